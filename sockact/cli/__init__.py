@@ -1,0 +1,1 @@
+"""The commands: thin click wrappers around the supervisor's control client."""

@@ -1,0 +1,1 @@
+"""The mechanisms on top of kernel/: adopt, interest, gate, census."""
