@@ -1,0 +1,133 @@
+"""The supervisor's only wait: ready file descriptors, signals, and the next deadline.
+
+Callbacks never block, and no exception of theirs is swallowed: a bug ends the supervisor
+visibly, and systemd restarts it while the listeners live on.
+
+Time is CLOCK_MONOTONIC in seconds, as `time.monotonic()` gives it.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import selectors
+import signal
+import socket
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+READ = selectors.EVENT_READ
+WRITE = selectors.EVENT_WRITE
+
+
+class Timer:
+    """A callback that is due at `when` unless it is cancelled first."""
+
+    __slots__ = ("callback", "when")
+
+    def __init__(self, when: float, callback: Callable[[], None]) -> None:
+        self.when = when
+        self.callback: Callable[[], None] | None = callback
+
+    def cancel(self) -> None:
+        self.callback = None
+
+
+class Loop:
+    """Watches descriptors and deadlines until `stop()`; single-threaded, not re-entrant."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._timers: list[tuple[float, int, Timer]] = []
+        self._sequence = itertools.count()
+        self._running = False
+        self._wakeup: tuple[socket.socket, socket.socket] | None = None
+        self._on_signal: Callable[[int], None] | None = None
+
+    def watch(self, fd: int, mask: int, callback: Callable[[int], None]) -> None:
+        """Call `callback(ready_mask)` whenever fd is READ and/or WRITE ready (level-triggered)."""
+        self._selector.register(fd, mask, callback)
+
+    def modify(self, fd: int, mask: int) -> None:
+        """Change what a watched fd is watched for, keeping its callback."""
+        self._selector.modify(fd, mask, self._selector.get_key(fd).data)
+
+    def unwatch(self, fd: int) -> None:
+        """Stop watching; to be called before the fd is closed."""
+        self._selector.unregister(fd)
+
+    def watched(self, fd: int) -> bool:
+        return fd in self._selector.get_map()
+
+    def at(self, when: float, callback: Callable[[], None]) -> Timer:
+        """Call `callback()` once, at or soon after `when`."""
+        timer = Timer(when, callback)
+        heapq.heappush(self._timers, (when, next(self._sequence), timer))
+        return timer
+
+    def catch(self, signals: Iterable[signal.Signals], callback: Callable[[int], None]) -> None:
+        """Deliver these signals as `callback(number)` from the loop.
+
+        The handlers themselves do nothing; CPython writes the number into a pipe. Signals that were
+        blocked until now are unblocked once they can be delivered (trap: before that they kill).
+        """
+        receive, send = socket.socketpair()
+        receive.setblocking(False)
+        send.setblocking(False)
+        self._wakeup = (receive, send)
+        self._on_signal = callback
+        # A full pipe already wakes the loop; losing the surplus byte of a repeated signal is harmless.
+        signal.set_wakeup_fd(send.fileno(), warn_on_full_buffer=False)
+        numbers = list(signals)
+        for number in numbers:
+            signal.signal(number, _ignore)
+        self.watch(receive.fileno(), READ, self._read_signals)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+
+    def run(self) -> None:
+        """Turn until `stop()`. Sleeps in one epoll_wait, for as long as nothing is due."""
+        self._running = True
+        while self._running:
+            for key, mask in self._selector.select(self._timeout()):
+                # An earlier callback of this round may have stopped watching this one.
+                if self.watched(key.fd) and self._selector.get_key(key.fd).data is key.data:
+                    key.data(mask)
+            self._run_due(time.monotonic())
+
+    def stop(self) -> None:
+        self._running = False
+
+    def close(self) -> None:
+        """Release the loop's own descriptors and give the signals back."""
+        if self._wakeup:
+            signal.set_wakeup_fd(-1)
+            for end in self._wakeup:
+                end.close()
+        self._selector.close()
+
+    def _timeout(self) -> float | None:
+        while self._timers and self._timers[0][2].callback is None:
+            heapq.heappop(self._timers)
+        if not self._timers:
+            return None
+        return max(0.0, self._timers[0][0] - time.monotonic())
+
+    def _run_due(self, now: float) -> None:
+        while self._timers and self._timers[0][0] <= now:
+            timer = heapq.heappop(self._timers)[2]
+            if (callback := timer.callback) is not None:
+                timer.callback = None
+                callback()
+
+    def _read_signals(self, _mask: int) -> None:
+        assert self._wakeup
+        assert self._on_signal
+        for number in self._wakeup[0].recv(4096):
+            self._on_signal(number)
+
+
+def _ignore(_number: int, _frame: object) -> None:
+    """A handler that only exists so that the signal is caught and the wakeup fd written."""
