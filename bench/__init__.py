@@ -1,0 +1,1 @@
+"""Load, demonstration and measurements: how a service looks from its clients' side."""

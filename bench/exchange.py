@@ -1,0 +1,161 @@
+"""One client connection: raw non-blocking sockets, so that nothing between us and the kernel can
+hide a failure, and h11 to judge the answers. Never tries anything twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import re
+import socket
+from dataclasses import dataclass
+from functools import lru_cache
+
+import h11
+
+from bench.tally import Failure
+
+CHUNK = 1 << 16
+# A slow reader must be the bottleneck: with the default buffers the kernel takes megabytes at once.
+SLOW_READER_BUFFER = 1 << 16
+SLOW_READER_STEP = 0.02
+
+VERSION = re.compile(rb"version (\S+)")
+
+
+class Failed(Exception):
+    """A request failed; the tally counts it."""
+
+    def __init__(self, failure: Failure, text: str) -> None:
+        super().__init__(text)
+        self.failure = failure
+        self.text = text
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where to connect: written `127.0.0.1:8000`, `[::1]:8000`, `/run/x.sock` or `@abstract`."""
+
+    family: socket.AddressFamily
+    address: tuple[str, int] | str
+
+    @classmethod
+    def parse(cls, text: str) -> Target:
+        """Raises ValueError for anything else."""
+        if text.startswith("/"):
+            return cls(socket.AF_UNIX, text)
+        if text.startswith("@"):
+            return cls(socket.AF_UNIX, "\0" + text[1:])
+        host, colon, port = text.rpartition(":")
+        if not colon or not port.isdigit():
+            raise ValueError(f"{text!r} is not an address: write HOST:PORT or a path")
+        if host.startswith("[") and host.endswith("]"):
+            return cls(socket.AF_INET6, (host[1:-1], int(port)))
+        return cls(socket.AF_INET, (host, int(port)))
+
+    async def connect(self, kind: socket.SocketKind, *, buffer: int = 0) -> socket.socket:
+        """A connected non-blocking socket. Raises OSError or Failed."""
+        sock = socket.socket(self.family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        try:
+            if buffer:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+            if self.family == socket.AF_UNIX:
+                # A full queue answers EAGAIN, which asyncio would take for "in progress".
+                sock.connect(self.address)
+            else:
+                await asyncio.get_running_loop().sock_connect(sock, self.address)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A whole HTTP answer."""
+
+    status: int
+    body: bytes
+    reusable: bool  # whether the server lets the client send another request
+
+
+@lru_cache(maxsize=64)
+def _request(path: str, close: bool) -> h11.Request:
+    headers = [("Host", "localhost"), ("User-Agent", "sockact-load")]
+    if close:
+        headers.append(("Connection", "close"))
+    return h11.Request(method="GET", target=path, headers=headers)
+
+
+class HttpConnection:
+    """An HTTP/1.1 client connection."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._loop = asyncio.get_running_loop()
+        self._http = h11.Connection(our_role=h11.CLIENT)
+
+    def close(self) -> None:
+        """Close at once, whatever is under way."""
+        self._sock.close()
+
+    async def get(self, path: str, *, close: bool = False, seconds: float = 0.0) -> Answer:
+        """GET a path; with `seconds`, read the answer so slowly that it takes that long.
+
+        Raises OSError, or Failed for an answer that is cut short or no HTTP.
+        """
+        http = self._http
+        if http.our_state is h11.DONE:
+            http.start_next_cycle()
+        data = http.send(_request(path, close)) + http.send(h11.EndOfMessage())
+        await self._loop.sock_sendall(self._sock, data)
+        status, step = 0, CHUNK
+        body: list[bytes] = []
+        while True:
+            event = self._next_event(bool(body) or status != 0)
+            if event is h11.NEED_DATA:
+                http.receive_data(await self._receive(step, seconds if status else 0.0))
+            elif isinstance(event, h11.Response):
+                status = event.status_code
+                step = _step(event, seconds) if seconds else CHUNK
+            elif isinstance(event, h11.Data):
+                body.append(bytes(event.data))
+            elif isinstance(event, h11.EndOfMessage):
+                return Answer(status, b"".join(body), http.their_state is h11.DONE)
+            elif isinstance(event, h11.ConnectionClosed):
+                raise Failed(Failure.EOF, f"closed before the answer to {path}")
+
+    def _next_event(self, begun: bool) -> object:
+        try:
+            return self._http.next_event()
+        except h11.RemoteProtocolError as error:
+            if self._http.trailing_data[1]:
+                where = "in the middle of" if begun else "before"
+                raise Failed(Failure.EOF, f"closed {where} the answer ({error})") from error
+            raise Failed(Failure.WRONG, f"no valid HTTP: {error}") from error
+
+    async def _receive(self, size: int, seconds: float) -> bytes:
+        if seconds:
+            await asyncio.sleep(SLOW_READER_STEP)
+        return await self._loop.sock_recv(self._sock, size)
+
+
+def _step(response: h11.Response, seconds: float) -> int:
+    length = int(dict(response.headers).get(b"content-length", b"0"))
+    return max(1, int(length * SLOW_READER_STEP / seconds))
+
+
+def classify(error: Exception) -> tuple[Failure, str]:
+    """The kind of a failure and what to say about it."""
+    if isinstance(error, Failed):
+        return error.failure, error.text
+    if isinstance(error, TimeoutError):
+        return Failure.TIMEOUT, str(error) or "no whole answer in time"
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, (ConnectionResetError, BrokenPipeError)):
+        return Failure.RESET, text
+    if isinstance(error, (ConnectionRefusedError, BlockingIOError, FileNotFoundError)):
+        return Failure.REFUSED, text
+    if isinstance(error, OSError) and error.errno == errno.ETIMEDOUT:
+        return Failure.TIMEOUT, text
+    return Failure.OTHER, text

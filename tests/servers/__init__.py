@@ -1,0 +1,1 @@
+"""Real servers, unmodified, and the small applications that they serve."""

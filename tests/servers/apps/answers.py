@@ -1,0 +1,58 @@
+"""What the test applications answer, and how a client recognises that an answer is whole.
+
+Applications and clients share this file, so that the bodies have one source. Standard library only:
+it is imported by the wrapped programs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+
+LINES = 50  # of a streamed answer, LINE_PAUSE seconds apart
+LINE_PAUSE = 0.1
+SLOW_SECONDS = 2.0
+BIG_LINES = 1 << 17  # 8 MiB: more than the kernel's buffers can take off the server at once
+BIG_WIDTH = 64
+
+_VERSION = re.compile(rb"version (\w+)")
+
+
+def release() -> str:
+    """The version on disk, by importing the release; call it once, when the program starts.
+
+    Raises whatever a broken release raises.
+    """
+    return str(importlib.import_module("release").VERSION)
+
+
+def fast(version: str) -> bytes:
+    """The short answer; the slow one is the same, SLOW_SECONDS later."""
+    return f"version {version}\n".encode()
+
+
+def line(version: str, number: int) -> bytes:
+    """Line `number` of a streamed answer, counted from 1."""
+    return f"version {version} line {number} of {LINES}\n".encode()
+
+
+def stream(version: str) -> bytes:
+    """The whole streamed answer."""
+    return b"".join(line(version, number) for number in range(1, LINES + 1))
+
+
+def big(version: str) -> bytes:
+    """The answer that a client reads slowly."""
+    return (fast(version).rstrip().ljust(BIG_WIDTH - 1) + b"\n") * BIG_LINES
+
+
+_BODIES = {"fast": fast, "stream": stream, "big": big}
+
+
+def check(body: str, data: bytes) -> str | None:
+    """The version that the data names, or None when it is not exactly a `body` of that version."""
+    match = _VERSION.match(data)
+    if match is None:
+        return None
+    version = match[1].decode()
+    return version if data == _BODIES[body](version) else None

@@ -1,0 +1,50 @@
+"""An ASGI application, for uvicorn, granian and gunicorn's uvicorn worker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from tests.servers.apps import answers
+
+VERSION = answers.release()
+
+Message = MutableMapping[str, Any]
+
+
+async def app(
+    scope: Message,
+    receive: Callable[[], Awaitable[Message]],
+    send: Callable[[Message], Awaitable[None]],
+) -> None:
+    """The short answer, the one after 2 s, and the one over 5 s."""
+    if scope["type"] == "lifespan":
+        await lifespan(receive, send)
+        return
+    headers = [(b"content-type", b"text/plain")]
+    if scope["path"] == "/stream":
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        for number in range(1, answers.LINES + 1):
+            body = answers.line(VERSION, number)
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+            await asyncio.sleep(answers.LINE_PAUSE)
+        await send({"type": "http.response.body", "body": b""})
+        return
+    if scope["path"] == "/slow":
+        await asyncio.sleep(answers.SLOW_SECONDS)
+    body = answers.fast(VERSION)
+    headers.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def lifespan(
+    receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
+) -> None:
+    """Nothing to set up, nothing to tear down."""
+    while True:
+        event = (await receive())["type"]
+        await send({"type": f"{event}.complete"})
+        if event == "lifespan.shutdown":
+            return

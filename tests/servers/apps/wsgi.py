@@ -1,0 +1,35 @@
+"""A WSGI application, for gunicorn, waitress and wsgiref."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from tests.servers.apps import answers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
+VERSION = answers.release()
+
+
+def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """The short answer, the one after 2 s, and the one over 5 s."""
+    headers = [("Content-Type", "text/plain")]
+    if environ["PATH_INFO"] == "/stream":
+        # No length: the server chunks it, or ends it by closing the connection.
+        start_response("200 OK", headers)
+        return stream()
+    if environ["PATH_INFO"] == "/slow":
+        time.sleep(answers.SLOW_SECONDS)
+    body = answers.fast(VERSION)
+    start_response("200 OK", [*headers, ("Content-Length", str(len(body)))])
+    return [body]
+
+
+def stream() -> Iterator[bytes]:
+    """The lines of the streamed answer, with their pauses."""
+    for number in range(1, answers.LINES + 1):
+        yield answers.line(VERSION, number)
+        time.sleep(answers.LINE_PAUSE)

@@ -1,0 +1,78 @@
+"""Versions on disk, deployed as people deploy them: a folder for each, and a `current` symlink
+that is switched in one step.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from tests.servers.apps import answers
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CGI_SLOW = """#!/bin/sh
+printf 'Content-Type: text/plain\\n\\n'
+sleep {seconds}
+printf 'version {version}\\n'
+"""
+
+CGI_STREAM = """#!/bin/sh
+printf 'Content-Type: text/plain\\n\\n'
+i=1
+while [ $i -le {lines} ]; do
+    printf 'version {version} line %s of {lines}\\n' $i
+    sleep {pause}
+    i=$((i + 1))
+done
+"""
+
+
+class Releases:
+    """The releases in a folder; `current` is the one that the next launch of a program finds."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.current = folder / "current"
+        # http.server's CGI scripts run as nobody.
+        folder.chmod(0o755)
+
+    def publish(self, version: str) -> None:
+        """Put a version on disk and switch to it."""
+        release = self._release(version, f"VERSION = {version!r}\n")
+        (release / "fast").write_bytes(answers.fast(version))
+        (release / "big").write_bytes(answers.big(version))
+        scripts = release / "cgi-bin"
+        scripts.mkdir()
+        for name, template in (("slow", CGI_SLOW), ("stream", CGI_STREAM)):
+            script = scripts / name
+            script.write_text(
+                template.format(
+                    version=version,
+                    seconds=answers.SLOW_SECONDS,
+                    lines=answers.LINES,
+                    pause=answers.LINE_PAUSE,
+                )
+            )
+            script.chmod(0o755)
+        self._switch(release)
+
+    def publish_broken(self, version: str) -> None:
+        """Switch to a version that cannot start: importing it raises."""
+        release = self._release(version, f'raise RuntimeError("release {version} is broken")\n')
+        # `python -m http.server` imports no release, but its folder comes first on its path.
+        (release / "socketserver.py").write_text("import release\n")
+        self._switch(release)
+
+    def _release(self, version: str, module: str) -> Path:
+        release = self.folder / version
+        release.mkdir()
+        release.chmod(0o755)
+        (release / "release.py").write_text(module)
+        return release
+
+    def _switch(self, release: Path) -> None:
+        link = self.folder / "next"
+        link.symlink_to(release.name)
+        os.replace(link, self.current)

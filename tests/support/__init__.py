@@ -1,0 +1,1 @@
+"""What the tests share: services under sockact, waiting with a deadline, and leak checks."""
