@@ -1,0 +1,215 @@
+"""Where a service keeps its lock and its control socket: the rules of docs/control.md.
+
+Shared by the supervisor, which creates and locks the directory, and the command line, which only
+looks. Needs flock(2) and Unix sockets; raises RuntimeDirError, whose text is one line that says
+what to do.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CONTROL = "control"
+LOCK = "lock"
+SYSTEM_BASE = "/run/sockact"
+NAME_LIMIT = 64
+_NAME_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789:_.@-")
+# struct sockaddr_un has room for 108 bytes, the last of which is NUL.
+_SOCKET_PATH_LIMIT = 107
+# How often the lock is asked for again while only readers hold it, each for microseconds.
+_LOCK_ATTEMPTS = 10_000
+
+
+class RuntimeDirError(Exception):
+    """The runtime directory cannot be used; the text says why and what the operator can do."""
+
+
+class AlreadyRunning(RuntimeDirError):
+    """Another supervisor holds the lock. `pid` is None when it has not written it yet."""
+
+    def __init__(self, directory: str, pid: int | None) -> None:
+        self.directory = directory
+        self.pid = pid
+        who = f"pid {pid}" if pid else "a supervisor that is just starting"
+        super().__init__(
+            f"{os.path.basename(directory)} already runs ({who} holds {directory}/{LOCK}): "
+            f"stop it first, or give this one another name with --name"
+        )
+
+
+def valid_name(name: str) -> bool:
+    """Whether this can name a service: 1 to 64 of A-Z a-z 0-9 : _ . @ - without a dot in front."""
+    return 0 < len(name) <= NAME_LIMIT and name[0] != "." and _NAME_CHARACTERS.issuperset(name)
+
+
+def runtime_dir(name: str, environ: Mapping[str, str] | None = None, uid: int | None = None) -> str:
+    """The directory of the service `name`, which need not exist. `uid` is the effective one."""
+    environ = os.environ if environ is None else environ
+    first = _runtime_directory(environ)
+    if not environ.get("SOCKACT_RUNTIME_DIR") and first and os.path.basename(first) == name:
+        return first
+    return os.path.join(base_dir(environ, uid), name)
+
+
+def base_dir(environ: Mapping[str, str] | None = None, uid: int | None = None) -> str:
+    """The directory that holds one directory for each service."""
+    environ = os.environ if environ is None else environ
+    if chosen := environ.get("SOCKACT_RUNTIME_DIR") or _runtime_directory(environ):
+        return os.path.abspath(chosen)
+    if (os.geteuid() if uid is None else uid) == 0:
+        return SYSTEM_BASE
+    if session := environ.get("XDG_RUNTIME_DIR"):
+        return os.path.join(session, "sockact")
+    raise RuntimeDirError(
+        "there is no runtime directory: set SOCKACT_RUNTIME_DIR to a directory of your own, "
+        "or in a unit write RuntimeDirectory=sockact/NAME"
+    )
+
+
+def control_path(directory: str) -> str:
+    """The control socket in this directory. Raises RuntimeDirError when no socket can have it."""
+    path = os.path.join(directory, CONTROL)
+    if (size := len(os.fsencode(path))) > _SOCKET_PATH_LIMIT:
+        raise RuntimeDirError(
+            f"{path} is too long for a socket ({size} bytes, {_SOCKET_PATH_LIMIT} allowed): "
+            f"set SOCKACT_RUNTIME_DIR to a shorter directory"
+        )
+    return path
+
+
+def create(directory: str) -> None:
+    """Make the service's directory, mode 0700, and what is missing above it, mode 0755.
+
+    One that exists, as with RuntimeDirectory=, is left as it is, but it must be ours to trust:
+    whoever could replace the control socket could take over the service's reloads.
+    """
+    control_path(directory)
+    try:
+        _make(os.path.dirname(directory), 0o755)
+        _make(directory, 0o700)
+        found = os.stat(directory)
+    except OSError as error:
+        raise RuntimeDirError(
+            f"cannot create {directory}: {error.strerror}; make it writable for user "
+            f"{os.geteuid()}, or set SOCKACT_RUNTIME_DIR to a directory that is"
+        ) from error
+    if found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022:
+        raise RuntimeDirError(
+            f"{directory} could be changed by other users (owner {found.st_uid}, "
+            f"mode {found.st_mode & 0o7777:04o}): `chown {os.geteuid()}` and `chmod 0700` it, "
+            f"or set SOCKACT_RUNTIME_DIR to another directory"
+        )
+
+
+def lock(directory: str) -> int:
+    """Take the service's lock and write our pid into it; returns the fd that holds it.
+
+    The lock lasts until that fd (close-on-exec) and all its copies are closed. Raises
+    AlreadyRunning at once when another supervisor holds it.
+    """
+    path = os.path.join(directory, LOCK)
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise RuntimeDirError(
+            f"cannot open {path}: {error.strerror}; make it writable for user {os.geteuid()}"
+        ) from error
+    try:
+        if not _take(fd):
+            raise AlreadyRunning(directory, _read_pid(fd))
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, b"%d\n" % os.getpid(), 0)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def is_running(directory: str) -> bool:
+    """Whether a supervisor holds this directory's lock; False when we may not look."""
+    try:
+        fd = os.open(os.path.join(directory, LOCK), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        return not _flock(fd, fcntl.LOCK_SH)
+    finally:
+        os.close(fd)
+
+
+def running(environ: Mapping[str, str] | None = None, uid: int | None = None) -> dict[str, str]:
+    """The services that run in the base directory: name to directory, sorted by name."""
+    base = base_dir(environ, uid)
+    if os.path.lexists(os.path.join(base, LOCK)):
+        # $RUNTIME_DIRECTORY may be the service's own directory.
+        candidates = {os.path.basename(base): base}
+    else:
+        candidates = {name: os.path.join(base, name) for name in _entries(base)}
+    return {
+        name: directory
+        for name, directory in sorted(candidates.items())
+        if valid_name(name) and is_running(directory)
+    }
+
+
+def _runtime_directory(environ: Mapping[str, str]) -> str:
+    """The first of systemd's RuntimeDirectory= entries, without a slash at its end; "" if none."""
+    return environ.get("RUNTIME_DIRECTORY", "").split(":")[0].rstrip("/")
+
+
+def _make(directory: str, mode: int) -> None:
+    """mkdir -p with exactly this mode for whatever is missing, whatever the umask is."""
+    if os.path.isdir(directory):
+        return
+    _make(os.path.dirname(directory), 0o755)
+    try:
+        os.mkdir(directory, mode)
+    except FileExistsError:
+        if not os.path.isdir(directory):
+            raise
+    else:
+        os.chmod(directory, mode)
+
+
+def _entries(base: str) -> list[str]:
+    try:
+        return os.listdir(base)
+    except OSError:
+        return []
+
+
+def _take(fd: int) -> bool:
+    """Get the exclusive lock; False when another process has it exclusively.
+
+    A reader of is_running() holds a shared lock for an instant, which must not look like a
+    running supervisor: then the lock can be shared with it, and is free a moment later.
+    """
+    for _ in range(_LOCK_ATTEMPTS):
+        if _flock(fd, fcntl.LOCK_EX):
+            return True
+        if not _flock(fd, fcntl.LOCK_SH):
+            return False
+        fcntl.flock(fd, fcntl.LOCK_UN)
+        os.sched_yield()
+    return False
+
+
+def _flock(fd: int, operation: int) -> bool:
+    try:
+        fcntl.flock(fd, operation | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno != errno.EWOULDBLOCK:
+            raise
+        return False
+    return True
+
+
+def _read_pid(fd: int) -> int | None:
+    text = os.pread(fd, 32, 0).strip()
+    return int(text) if text.isdigit() else None
