@@ -1,0 +1,272 @@
+"""The Varlink wire protocol as a pure machine: bytes in, messages or a refusal out.
+
+A message is one JSON object, ended by one NUL byte. A connection feeds what it receives to a
+Receiver and takes one message at a time out of it; `parse_call` and `parse_reply` say what the
+message is. Whatever bytes come in, the only exception that comes out is Refused: as Malformed, the
+stream has lost its meaning, and the connection must be closed once the error is sent; otherwise
+only this one call failed.
+
+This module must do no I/O. See https://varlink.org/Method-Call for the protocol.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+    from typing import Any, TypeAlias
+
+    JsonObject: TypeAlias = dict[str, Any]
+
+LIMIT = 64 * 1024
+"""Bytes that a call may have, without its NUL."""
+
+SERVICE = "org.varlink.service"
+METHOD_NOT_FOUND = f"{SERVICE}.MethodNotFound"
+METHOD_NOT_IMPLEMENTED = f"{SERVICE}.MethodNotImplemented"
+INTERFACE_NOT_FOUND = f"{SERVICE}.InterfaceNotFound"
+INVALID_PARAMETER = f"{SERVICE}.InvalidParameter"
+PERMISSION_DENIED = f"{SERVICE}.PermissionDenied"
+
+INTERFACE = "org.sockact.Service"
+INVALID_MESSAGE = f"{INTERFACE}.InvalidMessage"
+
+SERVICE_DESCRIPTION = f"""\
+# What every Varlink service answers.
+interface {SERVICE}
+
+method GetInfo() -> (
+  vendor: string,
+  product: string,
+  version: string,
+  url: string,
+  interfaces: []string
+)
+method GetInterfaceDescription(interface: string) -> (description: string)
+error InterfaceNotFound (interface: string)
+error MethodNotFound (method: string)
+error MethodNotImplemented (method: string)
+error InvalidParameter (parameter: string)
+error PermissionDenied ()
+"""
+
+# Longer names are nobody's method or parameter, and would only come back in an error.
+_NAME_LIMIT = 255
+
+
+class Refused(Exception):
+    """A call is answered with the error `name`, fully qualified, and its `parameters`."""
+
+    def __init__(self, name: str, parameters: Mapping[str, Any] | None = None) -> None:
+        self.name = name
+        self.parameters: JsonObject = dict(parameters or {})
+        super().__init__(name, self.parameters)
+
+
+class Malformed(Refused):
+    """What came is no call: the connection is to be closed after the error."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A method call. At most one of `more` and `oneway` is set."""
+
+    method: str
+    parameters: JsonObject
+    more: bool = False
+    oneway: bool = False
+
+    @property
+    def interface(self) -> str:
+        return self.method.rpartition(".")[0]
+
+    @property
+    def member(self) -> str:
+        return self.method.rpartition(".")[2]
+
+    def allow(self, *names: str) -> None:
+        """Refuse every parameter but these."""
+        for name in self.parameters:
+            if name not in names:
+                raise invalid_parameter(name)
+
+    def flag(self, name: str) -> bool:
+        """The parameter `name: ?bool`, False when it is absent."""
+        value = self.parameters.get(name)
+        if value is not None and not isinstance(value, bool):
+            raise invalid_parameter(name)
+        return bool(value)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer: `error` is None, or the name of the error that `parameters` belong to."""
+
+    parameters: JsonObject
+    continues: bool = False
+    error: str | None = None
+
+
+class Receiver:
+    """Cuts a stream into messages of at most `limit` bytes each."""
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        self._limit = limit
+        self._buffer = bytearray()
+        self._searched = 0
+        self._failure: Malformed | None = None
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that were fed and not yet taken."""
+        return len(self._buffer)
+
+    def feed(self, data: bytes) -> None:
+        self._buffer += data
+
+    def ready(self) -> bool:
+        """Whether `take` would give a message, or raise, rather than wait for more bytes."""
+        return self._failure is not None or self._end() >= 0 or len(self._buffer) > self._limit
+
+    def take(self) -> JsonObject | None:
+        """The next message, or None when it is not complete.
+
+        Raises Malformed when it is too long or no JSON object, and from then on always.
+        """
+        if self._failure is None:
+            try:
+                return self._take()
+            except Malformed as failure:
+                self._failure = failure
+                self._buffer.clear()
+        raise self._failure
+
+    def _take(self) -> JsonObject | None:
+        end = self._end()
+        if (len(self._buffer) if end < 0 else end) > self._limit:
+            raise invalid_message(f"a message has more than {self._limit} bytes")
+        if end < 0:
+            return None
+        message = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        self._searched = 0
+        return _decode(message)
+
+    def _end(self) -> int:
+        """Where the first message ends, or -1. What was searched is not searched again."""
+        end = self._buffer.find(0, self._searched)
+        self._searched = len(self._buffer) if end < 0 else end
+        return end
+
+
+def encode_call(call: Call) -> bytes:
+    message: JsonObject = {"method": call.method, "parameters": call.parameters}
+    if call.more:
+        message["more"] = True
+    if call.oneway:
+        message["oneway"] = True
+    return _encode(message)
+
+
+def encode_reply(parameters: Mapping[str, Any], *, continues: bool = False) -> bytes:
+    message: JsonObject = {"parameters": parameters}
+    if continues:
+        message["continues"] = True
+    return _encode(message)
+
+
+def encode_error(refusal: Refused) -> bytes:
+    return _encode({"error": refusal.name, "parameters": refusal.parameters})
+
+
+def parse_call(message: JsonObject) -> Call:
+    """Raises Malformed when the message is not a method call that can be made here."""
+    method = message.get("method")
+    if not isinstance(method, str) or "." not in method or len(method) > _NAME_LIMIT:
+        raise invalid_message("'method' is not the name of a method, such as org.example.Run.Go")
+    more, oneway, upgrade = (_flag(message, key) for key in ("more", "oneway", "upgrade"))
+    if upgrade:
+        raise invalid_message("'upgrade' is not supported")
+    if more and oneway:
+        raise invalid_message("'more' and 'oneway' exclude each other")
+    return Call(method, _parameters(message), more, oneway)
+
+
+def parse_reply(message: JsonObject) -> Reply:
+    """Raises Malformed when the message is not a reply."""
+    error = message.get("error")
+    if error is not None and not isinstance(error, str):
+        raise invalid_message("'error' is not a string")
+    return Reply(_parameters(message), _flag(message, "continues"), error)
+
+
+def answer_service(
+    call: Call,
+    info: Mapping[str, str],
+    interfaces: Collection[str],
+    describe: Callable[[str], str],
+) -> JsonObject:
+    """Answer a call of org.varlink.service; raises Refused.
+
+    `info` has vendor, product, version and url; `describe` gives the text of one of `interfaces`.
+    """
+    if call.member == "GetInfo":
+        call.allow()
+        return {**info, "interfaces": [SERVICE, *interfaces]}
+    if call.member == "GetInterfaceDescription":
+        call.allow("interface")
+        name = call.parameters.get("interface")
+        if not isinstance(name, str):
+            raise invalid_parameter("interface")
+        if name == SERVICE:
+            return {"description": SERVICE_DESCRIPTION}
+        if name not in interfaces:
+            raise Refused(INTERFACE_NOT_FOUND, {"interface": name[:_NAME_LIMIT]})
+        return {"description": describe(name)}
+    raise Refused(METHOD_NOT_FOUND, {"method": call.method})
+
+
+def invalid_message(reason: str) -> Malformed:
+    return Malformed(INVALID_MESSAGE, {"reason": reason})
+
+
+def invalid_parameter(name: str) -> Refused:
+    return Refused(INVALID_PARAMETER, {"parameter": name[:_NAME_LIMIT]})
+
+
+def _encode(message: JsonObject) -> bytes:
+    # ASCII only, so that lone surrogates from file names survive the trip.
+    return json.dumps(message, separators=(",", ":"), allow_nan=False).encode("ascii") + b"\0"
+
+
+def _decode(data: bytes) -> JsonObject:
+    try:
+        message = json.loads(data.decode("utf-8"), parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        # ValueError also stands for bytes that are not UTF-8 and for numbers of absurd length.
+        raise invalid_message("a message is not valid JSON") from None
+    if not isinstance(message, dict):
+        raise invalid_message("a message is not a JSON object")
+    return message
+
+
+def _no_constant(name: str) -> None:
+    """NaN and Infinity, which Python would accept, are not JSON."""
+    raise ValueError(name)
+
+
+def _flag(message: JsonObject, key: str) -> bool:
+    value = message.get(key)
+    if value is not None and not isinstance(value, bool):
+        raise invalid_message(f"'{key}' is neither true nor false")
+    return bool(value)
+
+
+def _parameters(message: JsonObject) -> JsonObject:
+    value = message.get("parameters")
+    if value is not None and not isinstance(value, dict):
+        raise invalid_message("'parameters' is not a JSON object")
+    return value or {}
