@@ -43,6 +43,11 @@ class Kind(Enum):
     DATAGRAM = "datagram"
 
 
+LONG = frozenset(
+    {Kind.SLOW, Kind.STREAM, Kind.READ_SLOWLY, Kind.LINE_SLOW, Kind.LINE_STREAM},
+)
+
+
 @dataclass(frozen=True)
 class Load:
     """A number of clients of one kind. Times are in seconds."""
@@ -77,7 +82,8 @@ class Client:
         self.target = target
         self._tally = tally
         self._stop = stop
-        self.answered = asyncio.Event()
+        # Set when a request is under way and, for a short one, when the first was answered.
+        self.going = asyncio.Event()
 
     async def run(self) -> None:
         """Ask until told to stop; the request under way is finished first."""
@@ -90,6 +96,8 @@ class Client:
 
     async def _count(self) -> bool:
         started = time.monotonic()
+        if self.load.kind in LONG:
+            self.going.set()
         try:
             async with asyncio.timeout(self.load.timeout):
                 version = await self.once()
@@ -98,7 +106,7 @@ class Client:
             self._tally.failed(started, time.monotonic(), *classify(error))
             return False
         self._tally.answered(started, time.monotonic(), version)
-        self.answered.set()
+        self.going.set()
         return True
 
     async def _rest(self, seconds: float) -> None:
@@ -272,14 +280,25 @@ def clients(plan: Plan, report: Report, stop: asyncio.Event) -> Iterator[Client]
             yield CLIENTS[load.kind](load, target, report.tally(load.label), stop)
 
 
+async def ask(target: str, kind: Kind, timeout: float = 15.0) -> str:
+    """One request; gives the version that answered. Raises OSError or Failed."""
+    load = Load(kind, 1)
+    client = CLIENTS[kind](load, Target.parse(target), Tally(), asyncio.Event())
+    try:
+        async with asyncio.timeout(timeout):
+            return await client.once()
+    finally:
+        client.close()
+
+
 async def run(plan: Plan, stop: asyncio.Event, started: asyncio.Event | None = None) -> Report:
-    """Carry out a plan. `started` is set when every client had its first whole answer."""
+    """Carry out a plan. `started` is set when every client has got going."""
     report = Report()
     everyone = list(clients(plan, report, stop))
 
     async def announce() -> None:
         for client in everyone:
-            await client.answered.wait()
+            await client.going.wait()
         if started is not None:
             started.set()
 

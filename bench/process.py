@@ -1,7 +1,7 @@
 """A load in a process of its own.
 
-The child reads a pickled Plan from its standard input, writes one line when every client had its
-first answer, stops when its input ends, and writes the pickled Report.
+The child reads a pickled Plan from its standard input, writes one line when every client has
+got going, stops when its input ends, and writes the pickled Report.
 """
 
 from __future__ import annotations
@@ -57,7 +57,10 @@ class LoadProcess:
         self._close()
 
     def wait_started(self, timeout: float = 20.0) -> None:
-        """Return when every client had its first answer; raises TimeoutError, with what failed."""
+        """Return when every short request had an answer and every long one is under way.
+
+        Raises TimeoutError, with what failed.
+        """
         assert self._process.stdout is not None
         ready, _, _ = select.select([self._process.stdout], [], [], timeout)
         if not ready or self._process.stdout.readline() != STARTED:
@@ -128,7 +131,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("target", nargs="?", help="HOST:PORT, [HOST]:PORT or a path")
     parser.add_argument("loads", nargs="*", type=parse_load, metavar="KIND:CLIENTS[:PAUSE]")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     if options.child:
         asyncio.run(_child())
         return 0
