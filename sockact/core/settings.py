@@ -6,11 +6,11 @@ The command line turns it into JSON with `asdict`; the supervisor turns it back 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 
-class Adopt(str, Enum):
+class Adopt(StrEnum):
     """How the program's own bind() and listen() end up on the listeners."""
 
     AUTO = "auto"

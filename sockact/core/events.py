@@ -1,0 +1,113 @@
+"""What happened: everything that the lifecycle hears of the world. Late news changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sockact.core.model import Exit, Gate
+
+
+@dataclass(frozen=True)
+class Start:
+    """The supervisor is set up."""
+
+
+@dataclass(frozen=True)
+class Reload:
+    """Somebody asks for a handover."""
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Somebody asks for the end; `now` skips the drain."""
+
+    now: bool = False
+
+
+@dataclass(frozen=True)
+class Interest:
+    """The generation was seen waiting for connections on every listener."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What is known of a pending generation, in case it never gets ready."""
+
+    number: int
+    bound: bool
+    hint: str
+
+
+@dataclass(frozen=True)
+class Proven:
+    """The configured proof arrived: READY=1, or the probe passed."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class LaunchFailed:
+    """The program could not be executed."""
+
+    number: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Exited:
+    """The first process of the generation ended; others may live."""
+
+    number: int
+    exit: Exit
+
+
+@dataclass(frozen=True)
+class Gone:
+    """The last process of the generation ended."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class GateMoved:
+    """A gate order was carried out, or cannot be (NONE, with the reason)."""
+
+    number: int
+    gate: Gate
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Census:
+    """The generation's connections were counted; counting took `cost` seconds."""
+
+    number: int
+    busy: int
+    fresh: int
+    quiet: int
+    cost: float = 0.0
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A deadline may have passed."""
+
+
+Event = (
+    Start
+    | Reload
+    | Stop
+    | Interest
+    | Observed
+    | Proven
+    | LaunchFailed
+    | Exited
+    | Gone
+    | GateMoved
+    | Census
+    | Tick
+)

@@ -1,0 +1,316 @@
+"""The life of a service, as one pure function: step(state, event, now) -> (state, actions).
+
+Theory of operation
+===================
+
+A service has at most one generation that clients should reach (running, or paused while its
+successor is probed), at most one that is pending, and any number that drain.
+
+    pending ──ready──▶ running ──reload──▶ draining ──nothing busy or fresh──▶ SIGTERM ──▶ drained
+       │                │    ▲                │                                   ▲  │
+       │                ▼    │ successor      └────────── drain timeout ──────────┘  └ kill timeout
+       │               paused  failed                                                    ▶ SIGKILL
+       ▼
+     failed ◀── died, or not ready in time
+
+A generation leaves the list when the last of its processes has ended (Gone), never before. Its
+first process may end earlier (Exited).
+
+A handover is one reload. It is pending until its successor is running (committed) or failed; either
+way exactly one Finish is emitted for it. A reload that is asked for meanwhile is queued once:
+whoever asks after it was queued shares it.
+
+Time comes in as `now`. A deadline is a field of the state, `next_deadline` tells the earliest, and
+a timeout is a Tick that finds a deadline passed. Nothing here waits.
+
+An event about a generation that is not listed, or that comes in a state where it has no meaning, is
+late news: it changes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from sockact.core.actions import (
+    Action,
+    Announce,
+    Drained,
+    Kill,
+    Report,
+    StartProbe,
+    TakeCensus,
+)
+from sockact.core.events import (
+    Census,
+    Event,
+    Exited,
+    GateMoved,
+    Gone,
+    Interest,
+    LaunchFailed,
+    Observed,
+    Proven,
+    Reload,
+    Start,
+    Stop,
+    Tick,
+)
+from sockact.core.model import Exit, Gate, Generation, Phase, Ready, Service, State
+from sockact.core.turn import STOPPING, Turn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+IDLE_SAMPLES = 2
+"""So many idle samples in a row end a drain: a connection accepted just before the gate closed
+may be missing from the first."""
+
+
+def step(state: Service, event: Event, now: float) -> tuple[Service, tuple[Action, ...]]:
+    """The service's next state after `event`, and what the supervisor has to do about it."""
+    turn = Turn(state, now)
+    _HANDLERS[type(event)](turn, event)
+    return turn.state, tuple(turn.actions)
+
+
+def next_deadline(state: Service) -> float | None:
+    """When the next Tick is due, or None while nothing is."""
+    times = [state.respawn_at]
+    times += [getattr(g, field) for g in state.generations for field in _DEADLINES]
+    return min((t for t in times if t is not None), default=None)
+
+
+def _start(turn: Turn, _event: Event) -> None:
+    if turn.state.last_number == 0 and turn.state.phase is Phase.STARTING:
+        turn.do(Announce(Phase.STARTING))
+        turn.spawn()
+
+
+def _reload(turn: Turn, _event: Event) -> None:
+    state = turn.state
+    if state.phase in (Phase.STOPPING, Phase.STOPPED):
+        return
+    if state.in_handover or state.pending:
+        if state.queued is None:
+            turn.state = replace(
+                state, queued=state.last_handover + 1, last_handover=state.last_handover + 1
+            )
+        return
+    turn.state = replace(state, last_handover=state.last_handover + 1)
+    turn.begin_handover(turn.state.last_handover)
+
+
+def _stop(turn: Turn, event: Event) -> None:
+    assert isinstance(event, Stop)
+    if turn.state.phase is Phase.STOPPED:
+        return
+    turn.state = replace(turn.state, respawn_at=None)
+    turn.enter(Phase.STOPPING)
+    for number in [g.number for g in turn.state.generations]:
+        g = turn.state.get(number)
+        if g is None or g.ending:
+            continue
+        if g.state is State.PENDING:
+            turn.fail(g, STOPPING)
+        elif event.now:
+            turn.terminate(g, "stopping now")
+        elif g.state in (State.RUNNING, State.PAUSED):
+            turn.drain(g)
+    turn.cancel_handovers()
+    turn.quit_when_empty()
+
+
+def _observed(turn: Turn, event: Event) -> None:
+    assert isinstance(event, Observed)
+    g = turn.state.get(event.number)
+    if g is not None and g.state is State.PENDING:
+        turn.update(replace(g, bound=event.bound, hint=event.hint))
+
+
+def _interest(turn: Turn, event: Event) -> None:
+    assert isinstance(event, Interest)
+    g = turn.state.get(event.number)
+    if g is None or g.state is not State.PENDING or g.interested:
+        return
+    if turn.state.policy.ready is not Ready.NOTIFY:
+        turn.update(replace(g, interested=True, settle_at=turn.now + turn.state.policy.settle))
+
+
+def _settled(turn: Turn, g: Generation) -> None:
+    """The generation has waited for connections, and lived, for the settle time."""
+    if turn.state.policy.ready is not Ready.PROBE:
+        turn.run(g)
+        return
+    turn.update(replace(g, settle_at=None))
+    serving = turn.state.serving
+    if serving is None or serving.gate is Gate.NONE:
+        turn.do(StartProbe(g.number))
+    else:
+        # The probe goes through the shared listener: while it runs, nobody else may answer it.
+        turn.pause(serving)
+
+
+def _proven(turn: Turn, event: Event) -> None:
+    assert isinstance(event, Proven)
+    g = turn.state.get(event.number)
+    if g is not None and g.state is State.PENDING:
+        turn.run(g)
+
+
+def _launch_failed(turn: Turn, event: Event) -> None:
+    assert isinstance(event, LaunchFailed)
+    g = turn.state.get(event.number)
+    if g is not None and g.state is State.PENDING:
+        turn.fail(replace(g, exit=Exit(code=2)), event.reason)
+
+
+def _exited(turn: Turn, event: Event) -> None:
+    assert isinstance(event, Exited)
+    g = turn.state.get(event.number)
+    if g is None or g.exit is not None:
+        return
+    g = replace(g, exit=event.exit)
+    turn.update(g)
+    # A clean end is no failure yet: a program that daemonises leaves its children behind.
+    if event.exit.clean:
+        return
+    if g.state is State.PENDING:
+        turn.fail(g, _early_end(event.exit))
+    elif g.state in (State.RUNNING, State.PAUSED):
+        if turn.now - g.since >= turn.state.policy.stable_after:
+            turn.state = replace(turn.state, crashes=0)
+        turn.fail(g, f"the program {event.exit}")
+
+
+def _early_end(exit: Exit) -> str:
+    return f"the program {exit} before it was ready"
+
+
+def _gone(turn: Turn, event: Event) -> None:
+    assert isinstance(event, Gone)
+    g = turn.state.get(event.number)
+    if g is None:
+        return
+    turn.remove(g.number)
+    exit = g.exit or Exit()
+    if g.state is State.PENDING:
+        turn.lost(replace(g, exit=exit), _early_end(exit))
+    elif g.state in (State.RUNNING, State.PAUSED):
+        _ended_by_itself(turn, replace(g, exit=exit))
+    elif g.state is State.DRAINING:
+        _drained(turn, g)
+    turn.quit_when_empty()
+
+
+def _ended_by_itself(turn: Turn, g: Generation) -> None:
+    """The serving generation ended with status 0, the last of its processes with it."""
+    if turn.state.in_handover:
+        turn.lost(g, "the program ended by itself")
+    else:
+        turn.do(Report(g.number, "the program ended by itself, and so does the service"))
+        turn.give_up(0)
+
+
+def _drained(turn: Turn, g: Generation) -> None:
+    handover = turn.state.handover
+    if handover is not None and handover.predecessor == g.number:
+        turn.state = replace(turn.state, handover=replace(handover, drained=True))
+    turn.do(Drained(g.number))
+
+
+def _gate_moved(turn: Turn, event: Event) -> None:
+    assert isinstance(event, GateMoved)
+    g = turn.state.get(event.number)
+    if g is None or g.ending:
+        return
+    g = replace(g, gate=event.gate, gate_reason=event.reason, gate_deadline=None)
+    if g.state is State.DRAINING and g.census_at is None:
+        g = replace(g, census_at=turn.now)
+    if g.state is State.PAUSED and event.gate is not Gate.OPEN:
+        if event.gate is Gate.NONE:
+            g = replace(g, state=State.RUNNING)
+        successor = turn.state.pending
+        if successor is not None:
+            turn.do(StartProbe(successor.number))
+    turn.update(g)
+
+
+def _census(turn: Turn, event: Event) -> None:
+    assert isinstance(event, Census)
+    g = turn.state.get(event.number)
+    if g is None or g.state is not State.DRAINING or g.ending:
+        return
+    idle = 0 if event.busy or event.fresh else g.idle_samples + 1
+    if idle >= IDLE_SAMPLES:
+        turn.terminate(g, "nothing is busy or fresh")
+        return
+    policy = turn.state.policy
+    interval = max(policy.census_interval, event.cost / policy.census_share)
+    turn.update(replace(g, idle_samples=idle, census_at=turn.now + interval))
+
+
+def _tick(turn: Turn, _event: Event) -> None:
+    if turn.state.respawn_at is not None and turn.state.respawn_at <= turn.now:
+        turn.spawn()
+    for number in [g.number for g in turn.state.generations]:
+        for field, handler in _DEADLINES.items():
+            # An earlier deadline may have changed the generation, or the whole service.
+            g = turn.state.get(number)
+            due = getattr(g, field, None)
+            if g is not None and due is not None and due <= turn.now:
+                handler(turn, g)
+
+
+def _start_timed_out(turn: Turn, g: Generation) -> None:
+    seconds = turn.state.policy.start_timeout
+    reason = f"not ready within the start timeout of {seconds:g} s"
+    turn.fail(g, f"{reason}: {g.hint}" if g.hint else reason)
+
+
+def _gate_timed_out(turn: Turn, g: Generation) -> None:
+    seconds = turn.state.policy.gate_timeout
+    _gate_moved(
+        turn, GateMoved(g.number, Gate.NONE, f"the program did not answer within {seconds:g} s")
+    )
+
+
+def _census_due(turn: Turn, g: Generation) -> None:
+    turn.update(replace(g, census_at=None))
+    turn.do(TakeCensus(g.number))
+
+
+def _drain_timed_out(turn: Turn, g: Generation) -> None:
+    turn.terminate(g, f"the drain timeout of {turn.state.policy.drain_timeout:g} s is over")
+
+
+def _kill_due(turn: Turn, g: Generation) -> None:
+    # Once is enough: nothing survives SIGKILL, and Gone follows when the kernel is done.
+    turn.update(replace(g, kill_at=None))
+    seconds = turn.state.policy.kill_timeout
+    turn.do(Kill(g.number, f"still there {seconds:g} s after its stop signal"))
+
+
+_DEADLINES: dict[str, Callable[[Turn, Generation], None]] = {
+    "start_deadline": _start_timed_out,
+    "settle_at": _settled,
+    "gate_deadline": _gate_timed_out,
+    "census_at": _census_due,
+    "drain_deadline": _drain_timed_out,
+    "kill_at": _kill_due,
+}
+
+_HANDLERS: dict[type[Event], Callable[[Turn, Event], None]] = {
+    Start: _start,
+    Reload: _reload,
+    Stop: _stop,
+    Interest: _interest,
+    Observed: _observed,
+    Proven: _proven,
+    LaunchFailed: _launch_failed,
+    Exited: _exited,
+    Gone: _gone,
+    GateMoved: _gate_moved,
+    Census: _census,
+    Tick: _tick,
+}

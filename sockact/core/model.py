@@ -1,0 +1,182 @@
+"""The nouns of the lifecycle: the service, its generations, its handovers.
+
+Everything is immutable. Times are CLOCK_MONOTONIC seconds that the caller supplies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class State(Enum):
+    """The state of a generation."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    PAUSED = "paused"
+    DRAINING = "draining"
+    DRAINED = "drained"
+    FAILED = "failed"
+
+
+class Phase(Enum):
+    """The state of the service as a whole."""
+
+    STARTING = "starting"
+    SERVING = "serving"
+    RELOADING = "reloading"
+    BACKOFF = "backoff"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
+class Ready(Enum):
+    """What proves that a generation serves."""
+
+    INTEREST = "interest"
+    NOTIFY = "notify"
+    PROBE = "probe"
+
+
+class Gate(Enum):
+    """The valve on new connections. NONE: there is no way to close it, the reason is kept beside
+    it.
+    """
+
+    OPEN = "open"
+    CLOSING = "closing"
+    CLOSED = "closed"
+    NONE = "none"
+
+
+class Outcome(Enum):
+    """How a handover ended."""
+
+    PENDING = "pending"
+    COMMITTED = "committed"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The settings that the lifecycle decides by. All times in seconds."""
+
+    ready: Ready = Ready.INTEREST
+    start_timeout: float = 90.0
+    settle: float = 0.1
+    """A generation that ends this soon after its first interest was never ready."""
+    gate_timeout: float = 3.0
+    """How long the program may take to report its gate before it counts as having none."""
+    drain_timeout: float = 60.0
+    kill_timeout: float = 10.0
+    census_interval: float = 0.05
+    census_share: float = 0.05
+    """At most this share of one core goes into counting connections."""
+    backoff_first: float = 0.1
+    backoff_limit: float = 30.0
+    stable_after: float = 10.0
+    """A generation that served this long wipes out the crashes before it."""
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How a process ended: `code` as exit() gave it, or the `signal` that killed it."""
+
+    code: int = 0
+    signal: int = 0
+
+    @property
+    def clean(self) -> bool:
+        return self.code == 0 and self.signal == 0
+
+    @property
+    def status(self) -> int:
+        """The exit status as a shell reports it (128 + signal)."""
+        return 128 + self.signal if self.signal else self.code
+
+    def __str__(self) -> str:
+        if self.signal:
+            return f"was killed by signal {self.signal}"
+        return f"exited with status {self.code}"
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One launch of the program. It stays listed until the last of its processes has ended."""
+
+    number: int
+    state: State
+    since: float
+    """When it entered its state."""
+    gate: Gate = Gate.OPEN
+    gate_reason: str = ""
+    start_deadline: float | None = None
+    settle_at: float | None = None
+    census_at: float | None = None
+    gate_deadline: float | None = None
+    drain_deadline: float | None = None
+    kill_at: float | None = None
+    """SIGTERM was sent; SIGKILL is due at this time."""
+    idle_samples: int = 0
+    interested: bool = False
+    """It was seen waiting for connections."""
+    hint: str = ""
+    """What the operator should know if it never gets ready: the addresses that it bound, say."""
+    bound: bool = True
+    """It has taken at least one listener."""
+    ending: bool = False
+    """It was told to end: signalled, or only waiting for its last processes."""
+    exit: Exit | None = None
+    """How its first process ended, once it has."""
+
+
+@dataclass(frozen=True)
+class Handover:
+    """One reload, from the request to its outcome."""
+
+    id: int
+    requested: float
+    predecessor: int | None
+    successor: int
+    outcome: Outcome = Outcome.PENDING
+    reason: str = ""
+    finished: float | None = None
+    drained: bool = False
+
+
+@dataclass(frozen=True)
+class Service:
+    """The whole state of one service."""
+
+    policy: Policy
+    phase: Phase = Phase.STARTING
+    generations: tuple[Generation, ...] = ()
+    last_number: int = 0
+    handover: Handover | None = None
+    """The handover that is under way, else the last one."""
+    queued: int | None = None
+    """The id of the handover that starts when this one is over."""
+    last_handover: int = 0
+    crashes: int = 0
+    respawn_at: float | None = None
+    exit_status: int = 0
+
+    def get(self, number: int) -> Generation | None:
+        return next((g for g in self.generations if g.number == number), None)
+
+    def only(self, *states: State) -> tuple[Generation, ...]:
+        return tuple(g for g in self.generations if g.state in states)
+
+    @property
+    def serving(self) -> Generation | None:
+        """The generation that clients should reach: running, or paused for a trial."""
+        return next(iter(self.only(State.RUNNING, State.PAUSED)), None)
+
+    @property
+    def pending(self) -> Generation | None:
+        return next(iter(self.only(State.PENDING)), None)
+
+    @property
+    def in_handover(self) -> bool:
+        return self.handover is not None and self.handover.outcome is Outcome.PENDING

@@ -1,0 +1,239 @@
+"""One step of the lifecycle under way: the moves that its event handlers are made of.
+
+A Turn carries the state so far and the actions so far. Each method keeps the service consistent: it
+changes the state and asks for the matching action in the same breath.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from sockact.core.actions import (
+    Announce,
+    Finish,
+    Kill,
+    LastResponses,
+    MoveGate,
+    Quit,
+    Report,
+    Spawn,
+    StartProbe,
+    Terminate,
+)
+from sockact.core.limits import backoff
+from sockact.core.model import Gate, Generation, Handover, Outcome, Phase, Service, State
+
+if TYPE_CHECKING:
+    from sockact.core.actions import Action
+
+STOPPING = "the service is stopping"
+
+
+class Turn:
+    """The state and the actions of one step."""
+
+    def __init__(self, state: Service, now: float) -> None:
+        self.state = state
+        self.now = now
+        self.actions: list[Action] = []
+
+    def do(self, *actions: Action) -> None:
+        self.actions += actions
+
+    def update(self, generation: Generation) -> None:
+        """Put a generation's new facts into the list."""
+        generations = tuple(
+            generation if g.number == generation.number else g for g in self.state.generations
+        )
+        self.state = replace(self.state, generations=generations)
+
+    def remove(self, number: int) -> None:
+        generations = tuple(g for g in self.state.generations if g.number != number)
+        self.state = replace(self.state, generations=generations)
+
+    def enter(self, phase: Phase) -> None:
+        if self.state.phase is not phase:
+            self.state = replace(self.state, phase=phase)
+            self.do(Announce(phase))
+
+    # A generation's ways.
+
+    def spawn(self) -> int:
+        """Launch the next generation."""
+        number = self.state.last_number + 1
+        deadline = self.now + self.state.policy.start_timeout
+        generation = Generation(number, State.PENDING, self.now, start_deadline=deadline)
+        self.state = replace(
+            self.state,
+            last_number=number,
+            generations=(*self.state.generations, generation),
+            respawn_at=None,
+        )
+        self.do(Spawn(number))
+        return number
+
+    def run(self, g: Generation) -> None:
+        """It serves. Its predecessor, if there is one, starts to drain."""
+        predecessor = self.state.serving
+        self.update(
+            replace(g, state=State.RUNNING, since=self.now, start_deadline=None, settle_at=None)
+        )
+        if predecessor is not None:
+            self.drain(predecessor)
+        if self.state.in_handover:
+            self.finish(Outcome.COMMITTED)
+        self.settle_phase()
+
+    def pause(self, g: Generation) -> None:
+        """Close its gate for as long as its successor is probed."""
+        deadline = self.now + self.state.policy.gate_timeout
+        self.update(replace(g, state=State.PAUSED, gate=Gate.CLOSING, gate_deadline=deadline))
+        self.do(MoveGate(g.number, closed=True))
+
+    def drain(self, g: Generation) -> None:
+        """Take no more connections, serve those that are there, then end."""
+        policy = self.state.policy
+        settled = g.gate in (Gate.CLOSED, Gate.NONE)
+        self.update(
+            replace(
+                g,
+                state=State.DRAINING,
+                since=self.now,
+                gate=g.gate if settled else Gate.CLOSING,
+                gate_deadline=None if settled else self.now + policy.gate_timeout,
+                census_at=self.now if settled else None,
+                drain_deadline=self.now + policy.drain_timeout,
+            )
+        )
+        if not settled:
+            self.do(MoveGate(g.number, closed=True))
+        self.do(LastResponses(g.number))
+
+    def terminate(self, g: Generation, reason: str) -> None:
+        """Ask it to end; SIGKILL follows at the kill timeout."""
+        self.update(_ending(g, self.now + self.state.policy.kill_timeout))
+        self.do(Terminate(g.number, reason))
+
+    def fail(self, g: Generation, reason: str) -> None:
+        """It never became ready, or it died: end what is left of it, and see what follows."""
+        pending = g.state is State.PENDING
+        failed = _ending(g, self.now + self.state.policy.kill_timeout)
+        self.update(replace(failed, state=State.FAILED, since=self.now))
+        # Other processes of a crashed generation may be in the middle of an answer; those of
+        # one that was never ready have nothing to finish.
+        self.do(Kill(g.number, reason) if pending else Terminate(g.number, reason))
+        self.lost(g, reason)
+
+    def lost(self, g: Generation, reason: str) -> None:
+        """A pending or serving generation is no more: what follows for the service?"""
+        pending = g.state is State.PENDING
+        if self.state.in_handover and pending:
+            self.take_back(reason)
+            return
+        self.do(Report(g.number, reason, error=True))
+        if self.state.phase is Phase.STARTING:
+            status = g.exit.status if g.exit else 1 if g.bound else 2
+            self.give_up(status)
+        elif self.state.in_handover:
+            self._probe_without_predecessor()
+        elif self.state.phase is not Phase.STOPPING:
+            self.respawn()
+
+    def _probe_without_predecessor(self) -> None:
+        successor = self.state.pending
+        if successor is not None and successor.interested and successor.settle_at is None:
+            self.do(StartProbe(successor.number))
+
+    # The service's ways.
+
+    def begin_handover(self, identity: int) -> None:
+        predecessor = self.state.serving
+        successor = self.spawn()
+        number = predecessor.number if predecessor else None
+        self.state = replace(
+            self.state, handover=Handover(identity, self.now, number, successor), queued=None
+        )
+        self.enter(Phase.RELOADING)
+
+    def take_back(self, reason: str) -> None:
+        """The successor failed: whoever served before goes on."""
+        self.finish(Outcome.FAILED, reason)
+        if self.state.phase is Phase.STOPPING:
+            return
+        serving = self.state.serving
+        if serving is None:
+            self.respawn()
+            return
+        if serving.state is State.PAUSED:
+            self.update(replace(serving, state=State.RUNNING, gate_deadline=None))
+            self.do(MoveGate(serving.number, closed=False))
+        self.settle_phase()
+
+    def respawn(self) -> None:
+        """Nothing serves: launch again, at once after the first crash, later after the next."""
+        policy = self.state.policy
+        self.state = replace(self.state, crashes=self.state.crashes + 1)
+        wait = backoff(self.state.crashes, policy.backoff_first, policy.backoff_limit)
+        if self.state.queued is not None:
+            # Whoever asked for a reload may have mended the program: no reason to wait.
+            self.begin_handover(self.state.queued)
+            return
+        self.enter(Phase.BACKOFF)
+        if wait:
+            self.state = replace(self.state, respawn_at=self.now + wait)
+        else:
+            self.spawn()
+
+    def finish(self, outcome: Outcome, reason: str = "") -> None:
+        """The handover under way has its outcome."""
+        assert self.state.handover
+        handover = replace(
+            self.state.handover,
+            outcome=outcome,
+            reason=reason,
+            finished=self.now,
+            drained=self.state.handover.predecessor is None,
+        )
+        self.state = replace(self.state, handover=handover)
+        self.do(Finish(handover))
+
+    def settle_phase(self) -> None:
+        """A launch has ended one way or the other, and somebody serves."""
+        if self.state.phase is Phase.STOPPING:
+            return
+        # systemd has to hear that the last reload is over before the next one begins.
+        self.enter(Phase.SERVING)
+        if self.state.queued is not None:
+            self.begin_handover(self.state.queued)
+
+    def give_up(self, status: int) -> None:
+        """End the service as soon as every process has ended."""
+        self.state = replace(self.state, exit_status=status, respawn_at=None)
+        self.cancel_handovers()
+        self.enter(Phase.STOPPING)
+        self.quit_when_empty()
+
+    def cancel_handovers(self) -> None:
+        if self.state.in_handover:
+            self.finish(Outcome.FAILED, STOPPING)
+        self.state = replace(self.state, queued=None)
+
+    def quit_when_empty(self) -> None:
+        if self.state.phase is Phase.STOPPING and not self.state.generations:
+            self.enter(Phase.STOPPED)
+            self.do(Quit(self.state.exit_status))
+
+
+def _ending(g: Generation, kill_at: float) -> Generation:
+    """The generation with SIGKILL as its only deadline."""
+    return replace(
+        g,
+        ending=True,
+        start_deadline=None,
+        settle_at=None,
+        gate_deadline=None,
+        census_at=None,
+        drain_deadline=None,
+        kill_at=kill_at,
+    )

@@ -1,0 +1,213 @@
+"""Adopt: the program's own bind() and listen() end up on a listener that it never heard of.
+
+The seccomp filter stops the program in bind, listen and, when a Unix listener is served, in unlink.
+The supervisor reads the address from the program's memory, lays the listener over the program's
+descriptor and lets the call succeed. Whatever has nothing to do with a listener goes on untouched.
+
+The shim asks the same questions by `bind` where seccomp cannot be used.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+from typing import TYPE_CHECKING
+
+from sockact.core.matching import Address, Adopted, Family, Kind, Refused, Unmatched, match
+from sockact.kernel import procfs, seccomp
+from sockact.kernel.listener import set_nonblocking
+from sockact.kernel.seccomp import Call
+
+if TYPE_CHECKING:
+    from sockact.kernel.listener import Listener
+    from sockact.kernel.seccomp import Notification
+
+_KINDS = {
+    "TCP": Kind.STREAM,
+    "TCPv6": Kind.STREAM,
+    "MPTCP": Kind.STREAM,
+    "MPTCPv6": Kind.STREAM,
+    "UDP": Kind.DATAGRAM,
+    "UDPv6": Kind.DATAGRAM,
+    "UNIX-STREAM": Kind.STREAM,
+    # Before Linux 5.15 the kernel does not tell the types of Unix sockets apart.
+    "UNIX": Kind.STREAM,
+}
+_PATH_MAX = 4096
+_SOCKADDR_MAX = 128
+_AT_FDCWD = -100
+_AT_REMOVEDIR = 0x200
+_REMEMBERED = 8
+"""So many addresses that are no listener's are kept for messages."""
+
+
+def unavailable() -> str:
+    """Why the seccomp way cannot be taken here, or an empty string. Tries it in a child."""
+    if reason := seccomp.unavailable():
+        return reason
+    pid = os.fork()
+    if pid == 0:
+        try:
+            seccomp.install({Call.BIND})
+            os._exit(0)
+        except OSError as error:
+            os._exit(error.errno or 1)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return f"seccomp filter: {os.strerror(code)}" if code else ""
+
+
+class Adoption:
+    """What one generation bound, and the answers to its calls."""
+
+    def __init__(self, listeners: list[Listener]) -> None:
+        self._listeners = listeners
+        self._addresses = tuple(_canonical(listener.address) for listener in listeners)
+        self._inodes = {listener.inode for listener in listeners}
+        self._paths = {
+            a.host for a in self._addresses if a.family is Family.UNIX and a.host[:1] == "/"
+        }
+        self.adopted: set[int] = set()
+        """The inodes of the listeners that the program has taken."""
+        self.others: list[Address] = []
+        """Addresses that it bound and that are no listener's; the first few."""
+        self.refusal = ""
+        """The last bind that was refused, and what to write instead."""
+
+    @property
+    def calls(self) -> set[Call]:
+        """The system calls that have to be notified."""
+        if self._paths:
+            return {Call.BIND, Call.LISTEN, Call.UNLINK, Call.UNLINKAT}
+        return {Call.BIND, Call.LISTEN}
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The files of Unix listeners, which no program may remove."""
+        return tuple(sorted(self._paths))
+
+    def bind(self, wanted: Address) -> Listener | str | None:
+        """The listener for this bind, or the message of a refusal, or None: bind it yourself."""
+        found = match(_canonical(wanted), self._addresses)
+        match found:
+            case Adopted(index):
+                self.adopted.add(self._listeners[index].inode)
+                return self._listeners[index]
+            case Refused(message):
+                self.refusal = message
+                return message
+            case Unmatched():
+                if wanted not in self.others and len(self.others) < _REMEMBERED:
+                    self.others.append(wanted)
+                return None
+
+    def handle(self, fd: int) -> Call | None:
+        """Answer the next notification of this generation's fd; tells which call it was."""
+        notification = seccomp.receive(fd)
+        if notification is None:
+            return None
+        try:
+            self._dispatch(fd, notification)
+        except (OSError, ValueError, struct.error):
+            # Unreadable or garbled arguments: the kernel gives the program the proper error.
+            seccomp.proceed(fd, notification)
+        return notification.call
+
+    def _dispatch(self, fd: int, notification: Notification) -> None:
+        match notification.call:
+            case Call.BIND:
+                self._bind(fd, notification)
+            case Call.LISTEN:
+                # The .socket unit's Backlog= rules, and the listener listens already.
+                inode = procfs.socket_inode(notification.tid, notification.arguments[0])
+                _reply(fd, notification, succeed=inode in self._inodes)
+            case Call.UNLINK | Call.UNLINKAT:
+                path = _unlinked(notification)
+                valid = seccomp.still_valid(fd, notification)
+                _reply(fd, notification, succeed=valid and path in self._paths)
+
+    def _bind(self, fd: int, notification: Notification) -> None:
+        tid, (target, pointer, length, *_) = notification.tid, notification.arguments
+        target &= 0xFFFFFFFF
+        kind = _KINDS.get(procfs.socket_protocol(tid, target))
+        data = procfs.memory(tid, pointer, min(length & 0xFFFFFFFF, _SOCKADDR_MAX))
+        wanted = _address(tid, data, kind) if kind else None
+        if wanted is None or not seccomp.still_valid(fd, notification):
+            seccomp.proceed(fd, notification)
+            return
+        found = self.bind(wanted)
+        if found is None:
+            seccomp.proceed(fd, notification)
+        elif isinstance(found, str):
+            # What the kernel says where the family is not configured.
+            seccomp.answer(fd, notification, errno.EADDRNOTAVAIL)
+        else:
+            flags = procfs.descriptor_flags(tid, target)
+            if flags & os.O_NONBLOCK:
+                # Only ever set: never cleared under another generation.
+                set_nonblocking(found)
+            source = found.socket.fileno()
+            cloexec = bool(flags & os.O_CLOEXEC)
+            seccomp.put_fd(fd, notification, source, target, cloexec=cloexec)
+            seccomp.answer(fd, notification)
+
+
+def _reply(fd: int, notification: Notification, *, succeed: bool) -> None:
+    if succeed:
+        seccomp.answer(fd, notification)
+    else:
+        seccomp.proceed(fd, notification)
+
+
+def _address(tid: int, data: bytes, kind: Kind) -> Address | None:
+    """A struct sockaddr as an Address; None for families that no listener has."""
+    (family,) = struct.unpack_from("=H", data)
+    if family == socket.AF_INET:
+        port, packed = struct.unpack_from("!H4s", data, 2)
+        return Address(Family.INET, kind, socket.inet_ntop(socket.AF_INET, packed), port)
+    if family == socket.AF_INET6:
+        port, _flow, packed = struct.unpack_from("!HI16s", data, 2)
+        return Address(Family.INET6, kind, socket.inet_ntop(socket.AF_INET6, packed), port)
+    if family == socket.AF_UNIX and len(data) > 2:
+        name = data[2:]
+        if name[0] == 0:
+            return Address(Family.UNIX, kind, "@" + os.fsdecode(name[1:]))
+        path = os.fsdecode(name.split(b"\0", 1)[0])
+        return Address(Family.UNIX, kind, _absolute(tid, f"/proc/{tid}/cwd", path))
+    return None
+
+
+def _canonical(address: Address) -> Address:
+    """One name for each socket file, whatever symbolic links lead to its folder."""
+    if address.family is not Family.UNIX or address.host[:1] != "/":
+        return address
+    folder, name = os.path.split(address.host)
+    return Address(Family.UNIX, address.kind, os.path.join(os.path.realpath(folder), name))
+
+
+def _absolute(tid: int, base: str, path: str) -> str:
+    """A path of another process as we would write it."""
+    if path.startswith("/"):
+        root = os.readlink(f"/proc/{tid}/root")
+        joined = path if root == "/" else root + path
+    else:
+        joined = os.path.join(os.readlink(base), path)
+    folder, name = os.path.split(os.path.normpath(joined))
+    return os.path.join(os.path.realpath(folder), name)
+
+
+def _unlinked(notification: Notification) -> str | None:
+    """The path that unlink or unlinkat would remove; None when that is no file."""
+    tid, arguments = notification.tid, notification.arguments
+    base = f"/proc/{tid}/cwd"
+    pointer = arguments[0]
+    if notification.call is Call.UNLINKAT:
+        (directory,) = struct.unpack("=i", struct.pack("=I", arguments[0] & 0xFFFFFFFF))
+        pointer = arguments[1]
+        if arguments[2] & _AT_REMOVEDIR:
+            return None
+        if directory != _AT_FDCWD:
+            base = f"/proc/{tid}/fd/{directory}"
+    path, end, _rest = procfs.memory(tid, pointer, _PATH_MAX).partition(b"\0")
+    return _absolute(tid, base, os.fsdecode(path)) if path and end else None

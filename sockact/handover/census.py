@@ -1,0 +1,77 @@
+"""Census: the connections of each generation, counted as busy, fresh or quiet.
+
+One INET_DIAG dump for a listener's port serves all generations; the inode tells whose a connection
+is. The kernel tells nothing of what goes on in a Unix connection, so as long as it is open it
+counts as busy. Datagrams have no connections.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sockact.core.drain import Activity, classify
+from sockact.core.matching import Family, Kind
+from sockact.kernel import procfs, sock_diag
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterable, Iterator
+
+    from sockact.kernel.listener import Listener
+
+
+@dataclass
+class Counts:
+    """The connections of one generation."""
+
+    busy: int = 0
+    fresh: int = 0
+    quiet: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.busy + self.fresh + self.quiet
+
+
+def count(
+    generations: dict[int, Iterable[int]], listeners: list[Listener]
+) -> dict[int, Counts] | None:
+    """Generation → counts, from generation → pids. None when no listener has connections.
+
+    Raises OSError when the kernel has no sock_diag, or refuses it.
+    """
+    streams = [listener for listener in listeners if listener.address.kind is Kind.STREAM]
+    if not streams:
+        return None
+    owners = {
+        inode: number
+        for number, pids in generations.items()
+        for pid in pids
+        for inode in procfs.sockets(pid).values()
+    }
+    counts = {number: Counts() for number in generations}
+    for inode, activity in _activities(streams):
+        if inode in owners:
+            found = counts[owners[inode]]
+            setattr(found, activity.value, getattr(found, activity.value) + 1)
+    return counts
+
+
+def _activities(listeners: list[Listener]) -> Iterator[tuple[int, Activity]]:
+    for family, port in sorted(
+        {(x.socket.family, x.address.port) for x in listeners if x.address.port}
+    ):
+        for connection in sock_diag.tcp_connections(family, port):
+            yield connection.inode, classify(connection)
+    for listener in listeners:
+        if listener.address.family is Family.UNIX:
+            for inode in sock_diag.unix_connections(_sun_path(listener.socket)):
+                if inode != listener.inode:
+                    yield inode, Activity.BUSY
+
+
+def _sun_path(listener: socket.socket) -> bytes:
+    name = listener.getsockname()
+    return name if isinstance(name, bytes) else os.fsencode(name)

@@ -1,0 +1,120 @@
+"""Gate: the valve on new connections of one generation, for programs that wait in epoll.
+
+pidfd_getfd gives us a duplicate of the program's epoll instance, and we take the listener out of
+it. The program is not woken for a new connection again, and keeps serving those that it has.
+Putting the same entry back opens the gate.
+
+The kernel's key of an entry is (open file, descriptor number): whoever edits it needs the listener
+under the number that the program uses. A short-lived fork has a descriptor table of its own to do
+that in.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import resource
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sockact.kernel import epoll, pidfd, procfs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class GateRefused(Exception):
+    """The kernel, or a container's filter, does not let us edit the program's epoll."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A listener in an epoll instance of a process, as it is to be taken out and put back."""
+
+    pid: int
+    epfd: int
+    fd: int
+    events: int
+    data: int
+    inode: int
+
+
+def entries(pids: Iterable[int], inodes: set[int]) -> list[Entry]:
+    """Every place where one of the processes has one of the listeners in an epoll instance."""
+    return [
+        Entry(pid, epfd, entry.fd, entry.events, entry.data, entry.inode)
+        for pid in pids
+        for epfd, watched in procfs.epolls(pid).items()
+        for entry in watched
+        if entry.inode in inodes
+    ]
+
+
+def close(found: list[Entry], listeners: dict[int, int]) -> None:
+    """Take the entries out. `listeners` maps inode → our descriptor. Raises GateRefused."""
+    _edit(epoll.EPOLL_CTL_DEL, found, listeners)
+
+
+def open(found: list[Entry], listeners: dict[int, int]) -> None:
+    """Put the entries back; what waits in the accept queue wakes the program.
+
+    Raises GateRefused.
+    """
+    _edit(epoll.EPOLL_CTL_ADD, found, listeners)
+
+
+def _edit(operation: int, found: list[Entry], listeners: dict[int, int]) -> None:
+    duplicates: list[tuple[int, Entry]] = []
+    try:
+        for entry in found:
+            try:
+                duplicates.append((pidfd.getfd(entry.pid, entry.epfd), entry))
+            except ProcessLookupError:
+                continue
+            except OSError as error:
+                if error.errno == errno.EBADF:
+                    continue  # It has closed that epoll instance meanwhile.
+                raise GateRefused(f"pidfd_getfd: {error.strerror}") from error
+        if duplicates and (code := _in_fork(operation, duplicates, listeners)):
+            raise GateRefused(f"epoll_ctl: {os.strerror(code)}")
+    finally:
+        for duplicate, _ in duplicates:
+            os.close(duplicate)
+
+
+def _in_fork(operation: int, duplicates: list[tuple[int, Entry]], listeners: dict[int, int]) -> int:
+    """Edit in a child with a descriptor table of its own; the first errno that matters, or 0.
+
+    The wait is bounded by a handful of system calls that do not block.
+    """
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os._exit(_edit_here(operation, duplicates, listeners))
+        except OSError as error:
+            os._exit(error.errno or errno.EIO)
+        finally:
+            os._exit(errno.EIO)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def _edit_here(
+    operation: int, duplicates: list[tuple[int, Entry]], listeners: dict[int, int]
+) -> int:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    # Out of the way of the numbers that the entries need.
+    above = 1 + max(entry.fd for _, entry in duplicates)
+    high = {inode: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above) for inode, fd in listeners.items()}
+    moved = [(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above), entry) for fd, entry in duplicates]
+    failed = 0
+    for epfd, entry in moved:
+        os.dup2(high[entry.inode], entry.fd)
+        try:
+            epoll.control(epfd, operation, entry.fd, entry.events, entry.data)
+        except (FileNotFoundError, FileExistsError):
+            continue  # Processes that share one instance: it is done already.
+        except OSError as error:
+            failed = failed or error.errno or errno.EIO
+    return failed

@@ -1,0 +1,77 @@
+"""Interest: the observable fact that a generation waits for connections on a listener.
+
+listen() is no proof: gunicorn listens before a worker has imported the application. A process waits
+when an epoll instance of its holds the listener, or when one of its threads is blocked in accept,
+poll or select on it (for datagrams: in recvfrom and its like).
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from sockact.kernel import procfs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sockact.kernel.procfs import BlockedCall
+
+_POLLFD = struct.Struct("=ihh")
+_MOST_POLLFDS = 4096
+_MOST_SELECT_BITS = 65536
+
+
+def interest(pids: Iterable[int], inodes: set[int]) -> set[int]:
+    """The inodes of those listeners that one of the processes waits on now.
+
+    A process in the middle of an answer may not be waiting at this moment. Raises PermissionError
+    when the kernel lets us not look.
+    """
+    found: set[int] = set()
+    for pid in pids:
+        found |= process_interest(pid, inodes)
+    return found
+
+
+def process_interest(pid: int, inodes: set[int]) -> set[int]:
+    """As `interest`, for one process."""
+    held = {fd: inode for fd, inode in procfs.sockets(pid).items() if inode in inodes}
+    if not held:
+        return set()
+    found = {
+        entry.inode
+        for entries in procfs.epolls(pid).values()
+        for entry in entries
+        if entry.inode in inodes
+    }
+    for call in procfs.blocked_calls(pid):
+        found |= {held[fd] for fd in _waits_on(pid, call) if fd in held}
+    return found
+
+
+def _waits_on(pid: int, call: BlockedCall) -> list[int]:
+    """The descriptors that a blocked call waits to read from."""
+    try:
+        if call.name in ("poll", "ppoll"):
+            return _polled(pid, call.arguments)
+        if call.name in ("select", "pselect6"):
+            return _selected(pid, call.arguments)
+    except (FileNotFoundError, ProcessLookupError, OSError):
+        return []  # It has ended, or returned from the call and freed the memory.
+    return [call.arguments[0] & 0xFFFFFFFF]
+
+
+def _polled(pid: int, arguments: tuple[int, ...]) -> list[int]:
+    count = min(arguments[1], _MOST_POLLFDS)
+    data = procfs.memory(pid, arguments[0], count * _POLLFD.size)
+    whole = len(data) - len(data) % _POLLFD.size
+    return [fd for fd, events, _ in _POLLFD.iter_unpack(data[:whole]) if events & 1]
+
+
+def _selected(pid: int, arguments: tuple[int, ...]) -> list[int]:
+    bits = min(arguments[0], _MOST_SELECT_BITS)
+    if not arguments[1]:
+        return []
+    data = procfs.memory(pid, arguments[1], (bits + 7) // 8)
+    return [fd for fd in range(len(data) * 8) if data[fd // 8] >> fd % 8 & 1]

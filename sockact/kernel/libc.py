@@ -1,0 +1,48 @@
+"""System calls that Python does not wrap, by syscall(2)."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+MACHINE = os.uname().machine
+
+
+def per_machine(x86_64: int, aarch64: int) -> int:
+    """A number that differs between the two supported architectures; -1 elsewhere (ENOSYS)."""
+    return {"x86_64": x86_64, "aarch64": aarch64}.get(MACHINE, -1)
+
+
+def syscall(number: int, *arguments: int) -> int:
+    """Call the kernel; every argument is passed as a long. Raises OSError with errno set."""
+    ctypes.set_errno(0)
+    result: int = _LIBC.syscall(ctypes.c_long(number), *map(ctypes.c_long, arguments))
+    if result < 0:
+        errno = ctypes.get_errno()
+        raise OSError(errno, os.strerror(errno))
+    return result
+
+
+def prctl(option: int, argument: int) -> None:
+    """prctl(2) with one argument. Raises OSError."""
+    ctypes.set_errno(0)
+    zero = ctypes.c_ulong(0)
+    if _LIBC.prctl(option, ctypes.c_ulong(argument), zero, zero, zero) < 0:
+        errno = ctypes.get_errno()
+        raise OSError(errno, os.strerror(errno))
+
+
+PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
+
+
+def become_subreaper() -> None:
+    """Orphans of our descendants become our children (PR_SET_CHILD_SUBREAPER, Linux 3.4)."""
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def no_new_privileges() -> None:
+    """This process and its children gain no privileges by execve (PR_SET_NO_NEW_PRIVS, 3.5)."""
+    prctl(PR_SET_NO_NEW_PRIVS, 1)

@@ -1,0 +1,86 @@
+"""A listener: the listening (or datagram) socket that outlives every generation.
+
+socket(7), ip(7), unix(7); tcp(7) for TCP_INFO.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import struct
+from dataclasses import dataclass
+
+from sockact.core.matching import Address, Family, Kind
+
+_TCP_LISTEN = 10
+
+FAMILIES = {
+    socket.AF_INET: Family.INET,
+    socket.AF_INET6: Family.INET6,
+    socket.AF_UNIX: Family.UNIX,
+}
+KINDS = {socket.SOCK_STREAM: Kind.STREAM, socket.SOCK_DGRAM: Kind.DATAGRAM}
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A listener with its name (FileDescriptorName=) and where it listens."""
+
+    name: str
+    socket: socket.socket
+    address: Address
+    inode: int
+    owned: bool
+    """Opened by us, not by systemd: nobody holds it when we end."""
+
+    def close(self) -> None:
+        """Close it; remove the file of a Unix socket of our own."""
+        if self.owned and self.address.family is Family.UNIX and self.address.host[0] == "/":
+            try:
+                os.unlink(self.address.host)
+            except FileNotFoundError:
+                pass
+        self.socket.close()
+
+
+def of_socket(name: str, found: socket.socket, *, owned: bool) -> Listener:
+    """The Listener of a bound socket. Raises KeyError for a family or type that has none."""
+    return Listener(name, found, address_of(found), os.fstat(found.fileno()).st_ino, owned)
+
+
+def address_of(found: socket.socket) -> Address:
+    """The local address of a socket. Raises KeyError for other families and types."""
+    family, kind = FAMILIES[found.family], KINDS[found.type]
+    name = found.getsockname()
+    if family is not Family.UNIX:
+        return Address(family, kind, name[0], name[1])
+    if isinstance(name, bytes):
+        return Address(family, kind, "@" + os.fsdecode(name[1:]))
+    return Address(family, kind, os.path.abspath(name) if name else "")
+
+
+def accept_queue(listener: Listener) -> tuple[int, int] | None:
+    """(connections that wait to be accepted, limit); None when the kernel does not tell.
+
+    Of a listening TCP socket, tcpi_unacked and tcpi_sacked (Linux 2.6.24).
+    """
+    if listener.address.family is Family.UNIX or listener.address.kind is not Kind.STREAM:
+        return None
+    info = listener.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
+    if info[0] != _TCP_LISTEN:
+        return None
+    waiting, limit = struct.unpack_from("=II", info, 24)
+    return waiting, limit
+
+
+def set_nonblocking(listener: Listener) -> None:
+    """Set O_NONBLOCK. All generations share the open file description."""
+    flags = fcntl.fcntl(listener.socket, fcntl.F_GETFL)
+    fcntl.fcntl(listener.socket, fcntl.F_SETFL, flags | os.O_NONBLOCK)
+
+
+def clear_nonblocking(listener: Listener) -> None:
+    """Clear O_NONBLOCK; only right while no generation has the listener."""
+    flags = fcntl.fcntl(listener.socket, fcntl.F_GETFL)
+    fcntl.fcntl(listener.socket, fcntl.F_SETFL, flags & ~os.O_NONBLOCK)

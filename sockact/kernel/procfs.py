@@ -1,0 +1,232 @@
+"""What /proc tells of other processes: proc(5), and the proc_pid_* pages of newer man-pages.
+
+Reading fd, fdinfo, syscall and mem of another process needs the same user or CAP_SYS_PTRACE, and a
+Yama ptrace_scope of at most 1 for descendants. Functions give an empty answer for a process that is
+gone and raise PermissionError when the kernel refuses.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from sockact.kernel.libc import per_machine
+
+_SOCKET = "socket:["
+_EPOLL = "anon_inode:[eventpoll]"
+
+_SYSCALLS = {
+    per_machine(43, 202): "accept",
+    per_machine(288, 242): "accept4",
+    per_machine(7, -2): "poll",
+    per_machine(271, 73): "ppoll",
+    per_machine(23, -3): "select",
+    per_machine(270, 72): "pselect6",
+    per_machine(45, 207): "recvfrom",
+    per_machine(47, 212): "recvmsg",
+    per_machine(299, 243): "recvmmsg",
+}
+
+
+@dataclass(frozen=True)
+class Process:
+    """A line of the process table. `started` is in clock ticks since boot: with the pid it is
+    unique.
+    """
+
+    pid: int
+    parent: int
+    started: int
+    zombie: bool
+
+
+@dataclass(frozen=True)
+class EpollEntry:
+    """A descriptor that an epoll instance watches, as fdinfo shows it."""
+
+    fd: int
+    events: int
+    data: int
+    inode: int
+
+
+@dataclass(frozen=True)
+class BlockedCall:
+    """A thread that waits in a system call by which a program can wait for connections."""
+
+    name: str
+    arguments: tuple[int, ...]
+
+
+def process(pid: int) -> Process | None:
+    """One process, None when it is gone."""
+    try:
+        stat = _read(f"/proc/{pid}/stat")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The command name is in parentheses and may itself hold any character.
+    fields = stat[stat.rindex(b")") + 2 :].split()
+    return Process(pid, int(fields[1]), int(fields[19]), fields[0] in (b"Z", b"X"))
+
+
+def children(pid: int) -> list[int]:
+    """The children of a process of ours (needs CONFIG_PROC_CHILDREN). Raises FileNotFoundError.
+
+    Empty when the process is gone.
+    """
+    found: list[int] = []
+    for tid in _listdir(f"/proc/{pid}/task"):
+        try:
+            found += map(int, _read(f"/proc/{pid}/task/{tid}/children").split())
+        except ProcessLookupError:
+            continue
+        except FileNotFoundError:
+            if os.path.exists(f"/proc/{pid}/task/{tid}"):
+                raise
+    return found
+
+
+def processes() -> list[Process]:
+    """The whole process table."""
+    found = (process(int(name)) for name in os.listdir("/proc") if name.isdecimal())
+    return [p for p in found if p is not None]
+
+
+def sockets(pid: int) -> dict[int, int]:
+    """Descriptor → inode of every socket that a process holds."""
+    return {
+        fd: int(target[len(_SOCKET) : -1])
+        for fd, target in _descriptors(pid)
+        if target.startswith(_SOCKET)
+    }
+
+
+def socket_inode(pid: int, fd: int) -> int | None:
+    """The inode of a socket descriptor, None when it is no socket."""
+    try:
+        target = os.readlink(f"/proc/{pid}/fd/{fd}")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return int(target[len(_SOCKET) : -1]) if target.startswith(_SOCKET) else None
+
+
+def socket_protocol(pid: int, fd: int) -> str:
+    """The kernel's name of a socket's protocol: TCP, TCPv6, UDP, UNIX-STREAM, MPTCP … or "".
+
+    sockfs shows it as an extended attribute (Linux 3.0; UNIX-STREAM is told apart since 5.15).
+    """
+    try:
+        name = os.getxattr(f"/proc/{pid}/fd/{fd}", "system.sockprotoname")
+    except OSError:
+        return ""
+    return name.rstrip(b"\0").decode("ascii", "replace")
+
+
+def epolls(pid: int) -> dict[int, list[EpollEntry]]:
+    """Descriptor → entries of every epoll instance that a process holds."""
+    return {fd: epoll_entries(pid, fd) for fd, target in _descriptors(pid) if target == _EPOLL}
+
+
+def epoll_entries(pid: int, fd: int) -> list[EpollEntry]:
+    """What an epoll instance watches (the inode is shown since Linux 4.13)."""
+    try:
+        text = _read(f"/proc/{pid}/fdinfo/{fd}")
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    entries = []
+    for line in text.splitlines():
+        if line.startswith(b"tfd:"):
+            # "tfd:        5 events:       19 data: 5  pos:0 ino:2f91 sdev:8", hexadecimal but tfd
+            words = line.replace(b":", b" ").split()
+            facts = dict(zip(words[::2], words[1::2], strict=False))
+            entries.append(
+                EpollEntry(
+                    int(facts[b"tfd"]),
+                    int(facts[b"events"], 16),
+                    int(facts[b"data"], 16),
+                    int(facts[b"ino"], 16),
+                )
+            )
+    return entries
+
+
+def descriptor_flags(pid: int, fd: int) -> int:
+    """The open flags of a descriptor, with O_CLOEXEC and O_NONBLOCK (fdinfo, Linux 3.1)."""
+    try:
+        for line in _read(f"/proc/{pid}/fdinfo/{fd}").splitlines():
+            if line.startswith(b"flags:"):
+                return int(line.split()[1], 8)
+    except (FileNotFoundError, ProcessLookupError):
+        pass
+    return 0
+
+
+def blocked_calls(pid: int) -> list[BlockedCall]:
+    """The waiting system calls of all threads of a process (needs CONFIG_HAVE_ARCH_TRACEHOOK)."""
+    found = []
+    for tid in _listdir(f"/proc/{pid}/task"):
+        try:
+            words = _read(f"/proc/{pid}/task/{tid}/syscall").split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        # "running", or "-1 SP PC" outside of a call, or the number and six arguments.
+        if len(words) > 6 and (name := _SYSCALLS.get(int(words[0]))):
+            found.append(BlockedCall(name, tuple(int(word, 16) for word in words[1:7])))
+    return found
+
+
+def memory(pid: int, address: int, length: int) -> bytes:
+    """Read another process's memory; may return less. Raises OSError."""
+    fd = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.pread(fd, length, address)
+    finally:
+        os.close(fd)
+
+
+def catches(pid: int, number: int) -> bool:
+    """Does the program that runs in this process now have a handler for the signal?"""
+    try:
+        for line in _read(f"/proc/{pid}/status").splitlines():
+            if line.startswith(b"SigCgt:"):
+                return bool(int(line.split()[1], 16) >> (number - 1) & 1)
+    except (FileNotFoundError, ProcessLookupError):
+        pass
+    return False
+
+
+def initial_environment(pid: int) -> dict[bytes, bytes]:
+    """The environment that the program was executed with."""
+    try:
+        entries = _read(f"/proc/{pid}/environ").split(b"\0")
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return {}
+    return dict(entry.partition(b"=")[::2] for entry in entries if entry)
+
+
+def _descriptors(pid: int) -> list[tuple[int, str]]:
+    found = []
+    for name in _listdir(f"/proc/{pid}/fd"):
+        try:
+            found.append((int(name), os.readlink(f"/proc/{pid}/fd/{name}")))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found
+
+
+def _listdir(path: str) -> list[str]:
+    try:
+        return os.listdir(path)
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def _read(path: str) -> bytes:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        chunks = []
+        while chunk := os.read(fd, 1 << 16):
+            chunks.append(chunk)
+        return b"".join(chunks)
+    finally:
+        os.close(fd)

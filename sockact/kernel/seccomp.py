@@ -1,0 +1,202 @@
+"""seccomp user notification: seccomp(2), seccomp_unotify(2).
+
+Needs Linux 5.0 (notifications), 5.5 (SECCOMP_USER_NOTIF_FLAG_CONTINUE) and 5.9
+(SECCOMP_IOCTL_NOTIF_ADDFD). From 5.19 on SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV keeps a signal (Go
+sends itself many) from interrupting a call that has been received already.
+
+The memory that a notified call points to belongs to a process that may have died and whose id may
+have been reused: after reading it, ask `still_valid` before believing it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import struct
+from dataclasses import dataclass
+from enum import Enum
+
+from sockact.kernel.libc import MACHINE, no_new_privileges, per_machine, syscall
+
+_SECCOMP = per_machine(317, 277)
+_SET_MODE_FILTER = 1
+_GET_ACTION_AVAIL = 2
+_GET_NOTIF_SIZES = 3
+_NEW_LISTENER = 1 << 3
+_WAIT_KILLABLE_RECV = 1 << 5
+
+_RET_ALLOW = 0x7FFF0000
+_RET_USER_NOTIF = 0x7FC00000
+_AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+
+# Classic BPF: load a 32-bit word of struct seccomp_data, jump if equal, return.
+_LOAD, _JUMP_EQUAL, _RETURN = 0x20, 0x15, 0x06
+_DATA_NR, _DATA_ARCH = 0, 4
+
+# struct seccomp_notif: id, pid, flags, then seccomp_data: nr, arch, instruction_pointer, args[6].
+_NOTIF = struct.Struct("=QIIiIQ6Q")
+_RESPONSE = struct.Struct("=QqiI")
+_ADDFD = struct.Struct("=QIIII")
+_FLAG_CONTINUE = 1
+_ADDFD_SETFD = 1
+
+
+def _ioctl(direction: int, number: int, size: int) -> int:
+    return direction << 30 | size << 16 | ord("!") << 8 | number
+
+
+_NOTIF_RECV = _ioctl(3, 0, _NOTIF.size)
+_NOTIF_SEND = _ioctl(3, 1, _RESPONSE.size)
+_NOTIF_ID_VALID = _ioctl(1, 2, 8)
+_NOTIF_ADDFD = _ioctl(1, 3, _ADDFD.size)
+
+
+class Call(Enum):
+    """The system calls that can be notified. `unlink` does not exist on arm64."""
+
+    BIND = "bind"
+    LISTEN = "listen"
+    UNLINK = "unlink"
+    UNLINKAT = "unlinkat"
+
+
+NUMBERS = {
+    call: number
+    for call, number in {
+        Call.BIND: per_machine(49, 200),
+        Call.LISTEN: per_machine(50, 201),
+        Call.UNLINK: per_machine(87, -1),
+        Call.UNLINKAT: per_machine(263, 35),
+    }.items()
+    if number >= 0
+}
+_CALLS = {number: call for call, number in NUMBERS.items()}
+
+
+@dataclass(frozen=True)
+class Notification:
+    """A thread (`tid`) is stopped in `call` until it is answered."""
+
+    id: int
+    tid: int
+    call: Call
+    arguments: tuple[int, ...]
+
+
+def unavailable() -> str:
+    """Why user notification cannot be used here, or an empty string when it can."""
+    if MACHINE not in _AUDIT_ARCH:
+        return f"no seccomp filter for {MACHINE}"
+    action = ctypes.c_uint32(_RET_USER_NOTIF)
+    sizes = (ctypes.c_uint16 * 3)()
+    try:
+        syscall(_SECCOMP, _GET_ACTION_AVAIL, 0, ctypes.addressof(action))
+        syscall(_SECCOMP, _GET_NOTIF_SIZES, 0, ctypes.addressof(sizes))
+    except OSError as error:
+        return f"seccomp user notification: {error.strerror}"
+    if sizes[0] != _NOTIF.size or sizes[1] != _RESPONSE.size:
+        return f"seccomp notifications of an unknown size ({sizes[0]}, {sizes[1]})"
+    return ""
+
+
+def _program(calls: set[Call]) -> bytes:
+    """Notify `calls`, allow everything else, in the native architecture only."""
+    numbers = [NUMBERS[call] for call in calls if call in NUMBERS]
+
+    def instruction(code: int, k: int, if_true: int = 0, if_false: int = 0) -> bytes:
+        return struct.pack("=HBBI", code, if_true, if_false, k)
+
+    count = len(numbers)
+    return b"".join(
+        [
+            instruction(_LOAD, _DATA_ARCH),
+            instruction(_JUMP_EQUAL, _AUDIT_ARCH[MACHINE], 0, count + 1),
+            instruction(_LOAD, _DATA_NR),
+            *(
+                instruction(_JUMP_EQUAL, number, count - position, 0)
+                for position, number in enumerate(numbers)
+            ),
+            instruction(_RETURN, _RET_ALLOW),
+            instruction(_RETURN, _RET_USER_NOTIF),
+        ]
+    )
+
+
+def install(calls: set[Call]) -> int:
+    """Put the filter on this process, for good; returns the notification fd.
+
+    Without CAP_SYS_ADMIN that needs no_new_privs, which is set only then, so that a
+    program started by root may still run set-user-ID helpers. Raises OSError: EBUSY when a filter
+    with a listener is there already, EACCES, EINVAL or ENOSYS when the kernel or a container
+    refuses.
+    """
+    program = ctypes.create_string_buffer(_program(calls))
+    length = (len(program) - 1) // 8
+    # struct sock_fprog: unsigned short len, then the pointer at its natural alignment.
+    fprog = ctypes.create_string_buffer(
+        struct.pack("@HP", length, ctypes.addressof(program)), struct.calcsize("@HP")
+    )
+    address = ctypes.addressof(fprog)
+    try:
+        return _install(address)
+    except PermissionError:
+        no_new_privileges()
+        return _install(address)
+
+
+def _install(fprog: int) -> int:
+    try:
+        return syscall(_SECCOMP, _SET_MODE_FILTER, _NEW_LISTENER | _WAIT_KILLABLE_RECV, fprog)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return syscall(_SECCOMP, _SET_MODE_FILTER, _NEW_LISTENER, fprog)
+
+
+def receive(fd: int) -> Notification | None:
+    """The next notification; None when its thread was killed before we looked.
+
+    Blocks when none is waiting: call it only after poll said that the fd is readable.
+    """
+    data = bytearray(_NOTIF.size)
+    try:
+        fcntl.ioctl(fd, _NOTIF_RECV, data)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.EINTR):
+            return None
+        raise
+    identity, tid, _flags, number, _arch, _pointer, *arguments = _NOTIF.unpack(data)
+    return Notification(identity, tid, _CALLS[number], tuple(arguments))
+
+
+def still_valid(fd: int, notification: Notification) -> bool:
+    """Does the thread still wait for the answer (so what was read of it is its own)?"""
+    try:
+        fcntl.ioctl(fd, _NOTIF_ID_VALID, struct.pack("=Q", notification.id))
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def put_fd(fd: int, notification: Notification, source: int, target: int, *, cloexec: bool) -> None:
+    """Lay our descriptor `source` over the caller's descriptor `target`. Raises OSError."""
+    flags = 0o2000000 if cloexec else 0  # O_CLOEXEC
+    fcntl.ioctl(fd, _NOTIF_ADDFD, _ADDFD.pack(notification.id, _ADDFD_SETFD, source, target, flags))
+
+
+def proceed(fd: int, notification: Notification) -> None:
+    """Let the kernel carry the call out as it is."""
+    _respond(fd, notification, 0, _FLAG_CONTINUE)
+
+
+def answer(fd: int, notification: Notification, error: int = 0) -> None:
+    """Make the call return 0, or fail with errno `error`, without carrying it out."""
+    _respond(fd, notification, -error, 0)
+
+
+def _respond(fd: int, notification: Notification, error: int, flags: int) -> None:
+    try:
+        fcntl.ioctl(fd, _NOTIF_SEND, _RESPONSE.pack(notification.id, 0, error, flags))
+    except FileNotFoundError:
+        return  # The thread was killed meanwhile: nobody waits for the answer.

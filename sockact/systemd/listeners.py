@@ -1,0 +1,208 @@
+"""The listeners: passed by systemd (sd_listen_fds(3)), or opened here from --listen.
+
+An address is written as in ListenStream= and ListenDatagram= of systemd.socket(5).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import socket
+import stat
+from typing import TYPE_CHECKING
+
+from sockact.core.errors import OperatorError
+from sockact.core.matching import Address, Family, Kind
+from sockact.kernel.listener import FAMILIES, Listener, of_socket
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_NUMBERS = {family: number for number, family in FAMILIES.items()}
+_NAMED = re.compile(r"([A-Za-z0-9_.-]+)=(.*)", re.DOTALL)
+_EXAMPLES = "127.0.0.1:8000, [::1]:8000, 8000, /run/x.sock, @abstract or udp:127.0.0.1:5300"
+
+
+def passed(environment: Mapping[str, str]) -> list[Listener] | None:
+    """The listeners that systemd passed to this process; None when it passed none.
+
+    Raises OperatorError when LISTEN_FDS is garbled or names what is no listener.
+    """
+    if "LISTEN_FDS" not in environment:
+        return None
+    try:
+        from systemd.daemon import listen_fds_with_names
+    except ImportError as error:
+        raise OperatorError(
+            "LISTEN_FDS is set, but systemd's Python module is missing: install python3-systemd"
+        ) from error
+    try:
+        names: dict[int, str] = listen_fds_with_names(unset_environment=False)
+    except OSError as error:
+        raise OperatorError(_explain_listen_fds(environment, error)) from error
+    if not names:
+        raise OperatorError(_explain_no_fds(environment))
+    return [_from_fd(fd, name) for fd, name in names.items()]
+
+
+def _explain_listen_fds(environment: Mapping[str, str], error: OSError) -> str:
+    value = environment["LISTEN_FDS"]
+    if error.errno == errno.EBADF:
+        return (
+            f"LISTEN_FDS={value} names descriptors that are not open: is the .socket unit active?"
+        )
+    return f"LISTEN_FDS={value!r} cannot be read ({error.strerror}): it must be a number"
+
+
+def _explain_no_fds(environment: Mapping[str, str]) -> str:
+    pid = environment.get("LISTEN_PID", "")
+    if pid != str(os.getpid()):
+        return (
+            f"LISTEN_PID={pid or '(unset)'} is not this process ({os.getpid()}): "
+            "start sockact run itself from the unit, not through a shell"
+        )
+    return "LISTEN_FDS=0: systemd passed no listener; start the .socket unit (Sockets= names it)"
+
+
+def _from_fd(fd: int, name: str) -> Listener:
+    try:
+        found = socket.socket(fileno=fd)
+    except OSError as error:
+        raise OperatorError(
+            f"descriptor {fd} of LISTEN_FDS is no socket ({error.strerror})"
+        ) from error
+    found.set_inheritable(False)
+    if found.type is socket.SOCK_STREAM and not found.getsockopt(
+        socket.SOL_SOCKET, socket.SO_ACCEPTCONN
+    ):
+        raise OperatorError(
+            f"descriptor {fd} of LISTEN_FDS does not listen: Accept= must be no in the .socket unit"
+        )
+    return _listener(name, found, owned=False)
+
+
+def _listener(name: str, found: socket.socket, *, owned: bool) -> Listener:
+    try:
+        return of_socket(name, found, owned=owned)
+    except KeyError as error:
+        raise OperatorError(
+            f"listener {name} is of a kind that sockact cannot hand over "
+            f"({found.family!r}, {found.type!r}): use TCP, UDP or a Unix stream socket"
+        ) from error
+
+
+def parse(text: str) -> tuple[str, Address]:
+    """An --listen argument as (name, address). Raises OperatorError."""
+    named = _NAMED.fullmatch(text)
+    name, rest = named.groups() if named else ("", text)
+    kind = Kind.STREAM
+    if rest.startswith("udp:"):
+        kind, rest = Kind.DATAGRAM, rest[4:]
+    address = _parse_address(rest, kind)
+    if address is None:
+        raise OperatorError(f"--listen {text}: not an address; write for example {_EXAMPLES}")
+    return name or str(address).replace(":", "_"), address
+
+
+def _parse_address(text: str, kind: Kind) -> Address | None:
+    if text.startswith(("/", "@")):
+        valid = len(text) > 1 and len(os.fsencode(text)) <= 107 and "\0" not in text
+        return Address(Family.UNIX, kind, text) if valid and kind is Kind.STREAM else None
+    if text.isascii() and text.isdecimal():
+        host = "::" if os.path.exists("/proc/net/if_inet6") else "0.0.0.0"
+        return _inet(host, text, kind)
+    host, _, port = text.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        return _inet(host[1:-1], port, kind, Family.INET6)
+    return _inet(host, port, kind, Family.INET)
+
+
+def _inet(host: str, port: str, kind: Kind, family: Family | None = None) -> Address | None:
+    if not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
+        return None
+    family = family or (Family.INET6 if ":" in host else Family.INET)
+    try:
+        number = _NUMBERS[family]
+        found = socket.getaddrinfo(
+            host, int(port), number, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+        )
+    except (OSError, UnicodeError):
+        return None
+    return Address(family, kind, str(found[0][4][0]), int(port))
+
+
+def open_all(texts: tuple[str, ...]) -> list[Listener]:
+    """Bind and listen on every --listen address, or on none. Raises OperatorError."""
+    parsed = [parse(text) for text in texts]
+    opened: list[Listener] = []
+    try:
+        for name, address in parsed:
+            opened.append(_open(name, address))
+    except OperatorError:
+        for listener in opened:
+            listener.close()
+        raise
+    return opened
+
+
+def _open(name: str, address: Address) -> Listener:
+    kind = socket.SOCK_STREAM if address.kind is Kind.STREAM else socket.SOCK_DGRAM
+    found = socket.socket(_NUMBERS[address.family], kind)
+    try:
+        if address.family is Family.UNIX:
+            _bind_unix(found, address.host)
+        else:
+            _bind_inet(found, address)
+        if address.kind is Kind.STREAM:
+            found.listen(1 << 20)  # the kernel caps it at net.core.somaxconn
+    except OSError as error:
+        found.close()
+        raise OperatorError(_explain_bind(address, error)) from error
+    return _listener(name, found, owned=True)
+
+
+def _bind_inet(found: socket.socket, address: Address) -> None:
+    if address.kind is Kind.STREAM:
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if address.family is Family.INET6:
+        # BindIPv6Only=default: [::] also takes IPv4 clients.
+        found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    found.bind((address.host, address.port))
+
+
+def _bind_unix(found: socket.socket, path: str) -> None:
+    if path[0] == "@":
+        found.bind(b"\0" + os.fsencode(path[1:]))
+        return
+    if _stale(path):
+        os.unlink(path)
+    # As systemd's SocketMode= default: whoever reaches the folder may connect.
+    mask = os.umask(0o000)
+    try:
+        found.bind(path)
+    finally:
+        os.umask(mask)
+
+
+def _stale(path: str) -> bool:
+    """A socket file that nobody listens on any more."""
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            return False
+    except FileNotFoundError:
+        return False
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        return probe.connect_ex(path) == errno.ECONNREFUSED
+
+
+def _explain_bind(address: Address, error: OSError) -> str:
+    hint = {
+        errno.EADDRINUSE: "another process holds it: stop that one, or choose another address",
+        errno.EACCES: "not permitted: ports below 1024 and some folders need root; "
+        "let a systemd .socket unit hold it",
+        errno.EADDRNOTAVAIL: "no interface of this machine has that address",
+        errno.ENOENT: "its folder does not exist: create it first",
+    }.get(error.errno or 0, "choose another address")
+    return f"cannot listen on {address}: {error.strerror}; {hint}"
