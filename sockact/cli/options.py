@@ -1,0 +1,72 @@
+"""Values of options that need more than click's own types."""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+from sockact.supervisor import paths
+
+LONGEST = 7 * 86400.0
+"""Seconds. A wait beyond what epoll_wait can express (24 days) is nobody's timeout."""
+
+_PART = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([A-Za-zµμ]*)")
+_UNITS = {
+    **dict.fromkeys(("us", "usec", "µs", "μs"), 1e-6),
+    **dict.fromkeys(("ms", "msec"), 1e-3),
+    **dict.fromkeys(("", "s", "sec", "second", "seconds"), 1.0),
+    **dict.fromkeys(("m", "min", "minute", "minutes"), 60.0),
+    **dict.fromkeys(("h", "hr", "hour", "hours"), 3600.0),
+    **dict.fromkeys(("d", "day", "days"), 86400.0),
+    **dict.fromkeys(("w", "week", "weeks"), 604800.0),
+}
+
+
+def seconds(text: str) -> float:
+    """A time span as in systemd.time(7), such as 90, 500ms or 1min 30s. Raises ValueError."""
+    total = 0.0
+    position = 0
+    text = text.strip()
+    while position < len(text) or not position:
+        part = _PART.match(text, position)
+        if not part or part[2] not in _UNITS:
+            raise ValueError(f"{text!r} is not a time span: write it like 90, 500ms or '1min 30s'")
+        total += float(part[1]) * _UNITS[part[2]]
+        position = part.end()
+    return total
+
+
+def check_time(
+    _context: click.Context, _option: click.Parameter, value: str | None
+) -> float | None:
+    """An option's callback: a time span that the supervisor can wait for."""
+    if value is None:
+        return None
+    try:
+        span = seconds(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    if span > LONGEST:
+        raise click.BadParameter(f"{value!r} is too long: write at most 7d")
+    return span
+
+
+def check_some_time(
+    context: click.Context, option: click.Parameter, value: str | None
+) -> float | None:
+    """The same, where zero makes no sense."""
+    span = check_time(context, option, value)
+    if span == 0:
+        raise click.BadParameter(f"{value!r} leaves no time: write more than 0")
+    return span
+
+
+def check_name(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    """A callback: the name of a service."""
+    if value is not None and not paths.valid_name(value):
+        raise click.BadParameter(
+            f"{value!r} cannot name a service: use at most {paths.NAME_LIMIT} of "
+            f"A-Z a-z 0-9 : _ . @ - without a dot in front"
+        )
+    return value

@@ -1,0 +1,70 @@
+"""`sockact reload`: a unit's ExecReload=; its exit code tells whether the successor serves."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from sockact.cli import service
+from sockact.cli.main import Failure
+from sockact.cli.options import check_some_time
+from sockact.supervisor import client
+
+
+@click.command(name="reload", short_help="Replace the program by a new generation.")
+@service.name_argument
+@click.option("--wait-drained", is_flag=True, help="Wait until the old generation has ended, too.")
+@click.option("--json", "as_json", is_flag=True, help="Print the handover as JSON.")
+@click.option(
+    "--timeout",
+    metavar="TIME",
+    callback=check_some_time,
+    help="Stop waiting after this time; the reload goes on.  [default: wait for its end]",
+)
+def command(name: str | None, wait_drained: bool, as_json: bool, timeout: float | None) -> None:
+    """Start a new generation of the service NAME and let it take over.
+
+    Succeeds when the new generation serves. Otherwise the old one goes on serving, and what the
+    new one wrote last is shown. NAME is $SOCKACT_NAME, or the only service that runs.
+    """
+    target = service.one(name)
+    handover = _reload(target, wait_drained, timeout)
+    if as_json:
+        click.echo(json.dumps(handover, indent=2))
+    if handover["outcome"] != "committed":
+        raise Failure(f"{target.name}: {_failed(handover)}", quoted=tuple(handover["stderr"]))
+    if not as_json:
+        click.echo(f"{target.name}: {_succeeded(handover)}")
+
+
+def _reload(target: service.Service, wait_drained: bool, timeout: float | None) -> dict[str, Any]:
+    with target.connect() as connection:
+        try:
+            answer = connection.call("Reload", {"wait_drained": wait_drained}, timeout)
+        except client.RemoteError as error:
+            if not error.name.endswith(".ReloadFailed"):
+                raise
+            answer = error.parameters
+        except client.Timeout as error:
+            raise Failure(
+                f"{target.name}: no outcome within {timeout:g} s; the reload goes on, "
+                f"`sockact status {target.name}` shows it"
+            ) from error
+    handover: dict[str, Any] = answer["handover"]
+    return handover
+
+
+def _failed(handover: dict[str, Any]) -> str:
+    text = f"generation {handover['to']} failed: {handover['reason'] or 'no reason given'}"
+    if (predecessor := handover.get("from")) is not None:
+        text += f"; generation {predecessor} goes on serving"
+    return text
+
+
+def _succeeded(handover: dict[str, Any]) -> str:
+    text = f"generation {handover['to']} serves (ready in {handover['duration_seconds']:.2f} s)"
+    if (predecessor := handover.get("from")) is not None:
+        text += f"; generation {predecessor} {'has drained' if handover['drained'] else 'drains'}"
+    return text

@@ -1,0 +1,175 @@
+"""`sockact run`: checks the options, then becomes the supervisor.
+
+It must leave pid, descriptors and environment as systemd gave them: LISTEN_FDS and NOTIFY_SOCKET
+are the supervisor's to read. So it does nothing but execve().
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from sockact.cli.main import Failure
+from sockact.cli.options import check_name, check_some_time, check_time
+from sockact.core.settings import Adopt, Settings
+from sockact.supervisor import paths
+
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+_SUPERVISOR = os.path.join(
+    os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "supervisor", "__main__.py"
+)
+
+
+def _check_ready(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    kind, _, rest = value.partition(":")
+    if value in ("interest", "notify"):
+        return value
+    if kind == "http":
+        return _check_url(value)
+    if kind == "exec":
+        try:
+            words = shlex.split(rest)
+        except ValueError as error:
+            raise click.BadParameter(f"cannot split the command {rest!r}: {error}") from error
+        if words:
+            return value
+    raise click.BadParameter(
+        f"{value!r} is no kind of readiness: write interest, notify, http://ADDRESS/PATH "
+        f"or exec:COMMAND"
+    )
+
+
+def _check_url(value: str) -> str:
+    from urllib.parse import urlsplit  # slow to import, and seldom needed
+
+    try:
+        parts = urlsplit(value)
+        good = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise click.BadParameter(f"{value!r} is no address: write it like http://localhost/health")
+    return value
+
+
+@click.command(
+    name="run",
+    context_settings={"allow_interspersed_args": False},
+    options_metavar="[OPTIONS] [--]",
+    short_help="Run a program so that it can be reloaded.",
+)
+@click.option(
+    "--name",
+    metavar="NAME",
+    callback=check_name,
+    help="Name of the service.  [default: from PROGRAM]",
+)
+@click.option(
+    "--listen",
+    metavar="ADDR",
+    multiple=True,
+    help="Listen here oneself, where no .socket unit does; may be repeated.",
+)
+@click.option(
+    "--adopt",
+    type=click.Choice([kind.value for kind in Adopt]),
+    default=Settings.adopt.value,
+    show_default=True,
+    help="How the program gets the listeners.",
+)
+@click.option(
+    "--ready",
+    metavar="KIND",
+    default=Settings.ready,
+    show_default=True,
+    callback=_check_ready,
+    help="When a generation is ready: interest, notify, http://ADDRESS/PATH or exec:COMMAND.",
+)
+@click.option(
+    "--start-timeout",
+    metavar="TIME",
+    default=f"{Settings.start_timeout:g}s",
+    show_default=True,
+    callback=check_some_time,
+    help="Time to become ready.",
+)
+@click.option(
+    "--drain-timeout",
+    metavar="TIME",
+    default=f"{Settings.drain_timeout:g}s",
+    show_default=True,
+    callback=check_time,
+    help="Time for connections to end, before SIGTERM.",
+)
+@click.option(
+    "--kill-timeout",
+    metavar="TIME",
+    default=f"{Settings.kill_timeout:g}s",
+    show_default=True,
+    callback=check_time,
+    help="Time between SIGTERM and SIGKILL.",
+)
+@click.argument("program", nargs=-1, type=click.UNPROCESSED, metavar="PROGRAM [ARG]...")
+def command(program: tuple[str, ...], name: str | None, adopt: str, **options: Any) -> None:
+    """Run PROGRAM under a supervisor, so that `sockact reload` can replace it.
+
+    The program and its command line stay as they are. Times are in seconds, or like '1min 30s'.
+    """
+    if not program:
+        raise click.UsageError(
+            "no program given: write it last, as in `sockact run -- gunicorn app:app`"
+        )
+    name = name or _name_of(program)
+    _become_supervisor(Settings(name, program, adopt=Adopt(adopt), **options))
+
+
+def _name_of(command: tuple[str, ...]) -> str:
+    name = os.path.basename(command[0])
+    if name.startswith(("python", "pypy")):
+        name = _module_of(command[1:]) or name
+    if not paths.valid_name(name):
+        raise click.UsageError(f"{name!r} cannot name a service: choose a name with --name")
+    return name
+
+
+def _module_of(arguments: tuple[str, ...]) -> str | None:
+    """The MODULE of `python [OPTIONS] -m MODULE`."""
+    words = iter(arguments)
+    for word in words:
+        if not word.startswith("-") or word in ("-", "--"):
+            return None
+        if word.startswith("--"):
+            if word == "--check-hash-based-pycs":
+                next(words, None)
+            continue
+        for position, letter in enumerate(word[1:], 2):
+            if letter == "c":
+                return None
+            if letter == "m":
+                return word[position:] or next(words, None)
+            if letter in "WX":
+                if not word[position:]:
+                    next(words, None)
+                break
+    return None
+
+
+def _become_supervisor(settings: Settings) -> NoReturn:
+    environment = {**os.environ, "SOCKACT_SETTINGS": json.dumps(asdict(settings))}
+    # The name and the command are only for those who look at the list of processes.
+    arguments = [sys.executable, "-I", _SUPERVISOR, settings.name, "--", *settings.command]
+    try:
+        os.execve(sys.executable, arguments, environment)
+    except OSError as error:
+        raise Failure(
+            f"cannot start the supervisor with {sys.executable}: {error.strerror}; "
+            f"reinstall sockact with a Python that works"
+        ) from error

@@ -1,0 +1,130 @@
+"""A status as text for people."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from typing import TYPE_CHECKING, Any
+
+from sockact.cli.main import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_SPANS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+
+def show(status: dict[str, Any], previous: dict[str, Any] | None = None) -> str:
+    """The service in a few lines. With a `previous` status, CPU is the share used since then."""
+    heading = f"{status['name']}: {status['state']}, supervisor {status['pid']}"
+    command = (
+        f"  {shlex.join(status['command'])} (adopt {status['adopt']}, ready {status['ready']})"
+    )
+    blocks = [[heading, command], _generations(status, previous), _listeners(status)]
+    if handover := status.get("handover"):
+        blocks.append(["  last handover: " + _handover(handover)])
+    return "\n".join(printable(line) for block in blocks for line in block)
+
+
+def span(seconds: float) -> str:
+    """A time span in its two largest units, such as 3min 5s."""
+    left = round(seconds)
+    parts: list[str] = []
+    for size, unit in _SPANS:
+        count, left = divmod(left, size)
+        if count or parts:
+            parts.append(f"{count}{unit}")
+        if len(parts) == 2:
+            break
+    return " ".join(part for part in parts if part[0] != "0") or "0s"
+
+
+def _generations(status: dict[str, Any], previous: dict[str, Any] | None) -> list[str]:
+    before = {old["number"]: old for old in previous["generations"]} if previous else {}
+    header = (
+        "GENERATION",
+        "STATE",
+        "PID",
+        "AGE",
+        "BUSY",
+        "FRESH",
+        "QUIET",
+        "MEMORY",
+        "CPU",
+        "GATE",
+    )
+    rows = [
+        (
+            str(generation["number"]),
+            generation["state"],
+            str(generation["pid"]),
+            span(generation["age_seconds"]),
+            *_connections(generation.get("connections")),
+            _memory(generation["memory_bytes"]),
+            _cpu(generation, before.get(generation["number"])),
+            _gate(generation),
+        )
+        for generation in status["generations"]
+    ]
+    return _table(header, rows)
+
+
+def _connections(counts: dict[str, int] | None) -> tuple[str, str, str]:
+    if counts is None:
+        return ("-", "-", "-")
+    return (str(counts["busy"]), str(counts["fresh"]), str(counts["quiet"]))
+
+
+def _memory(size: int | None) -> str:
+    return "-" if size is None else f"{size / 2**20:.1f} MiB"
+
+
+def _cpu(generation: dict[str, Any], before: dict[str, Any] | None) -> str:
+    used = generation["cpu_seconds"]
+    if used is None:
+        return "-"
+    if not before or before["cpu_seconds"] is None:
+        return f"{used:.1f} s"
+    elapsed = generation["age_seconds"] - before["age_seconds"]
+    # A process that ended took its CPU time along.
+    share = max(0.0, used - before["cpu_seconds"]) / elapsed if elapsed > 0 else 0.0
+    return f"{share:.0%}"
+
+
+def _gate(generation: dict[str, Any]) -> str:
+    gate, reason = generation["gate"], generation["gate_reason"]
+    return f"{gate} ({reason})" if reason else str(gate)
+
+
+def _listeners(status: dict[str, Any]) -> list[str]:
+    rows = [
+        (listener["name"], listener["address"], listener["type"], _queue(listener))
+        for listener in status["listeners"]
+    ]
+    return _table(("LISTENER", "ADDRESS", "TYPE", "QUEUE"), rows)
+
+
+def _queue(listener: dict[str, Any]) -> str:
+    length, limit = listener.get("queue_length"), listener.get("queue_limit")
+    return "-" if length is None else f"{length}/{'?' if limit is None else limit}"
+
+
+def _handover(handover: dict[str, Any]) -> str:
+    ago = span(max(0.0, time.time() - handover["requested_usec"] / 1e6))
+    before = handover.get("from")
+    way = f"generation {handover['to']}" if before is None else f"{before} to {handover['to']}"
+    text = f"{way}, {handover['outcome']} after {handover['duration_seconds']:.2f} s, {ago} ago"
+    return f"{text}: {handover['reason']}" if handover["reason"] else text
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Aligned columns, nothing at all without rows."""
+    if not rows:
+        return []
+    lines = [header, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    return [
+        "  "
+        + "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    ]
