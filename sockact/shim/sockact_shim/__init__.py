@@ -1,0 +1,59 @@
+"""The shim: answers the supervisor from inside a wrapped Python program. See docs/shim.md.
+
+This module is all that a program's start pays for: two signal handlers. The rest is imported when
+the supervisor calls. It never prints and raises nothing into the program.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]
+
+# Bound now: gevent and eventlet replace the attributes of `time` later, and a switch of greenlets
+# inside a signal handler is the last thing that a program expects.
+from time import monotonic, sleep
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Mapping
+
+__all__ = ["CALL", "NUDGE", "install", "monotonic", "sleep"]
+
+CALL = 50
+NUDGE = 51
+
+_supervisor = ""
+
+
+def install(environ: Mapping[str, str]) -> None:
+    """Make this process answer calls. Does nothing outside the main thread."""
+    global _supervisor
+    _supervisor = environ["SOCKACT_SHIM"]
+    try:
+        # signal() installs without SA_RESTART, so a blocked accept() returns with EINTR.
+        _signal.signal(CALL, _on_call)
+        _signal.signal(NUDGE, _on_nudge)
+    except (ValueError, OSError):
+        return
+    if environ.get("SOCKACT_ADOPT") == "1":
+        from . import adopt
+
+        adopt.install(_supervisor, environ.get("SOCKACT_UNIX", ""))
+
+
+def _on_call(signum: int, frame: FrameType | None) -> None:
+    # The program's own handlers wait until the call is over, and what they raise is theirs: it
+    # leaves from the last line, where the mask is put back.
+    held = _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())
+    try:
+        from . import call
+
+        call.answer(_supervisor)
+    except Exception:
+        return  # there is nobody to tell: the supervisor sees the connection end
+    finally:
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, held)
+
+
+def _on_nudge(signum: int, frame: FrameType | None) -> None:
+    pass

@@ -1,0 +1,39 @@
+"""Adapters: each makes one kind of server answer with `Connection: close` from now on.
+
+An adapter patches classes, so it covers the connections that exist already. It finds its server in
+`sys.modules` and imports nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+
+# The adapter of each server, and the modules of which it patches those that are loaded.
+_SERVERS: dict[str, tuple[str, ...]] = {}
+
+_taken: set[str] = set()
+
+
+def drain() -> list[str]:
+    """Patch the servers that are loaded. Returns their names, those that failed with a `!`."""
+    names = []
+    for name, modules in _SERVERS.items():
+        for module in modules:
+            if module not in sys.modules:
+                continue
+            outcome = _take(name, module)
+            if outcome not in names:
+                names.append(outcome)
+    return names
+
+
+def _take(name: str, module: str) -> str:
+    if module in _taken:
+        return name
+    try:
+        adapter = __import__(__name__ + "." + name, fromlist=["close_after_response"])
+        adapter.close_after_response(sys.modules[module])
+    except Exception:
+        return name + "!"
+    _taken.add(module)
+    return name

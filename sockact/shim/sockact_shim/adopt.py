@@ -1,0 +1,177 @@
+"""Adoption from inside: the program's bind() ends up on the listener that systemd owns.
+
+Wraps bind and listen of `socket.socket`, and, for Unix listeners, unlink and remove of `os`.
+Whatever the supervisor does not claim goes through untouched, with the original's own errors.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+import socket
+
+from .wire import Wire
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable
+
+_FAMILIES = {_socket.AF_INET: "inet", _socket.AF_INET6: "inet6", _socket.AF_UNIX: "unix"}
+_TYPES = {_socket.SOCK_STREAM: "stream", _socket.SOCK_DGRAM: "datagram"}
+
+_adopted: set[int] = set()
+
+
+def install(supervisor: str, unix_paths: str) -> None:
+    """Wrap the program's functions; the paths of Unix listeners are separated by colons."""
+    _wrap_sockets(supervisor)
+    paths = frozenset(path for path in unix_paths.split(":") if path)
+    if paths:
+        os.unlink = _sparing(os.unlink, paths)
+        os.remove = _sparing(os.remove, paths)
+
+
+def _wrap_sockets(supervisor: str) -> None:
+    plain_bind, plain_listen = _socket.socket.bind, _socket.socket.listen
+
+    def bind(self: socket.socket, address: Any, /) -> None:
+        if not _adopt(self, address, supervisor):
+            plain_bind(self, address)
+
+    def listen(self: socket.socket, backlog: Any = None, /) -> None:
+        if not _is_adopted(self, supervisor):
+            plain_listen(self, *(() if backlog is None else (backlog,)))
+
+    # mypy: the classes are closed to assignment, the program's Python is not
+    for name, wrapper, plain in (("bind", bind, plain_bind), ("listen", listen, plain_listen)):
+        setattr(socket.socket, name, _disguised(wrapper, plain))
+
+
+def _disguised(wrapper: Callable[..., Any], plain: Callable[..., Any]) -> Callable[..., Any]:
+    wrapper.__name__ = plain.__name__
+    wrapper.__qualname__ = plain.__qualname__
+    wrapper.__doc__ = plain.__doc__
+    return wrapper
+
+
+def _adopt(own: socket.socket, address: Any, supervisor: str) -> bool:
+    """Whether the listener lies under the socket's fd now. Raises what a refusal says."""
+    words = _describe(own, address)
+    if not words:
+        return False
+    listener = _ask(supervisor, words)
+    if listener is None:
+        return False
+    try:
+        fd = own.fileno()
+        blocking = os.get_blocking(fd)
+        os.dup2(listener, fd, os.get_inheritable(fd))
+        if not blocking:  # set, never cleared: all generations share this flag
+            os.set_blocking(fd, False)
+        _adopted.add(os.fstat(fd).st_ino)
+    finally:
+        os.close(listener)
+    return True
+
+
+def _ask(supervisor: str, words: str) -> int | None:
+    """The listener for an address, None when the supervisor has none or is not there."""
+    try:
+        with Wire(supervisor) as wire:
+            wire.send(f"bind {os.getpid()} {words}")
+            answer, fd = wire.receive_with_fd()
+    except OSError:
+        return None
+    if answer[:1] == ["adopt"]:
+        return fd
+    if fd is not None:
+        os.close(fd)
+    if answer[:1] == ["refuse"] and len(answer) > 1 and answer[1].isdigit():
+        raise OSError(int(answer[1]), " ".join(answer[2:]))
+    return None
+
+
+def _describe(own: socket.socket, address: Any) -> str:
+    """FAMILY TYPE ADDRESS [PORT], empty for what no listener can be."""
+    family, kind = _FAMILIES.get(int(own.family)), _TYPES.get(int(own.type))
+    if family is None or kind is None:
+        return ""
+    try:
+        where = _unix_name(address) if family == "unix" else _internet_name(own, address)
+    except (OSError, TypeError, ValueError, LookupError):
+        return ""  # the plain bind says what is wrong with it
+    return f"{family} {kind} {where}" if where else ""
+
+
+def _unix_name(address: Any) -> str:
+    name = address.encode("utf-8", "surrogateescape") if isinstance(address, str) else address
+    name = bytes(memoryview(name))
+    if name and not name.startswith(b"\0"):
+        name = os.path.abspath(name)
+    return name.hex()
+
+
+def _internet_name(own: socket.socket, address: Any) -> str:
+    host, port = address[0], int(address[1])
+    if isinstance(host, (bytes, bytearray)):
+        host = host.decode("ascii")
+    if not port:
+        return ""  # any free port: nobody can have meant the listener
+    # As bind does: an empty host is the wildcard, a name is its first address.
+    found = _socket.getaddrinfo(
+        host or None, port, int(own.family), int(own.type), 0, _socket.AI_PASSIVE
+    )
+    return f"{str(found[0][4][0]).partition('%')[0]} {port}"
+
+
+def _is_adopted(own: socket.socket, supervisor: str) -> bool:
+    try:
+        inode = os.fstat(own.fileno()).st_ino
+    except OSError:
+        return False
+    if inode in _adopted:
+        return True
+    # A process that was spawned with its parent's listener has not seen the adoption itself.
+    if not own.getsockopt(_socket.SOL_SOCKET, _socket.SO_ACCEPTCONN):
+        return False
+    return _is_listener(own, inode, supervisor)
+
+
+def _is_listener(own: socket.socket, inode: int, supervisor: str) -> bool:
+    try:
+        words = _describe(own, own.getsockname())
+        listener = _ask(supervisor, words) if words else None
+    except OSError:
+        return False
+    if listener is None:
+        return False
+    try:
+        if os.fstat(listener).st_ino == inode:
+            _adopted.add(inode)
+    finally:
+        os.close(listener)
+    return inode in _adopted
+
+
+def _sparing(plain: Callable[..., None], paths: frozenset[str]) -> Callable[..., None]:
+    """An unlink that leaves the files of systemd's listeners where they are."""
+    folders = {os.path.basename(path): os.path.realpath(os.path.dirname(path)) for path in paths}
+
+    def unlink(path: Any, *args: Any, **options: Any) -> None:
+        if options.get("dir_fd") is not None or not _is_spared(path, paths, folders):
+            plain(path, *args, **options)
+
+    # shutil asks this set whether it may delete trees safely.
+    os.supports_dir_fd.add(unlink)
+    return _disguised(unlink, plain)
+
+
+def _is_spared(path: Any, paths: frozenset[str], folders: dict[str, str]) -> bool:
+    try:
+        name = os.path.abspath(os.fsdecode(path))
+    except (OSError, TypeError, ValueError):
+        return False
+    if name in paths:
+        return True
+    folder = folders.get(os.path.basename(name))
+    return folder is not None and os.path.realpath(os.path.dirname(name)) == folder

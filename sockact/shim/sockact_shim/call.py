@@ -1,0 +1,74 @@
+"""A call: the supervisor's signal arrived, so connect to it and do what it orders.
+
+Runs in a signal handler, between any two instructions of the main thread. Takes no lock, logs
+nothing, and ends within TIMEOUT seconds even when the supervisor does not.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from . import gate, monotonic
+from .wire import Wire
+
+TIMEOUT = 10.0
+_ORDERS = 64
+_VERSION = ".".join(str(part) for part in sys.version_info[:3])
+_ROUNDS = 4
+
+# The process that is answering: a number and not a flag, because another thread may fork meanwhile,
+# and the child is not answering anybody.
+_answering = 0
+_called_again = False
+
+
+def answer(supervisor: str) -> None:
+    """Serve one call, and those that came during it. Raises OSError when nobody is there."""
+    global _answering, _called_again
+    if _answering == os.getpid():
+        _called_again = True
+        return
+    _answering = os.getpid()
+    try:
+        for _ in range(_ROUNDS):
+            _called_again = False
+            _converse(supervisor)
+            if not _called_again:
+                return
+    finally:
+        _answering = 0
+
+
+def _converse(supervisor: str) -> None:
+    until = monotonic() + TIMEOUT
+    with Wire(supervisor) as wire:
+        wire.send(f"hello {os.getpid()} {_VERSION}")
+        for _ in range(_ORDERS):
+            words = wire.receive()
+            if not words or words == ["end"] or monotonic() > until:
+                return
+            wire.send(_outcome(words))
+
+
+def _outcome(words: list[str]) -> str:
+    try:
+        return _obey(words)
+    except Exception as error:
+        return f"error {type(error).__name__}: {error}"
+
+
+def _obey(words: list[str]) -> str:
+    if words[:2] == ["gate", "closed"]:
+        return f"done gate {gate.close(_inodes(words[2:]))}"
+    if words[:2] == ["gate", "open"]:
+        return f"done gate {gate.open(_inodes(words[2:]))}"
+    if words == ["drain"]:
+        from . import adapters
+
+        return " ".join(["done", "drain", *adapters.drain()])
+    return f"error unknown order {words[0]}"
+
+
+def _inodes(words: list[str]) -> list[int]:
+    return [int(word) for word in words]

@@ -1,0 +1,194 @@
+"""The gate inside the process: a decoy lies over each fd of a listener while the gate is closed.
+
+Nothing is remembered by fd number. A closed listener is held by one duplicate, every fd that shows
+the decoy gets the listener back when the gate opens, whoever duplicated, closed or inherited it
+meanwhile, and a fork copies the whole state: a child opens its own gate.
+
+All the fds of one socket share one open file description, hence one decoy for each listener.
+Raises OSError, and GateError when the program closed what was put aside.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+
+from . import threads
+
+_SOCKET = 0o140000
+_PIPE = 0o010000
+_FORMAT = 0o170000
+
+
+class GateError(Exception):
+    """The order could not be carried out."""
+
+
+class _Valve:
+    __slots__ = ("decoy", "decoy_inode", "kept", "listener")
+
+    def __init__(self, listener: int, fd: int) -> None:
+        self.listener = listener
+        self.decoy, self.decoy_inode = _make_decoy(os.get_blocking(fd))
+        self.kept = os.dup(fd)
+
+    def is_whole(self) -> bool:
+        return _socket_inode(self.kept) == self.listener
+
+    def discard(self) -> None:
+        # A program that closes every fd that it does not know may have reused these numbers.
+        for fd, inode in ((self.kept, self.listener), (self.decoy, self.decoy_inode)):
+            if _socket_inode(fd) == inode:
+                os.close(fd)
+
+
+_valves: dict[int, _Valve] = {}
+
+
+def close(listeners: list[int]) -> int:
+    """Take the listeners, named by inode, away. Returns how many fds show a decoy now."""
+    sockets, epolls = _descriptors()
+    fds: list[int] = []
+    for listener in listeners:
+        valve = _valves.get(listener)
+        laid = _showing(sockets, valve.decoy_inode, valve) if valve else []
+        found = _unwatched(_showing(sockets, listener, valve), listener, epolls)
+        if found and (valve is None or not valve.is_whole()):
+            if not _is_listening(found[0]):
+                continue
+            if valve is not None:
+                valve.discard()
+            valve = _valves[listener] = _Valve(listener, found[0])
+            found += laid
+        if valve is not None and found:
+            _lay(_decoy_of(valve), found)
+        fds += found + [fd for fd in laid if fd not in found]
+    return _settle(fds)
+
+
+def open(listeners: list[int]) -> int:
+    """Put the listeners back. Returns how many fds show one of them now."""
+    sockets, epolls = _descriptors()
+    fds: list[int] = []
+    for listener in listeners:
+        valve = _valves.get(listener)
+        if valve is not None:
+            fds += _reopen(valve, _showing(sockets, valve.decoy_inode, valve))
+        fds += _unwatched(_showing(sockets, listener, valve), listener, epolls)
+    return _settle(fds)
+
+
+def _reopen(valve: _Valve, fds: list[int]) -> list[int]:
+    if fds:
+        if not valve.is_whole():
+            raise GateError(f"the program closed the listener {valve.listener}")
+        # All generations share the listener's O_NONBLOCK: it is set for this one, never cleared.
+        if not os.get_blocking(fds[0]):
+            os.set_blocking(valve.kept, False)
+        _lay(valve.kept, fds)
+    valve.discard()
+    del _valves[valve.listener]
+    return fds
+
+
+def _settle(fds: list[int]) -> int:
+    stuck = threads.nudge(fds) if fds else 0
+    if stuck:
+        raise GateError(f"{stuck} threads did not leave their wait")
+    return len(fds)
+
+
+def _lay(source: int, fds: list[int]) -> None:
+    for fd in fds:
+        os.dup2(source, fd, os.get_inheritable(fd))
+
+
+def _decoy_of(valve: _Valve) -> int:
+    if _socket_inode(valve.decoy) != valve.decoy_inode:
+        raise GateError(f"the program closed the decoy of the listener {valve.listener}")
+    return valve.decoy
+
+
+def _make_decoy(blocking: bool) -> tuple[int, int]:
+    decoy = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    try:
+        _bind_out_of_reach(decoy)
+        decoy.listen(0)
+        os.set_blocking(decoy.fileno(), blocking)
+        return decoy.fileno(), os.fstat(decoy.fileno()).st_ino
+    finally:
+        decoy.detach()
+
+
+def _bind_out_of_reach(decoy: _socket.socket) -> None:
+    """Nobody may connect to a decoy, or the mode of a Unix listener's file would be worth nothing.
+
+    A path that is gone before the socket listens cannot be reached; an abstract name, the last
+    resort, is listed in /proc/net/unix.
+    """
+    name = "sockact-" + os.urandom(12).hex()
+    for folder in (os.environ.get("TMPDIR"), "/tmp", "/dev/shm", "/var/tmp"):
+        path = os.path.join(folder or "/tmp", name)
+        try:
+            decoy.bind(path)
+            os.unlink(path)
+            return
+        except OSError:
+            continue
+    decoy.bind("")
+
+
+def _socket_inode(fd: int) -> int:
+    """The inode of the socket at a number, 0 when there is none."""
+    try:
+        status = os.fstat(fd)
+    except OSError:
+        return 0
+    return status.st_ino if status.st_mode & _FORMAT == _SOCKET else 0
+
+
+def _is_listening(fd: int) -> bool:
+    probe = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, os.dup(fd))
+    try:
+        return probe.getsockopt(_socket.SOL_SOCKET, _socket.SO_ACCEPTCONN) == 1
+    finally:
+        probe.close()
+
+
+def _descriptors() -> tuple[dict[int, int], list[int]]:
+    """The inode of each socket of this process by its fd, and the fds of the epoll instances."""
+    sockets: dict[int, int] = {}
+    epolls: list[int] = []
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            status = os.fstat(int(name))
+            if status.st_mode & _FORMAT == _SOCKET:
+                sockets[int(name)] = status.st_ino
+            elif status.st_mode & _FORMAT != _PIPE:
+                if os.readlink("/proc/self/fd/" + name) == "anon_inode:[eventpoll]":
+                    epolls.append(int(name))
+        except OSError:
+            continue  # closed meanwhile, or the one that listed the folder
+    return sockets, epolls
+
+
+def _showing(sockets: dict[int, int], inode: int, valve: _Valve | None) -> list[int]:
+    own = (valve.kept, valve.decoy) if valve is not None else ()
+    return [fd for fd, found in sockets.items() if found == inode and fd not in own]
+
+
+def _unwatched(fds: list[int], inode: int, epolls: list[int]) -> list[int]:
+    """Those of the fds that no epoll instance watches: the others are gated from outside."""
+    if not fds:
+        return []
+    watched: set[int] = set()
+    for epoll in epolls:
+        watched |= _watched(epoll, inode)
+    return [fd for fd in fds if fd not in watched]
+
+
+def _watched(epoll: int, inode: int) -> set[int]:
+    tail = b" ino:%x " % inode
+    # tfd:        5 events:       19 data:        5  pos:0 ino:1a2b sdev:9
+    lines = threads.read(f"/proc/self/fdinfo/{epoll}").split(b"\n")
+    return {int(line.split()[1]) for line in lines if tail in line and line.startswith(b"tfd:")}
