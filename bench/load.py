@@ -43,6 +43,7 @@ class Kind(Enum):
     DATAGRAM = "datagram"
 
 
+SHORT = frozenset({Kind.NEW, Kind.LINE, Kind.DATAGRAM})
 LONG = frozenset(
     {Kind.SLOW, Kind.STREAM, Kind.READ_SLOWLY, Kind.LINE_SLOW, Kind.LINE_STREAM},
 )

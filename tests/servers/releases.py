@@ -35,6 +35,7 @@ class Releases:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.current = folder / "current"
+        folder.mkdir(exist_ok=True)
         # http.server's CGI scripts run as nobody.
         folder.chmod(0o755)
 

@@ -1,0 +1,92 @@
+#!/bin/bash
+# Set up what tests, demonstration and measurements need; quick when it is there already.
+#
+#     bench/setup.sh venv DIR    a virtual environment with the project (editable) and the servers
+#     bench/setup.sh tools       wrk and strace, for the measurements
+#
+# Debian's packages are only installed where something is missing: as root, or with sudo.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+updated=
+install() {
+    local sudo=
+    if ! command -v apt-get >/dev/null; then
+        echo "setup: please install what these Debian packages hold: $*" >&2
+        exit 1
+    fi
+    if [ "$(id -u)" != 0 ]; then
+        if ! command -v sudo >/dev/null; then
+            echo "setup: please install as root: apt-get install $*" >&2
+            exit 1
+        fi
+        sudo=sudo
+    fi
+    echo "setup: installing $*"
+    if [ -z "$updated" ]; then
+        $sudo apt-get -q update
+        updated=1
+    fi
+    $sudo env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install "$@"
+}
+
+# The first Python of at least 3.11 that really runs (a shim of a version manager may not) and can
+# make virtual environments.
+find_python() {
+    local name
+    for name in python3.13 python3.12 python3.11 python3 python3.14; do
+        if "$name" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' \
+            2>/dev/null; then
+            command -v "$name"
+            return
+        fi
+    done
+    return 1
+}
+
+# A distribution whose python3 is too old may have a newer one beside it.
+install_python() {
+    install python3 python3-venv
+    find_python >/dev/null || install python3.11 python3.11-venv
+}
+
+# systemd-python is built from source.
+install_build_needs() {
+    local packages=()
+    command -v gcc >/dev/null || packages+=(gcc libc6-dev)
+    command -v pkg-config >/dev/null || packages+=(pkg-config)
+    pkg-config --exists libsystemd 2>/dev/null || packages+=(libsystemd-dev)
+    if ! "$1" -c 'import os, sysconfig, sys
+sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))'; then
+        packages+=("$("$1" -c 'import sys; print("python3.%d-dev" % sys.version_info[1])')")
+    fi
+    [ ${#packages[@]} = 0 ] || install "${packages[@]}"
+}
+
+make_venv() {
+    local python
+    find_python >/dev/null || install_python
+    if ! python=$(find_python); then
+        echo "setup: no Python of at least 3.11 was found; please install one" >&2
+        exit 1
+    fi
+    install_build_needs "$python"
+    if ! "$1/bin/python" -c '' 2>/dev/null; then
+        echo "setup: making $1 with $("$python" --version)"
+        "$python" -m venv --clear "$1"
+    fi
+    "$1/bin/python" -m pip install -q --disable-pip-version-check \
+        -e . -r tests/requirements.txt
+}
+
+case "${1-}" in
+venv) make_venv "${2:-.venv}" ;;
+tools)
+    command -v wrk >/dev/null || install wrk
+    command -v strace >/dev/null || install strace
+    ;;
+*)
+    echo "usage: bench/setup.sh venv DIR | tools" >&2
+    exit 2
+    ;;
+esac

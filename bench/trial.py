@@ -1,0 +1,138 @@
+"""One server of the zoo under sockact: load, reload after reload with a new version, and what the
+clients saw of it. Used by the tests and the demonstration.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from bench.exchange import Failed
+from bench.load import Load, Plan
+from bench.process import LoadProcess
+from bench.tally import Report, Window
+from tests.support.deployment import Deployment, deploy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from tests.servers.zoo import Server
+    from tests.support.service import Outcome
+
+# A sequential server may have to finish the streamed answers of two clients first.
+SWITCH_TIMEOUT = 45.0
+# No load runs longer than this, whatever happens to its parent.
+LONGEST = 600.0
+
+
+@dataclass(frozen=True)
+class Round:
+    """One reload: what was published, how the reload ended, who answered the next new client."""
+
+    version: str
+    outcome: Outcome
+    first: str  # the version of the first answer after the reload
+    seen: bool  # whether the published version answered at all
+
+    @property
+    def window(self) -> Window:
+        """When it was under way."""
+        return self.outcome.started, self.outcome.ended
+
+
+@dataclass
+class Trial:
+    """What came of it."""
+
+    server: Server
+    report: Report = field(default_factory=Report)
+    rounds: list[Round] = field(default_factory=list)
+    broken: Round | None = None
+    exit_code: int = -1
+    stderr: str = ""
+
+    @property
+    def windows(self) -> list[Window]:
+        """When reloads were under way."""
+        return [one.window for one in self.rounds]
+
+    def problems(self) -> list[str]:
+        """All that is not as promised; empty when every promise was kept."""
+        found = []
+        if self.report.failures():
+            found.append(self.report.explain())
+        for one in self.rounds:
+            if one.outcome.code != 0:
+                found.append(f"reload to {one.version} failed: {one.outcome.stderr.strip()}")
+            elif not one.seen:
+                found.append(f"version {one.version} never answered, {one.first} did")
+        if self.broken is not None:
+            found += _accepted(self.broken)
+        if self.exit_code != 0:
+            found.append(f"stopped with exit code {self.exit_code}")
+        return found
+
+
+def _accepted(broken: Round) -> list[str]:
+    found = []
+    if broken.outcome.code == 0:
+        found.append("the broken version was not refused")
+    if f"release {broken.version} is broken" not in broken.outcome.stderr:
+        found.append(f"the refusal does not say why: {broken.outcome.stderr.strip()!r}")
+    if broken.first == broken.version:
+        found.append("the broken version answered")
+    return found
+
+
+def run_trial(
+    server: Server,
+    folder: Path,
+    reloads: int,
+    *,
+    loads: Sequence[Load] = (),
+    broken: bool = False,
+    say: Callable[[str], None] = lambda text: None,
+) -> Trial:
+    """Start it, load it, reload it so often, with `broken` once more in vain, and stop it."""
+    trial = Trial(server)
+    deployment = deploy(server, folder)
+    with deployment.service as service:
+        service.wait_ready()
+        plan = Plan(deployment.address.target, tuple(loads) or server.loads, LONGEST)
+        with LoadProcess(plan) as load:
+            load.wait_started(SWITCH_TIMEOUT)
+            for number in range(2, reloads + 2):
+                trial.rounds.append(_reload(deployment, str(number)))
+                say(_describe(trial.rounds[-1]))
+            if broken:
+                trial.broken = _reload_broken(deployment, str(reloads + 2))
+                say(f"version {reloads + 2} is broken: {trial.broken.outcome.stderr.strip()}")
+            trial.report = load.stop()
+        trial.exit_code = service.stop()
+        trial.stderr = service.stderr
+    return trial
+
+
+def _describe(one: Round) -> str:
+    return f"version {one.version}: reload took {one.outcome.seconds:.2f} s"
+
+
+def _reload(deployment: Deployment, version: str) -> Round:
+    deployment.releases.publish(version)
+    outcome = deployment.service.reload()
+    first = seen = deployment.version(SWITCH_TIMEOUT)
+    deadline = time.monotonic() + SWITCH_TIMEOUT
+    while outcome.code == 0 and seen != version and time.monotonic() < deadline:
+        try:
+            seen = deployment.version(SWITCH_TIMEOUT)
+        except (OSError, Failed) as error:
+            seen = f"({error})"
+    return Round(version, outcome, first, seen == version)
+
+
+def _reload_broken(deployment: Deployment, version: str) -> Round:
+    deployment.releases.publish_broken(version)
+    outcome = deployment.service.reload()
+    return Round(version, outcome, deployment.version(SWITCH_TIMEOUT), seen=False)

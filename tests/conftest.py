@@ -1,0 +1,130 @@
+"""Fixtures for all tests. A test that leaves a process, an fd or a socket file behind fails."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+from tests.servers import zoo
+from tests.servers.releases import Releases
+from tests.support import leaks
+from tests.support.deployment import Deployment, deploy
+from tests.support.service import Service
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the markers, and see orphans."""
+    config.addinivalue_line("markers", "slow: takes more than 5 s")
+    config.addinivalue_line(
+        "markers", "concurrent: shares processes with other tests; its module checks for leaks"
+    )
+    leaks.become_subreaper()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail the test that leaves a process or a file descriptor behind."""
+    if request.node.get_closest_marker("concurrent"):
+        yield
+        return
+    with leaks.nothing_left():
+        yield
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder with a short path, as socket paths need it, that others may enter."""
+    path = Path(tempfile.mkdtemp(prefix="sockact-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+class StartService(Protocol):
+    """The call of the `start` fixture, with the arguments of Service but the folder."""
+
+    def __call__(
+        self,
+        command: list[str],
+        *,
+        listen: tuple[str, ...] = (),
+        options: tuple[str, ...] = (),
+        name: str = "test",
+        environment: dict[str, str] | None = None,
+        pass_fds: tuple[int, ...] = (),
+        ready: bool = True,
+    ) -> Service: ...
+
+
+@pytest.fixture
+def start(folder: Path) -> Iterator[StartService]:
+    """Start services, each in a folder of its own; by default wait until it is ready."""
+    services: list[Service] = []
+
+    def start(
+        command: list[str],
+        *,
+        listen: tuple[str, ...] = (),
+        options: tuple[str, ...] = (),
+        name: str = "test",
+        environment: dict[str, str] | None = None,
+        pass_fds: tuple[int, ...] = (),
+        ready: bool = True,
+    ) -> Service:
+        own = folder / str(len(services))
+        own.mkdir()
+        service = Service(
+            command,
+            folder=own,
+            listen=listen,
+            options=options,
+            name=name,
+            environment=environment,
+            pass_fds=pass_fds,
+        )
+        services.append(service)
+        if ready:
+            service.wait_ready()
+        return service
+
+    yield start
+    errors = []
+    for service in services:
+        try:
+            service.close()
+        except AssertionError as error:
+            errors.append(str(error))
+    assert not errors, "\n".join(errors)
+
+
+@pytest.fixture
+def releases(folder: Path) -> Releases:
+    """Version 1 on disk."""
+    releases = Releases(folder / "releases")
+    releases.publish("1")
+    return releases
+
+
+@pytest.fixture
+def start_server(folder: Path) -> Iterator[Callable[..., Deployment]]:
+    """Start a server of the zoo by its name, version 1, on an address of its own."""
+    deployments: list[Deployment] = []
+
+    def start(name: str, *options: str) -> Deployment:
+        own = folder / f"zoo{len(deployments)}"
+        own.mkdir()
+        deployment = deploy(zoo.BY_NAME[name], own, options)
+        deployments.append(deployment)
+        deployment.service.wait_ready()
+        return deployment
+
+    yield start
+    for deployment in deployments:
+        deployment.service.close()

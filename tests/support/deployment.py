@@ -1,0 +1,55 @@
+"""A server of the zoo under sockact, with its releases on disk."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.load import SHORT, ask
+from tests.servers import zoo
+from tests.servers.releases import Releases
+from tests.support import wait
+from tests.support.service import Service
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What a test needs to deploy new versions of a running service and to ask it."""
+
+    server: zoo.Server
+    address: zoo.Address
+    releases: Releases
+    service: Service
+
+    def version(self, timeout: float = 15.0) -> str:
+        """The version that answers a new client; raises OSError or Failed."""
+        (kind,) = {load.kind for load in self.server.loads} & SHORT
+        return asyncio.run(ask(self.address.target, kind, timeout))
+
+
+def choose(server: zoo.Server, folder: Path) -> tuple[zoo.Address, Releases]:
+    """An address for a server, and version 1 of its releases on disk."""
+    releases = Releases(folder / "releases")
+    releases.publish("1")
+    udp = server.transport is zoo.Transport.UDP
+    port = wait.free_port(socket.SOCK_DGRAM if udp else socket.SOCK_STREAM)
+    return server.address(folder, port), releases
+
+
+def deploy(server: zoo.Server, folder: Path, options: Sequence[str] = ()) -> Deployment:
+    """Start a server under sockact, without waiting until it is ready."""
+    address, releases = choose(server, folder)
+    service = Service(
+        server.command(address, releases),
+        folder=folder,
+        listen=(address.listen,),
+        options=options,
+        environment=zoo.environment(releases),
+    )
+    return Deployment(server, address, releases, service)

@@ -1,0 +1,69 @@
+"""A NOTIFY_SOCKET to which a supervisor under test speaks as if it were systemd's."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tests.support import wait
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+UCRED = struct.Struct("3i")
+
+
+@dataclass(frozen=True)
+class Message:
+    """One datagram: who sent it, when it was read (CLOCK_MONOTONIC), and its fields in order."""
+
+    pid: int
+    time: float
+    fields: tuple[tuple[str, str], ...]
+
+    def get(self, name: str) -> str | None:
+        """The first field of that name."""
+        return next((value for key, value in self.fields if key == name), None)
+
+
+class NotifySocket:
+    """Collects messages; `messages` holds all that were read so far."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.messages: list[Message] = []
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self._socket.bind(str(path))
+
+    def fileno(self) -> int:
+        """For poll()."""
+        return self._socket.fileno()
+
+    def receive(self, timeout: float = wait.TIMEOUT) -> Message | None:
+        """The next message, or None at the deadline."""
+        if not wait.readable(self.fileno(), timeout=timeout):
+            return None
+        data, ancillary, _, _ = self._socket.recvmsg(1 << 16, socket.CMSG_SPACE(UCRED.size))
+        pid = UCRED.unpack(ancillary[0][2])[0]
+        pairs = (line.partition("=") for line in data.decode().splitlines())
+        fields = tuple((key, value) for key, _, value in pairs)
+        message = Message(pid, time.monotonic(), fields)
+        self.messages.append(message)
+        return message
+
+    def wait_for(self, name: str, value: str, timeout: float = wait.TIMEOUT) -> Message:
+        """The next message with that field; raises TimeoutError with what came instead."""
+        deadline = time.monotonic() + timeout
+        while message := self.receive(max(0.0, deadline - time.monotonic())):
+            if message.get(name) == value:
+                return message
+        raise TimeoutError(f"no {name}={value} within {timeout:g} s, only {self.messages}")
+
+    def close(self) -> None:
+        """Close it and remove its file."""
+        self._socket.close()
+        self.path.unlink(missing_ok=True)

@@ -1,0 +1,47 @@
+"""The smallest Varlink client, to look at a control socket without sockact's own code."""
+
+from __future__ import annotations
+
+import json
+import socket
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+INTERFACE = "org.sockact.Service"
+
+
+class VarlinkError(Exception):
+    """The service answered with an error."""
+
+    def __init__(self, name: str, parameters: dict[str, Any]) -> None:
+        super().__init__(name, parameters)
+        self.name = name
+        self.parameters = parameters
+
+
+def call(
+    path: Path, method: str, parameters: dict[str, Any] | None = None, timeout: float = 60.0
+) -> dict[str, Any]:
+    """Call a method of the service's own interface; raises VarlinkError or OSError."""
+    message = {"method": f"{INTERFACE}.{method}", "parameters": parameters or {}}
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(timeout)
+        sock.connect(str(path))
+        sock.sendall(json.dumps(message).encode() + b"\0")
+        reply = json.loads(_packet(sock))
+    if "error" in reply:
+        raise VarlinkError(reply["error"], reply.get("parameters", {}))
+    found: dict[str, Any] = reply.get("parameters", {})
+    return found
+
+
+def _packet(sock: socket.socket) -> bytes:
+    data = b""
+    while not data.endswith(b"\0"):
+        chunk = sock.recv(1 << 16)
+        if not chunk:
+            raise ConnectionError(f"closed in the middle of a reply: {data!r}")
+        data += chunk
+    return data[:-1]

@@ -1,0 +1,62 @@
+"""Waiting for a fact with a deadline. Never wait for a length of time."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import threading
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+TIMEOUT = 15.0
+INTERVAL = 0.01
+
+
+def until(fact: Callable[[], T | None], what: str, timeout: float = TIMEOUT) -> T:
+    """The fact, as soon as it is neither None nor False; else raises TimeoutError.
+
+    For facts that no file descriptor announces; look for an event to wait for first.
+    """
+    deadline = time.monotonic() + timeout
+    pause = threading.Event()
+    while True:
+        value = fact()
+        if value is not None and value is not False:
+            return value
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {timeout:g} s for {what}")
+        pause.wait(INTERVAL)
+
+
+def readable(*fds: int, timeout: float = TIMEOUT) -> list[int]:
+    """Those of the fds that can be read (a pidfd: has ended); none at the deadline."""
+    poll = select.poll()
+    for fd in fds:
+        poll.register(fd, select.POLLIN)
+    return [fd for fd, _ in poll.poll(timeout * 1000)]
+
+
+def ended(pid: int, timeout: float = TIMEOUT) -> bool:
+    """Whether the process has ended by the deadline; also of a process that is no child."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(readable(pidfd, timeout=timeout))
+    finally:
+        os.close(pidfd)
+
+
+def free_port(kind: socket.SocketKind = socket.SOCK_STREAM, host: str = "127.0.0.1") -> int:
+    """A port that nobody uses at this moment."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, kind) as sock:
+        sock.bind((host, 0))
+        return int(sock.getsockname()[1])
