@@ -1,0 +1,41 @@
+# `make test` and `make demo` set up all that they need: on a fresh Debian or Ubuntu, as root or with sudo.
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+STAMP := $(VENV)/stamp
+
+.PHONY: help test lint matrix demo bench clean
+
+help:
+	@echo "make test    lint, types and all tests"
+	@echo "make lint    ruff and mypy only"
+	@echo "make matrix  every server, 10 reloads under load, with a table"
+	@echo "make demo    watch two servers being reloaded under load"
+	@echo "make bench   what sockact costs, side by side with the bare servers"
+	@echo "make clean   remove what these made"
+
+test: lint
+	$(PYTHON) -m pytest
+
+lint: $(STAMP)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy --strict
+
+matrix: $(STAMP)
+	SOCKACT_RELOADS=10 SOCKACT_JOBS=2 $(PYTHON) -m pytest tests/process/test_reload_matrix.py
+
+demo: $(STAMP)
+	$(PYTHON) -m bench.demo
+
+bench: $(STAMP)
+	bench/setup.sh tools
+	$(PYTHON) -m bench.measure
+
+$(STAMP): pyproject.toml tests/requirements.txt bench/setup.sh
+	bench/setup.sh venv $(VENV)
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
