@@ -275,7 +275,9 @@ class _Connection:
         self._server.forget(self)
         self._loop.unwatch(self.fd)
         self._sock.close()
-        self._abandon()
+        pending, self.pending = self.pending, None
+        if pending and pending.cancel:
+            pending.cancel()
 
     def _on_ready(self, mask: int) -> None:
         if mask & READ:
@@ -296,31 +298,19 @@ class _Connection:
             return
         self._receiver.feed(data)
         self._ended = not data
-        if self.pending and not data:
+        if self.pending and (not data or self._receiver.buffered > varlink.LIMIT):
             self.drop()
-        elif self.pending and self._receiver.buffered > varlink.LIMIT:
-            self._abandon()
-            reason = f"more than {varlink.LIMIT} bytes of calls wait for an answer"
-            self._fail(varlink.invalid_message(reason))
 
     def _take(self) -> None:
         try:
             message = self._receiver.take()
             call = varlink.parse_call(message or {})
         except Malformed as failure:
-            self._fail(failure)
+            self._ended = True
+            self._receiver = varlink.Receiver()
+            self.send(varlink.encode_error(failure))
         else:
             self._server.handle(self, call)
-
-    def _fail(self, failure: Malformed) -> None:
-        self._ended = True
-        self._receiver = varlink.Receiver()
-        self.send(varlink.encode_error(failure))
-
-    def _abandon(self) -> None:
-        pending, self.pending = self.pending, None
-        if pending and pending.cancel:
-            pending.cancel()
 
     def _idle(self) -> bool:
         return self._open and self.pending is None and not self._outbox
