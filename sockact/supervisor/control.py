@@ -94,6 +94,8 @@ class Server:
 
     def close(self) -> None:
         """Flush, close every connection and remove the socket. Nobody's cancel is called."""
+        if self._listener.fileno() < 0:
+            return
         self.flush()
         for connection in tuple(self._connections.values()):
             connection.pending = None

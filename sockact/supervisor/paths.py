@@ -12,6 +12,8 @@ import fcntl
 import os
 from typing import TYPE_CHECKING
 
+from sockact.core.errors import OperatorError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -26,7 +28,7 @@ _SOCKET_PATH_LIMIT = 107
 _LOCK_ATTEMPTS = 10_000
 
 
-class RuntimeDirError(Exception):
+class RuntimeDirError(OperatorError):
     """The runtime directory cannot be used; the text says why and what the operator can do."""
 
 
