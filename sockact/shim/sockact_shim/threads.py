@@ -56,7 +56,9 @@ def _other_threads() -> dict[int, int]:
     """
     threading = sys.modules.get("threading")
     known = list(getattr(threading, "_active", {}).items())
-    living = sys._current_frames()
+    # Never keep the frames themselves: this one would hold itself, and with it, until the next
+    # garbage collection, everything that the interrupted code holds, an accepted socket for one.
+    living = set(sys._current_frames())
     own = _thread.get_ident()
     found = {ident: getattr(thread, "native_id", None) for ident, thread in known}
     return {i: tid for i, tid in found.items() if tid and i in living and i != own}
