@@ -2,7 +2,7 @@
 # Set up what tests, demonstration and measurements need; quick when it is there already.
 #
 #     bench/setup.sh venv DIR    a virtual environment with the project (editable) and the servers
-#     bench/setup.sh tools       wrk and strace, for the measurements
+#     bench/setup.sh tools       wrk, strace and Server::Starter, for the measurements
 #
 # Debian's packages are only installed where something is missing: as root, or with sudo.
 set -euo pipefail
@@ -84,6 +84,8 @@ venv) make_venv "${2:-.venv}" ;;
 tools)
     command -v wrk >/dev/null || install wrk
     command -v strace >/dev/null || install strace
+    # Only for comparison: without it, one row stays empty.
+    command -v start_server >/dev/null || install libserver-starter-perl || true
     ;;
 *)
     echo "usage: bench/setup.sh venv DIR | tools" >&2

@@ -104,14 +104,24 @@ class Tally:
         """Over all answers."""
         return Quantiles.of(self.seconds)
 
-    def split(self, windows: Sequence[Window]) -> tuple[Quantiles, Quantiles]:
-        """Quantiles outside and inside the windows; an answer that overlaps one is inside."""
+    def split(
+        self, windows: Sequence[Window], interval: float = 0.0
+    ) -> tuple[Quantiles, Quantiles]:
+        """Quantiles outside and inside the windows; an answer that overlaps one is inside.
+
+        A client that waits sends nothing, so a stall of all clients would be one answer of each
+        among thousands. With `interval`, the usual seconds between two requests of a client, the
+        requests that it would have sent meanwhile are counted too.
+        """
         steady: list[float] = []
         during: list[float] = []
         for started, seconds in zip(self.started, self.seconds, strict=True):
             ended = started + seconds
             inside = any(started <= last and ended >= first for first, last in windows)
-            (during if inside else steady).append(seconds)
+            side = during if inside else steady
+            side.append(seconds)
+            while interval and (seconds := seconds - interval) > 0:
+                side.append(seconds)
         return Quantiles.of(steady), Quantiles.of(during)
 
 

@@ -4,6 +4,7 @@ clients saw of it. Used by the tests and the demonstration.
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -93,20 +94,29 @@ def run_trial(
     *,
     loads: Sequence[Load] = (),
     broken: bool = False,
+    steady: float = 0.0,
+    options: Sequence[str] = (),
+    import_seconds: float = 0.0,
     say: Callable[[str], None] = lambda text: None,
 ) -> Trial:
-    """Start it, load it, reload it so often, with `broken` once more in vain, and stop it."""
+    """Start it, load it, reload it so often, with `broken` once more in vain, and stop it.
+
+    `steady` is the time in seconds that it is left alone before each reload, and `options` are for
+    `sockact reload`.
+    """
     trial = Trial(server)
-    deployment = deploy(server, folder)
+    deployment = deploy(server, folder, import_seconds=import_seconds)
     with deployment.service as service:
         service.wait_ready()
         plan = Plan(deployment.address.target, tuple(loads) or server.loads, LONGEST)
         with LoadProcess(plan) as load:
             load.wait_started(SWITCH_TIMEOUT)
             for number in range(2, reloads + 2):
-                trial.rounds.append(_reload(deployment, str(number)))
+                pause(steady)
+                trial.rounds.append(_reload(deployment, str(number), options))
                 say(_describe(trial.rounds[-1]))
             if broken:
+                pause(steady)
                 trial.broken = _reload_broken(deployment, str(reloads + 2))
                 say(f"version {reloads + 2} is broken: {trial.broken.outcome.stderr.strip()}")
             trial.report = load.stop()
@@ -119,9 +129,14 @@ def _describe(one: Round) -> str:
     return f"version {one.version}: reload took {one.outcome.seconds:.2f} s"
 
 
-def _reload(deployment: Deployment, version: str) -> Round:
+def pause(seconds: float) -> None:
+    """Let the load run undisturbed, to have something to compare the reloads with."""
+    threading.Event().wait(seconds)
+
+
+def _reload(deployment: Deployment, version: str, options: Sequence[str]) -> Round:
     deployment.releases.publish(version)
-    outcome = deployment.service.reload()
+    outcome = deployment.service.reload(*options)
     first = seen = deployment.version(SWITCH_TIMEOUT)
     deadline = time.monotonic() + SWITCH_TIMEOUT
     while outcome.code == 0 and seen != version and time.monotonic() < deadline:

@@ -32,8 +32,10 @@ done
 class Releases:
     """The releases in a folder; `current` is the one that the next launch of a program finds."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, import_seconds: float = 0.0) -> None:
+        """`import_seconds` is how long the program takes to import a release."""
         self.folder = folder
+        self.import_seconds = import_seconds
         self.current = folder / "current"
         folder.mkdir(exist_ok=True)
         # http.server's CGI scripts run as nobody.
@@ -41,7 +43,10 @@ class Releases:
 
     def publish(self, version: str) -> None:
         """Put a version on disk and switch to it."""
-        release = self._release(version, f"VERSION = {version!r}\n")
+        module = f"VERSION = {version!r}\n"
+        if self.import_seconds:
+            module += f"import time\ntime.sleep({self.import_seconds})\n"
+        release = self._release(version, module)
         (release / "fast").write_bytes(answers.fast(version))
         (release / "big").write_bytes(answers.big(version))
         scripts = release / "cgi-bin"

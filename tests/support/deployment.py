@@ -33,18 +33,22 @@ class Deployment:
         return asyncio.run(ask(self.address.target, kind, timeout))
 
 
-def choose(server: zoo.Server, folder: Path) -> tuple[zoo.Address, Releases]:
+def choose(
+    server: zoo.Server, folder: Path, import_seconds: float = 0.0
+) -> tuple[zoo.Address, Releases]:
     """An address for a server, and version 1 of its releases on disk."""
-    releases = Releases(folder / "releases")
+    releases = Releases(folder / "releases", import_seconds)
     releases.publish("1")
     udp = server.transport is zoo.Transport.UDP
     port = wait.free_port(socket.SOCK_DGRAM if udp else socket.SOCK_STREAM)
     return server.address(folder, port), releases
 
 
-def deploy(server: zoo.Server, folder: Path, options: Sequence[str] = ()) -> Deployment:
+def deploy(
+    server: zoo.Server, folder: Path, options: Sequence[str] = (), import_seconds: float = 0.0
+) -> Deployment:
     """Start a server under sockact, without waiting until it is ready."""
-    address, releases = choose(server, folder)
+    address, releases = choose(server, folder, import_seconds)
     service = Service(
         server.command(address, releases),
         folder=folder,

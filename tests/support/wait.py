@@ -18,7 +18,9 @@ TIMEOUT = 15.0
 INTERVAL = 0.01
 
 
-def until(fact: Callable[[], T | None], what: str, timeout: float = TIMEOUT) -> T:
+def until(
+    fact: Callable[[], T | None], what: str, timeout: float = TIMEOUT, interval: float = INTERVAL
+) -> T:
     """The fact, as soon as it is neither None nor False; else raises TimeoutError.
 
     For facts that no file descriptor announces; look for an event to wait for first.
@@ -31,7 +33,7 @@ def until(fact: Callable[[], T | None], what: str, timeout: float = TIMEOUT) -> 
             return value
         if time.monotonic() > deadline:
             raise TimeoutError(f"waited {timeout:g} s for {what}")
-        pause.wait(INTERVAL)
+        pause.wait(interval)
 
 
 def readable(*fds: int, timeout: float = TIMEOUT) -> list[int]:

@@ -29,6 +29,12 @@ def test_percentiles_are_answers_that_somebody_waited_for() -> None:
     assert Quantiles.of([]) == Quantiles(0, 0.0, 0.0, 0.0)
 
 
+def test_a_stall_counts_the_requests_that_it_held_up() -> None:
+    tally = tally_of([*((start * 0.01, start * 0.01 + 0.001) for start in range(900)), (9.0, 9.5)])
+    assert tally.split([])[0].p99 < 0.01
+    assert tally.split([], interval=0.01)[0].p99 > 0.3
+
+
 def test_reports_merge_label_by_label() -> None:
     one, other = Report(), Report()
     one.tally("new").answered(0.0, 1.0, "1")

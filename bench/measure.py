@@ -1,0 +1,131 @@
+"""What sockact costs and what it spares, measured in one run beside the bare servers and the peers.
+
+    make bench        (or: python -m bench.measure [--quick] [PART ...])
+
+Ratios rather than absolute numbers: a busy or small machine changes both sides.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from bench import reloads, resources, throughput
+from bench.table import milliseconds, render
+from tests.servers import zoo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MANY, FEW = 10, 3
+
+
+def say(text: str) -> None:
+    """To whoever watches."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def measure_throughput(quick: bool) -> None:
+    """Bare and wrapped, by wrk."""
+    pairs, seconds = (3, 1) if quick else (9, 3)
+    rows = []
+    for name in throughput.SERVERS:
+        one = throughput.compare(name, pairs, seconds)
+        spread = f"{min(one.ratios):.3f} to {max(one.ratios):.3f}"
+        ratio = f"{one.ratio:.3f}"
+        rows.append([name, f"{one.bare:.0f}", f"{one.wrapped:.0f}", ratio, spread, one.trouble])
+    say(f"\nThroughput, requests per second, {pairs} pairs of runs of {seconds} s (goal: 0.98)")
+    say(render(["server", "bare", "wrapped", "ratio", "ratios", ""], rows))
+
+
+def measure_supervisor(quick: bool) -> None:
+    """Memory and wake-ups of the supervisor."""
+    names = ("uvicorn asyncio",) if quick else ("uvicorn asyncio", "http.server 1.1")
+    rows = []
+    for name in names:
+        one = resources.footprint(name)
+        memory = [f"{one.resident_kib / 1024:.1f} MB", f"{one.proportional_kib / 1024:.1f} MB"]
+        counts = [str(one.syscalls), str(one.switches), str(one.ticks)]
+        rows.append([name, *memory, *counts, one.calls])
+    say("\nSupervisor while serving, idle for 10 s (goals: 16 MB, no wake-ups of its own)")
+    head = ["server", "resident", "proportional", "syscalls", "switches", "CPU ticks", "most"]
+    say(render(head, rows))
+
+
+def measure_start(quick: bool) -> None:
+    """Time to the first answer."""
+    rows = []
+    for name in ("http.server", "uvicorn asyncio"):
+        one = resources.first_answer(name, 3 if quick else 11)
+        rows.append([name, *map(milliseconds, (one.bare, one.wrapped, one.added))])
+    say("\nFrom the command to the first answer, medians (goal: at most 120 ms added)")
+    say(render(["server", "bare", "wrapped", "added"], rows))
+
+
+def _row(one: reloads.Row) -> list[str]:
+    steady, during = one.latency()
+    return [
+        one.name,
+        str(one.report.total().requests),
+        str(one.report.failures()),
+        f"{one.per_10000():.1f}",
+        milliseconds(steady.p99),
+        milliseconds(during.p99),
+        f"{one.ratio():.1f}",
+        milliseconds(during.longest),
+        one.remark,
+    ]
+
+
+HEAD = ["way", "requests", "failures", "per 10,000", "steady p99", "p99 in reloads", "ratio"]
+HEAD += ["longest", ""]
+
+
+def measure_latency(quick: bool) -> None:
+    """p99 during reloads of the asyncio servers; the window lasts until the drain is over."""
+    count = FEW if quick else MANY
+    rows = []
+    for server in zoo.SERVERS:
+        if server.asyncio and server.loads is zoo.CONCURRENT:
+            found = reloads.wrapped(server.name, count, reloads.SHORT_LOADS, "--wait-drained")
+            rows.append(_row(found))
+    say(f"\nLatency of short requests, {count} reloads (goal: ratio of at most 3)")
+    say(render(HEAD, rows))
+
+
+def measure_peers(quick: bool) -> None:
+    """sockact and others under the same load."""
+    count = FEW if quick else MANY
+    rows = [_row(reloads.peer(kind, count)) for kind in reloads.PEERS]
+    for name in ("waitress", "gunicorn gthread", "uvicorn asyncio"):
+        rows.append(_row(reloads.wrapped(name, count, reloads.LOADS)))
+    say(f"\nThe same load and {count} reloads, other ways and sockact")
+    say(render(HEAD, rows))
+
+
+PARTS: dict[str, Callable[[bool], None]] = {
+    "throughput": measure_throughput,
+    "supervisor": measure_supervisor,
+    "start": measure_start,
+    "latency": measure_latency,
+    "peers": measure_peers,
+}
+
+
+def main() -> int:
+    """Measure the parts that were asked for, all by default."""
+    parser = argparse.ArgumentParser(prog="python -m bench.measure", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter runs")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    options = parser.parse_intermixed_args()
+    if unknown := set(options.parts) - set(PARTS):
+        parser.error(f"no part {sorted(unknown)[0]!r}: choose from {', '.join(PARTS)}")
+    for name in options.parts or PARTS:
+        PARTS[name](options.quick)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

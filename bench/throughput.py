@@ -1,0 +1,76 @@
+"""Requests per second of a wrapped server against the same server bare, by wrk.
+
+Both run all the time and are loaded in turns, so that whatever else the machine does hits both; the
+result is the median of the ratios of neighbouring runs.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+import subprocess
+from dataclasses import dataclass
+
+from bench.bare import Bare, temporary
+from tests.servers import zoo
+from tests.support.deployment import choose, deploy
+
+SERVERS = ("uvicorn asyncio", "uvicorn uvloop", "http.server 1.1", "gunicorn gthread")
+CONNECTIONS = 16
+BAD = re.compile(r"(Socket errors|Non-2xx).*")
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """The medians of both, in requests per second, and the ratio of each pair of runs."""
+
+    server: str
+    bare: float
+    wrapped: float
+    ratios: tuple[float, ...]
+    trouble: str
+
+    @property
+    def ratio(self) -> float:
+        """The median of the pairs: 1 means that wrapping costs nothing."""
+        return statistics.median(self.ratios)
+
+
+def wrk(address: zoo.Address, seconds: int) -> tuple[float, str]:
+    """Requests per second, and what wrk has to complain about."""
+    done = subprocess.run(
+        ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", f"http://{address.target}/fast"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    match = re.search(r"Requests/sec:\s*([\d.]+)", done.stdout)
+    if match is None:
+        raise RuntimeError(f"wrk said: {done.stdout}{done.stderr}")
+    trouble = BAD.search(done.stdout)
+    return float(match[1]), trouble[0].strip() if trouble else ""
+
+
+def compare(name: str, pairs: int, seconds: int) -> Throughput:
+    """So many pairs of runs of so many seconds each."""
+    server = zoo.BY_NAME[name]
+    bare: list[float] = []
+    wrapped: list[float] = []
+    trouble = ""
+    with temporary() as one, temporary() as other:
+        plain = Bare(server, *choose(server, one))
+        deployment = deploy(server, other)
+        with plain, deployment.service:
+            plain.wait_ready()
+            deployment.service.wait_ready()
+            runs = [(plain.address, bare), (deployment.address, wrapped)]
+            for address, _ in runs:
+                wrk(address, 1)
+            for number in range(pairs):
+                # Each is first as often as the other.
+                for address, results in runs if number % 2 == 0 else reversed(runs):
+                    rate, said = wrk(address, seconds)
+                    results.append(rate)
+                    trouble = trouble or said
+    ratios = tuple(there / here for here, there in zip(bare, wrapped, strict=True))
+    return Throughput(name, statistics.median(bare), statistics.median(wrapped), ratios, trouble)
