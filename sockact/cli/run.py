@@ -79,6 +79,12 @@ def _check_url(value: str) -> str:
     help="Listen here oneself, where no .socket unit does; may be repeated.",
 )
 @click.option(
+    "--directory",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False),
+    help="Where PROGRAM runs, looked up anew at each reload.  [default: here]",
+)
+@click.option(
     "--adopt",
     type=click.Choice([kind.value for kind in Adopt]),
     default=Settings.adopt.value,
@@ -118,7 +124,9 @@ def _check_url(value: str) -> str:
     help="Time between SIGTERM and SIGKILL.",
 )
 @click.argument("program", nargs=-1, type=click.UNPROCESSED, metavar="PROGRAM [ARG]...")
-def command(program: tuple[str, ...], name: str | None, adopt: str, **options: Any) -> None:
+def command(
+    program: tuple[str, ...], name: str | None, directory: str | None, adopt: str, **options: Any
+) -> None:
     """Run PROGRAM under a supervisor, so that `sockact reload` can replace it.
 
     The program and its command line stay as they are. Times are in seconds, or like '1min 30s'.
@@ -128,7 +136,18 @@ def command(program: tuple[str, ...], name: str | None, adopt: str, **options: A
             "no program given: write it last, as in `sockact run -- gunicorn app:app`"
         )
     name = name or _name_of(program)
-    _become_supervisor(Settings(name, program, adopt=Adopt(adopt), **options))
+    _become_supervisor(Settings(name, program, _logical(directory), adopt=Adopt(adopt), **options))
+
+
+def _logical(directory: str | None) -> str:
+    """An absolute path that keeps its symbolic links: a release link is followed at each reload."""
+    here = os.environ.get("PWD", "")
+    try:
+        if not os.path.isabs(here) or not os.path.samefile(here, "."):
+            here = os.getcwd()
+    except OSError:
+        here = os.getcwd()
+    return os.path.normpath(os.path.join(here, directory)) if directory else here
 
 
 def _name_of(command: tuple[str, ...]) -> str:

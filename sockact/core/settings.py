@@ -25,6 +25,8 @@ class Settings:
 
     name: str
     command: tuple[str, ...]
+    directory: str = "/"
+    """Where the program runs; a path through a release symlink stays one."""
     listen: tuple[str, ...] = ()
     adopt: Adopt = Adopt.AUTO
     ready: str = "interest"

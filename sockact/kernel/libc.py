@@ -34,6 +34,7 @@ def prctl(option: int, argument: int) -> None:
         raise OSError(errno, os.strerror(errno))
 
 
+PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
 
@@ -41,6 +42,11 @@ PR_SET_NO_NEW_PRIVS = 38
 def become_subreaper() -> None:
     """Orphans of our descendants become our children (PR_SET_CHILD_SUBREAPER, Linux 3.4)."""
     prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with_parent(number: int) -> None:
+    """This process gets the signal when its parent ends (PR_SET_PDEATHSIG, Linux 2.1.57)."""
+    prctl(PR_SET_PDEATHSIG, number)
 
 
 def no_new_privileges() -> None:

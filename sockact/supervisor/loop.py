@@ -79,7 +79,8 @@ class Loop:
         send.setblocking(False)
         self._wakeup = (receive, send)
         self._on_signal = callback
-        # A full pipe already wakes the loop; losing the surplus byte of a repeated signal is harmless.
+        # A full pipe already wakes the loop; losing the surplus byte of a repeated signal is
+        # harmless.
         signal.set_wakeup_fd(send.fileno(), warn_on_full_buffer=False)
         numbers = list(signals)
         for number in numbers:

@@ -1,0 +1,81 @@
+"""Keeping systemd informed: the phase, a status line, the watchdog, and more time while work goes
+on.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from sockact.core.model import Outcome, Phase, State
+
+if TYPE_CHECKING:
+    from sockact.core.model import Service
+    from sockact.supervisor.loop import Loop, Timer
+    from sockact.systemd.notify import Notifier
+
+_EXTEND_EVERY = 5.0
+_EXTEND_BY = 15.0
+_WORKING = (Phase.STARTING, Phase.RELOADING, Phase.STOPPING)
+
+
+def status_line(service: Service) -> str:
+    """The service in one line, for `systemctl status`."""
+    parts = [service.phase.value]
+    for g in service.generations:
+        if g.state is not State.FAILED:
+            parts.append(f"generation {g.number} {g.state.value}")
+    handover = service.handover
+    if handover is not None and handover.outcome is Outcome.FAILED:
+        parts.append(f"last reload failed: {handover.reason}")
+    return "; ".join(parts)
+
+
+class Announcer:
+    """Turns phases into notifications. Its timers exist only where systemd listens."""
+
+    def __init__(self, loop: Loop, notifier: Notifier, watchdog: float | None) -> None:
+        self._loop = loop
+        self._notifier = notifier
+        self._watchdog = watchdog if notifier.active else None
+        self._extension: Timer | None = None
+        self._phase = Phase.STARTING
+        self._line = ""
+        if self._watchdog:
+            self._ping()
+
+    def phase(self, phase: Phase, service: Service) -> None:
+        """The service entered this phase."""
+        self._phase = phase
+        self._line = line = status_line(service)
+        match phase:
+            case Phase.SERVING:
+                self._notifier.ready(line)
+            case Phase.RELOADING:
+                self._notifier.reloading(line)
+            case Phase.STOPPING:
+                self._notifier.stopping(line)
+            case _:
+                self._notifier.status(line)
+        if phase in _WORKING and self._notifier.active and self._extension is None:
+            self._extend()
+
+    def changed(self, service: Service) -> None:
+        """Something changed within the phase: only the status line is told, once."""
+        line = status_line(service)
+        if line != self._line:
+            self._line = line
+            self._notifier.status(line)
+
+    def _extend(self) -> None:
+        self._extension = None
+        if self._phase in _WORKING:
+            self._notifier.extend(_EXTEND_BY)
+            self._extension = self._loop.at(time.monotonic() + _EXTEND_EVERY, self._extend)
+
+    def _ping(self) -> None:
+        """The loop turns; every phase but the last has work in hand or a generation that serves."""
+        assert self._watchdog
+        if self._phase is not Phase.STOPPED:
+            self._notifier.watchdog()
+            self._loop.at(time.monotonic() + self._watchdog, self._ping)

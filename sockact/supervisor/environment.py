@@ -1,0 +1,57 @@
+"""The environment of the wrapped program: the supervisor's own, without what was meant for us."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from sockact.core.settings import Adopt
+from sockact.supervisor.processes import GENERATION_VARIABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sockact.kernel.listener import Listener
+
+SETTINGS_VARIABLE = "SOCKACT_SETTINGS"
+SHIM_FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "shim")
+
+# Meant for the supervisor alone. LISTEN_PIDFDID is there from systemd 258 on.
+_OURS = (
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+    "LISTEN_PIDFDID",
+    SETTINGS_VARIABLE,
+)
+
+
+def program_environment(
+    environment: Mapping[str, str],
+    name: str,
+    generation: int,
+    shim_address: str,
+) -> dict[str, str]:
+    """The base for every generation, with the shim of docs/shim.md."""
+    found = {key: value for key, value in environment.items() if key not in _OURS}
+    path = found.get("PYTHONPATH")
+    found["PYTHONPATH"] = f"{SHIM_FOLDER}:{path}" if path else SHIM_FOLDER
+    found["SOCKACT_NAME"] = name
+    found["SOCKACT_SHIM"] = shim_address
+    found[GENERATION_VARIABLE] = str(generation)
+    return found
+
+
+def adoption_environment(
+    adopt: Adopt, listeners: list[Listener], paths: tuple[str, ...]
+) -> dict[str, str]:
+    """What the way of adopting adds. LISTEN_PID is added where the pid is known."""
+    if adopt is Adopt.SHIM:
+        return {"SOCKACT_ADOPT": "1"} | ({"SOCKACT_UNIX": ":".join(paths)} if paths else {})
+    if adopt is Adopt.NATIVE:
+        names = ":".join(listener.name for listener in listeners)
+        return {"LISTEN_FDS": str(len(listeners)), "LISTEN_FDNAMES": names}
+    return {}

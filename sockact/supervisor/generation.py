@@ -1,0 +1,221 @@
+"""What the supervisor holds for one generation: its launch, its notifications, its watches, its
+stderr.
+
+No decisions here: what happens is reported through the callbacks of `Events`.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from typing import TYPE_CHECKING
+
+from sockact.core.events import Interest, LaunchFailed, Observed, Proven
+from sockact.core.settings import Adopt
+from sockact.handover.adopt import Adoption
+from sockact.supervisor import launch
+from sockact.supervisor.environment import adoption_environment, program_environment
+from sockact.supervisor.loop import READ
+from sockact.supervisor.notified import Notified
+from sockact.supervisor.probe import Probe, command_of
+from sockact.supervisor.pump import Pump
+from sockact.supervisor.readiness import Readiness, missing_hint
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from sockact.core.events import Event
+    from sockact.core.matching import Address
+    from sockact.core.settings import Settings
+    from sockact.kernel.listener import Listener
+    from sockact.supervisor.loop import Loop
+    from sockact.supervisor.processes import Processes
+
+
+class Context:
+    """What all generations of a service share."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        adopt: Adopt,
+        loop: Loop,
+        listeners: list[Listener],
+        processes: Processes,
+        environment: dict[str, str],
+        shim_address: str,
+        handle: Callable[[Event], None],
+    ) -> None:
+        self.settings = settings
+        self.adopt = adopt
+        self.loop = loop
+        self.listeners = listeners
+        self.processes = processes
+        self.environment = environment
+        self.shim_address = shim_address
+        self.handle = handle
+
+
+class Launched:
+    """One generation from its launch until it is forgotten."""
+
+    def __init__(self, context: Context, number: int, *, capture: bool) -> None:
+        """Launch it; `capture` keeps the end of its stderr. Raises OperatorError."""
+        self.number = number
+        self.started = time.time()
+        self._context = context
+        self._adoption = Adoption(context.listeners)
+        self._pump = Pump(context.loop) if capture else None
+        self._notified: Notified | None = None
+        self._readiness: Readiness | None = None
+        self._probe: Probe | None = None
+        self._news: socket.socket | None = None
+        self._notifications: int | None = None
+        self._launch = self._prepare()
+        try:
+            self.pid, self._news = launch.spawn(self._launch)
+        except Exception:
+            self.close()
+            raise
+        if self._pump:
+            self._pump.launched()
+        context.processes.add(self.pid, number)
+        context.loop.watch(self._news.fileno(), READ, self._read_news)
+        self._readiness = self._watch_readiness()
+
+    def probe(self) -> None:
+        """Begin with the configured probe; once."""
+        if self._probe is None:
+            self._probe = Probe(
+                self._context.loop,
+                command_of(self._context.settings.ready),
+                self._context.environment,
+                lambda: self._context.handle(Proven(self.number)),
+            )
+
+    def probing(self, pid: int) -> Probe | None:
+        """The probe whose attempt this child of ours was."""
+        return self._probe if self._probe is not None and self._probe.pid == pid else None
+
+    def where(self, wanted: Address) -> Listener | str | None:
+        """The shim asks where a bind belongs."""
+        found = self._adoption.bind(wanted)
+        self._bound()
+        return found
+
+    def stderr_tail(self) -> list[str]:
+        return self._pump.tail() if self._pump else []
+
+    def settled(self) -> None:
+        """It is not pending any more: end the watches that only matter for that."""
+        if self._readiness:
+            self._readiness.stop()
+            self._readiness = None
+        if self._probe:
+            self._probe.stop()
+            self._probe = None
+        if self._notified:
+            self._notified.close()
+            self._notified = None
+
+    def close(self) -> None:
+        """Its last process has ended."""
+        self.settled()
+        self._close_news()
+        self._close_notifications()
+        if self._pump:
+            self._pump.close()
+
+    def _prepare(self) -> launch.Launch:
+        context = self._context
+        settings = context.settings
+        environment = program_environment(
+            context.environment, settings.name, self.number, context.shim_address
+        )
+        environment |= adoption_environment(context.adopt, context.listeners, self._adoption.paths)
+        if settings.ready == "notify":
+            address = f"{context.shim_address}/notify-{self.number}"
+            self._notified = Notified(context.loop, address, self._member, self._said_ready)
+            environment["NOTIFY_SOCKET"] = self._notified.address
+        native = context.adopt is Adopt.NATIVE
+        return launch.Launch(
+            settings.command,
+            settings.directory,
+            environment,
+            frozenset(self._adoption.calls if context.adopt is Adopt.SECCOMP else ()),
+            tuple(x.socket.fileno() for x in context.listeners) if native else (),
+            self._pump.write_end if self._pump else None,
+        )
+
+    def _watch_readiness(self) -> Readiness | None:
+        if self._context.settings.ready == "notify":
+            return None
+        return Readiness(
+            self._context.loop,
+            self.number,
+            self._context.processes,
+            self._context.listeners,
+            lambda: self._context.handle(Interest(self.number)),
+            self._blind,
+        )
+
+    def _blind(self, reason: str) -> None:
+        """We may not look into the program's processes: say so, should it come to nothing."""
+        hint = f"{reason}; use --ready notify, http://… or exec:…, or run sockact as root"
+        self._context.handle(Observed(self.number, bound=True, hint=hint))
+
+    def _bound(self) -> None:
+        seen = self._readiness.seen if self._readiness else set()
+        native = self._context.adopt is Adopt.NATIVE
+        hint = missing_hint(self._adoption, self._context.listeners, seen, native)
+        bound = bool(self._adoption.adopted) or native
+        self._context.handle(Observed(self.number, bound, hint))
+        if self._readiness:
+            self._readiness.nudge()
+
+    def _member(self, pid: int) -> bool:
+        return pid in self._context.processes.of(self.number)
+
+    def _said_ready(self) -> None:
+        self._context.handle(Proven(self.number))
+
+    def _read_news(self, _mask: int) -> None:
+        assert self._news
+        try:
+            news = launch.read_news(self._news)
+        except BlockingIOError:
+            return
+        if isinstance(news, int):
+            self._notifications = news
+            self._context.loop.watch(news, READ, self._notification)
+            return
+        self._close_news()
+        if isinstance(news, launch.Failed):
+            self._context.handle(LaunchFailed(self.number, news.explain(self._launch)))
+        else:
+            self._bound()
+
+    def _notification(self, _mask: int) -> None:
+        assert self._notifications is not None
+        # The last process that has the filter is gone: nothing will come, and receiving
+        # would block.
+        poll = select.poll()
+        poll.register(self._notifications, select.POLLIN)
+        if not any(events & select.POLLIN for _, events in poll.poll(0)):
+            self._close_notifications()
+        elif self._adoption.handle(self._notifications):
+            self._bound()
+
+    def _close_news(self) -> None:
+        if self._news is not None:
+            self._context.loop.unwatch(self._news.fileno())
+            self._news.close()
+            self._news = None
+
+    def _close_notifications(self) -> None:
+        if self._notifications is not None:
+            self._context.loop.unwatch(self._notifications)
+            os.close(self._notifications)
+            self._notifications = None

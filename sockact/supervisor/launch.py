@@ -1,0 +1,135 @@
+"""Launching the program: fork, the seccomp filter, exec, and the news of both.
+
+Nothing waits: the child reports over a socket that the loop watches. It sends `filter` with the
+notification fd, or `error STEP ERRNO`; end of file after that means that the program runs.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sockact.core.errors import OperatorError
+from sockact.kernel import seccomp
+from sockact.kernel.libc import die_with_parent
+
+if TYPE_CHECKING:
+    from sockact.kernel.seccomp import Call
+
+LISTEN_FDS_START = 3
+_BOUND = 64
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What to execute. `environment` decides the PATH that is searched."""
+
+    command: tuple[str, ...]
+    directory: str
+    environment: dict[str, str]
+    calls: frozenset[Call] = frozenset()
+    """The system calls to notify; empty: no filter."""
+    native: tuple[int, ...] = ()
+    """Descriptors to pass as sd_listen_fds(3) says, in this order."""
+    stderr: int | None = None
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The launch failed, in this step."""
+
+    step: str
+    errno: int
+
+    def explain(self, launch: Launch) -> str:
+        """One line for the operator."""
+        error = os.strerror(self.errno)
+        if self.step == "chdir":
+            return f"cannot enter {launch.directory}: {error}"
+        if self.step == "seccomp":
+            return f"cannot install the seccomp filter: {error}; try --adopt shim"
+        return f"cannot execute {launch.command[0]}: {error}"
+
+
+def spawn(launch: Launch) -> tuple[int, socket.socket]:
+    """Start the program: its pid, and the socket to `read_news` from. Raises OperatorError."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    try:
+        pid = os.fork()
+    except OSError as error:
+        ours.close()
+        theirs.close()
+        raise OperatorError(f"cannot fork: {error.strerror}") from error
+    if pid == 0:
+        _child(launch, theirs)
+    theirs.close()
+    return pid, ours
+
+
+def read_news(news: socket.socket) -> int | Failed | None:
+    """The notification fd, or the failure, or None: the program has been executed.
+
+    Raises BlockingIOError when there is nothing yet.
+    """
+    data, fds, _flags, _address = socket.recv_fds(news, _BOUND, 1)
+    if not data:
+        return None
+    if fds:
+        os.set_inheritable(fds[0], False)
+        return fds[0]
+    _error, step, errno = data.decode().split()
+    return Failed(step, int(errno))
+
+
+def _child(launch: Launch, news: socket.socket) -> None:
+    """Never returns."""
+    step = "setup"
+    try:
+        # A session of its own: the terminal's Ctrl-C goes to the supervisor, which drains.
+        os.setsid()
+        # Nobody would end the program, or let its successor have the address, without us.
+        die_with_parent(signal.SIGTERM)
+        step = "chdir"
+        os.chdir(launch.directory)
+        step = "setup"
+        if launch.stderr is not None:
+            os.dup2(launch.stderr, 2)
+        environment = launch.environment
+        if launch.native:
+            news = _pass_listeners(launch.native, news)
+            environment = {**environment, "LISTEN_PID": str(os.getpid())}
+        _restore_signals()
+        if launch.calls:
+            step = "seccomp"
+            fd = seccomp.install(set(launch.calls))
+            socket.send_fds(news, [b"filter"], [fd])
+            os.close(fd)
+        step = "exec"
+        os.execvpe(launch.command[0], launch.command, environment)
+    except OSError as error:
+        news.send(f"error {step} {error.errno or 0}".encode())
+    finally:
+        os._exit(127)
+
+
+def _pass_listeners(listeners: tuple[int, ...], news: socket.socket) -> socket.socket:
+    """Lay the listeners over 3, 4, … inheritable; everything else of ours closes on exec."""
+    end = LISTEN_FDS_START + len(listeners)
+    # First everything that is still needed goes out of the way of the target numbers.
+    high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, end) for fd in (*listeners, news.detach())]
+    for target, fd in enumerate(high[:-1], LISTEN_FDS_START):
+        os.dup2(fd, target, inheritable=True)
+    return socket.socket(fileno=high[-1])
+
+
+def _restore_signals() -> None:
+    """What Python and the supervisor changed is not the program's business."""
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    signal.set_wakeup_fd(-1)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])

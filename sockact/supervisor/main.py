@@ -1,0 +1,137 @@
+"""Setting up the supervisor: settings, lock, listeners, the way of adopting; then the loop."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from sockact.core.errors import OperatorError
+from sockact.core.model import Policy, Ready
+from sockact.core.settings import Adopt, Settings
+from sockact.handover import adopt
+from sockact.kernel.libc import become_subreaper
+from sockact.supervisor import control, paths, report
+from sockact.supervisor.announce import Announcer
+from sockact.supervisor.environment import SETTINGS_VARIABLE
+from sockact.supervisor.loop import Loop
+from sockact.supervisor.report import Reporter
+from sockact.supervisor.supervisor import Supervisor
+from sockact.systemd import listeners
+from sockact.systemd.notify import Notifier, watchdog_interval
+
+if TYPE_CHECKING:
+    from sockact.kernel.listener import Listener
+
+SIGNALS = (
+    signal.SIGCHLD,
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGTERM,
+    signal.SIGUSR1,
+)
+
+
+def main() -> int:
+    """Run the service that $SOCKACT_SETTINGS describes; the exit status of `sockact run`."""
+    try:
+        settings = Settings.from_dict(json.loads(os.environ[SETTINGS_VARIABLE]))
+    except (KeyError, ValueError, TypeError) as error:
+        sys.stderr.write(f"sockact: {SETTINGS_VARIABLE}: {error}; use `sockact run`\n")
+        return 2
+    reporter = Reporter(settings.name)
+    try:
+        return _run(settings, reporter)
+    except (OperatorError, paths.RuntimeDirError) as error:
+        reporter.say(str(error), report.ERROR)
+        return 2
+
+
+def _run(settings: Settings, reporter: Reporter) -> int:
+    directory = paths.runtime_dir(settings.name)
+    paths.create(directory)
+    lock = paths.lock(directory)
+    found = _listeners(settings, reporter)
+    try:
+        return _serve(settings, reporter, directory, found)
+    finally:
+        for listener in found:
+            listener.close()
+        os.close(lock)
+
+
+def _listeners(settings: Settings, reporter: Reporter) -> list[Listener]:
+    passed = listeners.passed(os.environ)
+    if passed is not None:
+        if settings.listen:
+            reporter.say("systemd passed listeners: --listen is ignored", report.NOTICE)
+        return passed
+    if not settings.listen:
+        raise OperatorError(
+            "no listener: systemd passed none (is the .socket unit active?) "
+            "and there is no --listen ADDRESS"
+        )
+    return listeners.open_all(settings.listen)
+
+
+def _serve(settings: Settings, reporter: Reporter, directory: str, found: list[Listener]) -> int:
+    environment = dict(os.environ)
+    way = _choose(settings.adopt, reporter)
+    become_subreaper()
+    loop = Loop()
+    notifier = Notifier(environment)
+    if notifier.error:
+        reporter.say(notifier.error, report.NOTICE)
+    announcer = Announcer(loop, notifier, watchdog_interval(environment))
+    address = f"sockact/{settings.name}/{os.getpid()}/{secrets.token_hex(8)}"
+    supervisor = Supervisor(
+        settings,
+        policy_of(settings),
+        way,
+        found,
+        environment,
+        loop,
+        announcer,
+        reporter,
+        address,
+    )
+    server = control.Server(loop, directory, supervisor)
+    supervisor.changed = server.changed
+    loop.catch(SIGNALS, supervisor.signalled)
+    try:
+        supervisor.start()
+        loop.run()
+    finally:
+        server.close()
+        supervisor.close()
+        loop.close()
+    assert supervisor.exit_status is not None
+    return supervisor.exit_status
+
+
+def policy_of(settings: Settings) -> Policy:
+    """The part of the settings that the lifecycle decides by."""
+    ready = {"interest": Ready.INTEREST, "notify": Ready.NOTIFY}
+    return Policy(
+        ready=ready.get(settings.ready, Ready.PROBE),
+        start_timeout=settings.start_timeout,
+        drain_timeout=settings.drain_timeout,
+        kill_timeout=settings.kill_timeout,
+    )
+
+
+def _choose(wanted: Adopt, reporter: Reporter) -> Adopt:
+    """The way of adopting: as asked for, or seccomp where it works, else the shim."""
+    if wanted not in (Adopt.AUTO, Adopt.SECCOMP):
+        return wanted
+    reason = adopt.unavailable()
+    if not reason:
+        return Adopt.SECCOMP
+    if wanted is Adopt.SECCOMP:
+        raise OperatorError(f"--adopt seccomp: {reason}; use --adopt shim for a Python program")
+    reporter.say(f"adopting by the shim, Python programs only ({reason})", report.NOTICE)
+    return Adopt.SHIM

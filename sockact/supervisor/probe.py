@@ -1,0 +1,76 @@
+"""The configured proof of readiness: a command or an HTTP request, repeated until it passes.
+
+Each attempt is a process of its own; the supervisor only hears how it ended. The start timeout of
+the generation ends the attempts.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from sockact.kernel import pidfd
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sockact.core.model import Exit
+    from sockact.supervisor.loop import Loop, Timer
+
+_PAUSE = 0.2
+_HTTP_PROBE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "http_probe.py")
+
+
+def command_of(ready: str) -> tuple[str, ...]:
+    """The command behind --ready http://… or exec:…"""
+    if ready.startswith("exec:"):
+        return ("/bin/sh", "-c", ready[5:])
+    return (sys.executable, "-I", "-S", _HTTP_PROBE, ready)
+
+
+class Probe:
+    """Attempts until one passes."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        command: tuple[str, ...],
+        environment: Mapping[str, str],
+        passed: Callable[[], None],
+    ) -> None:
+        self._loop = loop
+        self._command = command
+        self._environment = dict(environment)
+        self._passed = passed
+        self._timer: Timer | None = None
+        self.pid: int | None = None
+        self._attempt()
+
+    def ended(self, exit: Exit) -> None:
+        """The attempt `pid` has been reaped."""
+        self.pid = None
+        if exit.clean:
+            self._passed()
+        else:
+            self._timer = self._loop.at(time.monotonic() + _PAUSE, self._attempt)
+
+    def stop(self) -> None:
+        """No more attempts; the one under way is killed, and reaped like any child."""
+        if self._timer:
+            self._timer.cancel()
+        if self.pid is not None:
+            pidfd.send_signal(self.pid, signal.SIGKILL)
+
+    def _attempt(self) -> None:
+        null = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
+        self.pid = os.posix_spawn(
+            self._command[0],
+            self._command,
+            self._environment,
+            file_actions=null,
+            setsigmask=[],
+            setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
+        )

@@ -1,0 +1,118 @@
+"""Watching a pending generation until it waits for connections on every listener.
+
+Nothing in the kernel announces that; so it is looked at, often at first, ever more seldom later,
+and at once after each bind or listen. The watch ends with the pending state.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from sockact.handover.census import count
+from sockact.handover.interest import interest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sockact.handover.adopt import Adoption
+    from sockact.kernel.listener import Listener
+    from sockact.supervisor.loop import Loop, Timer
+    from sockact.supervisor.processes import Processes
+
+_FIRST = 0.005
+_GROWTH = 1.5
+_LONGEST = 0.1
+_AFTER_CALL = 0.002
+
+
+class Readiness:
+    """The watch over one pending generation."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        generation: int,
+        processes: Processes,
+        listeners: list[Listener],
+        ready: Callable[[], None],
+        blind: Callable[[str], None],
+    ) -> None:
+        self._loop = loop
+        self._generation = generation
+        self._processes = processes
+        self._listeners = listeners
+        self._ready = ready
+        self._blind = blind
+        self._pause = _FIRST
+        self._seen: set[int] = set()
+        self._timer: Timer | None = None
+        self._schedule(_FIRST)
+
+    @property
+    def seen(self) -> set[int]:
+        """The inodes of the listeners that something has been seen waiting on."""
+        return self._seen
+
+    def nudge(self) -> None:
+        """The program has just called bind or listen: look soon."""
+        if self._timer:
+            self._timer.cancel()
+            self._pause = _FIRST
+            self._schedule(_AFTER_CALL)
+
+    def stop(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+
+    def _schedule(self, pause: float) -> None:
+        self._timer = self._loop.at(time.monotonic() + pause, self._look)
+
+    def _look(self) -> None:
+        pids = self._processes.of(self._generation)
+        inodes = {listener.inode for listener in self._listeners}
+        try:
+            self._seen |= interest(pids, inodes)
+        except PermissionError as error:
+            self._blind(f"{error.filename or 'the program'} cannot be read")
+            return
+        missing = [x for x in self._listeners if x.inode not in self._seen]
+        if missing:
+            self._seen |= self._accepted(pids, missing)
+        if self._seen >= inodes:
+            self._timer = None
+            self._ready()
+            return
+        self._pause = min(_LONGEST, self._pause * _GROWTH)
+        self._schedule(self._pause)
+
+    def _accepted(self, pids: list[int], missing: list[Listener]) -> set[int]:
+        """Listeners with a connection that the generation has accepted.
+
+        A single-threaded server under load is hardly ever caught waiting.
+        """
+        found = set()
+        for listener in missing:
+            try:
+                counts = count({self._generation: pids}, [listener])
+            except OSError:
+                continue  # No sock_diag: only waiting counts, then.
+            if counts and counts[self._generation].total:
+                found.add(listener.inode)
+        return found
+
+
+def missing_hint(
+    adoption: Adoption, listeners: list[Listener], seen: set[int], native: bool
+) -> str:
+    """Why a generation may never get ready: what it bound, and what it did not."""
+    names = ", ".join(str(x.address) for x in listeners)
+    if adoption.refusal:
+        return adoption.refusal
+    if not adoption.adopted and not native:
+        bound = ", ".join(map(str, adoption.others))
+        did = f"the program bound {bound}, which is" if bound else "the program bound no address:"
+        return f"{did} no listener; bind {names}, or change ListenStream= (--listen)"
+    waiting = [str(x.address) for x in listeners if x.inode not in seen]
+    return f"nothing waits for connections on {', '.join(waiting)}" if waiting else ""

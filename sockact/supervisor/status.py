@@ -1,0 +1,92 @@
+"""The service as plain data: the Status of docs/control.md."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+import sockact
+from sockact.core.model import State
+from sockact.handover import census
+from sockact.kernel.listener import accept_queue
+
+if TYPE_CHECKING:
+    from sockact.core.model import Generation, Handover, Service
+    from sockact.kernel.listener import Listener
+    from sockact.supervisor.generation import Context, Launched
+
+    Json = dict[str, object]
+
+
+def service_status(
+    service: Service, context: Context, launched: dict[int, Launched], handover: Json | None
+) -> Json:
+    """The whole Status. Counts connections anew."""
+    pids = context.processes.by_generation()
+    listed = [g for g in service.generations if g.state is not State.DRAINED]
+    try:
+        counts = census.count({g.number: pids.get(g.number, []) for g in listed}, context.listeners)
+    except OSError:
+        counts = None
+    return {
+        "name": context.settings.name,
+        "version": sockact.__version__,
+        "pid": os.getpid(),
+        "state": service.phase.value,
+        "command": list(context.settings.command),
+        "adopt": context.adopt.value,
+        "ready": context.settings.ready,
+        "generations": [_generation(g, launched, pids.get(g.number, []), counts) for g in listed],
+        "listeners": [_listener(x) for x in context.listeners],
+        "handover": handover,
+    }
+
+
+def handover_status(handover: Handover, stderr: list[str]) -> Json:
+    """One Handover."""
+    now = time.monotonic()
+    return {
+        "id": handover.id,
+        "outcome": handover.outcome.value,
+        "from": handover.predecessor,
+        "to": handover.successor,
+        "reason": handover.reason,
+        "stderr": stderr,
+        "requested_usec": round((time.time() - (now - handover.requested)) * 1_000_000),
+        "duration_seconds": (handover.finished or now) - handover.requested,
+        "drained": handover.drained,
+    }
+
+
+def _generation(
+    g: Generation,
+    launched: dict[int, Launched],
+    pids: list[int],
+    counts: dict[int, census.Counts] | None,
+) -> Json:
+    known = launched.get(g.number)
+    started = known.started if known else time.time()
+    found = counts[g.number] if counts else None
+    return {
+        "number": g.number,
+        "state": g.state.value,
+        "pid": known.pid if known else 0,
+        "pids": pids,
+        "started_usec": round(started * 1_000_000),
+        "age_seconds": max(0.0, time.time() - started),
+        "gate": g.gate.value,
+        "gate_reason": g.gate_reason,
+        "connections": found and {"busy": found.busy, "fresh": found.fresh, "quiet": found.quiet},
+    }
+
+
+def _listener(listener: Listener) -> Json:
+    queue = accept_queue(listener)
+    return {
+        "name": listener.name,
+        "address": str(listener.address),
+        "type": listener.address.kind.value,
+        "queue_length": queue[0] if queue else None,
+        "queue_limit": queue[1] if queue else None,
+    }

@@ -1,0 +1,334 @@
+"""The supervisor: facts become events, core/lifecycle decides, its actions are performed here."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from sockact.core import actions, events
+from sockact.core.errors import OperatorError
+from sockact.core.lifecycle import next_deadline, step
+from sockact.core.matching import Kind
+from sockact.core.model import Gate, Outcome, Phase, Service
+from sockact.handover import census
+from sockact.kernel.listener import accept_queue, clear_nonblocking
+from sockact.supervisor import report
+from sockact.supervisor.calls import Calls
+from sockact.supervisor.control import STOPPING
+from sockact.supervisor.gates import Gates
+from sockact.supervisor.generation import Context, Launched
+from sockact.supervisor.processes import Processes
+from sockact.supervisor.status import handover_status, service_status
+from sockact.supervisor.varlink import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sockact.core.events import Event
+    from sockact.core.matching import Address
+    from sockact.core.model import Policy
+    from sockact.core.settings import Adopt, Settings
+    from sockact.kernel.listener import Listener
+    from sockact.supervisor.announce import Announcer
+    from sockact.supervisor.loop import Loop, Timer
+    from sockact.supervisor.report import Reporter
+    from sockact.supervisor.status import Json
+
+    # (the handover, whether its successor serves)
+    Done = Callable[[Json, bool], None]
+
+
+class Supervisor:
+    """One service. Implements control.Service."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        policy: Policy,
+        adopt: Adopt,
+        listeners: list[Listener],
+        environment: dict[str, str],
+        loop: Loop,
+        announcer: Announcer,
+        reporter: Reporter,
+        shim_address: str,
+    ) -> None:
+        self._loop = loop
+        self._listeners = listeners
+        self._announcer = announcer
+        self._reporter = reporter
+        self._processes = Processes()
+        self._calls = Calls(loop, shim_address, self._generation_of, self._where)
+        self._gates = Gates(self._processes, self._calls, listeners, self._gate_moved)
+        self._context = Context(
+            settings,
+            adopt,
+            loop,
+            listeners,
+            self._processes,
+            environment,
+            shim_address,
+            self.handle,
+        )
+        self._launched: dict[int, Launched] = {}
+        self._service = Service(policy)
+        self._events: deque[Event] = deque()
+        self._turning = False
+        self._timer: Timer | None = None
+        self._waiting: dict[int, list[tuple[bool, Done]]] = {}
+        self._drain_waiting: dict[int, list[Done]] = {}
+        self._stop_waiting: list[Callable[[], None]] = []
+        self._stderr: list[str] = []
+        self._shut = False
+        self.changed: Callable[[], None] = lambda: None
+        """Called after each change that `status` shows."""
+        self.exit_status: int | None = None
+
+    # What the control socket and the signals ask for.
+
+    def status(self) -> Json:
+        """The Status of docs/control.md."""
+        handover = self._service.handover
+        shown = handover_status(handover, self._stderr) if handover else None
+        return service_status(self._service, self._context, self._launched, shown)
+
+    def reload(self, wait_drained: bool, done: Done) -> Callable[[], None]:
+        """Begin a handover, or join the queued one. Raises Refused while stopping."""
+        if self._service.phase in (Phase.STOPPING, Phase.STOPPED):
+            raise Refused(STOPPING, {})
+        identity = self._service.queued or self._service.last_handover + 1
+        entry = (wait_drained, done)
+        self._waiting.setdefault(identity, []).append(entry)
+        self.handle(events.Reload())
+
+        def cancel() -> None:
+            for waiting in self._waiting.values():
+                if entry in waiting:
+                    waiting.remove(entry)
+            for drain_waiting in self._drain_waiting.values():
+                if done in drain_waiting:
+                    drain_waiting.remove(done)
+
+        return cancel
+
+    def stop(self, now: bool, done: Callable[[], None]) -> None:
+        """Begin to stop; `now` skips the drain."""
+        self._stop_waiting.append(done)
+        self.handle(events.Stop(now))
+
+    def signalled(self, number: int) -> None:
+        """A signal arrived: see DESIGN's list of signals in docs/design.md."""
+        match number:
+            case signal.SIGCHLD:
+                self._reap()
+            case signal.SIGHUP:
+                self.handle(events.Reload())
+            case signal.SIGTERM | signal.SIGINT:
+                again = self._service.phase is Phase.STOPPING
+                self.handle(events.Stop(now=again))
+            case signal.SIGQUIT:
+                self.handle(events.Stop(now=True))
+            case signal.SIGUSR1:
+                self._reporter.say("SIGUSR1: no log file is open here, nothing to reopen")
+
+    def start(self) -> None:
+        """Launch the first generation."""
+        self.handle(events.Start())
+
+    def close(self) -> None:
+        """Let go of everything but the listeners."""
+        for launched in self._launched.values():
+            launched.close()
+        self._calls.close()
+
+    # Events and actions.
+
+    def handle(self, event: Event) -> None:
+        """Let the lifecycle decide; an event that comes of its actions is decided after them."""
+        self._events.append(event)
+        if self._turning:
+            return
+        self._turning = True
+        try:
+            while self._events:
+                self._service, asked = step(self._service, self._events.popleft(), time.monotonic())
+                for action in asked:
+                    self._perform(action)
+        finally:
+            self._turning = False
+        self._arm()
+        self._announcer.changed(self._service)
+        self.changed()
+
+    def _arm(self) -> None:
+        when = next_deadline(self._service)
+        if self._timer and self._timer.callback and self._timer.when == when:
+            return
+        if self._timer:
+            self._timer.cancel()
+        self._timer = self._loop.at(when, self._tick) if when is not None else None
+
+    def _tick(self) -> None:
+        self.handle(events.Tick())
+
+    def _perform(self, action: actions.Action) -> None:
+        match action:
+            case actions.Spawn(number):
+                self._spawn(number)
+            case actions.StartProbe(number):
+                self._launched[number].probe()
+            case actions.MoveGate(number, closed):
+                (self._gates.close if closed else self._gates.open)(number)
+            case actions.LastResponses(number):
+                self._gates.last_responses(number)
+            case actions.TakeCensus(number):
+                self._take_census(number)
+            case actions.Terminate(number, reason):
+                if self._processes.signal(number, signal.SIGTERM):
+                    self._say(number, f"SIGTERM: {reason}")
+            case actions.Kill(number, reason):
+                if self._processes.signal_all(number, signal.SIGKILL):
+                    self._say(number, f"SIGKILL: {reason}")
+            case _:
+                self._tell(action)
+
+    def _tell(self, action: actions.Action) -> None:
+        """The actions that only pass news on."""
+        match action:
+            case actions.Announce(phase):
+                self._announcer.phase(phase, self._service)
+            case actions.Finish(handover):
+                self._finish(handover.id)
+            case actions.Drained(number):
+                self._drained(number)
+            case actions.Report(number, message, error):
+                level = report.ERROR if error else report.NOTICE
+                self._say(number, message, level)
+            case actions.Quit(status):
+                self._quit(status)
+
+    def _say(self, number: int, message: str, level: int = report.INFO) -> None:
+        self._reporter.say(f"generation {number}: {message}", level)
+
+    def _spawn(self, number: int) -> None:
+        if len(self._service.generations) == 1:
+            # Nobody else has the listeners: a program that blocks in accept may do so.
+            for listener in self._listeners:
+                clear_nonblocking(listener)
+        capture = self._service.in_handover or self._service.last_handover > 0
+        try:
+            self._launched[number] = Launched(self._context, number, capture=capture)
+        except (OperatorError, OSError) as error:
+            self.handle(events.LaunchFailed(number, str(error)))
+            self.handle(events.Gone(number))
+
+    def _finish(self, identity: int) -> None:
+        handover = self._service.handover
+        assert handover
+        successor = self._launched.get(handover.successor)
+        committed = handover.outcome is Outcome.COMMITTED
+        if successor:
+            self._stderr = [] if committed else successor.stderr_tail()
+            successor.settled()
+        shown = handover_status(handover, self._stderr)
+        if committed:
+            self._say(handover.successor, f"serves after {shown['duration_seconds']:.2f} s")
+        else:
+            self._say(handover.successor, f"reload failed: {handover.reason}", report.ERROR)
+        for wait_drained, done in self._waiting.pop(identity, ()):
+            if wait_drained and committed and handover.predecessor is not None:
+                self._drain_waiting.setdefault(handover.predecessor, []).append(done)
+            else:
+                done(shown, committed)
+
+    def _drained(self, number: int) -> None:
+        self._say(number, "drained")
+        handover = self._service.handover
+        for done in self._drain_waiting.pop(number, ()):
+            assert handover
+            done(handover_status(handover, self._stderr), True)
+
+    def _quit(self, status: int) -> None:
+        self.exit_status = status
+        for done in self._stop_waiting:
+            done()
+        self._stop_waiting.clear()
+        self._loop.stop()
+
+    # Facts.
+
+    def _reap(self) -> None:
+        reaped = False
+        for pid, generation, exit in self._processes.reap():
+            reaped = True
+            self._calls.forget(pid, "the process has ended")
+            for launched in self._launched.values():
+                if probe := launched.probing(pid):
+                    probe.ended(exit)
+            if generation is not None:
+                self.handle(events.Exited(generation, exit))
+        if reaped:
+            self._look_for_gone()
+
+    def _look_for_gone(self) -> None:
+        living = self._processes.by_generation()
+        for number in [n for n in self._launched if n not in living]:
+            if self._processes.root(number) is None:
+                self._launched.pop(number).close()
+                self._gates.forget(number)
+                self._revive_listeners()
+                self.handle(events.Gone(number))
+
+    def _revive_listeners(self) -> None:
+        """A program that called shutdown() on its listener has shut it for everybody."""
+        for listener in self._listeners:
+            is_tcp = listener.address.kind is Kind.STREAM and listener.address.port
+            if is_tcp and not self._shut and accept_queue(listener) is None:
+                listener.socket.listen(1 << 20)
+                self._reporter.say(
+                    f"the program shut {listener.address} down; it listens again", report.NOTICE
+                )
+
+    def _take_census(self, number: int) -> None:
+        began = time.monotonic()
+        try:
+            counts = census.count({number: self._processes.of(number)}, self._listeners)
+        except OSError as error:
+            self._say(number, f"connections cannot be counted ({error}); waiting for the deadline")
+            return
+        found = counts[number] if counts else census.Counts()
+        idle = not (found.busy or found.fresh)
+        g = self._service.get(number)
+        if idle and g and g.gate is Gate.CLOSED and self._gates.reopened(number):
+            found.fresh += 1
+        cost = time.monotonic() - began
+        self.handle(events.Census(number, found.busy, found.fresh, found.quiet, cost))
+
+    def _gate_moved(self, number: int, gate: Gate, reason: str) -> None:
+        if gate is Gate.NONE:
+            self._say(number, f"its gate cannot be moved: {reason}", report.NOTICE)
+        self.handle(events.GateMoved(number, gate, reason))
+        if gate is Gate.CLOSED and self._service.phase is Phase.STOPPING:
+            self._shut_own_listeners()
+
+    def _shut_own_listeners(self) -> None:
+        """Nobody will accept any more: refuse new clients at once instead of at the very end."""
+        if self._shut or any(g.gate is not Gate.CLOSED for g in self._service.generations):
+            return
+        self._shut = True
+        for listener in self._listeners:
+            if listener.owned and listener.address.kind is Kind.STREAM:
+                listener.socket.shutdown(socket.SHUT_RD)
+
+    def _generation_of(self, pid: int) -> int | None:
+        for number, pids in self._processes.by_generation().items():
+            if pid in pids:
+                return number
+        return None
+
+    def _where(self, generation: int, wanted: Address) -> Listener | str | None:
+        launched = self._launched.get(generation)
+        return launched.where(wanted) if launched else None
