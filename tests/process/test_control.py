@@ -46,9 +46,10 @@ FAILED = {
 
 
 class FakeService:
-    """A service that remembers what it was asked; the test says when it is done."""
+    """A service that remembers what it was asked, and tells; the test says when it is done."""
 
-    def __init__(self) -> None:
+    def __init__(self, event: Callable[[], None]) -> None:
+        self._event = event
         self.generations: list[dict[str, Any]] = []
         self.asked = 0
         self.padding = ""
@@ -60,6 +61,7 @@ class FakeService:
 
     def status(self) -> dict[str, Any]:
         self.asked += 1
+        self._event()
         return {
             "name": "app",
             "version": "1",
@@ -88,12 +90,14 @@ class FakeService:
             raise self.refusal
         number = len(self.reloads)
         self.reloads.append((wait_drained, done))
+        self._event()
         if self.at_once:
             done(*self.at_once)
         return lambda: self.cancelled.append(number)
 
     def stop(self, now: bool, done: Callable[[], None]) -> None:
         self.stops.append((now, done))
+        self._event()
 
 
 class Bench:
@@ -102,7 +106,7 @@ class Bench:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.path = directory / "control"
-        self.service = FakeService()
+        self.service = FakeService(self.event)
         self.loop = Loop()
         self.server = control.Server(self.loop, str(directory), self.service)
         self.peers: list[Peer] = []
@@ -247,7 +251,7 @@ def test_the_socket_is_private_and_goes_away(folder: Path) -> None:
 def test_a_directory_that_cannot_have_it(folder: Path) -> None:
     loop = Loop()
     with pytest.raises(paths.RuntimeDirError, match="cannot listen on"):
-        control.Server(loop, str(folder / "absent"), FakeService())
+        control.Server(loop, str(folder / "absent"), FakeService(lambda: None))
     loop.close()
 
 

@@ -1,0 +1,320 @@
+"""The command line: what it refuses, and what it hands to the supervisor."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+import sockact
+from sockact.cli import main as cli_main
+from sockact.cli import options, run
+from sockact.core.settings import Adopt, Settings
+
+if TYPE_CHECKING:
+    from click.testing import Result
+
+ROOT = Path(sockact.__file__).parent.parent
+
+
+class Executed(BaseException):
+    """What execve() was called with."""
+
+    def __init__(self, path: str, arguments: list[str], environment: dict[str, str]) -> None:
+        self.path = path
+        self.arguments = arguments
+        self.environment = environment
+
+
+def fake_execve(path: str, arguments: list[str], environment: dict[str, str]) -> None:
+    raise Executed(path, arguments, environment)
+
+
+@pytest.fixture
+def env(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A runtime directory in which nothing runs, and a supervisor that is never started."""
+    monkeypatch.setenv("SOCKACT_RUNTIME_DIR", str(folder))
+    monkeypatch.delenv("SOCKACT_NAME", raising=False)
+    monkeypatch.setattr(os, "execve", fake_execve)
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(cli_main.cli, arguments, prog_name="sockact")
+
+
+def executed(*arguments: str) -> Executed:
+    with pytest.raises(Executed) as caught:
+        CliRunner().invoke(cli_main.cli, ["run", *arguments], catch_exceptions=False)
+    return caught.value
+
+
+def settings_of(*arguments: str) -> Settings:
+    return Settings.from_dict(json.loads(executed(*arguments).environment["SOCKACT_SETTINGS"]))
+
+
+@pytest.mark.usefixtures("env")
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        ((), "write one of run, reload, status, stop"),
+        (("restart",), "no such command"),
+        (("--nonsense",), "no such option"),
+        (("run",), "write it last"),
+        (("run", "--"), "write it last"),
+        (("run", "--name", "a"), "write it last"),
+        (("run", "--nonsense", "--", "a"), "no such option"),
+        (("run", "--name", "../a", "a"), "cannot name a service"),
+        (("run", "--name", ".a", "a"), "without a dot in front"),
+        (("run", "--name", "", "a"), "cannot name a service"),
+        (("run", "./my app"), "choose a name with --name"),
+        (("run", ""), "choose a name with --name"),
+        (("run", "--adopt", "magic", "a"), "'seccomp', 'shim', 'native'"),
+        (("run", "--ready", "soon", "a"), "write interest, notify"),
+        (("run", "--ready", "https://localhost/", "a"), "write interest, notify"),
+        (("run", "--ready", "http:///path", "a"), "write it like http://localhost/health"),
+        (("run", "--ready", "http://h:port/", "a"), "write it like http://localhost/health"),
+        (("run", "--ready", "http://[::1/", "a"), "write it like http://localhost/health"),
+        (("run", "--ready", "exec:", "a"), "exec:COMMAND"),
+        (("run", "--ready", "exec:'a", "a"), "cannot split"),
+        (("run", "--directory", "/nonexistent", "a"), "does not exist"),
+        (("run", "--start-timeout", "soon", "a"), "write it like 90"),
+        (("run", "--start-timeout", "0", "a"), "write more than 0"),
+        (("run", "--drain-timeout", "infinity", "a"), "write it like 90"),
+        (("run", "--kill-timeout", "8d", "a"), "at most 7d"),
+        (("reload", "--timeout", "-1"), "write it like 90"),
+        (("reload", "a/b"), "cannot name a service"),
+        (("stop", "a", "b"), "unexpected extra argument"),
+    ],
+)
+def test_wrong_use_is_one_line(arguments: tuple[str, ...], hint: str) -> None:
+    result = invoke(*arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("sockact: ")
+    assert result.stderr.count("\n") == 1
+    assert hint in result.stderr
+    assert "--help" in result.stderr
+
+
+@pytest.mark.usefixtures("env")
+@pytest.mark.parametrize("command", ["reload", "status", "stop"])
+@pytest.mark.parametrize("name", [(), ("app",)])
+def test_nothing_runs(command: str, name: tuple[str, ...], folder: Path) -> None:
+    result = invoke(command, *name)
+    assert result.exit_code == 3
+    assert result.stderr.startswith("sockact: ")
+    assert result.stderr.count("\n") == 1
+    assert str(folder) in result.stderr
+
+
+def test_no_runtime_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SOCKACT_RUNTIME_DIR", "RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    result = invoke("reload", "app")
+    assert result.exit_code == 1
+    assert "set SOCKACT_RUNTIME_DIR" in result.stderr
+
+
+def test_version() -> None:
+    result = invoke("--version")
+    assert (result.exit_code, result.stdout) == (0, f"sockact {sockact.__version__}\n")
+
+
+@pytest.mark.parametrize("arguments", [(), ("run",), ("reload",), ("status",), ("stop",)])
+def test_help(arguments: tuple[str, ...]) -> None:
+    result = invoke(*arguments, "--help")
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"Usage: sockact {' '.join(arguments)}".rstrip())
+
+
+@pytest.mark.usefixtures("env")
+def test_run_hands_its_settings_over() -> None:
+    options = "--name app --listen :80 --listen /run/a --adopt shim --ready http://h:80/x".split()
+    times = ["--start-timeout", "1min 30s", "--drain-timeout", "0", "--kill-timeout", "500ms"]
+    call = executed(*options, *times, "--", "prog", "--name", "x", "--", "y")
+    assert call.path == sys.executable
+    supervisor = str(ROOT / "sockact" / "supervisor" / "__main__.py")
+    command = ["prog", "--name", "x", "--", "y"]
+    assert call.arguments == [sys.executable, "-I", supervisor, "app", "--", *command]
+    settings = json.loads(call.environment.pop("SOCKACT_SETTINGS"))
+    assert call.environment == dict(os.environ)
+    assert Settings.from_dict(settings) == Settings(
+        name="app",
+        command=tuple(command),
+        directory=os.getcwd(),
+        listen=(":80", "/run/a"),
+        adopt=Adopt.SHIM,
+        ready="http://h:80/x",
+        start_timeout=90.0,
+        drain_timeout=0.0,
+        kill_timeout=0.5,
+    )
+
+
+@pytest.mark.usefixtures("env")
+def test_the_defaults_are_those_of_the_settings() -> None:
+    assert settings_of("prog") == Settings("prog", ("prog",), os.getcwd())
+
+
+@pytest.mark.usefixtures("env")
+def test_a_release_link_stays_a_link(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "one" / "app").mkdir(parents=True)
+    current = folder / "current"
+    current.symlink_to("one")
+    monkeypatch.chdir(current)
+    monkeypatch.setenv("PWD", str(current))
+    assert settings_of("prog").directory == str(current)
+    assert settings_of("--directory", "app", "prog").directory == str(current / "app")
+    assert settings_of("--directory", str(current), "prog").directory == str(current)
+    monkeypatch.setenv("PWD", "/")
+    assert settings_of("prog").directory == str(folder / "one")
+    monkeypatch.setenv("PWD", "/nonexistent")
+    assert settings_of("prog").directory == str(folder / "one")
+
+
+@pytest.mark.usefixtures("env")
+def test_options_behind_the_program_are_the_programs() -> None:
+    assert settings_of("prog", "--name", "x", "-h").command == ("prog", "--name", "x", "-h")
+    assert settings_of("--", "prog", "--help").command == ("prog", "--help")
+
+
+@pytest.mark.usefixtures("env")
+def test_arguments_that_are_not_utf8_survive() -> None:
+    assert settings_of("prog", "\udcff\n").command == ("prog", "\udcff\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("gunicorn app:app", "gunicorn"),
+        ("/usr/bin/gunicorn app:app", "gunicorn"),
+        ("python app.py", "python"),
+        ("python3.12 -m http.server 80", "http.server"),
+        ("/usr/bin/python3 -u -m uvicorn app:app", "uvicorn"),
+        ("python -um uvicorn", "uvicorn"),
+        ("python -muvicorn", "uvicorn"),
+        ("python -W ignore -X dev -m uvicorn", "uvicorn"),
+        ("python -Wm -m uvicorn", "uvicorn"),
+        ("python --check-hash-based-pycs always -m uvicorn", "uvicorn"),
+        ("python -c pass -m uvicorn", "python"),
+        ("python app.py -m uvicorn", "python"),
+        ("python - -m uvicorn", "python"),
+        ("python -m", "python"),
+        ("pypy3 -m uvicorn", "uvicorn"),
+        ("node -m uvicorn", "node"),
+    ],
+)
+@pytest.mark.usefixtures("env")
+def test_the_default_name(command: str, name: str) -> None:
+    assert settings_of(*command.split()).name == name
+
+
+def test_an_interpreter_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
+    result = invoke("run", "prog")
+    assert result.exit_code == 1
+    assert "reinstall sockact" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("90", 90),
+        ("1.5", 1.5),
+        ("500ms", 0.5),
+        ("90s", 90),
+        ("1min 30s", 90),
+        ("1min30s", 90),
+        (" 2 h ", 7200),
+        ("1d 1us", 86400.000001),
+        ("1w", 604800),
+        ("7µs", 7e-6),
+        ("0", 0),
+        ("1 2", 3),
+    ],
+)
+def test_time_spans(text: str, expected: float) -> None:
+    assert options.seconds(text) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("text", ["", " ", "s", "-1", "1 fortnight", "1s!", "1e3", "nan", "1,5"])
+def test_no_time_spans(text: str) -> None:
+    with pytest.raises(ValueError, match="write it like"):
+        options.seconds(text)
+
+
+def test_the_terminal_is_safe() -> None:
+    assert cli_main.printable("a\tb \x1b[31mü\x07\r") == "a\tb \\x1b[31mü\\x07\\r"
+
+
+BECOME = """
+import sys
+from sockact.cli import main, run
+run._SUPERVISOR = sys.argv.pop(1)
+main.main()
+"""
+REPORT = """
+import json, os, sys
+report, fd = sys.argv[sys.argv.index("--") + 1:]
+with open(report, "w") as file:
+    inherited = os.fstat(int(fd)).st_ino
+    environ = {name: os.environ[name] for name in ("LISTEN_FDS", "LISTEN_PID", "SOCKACT_SETTINGS")}
+    json.dump({"pid": os.getpid(), "inode": inherited, "argv": sys.argv[1:], **environ}, file)
+"""
+
+
+def test_it_becomes_the_supervisor(folder: Path) -> None:
+    supervisor, report = folder / "supervisor.py", folder / "report"
+    supervisor.write_text(REPORT)
+    listener = os.memfd_create("listener")
+    program = [str(report), str(listener)]
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-c", BECOME, str(supervisor), "run", "--name", "a", *program],
+            env={**os.environ, "LISTEN_FDS": "1", "LISTEN_PID": "1", "PYTHONPATH": str(ROOT)},
+            pass_fds=(listener,),
+        )
+        assert process.wait(30) == 0
+        told: dict[str, Any] = json.loads(report.read_text())
+        assert told["pid"] == process.pid
+        assert told["inode"] == os.fstat(listener).st_ino
+        assert (told["LISTEN_FDS"], told["LISTEN_PID"]) == ("1", "1")
+        assert told["argv"] == ["a", "--", *program]
+        assert json.loads(told["SOCKACT_SETTINGS"])["command"] == program
+    finally:
+        os.close(listener)
+
+
+def loaded(code: str) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; import sys; print(*sys.modules)"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(done.stdout.split())
+
+
+def test_a_command_loads_only_what_it_needs() -> None:
+    modules = loaded("import sockact.cli.main as m; m.cli.get_command(None, 'run')")
+    unwanted = {"psutil", "asyncio", "urllib.parse", "sockact.cli.status", "socket"}
+    assert not modules & unwanted
+    modules = loaded("import sockact.cli.main as m; m.cli.get_command(None, 'reload')")
+    assert not modules & {"psutil", "asyncio", "sockact.cli.run", "sockact.supervisor.control"}
+
+
+def test_the_control_modules_stay_small() -> None:
+    modules = loaded("import sockact.supervisor.control, sockact.supervisor.client")
+    assert not modules & {"click", "psutil", "asyncio", "logging", "argparse", "subprocess"}
+
+
+def test_the_supervisor_is_beside_the_command_line() -> None:
+    assert Path(run._SUPERVISOR).parent == ROOT / "sockact" / "supervisor"
