@@ -38,9 +38,9 @@ class AlreadyRunning(RuntimeDirError):
     def __init__(self, directory: str, pid: int | None) -> None:
         self.directory = directory
         self.pid = pid
-        who = f"pid {pid}" if pid else "a supervisor that is just starting"
+        who = f"pid {pid}" if pid else "one that is just starting"
         super().__init__(
-            f"{os.path.basename(directory)} already runs ({who} holds {directory}/{LOCK}): "
+            f"a supervisor of that name already runs ({who} holds {directory}/{LOCK}): "
             f"stop it first, or give this one another name with --name"
         )
 
