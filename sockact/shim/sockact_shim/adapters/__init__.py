@@ -9,7 +9,13 @@ from __future__ import annotations
 import sys
 
 # The adapter of each server, and the modules of which it patches those that are loaded.
-_SERVERS: dict[str, tuple[str, ...]] = {}
+_SERVERS: dict[str, tuple[str, ...]] = {
+    "uvicorn": ("uvicorn.protocols.http.h11_impl", "uvicorn.protocols.http.httptools_impl"),
+    "gunicorn": ("gunicorn.http.wsgi",),
+    "aiohttp": ("aiohttp.web_response",),
+    "waitress": ("waitress.task",),
+    "http_server": ("http.server",),
+}
 
 _taken: set[str] = set()
 

@@ -1,0 +1,21 @@
+"""waitress."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any
+
+
+def close_after_response(module: ModuleType) -> None:
+    """Patch waitress.task."""
+    task = module.Task
+    plain = task.build_response_header
+
+    def build_response_header(self: Any) -> Any:
+        # waitress does the rest for a client that asked for it.
+        self.request.headers["CONNECTION"] = "close"
+        return plain(self)
+
+    task.build_response_header = build_response_header
