@@ -10,13 +10,12 @@ from enum import Enum
 
 
 class State(Enum):
-    """The state of a generation."""
+    """The state of a generation. One that has drained is not listed any more."""
 
     PENDING = "pending"
     RUNNING = "running"
     PAUSED = "paused"
     DRAINING = "draining"
-    DRAINED = "drained"
     FAILED = "failed"
 
 

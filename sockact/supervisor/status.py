@@ -7,7 +7,6 @@ import time
 from typing import TYPE_CHECKING
 
 import sockact
-from sockact.core.model import State
 from sockact.handover import census
 from sockact.kernel.listener import accept_queue
 
@@ -24,7 +23,7 @@ def service_status(
 ) -> Json:
     """The whole Status. Counts connections anew."""
     pids = context.processes.by_generation()
-    listed = [g for g in service.generations if g.state is not State.DRAINED]
+    listed = service.generations
     try:
         counts = census.count({g.number: pids.get(g.number, []) for g in listed}, context.listeners)
     except OSError:

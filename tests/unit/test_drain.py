@@ -1,0 +1,68 @@
+"""Busy, fresh and quiet, case by case as the kernel shows them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from sockact.core.drain import FIN_WAIT2, QUIET_AFTER, Activity, Connection, classify
+
+LONG_AGO = round(QUIET_AFTER * 1000) + 500
+
+ANSWERED = Connection(
+    inode=1,
+    state=1,
+    unread=0,
+    unsent=0,
+    last_sent=LONG_AGO,
+    last_received=LONG_AGO + 40,
+    last_ack=LONG_AGO - 10,
+    received=500,
+    data_segments_in=5,
+    data_segments_out=5,
+)
+
+
+@pytest.mark.parametrize(
+    ("connection", "activity"),
+    [
+        pytest.param(ANSWERED, Activity.QUIET, id="answered long ago"),
+        pytest.param(replace(ANSWERED, unread=1), Activity.BUSY, id="request not read"),
+        pytest.param(replace(ANSWERED, unsent=1), Activity.BUSY, id="answer not acknowledged"),
+        pytest.param(
+            replace(ANSWERED, received=0, data_segments_in=0, data_segments_out=0),
+            Activity.FRESH,
+            id="nothing came yet",
+        ),
+        pytest.param(
+            replace(ANSWERED, data_segments_out=0), Activity.BUSY, id="never answered anything"
+        ),
+        pytest.param(
+            replace(ANSWERED, last_received=LONG_AGO - 100), Activity.BUSY, id="asked after answer"
+        ),
+        pytest.param(
+            replace(ANSWERED, last_sent=200, last_received=4000), Activity.BUSY, id="just answered"
+        ),
+        pytest.param(
+            replace(ANSWERED, last_received=LONG_AGO, last_ack=LONG_AGO),
+            Activity.BUSY,
+            id="tie, nobody knows",
+        ),
+        pytest.param(
+            replace(ANSWERED, last_received=LONG_AGO, last_ack=LONG_AGO - 44),
+            Activity.QUIET,
+            id="tie, the answer was acknowledged later",
+        ),
+        pytest.param(
+            replace(ANSWERED, last_received=LONG_AGO, last_ack=LONG_AGO, data_segments_in=1),
+            Activity.QUIET,
+            id="tie, there was only one request",
+        ),
+        pytest.param(
+            replace(ANSWERED, state=FIN_WAIT2, last_received=0), Activity.QUIET, id="we have ended"
+        ),
+    ],
+)
+def test_classify(connection: Connection, activity: Activity) -> None:
+    assert classify(connection) is activity
