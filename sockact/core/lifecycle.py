@@ -30,7 +30,6 @@ late news: it changes nothing.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from sockact.core.actions import (
     Action,
@@ -59,6 +58,7 @@ from sockact.core.events import (
 from sockact.core.model import Exit, Gate, Generation, Phase, Ready, Service, State
 from sockact.core.turn import STOPPING, Turn
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

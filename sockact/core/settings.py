@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import Any
 
 
 class Adopt(StrEnum):
@@ -35,7 +34,7 @@ class Settings:
     kill_timeout: float = 10.0
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Settings:
+    def from_dict(cls, data: dict[str, object]) -> Settings:
         """Rebuild settings from what `dataclasses.asdict` gave, after a trip through JSON.
 
         Raises TypeError or ValueError when the data is not of that form.
@@ -43,8 +42,35 @@ class Settings:
         known = {field.name for field in fields(cls)}
         if unknown := set(data) - known:
             raise ValueError(f"unknown setting {sorted(unknown)[0]!r}")
-        data = dict(data)
-        data["command"] = tuple(data["command"])
-        data["listen"] = tuple(data.get("listen", ()))
-        data["adopt"] = Adopt(data.get("adopt", "auto"))
-        return cls(**data)
+        return cls(
+            name=_text(data, "name"),
+            command=_texts(data, "command"),
+            directory=_text(data, "directory"),
+            listen=_texts(data, "listen"),
+            adopt=Adopt(_text(data, "adopt")),
+            ready=_text(data, "ready"),
+            start_timeout=_seconds(data, "start_timeout"),
+            drain_timeout=_seconds(data, "drain_timeout"),
+            kill_timeout=_seconds(data, "kill_timeout"),
+        )
+
+
+def _text(data: dict[str, object], key: str) -> str:
+    value = data.get(key)
+    if not isinstance(value, str):
+        raise TypeError(f"{key}: a text is needed, not {value!r}")
+    return value
+
+
+def _texts(data: dict[str, object], key: str) -> tuple[str, ...]:
+    values = data.get(key)
+    if not isinstance(values, list | tuple):
+        raise TypeError(f"{key}: a list is needed, not {values!r}")
+    return tuple(_text({key: value}, key) for value in values)
+
+
+def _seconds(data: dict[str, object], key: str) -> float:
+    value = data.get(key)
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1e7:
+        raise TypeError(f"{key}: a number of seconds is needed, not {value!r}")
+    return float(value)

@@ -7,7 +7,6 @@ changes the state and asks for the matching action in the same breath.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from sockact.core.actions import (
     Announce,
@@ -24,6 +23,7 @@ from sockact.core.actions import (
 from sockact.core.limits import backoff
 from sockact.core.model import Gate, Generation, Handover, Outcome, Phase, Service, State
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sockact.core.actions import Action
 

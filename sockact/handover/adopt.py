@@ -13,13 +13,13 @@ import errno
 import os
 import socket
 import struct
-from typing import TYPE_CHECKING
 
 from sockact.core.matching import Address, Adopted, Family, Kind, Refused, Unmatched, match
 from sockact.kernel import procfs, seccomp
 from sockact.kernel.listener import set_nonblocking
 from sockact.kernel.seccomp import Call
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sockact.kernel.listener import Listener
     from sockact.kernel.seccomp import Notification

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from sockact.core.drain import Activity, classify
 from sockact.core.matching import Family, Kind
 from sockact.kernel import procfs, sock_diag
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
     from collections.abc import Iterable, Iterator

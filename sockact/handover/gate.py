@@ -16,10 +16,10 @@ import fcntl
 import os
 import resource
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from sockact.kernel import epoll, pidfd, procfs
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 

@@ -8,10 +8,10 @@ poll or select on it (for datagrams: in recvfrom and its like).
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
 
 from sockact.kernel import procfs
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 

@@ -5,10 +5,10 @@ on.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 from sockact.core.model import Outcome, Phase, State
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sockact.core.model import Service
     from sockact.supervisor.loop import Loop, Timer

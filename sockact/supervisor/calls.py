@@ -13,12 +13,12 @@ import socket
 import struct
 import time
 from collections import deque
-from typing import TYPE_CHECKING
 
 from sockact.core.matching import Address, Family, Kind
 from sockact.kernel import pidfd, procfs
 from sockact.supervisor.loop import READ
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -17,7 +17,6 @@ import os
 import socket
 import struct
 import time
-from typing import TYPE_CHECKING
 
 import sockact
 from sockact.supervisor import paths, varlink
@@ -25,6 +24,7 @@ from sockact.supervisor.loop import READ, WRITE
 from sockact.supervisor.varlink import INTERFACE, Malformed
 from sockact.supervisor.varlink import Refused as Refused
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol

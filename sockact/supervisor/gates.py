@@ -7,13 +7,13 @@ close), or it cannot be gated, and then the generation's gate is `none`, with th
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from sockact.core.model import Gate
 from sockact.handover import gate
 from sockact.handover.interest import process_interest
 from sockact.kernel import procfs
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import select
 import time
-from typing import TYPE_CHECKING
 
 from sockact.core.events import Interest, LaunchFailed, Observed, Proven
 from sockact.core.settings import Adopt
@@ -22,6 +21,7 @@ from sockact.supervisor.probe import Probe, command_of
 from sockact.supervisor.pump import Pump
 from sockact.supervisor.readiness import Readiness, missing_hint
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable

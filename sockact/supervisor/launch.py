@@ -11,12 +11,12 @@ import os
 import signal
 import socket
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from sockact.core.errors import OperatorError
 from sockact.kernel import seccomp
 from sockact.kernel.libc import die_with_parent
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sockact.kernel.seccomp import Call
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import signal
 import sys
-from typing import TYPE_CHECKING
 
 from sockact.core.errors import OperatorError
 from sockact.core.model import Policy, Ready
@@ -23,6 +21,7 @@ from sockact.supervisor.supervisor import Supervisor
 from sockact.systemd import listeners
 from sockact.systemd.notify import Notifier, watchdog_interval
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sockact.kernel.listener import Listener
 
@@ -87,7 +86,7 @@ def _serve(settings: Settings, reporter: Reporter, directory: str, found: list[L
     if notifier.error:
         reporter.say(notifier.error, report.NOTICE)
     announcer = Announcer(loop, notifier, watchdog_interval(environment))
-    address = f"sockact/{settings.name}/{os.getpid()}/{secrets.token_hex(8)}"
+    address = f"sockact/{settings.name}/{os.getpid()}/{os.urandom(8).hex()}"
     supervisor = Supervisor(
         settings,
         policy_of(settings),

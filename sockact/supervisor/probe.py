@@ -10,10 +10,10 @@ import os
 import signal
 import sys
 import time
-from typing import TYPE_CHECKING
 
 from sockact.kernel import pidfd
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 

@@ -8,11 +8,11 @@ the environment that it was executed with.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from sockact.core.model import Exit
 from sockact.kernel import pidfd, procfs
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -101,7 +101,9 @@ class Processes:
 
 
 def _signal(pids: list[int], number: int) -> bool:
-    return any([pidfd.send_signal(pid, number) for pid in pids])
+    # Every one of them, not only until the first that lives.
+    reached = [pid for pid in pids if pidfd.send_signal(pid, number)]
+    return bool(reached)
 
 
 def exit_of(status: int) -> Exit:

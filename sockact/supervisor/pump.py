@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
 
 from sockact.supervisor.loop import READ
 from sockact.supervisor.output import CHUNK, writable, write_now
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sockact.supervisor.loop import Loop, Timer
 

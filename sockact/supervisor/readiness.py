@@ -7,11 +7,11 @@ and at once after each bind or listen. The watch ends with the pending state.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 from sockact.handover.census import count
 from sockact.handover.interest import interest
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
 
 import sockact
 from sockact.handover import census
 from sockact.kernel.listener import accept_queue
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sockact.core.model import Generation, Handover, Service
     from sockact.kernel.listener import Listener

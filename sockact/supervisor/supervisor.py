@@ -6,7 +6,6 @@ import signal
 import socket
 import time
 from collections import deque
-from typing import TYPE_CHECKING
 
 from sockact.core import actions, events
 from sockact.core.errors import OperatorError
@@ -24,6 +23,7 @@ from sockact.supervisor.processes import Processes
 from sockact.supervisor.status import handover_status, service_status
 from sockact.supervisor.varlink import Refused
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -10,12 +10,12 @@ import os
 import re
 import socket
 import stat
-from typing import TYPE_CHECKING
 
 from sockact.core.errors import OperatorError
 from sockact.core.matching import Address, Family, Kind
 from sockact.kernel.listener import FAMILIES, Listener, of_socket
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 

@@ -38,11 +38,10 @@ def _wrap_sockets(supervisor: str) -> None:
         if not _adopt(self, address, supervisor):
             plain_bind(self, address)
 
-    def listen(self: socket.socket, backlog: Any = None, /) -> None:
+    def listen(self: socket.socket, *backlog: Any) -> None:
         if not _is_adopted(self, supervisor):
-            plain_listen(self, *(() if backlog is None else (backlog,)))
+            plain_listen(self, *backlog)
 
-    # mypy: the classes are closed to assignment, the program's Python is not
     for name, wrapper, plain in (("bind", bind, plain_bind), ("listen", listen, plain_listen)):
         setattr(socket.socket, name, _disguised(wrapper, plain))
 
