@@ -153,13 +153,16 @@ class _Conversation:
             self._bind(words[2:])
         else:
             if self._ordered:
-                self._calls.finished(self._pid, "the shim hung up")
+                self._calls.forget(self._pid, "the shim hung up")
             self.end()
 
     def _next(self) -> None:
         order = self._calls.next_order(self._pid)
         self._ordered = order is not None
-        if not self._send(order or "end") or order is None:
+        sent = self._send(order or "end")
+        if order is not None and not sent:
+            self._calls.forget(self._pid, "the shim hung up")
+        if order is None or not sent:
             self.end()
 
     def _bind(self, words: list[str]) -> None:

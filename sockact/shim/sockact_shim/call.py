@@ -29,15 +29,16 @@ def answer(supervisor: str) -> None:
     if _answering == os.getpid():
         _called_again = True
         return
-    _answering = os.getpid()
-    try:
-        for _ in range(_ROUNDS):
-            _called_again = False
+    for _ in range(_ROUNDS):
+        _called_again = False
+        _answering = os.getpid()
+        try:
             _converse(supervisor)
-            if not _called_again:
-                return
-    finally:
-        _answering = 0
+        finally:
+            _answering = 0
+        # Looked at last: a call that comes from here on answers for itself.
+        if not _called_again:
+            return
 
 
 def _converse(supervisor: str) -> None:
