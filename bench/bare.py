@@ -62,12 +62,12 @@ class Bare:
         self.releases = releases
         self._log = (releases.folder / f"log{time.monotonic_ns()}").open("wb")
         self.process = subprocess.Popen(
-            list(command) or server.command(address, releases),
+            list(command) or server.command(address),
             env=environment or zoo.environment(releases),
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
-            cwd=releases.folder,
+            cwd=server.directory(releases),
         )
 
     def __enter__(self) -> Bare:

@@ -19,7 +19,6 @@ from bench.table import milliseconds, render
 from bench.tally import Failure, Tally
 from bench.trial import Trial, run_trial
 from tests.servers import zoo
-from tests.servers.releases import Releases
 
 CLIENTS = (
     Load(Kind.NEW, 6, pause=0.005),
@@ -58,8 +57,8 @@ def show(name: str, loads: tuple[Load, ...], reloads: int) -> Trial:
     server = zoo.BY_NAME[name]
     folder = Path(tempfile.mkdtemp(prefix="sockact-"))
     folder.chmod(0o755)
-    example = server.command(server.address(folder, 8000), Releases(folder / "releases"))
-    say(f"\n== {name}: sockact run -- {' '.join(example)}")
+    example = server.command(server.address(folder, 8000))
+    say(f"\n== {name}: sockact run --directory current -- {' '.join(example)}")
     try:
         return run_trial(
             server,
@@ -83,10 +82,8 @@ def row(trial: Trial, label: str, tally: Tally) -> list[str]:
         str(tally.requests),
         *(str(tally.failures[failure]) for failure in Failure),
         str(len(tally.versions)),
-        milliseconds(steady.p50),
-        milliseconds(steady.p99),
-        milliseconds(during.p50),
-        milliseconds(during.p99),
+        *(milliseconds(time) if steady.count else "-" for time in (steady.p50, steady.p99)),
+        *(milliseconds(time) if during.count else "-" for time in (during.p50, during.p99)),
     ]
 
 

@@ -100,7 +100,7 @@ class Peer:
 
     def command(self) -> list[str]:
         """Its own command line."""
-        return self.zoo.command(self.address, self.releases)
+        return self.zoo.command(self.address)
 
     def reload(self) -> None:
         """Bring the current release into service."""

@@ -15,7 +15,7 @@ from bench.bare import Bare, temporary
 from tests.servers import zoo
 from tests.support.deployment import choose, deploy
 
-SERVERS = ("uvicorn asyncio", "uvicorn uvloop", "http.server 1.1", "gunicorn gthread")
+SERVERS = ("uvicorn asyncio", "uvicorn uvloop", "http.server", "gunicorn gthread")
 CONNECTIONS = 16
 BAD = re.compile(r"(Socket errors|Non-2xx).*")
 

@@ -47,10 +47,11 @@ class Releases:
         if self.import_seconds:
             module += f"import time\ntime.sleep({self.import_seconds})\n"
         release = self._release(version, module)
-        (release / "fast").write_bytes(answers.fast(version))
-        (release / "big").write_bytes(answers.big(version))
-        scripts = release / "cgi-bin"
-        scripts.mkdir()
+        public = release / "public"
+        (public / "fast").write_bytes(answers.fast(version))
+        (public / "big").write_bytes(answers.big(version))
+        scripts = public / "cgi-bin"
+        scripts.mkdir(mode=0o755)
         for name, template in (("slow", CGI_SLOW), ("stream", CGI_STREAM)):
             script = scripts / name
             script.write_text(
@@ -66,15 +67,17 @@ class Releases:
 
     def publish_broken(self, version: str) -> None:
         """Switch to a version that cannot start: importing it raises."""
-        release = self._release(version, f'raise RuntimeError("release {version} is broken")\n')
-        # `python -m http.server` imports no release, but its folder comes first on its path.
-        (release / "socketserver.py").write_text("import release\n")
+        module = f'raise RuntimeError("release {version} is broken")\n'
+        release = self._release(version, module)
+        # http.server imports no release, but its working folder comes first on its path.
+        (release / "public" / "socketserver.py").write_text(module)
         self._switch(release)
 
     def _release(self, version: str, module: str) -> Path:
         release = self.folder / version
-        release.mkdir()
-        release.chmod(0o755)
+        for folder in (release, release / "public"):
+            folder.mkdir()
+            folder.chmod(0o755)
         (release / "release.py").write_text(module)
         return release
 

@@ -11,9 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.load import Kind, Load
-from tests.servers.releases import Releases
+
+if TYPE_CHECKING:
+    from tests.servers.releases import Releases
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 APPS = "tests.servers.apps"
@@ -54,7 +57,7 @@ class Address:
         return f"{host}:{self.port}"
 
 
-Command = Callable[[Address, Releases], list[str]]
+Command = Callable[[Address], list[str]]
 
 CONCURRENT = (
     Load(Kind.NEW, 4, pause=0.005),
@@ -92,8 +95,16 @@ class Server:
     command: Command
     loads: tuple[Load, ...] = CONCURRENT
     transport: Transport = Transport.TCP
+    public: bool = False  # works in the folder of the files, not in that of the program
     asyncio: bool = False  # one of the servers whose p99 during a reload is bounded
     packages: tuple[str, ...] = field(default=())
+
+    def directory(self, releases: Releases) -> Path:
+        """The working directory of a launch: resolved then, so it pins the release.
+
+        Otherwise a worker that a running master starts later would import a newer release.
+        """
+        return releases.current / "public" if self.public else releases.current
 
     def address(self, folder: Path, port: int) -> Address:
         """Where it listens, when it may use that folder and that port."""
@@ -103,19 +114,19 @@ class Server:
 
 
 def environment(releases: Releases) -> dict[str, str]:
-    """The environment of every server; each launch finds the release that is current then."""
+    """The environment of every server: the applications, and the release that it works in."""
     scripts = str(Path(sys.executable).parent)
     return {
         **os.environ,
         "PATH": scripts + os.pathsep + os.environ.get("PATH", os.defpath),
-        "PYTHONPATH": os.pathsep.join((str(ROOT), str(releases.current))),
+        "PYTHONPATH": os.pathsep.join((str(ROOT), ".")),
         # gunicorn keeps a control socket there; without it, in the home of whoever runs the tests.
         "XDG_RUNTIME_DIR": str(releases.folder),
     }
 
 
 def _script(module: str, *options: str) -> Command:
-    def command(address: Address, releases: Releases) -> list[str]:
+    def command(address: Address) -> list[str]:
         name = f"{APPS}.{module}"
         return ["python", "-m", name, address.host, str(address.port), *options]
 
@@ -123,23 +134,22 @@ def _script(module: str, *options: str) -> Command:
 
 
 def _http_server(*options: str) -> Command:
-    def command(address: Address, releases: Releases) -> list[str]:
-        # The working directory is resolved when the program starts, so it serves that release.
+    def command(address: Address) -> list[str]:
         server = ["python", "-m", "http.server", str(address.port), "--bind", address.host]
-        return ["env", "-C", str(releases.current), *server, *options]
+        return [*server, *options]
 
     return command
 
 
 def _gunicorn(*options: str) -> Command:
-    def command(address: Address, releases: Releases) -> list[str]:
+    def command(address: Address) -> list[str]:
         return ["gunicorn", "--bind", address.target, *options]
 
     return command
 
 
 def _uvicorn(*options: str) -> Command:
-    def command(address: Address, releases: Releases) -> list[str]:
+    def command(address: Address) -> list[str]:
         where = ["--host", address.host, "--port", str(address.port)]
         if address.path:
             where = ["--uds", address.path]
@@ -148,16 +158,16 @@ def _uvicorn(*options: str) -> Command:
     return command
 
 
-def _waitress(address: Address, releases: Releases) -> list[str]:
+def _waitress(address: Address) -> list[str]:
     return ["waitress-serve", f"--listen={address.target}", "--threads=8", f"{APPS}.wsgi:app"]
 
 
-def _aiohttp(address: Address, releases: Releases) -> list[str]:
+def _aiohttp(address: Address) -> list[str]:
     where = ["-H", address.host, "-P", str(address.port)]
     return ["python", "-m", "aiohttp.web", *where, f"{APPS}.aiohttp_app:application"]
 
 
-def _granian(address: Address, releases: Releases) -> list[str]:
+def _granian(address: Address) -> list[str]:
     where = ["--host", address.host, "--port", str(address.port)]
     return ["granian", "--interface", "asgi", *where, "--no-access-log", f"{APPS}.asgi:app"]
 
@@ -167,9 +177,9 @@ ASGI = f"{APPS}.asgi:app"
 UVICORN_WORKER = "uvicorn.workers.UvicornWorker"
 
 SERVERS: tuple[Server, ...] = (
-    Server("http.server", _http_server(), FILES),
-    Server("http.server 1.1", _http_server("--protocol", "HTTP/1.1"), FILES),
-    *((Server("http.server cgi", _http_server("--cgi"), CGI),) if HAS_CGI else ()),
+    Server("http.server", _http_server(), FILES, public=True),
+    Server("http.server 1.1", _http_server("--protocol", "HTTP/1.1"), FILES, public=True),
+    *((Server("http.server cgi", _http_server("--cgi"), CGI, public=True),) if HAS_CGI else ()),
     Server("wsgiref", _script("wsgiref_server"), SEQUENTIAL),
     Server("accept loop", _script("accept_loop"), SEQUENTIAL),
     Server("accept loop, threads", _script("accept_loop", "threads")),

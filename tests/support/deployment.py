@@ -50,10 +50,10 @@ def deploy(
     """Start a server under sockact, without waiting until it is ready."""
     address, releases = choose(server, folder, import_seconds)
     service = Service(
-        server.command(address, releases),
+        server.command(address),
         folder=folder,
         listen=(address.listen,),
-        options=options,
+        options=("--directory", str(server.directory(releases)), *options),
         environment=zoo.environment(releases),
     )
     return Deployment(server, address, releases, service)
