@@ -47,18 +47,18 @@ class TakeCensus:
 
 @dataclass(frozen=True)
 class Terminate:
-    """Ask the generation to end (its stop signal)."""
+    """Ask the generation to end (its stop signal). No reason: it is reported elsewhere."""
 
     number: int
-    reason: str
+    reason: str = ""
 
 
 @dataclass(frozen=True)
 class Kill:
-    """SIGKILL to every process of the generation."""
+    """SIGKILL to every process of the generation. No reason: it is reported elsewhere."""
 
     number: int
-    reason: str
+    reason: str = ""
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ class Observed:
     number: int
     bound: bool
     hint: str
+    refusal: str = ""
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,7 @@ def _observed(turn: Turn, event: Event) -> None:
     assert isinstance(event, Observed)
     g = turn.state.get(event.number)
     if g is not None and g.state is State.PENDING:
-        turn.update(replace(g, bound=event.bound, hint=event.hint))
+        turn.update(replace(g, bound=event.bound, hint=event.hint, refusal=event.refusal))
 
 
 def _interest(turn: Turn, event: Event) -> None:
@@ -176,15 +176,16 @@ def _exited(turn: Turn, event: Event) -> None:
     if event.exit.clean:
         return
     if g.state is State.PENDING:
-        turn.fail(g, _early_end(event.exit))
+        turn.fail(g, _early_end(g))
     elif g.state in (State.RUNNING, State.PAUSED):
         if turn.now - g.since >= turn.state.policy.stable_after:
             turn.state = replace(turn.state, crashes=0)
         turn.fail(g, f"the program {event.exit}")
 
 
-def _early_end(exit: Exit) -> str:
-    return f"the program {exit} before it was ready"
+def _early_end(g: Generation) -> str:
+    reason = f"the program {g.exit} before it was ready"
+    return f"{reason}: {g.refusal}" if g.refusal else reason
 
 
 def _gone(turn: Turn, event: Event) -> None:
@@ -193,11 +194,11 @@ def _gone(turn: Turn, event: Event) -> None:
     if g is None:
         return
     turn.remove(g.number)
-    exit = g.exit or Exit()
+    g = replace(g, exit=g.exit or Exit())
     if g.state is State.PENDING:
-        turn.lost(replace(g, exit=exit), _early_end(exit))
+        turn.lost(g, _early_end(g))
     elif g.state in (State.RUNNING, State.PAUSED):
-        _ended_by_itself(turn, replace(g, exit=exit))
+        _ended_by_itself(turn, g)
     elif g.state is State.DRAINING:
         _drained(turn, g)
     turn.quit_when_empty()

@@ -122,6 +122,8 @@ class Generation:
     """It was seen waiting for connections."""
     hint: str = ""
     """What the operator should know if it never gets ready: the addresses that it bound, say."""
+    refusal: str = ""
+    """Why one of its binds was refused."""
     bound: bool = True
     """It has taken at least one listener."""
     ending: bool = False

@@ -122,7 +122,7 @@ class Turn:
         self.update(replace(failed, state=State.FAILED, since=self.now))
         # Other processes of a crashed generation may be in the middle of an answer; those of
         # one that was never ready have nothing to finish.
-        self.do(Kill(g.number, reason) if pending else Terminate(g.number, reason))
+        self.do(Kill(g.number) if pending else Terminate(g.number))
         self.lost(g, reason)
 
     def lost(self, g: Generation, reason: str) -> None:

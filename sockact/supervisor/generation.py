@@ -171,7 +171,7 @@ class Launched:
         native = self._context.adopt is Adopt.NATIVE
         hint = missing_hint(self._adoption, self._context.listeners, seen, native)
         bound = bool(self._adoption.adopted) or native
-        self._context.handle(Observed(self.number, bound, hint))
+        self._context.handle(Observed(self.number, bound, hint, self._adoption.refusal))
         if self._readiness:
             self._readiness.nudge()
 

@@ -112,7 +112,7 @@ def missing_hint(
         return adoption.refusal
     if not adoption.adopted and not native:
         bound = ", ".join(map(str, adoption.others))
-        did = f"the program bound {bound}, which is" if bound else "the program bound no address:"
-        return f"{did} no listener; bind {names}, or change ListenStream= (--listen)"
+        did = f"it bound {bound}, which no listener covers" if bound else "it bound no address"
+        return f"{did}; make the program bind {names}, or change ListenStream= (--listen)"
     waiting = [str(x.address) for x in listeners if x.inode not in seen]
     return f"nothing waits for connections on {', '.join(waiting)}" if waiting else ""

@@ -187,10 +187,10 @@ class Supervisor:
             case actions.TakeCensus(number):
                 self._take_census(number)
             case actions.Terminate(number, reason):
-                if self._processes.signal(number, signal.SIGTERM):
+                if self._processes.signal(number, signal.SIGTERM) and reason:
                     self._say(number, f"SIGTERM: {reason}")
             case actions.Kill(number, reason):
-                if self._processes.signal_all(number, signal.SIGKILL):
+                if self._processes.signal_all(number, signal.SIGKILL) and reason:
                     self._say(number, f"SIGKILL: {reason}")
             case _:
                 self._tell(action)

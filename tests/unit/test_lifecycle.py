@@ -180,6 +180,15 @@ def test_start_timeout_names_the_hint() -> None:
     assert finish.handover.reason.endswith("10 s: the program bound 0.0.0.0:1")
 
 
+def test_refused_bind_is_part_of_the_reason() -> None:
+    story = Story().serving()
+    story.hear(on.Reload())
+    story.hear(on.Observed(2, bound=False, hint="", refusal="write ListenStream=[::1]:8000"))
+    story.hear(on.Exited(2, Exit(code=1)))
+    assert story.state.handover
+    assert story.state.handover.reason.endswith("was ready: write ListenStream=[::1]:8000")
+
+
 def test_first_launch_that_binds_nothing_exits_with_2() -> None:
     story = Story()
     story.hear(on.Start())
