@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 CALL = 50
+AGAIN = 0.1
 SHIM = Path(sockact.__file__).parent / "shim"
 # The shim supports older Pythons than sockact itself: name one to run these tests with it.
 PYTHON = os.environ.get("SOCKACT_TEST_SHIM_PYTHON", sys.executable)
@@ -31,6 +32,11 @@ PYTHON = os.environ.get("SOCKACT_TEST_SHIM_PYTHON", sys.executable)
 # Does what it is told, one statement for each line, and answers each line.
 OBEDIENT = """
 import os, signal, socket, sys
+def attempt(function, *arguments):
+    try:
+        return function(*arguments)
+    except Exception as error:
+        return type(error).__name__, error.args
 for line in iter(sys.stdin.readline, ""):
     result = None
     exec(line)
@@ -76,17 +82,32 @@ class Supervisor:
     def close(self) -> None:
         self._sock.close()
 
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
     def accept(self, timeout: float = wait.TIMEOUT) -> Conversation:
         assert wait.readable(self._sock.fileno(), timeout=timeout), "no shim connected"
         return Conversation(self._sock.accept()[0])
 
     def call(self, pid: int) -> Conversation:
         """A conversation after the hello."""
-        os.kill(pid, CALL)
+        self.signal(pid)
         conversation = self.accept()
         assert conversation.pid == pid
         assert conversation.receive().startswith(f"hello {pid} 3.")
         return conversation
+
+    def signal(self, pid: int) -> None:
+        """Call until there is a connection.
+
+        Python notices a signal that comes just before a blocking system call only after that.
+        """
+
+        def connected() -> bool:
+            os.kill(pid, CALL)
+            return bool(wait.readable(self.fileno(), timeout=AGAIN))
+
+        wait.until(connected, "a shim to connect")
 
     def order(self, pid: int, *orders: str) -> list[str]:
         """The answers of one process to some orders."""
@@ -147,9 +168,15 @@ class Program:
 
     def do(self, statement: str) -> Any:
         """What an OBEDIENT program made of a statement, if that sets `result`."""
+        self.begin(statement)
+        return self.finish()
+
+    def begin(self, statement: str) -> None:
         assert self.process.stdin is not None
         self.process.stdin.write(statement + "\n")
         self.process.stdin.flush()
+
+    def finish(self) -> Any:
         answer = self.line()
         try:
             return eval(answer)
