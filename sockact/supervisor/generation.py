@@ -105,6 +105,11 @@ class Launched:
         self._bound()
         return found
 
+    def hear(self) -> None:
+        """Its first process has ended: what it still told of its launch comes before that."""
+        if self._news is not None:
+            self._read_news(0)
+
     def stderr_tail(self) -> list[str]:
         return self._pump.tail() if self._pump else []
 
@@ -182,11 +187,13 @@ class Launched:
         self._context.handle(Proven(self.number))
 
     def _read_news(self, _mask: int) -> None:
-        assert self._news
-        try:
-            news = launch.read_news(self._news)
-        except BlockingIOError:
-            return
+        while self._news is not None:
+            try:
+                self._learn(launch.read_news(self._news))
+            except BlockingIOError:
+                return
+
+    def _learn(self, news: int | launch.Failed | None) -> None:
         if isinstance(news, int):
             self._notifications = news
             self._context.loop.watch(news, READ, self._notification)

@@ -6,6 +6,7 @@ notification fd, or `error STEP ERRNO`; end of file after that means that the pr
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import signal
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 LISTEN_FDS_START = 3
 _BOUND = 64
+_LONGEST_LINE = 256
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,24 @@ class Failed:
             return f"cannot enter {launch.directory}: {error}"
         if self.step == "seccomp":
             return f"cannot install the seccomp filter: {error}; try --adopt shim"
-        return f"cannot execute {launch.command[0]}: {error}"
+        program = launch.command[0]
+        if self.errno == errno.ENOENT and (interpreter := _interpreter(launch)):
+            return f"cannot execute {program}: its interpreter {interpreter} does not exist"
+        return f"cannot execute {program}: {error}"
+
+
+def _interpreter(launch: Launch) -> str:
+    """What the #! line of the program names; the kernel reports both as not found."""
+    folders = [""] if "/" in launch.command[0] else os.get_exec_path(launch.environment)
+    for folder in folders:
+        try:
+            with open(os.path.join(launch.directory, folder, launch.command[0]), "rb") as file:
+                line = file.readline(_LONGEST_LINE)
+        except OSError:
+            continue
+        words = line[2:].split(None, 1) if line.startswith(b"#!") else []
+        return os.fsdecode(words[0]) if words else ""
+    return ""
 
 
 def spawn(launch: Launch) -> tuple[int, socket.socket]:
@@ -82,8 +101,8 @@ def read_news(news: socket.socket) -> int | Failed | None:
     if fds:
         os.set_inheritable(fds[0], False)
         return fds[0]
-    _error, step, errno = data.decode().split()
-    return Failed(step, int(errno))
+    _error, step, number = data.decode().split()
+    return Failed(step, int(number))
 
 
 def _child(launch: Launch, news: socket.socket) -> None:

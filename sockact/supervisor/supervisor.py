@@ -269,6 +269,8 @@ class Supervisor:
                 if probe := launched.probing(pid):
                     probe.ended(exit)
             if generation is not None:
+                if found := self._launched.get(generation):
+                    found.hear()
                 self.handle(events.Exited(generation, exit))
         if reaped:
             self._look_for_gone()
