@@ -98,7 +98,9 @@ class Adoption:
                 self.refusal = message
                 return message
             case Unmatched():
-                if wanted not in self.others and len(self.others) < _REMEMBERED:
+                # Port 0 is any free port, for the program's own use (the shim's decoys, say).
+                fixed = wanted.port or wanted.family is Family.UNIX
+                if fixed and wanted not in self.others and len(self.others) < _REMEMBERED:
                     self.others.append(wanted)
                 return None
 

@@ -13,6 +13,7 @@ import socket
 import struct
 import time
 from collections import deque
+from functools import partial
 
 from sockact.core.matching import Address, Family, Kind
 from sockact.kernel import pidfd, procfs
@@ -36,6 +37,8 @@ CALL_SIGNAL = 50
 _PACKET = 4096
 _MOST_CONNECTIONS = 64
 _PATIENCE = 5.0
+_RING_EVERY = 0.1
+_RINGS = 25
 _CREDENTIALS = struct.Struct("=iII")
 
 
@@ -48,6 +51,7 @@ class Calls:
         self._membership = membership
         self._bind = bind
         self._orders: dict[int, deque[tuple[str, Done]]] = {}
+        self._ringing: dict[int, Timer] = {}
         self._open: set[_Conversation] = set()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.bind(b"\0" + address.encode())
@@ -60,14 +64,34 @@ class Calls:
         return procfs.catches(pid, CALL_SIGNAL)
 
     def order(self, pid: int, words: str, done: Done) -> None:
-        """Call the process and have it carry out an order. `done` may never be called."""
+        """Call the process and have it carry out an order; `done` is called once."""
         queue = self._orders.setdefault(pid, deque())
         queue.append((words, done))
-        if len(queue) == 1 and not pidfd.send_signal(pid, CALL_SIGNAL):
-            self.forget(pid, "the process has ended")
+        if len(queue) == 1:
+            self._ring(pid, _RINGS)
+
+    def _ring(self, pid: int, times: int) -> None:
+        """Signal the process until it comes.
+
+        CPython sleeps through a signal that arrives just before a blocking call, and drops one
+        that arrives during a fork.
+        """
+        if not times:
+            self.forget(pid, f"no answer to {_RINGS} signals")
+        elif not self.reaches(pid) or not pidfd.send_signal(pid, CALL_SIGNAL):
+            self.forget(pid, "the process has ended, or become another program")
+        else:
+            when = time.monotonic() + _RING_EVERY
+            self._ringing[pid] = self._loop.at(when, partial(self._ring, pid, times - 1))
+
+    def answered(self, pid: int) -> None:
+        """The process has come: stop signalling."""
+        if timer := self._ringing.pop(pid, None):
+            timer.cancel()
 
     def forget(self, pid: int, error: str) -> None:
         """The process will not answer any more."""
+        self.answered(pid)
         for _, done in self._orders.pop(pid, ()):
             done(error)
 
@@ -85,6 +109,8 @@ class Calls:
             done(error)
 
     def close(self) -> None:
+        for pid in tuple(self._ringing):
+            self.answered(pid)
         for conversation in tuple(self._open):
             conversation.end()
         self._loop.unwatch(self._socket.fileno())
@@ -144,6 +170,7 @@ class _Conversation:
         except OSError:
             words = [""]
         if words[0] == "hello":
+            self._calls.answered(self._pid)
             self._next()
         elif words[0] in ("done", "error") and self._ordered:
             self._ordered = False

@@ -37,16 +37,11 @@ class Gates:
         self._descriptors = {x.inode: x.socket.fileno() for x in listeners}
         self._moved = moved
         self._removed: dict[int, list[Entry]] = {}
-        self._told: dict[int, set[int]] = {}
 
     def close(self, generation: int) -> None:
         """Begin to close; `moved` tells the end."""
         inodes = set(self._descriptors)
-        holders = [
-            pid
-            for pid in self._processes.of(generation)
-            if inodes & set(procfs.sockets(pid).values())
-        ]
+        holders = self._holders(generation)
         try:
             in_epoll = self._take_out(generation, holders)
         except (gate.GateRefused, PermissionError) as error:
@@ -58,7 +53,6 @@ class Gates:
         if bare:
             self._moved(generation, Gate.NONE, _no_way(bare[0]))
             return
-        self._told[generation] = set(shimmed)
         self._tell(generation, shimmed, "closed", Gate.CLOSED)
 
     def open(self, generation: int) -> None:
@@ -69,8 +63,9 @@ class Gates:
         except gate.GateRefused as error:
             self._moved(generation, Gate.NONE, str(error))
             return
-        told = self._told.pop(generation, set())
-        self._tell(generation, [pid for pid in told if procfs.process(pid)], "open", Gate.OPEN)
+        # Also processes that were forked while the gate was closed: they hold the listener aside.
+        shimmed = [pid for pid in self._holders(generation) if self._calls.reaches(pid)]
+        self._tell(generation, shimmed, "open", Gate.OPEN)
 
     def reopened(self, generation: int) -> bool:
         """Has a process of a closed generation (a new worker, say) gone back to accepting?
@@ -83,14 +78,22 @@ class Gates:
             return False
 
     def last_responses(self, generation: int) -> None:
-        """Ask every shim of the generation to end each connection with its next response."""
-        for pid in self._processes.of(generation):
+        """Ask every shim that serves to end each connection with its next response."""
+        for pid in self._holders(generation):
             if self._calls.reaches(pid):
                 self._calls.order(pid, "drain", _nothing)
 
     def forget(self, generation: int) -> None:
         self._removed.pop(generation, None)
-        self._told.pop(generation, None)
+
+    def _holders(self, generation: int) -> list[int]:
+        """The processes that have a listener. Nobody else is called: a signal may meet an exec."""
+        inodes = set(self._descriptors)
+        return [
+            pid
+            for pid in self._processes.of(generation)
+            if inodes & set(procfs.sockets(pid).values())
+        ]
 
     def _take_out(self, generation: int, pids: list[int]) -> set[int]:
         found = gate.entries(pids, set(self._descriptors))

@@ -10,11 +10,12 @@ import _socket
 import os
 import socket
 
+from .unlink import disguised, spare
 from .wire import Wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable
+    from typing import Any
 
 _FAMILIES = {_socket.AF_INET: "inet", _socket.AF_INET6: "inet6", _socket.AF_UNIX: "unix"}
 _TYPES = {_socket.SOCK_STREAM: "stream", _socket.SOCK_DGRAM: "datagram"}
@@ -27,8 +28,7 @@ def install(supervisor: str, unix_paths: str) -> None:
     _wrap_sockets(supervisor)
     paths = frozenset(path for path in unix_paths.split(":") if path)
     if paths:
-        os.unlink = _sparing(os.unlink, paths)
-        os.remove = _sparing(os.remove, paths)
+        spare(paths)
 
 
 def _wrap_sockets(supervisor: str) -> None:
@@ -43,14 +43,7 @@ def _wrap_sockets(supervisor: str) -> None:
             plain_listen(self, *backlog)
 
     for name, wrapper, plain in (("bind", bind, plain_bind), ("listen", listen, plain_listen)):
-        setattr(socket.socket, name, _disguised(wrapper, plain))
-
-
-def _disguised(wrapper: Callable[..., Any], plain: Callable[..., Any]) -> Callable[..., Any]:
-    wrapper.__name__ = plain.__name__
-    wrapper.__qualname__ = plain.__qualname__
-    wrapper.__doc__ = plain.__doc__
-    return wrapper
+        setattr(socket.socket, name, disguised(wrapper, plain))
 
 
 def _adopt(own: socket.socket, address: Any, supervisor: str) -> bool:
@@ -150,27 +143,3 @@ def _is_listener(own: socket.socket, inode: int, supervisor: str) -> bool:
     finally:
         os.close(listener)
     return inode in _adopted
-
-
-def _sparing(plain: Callable[..., None], paths: frozenset[str]) -> Callable[..., None]:
-    """An unlink that leaves the files of systemd's listeners where they are."""
-    folders = {os.path.basename(path): os.path.realpath(os.path.dirname(path)) for path in paths}
-
-    def unlink(path: Any, *args: Any, **options: Any) -> None:
-        if options.get("dir_fd") is not None or not _is_spared(path, paths, folders):
-            plain(path, *args, **options)
-
-    # shutil asks this set whether it may delete trees safely.
-    os.supports_dir_fd.add(unlink)
-    return _disguised(unlink, plain)
-
-
-def _is_spared(path: Any, paths: frozenset[str], folders: dict[str, str]) -> bool:
-    try:
-        name = os.path.abspath(os.fsdecode(path))
-    except (OSError, TypeError, ValueError):
-        return False
-    if name in paths:
-        return True
-    folder = folders.get(os.path.basename(name))
-    return folder is not None and os.path.realpath(os.path.dirname(name)) == folder

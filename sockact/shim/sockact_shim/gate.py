@@ -13,7 +13,7 @@ from __future__ import annotations
 import _socket
 import os
 
-from . import threads
+from . import decoy, threads
 
 _SOCKET = 0o140000
 _PIPE = 0o010000
@@ -29,7 +29,7 @@ class _Valve:
 
     def __init__(self, listener: int, fd: int) -> None:
         self.listener = listener
-        self.decoy, self.decoy_inode = _make_decoy(os.get_blocking(fd))
+        self.decoy, self.decoy_inode = decoy.make(fd)
         self.kept = os.dup(fd)
 
     def is_whole(self) -> bool:
@@ -107,35 +107,6 @@ def _decoy_of(valve: _Valve) -> int:
     if _socket_inode(valve.decoy) != valve.decoy_inode:
         raise GateError(f"the program closed the decoy of the listener {valve.listener}")
     return valve.decoy
-
-
-def _make_decoy(blocking: bool) -> tuple[int, int]:
-    decoy = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-    try:
-        _bind_out_of_reach(decoy)
-        decoy.listen(0)
-        os.set_blocking(decoy.fileno(), blocking)
-        return decoy.fileno(), os.fstat(decoy.fileno()).st_ino
-    finally:
-        decoy.detach()
-
-
-def _bind_out_of_reach(decoy: _socket.socket) -> None:
-    """Nobody may connect to a decoy, or the mode of a Unix listener's file would be worth nothing.
-
-    A path that is gone before the socket listens cannot be reached; an abstract name, the last
-    resort, is listed in /proc/net/unix.
-    """
-    name = "sockact-" + os.urandom(12).hex()
-    for folder in (os.environ.get("TMPDIR"), "/tmp", "/dev/shm", "/var/tmp"):
-        path = os.path.join(folder or "/tmp", name)
-        try:
-            decoy.bind(path)
-            os.unlink(path)
-            return
-        except OSError:
-            continue
-    decoy.bind("")
 
 
 def _socket_inode(fd: int) -> int:

@@ -1,0 +1,71 @@
+"""A listening socket that nobody can connect to, of the same family as the one that it stands for.
+
+The family matters: a server asks its listener for its name when it ends, and gunicorn, for one,
+removes the file of whatever answers with a path.
+"""
+
+from __future__ import annotations
+
+import _socket
+import array
+import os
+import struct
+
+from . import unlink
+
+# socket(7): struct sock_fprog, with one instruction of classic BPF: return 0, drop the packet.
+_SO_ATTACH_FILTER = 26
+_DROP = b"\x06\x00\x00\x00\x00\x00\x00\x00"
+
+
+def make(listener: int) -> tuple[int, int]:
+    """A decoy for the listener at this fd, with its O_NONBLOCK: (fd, inode). Raises OSError."""
+    decoy = _socket.socket(_family(listener), _socket.SOCK_STREAM)
+    try:
+        if decoy.family == _socket.AF_UNIX:
+            _bind_path(decoy)
+        else:
+            _bind_port(decoy)
+        decoy.listen(0)
+        os.set_blocking(decoy.fileno(), os.get_blocking(listener))
+        return decoy.fileno(), os.fstat(decoy.fileno()).st_ino
+    finally:
+        decoy.detach()
+
+
+def _family(fd: int) -> int:
+    twin = _socket.socket(fileno=os.dup(fd))
+    try:
+        return twin.family
+    finally:
+        twin.close()
+
+
+def _bind_port(decoy: _socket.socket) -> None:
+    """A port of the loopback interface, on which every packet is dropped."""
+    program = array.array("B", _DROP)
+    decoy.setsockopt(
+        _socket.SOL_SOCKET,
+        _SO_ATTACH_FILTER,
+        struct.pack("@HP", len(_DROP) // 8, program.buffer_info()[0]),
+    )
+    decoy.bind(("::1" if decoy.family == _socket.AF_INET6 else "127.0.0.1", 0))
+
+
+def _bind_path(decoy: _socket.socket) -> None:
+    """Whoever could connect would get around the mode of the listener's own file.
+
+    A path that is gone before the socket listens cannot be reached; an abstract name, the last
+    resort, is listed in /proc/net/unix.
+    """
+    name = "sockact-" + os.urandom(12).hex()
+    for folder in (os.environ.get("TMPDIR"), "/tmp", "/dev/shm", "/var/tmp"):
+        path = os.path.join(folder or "/tmp", name)
+        try:
+            decoy.bind(path)
+            os.unlink(path)
+        except OSError:
+            continue
+        unlink.spare([path])
+        return
+    decoy.bind("")

@@ -1,0 +1,82 @@
+"""The decoy that lies over a listener while the gate is closed: same family, out of reach."""
+
+from __future__ import annotations
+
+import errno
+import select
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.process.test_shim_gate import Listener, share
+from tests.process.test_shim_wire import Run, Supervisor, run, supervisor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["run", "supervisor"]  # fixtures
+
+
+@pytest.fixture(params=[socket.AF_INET, socket.AF_INET6, socket.AF_UNIX], ids=lambda f: f.name)
+def listener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Listener]:
+    sock = socket.socket(request.param)
+    names: dict[socket.AddressFamily, tuple[str, int] | str] = {
+        socket.AF_INET: ("127.0.0.1", 0),
+        socket.AF_INET6: ("::1", 0),
+        socket.AF_UNIX: str(tmp_path / "s"),
+    }
+    sock.bind(names[request.param])
+    sock.listen(16)
+    made = Listener(sock)
+    yield made
+    made.close()
+    (tmp_path / "s").unlink(missing_ok=True)
+
+
+def test_nobody_can_connect(run: Run, supervisor: Supervisor, listener: Listener) -> None:
+    program = share(run, listener)
+    supervisor.order(program.pid, listener.close_order)
+    name = program.do("result = listener.getsockname()")
+    if listener.socket.family is socket.AF_UNIX:
+        assert not Path(name).exists()
+        return
+    assert tuple(name) != listener.socket.getsockname()
+    with socket.socket(listener.socket.family) as client:
+        client.setblocking(False)
+        assert client.connect_ex(tuple(name)) == errno.EINPROGRESS
+        poll = select.poll()
+        poll.register(client, select.POLLOUT)
+        assert not poll.poll(100), "the packets are dropped"
+
+
+def test_a_server_may_remove_the_path_that_its_listener_tells(
+    run: Run, supervisor: Supervisor, listener: Listener
+) -> None:
+    """As gunicorn does when it ends, for every listener whose name is a string."""
+    program = share(run, listener)
+    supervisor.order(program.pid, listener.close_order)
+    told = program.do("result = name = listener.getsockname()")
+    if isinstance(told, str):
+        program.do("os.unlink(name); os.remove(name)")
+    else:
+        assert listener.socket.family is not socket.AF_UNIX
+
+
+def test_other_files_are_removed(
+    run: Run, supervisor: Supervisor, listener: Listener, tmp_path: Path
+) -> None:
+    program = share(run, listener)
+    supervisor.order(program.pid, listener.close_order)
+    (tmp_path / "other").touch()
+    program.do(f"os.unlink({str(tmp_path / 'other')!r})")
+    assert not (tmp_path / "other").exists()
+
+
+def test_the_gate_opens_again(run: Run, supervisor: Supervisor, listener: Listener) -> None:
+    program = share(run, listener)
+    before = program.do("result = listener.getsockname()")
+    supervisor.order(program.pid, listener.close_order)
+    supervisor.order(program.pid, listener.open_order)
+    assert program.do("result = listener.getsockname()") == before
