@@ -194,13 +194,16 @@ def _gone(turn: Turn, event: Event) -> None:
     if g is None:
         return
     turn.remove(g.number)
+    handover = turn.state.handover
+    if handover is not None and handover.predecessor == g.number:
+        turn.state = replace(turn.state, handover=replace(handover, drained=True))
     g = replace(g, exit=g.exit or Exit())
     if g.state is State.PENDING:
         turn.lost(g, _early_end(g))
     elif g.state in (State.RUNNING, State.PAUSED):
         _ended_by_itself(turn, g)
     elif g.state is State.DRAINING:
-        _drained(turn, g)
+        turn.do(Drained(g.number))
     turn.quit_when_empty()
 
 
@@ -211,13 +214,6 @@ def _ended_by_itself(turn: Turn, g: Generation) -> None:
     else:
         turn.do(Report(g.number, "the program ended by itself, and so does the service"))
         turn.give_up(0)
-
-
-def _drained(turn: Turn, g: Generation) -> None:
-    handover = turn.state.handover
-    if handover is not None and handover.predecessor == g.number:
-        turn.state = replace(turn.state, handover=replace(handover, drained=True))
-    turn.do(Drained(g.number))
 
 
 def _gate_moved(turn: Turn, event: Event) -> None:

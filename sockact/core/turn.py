@@ -193,7 +193,7 @@ class Turn:
             outcome=outcome,
             reason=reason,
             finished=self.now,
-            drained=self.state.handover.predecessor is None,
+            drained=self.state.get(self.state.handover.predecessor or 0) is None,
         )
         self.state = replace(self.state, handover=handover)
         self.do(Finish(handover))
@@ -217,6 +217,19 @@ class Turn:
     def cancel_handovers(self) -> None:
         if self.state.in_handover:
             self.finish(Outcome.FAILED, STOPPING)
+        if self.state.queued is not None:
+            # It never began, but whoever asked for it waits for its outcome, too.
+            cancelled = Handover(
+                self.state.queued,
+                self.now,
+                None,
+                self.state.last_number + 1,
+                Outcome.FAILED,
+                STOPPING,
+                self.now,
+                drained=True,
+            )
+            self.do(Finish(cancelled))
         self.state = replace(self.state, queued=None)
 
     def quit_when_empty(self) -> None:

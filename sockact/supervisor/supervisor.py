@@ -15,6 +15,7 @@ from sockact.core.model import Gate, Outcome, Phase, Service
 from sockact.handover import census
 from sockact.kernel.listener import accept_queue, clear_nonblocking
 from sockact.supervisor import report
+from sockact.supervisor.callers import Callers
 from sockact.supervisor.calls import Calls
 from sockact.supervisor.control import STOPPING
 from sockact.supervisor.gates import Gates
@@ -29,16 +30,14 @@ if TYPE_CHECKING:
 
     from sockact.core.events import Event
     from sockact.core.matching import Address
-    from sockact.core.model import Policy
+    from sockact.core.model import Handover, Policy
     from sockact.core.settings import Adopt, Settings
     from sockact.kernel.listener import Listener
     from sockact.supervisor.announce import Announcer
+    from sockact.supervisor.callers import Done
     from sockact.supervisor.loop import Loop, Timer
     from sockact.supervisor.report import Reporter
     from sockact.supervisor.status import Json
-
-    # (the handover, whether its successor serves)
-    Done = Callable[[Json, bool], None]
 
 
 class Supervisor:
@@ -78,10 +77,9 @@ class Supervisor:
         self._events: deque[Event] = deque()
         self._turning = False
         self._timer: Timer | None = None
-        self._waiting: dict[int, list[tuple[bool, Done]]] = {}
-        self._drain_waiting: dict[int, list[Done]] = {}
+        self._callers = Callers()
         self._stop_waiting: list[Callable[[], None]] = []
-        self._stderr: list[str] = []
+        self._failed_output: tuple[int, list[str]] = (0, [])
         self._shut = False
         self.changed: Callable[[], None] = lambda: None
         """Called after each change that `status` shows."""
@@ -92,7 +90,9 @@ class Supervisor:
     def status(self) -> Json:
         """The Status of docs/control.md."""
         handover = self._service.handover
-        shown = handover_status(handover, self._stderr) if handover else None
+        about, lines = self._failed_output
+        stderr = lines if handover and handover.id == about else []
+        shown = handover_status(handover, stderr) if handover else None
         return service_status(self._service, self._context, self._launched, shown)
 
     def reload(self, wait_drained: bool, done: Done) -> Callable[[], None]:
@@ -100,19 +100,9 @@ class Supervisor:
         if self._service.phase in (Phase.STOPPING, Phase.STOPPED):
             raise Refused(STOPPING, {})
         identity = self._service.queued or self._service.last_handover + 1
-        entry = (wait_drained, done)
-        self._waiting.setdefault(identity, []).append(entry)
+        leave = self._callers.join(identity, wait_drained, done)
         self.handle(events.Reload())
-
-        def cancel() -> None:
-            for waiting in self._waiting.values():
-                if entry in waiting:
-                    waiting.remove(entry)
-            for drain_waiting in self._drain_waiting.values():
-                if done in drain_waiting:
-                    drain_waiting.remove(done)
-
-        return cancel
+        return leave
 
     def stop(self, now: bool, done: Callable[[], None]) -> None:
         """Begin to stop; `now` skips the drain."""
@@ -201,9 +191,9 @@ class Supervisor:
             case actions.Announce(phase):
                 self._announcer.phase(phase, self._service)
             case actions.Finish(handover):
-                self._finish(handover.id)
+                self._finish(handover)
             case actions.Drained(number):
-                self._drained(number)
+                self._say(number, "drained")
             case actions.Report(number, message, error):
                 level = report.ERROR if error else report.NOTICE
                 self._say(number, message, level)
@@ -225,31 +215,21 @@ class Supervisor:
             self.handle(events.LaunchFailed(number, str(error)))
             self.handle(events.Gone(number))
 
-    def _finish(self, identity: int) -> None:
-        handover = self._service.handover
-        assert handover
+    def _finish(self, handover: Handover) -> None:
+        # Not self._service.handover: that may be the next one already.
         successor = self._launched.get(handover.successor)
-        committed = handover.outcome is Outcome.COMMITTED
-        if successor:
-            self._stderr = [] if committed else successor.stderr_tail()
-            successor.settled()
-        shown = handover_status(handover, self._stderr)
-        if committed:
-            self._say(handover.successor, f"serves after {shown['duration_seconds']:.2f} s")
+        stderr: list[str] = []
+        if handover.outcome is Outcome.COMMITTED:
+            seconds = (handover.finished or handover.requested) - handover.requested
+            self._say(handover.successor, f"serves after {seconds:.2f} s")
         else:
             self._say(handover.successor, f"reload failed: {handover.reason}", report.ERROR)
-        for wait_drained, done in self._waiting.pop(identity, ()):
-            if wait_drained and committed and handover.predecessor is not None:
-                self._drain_waiting.setdefault(handover.predecessor, []).append(done)
-            else:
-                done(shown, committed)
-
-    def _drained(self, number: int) -> None:
-        self._say(number, "drained")
-        handover = self._service.handover
-        for done in self._drain_waiting.pop(number, ()):
-            assert handover
-            done(handover_status(handover, self._stderr), True)
+            stderr = successor.stderr_tail() if successor else []
+            self._failed_output = (handover.id, stderr)
+        if successor:
+            successor.settled()
+        draining = any(g.number == handover.predecessor for g in self._service.generations)
+        self._callers.finished(handover, stderr, draining)
 
     def _quit(self, status: int) -> None:
         self.exit_status = status
@@ -283,6 +263,7 @@ class Supervisor:
                 self._gates.forget(number)
                 self._revive_listeners()
                 self.handle(events.Gone(number))
+                self._callers.gone(number)
 
     def _revive_listeners(self) -> None:
         """A program that called shutdown() on its listener has shut it for everybody."""

@@ -25,12 +25,29 @@ def call(
     path: Path, method: str, parameters: dict[str, Any] | None = None, timeout: float = 60.0
 ) -> dict[str, Any]:
     """Call a method of the service's own interface; raises VarlinkError or OSError."""
+    with begin(path, method, parameters, timeout) as sock:
+        return finish(sock)
+
+
+def begin(
+    path: Path, method: str, parameters: dict[str, Any] | None = None, timeout: float = 60.0
+) -> socket.socket:
+    """Send a call, whose answer `finish` reads."""
     message = {"method": f"{INTERFACE}.{method}", "parameters": parameters or {}}
-    with socket.socket(socket.AF_UNIX) as sock:
+    sock = socket.socket(socket.AF_UNIX)
+    try:
         sock.settimeout(timeout)
         sock.connect(str(path))
         sock.sendall(json.dumps(message).encode() + b"\0")
-        reply = json.loads(_packet(sock))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def finish(sock: socket.socket) -> dict[str, Any]:
+    """The answer to the call; raises VarlinkError or OSError."""
+    reply = json.loads(_packet(sock))
     if "error" in reply:
         raise VarlinkError(reply["error"], reply.get("parameters", {}))
     found: dict[str, Any] = reply.get("parameters", {})

@@ -328,7 +328,11 @@ def test_stop_ends_a_handover_with_a_reason() -> None:
     story.hear(on.Reload())
     asked = story.hear(on.Stop())
     finished = [a.handover for a in asked if isinstance(a, do.Finish)]
-    assert [h.reason for h in finished] == ["the service is stopping"]
+    # Also the queued one: somebody waits for its outcome.
+    assert [(h.id, h.reason) for h in finished] == [
+        (1, "the service is stopping"),
+        (2, "the service is stopping"),
+    ]
     assert story.state.queued is None
     assert do.MoveGate(1, closed=True) in asked
     assert do.MoveGate(1, closed=False) not in asked

@@ -1,0 +1,52 @@
+"""Who waits for the outcome of a handover, and who waits until its predecessor is gone, too."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sockact.core.model import Outcome
+from sockact.supervisor.status import handover_status
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sockact.core.model import Handover
+    from sockact.supervisor.status import Json
+
+    # (the handover, whether its successor serves)
+    Done = Callable[[Json, bool], None]
+
+
+class Callers:
+    """Each is answered once, with the handover that it asked for, or has left before that."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[int, list[tuple[bool, Done]]] = {}
+        self._draining: dict[int, list[tuple[Handover, Done]]] = {}
+
+    def join(self, identity: int, wait_drained: bool, done: Done) -> Callable[[], None]:
+        """Wait for this handover; what it returns is for a caller that leaves."""
+        self._waiting.setdefault(identity, []).append((wait_drained, done))
+
+        def leave() -> None:
+            for waiting in self._waiting.values():
+                waiting[:] = [entry for entry in waiting if entry[1] is not done]
+            for draining in self._draining.values():
+                draining[:] = [entry for entry in draining if entry[1] is not done]
+
+        return leave
+
+    def finished(self, handover: Handover, stderr: list[str], draining: bool) -> None:
+        """It has its outcome. `draining`: processes of the predecessor are still there."""
+        committed = handover.outcome is Outcome.COMMITTED
+        for wait_drained, done in self._waiting.pop(handover.id, ()):
+            if wait_drained and committed and draining and handover.predecessor is not None:
+                self._draining.setdefault(handover.predecessor, []).append((handover, done))
+            else:
+                done(handover_status(handover, stderr), committed)
+
+    def gone(self, generation: int) -> None:
+        """Its last process has ended."""
+        for handover, done in self._draining.pop(generation, ()):
+            done(handover_status(replace(handover, drained=True), []), True)
