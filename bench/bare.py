@@ -54,20 +54,21 @@ class Bare:
         address: zoo.Address,
         releases: Releases,
         command: Sequence[str] = (),
-        environment: dict[str, str] | None = None,
     ) -> None:
         """Start it, by its own command unless another is given."""
         self.server = server
         self.address = address
         self.releases = releases
+        directory = server.directory(releases)
         self._log = (releases.folder / f"log{time.monotonic_ns()}").open("wb")
         self.process = subprocess.Popen(
             list(command) or server.command(address),
-            env=environment or zoo.environment(releases),
+            # PWD as after a shell's cd: gunicorn finds the next release by it.
+            env={**zoo.environment(releases), "PWD": str(directory)},
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
-            cwd=server.directory(releases),
+            cwd=directory,
         )
 
     def __enter__(self) -> Bare:

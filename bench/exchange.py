@@ -131,7 +131,7 @@ class HttpConnection:
         except h11.RemoteProtocolError as error:
             if self._http.trailing_data[1]:
                 where = "in the middle of" if begun else "before"
-                raise Failed(Failure.EOF, f"closed {where} the answer ({error})") from error
+                raise Failed(Failure.EOF, f"closed {where} the answer") from error
             raise Failed(Failure.WRONG, f"no valid HTTP: {error}") from error
 
     async def _receive(self, size: int, seconds: float) -> bytes:

@@ -30,6 +30,7 @@ LOADS = (
 )
 # Only short answers, so that a drain is short and its end belongs to the window of the reload.
 SHORT_LOADS = LOADS[:2]
+NEW_LOADS = LOADS[:1]
 STEADY = 2.0
 # What an application of some size needs; a way to reload that serves nobody meanwhile shows it.
 IMPORT_SECONDS = 0.5
@@ -187,7 +188,9 @@ class ServerStarter(Peer):
     def command(self) -> list[str]:
         port = f"--port={self.address.target}=3"
         worker = ["uvicorn", "--fd", "3", "--loop", "asyncio", "--no-access-log", zoo.ASGI]
-        return ["start_server", port, "--", *worker]
+        # Each worker enters the release that is current then.
+        enter = ["env", "-C", str(self.zoo.directory(self.releases))]
+        return ["start_server", port, "--", *enter, *worker]
 
     def reload(self) -> None:
         self.running.process.send_signal(signal.SIGHUP)
@@ -207,10 +210,13 @@ def peer(kind: type[Peer], reloads: int) -> Row:
             one.running.wait_ready()
             with LoadProcess(Plan(one.address.target, LOADS, LONGEST)) as load:
                 load.wait_started()
-                for number in range(2, reloads + 2):
+                try:
+                    for number in range(2, reloads + 2):
+                        pause(STEADY)
+                        row.windows.append(_reload(one, str(number)))
                     pause(STEADY)
-                    row.windows.append(_reload(one, str(number)))
-                pause(STEADY)
+                except TimeoutError as error:
+                    row.remark = str(error)
                 row.report = load.stop()
         finally:
             one.close()

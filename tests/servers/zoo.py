@@ -96,6 +96,7 @@ class Server:
     loads: tuple[Load, ...] = CONCURRENT
     transport: Transport = Transport.TCP
     public: bool = False  # works in the folder of the files, not in that of the program
+    announces_close: bool = True  # whether it can be made to end kept connections politely
     asyncio: bool = False  # one of the servers whose p99 during a reload is bounded
     packages: tuple[str, ...] = field(default=())
 
@@ -213,7 +214,7 @@ SERVERS: tuple[Server, ...] = (
     ),
     Server("waitress", _waitress, packages=("waitress",)),
     Server("aiohttp", _aiohttp, asyncio=True, packages=("aiohttp",)),
-    Server("granian", _granian, asyncio=True, packages=("granian",)),
+    Server("granian", _granian, announces_close=False, asyncio=True, packages=("granian",)),
 )
 
 BY_NAME = {server.name: server for server in SERVERS}
