@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import select
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ import pytest
 
 from tests.process.test_shim_gate import Listener, share
 from tests.process.test_shim_wire import Run, Supervisor, run, supervisor
+from tests.support import wait
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,9 +46,7 @@ def test_nobody_can_connect(run: Run, supervisor: Supervisor, listener: Listener
     with socket.socket(listener.socket.family) as client:
         client.setblocking(False)
         assert client.connect_ex(tuple(name)) == errno.EINPROGRESS
-        poll = select.poll()
-        poll.register(client, select.POLLOUT)
-        assert not poll.poll(100), "the packets are dropped"
+        assert not wait.writable(client.fileno(), timeout=0.1), "the packets are dropped"
 
 
 def test_a_server_may_remove_the_path_that_its_listener_tells(

@@ -44,6 +44,13 @@ def readable(*fds: int, timeout: float = TIMEOUT) -> list[int]:
     return [fd for fd, _ in poll.poll(timeout * 1000)]
 
 
+def writable(fd: int, timeout: float = 0.0) -> bool:
+    """Whether the fd takes a write by the deadline."""
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    return bool(poll.poll(timeout * 1000))
+
+
 def ended(pid: int, timeout: float = TIMEOUT) -> bool:
     """Whether the process has ended by the deadline; also of a process that is no child."""
     try:
