@@ -46,6 +46,7 @@ class Announcer:
 
     def phase(self, phase: Phase, service: Service) -> None:
         """The service entered this phase."""
+        reloaded = self._phase is Phase.RELOADING
         self._phase = phase
         self._line = line = status_line(service)
         match phase:
@@ -55,6 +56,10 @@ class Announcer:
                 self._notifier.reloading(line)
             case Phase.STOPPING:
                 self._notifier.stopping(line)
+            case Phase.BACKOFF if reloaded:
+                # To systemd, READY=1 also is the end of a reload that failed; without it the
+                # unit would stay "reloading" as long as the program crashes.
+                self._notifier.ready(line)
             case _:
                 self._notifier.status(line)
         if phase in _WORKING and self._notifier.active and self._extension is None:

@@ -1,0 +1,216 @@
+"""What happens when the program ends without being asked to."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+
+from tests.support import leaks, wait
+from tests.support.program import Hammer, Program, connect, read_all
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.conftest import StartService
+    from tests.support.deployment import Deployment
+    from tests.support.service import Service
+
+CRASH = "accept_one = bound()\nthreading.Timer(0.15, os._exit, (9,)).start()\naccept(accept_one)\n"
+
+
+@pytest.fixture
+def program(folder: Path) -> Program:
+    return Program(folder)
+
+
+def latest(service: Service) -> dict[str, Any]:
+    """The newest generation."""
+    found: dict[str, Any] = service.status()["generations"][-1]
+    return found
+
+
+def latest_number(service: Service) -> int:
+    return max(service.states(), default=0)
+
+
+def running(service: Service, number: int) -> bool:
+    return service.states() == {number: "running"}
+
+
+def test_kill_fails_only_what_was_in_flight(start: StartService, program: Program) -> None:
+    service = start(program.command, listen=program.listen)
+    with connect(("127.0.0.1", program.port)) as client:
+        client.sendall(b"slow 30")
+        wait.until(lambda: latest(service)["connections"]["busy"], "the request to arrive")
+        with Hammer(program.port) as hammer:
+            hammer.wait_for("1")
+            os.kill(latest(service)["pid"], signal.SIGKILL)
+            wait.until(lambda: running(service, 2), "the next generation")
+            hammer.wait_for("1")
+        with pytest.raises(ConnectionError):
+            read_all(client)
+    # Of each client, at most the request that the killed program had in its hands.
+    assert len(hammer.failures) <= 2, hammer.failures
+    assert not any("refused" in failure.lower() for failure in hammer.failures)
+
+
+def test_nobody_is_refused_meanwhile(start: StartService, program: Program) -> None:
+    """Connections wait in the queue of the listener until the next generation accepts."""
+    service = start(program.command, listen=program.listen)
+    first = psutil.Process(latest(service)["pid"])
+    first.suspend()
+    wait.until(lambda: first.status() == psutil.STATUS_STOPPED, "the program to stand still")
+    with contextlib.ExitStack() as stack:
+        address = ("127.0.0.1", program.port)
+        clients = [stack.enter_context(connect(address)) for _ in range(5)]
+        first.kill()
+        for client in clients:
+            client.sendall(b"fast")
+            assert read_all(client) == "1"
+
+
+def test_crash_is_reported_once(start: StartService, program: Program) -> None:
+    service = start(program.command, listen=program.listen)
+    os.kill(latest(service)["pid"], signal.SIGSEGV)
+    wait.until(lambda: running(service, 2), "the next generation")
+    lines = [line for line in service.stderr.splitlines() if "generation 1" in line]
+    assert lines == ["sockact: test: generation 1: the program was killed by signal 11"]
+
+
+def test_crash_loop_backs_off_and_keeps_the_listener(start: StartService, program: Program) -> None:
+    program.publish("1", CRASH)
+    service = start(program.command, listen=program.listen)
+    wait.until(lambda: latest_number(service) >= 4, "the fourth launch")
+    wait.until(lambda: service.status()["state"] == "backoff", "a pause", interval=0.002)
+    service.notify.wait_for("STATUS", "backoff", timeout=5)
+    # Somebody who comes now waits in the queue; a mended version brings it back at once.
+    with connect(("127.0.0.1", program.port)) as client:
+        client.sendall(b"fast")
+        program.publish("2")
+        outcome = service.reload()
+        assert outcome.code == 0, outcome
+        assert outcome.seconds < 2
+        assert read_all(client) == "2"
+    assert service.status()["state"] == "serving"
+
+
+def test_backoff_grows(start: StartService, program: Program, folder: Path) -> None:
+    launches = folder / "launches"
+    program.publish(
+        "1", f"open({str(launches)!r}, 'a').write(f'{{time.monotonic()}}\\n')\n" + CRASH
+    )
+    service = start(program.command, listen=program.listen)
+
+    def times() -> list[float]:
+        return [float(line) for line in launches.read_text().splitlines()]
+
+    wait.until(lambda: len(times()) >= 5, "five launches")
+    gaps = [later - earlier for earlier, later in zip(times(), times()[1:], strict=False)]
+    # At once after the first crash, then after 0.1, 0.2 and 0.4 s more than the program lives.
+    assert gaps[3] > gaps[2] > gaps[1] > gaps[0]
+    assert gaps[3] >= 0.15 + 0.4
+    assert service.process.poll() is None
+
+
+def test_refused_reload_in_a_crash_loop(start: StartService, program: Program) -> None:
+    """systemd has to hear the end of each reload, or the unit stays `reloading`."""
+    program.publish("1", CRASH)
+    service = start(program.command, listen=program.listen)
+    wait.until(lambda: latest_number(service) >= 3, "the third launch")
+    program.write("raise SystemExit(4)\n")
+    wait.until(lambda: service.status()["generations"] == [], "a pause", interval=0.002)
+    outcome = service.reload()
+    assert outcome.code == 1
+    assert "status 4" in outcome.stderr
+    service.notify.wait_for("RELOADING", "1")
+    service.notify.wait_for("READY", "1", timeout=3)
+    program.publish("2")
+    assert service.reload().code == 0, service.stderr
+    assert program.ask() == "2"
+
+
+def test_ends_by_itself(start: StartService, program: Program) -> None:
+    program.publish("1", "threading.Timer(0.4, os._exit, (0,)).start()\naccept(bound())\n")
+    service = start(program.command, listen=program.listen)
+    assert service.process.wait(5) == 0
+    assert "ended by itself" in service.stderr
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ("raise SystemExit(0)\n", 0),
+        ("raise SystemExit(3)\n", 3),
+        ("bound()\nraise SystemExit(4)\n", 4),
+        ("os.kill(os.getpid(), signal.SIGKILL)\n", 137),
+        ("os.abort()\n", 134),
+    ],
+)
+def test_exit_code_of_a_failed_start(
+    start: StartService, program: Program, body: str, code: int
+) -> None:
+    program.publish("1", body)
+    service = start(program.command, listen=program.listen, ready=False)
+    assert service.process.wait(10) == code
+    assert "before it was ready" in service.stderr
+
+
+def test_sigkill_of_the_supervisor_ends_the_program(start: StartService, program: Program) -> None:
+    service = start(program.command, listen=program.listen)
+    pid = latest(service)["pid"]
+    service.process.kill()
+    assert service.process.wait() == -signal.SIGKILL
+    assert wait.ended(pid)
+    service.control.unlink()
+
+
+def test_starts_again_after_sigkill(start: StartService, program: Program, folder: Path) -> None:
+    """Nothing that a killed supervisor left behind is in the way of the next one."""
+    path = folder / "app.sock"
+    body = f"accept(bound({str(path)!r}, socket.AF_UNIX))\n"
+    program.publish("1", body)
+    service = start(program.command, listen=(str(path),))
+    service.process.kill()
+    service.process.wait()
+    assert leaks.socket_files(service.runtime) == [service.control]
+    environment = {**os.environ, "SOCKACT_RUNTIME_DIR": str(service.runtime)}
+    again = start(program.command, listen=(str(path),), environment=environment)
+    assert again.states() == {1: "running"}
+    service.control.unlink()
+
+
+def test_whole_generation_goes_when_its_first_process_is_killed(
+    start_server: Callable[..., Deployment],
+) -> None:
+    """gunicorn's workers outlive their master, but not their generation."""
+    pytest.importorskip("gunicorn")
+    deployment = start_server("gunicorn sync", "--kill-timeout", "2s")
+    service = deployment.service
+    workers = latest(service)["pids"]
+    os.kill(latest(service)["pid"], signal.SIGKILL)
+    wait.until(lambda: running(service, 2), "the next generation")
+    assert all(wait.ended(pid, timeout=1) for pid in workers)
+    assert deployment.version() == "1"
+
+
+def test_successor_survives_the_crash_of_its_predecessor(
+    start: StartService, program: Program, folder: Path
+) -> None:
+    service = start(program.command, listen=program.listen)
+    gate = folder / "gate"
+    body = f"while not os.path.exists({str(gate)!r}): time.sleep(0.01)\naccept(bound())\n"
+    program.publish("2", body)
+    service.signal(signal.SIGHUP)
+    wait.until(lambda: len(service.states()) == 2, "the successor")
+    os.kill(service.status()["generations"][0]["pid"], signal.SIGKILL)
+    wait.until(lambda: len(service.states()) == 1, "the predecessor to be gone")
+    gate.touch()
+    assert program.ask() == "2"
+    wait.until(lambda: running(service, 2), "the successor to serve")
+    assert service.status()["handover"]["outcome"] == "committed"
