@@ -75,8 +75,11 @@ make_venv() {
         echo "setup: making $1 with $("$python" --version)"
         "$python" -m venv --clear "$1"
     fi
-    "$1/bin/python" -m pip install -q --disable-pip-version-check \
-        -e . -r tests/requirements.txt
+    local pip=("$1/bin/python" -m pip install -q --disable-pip-version-check)
+    "${pip[@]}" -r tests/requirements.txt
+    # By a path, not by an import hook: that would load a dozen modules into every Python, and
+    # into the supervisor, whose memory is measured.
+    "${pip[@]}" --config-settings editable_mode=compat -e .
 }
 
 case "${1-}" in
