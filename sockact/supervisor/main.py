@@ -51,10 +51,12 @@ def main() -> int:
 
 
 def _run(settings: Settings, reporter: Reporter) -> int:
+    # Before any file is opened: a descriptor that LISTEN_FDS names wrongly must not become one.
+    passed = listeners.passed(os.environ)
     directory = paths.runtime_dir(settings.name)
     paths.create(directory)
     lock = paths.lock(directory)
-    found = _listeners(settings, reporter)
+    found = _listeners(settings, reporter, passed)
     try:
         return _serve(settings, reporter, directory, found)
     finally:
@@ -63,8 +65,9 @@ def _run(settings: Settings, reporter: Reporter) -> int:
         os.close(lock)
 
 
-def _listeners(settings: Settings, reporter: Reporter) -> list[Listener]:
-    passed = listeners.passed(os.environ)
+def _listeners(
+    settings: Settings, reporter: Reporter, passed: list[Listener] | None
+) -> list[Listener]:
     if passed is not None:
         if settings.listen:
             reporter.say("systemd passed listeners: --listen is ignored", report.NOTICE)

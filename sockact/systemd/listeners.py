@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _NUMBERS = {family: number for number, family in FAMILIES.items()}
 _NAMED = re.compile(r"([A-Za-z0-9_.-]+)=(.*)", re.DOTALL)
+_DIGITS = 9
 _EXAMPLES = "127.0.0.1:8000, [::1]:8000, 8000, /run/x.sock, @abstract or udp:127.0.0.1:5300"
 
 
@@ -48,11 +49,16 @@ def passed(environment: Mapping[str, str]) -> list[Listener] | None:
 
 def _explain_listen_fds(environment: Mapping[str, str], error: OSError) -> str:
     value = environment["LISTEN_FDS"]
+    if value == "0":
+        return _explain_no_fds(environment)
     if error.errno == errno.EBADF:
         return (
             f"LISTEN_FDS={value} names descriptors that are not open: is the .socket unit active?"
         )
-    return f"LISTEN_FDS={value!r} cannot be read ({error.strerror}): it must be a number"
+    if value.isdecimal() and int(value[:_DIGITS]) > 0 and "LISTEN_FDNAMES" in environment:
+        names = environment["LISTEN_FDNAMES"]
+        return f"LISTEN_FDS={value} and LISTEN_FDNAMES={names!r} do not fit: one name for each"
+    return f"LISTEN_FDS={value!r} cannot be read: it must be the number of passed listeners"
 
 
 def _explain_no_fds(environment: Mapping[str, str]) -> str:
@@ -62,7 +68,10 @@ def _explain_no_fds(environment: Mapping[str, str]) -> str:
             f"LISTEN_PID={pid or '(unset)'} is not this process ({os.getpid()}): "
             "start sockact run itself from the unit, not through a shell"
         )
-    return "LISTEN_FDS=0: systemd passed no listener; start the .socket unit (Sockets= names it)"
+    return (
+        f"LISTEN_FDS={environment['LISTEN_FDS']}: systemd passed no listener; "
+        "start the .socket unit (Sockets= names it)"
+    )
 
 
 def _from_fd(fd: int, name: str) -> Listener:
@@ -83,13 +92,21 @@ def _from_fd(fd: int, name: str) -> Listener:
 
 
 def _listener(name: str, found: socket.socket, *, owned: bool) -> Listener:
+    # A Unix datagram socket has no connections to count, and no program is known that serves one.
+    unix_datagram = (found.family, found.type) == (socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
-        return of_socket(name, found, owned=owned)
-    except KeyError as error:
-        raise OperatorError(
-            f"listener {name} is of a kind that sockact cannot hand over "
-            f"({found.family!r}, {found.type!r}): use TCP, UDP or a Unix stream socket"
-        ) from error
+        if not unix_datagram:
+            return of_socket(name, found, owned=owned)
+    except KeyError:
+        pass
+    raise OperatorError(
+        f"listener {name} is of a kind that sockact cannot hand over "
+        f"({_name(found.family)}, {_name(found.type)}): use TCP, UDP or a Unix stream socket"
+    )
+
+
+def _name(constant: int) -> str:
+    return str(getattr(constant, "name", constant))
 
 
 def parse(text: str) -> tuple[str, Address]:
@@ -119,7 +136,9 @@ def _parse_address(text: str, kind: Kind) -> Address | None:
 
 
 def _inet(host: str, port: str, kind: Kind, family: Family | None = None) -> Address | None:
-    if not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
+    # The length first: int() refuses a number of thousands of digits.
+    digits = port.isascii() and port.isdecimal() and len(port) <= _DIGITS
+    if not (digits and 0 < int(port) < 65536):
         return None
     family = family or (Family.INET6 if ":" in host else Family.INET)
     try:
