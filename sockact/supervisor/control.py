@@ -14,18 +14,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import socket
-import struct
 import time
 
 import sockact
-from sockact.supervisor import paths, varlink
+from sockact.supervisor import control_socket, paths, varlink
 from sockact.supervisor.loop import READ, WRITE
 from sockact.supervisor.varlink import INTERFACE, Malformed
 from sockact.supervisor.varlink import Refused as Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
     from typing import Protocol
 
@@ -76,7 +75,7 @@ class Server:
         self._timer: Timer | None = None
         self._retry: Timer | None = None
         self._stale = False
-        self._listener = _listen(self._path)
+        self._listener = control_socket.listen(self._path, CONNECTIONS_LIMIT)
         loop.watch(self._listener.fileno(), READ, self._accept)
 
     def changed(self) -> None:
@@ -123,7 +122,7 @@ class Server:
             self._retry = self._loop.at(time.monotonic() + _RETRY_SECONDS, self._resume)
             return
         sock.setblocking(False)
-        if not _permitted(sock):
+        if not control_socket.permitted(sock):
             _turn_away(sock, varlink.PERMISSION_DENIED)
         elif not self._make_room():
             _turn_away(sock, TOO_MANY_CONNECTIONS)
@@ -331,32 +330,6 @@ class _Connection:
         if mask != self._mask:
             self._mask = mask
             self._loop.modify(self.fd, mask)
-
-
-def _listen(path: str) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-        sock.setblocking(False)
-        # The mode of the file comes from the socket: no moment at which others could connect.
-        os.fchmod(sock.fileno(), 0o600)
-        sock.bind(path)
-        sock.listen(CONNECTIONS_LIMIT)
-    except OSError as error:
-        sock.close()
-        raise paths.RuntimeDirError(
-            f"cannot listen on {path}: {error.strerror}; make its directory writable for user "
-            f"{os.geteuid()}, or set SOCKACT_RUNTIME_DIR to a directory that is"
-        ) from error
-    return sock
-
-
-def _permitted(sock: socket.socket) -> bool:
-    """Whether the process at the other end is root's or our own user's."""
-    size = struct.calcsize("iII")
-    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
-    return struct.unpack("iII", credentials)[1] in (0, os.geteuid())
 
 
 def _turn_away(sock: socket.socket, error: str) -> None:

@@ -1,0 +1,37 @@
+"""The socket file of RUNTIME/control, and who may use it: unix(7), SO_PEERCRED."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+
+from sockact.supervisor import paths
+
+
+def listen(path: str, backlog: int) -> socket.socket:
+    """Listen there, non-blocking, for our own user only. Raises paths.RuntimeDirError."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        sock.setblocking(False)
+        # The mode of the file comes from the socket: no moment at which others could connect.
+        os.fchmod(sock.fileno(), 0o600)
+        sock.bind(path)
+        sock.listen(backlog)
+    except OSError as error:
+        sock.close()
+        raise paths.RuntimeDirError(
+            f"cannot listen on {path}: {error.strerror}; make its directory writable for user "
+            f"{os.geteuid()}, or set SOCKACT_RUNTIME_DIR to a directory that is"
+        ) from error
+    return sock
+
+
+def permitted(sock: socket.socket) -> bool:
+    """Whether the process at the other end is root's or our own user's."""
+    size = struct.calcsize("iII")
+    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+    return struct.unpack("iII", credentials)[1] in (0, os.geteuid())
