@@ -39,6 +39,7 @@ from sockact.core.actions import (
     Report,
     StartProbe,
     TakeCensus,
+    Terminate,
 )
 from sockact.core.events import (
     Census,
@@ -172,6 +173,10 @@ def _exited(turn: Turn, event: Event) -> None:
         return
     g = replace(g, exit=event.exit)
     turn.update(g)
+    if g.ending:
+        # A shell, say, that did not pass the signal on: the rest hears it now.
+        turn.do(Terminate(g.number))
+        return
     # A clean end is no failure yet: a program that daemonises leaves its children behind.
     if event.exit.clean:
         return

@@ -57,7 +57,11 @@ class Calls:
         self._socket.bind(b"\0" + address.encode())
         self._socket.listen(_MOST_CONNECTIONS)
         self._socket.setblocking(False)
-        loop.watch(self._socket.fileno(), READ, self._accept)
+        self._watch()
+
+    def _watch(self) -> None:
+        if self._socket.fileno() >= 0:
+            self._loop.watch(self._socket.fileno(), READ, self._accept)
 
     def reaches(self, pid: int) -> bool:
         """Does this process have the shim?"""
@@ -113,14 +117,20 @@ class Calls:
             self.answered(pid)
         for conversation in tuple(self._open):
             conversation.end()
-        self._loop.unwatch(self._socket.fileno())
+        if self._loop.watched(self._socket.fileno()):
+            self._loop.unwatch(self._socket.fileno())
         self._socket.close()
 
     def _accept(self, _mask: int) -> None:
         try:
             connection, _ = self._socket.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
         except OSError:
-            return  # It gave up while it waited, or we are out of descriptors: it will say so.
+            # Out of descriptors: whoever waits would keep the loop spinning.
+            self._loop.unwatch(self._socket.fileno())
+            self._loop.at(time.monotonic() + _RING_EVERY, self._watch)
+            return
         connection.setblocking(False)
         raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         pid = _CREDENTIALS.unpack(raw)[0]

@@ -11,7 +11,7 @@ from sockact.core import actions, events
 from sockact.core.errors import OperatorError
 from sockact.core.lifecycle import next_deadline, step
 from sockact.core.matching import Kind
-from sockact.core.model import Gate, Outcome, Phase, Service
+from sockact.core.model import Gate, Outcome, Phase, Service, State
 from sockact.handover import census
 from sockact.kernel.listener import accept_queue, clear_nonblocking
 from sockact.supervisor import report
@@ -110,7 +110,7 @@ class Supervisor:
         self.handle(events.Stop(now))
 
     def signalled(self, number: int) -> None:
-        """A signal arrived: see DESIGN's list of signals in docs/design.md."""
+        """A signal arrived; docs/lifecycle.md says what each means."""
         match number:
             case signal.SIGCHLD:
                 self._reap()
@@ -147,11 +147,19 @@ class Supervisor:
                 self._service, asked = step(self._service, self._events.popleft(), time.monotonic())
                 for action in asked:
                     self._perform(action)
+                self._settle()
         finally:
             self._turning = False
         self._arm()
         self._announcer.changed(self._service)
         self.changed()
+
+    def _settle(self) -> None:
+        """End the watches over generations that are not pending any more."""
+        for number, launched in self._launched.items():
+            g = self._service.get(number)
+            if g is None or g.state is not State.PENDING:
+                launched.settled()
 
     def _arm(self) -> None:
         when = next_deadline(self._service)
@@ -208,9 +216,10 @@ class Supervisor:
             # Nobody else has the listeners: a program that blocks in accept may do so.
             for listener in self._listeners:
                 clear_nonblocking(listener)
-        capture = self._service.in_handover or self._service.last_handover > 0
         try:
-            self._launched[number] = Launched(self._context, number, capture=capture)
+            self._launched[number] = Launched(
+                self._context, number, capture=self._service.in_handover
+            )
         except (OperatorError, OSError) as error:
             self.handle(events.LaunchFailed(number, str(error)))
             self.handle(events.Gone(number))
@@ -226,8 +235,6 @@ class Supervisor:
             self._say(handover.successor, f"reload failed: {handover.reason}", report.ERROR)
             stderr = successor.stderr_tail() if successor else []
             self._failed_output = (handover.id, stderr)
-        if successor:
-            successor.settled()
         draining = any(g.number == handover.predecessor for g in self._service.generations)
         self._callers.finished(handover, stderr, draining)
 

@@ -105,7 +105,7 @@ def test_drain_ends_after_two_idle_samples_and_only_after_the_gate_moved() -> No
     assert story.hear(on.Census(1, busy=0, fresh=0, quiet=7)) == (
         do.Terminate(1, "nothing is busy or fresh"),
     )
-    assert story.hear(on.Exited(1, Exit())) == ()
+    story.hear(on.Exited(1, Exit()))
     assert story.hear(on.Gone(1)) == (do.Drained(1),)
     assert story.state.handover
     assert story.state.handover.drained
@@ -145,6 +145,16 @@ def test_drain_deadline_then_kill_deadline() -> None:
     assert kinds(story.hear(on.Tick(), POLICY.kill_timeout)) == [do.Kill]
     assert story.hear(on.Tick(), 1000.0) == ()
     assert story.hear(on.Gone(1)) == (do.Drained(1),)
+
+
+def test_what_outlives_a_terminated_first_process_is_terminated_too() -> None:
+    """`sh -c` does not pass SIGTERM on."""
+    story = Story().serving()
+    story.hear(on.Stop(now=True))
+    assert story.hear(on.Exited(1, Exit(signal=15))) == (do.Terminate(1),)
+    assert story.hear(on.Tick(), POLICY.kill_timeout)[0] == do.Kill(
+        1, "still there 5 s after its stop signal"
+    )
 
 
 def test_gate_that_never_answers_counts_as_none() -> None:
