@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
+TABLES = pytest.StashKey[list[str]]()
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the markers, and see orphans."""
     config.addinivalue_line("markers", "slow: takes more than 5 s")
@@ -26,6 +29,21 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "concurrent: shares processes with other tests; its module checks for leaks"
     )
     leaks.become_subreaper()
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Print what tests put into `tables`."""
+    for table in config.stash.get(TABLES, []):
+        terminalreporter.write_line("")
+        terminalreporter.write_line(table)
+
+
+@pytest.fixture(scope="session")
+def tables(pytestconfig: pytest.Config) -> list[str]:
+    """Texts to print at the end, whatever is captured meanwhile."""
+    return pytestconfig.stash.setdefault(TABLES, [])
 
 
 @pytest.fixture(autouse=True)

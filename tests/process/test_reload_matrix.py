@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-import sys
 import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -56,7 +55,7 @@ def trial(server: Server) -> Trial:
 
 
 @pytest.fixture(scope="module")
-def trials(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Trial]]]:
+def trials(request: pytest.FixtureRequest, tables: list[str]) -> Iterator[dict[str, Future[Trial]]]:
     """The trials of the selected tests, under way; checks for leaks when all are done."""
     wanted = [one for one in _selected(request) if not missing(one)]
     with leaks.nothing_left(), ThreadPoolExecutor(JOBS) as pool:
@@ -66,7 +65,7 @@ def trials(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[Trial]]]
             future.cancel()
     done = [future.result() for future in futures.values() if _succeeded(future)]
     if RELOADS > 2:
-        sys.__stdout__.write("\n" + table(done) + "\n")  # type: ignore[union-attr]
+        tables.append(table(done))
 
 
 def _selected(request: pytest.FixtureRequest) -> list[Server]:
