@@ -24,19 +24,24 @@ if TYPE_CHECKING:
     from sockact.kernel.listener import Listener
     from sockact.kernel.seccomp import Notification
 
-_KINDS = {
-    "TCP": Kind.STREAM,
-    "TCPv6": Kind.STREAM,
-    "MPTCP": Kind.STREAM,
-    "MPTCPv6": Kind.STREAM,
-    "UDP": Kind.DATAGRAM,
-    "UDPv6": Kind.DATAGRAM,
-    "UNIX-STREAM": Kind.STREAM,
+_PROTOCOLS = {
+    "TCP": (Family.INET, Kind.STREAM),
+    "TCPv6": (Family.INET6, Kind.STREAM),
+    "MPTCP": (Family.INET, Kind.STREAM),
+    "MPTCPv6": (Family.INET6, Kind.STREAM),
+    "UDP": (Family.INET, Kind.DATAGRAM),
+    "UDPv6": (Family.INET6, Kind.DATAGRAM),
+    "UNIX-STREAM": (Family.UNIX, Kind.STREAM),
     # Before Linux 5.15 the kernel does not tell the types of Unix sockets apart.
-    "UNIX": Kind.STREAM,
+    "UNIX": (Family.UNIX, Kind.STREAM),
+}
+# The lengths of an address that the kernel takes; any other is EINVAL.
+_LENGTHS = {
+    Family.INET: range(16, 129),
+    Family.INET6: range(24, 129),
+    Family.UNIX: range(3, 111),
 }
 _PATH_MAX = 4096
-_SOCKADDR_MAX = 128
 _AT_FDCWD = -100
 _AT_REMOVEDIR = 0x200
 _REMEMBERED = 8
@@ -132,10 +137,14 @@ class Adoption:
     def _bind(self, fd: int, notification: Notification) -> None:
         tid, (target, pointer, length, *_) = notification.tid, notification.arguments
         target &= 0xFFFFFFFF
-        kind = _KINDS.get(procfs.socket_protocol(tid, target))
-        data = procfs.memory(tid, pointer, min(length & 0xFFFFFFFF, _SOCKADDR_MAX))
-        wanted = _address(tid, data, kind) if kind else None
-        if wanted is None or not seccomp.still_valid(fd, notification):
+        length &= 0xFFFFFFFF
+        family, kind = _PROTOCOLS.get(procfs.socket_protocol(tid, target), (None, Kind.STREAM))
+        if family is None or length not in _LENGTHS[family]:
+            seccomp.proceed(fd, notification)
+            return
+        wanted = _address(tid, procfs.memory(tid, pointer, length), kind)
+        same = wanted is not None and wanted.family is family
+        if wanted is None or not same or not seccomp.still_valid(fd, notification):
             seccomp.proceed(fd, notification)
             return
         found = self.bind(wanted)

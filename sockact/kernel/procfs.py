@@ -7,12 +7,14 @@ gone and raise PermissionError when the kernel refuses.
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 
 from sockact.kernel.libc import per_machine
 
 _SOCKET = "socket:["
+_HIGHEST_ADDRESS = (1 << 63) - 1  # what an offset of pread() can express
 _EPOLL = "anon_inode:[eventpoll]"
 
 _SYSCALLS = {
@@ -177,6 +179,8 @@ def blocked_calls(pid: int) -> list[BlockedCall]:
 
 def memory(pid: int, address: int, length: int) -> bytes:
     """Read another process's memory; may return less. Raises OSError."""
+    if address > _HIGHEST_ADDRESS:
+        raise OSError(errno.EFAULT, os.strerror(errno.EFAULT))
     fd = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
     try:
         return os.pread(fd, length, address)
