@@ -29,7 +29,7 @@ def say(text: str) -> None:
 
 def measure_throughput(quick: bool) -> None:
     """Bare and wrapped, by wrk."""
-    pairs, seconds = (3, 1) if quick else (9, 3)
+    pairs, seconds = (3, 1) if quick else (15, 2)
     rows = []
     for name in throughput.SERVERS:
         one = throughput.compare(name, pairs, seconds)
