@@ -34,6 +34,12 @@ if TYPE_CHECKING:
     from sockact.supervisor.processes import Processes
 
 
+NO_SHIM = (
+    "it did not ask the shim for a listener; if it is not Python, or runs with -I, -E or -S, "
+    "it needs --adopt seccomp"
+)
+
+
 class Context:
     """What all generations of a service share."""
 
@@ -176,7 +182,10 @@ class Launched:
         native = self._context.adopt is Adopt.NATIVE
         hint = missing_hint(self._adoption, self._context.listeners, seen, native)
         bound = bool(self._adoption.adopted) or native
-        self._context.handle(Observed(self.number, bound, hint, self._adoption.refusal))
+        refusal = self._adoption.refusal
+        if self._context.adopt is Adopt.SHIM and not bound and not refusal:
+            refusal = NO_SHIM
+        self._context.handle(Observed(self.number, bound, hint, refusal))
         if self._readiness:
             self._readiness.nudge()
 
