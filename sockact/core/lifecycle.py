@@ -114,7 +114,10 @@ def _stop(turn: Turn, event: Event) -> None:
             continue
         if g.state is State.PENDING:
             turn.fail(g, STOPPING)
-        elif event.now:
+            g = turn.state.get(number) or g
+        if g.ending:
+            continue
+        if event.now:
             turn.terminate(g, "stopping now")
         elif g.state in (State.RUNNING, State.PAUSED):
             turn.drain(g)

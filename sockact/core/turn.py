@@ -21,7 +21,16 @@ from sockact.core.actions import (
     Terminate,
 )
 from sockact.core.limits import backoff
-from sockact.core.model import Gate, Generation, Handover, Outcome, Phase, Service, State
+from sockact.core.model import (
+    Gate,
+    Generation,
+    Handover,
+    Outcome,
+    Phase,
+    Ready,
+    Service,
+    State,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,6 +113,8 @@ class Turn:
                 gate_deadline=None if settled else self.now + policy.gate_timeout,
                 census_at=self.now if settled else None,
                 drain_deadline=self.now + policy.drain_timeout,
+                start_deadline=None,
+                settle_at=None,
             )
         )
         if not settled:
@@ -118,12 +129,19 @@ class Turn:
     def fail(self, g: Generation, reason: str) -> None:
         """It never became ready, or it died: end what is left of it, and see what follows."""
         pending = g.state is State.PENDING
-        failed = _ending(g, self.now + self.state.policy.kill_timeout)
-        self.update(replace(failed, state=State.FAILED, since=self.now))
-        # Other processes of a crashed generation may be in the middle of an answer; those of
-        # one that was never ready have nothing to finish.
-        self.do(Kill(g.number) if pending else Terminate(g.number))
+        if pending and g.exit is None and self._may_have_accepted(g):
+            # During its trial, say. Whoever it was refuses nobody whom it has accepted.
+            self.drain(g)
+        else:
+            failed = _ending(g, self.now + self.state.policy.kill_timeout)
+            self.update(replace(failed, state=State.FAILED, since=self.now))
+            # Other processes of a crashed generation may be in the middle of an answer; those
+            # of one that never accepted have nothing to finish.
+            self.do(Kill(g.number) if pending else Terminate(g.number))
         self.lost(g, reason)
+
+    def _may_have_accepted(self, g: Generation) -> bool:
+        return g.interested or (self.state.policy.ready is Ready.NOTIFY and g.bound)
 
     def lost(self, g: Generation, reason: str) -> None:
         """A pending or serving generation is no more: what follows for the service?"""
