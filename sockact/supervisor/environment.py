@@ -36,13 +36,22 @@ def program_environment(
     shim_address: str,
 ) -> dict[str, str]:
     """The base for every generation, with the shim of docs/shim.md."""
-    found = {key: value for key, value in environment.items() if key not in _OURS}
+    found = _without_ours(environment)
     path = found.get("PYTHONPATH")
     found["PYTHONPATH"] = f"{SHIM_FOLDER}:{path}" if path else SHIM_FOLDER
     found["SOCKACT_NAME"] = name
     found["SOCKACT_SHIM"] = shim_address
     found[GENERATION_VARIABLE] = str(generation)
     return found
+
+
+def probe_environment(environment: Mapping[str, str], name: str) -> dict[str, str]:
+    """For a probe, which belongs to no generation."""
+    return {**_without_ours(environment), "SOCKACT_NAME": name}
+
+
+def _without_ours(environment: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in environment.items() if key not in _OURS}
 
 
 def adoption_environment(

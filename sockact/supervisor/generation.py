@@ -14,7 +14,11 @@ from sockact.core.events import Interest, LaunchFailed, Observed, Proven
 from sockact.core.settings import Adopt
 from sockact.handover.adopt import Adoption
 from sockact.supervisor import launch
-from sockact.supervisor.environment import adoption_environment, program_environment
+from sockact.supervisor.environment import (
+    adoption_environment,
+    probe_environment,
+    program_environment,
+)
 from sockact.supervisor.loop import READ
 from sockact.supervisor.notified import Notified
 from sockact.supervisor.probe import Probe, command_of
@@ -97,9 +101,10 @@ class Launched:
             self._probe = Probe(
                 self._context.loop,
                 command_of(self._context.settings.ready),
-                self._context.environment,
+                probe_environment(self._context.environment, self._context.settings.name),
                 lambda: self._context.handle(Proven(self.number)),
             )
+            self._observe()
 
     def probing(self, pid: int) -> Probe | None:
         """The probe whose attempt this child of ours was."""
@@ -127,13 +132,14 @@ class Launched:
         if self._probe:
             self._probe.stop()
             self._probe = None
-        if self._notified:
-            self._notified.close()
-            self._notified = None
 
     def close(self) -> None:
         """Its last process has ended."""
         self.settled()
+        if self._notified:
+            # Not before: a program that goes on to tell its STATUS= must not get an error.
+            self._notified.close()
+            self._notified = None
         self._close_news()
         self._close_notifications()
         if self._pump:
@@ -178,16 +184,28 @@ class Launched:
         self._context.handle(Observed(self.number, bound=True, hint=hint))
 
     def _bound(self) -> None:
-        seen = self._readiness.seen if self._readiness else set()
+        self._observe()
+        if self._readiness:
+            self._readiness.nudge()
+
+    def _observe(self) -> None:
         native = self._context.adopt is Adopt.NATIVE
-        hint = missing_hint(self._adoption, self._context.listeners, seen, native)
         bound = bool(self._adoption.adopted) or native
         refusal = self._adoption.refusal
         if self._context.adopt is Adopt.SHIM and not bound and not refusal:
             refusal = NO_SHIM
-        self._context.handle(Observed(self.number, bound, hint, refusal))
-        if self._readiness:
-            self._readiness.nudge()
+        self._context.handle(Observed(self.number, bound, self._hint(bound), refusal))
+
+    def _hint(self, bound: bool) -> str:
+        """What it is that does not come, should it never get ready."""
+        ready = self._context.settings.ready
+        if self._probe:
+            return f"the probe {ready} did not pass"
+        if ready == "notify" and bound:
+            return "the program did not send READY=1 to its $NOTIFY_SOCKET"
+        seen = self._readiness.seen if self._readiness else set()
+        native = self._context.adopt is Adopt.NATIVE
+        return missing_hint(self._adoption, self._context.listeners, seen, native)
 
     def _member(self, pid: int) -> bool:
         return pid in self._context.processes.of(self.number)

@@ -11,8 +11,6 @@ import signal
 import sys
 import time
 
-from sockact.kernel import pidfd
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -62,7 +60,8 @@ class Probe:
         if self._timer:
             self._timer.cancel()
         if self.pid is not None:
-            pidfd.send_signal(self.pid, signal.SIGKILL)
+            # It leads a group of its own, and is not reaped yet: the number is not another's.
+            os.killpg(self.pid, signal.SIGKILL)
 
     def _attempt(self) -> None:
         null = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
@@ -71,6 +70,7 @@ class Probe:
             self._command,
             self._environment,
             file_actions=null,
+            setpgroup=0,
             setsigmask=[],
             setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
         )

@@ -63,6 +63,14 @@ class NotifySocket:
                 return message
         raise TimeoutError(f"no {name}={value} within {timeout:g} s, only {self.messages}")
 
+    def wait_for_name(self, name: str, timeout: float = wait.TIMEOUT) -> Message:
+        """The next message with a field of that name, whatever its value."""
+        deadline = time.monotonic() + timeout
+        while message := self.receive(max(0.0, deadline - time.monotonic())):
+            if message.get(name) is not None:
+                return message
+        raise TimeoutError(f"no {name} within {timeout:g} s, only {self.messages}")
+
     def close(self) -> None:
         """Close it and remove its file."""
         self._socket.close()
