@@ -15,7 +15,7 @@ import socket
 import struct
 
 from sockact.core.matching import Address, Adopted, Family, Kind, Refused, Unmatched, match
-from sockact.kernel import procfs, seccomp
+from sockact.kernel import pidfd, procfs, seccomp, sockopt
 from sockact.kernel.listener import set_nonblocking
 from sockact.kernel.seccomp import Call
 
@@ -154,6 +154,7 @@ class Adoption:
             # What the kernel says where the family is not configured.
             seccomp.answer(fd, notification, errno.EADDRNOTAVAIL)
         else:
+            _carry_options(tid, target, found)
             flags = procfs.descriptor_flags(tid, target)
             if flags & os.O_NONBLOCK:
                 # Only ever set: never cleared under another generation.
@@ -162,6 +163,15 @@ class Adoption:
             cloexec = bool(flags & os.O_CLOEXEC)
             seccomp.put_fd(fd, notification, source, target, cloexec=cloexec)
             seccomp.answer(fd, notification)
+
+
+def _carry_options(tid: int, fd: int, found: Listener) -> None:
+    try:
+        own = socket.socket(fileno=pidfd.getfd(procfs.thread_group(tid), fd))
+    except OSError:
+        return  # pidfd_getfd is refused here: the .socket unit's options are all there is.
+    with own:
+        sockopt.carry(own, found.socket)
 
 
 def _reply(fd: int, notification: Notification, *, succeed: bool) -> None:

@@ -71,6 +71,17 @@ def process(pid: int) -> Process | None:
     return Process(pid, int(fields[1]), int(fields[19]), fields[0] in (b"Z", b"X"))
 
 
+def thread_group(tid: int) -> int:
+    """The process (pid) of a thread; the same number when it is gone."""
+    try:
+        for line in _read(f"/proc/{tid}/status").splitlines():
+            if line.startswith(b"Tgid:"):
+                return int(line.split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        pass
+    return tid
+
+
 def children(pid: int) -> list[int]:
     """The children of a process of ours (needs CONFIG_PROC_CHILDREN). Raises FileNotFoundError.
 

@@ -16,7 +16,7 @@ from collections import deque
 from functools import partial
 
 from sockact.core.matching import Address, Family, Kind
-from sockact.kernel import pidfd, procfs
+from sockact.kernel import pidfd, procfs, sockopt
 from sockact.supervisor.loop import READ
 
 TYPE_CHECKING = False
@@ -174,11 +174,18 @@ class _Conversation:
 
     def _readable(self, _mask: int) -> None:
         try:
-            words = self._socket.recv(_PACKET).decode("ascii", "replace").split(" ")
+            data, fds, _flags, _address = socket.recv_fds(self._socket, _PACKET, 1)
         except BlockingIOError:
             return
         except OSError:
-            words = [""]
+            data, fds = b"", []
+        try:
+            self._hear(data.decode("ascii", "replace").split(" "), fds)
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    def _hear(self, words: list[str], fds: list[int]) -> None:
         if words[0] == "hello":
             self._calls.answered(self._pid)
             self._next()
@@ -187,7 +194,7 @@ class _Conversation:
             self._calls.finished(self._pid, " ".join(words[1:]) if words[0] == "error" else "")
             self._next()
         elif words[0] == "bind":
-            self._bind(words[2:])
+            self._bind(words[2:], fds)
         else:
             if self._ordered:
                 self._calls.forget(self._pid, "the shim hung up")
@@ -202,7 +209,7 @@ class _Conversation:
         if order is None or not sent:
             self.end()
 
-    def _bind(self, words: list[str]) -> None:
+    def _bind(self, words: list[str], fds: list[int]) -> None:
         try:
             wanted = _wanted(words)
         except (ValueError, IndexError):
@@ -215,6 +222,7 @@ class _Conversation:
         elif isinstance(found, str):
             self._send(f"refuse {errno.EADDRNOTAVAIL} {found}")
         else:
+            _carry_options(fds, found)
             self._send("adopt", found.socket.fileno())
         self.end()
 
@@ -225,6 +233,17 @@ class _Conversation:
         except OSError:
             return False  # It has gone, which the next thing that it misses will tell.
         return True
+
+
+def _carry_options(fds: list[int], found: Listener) -> None:
+    """Of the program's own socket, which came with its question."""
+    for fd in fds:
+        try:
+            own = socket.socket(fileno=os.dup(fd))
+        except OSError:
+            continue  # Whatever was sent, it is no socket.
+        with own:
+            sockopt.carry(own, found.socket)
 
 
 def _fds(fd: int) -> bytes:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from sockact.supervisor.loop import Loop, Timer
 
 PAUSE = 0.05
-TAIL_LINES = 20
-_TAIL_BYTES = 8192
+TAIL_LINES = 40
+_TAIL_BYTES = 16384
 _READ = 1 << 16
 _BLOCKED_PAUSE = 0.2
 # A program that writes without end does not keep the loop from its other work.

@@ -51,7 +51,7 @@ def _adopt(own: socket.socket, address: Any, supervisor: str) -> bool:
     words = _describe(own, address)
     if not words:
         return False
-    listener = _ask(supervisor, words)
+    listener = _ask(supervisor, words, own.fileno())
     if listener is None:
         return False
     try:
@@ -66,11 +66,14 @@ def _adopt(own: socket.socket, address: Any, supervisor: str) -> bool:
     return True
 
 
-def _ask(supervisor: str, words: str) -> int | None:
-    """The listener for an address, None when the supervisor has none or is not there."""
+def _ask(supervisor: str, words: str, own: int | None = None) -> int | None:
+    """The listener for an address, None when the supervisor has none or is not there.
+
+    The listener gets the options that were set on the fd `own`.
+    """
     try:
         with Wire(supervisor) as wire:
-            wire.send(f"bind {os.getpid()} {words}")
+            wire.send(f"bind {os.getpid()} {words}", own)
             answer, fd = wire.receive_with_fd()
     except OSError:
         return None

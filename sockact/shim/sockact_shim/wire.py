@@ -53,9 +53,14 @@ class Wire:
                     raise
                 sleep(_RETRY)
 
-    def send(self, text: str) -> None:
-        words = " ".join(text.split())
-        self._socket.send(words.encode("ascii", "replace")[:LARGEST])
+    def send(self, text: str, fd: int | None = None) -> None:
+        """A packet, with a file descriptor if there is one."""
+        words = " ".join(text.split()).encode("ascii", "replace")[:LARGEST]
+        if fd is None:
+            self._socket.send(words)
+            return
+        rights = fd.to_bytes(4, sys.byteorder)
+        self._socket.sendmsg([words], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
 
     def receive(self) -> list[str]:
         """The words of the next packet; none at the end of the connection."""

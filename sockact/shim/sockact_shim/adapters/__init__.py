@@ -24,13 +24,18 @@ def drain() -> list[str]:
     """Patch the servers that are loaded. Returns their names, those that failed with a `!`."""
     names = []
     for name, modules in _SERVERS.items():
-        for module in modules:
-            if module not in sys.modules:
-                continue
+        for module in (found for wanted in modules for found in _loaded(wanted)):
             outcome = _take(name, module)
             if outcome not in names:
                 names.append(outcome)
     return names
+
+
+def _loaded(name: str) -> list[str]:
+    """The keys of a module in sys.modules: a program run by `python -m` is only `__main__`."""
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    as_main = ["__main__"] if getattr(spec, "name", None) == name else []
+    return [*as_main, name] if name in sys.modules else as_main
 
 
 def _take(name: str, module: str) -> str:

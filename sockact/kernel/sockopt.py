@@ -1,0 +1,80 @@
+"""Socket options that accepted connections inherit from their listener: socket(7), tcp(7), ip(7).
+
+A program sets them on its own socket before it binds, and adoption puts the listener in that
+socket's place: gunicorn without its TCP_NODELAY answers ten times more slowly.
+"""
+
+from __future__ import annotations
+
+import socket
+
+_TCP_NOTSENT_LOWAT = 25
+
+_DOUBLED = {
+    # The kernel doubles what is set and tells the double.
+    (socket.SOL_SOCKET, socket.SO_RCVBUF),
+    (socket.SOL_SOCKET, socket.SO_SNDBUF),
+}
+_NUMBERS = (
+    *_DOUBLED,
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+    (socket.SOL_SOCKET, socket.SO_OOBINLINE),
+    (socket.SOL_SOCKET, socket.SO_PRIORITY),
+    (socket.SOL_SOCKET, socket.SO_BROADCAST),
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
+    (socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT),
+    (socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP),
+    (socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT),
+    (socket.IPPROTO_IP, socket.IP_TOS),
+    (socket.IPPROTO_IP, socket.IP_TTL),
+    (socket.IPPROTO_IPV6, socket.IPV6_TCLASS),
+    (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS),
+)
+_TEXTS = (
+    (socket.SOL_SOCKET, socket.SO_LINGER, 8),
+    (socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16),
+)
+
+
+def carry(own: socket.socket, listener: socket.socket) -> None:
+    """Set on the listener what differs on the program's own socket from a new socket.
+
+    What the program left alone stays as the .socket unit (NoDelay=, KeepAlive= …) has it. An option
+    that the family does not know, or that we may not set, is left out.
+    """
+    with socket.socket(own.family, own.type) as new:
+        for level, option in _NUMBERS:
+            if (value := _number(own, level, option)) != _number(new, level, option):
+                _set(listener, level, option, _as_set(level, option, value))
+        for level, option, size in _TEXTS:
+            if (text := _text(own, level, option, size)) != _text(new, level, option, size):
+                _set(listener, level, option, text)
+
+
+def _as_set(level: int, option: int, value: int) -> int:
+    return value // 2 if (level, option) in _DOUBLED else value
+
+
+def _number(sock: socket.socket, level: int, option: int) -> int:
+    try:
+        return sock.getsockopt(level, option)
+    except OSError:
+        return 0
+
+
+def _text(sock: socket.socket, level: int, option: int, size: int) -> bytes:
+    try:
+        return sock.getsockopt(level, option, size)
+    except OSError:
+        return b""
+
+
+def _set(sock: socket.socket, level: int, option: int, value: int | bytes) -> None:
+    try:
+        sock.setsockopt(level, option, value)
+    except OSError:
+        return
