@@ -13,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import os
 import struct
 from dataclasses import dataclass
 from enum import Enum
@@ -173,7 +174,7 @@ def receive(fd: int) -> Notification | None:
 def still_valid(fd: int, notification: Notification) -> bool:
     """Does the thread still wait for the answer (so what was read of it is its own)?"""
     try:
-        fcntl.ioctl(fd, _NOTIF_ID_VALID, struct.pack("=Q", notification.id))
+        _retried_ioctl(fd, _NOTIF_ID_VALID, struct.pack("=Q", notification.id))
     except FileNotFoundError:
         return False
     return True
@@ -181,8 +182,9 @@ def still_valid(fd: int, notification: Notification) -> bool:
 
 def put_fd(fd: int, notification: Notification, source: int, target: int, *, cloexec: bool) -> None:
     """Lay our descriptor `source` over the caller's descriptor `target`. Raises OSError."""
-    flags = 0o2000000 if cloexec else 0  # O_CLOEXEC
-    fcntl.ioctl(fd, _NOTIF_ADDFD, _ADDFD.pack(notification.id, _ADDFD_SETFD, source, target, flags))
+    flags = os.O_CLOEXEC if cloexec else 0
+    request = _ADDFD.pack(notification.id, _ADDFD_SETFD, source, target, flags)
+    _retried_ioctl(fd, _NOTIF_ADDFD, request)
 
 
 def proceed(fd: int, notification: Notification) -> None:
@@ -197,6 +199,18 @@ def answer(fd: int, notification: Notification, error: int = 0) -> None:
 
 def _respond(fd: int, notification: Notification, error: int, flags: int) -> None:
     try:
-        fcntl.ioctl(fd, _NOTIF_SEND, _RESPONSE.pack(notification.id, 0, error, flags))
+        _retried_ioctl(fd, _NOTIF_SEND, _RESPONSE.pack(notification.id, 0, error, flags))
     except FileNotFoundError:
         return  # The thread was killed meanwhile: nobody waits for the answer.
+
+
+def _retried_ioctl(fd: int, request: int, data: bytes) -> None:
+    """ADDFD waits for the thread to take the descriptor, and a signal of ours (a child that has
+    ended) interrupts it. Python repeats most system calls then, but not ioctl.
+    """
+    while True:
+        try:
+            fcntl.ioctl(fd, request, data)
+        except InterruptedError:
+            continue
+        return
