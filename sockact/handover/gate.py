@@ -17,7 +17,7 @@ import os
 import resource
 from dataclasses import dataclass
 
-from sockact.kernel import epoll, pidfd, procfs
+from sockact.kernel import epoll, pidfd, procfs, signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,14 +88,15 @@ def _in_fork(operation: int, duplicates: list[tuple[int, Entry]], listeners: dic
 
     The wait is bounded by a handful of system calls that do not block.
     """
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os._exit(_edit_here(operation, duplicates, listeners))
-        except OSError as error:
-            os._exit(error.errno or errno.EIO)
-        finally:
-            os._exit(errno.EIO)
+    with signals.blocked():
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os._exit(_edit_here(operation, duplicates, listeners))
+            except OSError as error:
+                os._exit(error.errno or errno.EIO)
+            finally:
+                os._exit(errno.EIO)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 

@@ -14,7 +14,7 @@ import socket
 from dataclasses import dataclass
 
 from sockact.core.errors import OperatorError
-from sockact.kernel import seccomp
+from sockact.kernel import seccomp, signals
 from sockact.kernel.libc import die_with_parent
 
 TYPE_CHECKING = False
@@ -79,13 +79,14 @@ def spawn(launch: Launch) -> tuple[int, socket.socket]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setblocking(False)
     try:
-        pid = os.fork()
+        with signals.blocked():
+            pid = os.fork()
+            if pid == 0:
+                _child(launch, theirs)
     except OSError as error:
         ours.close()
         theirs.close()
         raise OperatorError(f"cannot fork: {error.strerror}") from error
-    if pid == 0:
-        _child(launch, theirs)
     theirs.close()
     return pid, ours
 
@@ -122,7 +123,7 @@ def _child(launch: Launch, news: socket.socket) -> None:
         if launch.native:
             news = _pass_listeners(launch.native, news)
             environment = {**environment, "LISTEN_PID": str(os.getpid())}
-        _restore_signals()
+        signals.restore_defaults()
         if launch.calls:
             step = "seccomp"
             fd = seccomp.install(set(launch.calls))
@@ -144,11 +145,3 @@ def _pass_listeners(listeners: tuple[int, ...], news: socket.socket) -> socket.s
     for target, fd in enumerate(high[:-1], LISTEN_FDS_START):
         os.dup2(fd, target, inheritable=True)
     return socket.socket(fileno=high[-1])
-
-
-def _restore_signals() -> None:
-    """What Python and the supervisor changed is not the program's business."""
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):
-        signal.signal(number, signal.SIG_DFL)
-    signal.set_wakeup_fd(-1)
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
