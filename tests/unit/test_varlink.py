@@ -249,7 +249,7 @@ def test_the_description_is_varlink() -> None:
 
 def test_the_documentation_shows_the_same_interface() -> None:
     section = (ROOT / "docs/control.md").read_text().partition(f"## Interface {varlink.INTERFACE}")
-    block = [line[4:] for line in section[2].splitlines() if line.startswith("    ")]
-    head, *lines = DESCRIPTION.read_text().splitlines()
+    block = section[2].split("```")[1].strip().splitlines()
+    head, _, *lines = DESCRIPTION.read_text().splitlines()
     assert head == f"interface {varlink.INTERFACE}"
-    assert block == [line for line in lines if line]
+    assert block == lines
