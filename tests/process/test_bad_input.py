@@ -169,16 +169,6 @@ def test_second_of_that_name(start: StartService, folder: Path) -> None:
     assert program.ask() == "1"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_runtime_folder_is_not_writable(folder: Path) -> None:
-    folder.chmod(0o555)
-    arguments = ("--listen", f"127.0.0.1:{wait.free_port()}", "--", *TOUCH)
-    line = run(folder, *arguments)
-    folder.chmod(0o755)
-    assert "cannot create" in line
-    assert "make it writable" in line
-
-
 @pytest.mark.parametrize("parent", ["/proc", "/dev/null"])
 def test_runtime_folder_cannot_be_made(folder: Path, parent: str) -> None:
     environment = {"SOCKACT_RUNTIME_DIR": f"{parent}/sockact"}
