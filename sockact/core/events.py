@@ -68,9 +68,13 @@ class Exited:
 
 @dataclass(frozen=True)
 class Gone:
-    """The last process of the generation ended."""
+    """The last process of the generation ended.
+
+    `failure` is how the last of its other processes ended that did not end cleanly, if one did.
+    """
 
     number: int
+    failure: Exit | None = None
 
 
 @dataclass(frozen=True)
