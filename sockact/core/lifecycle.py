@@ -56,6 +56,7 @@ from sockact.core.events import (
     Stop,
     Tick,
 )
+from sockact.core.gating import gate_moved
 from sockact.core.model import Exit, Gate, Generation, Phase, Ready, Service, State
 from sockact.core.turn import STOPPING, Turn
 
@@ -66,6 +67,10 @@ if TYPE_CHECKING:
 IDLE_SAMPLES = 2
 """So many idle samples in a row end a drain: a connection accepted just before the gate closed
 may be missing from the first."""
+
+
+KILL_AGAIN = 1.0
+"""Seconds from one SIGKILL to the next, while anything is left."""
 
 
 def step(state: Service, event: Event, now: float) -> tuple[Service, tuple[Action, ...]]:
@@ -148,7 +153,7 @@ def _settled(turn: Turn, g: Generation) -> None:
         return
     turn.update(replace(g, settle_at=None))
     serving = turn.state.serving
-    if serving is None or serving.gate is Gate.NONE:
+    if serving is None:
         turn.do(StartProbe(g.number))
     else:
         # The probe goes through the shared listener: while it runs, nobody else may answer it.
@@ -186,8 +191,7 @@ def _exited(turn: Turn, event: Event) -> None:
     if g.state is State.PENDING:
         turn.fail(g, _early_end(g))
     elif g.state in (State.RUNNING, State.PAUSED):
-        if turn.now - g.since >= turn.state.policy.stable_after:
-            turn.state = replace(turn.state, crashes=0)
+        _forget_old_crashes(turn, g)
         turn.fail(g, f"the program {event.exit}")
 
 
@@ -205,40 +209,33 @@ def _gone(turn: Turn, event: Event) -> None:
     handover = turn.state.handover
     if handover is not None and handover.predecessor == g.number:
         turn.state = replace(turn.state, handover=replace(handover, drained=True))
-    g = replace(g, exit=g.exit or Exit())
+    exit = g.exit or Exit()
+    g = replace(g, exit=event.failure if exit.clean and event.failure else exit)
     if g.state is State.PENDING:
         turn.lost(g, _early_end(g))
-    elif g.state in (State.RUNNING, State.PAUSED):
-        _ended_by_itself(turn, g)
     elif g.state is State.DRAINING:
         turn.do(Drained(g.number))
+    elif g.state in (State.RUNNING, State.PAUSED) and not g.ending:
+        _ended_while_serving(turn, g)
     turn.quit_when_empty()
 
 
-def _ended_by_itself(turn: Turn, g: Generation) -> None:
-    """The serving generation ended with status 0, the last of its processes with it."""
-    if turn.state.in_handover:
+def _ended_while_serving(turn: Turn, g: Generation) -> None:
+    """The last process of the serving generation is gone, and the first one ended with 0."""
+    assert g.exit is not None
+    if not g.exit.clean:
+        _forget_old_crashes(turn, g)
+        turn.lost(g, f"the program {g.exit}")
+    elif turn.state.in_handover:
         turn.lost(g, "the program ended by itself")
     else:
         turn.do(Report(g.number, "the program ended by itself, and so does the service"))
         turn.give_up(0)
 
 
-def _gate_moved(turn: Turn, event: Event) -> None:
-    assert isinstance(event, GateMoved)
-    g = turn.state.get(event.number)
-    if g is None or g.ending:
-        return
-    g = replace(g, gate=event.gate, gate_reason=event.reason, gate_deadline=None)
-    if g.state is State.DRAINING and g.census_at is None:
-        g = replace(g, census_at=turn.now)
-    if g.state is State.PAUSED and event.gate is not Gate.OPEN:
-        if event.gate is Gate.NONE:
-            g = replace(g, state=State.RUNNING)
-        successor = turn.state.pending
-        if successor is not None:
-            turn.do(StartProbe(successor.number))
-    turn.update(g)
+def _forget_old_crashes(turn: Turn, g: Generation) -> None:
+    if turn.now - g.since >= turn.state.policy.stable_after:
+        turn.state = replace(turn.state, crashes=0)
 
 
 def _census(turn: Turn, event: Event) -> None:
@@ -275,7 +272,7 @@ def _start_timed_out(turn: Turn, g: Generation) -> None:
 
 def _gate_timed_out(turn: Turn, g: Generation) -> None:
     seconds = turn.state.policy.gate_timeout
-    _gate_moved(
+    gate_moved(
         turn, GateMoved(g.number, Gate.NONE, f"the program did not answer within {seconds:g} s")
     )
 
@@ -290,10 +287,11 @@ def _drain_timed_out(turn: Turn, g: Generation) -> None:
 
 
 def _kill_due(turn: Turn, g: Generation) -> None:
-    # Once is enough: nothing survives SIGKILL, and Gone follows when the kernel is done.
-    turn.update(replace(g, kill_at=None))
+    # Again and again until Gone: a process may have been forked while the others were killed.
+    turn.update(replace(g, kill_at=turn.now + KILL_AGAIN, killed=True))
     seconds = turn.state.policy.kill_timeout
-    turn.do(Kill(g.number, f"still there {seconds:g} s after its stop signal"))
+    reason = "" if g.killed else f"still there {seconds:g} s after its stop signal"
+    turn.do(Kill(g.number, reason))
 
 
 _DEADLINES: dict[str, Callable[[Turn, Generation], None]] = {
@@ -315,7 +313,7 @@ _HANDLERS: dict[type[Event], Callable[[Turn, Event], None]] = {
     LaunchFailed: _launch_failed,
     Exited: _exited,
     Gone: _gone,
-    GateMoved: _gate_moved,
+    GateMoved: gate_moved,
     Census: _census,
     Tick: _tick,
 }

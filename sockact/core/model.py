@@ -39,13 +39,15 @@ class Ready(Enum):
 
 
 class Gate(Enum):
-    """The valve on new connections. NONE: there is no way to close it, the reason is kept beside
-    it.
+    """The valve on new connections.
+
+    CLOSING and OPENING: the order is out. NONE: it could not be moved, for the reason beside it.
     """
 
     OPEN = "open"
     CLOSING = "closing"
     CLOSED = "closed"
+    OPENING = "opening"
     NONE = "none"
 
 
@@ -117,6 +119,8 @@ class Generation:
     drain_deadline: float | None = None
     kill_at: float | None = None
     """SIGTERM was sent; SIGKILL is due at this time."""
+    killed: bool = False
+    """SIGKILL was sent; what is left gets it again."""
     idle_samples: int = 0
     interested: bool = False
     """It was seen waiting for connections."""

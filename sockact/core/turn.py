@@ -92,33 +92,47 @@ class Turn:
             self.drain(predecessor)
         if self.state.in_handover:
             self.finish(Outcome.COMMITTED)
+        else:
+            self.do(Report(g.number, "serves"))
         self.settle_phase()
 
     def pause(self, g: Generation) -> None:
         """Close its gate for as long as its successor is probed."""
-        deadline = self.now + self.state.policy.gate_timeout
-        self.update(replace(g, state=State.PAUSED, gate=Gate.CLOSING, gate_deadline=deadline))
-        self.do(MoveGate(g.number, closed=True))
+        self.close_gate(replace(g, state=State.PAUSED))
+
+    def resume(self, g: Generation, reason: str = "") -> None:
+        """The trial is over, or could not begin: whatever was closed of its gate opens."""
+        self.update(
+            replace(
+                g, state=State.RUNNING, gate=Gate.OPENING, gate_reason=reason, gate_deadline=None
+            )
+        )
+        self.do(MoveGate(g.number, closed=False))
+
+    def close_gate(self, g: Generation) -> None:
+        """Order it closed, unless it is or the order is out."""
+        if g.gate is Gate.CLOSED:
+            self.update(g)
+            return
+        ordered = g.gate is Gate.CLOSING
+        deadline = g.gate_deadline if ordered else self.now + self.state.policy.gate_timeout
+        self.update(replace(g, gate=Gate.CLOSING, gate_deadline=deadline))
+        if not ordered:
+            self.do(MoveGate(g.number, closed=True))
 
     def drain(self, g: Generation) -> None:
         """Take no more connections, serve those that are there, then end."""
-        policy = self.state.policy
-        settled = g.gate in (Gate.CLOSED, Gate.NONE)
-        self.update(
+        self.close_gate(
             replace(
                 g,
                 state=State.DRAINING,
                 since=self.now,
-                gate=g.gate if settled else Gate.CLOSING,
-                gate_deadline=None if settled else self.now + policy.gate_timeout,
-                census_at=self.now if settled else None,
-                drain_deadline=self.now + policy.drain_timeout,
+                census_at=self.now if g.gate is Gate.CLOSED else None,
+                drain_deadline=self.now + self.state.policy.drain_timeout,
                 start_deadline=None,
                 settle_at=None,
             )
         )
-        if not settled:
-            self.do(MoveGate(g.number, closed=True))
         self.do(LastResponses(g.number))
 
     def terminate(self, g: Generation, reason: str) -> None:
@@ -137,7 +151,8 @@ class Turn:
             self.update(replace(failed, state=State.FAILED, since=self.now))
             # Other processes of a crashed generation may be in the middle of an answer; those
             # of one that never accepted have nothing to finish.
-            self.do(Kill(g.number) if pending else Terminate(g.number))
+            idle = pending and not self._may_have_accepted(g)
+            self.do(Kill(g.number) if idle else Terminate(g.number))
         self.lost(g, reason)
 
     def _may_have_accepted(self, g: Generation) -> bool:
@@ -149,13 +164,15 @@ class Turn:
         if self.state.in_handover and pending:
             self.take_back(reason)
             return
+        if self.state.phase is Phase.STOPPING:
+            return
         self.do(Report(g.number, reason, error=True))
         if self.state.phase is Phase.STARTING:
             status = g.exit.status if g.exit else 1 if g.bound else 2
             self.give_up(status)
         elif self.state.in_handover:
             self._probe_without_predecessor()
-        elif self.state.phase is not Phase.STOPPING:
+        else:
             self.respawn()
 
     def _probe_without_predecessor(self) -> None:
@@ -184,8 +201,7 @@ class Turn:
             self.respawn()
             return
         if serving.state is State.PAUSED:
-            self.update(replace(serving, state=State.RUNNING, gate_deadline=None))
-            self.do(MoveGate(serving.number, closed=False))
+            self.resume(serving)
         self.settle_phase()
 
     def respawn(self) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sockact.core import actions as do
 from sockact.core import events as on
-from sockact.core.lifecycle import next_deadline, step
+from sockact.core.lifecycle import KILL_AGAIN, next_deadline, step
 from sockact.core.model import (
     Exit,
     Gate,
@@ -64,7 +64,10 @@ def test_first_launch_becomes_ready_only_after_the_settle_time() -> None:
     assert story.hear(on.Start()) == (do.Announce(Phase.STARTING), do.Spawn(1))
     assert story.hear(on.Interest(1)) == ()
     assert story.hear(on.Tick(), POLICY.settle / 2) == ()
-    assert story.hear(on.Tick(), POLICY.settle / 2) == (do.Announce(Phase.SERVING),)
+    assert story.hear(on.Tick(), POLICY.settle / 2) == (
+        do.Report(1, "serves"),
+        do.Announce(Phase.SERVING),
+    )
     assert story.generation(1) is State.RUNNING
     assert next_deadline(story.state) is None
 
@@ -74,7 +77,7 @@ def test_death_within_the_settle_time_was_never_ready() -> None:
     story.hear(on.Start())
     story.hear(on.Interest(1))
     asked = story.hear(on.Exited(1, Exit(code=3)), POLICY.settle / 2)
-    assert do.Kill in kinds(asked)
+    assert do.Terminate(1) in asked, "its workers may have accepted somebody"
     assert story.state.phase is Phase.STOPPING
     assert story.hear(on.Gone(1))[-1] == do.Quit(3)
 
@@ -143,7 +146,7 @@ def test_drain_deadline_then_kill_deadline() -> None:
     asked = story.hear(on.Tick(), POLICY.drain_timeout)
     assert do.Terminate in kinds(asked)
     assert kinds(story.hear(on.Tick(), POLICY.kill_timeout)) == [do.Kill]
-    assert story.hear(on.Tick(), 1000.0) == ()
+    assert story.hear(on.Tick(), KILL_AGAIN) == (do.Kill(1),), "until it is gone"
     assert story.hear(on.Gone(1)) == (do.Drained(1),)
 
 
@@ -287,6 +290,21 @@ def test_clean_end_is_passed_on_but_only_when_everything_has_ended() -> None:
     assert story.hear(on.Gone(1))[-1] == do.Quit(0)
 
 
+def test_a_daemon_that_is_killed_has_crashed() -> None:
+    """Its first process ended with 0 long ago; what counts is how the others ended."""
+    story = Story().serving()
+    story.hear(on.Exited(1, Exit()))
+    asked = story.hear(on.Gone(1, Exit(signal=9)))
+    assert do.Report(1, "the program was killed by signal 9", error=True) in asked
+    assert do.Spawn(2) in asked
+
+
+def test_stopped_now_is_not_ended_by_itself() -> None:
+    story = Story().serving()
+    story.hear(on.Stop(now=True))
+    assert not [a for a in story.hear(on.Gone(1)) if isinstance(a, do.Report)]
+
+
 def test_crash_during_a_handover_leaves_it_to_the_successor() -> None:
     story = Story().serving()
     story.hear(on.Reload())
@@ -382,8 +400,49 @@ def test_failed_probe_opens_the_predecessors_gate() -> None:
 
 def test_probe_without_a_gate_to_close_still_runs() -> None:
     story = probing()
-    assert story.hear(on.GateMoved(1, Gate.NONE, "no shim")) == (do.StartProbe(2),)
+    asked = story.hear(on.GateMoved(1, Gate.NONE, "no shim"))
+    assert asked == (do.MoveGate(1, closed=False), do.StartProbe(2)), "what was closed opens"
     assert story.generation(1) is State.RUNNING
+    story.hear(on.GateMoved(1, Gate.CLOSED))
+    story.hear(on.GateMoved(1, Gate.OPEN))
+    found = story.state.get(1)
+    assert found
+    assert (found.gate, found.gate_reason) == (Gate.OPEN, "no shim")
+    assert do.Finish in kinds(story.hear(on.Tick(), POLICY.start_timeout))
+    assert story.generation(1) is State.RUNNING
+
+
+def test_gate_that_does_not_open_again_means_a_new_launch() -> None:
+    story = probing()
+    story.hear(on.GateMoved(1, Gate.CLOSED))
+    story.hear(on.Tick(), POLICY.start_timeout)
+    asked = story.hear(on.GateMoved(1, Gate.NONE, "refused"))
+    assert do.Spawn(3) in asked
+    assert story.generation(1) is State.DRAINING
+
+
+def test_stop_closes_a_gate_that_is_just_opening() -> None:
+    story = probing()
+    story.hear(on.GateMoved(1, Gate.CLOSED))
+    story.hear(on.Tick(), POLICY.start_timeout)
+    assert do.MoveGate(1, closed=True) in story.hear(on.Stop())
+    story.hear(on.GateMoved(1, Gate.OPEN))
+    found = story.state.get(1)
+    assert found
+    assert found.gate is Gate.CLOSING, "that was the answer to the order before"
+    story.hear(on.GateMoved(1, Gate.CLOSED))
+    assert story.hear(on.Tick()) == (do.TakeCensus(1),)
+
+
+def test_late_answer_of_a_draining_generation_still_counts() -> None:
+    story = Story().serving()
+    story.hear(on.Reload())
+    story.launch(2)
+    story.hear(on.Tick(), POLICY.gate_timeout)
+    story.hear(on.GateMoved(1, Gate.CLOSED))
+    found = story.state.get(1)
+    assert found
+    assert found.gate is Gate.CLOSED
 
 
 def test_predecessor_that_dies_while_its_gate_closes_does_not_stop_the_probe() -> None:
@@ -396,4 +455,4 @@ def test_notify_needs_the_programs_own_word() -> None:
     story.hear(on.Start())
     story.hear(on.Interest(1))
     assert story.hear(on.Tick(), 1.0) == ()
-    assert story.hear(on.Proven(1)) == (do.Announce(Phase.SERVING),)
+    assert do.Announce(Phase.SERVING) in story.hear(on.Proven(1))
