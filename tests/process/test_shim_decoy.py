@@ -35,6 +35,13 @@ def listener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Listene
     (tmp_path / "s").unlink(missing_ok=True)
 
 
+def test_the_program_has_no_capabilities(run: Run) -> None:
+    """What a decoy needs was once refused to all programs but root's, and no test noticed."""
+    program = run.obedient()
+    status = Path(f"/proc/{program.pid}/status").read_text()
+    assert int(status.split("CapEff:")[1].split()[0], 16) == 0
+
+
 def test_nobody_can_connect(run: Run, supervisor: Supervisor, listener: Listener) -> None:
     program = share(run, listener)
     supervisor.order(program.pid, listener.close_order)

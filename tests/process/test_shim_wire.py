@@ -29,6 +29,9 @@ SHIM = Path(sockact.__file__).parent / "shim"
 # The shim supports older Pythons than sockact itself: name one to run these tests with it.
 PYTHON = os.environ.get("SOCKACT_TEST_SHIM_PYTHON", sys.executable)
 
+# Services have no capabilities: neither have the programs of these tests.
+UNPRIVILEGED = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] if os.geteuid() == 0 else []
+
 # Does what it is told, one statement for each line, and answers each line.
 OBEDIENT = """
 import os, signal, socket, sys
@@ -136,7 +139,7 @@ class Program:
     ) -> None:
         plain = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "SOCKACT"))}
         self.process = subprocess.Popen(
-            [python, *arguments],
+            [*UNPRIVILEGED, python, *arguments],
             env={
                 **plain,
                 "PYTHONPATH": os.pathsep.join([str(SHIM), *path]),

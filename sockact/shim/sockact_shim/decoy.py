@@ -1,4 +1,4 @@
-"""A listening socket that nobody can connect to, of the same family as the one that it stands for.
+"""A listening socket that nobody connects to, of the same family as the one that it stands for.
 
 The family matters: a server asks its listener for its name when it ends, and gunicorn, for one,
 removes the file of whatever answers with a path.
@@ -7,15 +7,14 @@ removes the file of whatever answers with a path.
 from __future__ import annotations
 
 import _socket
-import array
 import os
-import struct
 
 from . import unlink
 
-# socket(7): struct sock_fprog, with one instruction of classic BPF: return 0, drop the packet.
-_SO_ATTACH_FILTER = 26
-_DROP = b"\x06\x00\x00\x00\x00\x00\x00\x00"
+# linux/in.h and linux/in6.h, not in Python's modules. Unlike a socket filter it needs no privilege.
+_IP_MINTTL = 21
+_IPV6_MINHOPCOUNT = 73
+_LARGEST_TTL = 255
 
 
 def make(listener: int) -> tuple[int, int]:
@@ -42,14 +41,13 @@ def _family(fd: int) -> int:
 
 
 def _bind_port(decoy: _socket.socket) -> None:
-    """A port of the loopback interface, on which every packet is dropped."""
-    program = array.array("B", _DROP)
-    decoy.setsockopt(
-        _socket.SOL_SOCKET,
-        _SO_ATTACH_FILTER,
-        struct.pack("@HP", len(_DROP) // 8, program.buffer_info()[0]),
-    )
-    decoy.bind(("::1" if decoy.family == _socket.AF_INET6 else "127.0.0.1", 0))
+    """A port of the loopback interface that drops what comes with less than the largest TTL."""
+    if decoy.family == _socket.AF_INET6:
+        decoy.setsockopt(_socket.IPPROTO_IPV6, _IPV6_MINHOPCOUNT, _LARGEST_TTL)
+        decoy.bind(("::1", 0))
+    else:
+        decoy.setsockopt(_socket.IPPROTO_IP, _IP_MINTTL, _LARGEST_TTL)
+        decoy.bind(("127.0.0.1", 0))
 
 
 def _bind_path(decoy: _socket.socket) -> None:
