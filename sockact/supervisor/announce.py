@@ -7,9 +7,12 @@ from __future__ import annotations
 import time
 
 from sockact.core.model import Outcome, Phase, State
+from sockact.supervisor.loop import WRITE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sockact.core.model import Service
     from sockact.supervisor.loop import Loop, Timer
     from sockact.systemd.notify import Notifier
@@ -32,15 +35,26 @@ def status_line(service: Service) -> str:
 
 
 class Announcer:
-    """Turns phases into notifications. Its timers exist only where systemd listens."""
+    """Turns phases into notifications. Its timers exist only where systemd listens.
 
-    def __init__(self, loop: Loop, notifier: Notifier, watchdog: float | None) -> None:
+    `report` hears, once, that systemd could not be told something.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        notifier: Notifier,
+        watchdog: float | None,
+        report: Callable[[str], None] = lambda _message: None,
+    ) -> None:
         self._loop = loop
+        self._report: Callable[[str], None] | None = report
         self._notifier = notifier
         self._watchdog = watchdog if notifier.active else None
         self._extension: Timer | None = None
         self._phase = Phase.STARTING
         self._line = ""
+        self._look_after()
         if self._watchdog:
             self._ping()
 
@@ -62,6 +76,7 @@ class Announcer:
                 self._notifier.ready(line)
             case _:
                 self._notifier.status(line)
+        self._look_after()
         if phase in _WORKING and self._notifier.active and self._extension is None:
             self._extend()
 
@@ -71,6 +86,24 @@ class Announcer:
         if line != self._line:
             self._line = line
             self._notifier.status(line)
+            self._look_after()
+
+    def _look_after(self) -> None:
+        """Whatever systemd's queue had no room for is sent as soon as there is room."""
+        late = self._notifier.undelivered
+        if self._report and (late or self._notifier.error):
+            reason = self._notifier.error or "NOTIFY_SOCKET: systemd does not read; trying again"
+            self._report(reason)
+            self._report = None
+        if self._notifier.active and late != self._loop.watched(self._notifier.fileno()):
+            if late:
+                self._loop.watch(self._notifier.fileno(), WRITE, self._room)
+            else:
+                self._loop.unwatch(self._notifier.fileno())
+
+    def _room(self, _mask: int) -> None:
+        self._notifier.flush()
+        self._look_after()
 
     def _extend(self) -> None:
         self._extension = None

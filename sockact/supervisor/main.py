@@ -38,7 +38,9 @@ SIGNALS = (
 def main() -> int:
     """Run the service that $SOCKACT_SETTINGS describes; the exit status of `sockact run`."""
     try:
-        settings = Settings.from_dict(json.loads(os.environ[SETTINGS_VARIABLE]))
+        command = sys.argv[sys.argv.index("--") + 1 :]
+        data = json.loads(os.environ[SETTINGS_VARIABLE])
+        settings = Settings.from_dict({**data, "command": command})
     except (KeyError, ValueError, TypeError) as error:
         sys.stderr.write(f"sockact: {SETTINGS_VARIABLE}: {error}; use `sockact run`\n")
         return 2
@@ -86,9 +88,9 @@ def _serve(settings: Settings, reporter: Reporter, directory: str, found: list[L
     become_subreaper()
     loop = Loop()
     notifier = Notifier(environment)
-    if notifier.error:
-        reporter.say(notifier.error, report.NOTICE)
-    announcer = Announcer(loop, notifier, watchdog_interval(environment))
+    announcer = Announcer(
+        loop, notifier, watchdog_interval(environment), lambda m: reporter.say(m, report.NOTICE)
+    )
     address = f"sockact/{settings.name}/{os.getpid()}/{os.urandom(8).hex()}"
     supervisor = Supervisor(
         settings,

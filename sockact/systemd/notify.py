@@ -6,53 +6,86 @@ generation must not: STOPPING=1 is final from systemd 259 on.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Mapping
 
 
+_LONGEST = 500
+_AGAIN = (errno.EAGAIN, errno.ENOBUFS, errno.EINTR)
+
+
 class Notifier:
-    """Does nothing when there is no $NOTIFY_SOCKET."""
+    """Does nothing when there is no $NOTIFY_SOCKET.
+
+    What finds no room in the receiver's queue is kept: `flush` when the socket gets writable.
+    """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        self._notifier = None
+        self._socket: socket.socket | None = None
+        self._states: list[tuple[str, str]] = []
+        self._status: str | None = None
         self.error = ""
-        """Why nothing can be told, although $NOTIFY_SOCKET is set."""
+        """Why something cannot be told, although $NOTIFY_SOCKET is set."""
         if not environment.get("NOTIFY_SOCKET"):
             return
         from sdnotify import SystemdNotifier
 
         try:
-            self._notifier = SystemdNotifier(debug=True)
+            # The library finds and connects the socket. It does not send: it knows Latin-1 only.
+            self._socket = SystemdNotifier(debug=True).socket
         except OSError as error:
             self.error = f"NOTIFY_SOCKET={environment['NOTIFY_SOCKET']}: {error.strerror}"
         else:
             # A receiver that does not read must not stop the supervisor.
-            self._notifier.socket.setblocking(False)
+            self._socket.setblocking(False)
 
     @property
     def active(self) -> bool:
-        return self._notifier is not None
+        return self._socket is not None
+
+    @property
+    def undelivered(self) -> bool:
+        """Does something wait for `flush`?"""
+        return bool(self._states) or self._status is not None
+
+    def fileno(self) -> int:
+        """The socket, to be watched for room. Only when `active`."""
+        assert self._socket
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        if self._socket:
+            self._socket.close()
+            self._socket = None
 
     def ready(self, status: str) -> None:
         """The service serves; also the end of a reload, whatever its outcome."""
-        self._send(f"READY=1\nSTATUS={status}")
+        # After a reload of which systemd has not heard yet, it has to hear of both.
+        self._states = [state for state in self._states if state[0] == "RELOADING=1"]
+        self._state("READY=1", "", status)
 
     def reloading(self, status: str) -> None:
         """A reload begins. MONOTONIC_USEC has to be in the same datagram (systemd 253)."""
         usec = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
-        self._send(f"RELOADING=1\nMONOTONIC_USEC={usec}\nSTATUS={status}")
+        # A READY=1 that is still here is told by the one that ends this reload.
+        self._states = []
+        self._state("RELOADING=1", f"\nMONOTONIC_USEC={usec}", status)
 
     def stopping(self, status: str) -> None:
         """The service ends. Final."""
-        self._send(f"STOPPING=1\nSTATUS={status}")
+        self._states = []
+        self._state("STOPPING=1", "", status)
 
     def status(self, status: str) -> None:
         """One line for `systemctl status`."""
-        self._send(f"STATUS={status}")
+        self._status = _line(status)
+        self.flush()
 
     def extend(self, seconds: float) -> None:
         """Work goes on: the start, reload or stop may take this much longer (systemd 236)."""
@@ -62,12 +95,42 @@ class Notifier:
         """We are alive (WatchdogSec=)."""
         self._send("WATCHDOG=1")
 
-    def _send(self, state: str) -> None:
-        if self._notifier is not None:
-            try:
-                self._notifier.notify(state)
-            except OSError as error:
-                self.error = f"NOTIFY_SOCKET: {error.strerror}"
+    def flush(self) -> None:
+        """Send what is undelivered, the status with the last state; what finds no room stays."""
+        while self._states:
+            text = "".join(self._states[0])
+            last = len(self._states) == 1 and self._status is not None
+            if not self._send(f"{text}\nSTATUS={self._status}" if last else text):
+                return
+            self._states.pop(0)
+            if last:
+                self._status = None
+        if self._status is not None and self._send(f"STATUS={self._status}"):
+            self._status = None
+
+    def _state(self, name: str, more: str, status: str) -> None:
+        self._states.append((name, more))
+        self._status = _line(status)
+        self.flush()
+
+    def _send(self, text: str) -> bool:
+        """False when it has to be sent again; a receiver that is gone is told nothing more."""
+        if self._socket is None:
+            return True
+        try:
+            self._socket.send(text.encode("utf-8", "backslashreplace"))
+        except OSError as error:
+            if error.errno in _AGAIN:
+                return False
+            self.error = f"NOTIFY_SOCKET: {error.strerror}"
+        return True
+
+
+def _line(text: str) -> str:
+    """One printable line: a program chooses parts of it, and a newline would begin a field."""
+    parts = [c if c.isprintable() else ascii(c)[1:-1] for c in text[: _LONGEST + 1]]
+    line = "".join(parts)
+    return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
 
 
 def watchdog_interval(environment: Mapping[str, str]) -> float | None:
