@@ -5,7 +5,9 @@ Exit codes: 0 done, 1 failed, 2 asked in a wrong way, 3 the service does not run
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
 import signal
 import sys
 from typing import Any
@@ -54,8 +56,14 @@ class Commands(click.Group):
         except click.Abort:
             sys.exit(1)
         except click.ClickException as failure:
-            _complain(failure)
+            complain(failure)
             sys.exit(failure.exit_code)
+        except OSError as error:
+            # Whoever has a file or a service to name has caught its own: this is the output.
+            _give_up(1)
+            text = str(error) if error.filename else f"cannot write the output: {error.strerror}"
+            complain(Failure(text))
+            sys.exit(1)
         sys.exit(result if isinstance(result, int) else 0)
 
 
@@ -91,11 +99,22 @@ def printable(text: str) -> str:
     )
 
 
-def _complain(failure: click.ClickException) -> None:
+def complain(failure: click.ClickException) -> None:
+    """One line on stderr, and what is quoted."""
     message = " ".join(failure.format_message().split()).removesuffix(".")
     if isinstance(failure, click.UsageError):
         path = failure.ctx.command_path if failure.ctx else "sockact"
         message = f"{message[:1].lower()}{message[1:]}; see `{path} --help`"
-    click.echo(f"sockact: {printable(message)}", err=True)
-    for line in getattr(failure, "quoted", ()):
-        click.echo(f"  | {printable(line)}", err=True)
+    quoted = [f"  | {printable(line)}" for line in getattr(failure, "quoted", ())]
+    try:
+        click.echo("\n".join([f"sockact: {printable(message)}", *quoted]), err=True)
+    except OSError:
+        _give_up(2)
+
+
+def _give_up(fd: int) -> None:
+    """Let what is still buffered for this descriptor go nowhere: exiting would try it again."""
+    with contextlib.suppress(OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, fd)
+        os.close(nowhere)

@@ -11,7 +11,7 @@ from sockact.supervisor import paths
 LONGEST = 7 * 86400.0
 """Seconds. A wait beyond what epoll_wait can express (24 days) is nobody's timeout."""
 
-_PART = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([A-Za-zµμ]*)")
+_PART = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([A-Za-zµμ]*)")
 _UNITS = {
     **dict.fromkeys(("us", "usec", "µs", "μs"), 1e-6),
     **dict.fromkeys(("ms", "msec"), 1e-3),
@@ -44,7 +44,7 @@ def check_time(
     if value is None:
         return None
     try:
-        span = seconds(value)
+        span = float("inf") if value.strip() == "infinity" else seconds(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
     if span > LONGEST:
@@ -67,6 +67,6 @@ def check_name(_context: click.Context, _option: click.Parameter, value: str | N
     if value is not None and not paths.valid_name(value):
         raise click.BadParameter(
             f"{value!r} cannot name a service: use at most {paths.NAME_LIMIT} of "
-            f"A-Z a-z 0-9 : _ . @ - without a dot in front"
+            f"A-Z a-z 0-9 : _ . @ - without a dot or a dash in front"
         )
     return value

@@ -10,6 +10,7 @@ import click
 from sockact.cli import service
 from sockact.cli.main import Failure
 from sockact.cli.options import check_some_time
+from sockact.core.turn import STOPPING
 from sockact.supervisor import client
 
 
@@ -57,6 +58,9 @@ def _reload(target: service.Service, wait_drained: bool, timeout: float | None) 
 
 
 def _failed(handover: dict[str, Any]) -> str:
+    if handover["reason"] == STOPPING:
+        # Nothing is wrong with the successor, and the predecessor does not go on either.
+        return STOPPING
     text = f"generation {handover['to']} failed: {handover['reason'] or 'no reason given'}"
     if (predecessor := handover.get("from")) is not None:
         text += f"; generation {predecessor} goes on serving"

@@ -6,6 +6,7 @@ are the supervisor's to read. So it does nothing but execve().
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shlex
@@ -182,13 +183,18 @@ def _module_of(arguments: tuple[str, ...]) -> str | None:
 
 
 def _become_supervisor(settings: Settings) -> NoReturn:
-    environment = {**os.environ, "SOCKACT_SETTINGS": json.dumps(asdict(settings))}
-    # The name and the command are only for those who look at the list of processes.
+    data = asdict(settings)
+    # The kernel takes 128 KiB for one string: the command stays in pieces, behind the "--".
+    del data["command"]
+    environment = {**os.environ, "SOCKACT_SETTINGS": json.dumps(data)}
+    # The name is only for those who look at the list of processes.
     arguments = [sys.executable, "-I", _SUPERVISOR, settings.name, "--", *settings.command]
     try:
         os.execve(sys.executable, arguments, environment)
     except OSError as error:
+        advice = "reinstall sockact with a Python that works"
+        if error.errno == errno.E2BIG:
+            advice = "shorten the command line or the environment, or put arguments into a file"
         raise Failure(
-            f"cannot start the supervisor with {sys.executable}: {error.strerror}; "
-            f"reinstall sockact with a Python that works"
+            f"cannot start the supervisor with {sys.executable}: {error.strerror}; {advice}"
         ) from error

@@ -33,9 +33,9 @@ class Service:
     directory: str
 
     @contextlib.contextmanager
-    def connect(self) -> Iterator[client.Client]:
-        """A connection; whatever goes wrong with it becomes a Failure."""
-        with self.explained(), client.Client(self.directory, ANSWER_SECONDS) as connection:
+    def connect(self, seconds: float = ANSWER_SECONDS) -> Iterator[client.Client]:
+        """A connection, made within this time; whatever goes wrong with it becomes a Failure."""
+        with self.explained(), client.Client(self.directory, seconds) as connection:
             yield connection
 
     @contextlib.contextmanager

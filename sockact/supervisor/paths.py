@@ -46,8 +46,12 @@ class AlreadyRunning(RuntimeDirError):
 
 
 def valid_name(name: str) -> bool:
-    """Whether this can name a service: 1 to 64 of A-Z a-z 0-9 : _ . @ - without a dot in front."""
-    return 0 < len(name) <= NAME_LIMIT and name[0] != "." and _NAME_CHARACTERS.issuperset(name)
+    """Whether this can name a service: 1 to 64 of A-Z a-z 0-9 : _ . @ -
+
+    Not with a dot or a dash in front: a hidden directory, and an option of every command.
+    """
+    good = 0 < len(name) <= NAME_LIMIT and _NAME_CHARACTERS.issuperset(name)
+    return good and name[0] not in ".-"
 
 
 def runtime_dir(name: str, environ: Mapping[str, str] | None = None, uid: int | None = None) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import sockact
+from sockact.core.turn import STOPPING
 from sockact.supervisor import control, paths
 from tests.process.test_control import FAILED, HANDOVER, Bench
 
@@ -142,6 +143,11 @@ def test_a_reload_of_what_stops(app: Running) -> None:
     assert stderr.startswith("sockact: app is stopping: ")
 
 
+def test_a_reload_that_the_stop_of_the_service_ended(app: Running) -> None:
+    app.service.at_once = ({**FAILED, "reason": STOPPING, "stderr": []}, False)
+    assert sockact_on(app, "reload") == (1, "", "sockact: app: the service is stopping\n")
+
+
 def test_a_reload_whose_supervisor_dies(app: Running) -> None:
     process = command(app.directory.parent, "reload")
     app.wait(lambda: bool(app.service.reloads))
@@ -265,6 +271,70 @@ def test_the_supervisor_hangs(app: Running, monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(Failure, match="did not answer within"), target.connect() as connection:
         connection.call("Status", timeout=service.ANSWER_SECONDS)
     assert time.monotonic() - started < 5
+
+
+@pytest.fixture
+def stuck(folder: Path) -> Iterator[Running]:
+    """A service whose loop never turns, as if its supervisor were stopped."""
+    stuck = Running(folder, "stuck")
+    yield stuck
+    stuck.close()
+
+
+@pytest.mark.usefixtures("stuck")
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_status_shows_the_others_when_one_hangs(app: Running, options: tuple[str, ...]) -> None:
+    started = time.monotonic()
+    code, stdout, stderr = sockact_on(app, "status", *options)
+    assert 5 <= time.monotonic() - started < 9
+    assert code == 1
+    if options:
+        assert [one["name"] for one in json.loads(stdout)] == ["app"]
+    else:
+        assert stdout.startswith("app: serving")
+    assert stderr.startswith("sockact: stuck: ")
+    assert stderr.count("\n") == 1
+    assert "within 5 s" in stderr
+
+
+@pytest.mark.usefixtures("app", "stuck")
+def test_status_waits_for_all_at_once(folder: Path) -> None:
+    started = time.monotonic()
+    code, stdout, stderr = finish(command(folder, "status"))
+    assert 5 <= time.monotonic() - started < 9
+    assert (code, stdout) == (1, "")
+    lines = stderr.splitlines()
+    assert [line.split(":")[1].strip() for line in lines] == ["app", "stuck"]
+
+
+@pytest.mark.usefixtures("stuck")
+def test_watch_shows_the_others_when_one_hangs(app: Running) -> None:
+    process = command(app.directory.parent, "status", "--watch")
+    assert process.stdout
+    assert process.stderr
+    stdout, stderr = process.stdout, process.stderr
+    assert app.meanwhile(stdout.readline).startswith("app: serving")
+    assert "sockact: stuck: " in app.meanwhile(stderr.readline)
+    process.kill()
+    assert app.meanwhile(lambda: finish(process))[0] == -signal.SIGKILL
+
+
+def test_status_with_no_room_for_the_output(app: Running) -> None:
+    def work() -> tuple[int, str]:
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                [sys.executable, "-m", "sockact", "status"],
+                env={**os.environ, "SOCKACT_RUNTIME_DIR": str(app.directory.parent)},
+                cwd=ROOT,
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
+            )
+        return done.returncode, done.stderr
+
+    code, stderr = app.meanwhile(work)
+    assert (code, stderr) == (1, "sockact: cannot write the output: No space left on device\n")
 
 
 def test_a_service_of_another_user(app: Running) -> None:

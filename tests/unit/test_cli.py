@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -55,7 +56,15 @@ def executed(*arguments: str) -> Executed:
 
 
 def settings_of(*arguments: str) -> Settings:
-    return Settings.from_dict(json.loads(executed(*arguments).environment["SOCKACT_SETTINGS"]))
+    return understood(executed(*arguments))
+
+
+def understood(call: Executed) -> Settings:
+    """The settings as the supervisor puts them together, from its environment and its argv."""
+    data = json.loads(call.environment["SOCKACT_SETTINGS"])
+    assert "command" not in data
+    command = call.arguments[call.arguments.index("--") + 1 :]
+    return Settings.from_dict({**data, "command": command})
 
 
 @pytest.mark.usefixtures("env")
@@ -70,8 +79,9 @@ def settings_of(*arguments: str) -> Settings:
         (("run", "--name", "a"), "write it last"),
         (("run", "--nonsense", "--", "a"), "no such option"),
         (("run", "--name", "../a", "a"), "cannot name a service"),
-        (("run", "--name", ".a", "a"), "without a dot in front"),
+        (("run", "--name", ".a", "a"), "without a dot or a dash in front"),
         (("run", "--name", "", "a"), "cannot name a service"),
+        (("run", "--name=-x", "a"), "without a dot or a dash in front"),
         (("run", "./my app"), "choose a name with --name"),
         (("run", ""), "choose a name with --name"),
         (("run", "--adopt", "magic", "a"), "'seccomp', 'shim', 'native'"),
@@ -85,7 +95,8 @@ def settings_of(*arguments: str) -> Settings:
         (("run", "--directory", "/nonexistent", "a"), "does not exist"),
         (("run", "--start-timeout", "soon", "a"), "write it like 90"),
         (("run", "--start-timeout", "0", "a"), "write more than 0"),
-        (("run", "--drain-timeout", "infinity", "a"), "write it like 90"),
+        (("run", "--drain-timeout", "infinity", "a"), "at most 7d"),
+        (("run", "--drain-timeout", "\u0661\u0662s", "a"), "write it like 90"),
         (("run", "--kill-timeout", "8d", "a"), "at most 7d"),
         (("reload", "--timeout", "-1"), "write it like 90"),
         (("reload", "a/b"), "cannot name a service"),
@@ -143,9 +154,7 @@ def test_run_hands_its_settings_over() -> None:
     supervisor = str(ROOT / "sockact" / "supervisor" / "__main__.py")
     command = ["prog", "--name", "x", "--", "y"]
     assert call.arguments == [sys.executable, "-I", supervisor, "app", "--", *command]
-    settings = json.loads(call.environment.pop("SOCKACT_SETTINGS"))
-    assert call.environment == dict(os.environ)
-    assert Settings.from_dict(settings) == Settings(
+    assert understood(call) == Settings(
         name="app",
         command=tuple(command),
         directory=os.getcwd(),
@@ -156,6 +165,8 @@ def test_run_hands_its_settings_over() -> None:
         drain_timeout=0.0,
         kill_timeout=0.5,
     )
+    del call.environment["SOCKACT_SETTINGS"]
+    assert call.environment == dict(os.environ)
 
 
 @pytest.mark.usefixtures("env")
@@ -223,6 +234,46 @@ def test_an_interpreter_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) 
     assert "reinstall sockact" in result.stderr
 
 
+def test_what_is_too_long_for_the_kernel_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_long(*_arguments: object) -> None:
+        raise OSError(errno.E2BIG, os.strerror(errno.E2BIG))
+
+    monkeypatch.setattr(os, "execve", too_long)
+    result = invoke("run", "prog", "x" * 1000)
+    assert result.exit_code == 1
+    assert "Argument list too long" in result.stderr
+    assert "shorten" in result.stderr
+    assert "reinstall" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", ["--version", "--help", "run --help", "reload --help", "status --help"]
+)
+def test_no_room_for_the_output(arguments: str) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "sockact", *arguments.split()],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "sockact: cannot write the output: No space left on device\n"
+
+
+def test_no_room_for_the_complaint() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "sockact", "nonsense"],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stderr=full,
+            check=False,
+        )
+    assert done.returncode == 2
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -244,7 +295,10 @@ def test_time_spans(text: str, expected: float) -> None:
     assert options.seconds(text) == pytest.approx(expected, abs=1e-9)
 
 
-@pytest.mark.parametrize("text", ["", " ", "s", "-1", "1 fortnight", "1s!", "1e3", "nan", "1,5"])
+@pytest.mark.parametrize(
+    "text",
+    ["", " ", "s", "-1", "1 fortnight", "1s!", "1e3", "nan", "1,5", "\u0661\u0662", "1.\u0665s"],
+)
 def test_no_time_spans(text: str) -> None:
     with pytest.raises(ValueError, match="write it like"):
         options.seconds(text)
@@ -287,7 +341,7 @@ def test_it_becomes_the_supervisor(folder: Path) -> None:
         assert told["inode"] == os.fstat(listener).st_ino
         assert (told["LISTEN_FDS"], told["LISTEN_PID"]) == ("1", "1")
         assert told["argv"] == ["a", "--", *program]
-        assert json.loads(told["SOCKACT_SETTINGS"])["command"] == program
+        assert json.loads(told["SOCKACT_SETTINGS"])["name"] == "a"
     finally:
         os.close(listener)
 

@@ -39,12 +39,14 @@ def test_no_rule_applies() -> None:
         paths.runtime_dir("app", {}, 5)
 
 
-@pytest.mark.parametrize("name", ["a", "my-app@1.service", "A:b_c.9", "x" * 64, "-"])
+@pytest.mark.parametrize("name", ["a", "my-app@1.service", "A:b_c.9", "x" * 64, "_-"])
 def test_names(name: str) -> None:
     assert paths.valid_name(name)
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", ".a", "a/b", "a b", "ä", "x" * 65, "a\n", "a\0"])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", ".a", "-", "-a", "a/b", "a b", "ä", "x" * 65, "a\n", "a\0"]
+)
 def test_no_names(name: str) -> None:
     assert not paths.valid_name(name)
 
