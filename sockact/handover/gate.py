@@ -78,6 +78,8 @@ def _edit(operation: int, found: list[Entry], listeners: dict[int, int]) -> None
                 raise GateRefused(f"pidfd_getfd: {error.strerror}") from error
         if duplicates and (code := _in_fork(operation, duplicates, listeners)):
             raise GateRefused(f"epoll_ctl: {os.strerror(code)}")
+    except BlockingIOError as error:
+        raise GateRefused(f"fork: {error.strerror}") from error
     finally:
         for duplicate, _ in duplicates:
             os.close(duplicate)

@@ -10,6 +10,7 @@ import array
 import errno
 import os
 import socket
+import stat
 import struct
 import time
 from collections import deque
@@ -39,7 +40,17 @@ _MOST_CONNECTIONS = 64
 _PATIENCE = 5.0
 _RING_EVERY = 0.1
 _RINGS = 25
+_INSIST_EVERY = 1.0
 _CREDENTIALS = struct.Struct("=iII")
+
+
+class Order:
+    """What a process is to do, and whom to tell."""
+
+    def __init__(self, words: str, done: Done, insist: bool) -> None:
+        self.words = words
+        self.done = done
+        self.insist = insist
 
 
 class Calls:
@@ -50,7 +61,7 @@ class Calls:
         self._loop = loop
         self._membership = membership
         self._bind = bind
-        self._orders: dict[int, deque[tuple[str, Done]]] = {}
+        self._orders: dict[int, deque[Order]] = {}
         self._ringing: dict[int, Timer] = {}
         self._open: set[_Conversation] = set()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -67,12 +78,16 @@ class Calls:
         """Does this process have the shim?"""
         return procfs.catches(pid, CALL_SIGNAL)
 
-    def order(self, pid: int, words: str, done: Done) -> None:
-        """Call the process and have it carry out an order; `done` is called once."""
+    def order(self, pid: int, words: str, done: Done, *, insist: bool = False) -> None:
+        """Call the process and have it carry out an order; `done` is called once.
+
+        A process in a long call into C answers after it. `insist` waits for that as long as the
+        process lives; other orders are given up.
+        """
         queue = self._orders.setdefault(pid, deque())
-        queue.append((words, done))
-        if len(queue) == 1:
-            self._ring(pid, _RINGS)
+        queue.append(Order(words, done, insist))
+        if pid not in self._ringing and not self._talks(pid):
+            self._ring(pid, 0)
 
     def _ring(self, pid: int, times: int) -> None:
         """Signal the process until it comes.
@@ -80,13 +95,22 @@ class Calls:
         CPython sleeps through a signal that arrives just before a blocking call, and drops one
         that arrives during a fork.
         """
-        if not times:
-            self.forget(pid, f"no answer to {_RINGS} signals")
-        elif not self.reaches(pid) or not pidfd.send_signal(pid, CALL_SIGNAL):
+        self._ringing.pop(pid, None)
+        if times >= _RINGS:
+            self._give_up(pid, f"no answer to {_RINGS} signals")
+        if pid not in self._orders:
+            return
+        try:
+            there = self.reaches(pid) and pidfd.send_signal(pid, CALL_SIGNAL)
+        except OSError as error:
+            # Refused, or we are out of descriptors: as good as a signal that was slept through.
+            there = error.errno != errno.EPERM
+        if not there:
             self.forget(pid, "the process has ended, or become another program")
-        else:
-            when = time.monotonic() + _RING_EVERY
-            self._ringing[pid] = self._loop.at(when, partial(self._ring, pid, times - 1))
+            return
+        pause = _RING_EVERY if times < _RINGS else _INSIST_EVERY
+        when = time.monotonic() + pause
+        self._ringing[pid] = self._loop.at(when, partial(self._ring, pid, times + 1))
 
     def answered(self, pid: int) -> None:
         """The process has come: stop signalling."""
@@ -94,23 +118,40 @@ class Calls:
             timer.cancel()
 
     def forget(self, pid: int, error: str) -> None:
-        """The process will not answer any more."""
+        """The process has ended: it will not answer any more."""
         self.answered(pid)
-        for _, done in self._orders.pop(pid, ()):
-            done(error)
+        for order in self._orders.pop(pid, ()):
+            order.done(error)
+
+    def left(self, pid: int, error: str) -> None:
+        """A conversation has ended with orders still to be carried out."""
+        self._give_up(pid, error)
+        if pid in self._orders and pid not in self._ringing:
+            self._ring(pid, _RINGS)
+
+    def _give_up(self, pid: int, error: str) -> None:
+        orders = self._orders.pop(pid, deque())
+        if insisting := deque(order for order in orders if order.insist):
+            self._orders[pid] = insisting
+        for order in orders:
+            if not order.insist:
+                order.done(error)
+
+    def _talks(self, pid: int) -> bool:
+        return any(conversation.pid == pid for conversation in self._open)
 
     def next_order(self, pid: int) -> str | None:
         queue = self._orders.get(pid)
-        return queue[0][0] if queue else None
+        return queue[0].words if queue else None
 
     def finished(self, pid: int, error: str) -> None:
         """The process has carried out, or failed, its first order."""
         queue = self._orders.get(pid)
         if queue:
-            _, done = queue.popleft()
+            order = queue.popleft()
             if not queue:
                 del self._orders[pid]
-            done(error)
+            order.done(error)
 
     def close(self) -> None:
         for pid in tuple(self._ringing):
@@ -134,7 +175,10 @@ class Calls:
         connection.setblocking(False)
         raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         pid = _CREDENTIALS.unpack(raw)[0]
-        generation = self._membership(pid)
+        try:
+            generation = self._membership(pid)
+        except OSError:
+            generation = None  # We cannot look now: it asks, or is called, again.
         if generation is None or len(self._open) >= _MOST_CONNECTIONS:
             connection.close()
             return
@@ -153,10 +197,10 @@ class _Conversation:
     def __init__(
         self, calls: Calls, loop: Loop, connection: socket.socket, pid: int, generation: int
     ) -> None:
+        self.pid = pid
         self._calls = calls
         self._loop = loop
         self._socket = connection
-        self._pid = pid
         self._generation = generation
         self._ordered = False
         loop.watch(connection.fileno(), READ, self._readable)
@@ -169,8 +213,12 @@ class _Conversation:
         self._calls.over(self)
 
     def _timed_out(self) -> None:
-        self._calls.forget(self._pid, f"no answer within {_PATIENCE:g} s")
         self.end()
+        self._calls.left(self.pid, f"no answer within {_PATIENCE:g} s")
+
+    def _hung_up(self) -> None:
+        self.end()
+        self._calls.left(self.pid, "the shim hung up")
 
     def _readable(self, _mask: int) -> None:
         try:
@@ -187,36 +235,35 @@ class _Conversation:
 
     def _hear(self, words: list[str], fds: list[int]) -> None:
         if words[0] == "hello":
-            self._calls.answered(self._pid)
+            self._calls.answered(self.pid)
             self._next()
         elif words[0] in ("done", "error") and self._ordered:
             self._ordered = False
-            self._calls.finished(self._pid, " ".join(words[1:]) if words[0] == "error" else "")
+            self._calls.finished(self.pid, " ".join(words[1:]) if words[0] == "error" else "")
             self._next()
         elif words[0] == "bind":
             self._bind(words[2:], fds)
+        elif self._ordered:
+            self._hung_up()
         else:
-            if self._ordered:
-                self._calls.forget(self._pid, "the shim hung up")
             self.end()
 
     def _next(self) -> None:
-        order = self._calls.next_order(self._pid)
+        order = self._calls.next_order(self.pid)
         self._ordered = order is not None
         sent = self._send(order or "end")
-        if order is not None and not sent:
-            self._calls.forget(self._pid, "the shim hung up")
-        if order is None or not sent:
+        if order is None:
             self.end()
+        elif not sent:
+            self._hung_up()
 
     def _bind(self, words: list[str], fds: list[int]) -> None:
         try:
-            wanted = _wanted(words)
+            found = self._calls.where(self._generation, _wanted(words))
         except (ValueError, IndexError):
             self._send(f"refuse {errno.EINVAL} malformed request")
             self.end()
             return
-        found = self._calls.where(self._generation, wanted)
         if found is None:
             self._send("pass")
         elif isinstance(found, str):
@@ -238,12 +285,9 @@ class _Conversation:
 def _carry_options(fds: list[int], found: Listener) -> None:
     """Of the program's own socket, which came with its question."""
     for fd in fds:
-        try:
-            own = socket.socket(fileno=os.dup(fd))
-        except OSError:
-            continue  # Whatever was sent, it is no socket.
-        with own:
-            sockopt.carry(own, found.socket)
+        if stat.S_ISSOCK(os.fstat(fd).st_mode):
+            with socket.socket(fileno=os.dup(fd)) as own:
+                sockopt.carry(own, found.socket)
 
 
 def _fds(fd: int) -> bytes:
@@ -258,4 +302,5 @@ def _wanted(words: list[str]) -> Address:
     raw = bytes.fromhex(host)
     if raw[:1] == b"\0":
         return Address(family, kind, "@" + os.fsdecode(raw[1:]))
-    return Address(family, kind, os.fsdecode(raw))
+    # The kernel, too, reads a path up to its first NUL.
+    return Address(family, kind, os.fsdecode(raw.split(b"\0")[0]))

@@ -39,33 +39,24 @@ class Gates:
         self._removed: dict[int, list[Entry]] = {}
 
     def close(self, generation: int) -> None:
-        """Begin to close; `moved` tells the end."""
-        inodes = set(self._descriptors)
-        holders = self._holders(generation)
+        """Begin to close; `moved` tells the end. NONE: closed in part, perhaps."""
         try:
-            in_epoll = self._take_out(generation, holders)
-        except (gate.GateRefused, PermissionError) as error:
+            shimmed = self._close_outside(generation)
+        except (gate.GateRefused, OSError) as error:
             self._moved(generation, Gate.NONE, str(error))
-            return
-        others = [pid for pid in holders if pid not in in_epoll]
-        shimmed = [pid for pid in others if self._calls.reaches(pid)]
-        bare = [pid for pid in others if pid not in shimmed and process_interest(pid, inodes)]
-        if bare:
-            self._moved(generation, Gate.NONE, _no_way(bare[0]))
-            return
-        self._tell(generation, shimmed, "closed", Gate.CLOSED)
+        else:
+            self._tell(generation, shimmed, Gate.CLOSED)
 
     def open(self, generation: int) -> None:
-        """Begin to open; `moved` tells the end."""
-        removed = self._removed.pop(generation, [])
+        """Begin to open; `moved` tells the end. NONE: it hears of no client any more."""
         try:
-            gate.open(removed, self._descriptors)
-        except gate.GateRefused as error:
+            gate.open(self._removed.pop(generation, []), self._descriptors)
+            # Also processes that were forked while the gate was closed: they hold the listener.
+            shimmed = [pid for pid in self._holders(generation) if self._calls.reaches(pid)]
+        except (gate.GateRefused, OSError) as error:
             self._moved(generation, Gate.NONE, str(error))
-            return
-        # Also processes that were forked while the gate was closed: they hold the listener aside.
-        shimmed = [pid for pid in self._holders(generation) if self._calls.reaches(pid)]
-        self._tell(generation, shimmed, "open", Gate.OPEN)
+        else:
+            self._tell(generation, shimmed, Gate.OPEN)
 
     def reopened(self, generation: int) -> bool:
         """Has a process of a closed generation (a new worker, say) gone back to accepting?
@@ -73,27 +64,58 @@ class Gates:
         What is found is closed again.
         """
         try:
-            return bool(self._take_out(generation, self._processes.of(generation)))
-        except (gate.GateRefused, PermissionError):
+            return bool(self._take_out(generation, self._holders(generation)))
+        except (gate.GateRefused, OSError):
             return False
 
     def last_responses(self, generation: int) -> None:
         """Ask every shim that serves to end each connection with its next response."""
-        for pid in self._holders(generation):
-            if self._calls.reaches(pid):
-                self._calls.order(pid, "drain", _nothing)
+        try:
+            shimmed = [pid for pid in self._holders(generation) if self._calls.reaches(pid)]
+        except OSError:
+            return  # The drain goes on without; it only takes longer.
+        for pid in shimmed:
+            self._calls.order(pid, "drain", _nothing)
 
     def forget(self, generation: int) -> None:
         self._removed.pop(generation, None)
 
+    def _close_outside(self, generation: int) -> list[int]:
+        """Take the listeners out of epoll; the processes that have to be told by the shim.
+
+        Raises GateRefused when a process can be reached in neither way, OSError when we cannot
+        look.
+        """
+        holders = self._holders(generation)
+        in_epoll = self._take_out(generation, holders)
+        others = [pid for pid in holders if pid not in in_epoll]
+        shimmed = [pid for pid in others if self._calls.reaches(pid)]
+        parents = {p.parent for p in map(procfs.process, holders) if p is not None}
+        for pid in others:
+            if pid not in shimmed and self._accepts(pid, parents):
+                raise gate.GateRefused(_no_way(pid))
+        return shimmed
+
+    def _accepts(self, pid: int, parents: set[int]) -> bool:
+        """Is it one that accepts, though it may be busy now? A parent of holders only holds."""
+        return pid not in parents or bool(process_interest(pid, set(self._descriptors)))
+
     def _holders(self, generation: int) -> list[int]:
-        """The processes that have a listener. Nobody else is called: a signal may meet an exec."""
+        """The processes that have a listener. Nobody else is called: a signal may meet an exec.
+
+        One that cannot be read (it has other privileges, say) is no server of ours, unless all are.
+        """
         inodes = set(self._descriptors)
-        return [
-            pid
-            for pid in self._processes.of(generation)
-            if inodes & set(procfs.sockets(pid).values())
-        ]
+        found, refused = [], None
+        for pid in self._processes.of(generation):
+            try:
+                if inodes & set(procfs.sockets(pid).values()):
+                    found.append(pid)
+            except PermissionError as error:
+                refused = error
+        if refused is not None and not found:
+            raise refused
+        return found
 
     def _take_out(self, generation: int, pids: list[int]) -> set[int]:
         found = gate.entries(pids, set(self._descriptors))
@@ -102,8 +124,11 @@ class Gates:
             self._removed.setdefault(generation, []).extend(found)
         return {entry.pid for entry in found}
 
-    def _tell(self, generation: int, pids: list[int], state: str, target: Gate) -> None:
-        """Order the shims; the last answer moves the gate."""
+    def _tell(self, generation: int, pids: list[int], target: Gate) -> None:
+        """Order the shims; the last answer moves the gate.
+
+        An order to open is never dropped: whoever does not hear it is deaf for good.
+        """
         waiting = set(pids)
         errors: list[str] = []
 
@@ -119,9 +144,10 @@ class Gates:
 
         if not pids:
             self._moved(generation, target, "")
-        words = f"gate {state} " + " ".join(map(str, self._descriptors))
+        words = f"gate {target.value} " + " ".join(map(str, self._descriptors))
         for pid in pids:
-            self._calls.order(pid, words, partial(answered, pid))
+            done = partial(answered, pid)
+            self._calls.order(pid, words, done, insist=target is Gate.OPEN)
 
 
 def _no_way(pid: int) -> str:
