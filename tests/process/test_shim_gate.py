@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -272,3 +273,81 @@ def test_a_thread_that_refuses_the_nudge_is_reported(
 def waits_in_accept(pid: int, tid: int) -> bool:
     call = Path(f"/proc/{pid}/task/{tid}/syscall").read_text().split()[0]
     return call in ("43", "288", "202", "242")
+
+
+EPOLL_WORKER = """
+import ctypes, select, struct
+def serve_with_epoll(data):
+    instance = select.epoll()
+    if data is None:
+        instance.register(listener, select.EPOLLIN)
+    else:
+        layout = "=IQ" if os.uname().machine == "x86_64" else "@IQ"
+        event = struct.pack(layout, select.EPOLLIN, data)
+        assert not ctypes.CDLL(None).epoll_ctl(instance.fileno(), 1, listener.fileno(), event)
+    poll = instance.poll
+    if data is not None: del select.epoll  # as gevent's patches do
+    while True:
+        poll()
+        connection = listener.accept()[0]
+        connection.recv(4096)
+        connection.sendall(b"served")
+        connection.close()
+"""
+
+
+@pytest.mark.parametrize("data", [None, 2**63 + 5], ids=["of-python", "of-a-c-library"])
+def test_a_worker_that_was_forked_while_closed_serves(
+    run: Run, supervisor: Supervisor, listener: Listener, data: int | None
+) -> None:
+    """It finds the decoy at its number, so that is what its epoll instance watches."""
+    program = share(run, listener)
+    program.do(f"exec({EPOLL_WORKER!r}, globals())")
+    assert supervisor.order(program.pid, listener.close_order) == ["done gate 1"]
+    child = program.do(f"result = os.fork(); result or serve_with_epoll({data})")
+    wait.until(lambda: watches_something(child), "the child to watch its listener")
+    # The listener in an epoll instance is the supervisor's to gate from here on.
+    assert supervisor.order(child, listener.open_order) == ["done gate 0"]
+    assert listener.ask() == b"served"
+    assert supervisor.order(child, listener.open_order) == ["done gate 0"]
+    assert listener.ask() == b"served"
+
+
+def watches_something(pid: int) -> bool:
+    return any("tfd:" in info.read_text() for info in Path(f"/proc/{pid}/fdinfo").iterdir())
+
+
+# As gunicorn's gthread at its worker_connections, by signals.
+PAUSES = (
+    PREAMBLE
+    + """
+import selectors
+selector = selectors.DefaultSelector()
+selector.register(listener, selectors.EVENT_READ)
+def pause(*_): selector.unregister(listener); print("pauses", flush=True)
+def resume(*_): selector.register(listener, selectors.EVENT_READ); print("resumes", flush=True)
+signal.signal(signal.SIGUSR1, pause)
+signal.signal(signal.SIGUSR2, resume)
+while True:
+    for key, _ in selector.select(): serve(listener.accept()[0])
+"""
+)
+
+
+def test_a_server_that_resumes_accepting_while_closed_serves(
+    run: Run, supervisor: Supervisor, listener: Listener
+) -> None:
+    program = start(run, listener, PAUSES)
+    assert listener.ask() == b"%d" % program.pid
+    for _ in range(2):
+        program.process.send_signal(signal.SIGUSR1)
+        assert program.line() == "pauses"
+        assert supervisor.order(program.pid, listener.close_order) == ["done gate 1"]
+        program.process.send_signal(signal.SIGUSR2)
+        assert program.line() == "resumes"
+        listener.nobody_accepts()
+        assert supervisor.order(program.pid, listener.open_order) == ["done gate 0"]
+        assert listener.ask() == b"%d" % program.pid
+    program.process.send_signal(signal.SIGUSR1)
+    assert program.line() == "pauses", "it can still take its listener out"
+    listener.nobody_accepts()

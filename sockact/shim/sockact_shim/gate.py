@@ -13,7 +13,7 @@ from __future__ import annotations
 import _socket
 import os
 
-from . import decoy, threads
+from . import decoy, epoll, threads
 
 _SOCKET = 0o140000
 _PIPE = 0o010000
@@ -73,22 +73,30 @@ def open(listeners: list[int]) -> int:
     for listener in listeners:
         valve = _valves.get(listener)
         if valve is not None:
-            fds += _reopen(valve, _showing(sockets, valve.decoy_inode, valve))
-        fds += _unwatched(_showing(sockets, listener, valve), listener, epolls)
+            _reopen(valve, _showing(sockets, valve.decoy_inode, valve), epolls)
+            sockets, epolls = _descriptors()
+        fds += _unwatched(_showing(sockets, listener, None), listener, epolls)
     return _settle(fds)
 
 
-def _reopen(valve: _Valve, fds: list[int]) -> list[int]:
+def _reopen(valve: _Valve, fds: list[int], epolls: list[int]) -> None:
     if fds:
         if not valve.is_whole():
             raise GateError(f"the program closed the listener {valve.listener}")
         # All generations share the listener's O_NONBLOCK: it is set for this one, never cleared.
         if not os.get_blocking(fds[0]):
             os.set_blocking(valve.kept, False)
-        _lay(valve.kept, fds)
+        # A server that started or stopped and resumed accepting meanwhile watches the decoy.
+        moving = epoll.entries(epolls, valve.decoy_inode, fds)
+        moving = [entry for entry in moving if entry.remove()]
+        try:
+            _lay(valve.kept, fds)
+        finally:
+            lost = sum(not entry.add() for entry in moving)
+        if lost:
+            raise GateError(f"{lost} epoll entries were lost")
     valve.discard()
     del _valves[valve.listener]
-    return fds
 
 
 def _settle(fds: list[int]) -> int:
@@ -152,14 +160,5 @@ def _unwatched(fds: list[int], inode: int, epolls: list[int]) -> list[int]:
     """Those of the fds that no epoll instance watches: the others are gated from outside."""
     if not fds:
         return []
-    watched: set[int] = set()
-    for epoll in epolls:
-        watched |= _watched(epoll, inode)
+    watched = epoll.watched(epolls, inode)
     return [fd for fd in fds if fd not in watched]
-
-
-def _watched(epoll: int, inode: int) -> set[int]:
-    tail = b" ino:%x " % inode
-    # tfd:        5 events:       19 data:        5  pos:0 ino:1a2b sdev:9
-    lines = threads.read(f"/proc/self/fdinfo/{epoll}").split(b"\n")
-    return {int(line.split()[1]) for line in lines if tail in line and line.startswith(b"tfd:")}
