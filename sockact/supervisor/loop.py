@@ -43,9 +43,11 @@ class Loop:
         self._selector = selectors.DefaultSelector()
         self._timers: list[tuple[float, int, Timer]] = []
         self._sequence = itertools.count()
-        self._running = False
+        self._stopped = False
         self._wakeup: tuple[socket.socket, socket.socket] | None = None
         self._on_signal: Callable[[int], None] | None = None
+        # The numbers as keys, because a dict keeps their order.
+        self._signals: dict[int, None] = {}
 
     def watch(self, fd: int, mask: int, callback: Callable[[int], None]) -> None:
         """Call `callback(ready_mask)` whenever fd is READ and/or WRITE ready (level-triggered)."""
@@ -71,35 +73,37 @@ class Loop:
     def catch(self, signals: Iterable[signal.Signals], callback: Callable[[int], None]) -> None:
         """Deliver these signals as `callback(number)` from the loop.
 
-        The handlers themselves do nothing; CPython writes the number into a pipe. Signals that were
-        blocked until now are unblocked once they can be delivered (trap: before that they kill).
+        The handlers only note the number; that CPython writes it into a pipe, too, wakes the loop.
+        Signals that were blocked until now are unblocked once they can be delivered (trap: before
+        that they kill).
         """
         receive, send = socket.socketpair()
         receive.setblocking(False)
         send.setblocking(False)
         self._wakeup = (receive, send)
         self._on_signal = callback
-        # A full pipe already wakes the loop; losing the surplus byte of a repeated signal is
-        # harmless.
+        # A full pipe already wakes the loop: a byte that is lost there carries no news.
         signal.set_wakeup_fd(send.fileno(), warn_on_full_buffer=False)
         numbers = list(signals)
         for number in numbers:
-            signal.signal(number, _ignore)
+            signal.signal(number, self._note_signal)
         self.watch(receive.fileno(), READ, self._read_signals)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
 
     def run(self) -> None:
-        """Turn until `stop()`. Sleeps in one epoll_wait, for as long as nothing is due."""
-        self._running = True
-        while self._running:
+        """Turn until `stop()`, even if that came before. Sleeps in one epoll_wait, for as long as
+        nothing is due.
+        """
+        while not self._stopped:
             for key, mask in self._selector.select(self._timeout()):
                 # An earlier callback of this round may have stopped watching this one.
                 if self.watched(key.fd) and self._selector.get_key(key.fd).data is key.data:
                     key.data(mask)
             self._run_due(time.monotonic())
+        self._stopped = False
 
     def stop(self) -> None:
-        self._running = False
+        self._stopped = True
 
     def close(self) -> None:
         """Release the loop's own descriptors and give the signals back."""
@@ -123,12 +127,14 @@ class Loop:
                 timer.callback = None
                 callback()
 
+    def _note_signal(self, number: int, _frame: object) -> None:
+        self._signals[number] = None
+
     def _read_signals(self, _mask: int) -> None:
         assert self._wakeup
         assert self._on_signal
-        for number in self._wakeup[0].recv(4096):
+        self._wakeup[0].recv(4096)
+        # A signal that comes now is noted for this turn or for the next, which its byte wakes.
+        noted, self._signals = self._signals, {}
+        for number in noted:
             self._on_signal(number)
-
-
-def _ignore(_number: int, _frame: object) -> None:
-    """A handler that only exists so that the signal is caught and the wakeup fd written."""
