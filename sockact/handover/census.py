@@ -40,23 +40,35 @@ def count(
 ) -> dict[int, Counts] | None:
     """Generation → counts, from generation → pids. None when no listener has connections.
 
-    Raises OSError when the kernel has no sock_diag, or refuses it.
+    A process that may not be read (a set-user-ID helper) is left out. Raises OSError when the
+    kernel has no sock_diag, or refuses it, or cannot tell now; PermissionError when no process of
+    a generation may be read.
     """
     streams = [listener for listener in listeners if listener.address.kind is Kind.STREAM]
     if not streams:
         return None
-    owners = {
-        inode: number
-        for number, pids in generations.items()
-        for pid in pids
-        for inode in procfs.sockets(pid).values()
-    }
+    owners = {inode: number for number, pids in generations.items() for inode in _sockets_of(pids)}
     counts = {number: Counts() for number in generations}
     for inode, activity in _activities(streams):
         if inode in owners:
             found = counts[owners[inode]]
             setattr(found, activity.value, getattr(found, activity.value) + 1)
     return counts
+
+
+def _sockets_of(pids: Iterable[int]) -> set[int]:
+    found: set[int] = set()
+    refused: PermissionError | None = None
+    read = False
+    for pid in pids:
+        try:
+            found.update(procfs.sockets(pid).values())
+            read = True
+        except PermissionError as error:
+            refused = error
+    if refused and not read:
+        raise refused
+    return found
 
 
 def _activities(listeners: list[Listener]) -> Iterator[tuple[int, Activity]]:

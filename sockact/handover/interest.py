@@ -22,20 +22,25 @@ _MOST_POLLFDS = 4096
 _MOST_SELECT_BITS = 65536
 
 
-def interest(pids: Iterable[int], inodes: set[int]) -> set[int]:
-    """The inodes of those listeners that one of the processes waits on now.
+def interest(pids: Iterable[int], inodes: set[int]) -> tuple[set[int], set[int]]:
+    """The inodes of those listeners that one of the processes waits on now, and the processes that
+    the kernel lets us not look into.
 
-    A process in the middle of an answer may not be waiting at this moment. Raises PermissionError
-    when the kernel lets us not look.
+    A process in the middle of an answer may not be waiting at this moment. Raises
+    procfs.Unavailable.
     """
     found: set[int] = set()
+    unreadable = set()
     for pid in pids:
-        found |= process_interest(pid, inodes)
-    return found
+        try:
+            found |= process_interest(pid, inodes)
+        except PermissionError:
+            unreadable.add(pid)
+    return found, unreadable
 
 
 def process_interest(pid: int, inodes: set[int]) -> set[int]:
-    """As `interest`, for one process."""
+    """As `interest`, for one process. Raises PermissionError, too."""
     held = {fd: inode for fd, inode in procfs.sockets(pid).items() if inode in inodes}
     if not held:
         return set()
@@ -45,6 +50,8 @@ def process_interest(pid: int, inodes: set[int]) -> set[int]:
         for entry in entries
         if entry.inode in inodes
     }
+    if found >= set(held.values()):
+        return found  # To read the blocked calls needs more rights than what came so far.
     for call in procfs.blocked_calls(pid):
         found |= {held[fd] for fd in _waits_on(pid, call) if fd in held}
     return found
@@ -57,7 +64,9 @@ def _waits_on(pid: int, call: BlockedCall) -> list[int]:
             return _polled(pid, call.arguments)
         if call.name in ("select", "pselect6"):
             return _selected(pid, call.arguments)
-    except (FileNotFoundError, ProcessLookupError, OSError):
+    except procfs.Unavailable:
+        raise
+    except OSError:
         return []  # It has ended, or returned from the call and freed the memory.
     return [call.arguments[0] & 0xFFFFFFFF]
 

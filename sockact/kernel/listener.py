@@ -67,7 +67,10 @@ def accept_queue(listener: Listener) -> tuple[int, int] | None:
     """
     if listener.address.family is Family.UNIX or listener.address.kind is not Kind.STREAM:
         return None
-    info = listener.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
+    try:
+        info = listener.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
+    except OSError:
+        return None  # MPTCP before Linux 5.16.
     if info[0] != _TCP_LISTEN:
         return None
     waiting, limit = struct.unpack_from("=II", info, 24)

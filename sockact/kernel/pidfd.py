@@ -10,6 +10,7 @@ import os
 import signal
 
 from sockact.kernel.libc import syscall
+from sockact.kernel.procfs import as_unavailable
 
 _PIDFD_GETFD = 438
 
@@ -28,11 +29,16 @@ def getfd(pid: int, fd: int) -> int:
 
 
 def send_signal(pid: int, number: int) -> bool:
-    """Signal a process; False when it has ended already. Raises PermissionError."""
+    """Signal a process; False when it has ended already.
+
+    Raises PermissionError, and procfs.Unavailable when there is no descriptor for it.
+    """
     try:
         pidfd = os.pidfd_open(pid)
     except ProcessLookupError:
         return False
+    except OSError as error:
+        raise as_unavailable(error) from None
     try:
         signal.pidfd_send_signal(pidfd, number)
     except ProcessLookupError:

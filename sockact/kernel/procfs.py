@@ -2,7 +2,8 @@
 
 Reading fd, fdinfo, syscall and mem of another process needs the same user or CAP_SYS_PTRACE, and a
 Yama ptrace_scope of at most 1 for descendants. Functions give an empty answer for a process that is
-gone and raise PermissionError when the kernel refuses.
+gone, raise PermissionError when the kernel refuses, and Unavailable when it cannot tell at this
+moment (out of descriptors or memory): that is no answer, and the same question may get one later.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ _SOCKET = "socket:["
 _HIGHEST_ADDRESS = (1 << 63) - 1  # what an offset of pread() can express
 _EPOLL = "anon_inode:[eventpoll]"
 
+_FOR_NOW = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
+
 _SYSCALLS = {
     per_machine(43, 202): "accept",
     per_machine(288, 242): "accept4",
@@ -28,6 +31,10 @@ _SYSCALLS = {
     per_machine(47, 212): "recvmsg",
     per_machine(299, 243): "recvmmsg",
 }
+
+
+class Unavailable(OSError):
+    """It cannot be told now, for want of descriptors or memory."""
 
 
 @dataclass(frozen=True)
@@ -100,9 +107,16 @@ def children(pid: int) -> list[int]:
 
 
 def processes() -> list[Process]:
-    """The whole process table."""
-    found = (process(int(name)) for name in os.listdir("/proc") if name.isdecimal())
-    return [p for p in found if p is not None]
+    """The whole process table, as far as it is shown to us (proc(5), hidepid=)."""
+    found = []
+    for name in _listdir("/proc"):
+        try:
+            entry = process(int(name)) if name.isdecimal() else None
+        except PermissionError:
+            continue
+        if entry is not None:
+            found.append(entry)
+    return found
 
 
 def sockets(pid: int) -> dict[int, int]:
@@ -117,7 +131,7 @@ def sockets(pid: int) -> dict[int, int]:
 def socket_inode(pid: int, fd: int) -> int | None:
     """The inode of a socket descriptor, None when it is no socket."""
     try:
-        target = os.readlink(f"/proc/{pid}/fd/{fd}")
+        target = _readlink(f"/proc/{pid}/fd/{fd}")
     except (FileNotFoundError, ProcessLookupError):
         return None
     return int(target[len(_SOCKET) : -1]) if target.startswith(_SOCKET) else None
@@ -192,7 +206,10 @@ def memory(pid: int, address: int, length: int) -> bytes:
     """Read another process's memory; may return less. Raises OSError."""
     if address > _HIGHEST_ADDRESS:
         raise OSError(errno.EFAULT, os.strerror(errno.EFAULT))
-    fd = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fd = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise as_unavailable(error) from None
     try:
         return os.pread(fd, length, address)
     finally:
@@ -214,7 +231,7 @@ def initial_environment(pid: int) -> dict[bytes, bytes]:
     """The environment that the program was executed with."""
     try:
         entries = _read(f"/proc/{pid}/environ").split(b"\0")
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
+    except (FileNotFoundError, ProcessLookupError):
         return {}
     return dict(entry.partition(b"=")[::2] for entry in entries if entry)
 
@@ -223,10 +240,17 @@ def _descriptors(pid: int) -> list[tuple[int, str]]:
     found = []
     for name in _listdir(f"/proc/{pid}/fd"):
         try:
-            found.append((int(name), os.readlink(f"/proc/{pid}/fd/{name}")))
+            found.append((int(name), _readlink(f"/proc/{pid}/fd/{name}")))
         except (FileNotFoundError, ProcessLookupError):
             continue
     return found
+
+
+def as_unavailable(error: OSError) -> OSError:
+    """The error itself, or Unavailable when it is only for now."""
+    if error.errno in _FOR_NOW:
+        return Unavailable(error.errno, error.strerror, error.filename)
+    return error
 
 
 def _listdir(path: str) -> list[str]:
@@ -234,14 +258,27 @@ def _listdir(path: str) -> list[str]:
         return os.listdir(path)
     except (FileNotFoundError, ProcessLookupError):
         return []
+    except OSError as error:
+        raise as_unavailable(error) from None
+
+
+def _readlink(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError as error:
+        raise as_unavailable(error) from None
 
 
 def _read(path: str) -> bytes:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    fd = -1
     try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         chunks = []
         while chunk := os.read(fd, 1 << 16):
             chunks.append(chunk)
         return b"".join(chunks)
+    except OSError as error:
+        raise as_unavailable(error) from None
     finally:
-        os.close(fd)
+        if fd >= 0:
+            os.close(fd)

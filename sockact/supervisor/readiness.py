@@ -10,6 +10,7 @@ import time
 
 from sockact.handover.census import count
 from sockact.handover.interest import interest
+from sockact.kernel.procfs import Unavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ _FIRST = 0.005
 _GROWTH = 1.5
 _LONGEST = 0.1
 _AFTER_CALL = 0.002
+_BLIND_AFTER = 0.3
+"""Seconds until a process that may not be read is worth telling of: many only start a helper."""
 
 
 class Readiness:
@@ -47,6 +50,8 @@ class Readiness:
         self._pause = _FIRST
         self._seen: set[int] = set()
         self._timer: Timer | None = None
+        self._unreadable_since: float | None = None
+        self._told: set[int] = set()
         self._schedule(_FIRST)
 
     @property
@@ -58,6 +63,7 @@ class Readiness:
         """The program has just called bind or listen: look soon."""
         if self._timer:
             self._timer.cancel()
+            self._told.clear()  # The caller has just replaced what was told.
             self._pause = _FIRST
             self._schedule(_AFTER_CALL)
 
@@ -73,10 +79,11 @@ class Readiness:
         pids = self._processes.of(self._generation)
         inodes = {listener.inode for listener in self._listeners}
         try:
-            self._seen |= interest(pids, inodes)
-        except PermissionError as error:
-            self._blind(f"{error.filename or 'the program'} cannot be read")
+            found, unreadable = interest(pids, inodes)
+        except Unavailable:
+            self._schedule(_LONGEST)
             return
+        self._seen |= found
         missing = [x for x in self._listeners if x.inode not in self._seen]
         if missing:
             self._seen |= self._accepted(pids, missing)
@@ -84,8 +91,22 @@ class Readiness:
             self._timer = None
             self._ready()
             return
+        self._tell(unreadable)
         self._pause = min(_LONGEST, self._pause * _GROWTH)
         self._schedule(self._pause)
+
+    def _tell(self, unreadable: set[int]) -> None:
+        """Should it never get ready: perhaps it is only that we may not look. We go on looking."""
+        if not unreadable:
+            self._unreadable_since = None
+        elif self._unreadable_since is None:
+            self._unreadable_since = time.monotonic()
+        elif time.monotonic() - self._unreadable_since >= _BLIND_AFTER and not (
+            self._seen or unreadable <= self._told
+        ):
+            self._told = unreadable
+            pids = ", ".join(map(str, sorted(unreadable)))
+            self._blind(f"process {pids} cannot be read")
 
     def _accepted(self, pids: list[int], missing: list[Listener]) -> set[int]:
         """Listeners with a connection that the generation has accepted.
