@@ -22,7 +22,7 @@ def service_status(
     service: Service, context: Context, launched: dict[int, Launched], handover: Json | None
 ) -> Json:
     """The whole Status. Counts connections anew."""
-    pids = context.processes.by_generation()
+    pids = context.processes.latest()
     listed = service.generations
     try:
         counts = census.count({g.number: pids.get(g.number, []) for g in listed}, context.listeners)

@@ -6,20 +6,24 @@ import signal
 import socket
 import time
 from collections import deque
+from dataclasses import replace
+from functools import partial
 
 from sockact.core import actions, events
 from sockact.core.errors import OperatorError
 from sockact.core.lifecycle import next_deadline, step
 from sockact.core.matching import Kind
 from sockact.core.model import Gate, Outcome, Phase, Service, State
-from sockact.handover import census
-from sockact.kernel.listener import accept_queue, clear_nonblocking
+from sockact.kernel.listener import clear_nonblocking
 from sockact.supervisor import report
 from sockact.supervisor.callers import Callers
 from sockact.supervisor.calls import Calls
 from sockact.supervisor.control import STOPPING
+from sockact.supervisor.counting import Counting
 from sockact.supervisor.gates import Gates
 from sockact.supervisor.generation import Context, Launched
+from sockact.supervisor.listeners_watch import ListenersWatch
+from sockact.supervisor.postponed import Postponed
 from sockact.supervisor.processes import Processes
 from sockact.supervisor.status import handover_status, service_status
 from sockact.supervisor.varlink import Refused
@@ -36,8 +40,11 @@ if TYPE_CHECKING:
     from sockact.supervisor.announce import Announcer
     from sockact.supervisor.callers import Done
     from sockact.supervisor.loop import Loop, Timer
+    from sockact.supervisor.processes import Signalled
     from sockact.supervisor.report import Reporter
     from sockact.supervisor.status import Json
+
+_GONE_AGAIN = 0.05
 
 
 class Supervisor:
@@ -59,7 +66,7 @@ class Supervisor:
         self._listeners = listeners
         self._announcer = announcer
         self._reporter = reporter
-        self._processes = Processes()
+        self._processes = Processes(shim_address)
         self._calls = Calls(loop, shim_address, self._generation_of, self._where)
         self._gates = Gates(self._processes, self._calls, listeners, self._gate_moved)
         self._context = Context(
@@ -78,6 +85,9 @@ class Supervisor:
         self._turning = False
         self._timer: Timer | None = None
         self._callers = Callers()
+        self._postponed = Postponed(loop, self._notice)
+        self._listeners_watch = ListenersWatch(loop, listeners, self._to_listen, self._notice)
+        self._counting = Counting(self._processes, listeners, policy, self._say)
         self._stop_waiting: list[Callable[[], None]] = []
         self._failed_output: tuple[int, list[str]] = (0, [])
         self._shut = False
@@ -132,6 +142,7 @@ class Supervisor:
         """Let go of everything but the listeners."""
         for launched in self._launched.values():
             launched.close()
+        self._listeners_watch.close()
         self._calls.close()
 
     # Events and actions.
@@ -146,7 +157,8 @@ class Supervisor:
             while self._events:
                 self._service, asked = step(self._service, self._events.popleft(), time.monotonic())
                 for action in asked:
-                    self._perform(action)
+                    key = type(action), getattr(action, "number", None)
+                    self._postponed.attempt(key, partial(self._perform, action))
                 self._settle()
         finally:
             self._turning = False
@@ -185,11 +197,11 @@ class Supervisor:
             case actions.TakeCensus(number):
                 self._take_census(number)
             case actions.Terminate(number, reason):
-                if self._processes.signal(number, signal.SIGTERM) and reason:
-                    self._say(number, f"SIGTERM: {reason}")
+                done = self._processes.signal(number, signal.SIGTERM)
+                self._tell_of_signal(number, "SIGTERM", done, reason)
             case actions.Kill(number, reason):
-                if self._processes.signal_all(number, signal.SIGKILL) and reason:
-                    self._say(number, f"SIGKILL: {reason}")
+                done = self._processes.signal_all(number, signal.SIGKILL)
+                self._tell_of_signal(number, "SIGKILL", done, reason)
             case _:
                 self._tell(action)
 
@@ -210,6 +222,16 @@ class Supervisor:
 
     def _say(self, number: int, message: str, level: int = report.INFO) -> None:
         self._reporter.say(f"generation {number}: {message}", level)
+
+    def _notice(self, message: str) -> None:
+        self._reporter.say(message, report.NOTICE)
+
+    def _tell_of_signal(self, number: int, name: str, done: Signalled, reason: str) -> None:
+        if done.reached and reason:
+            self._say(number, f"{name}: {reason}")
+        if done.refused:
+            pids = ", ".join(map(str, done.refused))
+            self._say(number, f"{name} is refused by the kernel for process {pids}", report.NOTICE)
 
     def _spawn(self, number: int) -> None:
         if len(self._service.generations) == 1:
@@ -263,39 +285,33 @@ class Supervisor:
             self._look_for_gone()
 
     def _look_for_gone(self) -> None:
-        living = self._processes.by_generation()
-        for number in [n for n in self._launched if n not in living]:
-            if self._processes.root(number) is None:
-                self._launched.pop(number).close()
-                self._gates.forget(number)
-                self._revive_listeners()
-                self.handle(events.Gone(number))
-                self._callers.gone(number)
+        self._postponed.attempt("gone", self._handle_gone)
 
-    def _revive_listeners(self) -> None:
-        """A program that called shutdown() on its listener has shut it for everybody."""
-        for listener in self._listeners:
-            is_tcp = listener.address.kind is Kind.STREAM and listener.address.port
-            if is_tcp and not self._shut and accept_queue(listener) is None:
-                listener.socket.listen(1 << 20)
-                self._reporter.say(
-                    f"the program shut {listener.address} down; it listens again", report.NOTICE
-                )
+    def _handle_gone(self) -> None:
+        gone = self._processes.gone(self._launched)
+        if gone is None:
+            self._loop.at(time.monotonic() + _GONE_AGAIN, self._look_for_gone)
+            return
+        for number in sorted(gone):
+            self._gates.forget(number)
+            self._counting.forget(number)
+            self._listeners_watch.look()
+            self.handle(events.Gone(number, self._processes.failure(number)))
+            # Not before: whoever asked for it gets the end of its stderr.
+            self._launched.pop(number).close()
+            self._callers.gone(number)
+
+    def _to_listen(self, listener: Listener) -> bool:
+        """A program has shut it down: are clients still to come in?"""
+        return not listener.owned or self._service.phase is not Phase.STOPPING
 
     def _take_census(self, number: int) -> None:
-        began = time.monotonic()
-        try:
-            counts = census.count({number: self._processes.of(number)}, self._listeners)
-        except OSError as error:
-            self._say(number, f"connections cannot be counted ({error}); waiting for the deadline")
-            return
-        found = counts[number] if counts else census.Counts()
+        found = self._counting.count(number)
         idle = not (found.busy or found.fresh)
         g = self._service.get(number)
         if idle and g and g.gate is Gate.CLOSED and self._gates.reopened(number):
-            found.fresh += 1
-        cost = time.monotonic() - began
-        self.handle(events.Census(number, found.busy, found.fresh, found.quiet, cost))
+            found = replace(found, fresh=1)
+        self.handle(found)
 
     def _gate_moved(self, number: int, gate: Gate, reason: str) -> None:
         if gate is Gate.NONE:
@@ -311,13 +327,12 @@ class Supervisor:
         self._shut = True
         for listener in self._listeners:
             if listener.owned and listener.address.kind is Kind.STREAM:
+                self._listeners_watch.release(listener)
                 listener.socket.shutdown(socket.SHUT_RD)
 
     def _generation_of(self, pid: int) -> int | None:
-        for number, pids in self._processes.by_generation().items():
-            if pid in pids:
-                return number
-        return None
+        found = self._processes.latest()
+        return next((number for number, pids in found.items() if pid in pids), None)
 
     def _where(self, generation: int, wanted: Address) -> Listener | str | None:
         launched = self._launched.get(generation)
