@@ -4,6 +4,7 @@ clients saw of it. Used by the tests and the demonstration.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 SWITCH_TIMEOUT = 45.0
 # Longer than sockact's own deadline, so that what it cuts short is seen.
 DRAIN_TIMEOUT = 90.0
+# What the supervisor says when a generation did not end by itself.
+FORCED = re.compile(r"SIGKILL: still there|the drain timeout of .* is over")
 # No load runs longer than this, whatever happens to its parent.
 LONGEST = 600.0
 
@@ -75,6 +78,8 @@ class Trial:
             found += _accepted(self.broken)
         if self.exit_code != 0:
             found.append(f"stopped with exit code {self.exit_code}")
+        if forced := [line for line in self.stderr.splitlines() if FORCED.search(line)]:
+            found.append(f"not drained in time: {forced[0]}")
         return found
 
 
