@@ -1,7 +1,7 @@
 """What the supervisor holds for one generation: its launch, its notifications, its watches, its
 stderr.
 
-No decisions here: what happens is reported through the callbacks of `Events`.
+No decisions here: what happens is reported to `Context.handle`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import time
 from sockact.core.events import Interest, LaunchFailed, Observed, Proven
 from sockact.core.settings import Adopt
 from sockact.handover.adopt import Adoption
+from sockact.kernel.seccomp import Call
 from sockact.supervisor import launch
 from sockact.supervisor.environment import (
     adoption_environment,
@@ -76,6 +77,7 @@ class Launched:
         self.number = number
         self.started = time.time()
         self._context = context
+        self._pending = True
         self._adoption = Adoption(context.listeners)
         self._pump = Pump(context.loop) if capture else None
         self._notified: Notified | None = None
@@ -126,6 +128,7 @@ class Launched:
 
     def settled(self) -> None:
         """It is not pending any more: end the watches that only matter for that."""
+        self._pending = False
         if self._readiness:
             self._readiness.stop()
             self._readiness = None
@@ -184,6 +187,8 @@ class Launched:
         self._context.handle(Observed(self.number, bound=True, hint=hint))
 
     def _bound(self) -> None:
+        if not self._pending:
+            return
         self._observe()
         if self._readiness:
             self._readiness.nudge()
@@ -233,14 +238,16 @@ class Launched:
 
     def _notification(self, _mask: int) -> None:
         assert self._notifications is not None
-        # The last process that has the filter is gone: nothing will come, and receiving
-        # would block.
         poll = select.poll()
         poll.register(self._notifications, select.POLLIN)
-        if not any(events & select.POLLIN for _, events in poll.poll(0)):
+        events = sum(events for _, events in poll.poll(0))
+        if events & select.POLLIN:
+            if self._adoption.handle(self._notifications) in (Call.BIND, Call.LISTEN):
+                self._bound()
+        elif events & select.POLLHUP:
+            # The last process that has the filter is gone: nothing will come any more.
             self._close_notifications()
-        elif self._adoption.handle(self._notifications):
-            self._bound()
+        # Neither: a signal, or a kill, has taken the notification back; receiving would block.
 
     def _close_news(self) -> None:
         if self._news is not None:
