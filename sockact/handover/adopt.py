@@ -52,7 +52,10 @@ def unavailable() -> str:
     """Why the seccomp way cannot be taken here, or an empty string. Tries it in a child."""
     if reason := seccomp.unavailable():
         return reason
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError as error:
+        return f"cannot fork: {error.strerror}"
     if pid == 0:
         try:
             seccomp.install({Call.BIND})
@@ -73,6 +76,7 @@ class Adoption:
         self._paths = {
             a.host for a in self._addresses if a.family is Family.UNIX and a.host[:1] == "/"
         }
+        self._names = {os.fsencode(os.path.basename(path)) for path in self._paths}
         self.adopted: set[int] = set()
         """The inodes of the listeners that the program has taken."""
         self.others: list[Address] = []
@@ -127,12 +131,20 @@ class Adoption:
                 self._bind(fd, notification)
             case Call.LISTEN:
                 # The .socket unit's Backlog= rules, and the listener listens already.
-                inode = procfs.socket_inode(notification.tid, notification.arguments[0])
+                target = notification.arguments[0] & 0xFFFFFFFF
+                inode = procfs.socket_inode(notification.tid, target)
                 _reply(fd, notification, succeed=inode in self._inodes)
             case Call.UNLINK | Call.UNLINKAT:
-                path = _unlinked(notification)
-                valid = seccomp.still_valid(fd, notification)
-                _reply(fd, notification, succeed=valid and path in self._paths)
+                _reply(fd, notification, succeed=self._is_ours(fd, notification))
+
+    def _is_ours(self, fd: int, notification: Notification) -> bool:
+        """Would this unlink remove the file of a listener?"""
+        base, path = _unlinked(notification)
+        # Most programs remove many files: only one of the same name is worth a closer look.
+        if path.rpartition(b"/")[2] not in self._names:
+            return False
+        found = _absolute(notification.tid, base, os.fsdecode(path))
+        return found in self._paths and seccomp.still_valid(fd, notification)
 
     def _bind(self, fd: int, notification: Notification) -> None:
         tid, (target, pointer, length, *_) = notification.tid, notification.arguments
@@ -167,9 +179,14 @@ class Adoption:
 
 def _carry_options(tid: int, fd: int, found: Listener) -> None:
     try:
-        own = socket.socket(fileno=pidfd.getfd(procfs.thread_group(tid), fd))
+        copy = pidfd.getfd(procfs.thread_group(tid), fd)
     except OSError:
         return  # pidfd_getfd is refused here: the .socket unit's options are all there is.
+    try:
+        own = socket.socket(fileno=copy)
+    except OSError:
+        os.close(copy)
+        return  # Meanwhile the descriptor is another one, and no socket.
     with own:
         sockopt.carry(own, found.socket)
 
@@ -218,8 +235,10 @@ def _absolute(tid: int, base: str, path: str) -> str:
     return os.path.join(os.path.realpath(folder), name)
 
 
-def _unlinked(notification: Notification) -> str | None:
-    """The path that unlink or unlinkat would remove; None when that is no file."""
+def _unlinked(notification: Notification) -> tuple[str, bytes]:
+    """What unlink or unlinkat would remove: the folder that a relative path begins at, and the
+    path, which is empty when that is no file.
+    """
     tid, arguments = notification.tid, notification.arguments
     base = f"/proc/{tid}/cwd"
     pointer = arguments[0]
@@ -227,8 +246,8 @@ def _unlinked(notification: Notification) -> str | None:
         (directory,) = struct.unpack("=i", struct.pack("=I", arguments[0] & 0xFFFFFFFF))
         pointer = arguments[1]
         if arguments[2] & _AT_REMOVEDIR:
-            return None
+            return base, b""
         if directory != _AT_FDCWD:
             base = f"/proc/{tid}/fd/{directory}"
     path, end, _rest = procfs.memory(tid, pointer, _PATH_MAX).partition(b"\0")
-    return _absolute(tid, base, os.fsdecode(path)) if path and end else None
+    return base, path if end else b""

@@ -46,7 +46,11 @@ def carry(own: socket.socket, listener: socket.socket) -> None:
     What the program left alone stays as the .socket unit (NoDelay=, KeepAlive= …) has it. An option
     that the family does not know, or that we may not set, is left out.
     """
-    with socket.socket(own.family, own.type) as new:
+    try:
+        new = socket.socket(own.family, own.type)
+    except OSError:
+        return  # No descriptor left, say: the .socket unit's options are all there is.
+    with new:
         for level, option in _NUMBERS:
             if (value := _number(own, level, option)) != _number(new, level, option):
                 _set(listener, level, option, _as_set(level, option, value))

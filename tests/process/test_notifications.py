@@ -1,0 +1,142 @@
+"""The supervisor's side of seccomp notifications: those that vanish, and those that are many."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING
+
+from sockact.handover import adopt
+from sockact.kernel import sockopt
+from sockact.supervisor.generation import Launched
+from sockact.supervisor.loop import READ, Loop
+from tests.support import wait
+from tests.support.program import Program, ask
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+    from tests.conftest import StartService
+
+
+class Shared:
+    """As much of a Context as a notification needs."""
+
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
+
+
+def test_notification_that_was_taken_back() -> None:
+    """Nothing to read is not the end: only the hang-up is. A pipe polls as a notification fd."""
+    loop = Loop()
+    reader, writer = os.pipe()
+    launched = Launched.__new__(Launched)
+    vars(launched).update(_context=Shared(loop), _notifications=reader)
+    loop.watch(reader, READ, launched._notification)
+    launched._notification(READ)
+    assert loop.watched(reader)
+    os.close(writer)
+    launched._notification(READ)
+    assert not loop.watched(reader)
+    loop.close()
+
+
+def test_only_the_listeners_file_stays(start: StartService, folder: Path) -> None:
+    """Whatever the path looks like; a file of the same name elsewhere goes."""
+    path = folder / "sock"
+    (folder / "other").mkdir()
+    others = [folder / "other" / "sock", folder / "plain", folder / "sock2"]
+    for other in others:
+        other.touch()
+    (folder / "link").symlink_to(folder)
+    program = Program(folder)
+    program.publish(
+        "1",
+        f"""
+os.chdir({str(folder)!r})
+for name in ("sock", "./sock", "other/../sock", "link/sock", {str(path)!r}):
+    os.unlink(name)
+here = os.open(".", os.O_RDONLY)
+os.unlink("sock", dir_fd=here)
+os.unlink("plain")
+os.unlink("sock2", dir_fd=here)
+os.unlink("other/sock")
+os.rmdir("other")
+for name in ("nothing", ""):
+    try:
+        os.unlink(name)
+    except FileNotFoundError:
+        pass
+    else:
+        raise SystemExit(9)
+accept(bound({str(path)!r}, socket.AF_UNIX))
+""",
+    )
+    start(program.command, listen=(str(path),), options=("--adopt", "seccomp"))
+    assert ask(str(path)) == "1"
+    assert [other for other in others if other.exists()] == []
+
+
+def test_calls_of_a_running_generation_change_nothing(start: StartService, folder: Path) -> None:
+    """Neither unlink nor a bind elsewhere is news for the lifecycle any more."""
+    path, gate, done = folder / "sock", folder / "gate", folder / "done"
+    program = Program(folder)
+    program.publish(
+        "1",
+        f"""
+def work():
+    while not os.path.exists({str(gate)!r}):
+        time.sleep(0.01)
+    for number in range(2000):
+        open({str(folder / "file")!r}, "w").close()
+        os.unlink({str(folder / "file")!r})
+    for number in range(200):
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", 0))
+            other.listen()
+    open({str(done)!r}, "w").close()
+threading.Thread(target=work).start()
+accept(bound({str(path)!r}, socket.AF_UNIX))
+""",
+    )
+    service = start(program.command, listen=(str(path),), options=("--adopt", "seccomp"))
+    gate.touch()
+    wait.until(done.exists, "the work", timeout=20)
+    assert service.states() == {1: "running"}
+    assert ask(str(path)) == "1"
+
+
+def test_options_of_what_is_no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The descriptor was replaced meanwhile: nothing is carried, and nothing is left open."""
+    made: list[int] = []
+
+    def getfd(_pid: int, _fd: int) -> int:
+        made.append(os.open("/dev/null", os.O_RDONLY))
+        return made[-1]
+
+    monkeypatch.setattr("sockact.kernel.pidfd.getfd", getfd)
+    with socket.socket() as listener:
+        adopt._carry_options(os.getpid(), 0, listener)  # type: ignore[arg-type]
+    assert not os.path.exists(f"/proc/self/fd/{made[0]}")
+
+
+def test_options_without_a_descriptor_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as own, socket.socket() as listener:
+
+        def none(*_arguments: object) -> None:
+            raise OSError(24, "Too many open files")
+
+        monkeypatch.setattr(socket, "socket", none)
+        sockopt.carry(own, listener)
+
+
+def test_no_process_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the seccomp way cannot be tried, the reason is told."""
+
+    def none() -> int:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", none)
+    assert adopt.unavailable() == "cannot fork: Resource temporarily unavailable"
