@@ -41,7 +41,9 @@ def command(name: str | None, wait_drained: bool, as_json: bool, timeout: float 
 
 
 def _reload(target: service.Service, wait_drained: bool, timeout: float | None) -> dict[str, Any]:
-    with target.connect() as connection:
+    with target.connect(
+        min(timeout or service.ANSWER_SECONDS, service.ANSWER_SECONDS)
+    ) as connection:
         try:
             answer = connection.call("Reload", {"wait_drained": wait_drained}, timeout)
         except client.RemoteError as error:

@@ -2,6 +2,10 @@
 
 Every wait has the deadline that the caller gives, in seconds; None waits for ever. All failures
 are ControlErrors, whose text is one line without a full stop.
+
+Where the supervisor has no room for one more client, connecting and calling try again until then,
+with growing pauses. A connection that is lost without that answer is not tried again: its call may
+have been taken.
 """
 
 from __future__ import annotations
@@ -21,6 +25,8 @@ if TYPE_CHECKING:
 # Replies are the supervisor's: this only keeps a broken one from filling our memory.
 _REPLY_LIMIT = 16 * 1024 * 1024
 _READ_SIZE = 64 * 1024
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+_TOO_MANY_CONNECTIONS = f"{varlink.INTERFACE}.TooManyConnections"
 
 
 class ControlError(Exception):
@@ -79,12 +85,22 @@ class Client:
         """Connects. Raises ControlError, and paths.RuntimeDirError when the path is too long."""
         self.directory = directory
         self._timeout = timeout
+        self._path = paths.control_path(directory)
+        self._connect(_Patience(timeout))
+
+    def _connect(self, patience: _Patience) -> None:
         self._receiver = varlink.Receiver(_REPLY_LIMIT)
-        path = paths.control_path(directory)
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._sock.settimeout(timeout)
         try:
-            self._sock.connect(path)
+            while True:
+                self._sock.settimeout(patience.left(at_least=0.001))
+                try:
+                    self._sock.connect(self._path)
+                    return
+                except BlockingIOError:
+                    # The queue of connections that the supervisor has not accepted yet is full.
+                    if not patience.pause():
+                        raise
         except OSError as error:
             self._sock.close()
             raise self._explain(error) from error
@@ -115,8 +131,16 @@ class Client:
         self, method: str, parameters: JsonObject | None = None, timeout: float | None = None
     ) -> JsonObject:
         """Call a method of org.sockact.Service and return its result; no timeout is no limit."""
-        self.send(method, parameters)
-        return self.receive(timeout).parameters
+        patience = _Patience(timeout)
+        while True:
+            try:
+                self.send(method, parameters)
+                return self._receive(patience).parameters
+            except RemoteError as error:
+                if error.name != _TOO_MANY_CONNECTIONS or not patience.pause():
+                    raise
+            self.close()
+            self._connect(patience)
 
     def call_more(
         self, method: str, parameters: JsonObject | None = None, timeout: float | None = None
@@ -145,9 +169,11 @@ class Client:
 
     def receive(self, timeout: float | None = None) -> Reply:
         """The next reply. Raises RemoteError when it is an error."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+        return self._receive(_Patience(timeout))
+
+    def _receive(self, patience: _Patience) -> Reply:
         while (reply := self._take()) is None:
-            self._read(deadline, timeout)
+            self._read(patience)
         if reply.error is not None:
             raise RemoteError(reply.error, reply.parameters)
         return reply
@@ -162,15 +188,15 @@ class Client:
                 f"{failure.parameters['reason']}"
             ) from None
 
-    def _read(self, deadline: float | None, timeout: float | None) -> None:
-        remaining = None if deadline is None else deadline - time.monotonic()
+    def _read(self, patience: _Patience) -> None:
+        remaining = patience.left()
         if remaining is not None and remaining <= 0:
-            raise Timeout(self.directory, timeout)
+            raise Timeout(self.directory, patience.seconds)
         self._sock.settimeout(remaining)
         try:
             data = self._sock.recv(_READ_SIZE)
         except TimeoutError as error:
-            raise Timeout(self.directory, timeout) from error
+            raise Timeout(self.directory, patience.seconds) from error
         except OSError as error:
             raise self._explain(error) from error
         if not data:
@@ -184,7 +210,31 @@ class Client:
             return NotPermitted(self.directory)
         if isinstance(error, BrokenPipeError | ConnectionResetError):
             return Disconnected(self.directory)
-        # BlockingIOError: the queue of connections that the supervisor does not accept is full.
         if isinstance(error, TimeoutError | BlockingIOError):
             return Timeout(self.directory, self._timeout)
         return ControlError(f"cannot call the supervisor in {self.directory}: {error.strerror}")
+
+
+class _Patience:
+    """The time that is left, in seconds, and the pauses until the next attempt."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self.seconds = seconds
+        self._deadline = None if seconds is None else time.monotonic() + seconds
+        self._next_pause = _FIRST_PAUSE
+
+    def left(self, at_least: float | None = None) -> float | None:
+        """None is for ever."""
+        if self._deadline is None:
+            return None
+        left = self._deadline - time.monotonic()
+        return left if at_least is None else max(left, at_least)
+
+    def pause(self) -> bool:
+        """Wait a while before trying again; False when no time would be left for the attempt."""
+        left = self.left()
+        if left is not None and left <= _FIRST_PAUSE:
+            return False
+        time.sleep(self._next_pause if left is None else min(self._next_pause, left - _FIRST_PAUSE))
+        self._next_pause = min(2 * self._next_pause, _LONGEST_PAUSE)
+        return True

@@ -53,7 +53,9 @@ STOPPING = f"{INTERFACE}.Stopping"
 RELOAD_FAILED = f"{INTERFACE}.ReloadFailed"
 TOO_MANY_CONNECTIONS = f"{INTERFACE}.TooManyConnections"
 
-CONNECTIONS_LIMIT = 32
+CONNECTIONS_LIMIT = 128
+# A connection's first call may take this long to arrive before it counts as one that asks nothing.
+_YOUNG_SECONDS = 1.0
 # Bytes that a client may leave unread, beyond what the kernel holds, when the next reply is due.
 _OUTBOX_LIMIT = 256 * 1024
 _READ_SIZE = 64 * 1024
@@ -123,9 +125,9 @@ class Server:
             return
         sock.setblocking(False)
         if not control_socket.permitted(sock):
-            _turn_away(sock, varlink.PERMISSION_DENIED)
+            control_socket.turn_away(sock, varlink.PERMISSION_DENIED)
         elif not self._make_room():
-            _turn_away(sock, TOO_MANY_CONNECTIONS)
+            control_socket.turn_away(sock, TOO_MANY_CONNECTIONS)
         else:
             self._connections[sock.fileno()] = _Connection(self._loop, sock, self)
 
@@ -136,8 +138,11 @@ class Server:
         """Room for one more, if need be in the place of the oldest that asks for nothing."""
         if len(self._connections) < CONNECTIONS_LIMIT:
             return True
+        old = time.monotonic() - _YOUNG_SECONDS
         for connection in self._connections.values():
-            if connection.pending is None:
+            if connection.pending is None and connection.since <= old:
+                # Its call may be on the way: it has to know that nobody took it.
+                connection.send(varlink.encode_error(Refused(TOO_MANY_CONNECTIONS)))
                 connection.drop()
                 return True
         return False
@@ -239,6 +244,7 @@ class _Connection:
 
     def __init__(self, loop: Loop, sock: socket.socket, server: Server) -> None:
         self.fd = sock.fileno()
+        self.since = time.monotonic()
         self.pending: _Pending | None = None
         self._loop = loop
         self._sock = sock
@@ -330,11 +336,6 @@ class _Connection:
         if mask != self._mask:
             self._mask = mask
             self._loop.modify(self.fd, mask)
-
-
-def _turn_away(sock: socket.socket, error: str) -> None:
-    with sock, contextlib.suppress(OSError):
-        sock.send(varlink.encode_error(Refused(error)))
 
 
 def _describe(interface: str) -> str:

@@ -7,7 +7,7 @@ import os
 import socket
 import struct
 
-from sockact.supervisor import paths
+from sockact.supervisor import paths, varlink
 
 
 def listen(path: str, backlog: int) -> socket.socket:
@@ -35,3 +35,9 @@ def permitted(sock: socket.socket) -> bool:
     size = struct.calcsize("iII")
     credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
     return struct.unpack("iII", credentials)[1] in (0, os.geteuid())
+
+
+def turn_away(sock: socket.socket, error: str) -> None:
+    """Say why, without waiting, and close."""
+    with sock, contextlib.suppress(OSError):
+        sock.send(varlink.encode_error(varlink.Refused(error)))

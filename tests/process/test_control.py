@@ -105,7 +105,7 @@ class Bench:
         self.loop = Loop()
         self.server = control.Server(self.loop, str(directory), self.service)
         self.peers: list[Peer] = []
-        self._condition: Callable[[], bool] = lambda: True
+        self._condition: Callable[[], bool] | None = None
 
     def wait(self, condition: Callable[[], bool]) -> None:
         """Turn the loop until the condition holds after one of its events."""
@@ -113,7 +113,9 @@ class Bench:
             return
         self._condition = condition
         late = self.loop.at(time.monotonic() + DEADLINE, self._too_late)
-        self.loop.run()
+        while not condition():
+            self.loop.run()
+        self._condition = None
         late.cancel()
 
     def turn(self, times: int = 1) -> None:
@@ -123,7 +125,7 @@ class Bench:
             self.loop.run()
 
     def event(self) -> None:
-        if self._condition():
+        if self._condition and self._condition():
             self.loop.stop()
 
     def peer(self) -> Peer:

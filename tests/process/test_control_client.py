@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import socket
+import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 import varlink as pypi_varlink  # type: ignore[import-untyped, unused-ignore]
 
-from sockact.supervisor import client, varlink
+from sockact.supervisor import client, control, varlink
 from tests.process.test_control import HANDOVER, Bench
 
 if TYPE_CHECKING:
@@ -71,6 +73,77 @@ def test_the_client_notices_the_end(bench: Bench, folder: Path) -> None:
     (folder / "control").touch()
     with pytest.raises(client.NotRunning):
         client.Client(str(folder))
+
+
+def test_everybody_of_a_crowd_gets_an_outcome(bench: Bench, folder: Path) -> None:
+    crowd = 150
+    assert crowd > control.CONNECTIONS_LIMIT
+    outcomes: list[object] = []
+
+    def reload() -> None:
+        try:
+            with client.Client(str(folder)) as connection:
+                outcomes.append(connection.call("Reload", timeout=20)["handover"])
+        except client.ControlError as error:
+            outcomes.append(error)
+
+    def finish() -> None:
+        for _, done in bench.service.reloads[finished[0] :]:
+            done(HANDOVER, True)
+        finished[0] = len(bench.service.reloads)
+        bench.loop.at(time.monotonic() + 0.3, finish)
+
+    finished = [0]
+    bench.loop.at(time.monotonic() + 0.5, finish)
+    threads = [threading.Thread(target=reload) for _ in range(crowd)]
+
+    def work() -> None:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    bench.meanwhile(work)
+    assert outcomes == [HANDOVER] * crowd
+
+
+def test_the_client_gives_up_when_there_is_no_room_for_too_long(bench: Bench, folder: Path) -> None:
+    for _ in range(control.CONNECTIONS_LIMIT):
+        bench.peer().call("Reload")
+        bench.turn(3)
+
+    def work() -> None:
+        with client.Client(str(folder)) as connection:
+            connection.call("Reload", timeout=1)
+
+    with pytest.raises(client.RemoteError) as refused:
+        bench.meanwhile(work)
+    assert refused.value.name == control.TOO_MANY_CONNECTIONS
+
+
+def test_the_client_waits_for_a_place_in_the_queue(folder: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(folder / "control"))
+        listener.listen(0)
+        with client.Client(str(folder)):
+            started = time.monotonic()
+            with pytest.raises(client.Timeout, match=r"within 0\.3 s"):
+                client.Client(str(folder), timeout=0.3)
+            assert 0.2 <= time.monotonic() - started < 3
+            later = threading.Timer(0.2, lambda: listener.accept()[0].close())
+            later.start()
+            client.Client(str(folder), timeout=5).close()
+            later.join()
+
+
+def test_a_call_that_may_have_been_taken_is_not_repeated(folder: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(folder / "control"))
+        listener.listen()
+        with client.Client(str(folder)) as connection:
+            listener.accept()[0].close()
+            with pytest.raises(client.Disconnected):
+                connection.call("Reload", timeout=5)
 
 
 def test_the_client_watches(bench: Bench, folder: Path) -> None:

@@ -152,17 +152,32 @@ def test_another_user_is_turned_away(bench: Bench) -> None:
     assert [reply.error for reply in peer.replies] == [varlink.PERMISSION_DENIED]
 
 
-def test_one_too_many_takes_the_place_of_the_oldest_idle_one(bench: Bench) -> None:
+def test_one_too_many_takes_the_place_of_the_oldest_idle_one(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "_YOUNG_SECONDS", 0.0)
     busy = bench.peer()
     busy.call("Reload")
     idle = [bench.peer() for _ in range(control.CONNECTIONS_LIMIT - 1)]
     bench.turn(control.CONNECTIONS_LIMIT)
     assert bench.peer().ask("Status").error is None
     bench.wait(lambda: idle[0].ended)
+    assert [reply.error for reply in idle[0].replies] == [control.TOO_MANY_CONNECTIONS]
     assert not any(peer.ended for peer in [busy, *idle[1:]])
 
 
-def test_one_too_many_is_told_when_all_wait(bench: Bench) -> None:
+def test_a_young_connection_may_still_ask(bench: Bench) -> None:
+    idle = [bench.peer() for _ in range(control.CONNECTIONS_LIMIT)]
+    bench.turn(control.CONNECTIONS_LIMIT)
+    late = bench.peer()
+    bench.wait(lambda: late.ended)
+    assert [reply.error for reply in late.replies] == [control.TOO_MANY_CONNECTIONS]
+    assert not any(peer.ended for peer in idle)
+    assert idle[0].ask("Status").error is None
+
+
+def test_one_too_many_is_told_when_all_wait(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "_YOUNG_SECONDS", 0.0)
     for _ in range(control.CONNECTIONS_LIMIT):
         bench.peer().call("Reload")
         bench.turn(3)
