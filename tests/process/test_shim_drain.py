@@ -63,11 +63,29 @@ WAITRESS = """
 import applications, socket, sys, waitress
 waitress.serve(applications.wsgi, sockets=[socket.socket(fileno=int(sys.argv[1]))])
 """
+# It binds for itself, and finds itself on the listener, as after an adoption.
+DJANGO = """
+import os, socket, sys
+fd = int(sys.argv.pop())
+def bind(self, address): os.dup2(fd, self.fileno())
+socket.socket.bind, socket.socket.listen = bind, lambda self, *backlog: None
+from django.conf import settings
+from django.core.management import execute_from_command_line
+from django.http import HttpResponse
+from django.urls import path
+def answer(request):
+    request.body
+    return HttpResponse("ok", headers={"Content-Length": "2"})
+urlpatterns = [path("", answer)]
+settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], SECRET_KEY="test", USE_TZ=True)
+execute_from_command_line(["-", "runserver", "--noreload", "--skip-checks", "127.0.0.1:1"])
+"""
 UVICORN = ["-m", "uvicorn", "--log-level=error", "--fd=FD", "applications:asgi"]
 GUNICORN = ["-m", "gunicorn", "--log-level=error", "--bind=fd://FD", "--worker-tmp-dir=."]
 
 SERVERS = {
     "http_server": ["-c", HTTP_SERVER, "FD"],
+    "django": ["-c", DJANGO, "FD"],
     "uvicorn-h11": [*UVICORN, "--http=h11", "--loop=asyncio"],
     "uvicorn-httptools": [*UVICORN, "--http=httptools", "--loop=uvloop"],
     "gunicorn-gthread": [*GUNICORN, "--threads=4", "--keep-alive=30", "applications:wsgi"],
@@ -122,7 +140,7 @@ class Client:
 def name(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     for module in name.split("-"):
-        if module in ("uvicorn", "httptools", "gunicorn", "aiohttp", "waitress"):
+        if module in ("uvicorn", "httptools", "gunicorn", "aiohttp", "waitress", "django"):
             pytest.importorskip(module)
     return name
 

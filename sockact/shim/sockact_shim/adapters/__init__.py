@@ -14,6 +14,7 @@ _SERVERS: dict[str, tuple[str, ...]] = {
     "gunicorn": ("gunicorn.http.wsgi",),
     "aiohttp": ("aiohttp.web_response",),
     "waitress": ("waitress.task",),
+    "django": ("django.core.servers.basehttp",),
     "http_server": ("http.server",),
 }
 

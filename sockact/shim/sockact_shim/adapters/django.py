@@ -1,0 +1,21 @@
+"""Django's `runserver`, which keeps connections and writes its headers around http.server."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any
+
+
+def close_after_response(module: ModuleType) -> None:
+    """Patch django.core.servers.basehttp."""
+    handler = module.ServerHandler
+    plain = handler.cleanup_headers
+
+    def cleanup_headers(self: Any) -> None:
+        plain(self)
+        self.headers["Connection"] = "close"
+        self.request_handler.close_connection = True
+
+    handler.cleanup_headers = cleanup_headers
