@@ -157,7 +157,9 @@ class Launched:
         environment |= adoption_environment(context.adopt, context.listeners, self._adoption.paths)
         if settings.ready == "notify":
             address = f"{context.shim_address}/notify-{self.number}"
-            self._notified = Notified(context.loop, address, self._member, self._said_ready)
+            self._notified = Notified(
+                context.loop, address, self._pids, self._said_ready, self._bound
+            )
             environment["NOTIFY_SOCKET"] = self._notified.address
         native = context.adopt is Adopt.NATIVE
         return launch.Launch(
@@ -207,13 +209,15 @@ class Launched:
         if self._probe:
             return f"the probe {ready} did not pass"
         if ready == "notify" and bound:
-            return "the program did not send READY=1 to its $NOTIFY_SOCKET"
+            stranger = self._notified.stranger if self._notified else ""
+            refused = f" ({stranger} did, and is not of this generation)" if stranger else ""
+            return f"the program did not send READY=1 to its $NOTIFY_SOCKET{refused}"
         seen = self._readiness.seen if self._readiness else set()
         native = self._context.adopt is Adopt.NATIVE
         return missing_hint(self._adoption, self._context.listeners, seen, native)
 
-    def _member(self, pid: int) -> bool:
-        return pid in self._context.processes.of(self.number)
+    def _pids(self) -> list[int]:
+        return self._context.processes.of(self.number)
 
     def _said_ready(self) -> None:
         self._context.handle(Proven(self.number))

@@ -3,13 +3,19 @@
 Each generation has a socket of its own, and the sender has to be one of its processes
 (SCM_CREDENTIALS, unix(7)): nobody else can declare it ready, and nothing that it says reaches
 systemd.
+
+`systemd-notify` and its like have ended when their message is read, and whose process it was
+cannot be told any more. Such a message counts if it came from a user of the generation, or from
+ours, who could just as well trace the program.
 """
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 
+from sockact.kernel import procfs
 from sockact.supervisor.loop import READ
 
 TYPE_CHECKING = False
@@ -30,13 +36,18 @@ class Notified:
         self,
         loop: Loop,
         address: str,
-        member: Callable[[int], bool],
+        pids: Callable[[], list[int]],
         ready: Callable[[], None],
+        refused: Callable[[], None],
     ) -> None:
+        """`pids` tells the generation's processes; `refused` hears of a stranger, once."""
         self.address = "@" + address
+        self.stranger = ""
+        """The last process whose READY=1 was refused."""
         self._loop = loop
-        self._member = member
+        self._pids = pids
         self._ready = ready
+        self._refused = refused
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self._socket.setblocking(False)
@@ -60,7 +71,38 @@ class Notified:
                 return
 
     def _trusted(self, ancillary: list[tuple[int, int, bytes]]) -> bool:
+        pid, uid = 0, -1
         for level, kind, value in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
-                return self._member(_CREDENTIALS.unpack(value[: _CREDENTIALS.size])[0])
+                pid, uid, _gid = _CREDENTIALS.unpack(value[: _CREDENTIALS.size])
+        pids = self._pids()
+        if pid in pids:
+            return True
+        # 0 is a living process of a PID namespace that we do not see.
+        if pid and _has_ended(pid) and uid in _users([os.getpid(), *pids]):
+            return True
+        known = bool(self.stranger)
+        self.stranger = f"process {pid} of user {uid}"
+        if not known:
+            self._refused()
         return False
+
+
+def _has_ended(pid: int) -> bool:
+    process = procfs.process(pid)
+    return process is None or process.zombie
+
+
+def _users(pids: list[int]) -> set[int]:
+    """The real and effective user ids of processes."""
+    found: set[int] = set()
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/status", "rb") as file:
+                lines = file.read().splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            if line.startswith(b"Uid:"):
+                found.update(map(int, line.split()[1:3]))
+    return found

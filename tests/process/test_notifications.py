@@ -140,3 +140,52 @@ def test_no_process_left(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(os, "fork", none)
     assert adopt.unavailable() == "cannot fork: Resource temporarily unavailable"
+
+
+def test_sender_that_has_ended_is_believed(start: StartService, folder: Path) -> None:
+    """As `sh -c 'systemd-notify --ready; exec server'`: gone before we look whose it is."""
+    program = Program(folder)
+    program.publish(
+        "1",
+        """
+found = bound()
+with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+    sock.connect("\\0" + os.environ["NOTIFY_SOCKET"][1:])
+    for _ in range(5):
+        os.kill(os.getppid(), signal.SIGSTOP)
+        if os.fork() == 0:
+            sock.send(b"READY=1")
+            os._exit(0)
+        os.wait()
+        os.kill(os.getppid(), signal.SIGCONT)
+accept(found)
+""",
+    )
+    options = ("--ready", "notify", "--start-timeout", "5s")
+    start(program.command, listen=program.listen, options=options)
+    assert program.ask() == "1"
+
+
+def test_living_stranger_is_named(start: StartService, folder: Path) -> None:
+    """It is not believed, and the message of the failure says that there was one."""
+    told = folder / "told"
+    program = Program(folder)
+    program.publish(
+        "1",
+        f"""
+found = bound()
+with open({str(told)!r} + ".new", "w") as file:
+    file.write(os.environ["NOTIFY_SOCKET"])
+os.rename(file.name, {str(told)!r})
+accept(found)
+""",
+    )
+    options = ("--ready", "notify", "--start-timeout", "1s", "--kill-timeout", "1s")
+    service = start(program.command, listen=program.listen, options=options, ready=False)
+    wait.until(told.exists, "the program's socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.connect("\0" + told.read_text()[1:])
+        for _ in range(3):
+            sock.send(b"READY=1")
+        assert service.process.wait(10) != 0
+    assert f"process {os.getpid()} of user {os.getuid()} did" in service.stderr
