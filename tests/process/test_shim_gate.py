@@ -277,18 +277,18 @@ def waits_in_accept(pid: int, tid: int) -> bool:
 
 EPOLL_WORKER = """
 import ctypes, select, struct
-def serve_with_epoll(data):
+def serve_with_epoll(data, missing):
     instance = select.epoll()
+    if missing == "select.epoll": del select.epoll  # as gevent's patches do
+    if missing == "ctypes": sys.modules["ctypes"] = None
     if data is None:
         instance.register(listener, select.EPOLLIN)
     else:
         layout = "=IQ" if os.uname().machine == "x86_64" else "@IQ"
         event = struct.pack(layout, select.EPOLLIN, data)
         assert not ctypes.CDLL(None).epoll_ctl(instance.fileno(), 1, listener.fileno(), event)
-    poll = instance.poll
-    if data is not None: del select.epoll  # as gevent's patches do
     while True:
-        poll()
+        instance.poll()
         connection = listener.accept()[0]
         connection.recv(4096)
         connection.sendall(b"served")
@@ -296,15 +296,19 @@ def serve_with_epoll(data):
 """
 
 
-@pytest.mark.parametrize("data", [None, 2**63 + 5], ids=["of-python", "of-a-c-library"])
+@pytest.mark.parametrize(
+    ("data", "missing"),
+    [("None", ""), (2**63 + 5, "select.epoll"), (2**40, "ctypes")],
+    ids=["of-python", "of-a-c-library", "without-ctypes"],
+)
 def test_a_worker_that_was_forked_while_closed_serves(
-    run: Run, supervisor: Supervisor, listener: Listener, data: int | None
+    run: Run, supervisor: Supervisor, listener: Listener, data: object, missing: str
 ) -> None:
     """It finds the decoy at its number, so that is what its epoll instance watches."""
     program = share(run, listener)
     program.do(f"exec({EPOLL_WORKER!r}, globals())")
     assert supervisor.order(program.pid, listener.close_order) == ["done gate 1"]
-    child = program.do(f"result = os.fork(); result or serve_with_epoll({data})")
+    child = program.do(f"result = os.fork(); result or serve_with_epoll({data}, {missing!r})")
     wait.until(lambda: watches_something(child), "the child to watch its listener")
     # The listener in an epoll instance is the supervisor's to gate from here on.
     assert supervisor.order(child, listener.open_order) == ["done gate 0"]

@@ -29,7 +29,7 @@ class Entry:
         self.fd = fd
         self.events = events
         self.data = data
-        self._control = _python(self) or _c(self)
+        self._control = _means(self)
 
     def remove(self) -> bool:
         """Whether the instance watched the file that the number shows now."""
@@ -73,12 +73,28 @@ def _lines(epoll: int, inode: int) -> list[tuple[int, list[bytes]]]:
     return [(int(words[1]), words) for words in found]
 
 
+def _means(entry: Entry) -> Callable[[int], None]:
+    """Python's own epoll where it does the same, else the C library.
+
+    The data of Python's is the number, with whatever lay on the stack in the upper half. Nobody can
+    tell that from a meaning, so the data is kept as a whole, unless there is no ctypes.
+    """
+    if entry.data == entry.fd:
+        return _python(entry) or _c(entry)
+    try:
+        return _c(entry)
+    except (ImportError, OSError, AttributeError):
+        python = _python(entry)
+        if python is None:
+            raise
+        return python
+
+
 def _python(entry: Entry) -> Callable[[int], None] | None:
-    """By Python's own epoll, whose data is the number: selectors, asyncio, gunicorn."""
     import select
 
     kind = getattr(select, "epoll", None)  # gevent and eventlet take it away
-    if kind is None or entry.data != entry.fd:
+    if kind is None:
         return None
 
     def control(operation: int) -> None:
@@ -95,16 +111,15 @@ def _python(entry: Entry) -> Callable[[int], None] | None:
 
 
 def _c(entry: Entry) -> Callable[[int], None]:
-    """By the C library, for event loops in C, which keep more in an entry's data."""
     import ctypes
 
-    library = ctypes.CDLL(None, use_errno=True)
+    epoll_ctl = ctypes.CDLL(None, use_errno=True).epoll_ctl
     # struct epoll_event is packed on x86-64 only.
     layout = "=IQ" if os.uname().machine == "x86_64" else "@IQ"
     event = struct.pack(layout, entry.events, entry.data)
 
     def control(operation: int) -> None:
-        if library.epoll_ctl(entry.epoll, operation, entry.fd, event):
+        if epoll_ctl(entry.epoll, operation, entry.fd, event):
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
 
