@@ -24,8 +24,8 @@ def listen(path: str, backlog: int) -> socket.socket:
     except OSError as error:
         sock.close()
         raise paths.RuntimeDirError(
-            f"cannot listen on {path}: {error.strerror}; make its directory writable for user "
-            f"{os.geteuid()}, or set SOCKACT_RUNTIME_DIR to a directory that is"
+            f"cannot listen on {path}: {error.strerror}; "
+            f"{paths.advice(error, os.path.dirname(path))}"
         ) from error
     return sock
 

@@ -12,7 +12,7 @@ from sockact.core.model import Policy, Ready
 from sockact.core.settings import Adopt, Settings
 from sockact.handover import adopt
 from sockact.kernel.libc import become_subreaper
-from sockact.supervisor import control, paths, report
+from sockact.supervisor import control, launch, paths, report
 from sockact.supervisor.announce import Announcer
 from sockact.supervisor.environment import SETTINGS_VARIABLE
 from sockact.supervisor.loop import Loop
@@ -55,16 +55,17 @@ def main() -> int:
 def _run(settings: Settings, reporter: Reporter) -> int:
     # Before any file is opened: a descriptor that LISTEN_FDS names wrongly must not become one.
     passed = listeners.passed(os.environ)
+    launch.raise_file_limit()
     directory = paths.runtime_dir(settings.name)
-    paths.create(directory)
-    lock = paths.lock(directory)
-    found = _listeners(settings, reporter, passed)
+    claim = paths.claim(directory)
+    found: list[Listener] = []
     try:
+        found = _listeners(settings, reporter, passed)
         return _serve(settings, reporter, directory, found)
     finally:
         for listener in found:
             listener.close()
-        os.close(lock)
+        claim.release()
 
 
 def _listeners(

@@ -7,6 +7,7 @@ what to do.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -26,6 +27,8 @@ _NAME_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 _SOCKET_PATH_LIMIT = 107
 # How often the lock is asked for again while only readers hold it, each for microseconds.
 _LOCK_ATTEMPTS = 10_000
+# How often to start again when the one before removes what we have just opened.
+_CLAIM_ATTEMPTS = 100
 
 
 class RuntimeDirError(OperatorError):
@@ -89,8 +92,50 @@ def control_path(directory: str) -> str:
     return path
 
 
-def create(directory: str) -> None:
+class Claim:
+    """The directory of a service whose lock this process holds, until it releases or ends."""
+
+    def __init__(self, directory: str, fd: int, made: bool) -> None:
+        self._directory = directory
+        self._fd = fd
+        self._made = made
+
+    def release(self) -> None:
+        """Remove the lock, and the directory if the claim made it, and let others have both."""
+        if self._fd < 0:
+            return
+        path = os.path.join(self._directory, LOCK)
+        # While the lock is held: afterwards it would be the next one's.
+        with contextlib.suppress(OSError):
+            if _is_at(self._fd, path):
+                os.unlink(path)
+                if self._made:
+                    os.rmdir(self._directory)
+        os.close(self._fd)
+        self._fd = -1
+
+
+def claim(directory: str) -> Claim:
+    """Create the directory and take its lock. Raises RuntimeDirError, with nothing left behind."""
+    for left in reversed(range(_CLAIM_ATTEMPTS)):
+        made = False
+        try:
+            made = create(directory)
+            return Claim(directory, lock(directory), made)
+        except RuntimeDirError as error:
+            if made:
+                with contextlib.suppress(OSError):
+                    os.rmdir(directory)
+            # One that ends has removed the directory under our hands.
+            if not left or not isinstance(error.__cause__, FileNotFoundError):
+                raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+def create(directory: str) -> bool:
     """Make the service's directory, mode 0700, and what is missing above it, mode 0755.
+
+    False when it is there already.
 
     One that exists, as with RuntimeDirectory=, is left as it is, but it must be ours to trust:
     whoever could replace the control socket could take over the service's reloads.
@@ -98,12 +143,11 @@ def create(directory: str) -> None:
     control_path(directory)
     try:
         _make(os.path.dirname(directory), 0o755)
-        _make(directory, 0o700)
+        made = _make(directory, 0o700)
         found = os.stat(directory)
     except OSError as error:
         raise RuntimeDirError(
-            f"cannot create {directory}: {error.strerror}; make it writable for user "
-            f"{os.geteuid()}, or set SOCKACT_RUNTIME_DIR to a directory that is"
+            f"cannot create {directory}: {error.strerror}; {advice(error, directory)}"
         ) from error
     if found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022:
         raise RuntimeDirError(
@@ -111,6 +155,21 @@ def create(directory: str) -> None:
             f"mode {found.st_mode & 0o7777:04o}): `chown {os.geteuid()}` and `chmod 0700` it, "
             f"or set SOCKACT_RUNTIME_DIR to another directory"
         )
+    return made
+
+
+def advice(error: OSError, directory: str) -> str:
+    """What the operator can do when nothing can be created in, or as, this directory."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "free some room there, or set SOCKACT_RUNTIME_DIR to a directory that has some"
+    if error.errno in (errno.ENOTDIR, errno.EEXIST):
+        while directory and not os.path.lexists(directory):
+            directory = os.path.dirname(directory)
+        return f"{directory} is not a directory: remove it, or set SOCKACT_RUNTIME_DIR to one"
+    return (
+        f"make it writable for user {os.geteuid()}, "
+        f"or set SOCKACT_RUNTIME_DIR to a directory that is"
+    )
 
 
 def lock(directory: str) -> int:
@@ -120,21 +179,25 @@ def lock(directory: str) -> int:
     AlreadyRunning at once when another supervisor holds it.
     """
     path = os.path.join(directory, LOCK)
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        raise RuntimeDirError(
-            f"cannot open {path}: {error.strerror}; make it writable for user {os.geteuid()}"
-        ) from error
-    try:
-        if not _take(fd):
-            raise AlreadyRunning(directory, _read_pid(fd))
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, b"%d\n" % os.getpid(), 0)
-    except BaseException:
+    for _ in range(_CLAIM_ATTEMPTS):
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise RuntimeDirError(
+                f"cannot open {path}: {error.strerror}; {advice(error, directory)}"
+            ) from error
+        try:
+            if not _take(fd):
+                raise AlreadyRunning(directory, _read_pid(fd))
+            # Who held it before may have removed the file after we had opened it.
+            if _is_at(fd, path):
+                _write_pid(fd, path)
+                return fd
+        except BaseException:
+            os.close(fd)
+            raise
         os.close(fd)
-        raise
-    return fd
+    raise RuntimeDirError(f"{path} is replaced again and again: find out who does that")
 
 
 def is_running(directory: str) -> bool:
@@ -169,18 +232,22 @@ def _runtime_directory(environ: Mapping[str, str]) -> str:
     return environ.get("RUNTIME_DIRECTORY", "").split(":")[0].rstrip("/")
 
 
-def _make(directory: str, mode: int) -> None:
-    """mkdir -p with exactly this mode for whatever is missing, whatever the umask is."""
+def _make(directory: str, mode: int) -> bool:
+    """mkdir -p with exactly this mode for whatever is missing, whatever the umask is.
+
+    False when it is there already.
+    """
     if os.path.isdir(directory):
-        return
+        return False
     _make(os.path.dirname(directory), 0o755)
     try:
         os.mkdir(directory, mode)
     except FileExistsError:
         if not os.path.isdir(directory):
             raise
-    else:
-        os.chmod(directory, mode)
+        return False
+    os.chmod(directory, mode)
+    return True
 
 
 def _entries(base: str) -> list[str]:
@@ -214,6 +281,26 @@ def _flock(fd: int, operation: int) -> bool:
             raise
         return False
     return True
+
+
+def _is_at(fd: int, path: str) -> bool:
+    """Whether the open file is the one that has this path."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.lstat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _write_pid(fd: int, path: str) -> None:
+    try:
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, b"%d\n" % os.getpid(), 0)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        raise RuntimeDirError(
+            f"cannot write {path}: {error.strerror}; {advice(error, os.path.dirname(path))}"
+        ) from error
 
 
 def _read_pid(fd: int) -> int | None:

@@ -52,6 +52,8 @@ def run(
     assert not (folder / "started").exists()
     if runtime.exists():
         assert leaks.socket_files(runtime) == []
+        if not environment:
+            assert list(runtime.iterdir()) == []
     (line,) = done.stderr.splitlines()
     assert line.startswith("sockact: ")
     return line
@@ -158,6 +160,21 @@ def test_address_of_no_interface(folder: Path) -> None:
     assert "no interface of this machine" in line
 
 
+def test_the_end_leaves_nothing_in_the_runtime_folder(start: StartService, folder: Path) -> None:
+    program = Program(folder)
+    service = start(program.command, listen=program.listen)
+    assert (service.runtime / service.name / "lock").exists()
+    service.stop()
+    assert list(service.runtime.iterdir()) == []
+
+
+def test_a_command_line_longer_than_one_string_can_be(start: StartService, folder: Path) -> None:
+    program = Program(folder)
+    service = start([*program.command, *["x" * 10_000] * 30], listen=program.listen)
+    assert program.ask() == "1"
+    assert service.status()["command"][-1] == "x" * 10_000
+
+
 def test_second_of_that_name(start: StartService, folder: Path) -> None:
     program = Program(folder)
     service = start(program.command, listen=program.listen)
@@ -175,6 +192,20 @@ def test_runtime_folder_cannot_be_made(folder: Path, parent: str) -> None:
     arguments = ("--listen", f"127.0.0.1:{wait.free_port()}", "--", *TOUCH)
     line = run(folder, *arguments, environment=environment)
     assert "cannot create" in line
+    assert "SOCKACT_RUNTIME_DIR" in line
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+def test_runtime_folder_without_room(folder: Path) -> None:
+    mount = "mount -t tmpfs -o size=4k,mode=755 none run && mkdir run/x && echo > run/full"
+    (folder / "run").mkdir()
+    (folder / "run").chmod(0o755)
+    through = ("unshare", "-m", "sh", "-c", f'{mount} && exec "$@"', "sh")
+    if subprocess.run([*through, "true"], cwd=folder, capture_output=True).returncode:
+        pytest.skip("a tmpfs cannot be mounted here")
+    listen = ("--listen", f"127.0.0.1:{wait.free_port()}")
+    line = run(folder, "--name", "x", *listen, "--", *TOUCH, through=through)
+    assert "No space left on device" in line
     assert "SOCKACT_RUNTIME_DIR" in line
 
 

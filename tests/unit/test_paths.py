@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import threading
@@ -75,10 +76,11 @@ def test_a_directory_that_others_can_change_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "app").write_text("")
-    with pytest.raises(paths.RuntimeDirError, match="cannot create"):
-        paths.create(str(tmp_path / "app"))
-    with pytest.raises(paths.RuntimeDirError, match="cannot create"):
-        paths.create(str(tmp_path / "app" / "below"))
+    for directory in (tmp_path / "app", tmp_path / "app" / "below", tmp_path / "app" / "a" / "b"):
+        with pytest.raises(paths.RuntimeDirError, match="cannot create") as caught:
+            paths.create(str(directory))
+        assert f"{tmp_path}/app is not a directory" in str(caught.value)
+        assert "writable" not in str(caught.value)
 
 
 def test_a_path_that_no_socket_can_have() -> None:
@@ -113,6 +115,117 @@ def test_a_longer_pid_of_before_is_overwritten(tmp_path: Path) -> None:
 def test_the_lock_without_a_directory(tmp_path: Path) -> None:
     with pytest.raises(paths.RuntimeDirError, match="cannot open"):
         paths.lock(str(tmp_path / "absent"))
+
+
+@pytest.mark.parametrize("call", ["ftruncate", "pwrite"])
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    directory = tmp_path / "app"
+
+    def full(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, full)
+        with pytest.raises(paths.RuntimeDirError, match="No space left on device; free some"):
+            paths.claim(str(directory))
+    assert not directory.exists()
+    paths.claim(str(directory)).release()
+
+
+def test_no_room_for_the_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "mkdir", full)
+    with pytest.raises(paths.RuntimeDirError, match="No space left on device; free some"):
+        paths.create(str(tmp_path / "app"))
+
+
+def test_what_was_made_is_removed_at_the_end(tmp_path: Path) -> None:
+    directory = tmp_path / "run" / "app"
+    claim = paths.claim(str(directory))
+    assert paths.is_running(str(directory))
+    claim.release()
+    assert not directory.exists()
+    assert directory.parent.exists()
+
+
+def test_a_directory_that_was_there_stays(tmp_path: Path) -> None:
+    paths.claim(str(tmp_path)).release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_in_use_stays(tmp_path: Path) -> None:
+    directory = tmp_path / "app"
+    claim = paths.claim(str(directory))
+    (directory / "other").touch()
+    claim.release()
+    assert [path.name for path in directory.iterdir()] == ["other"]
+
+
+def test_only_the_holder_removes_the_lock(tmp_path: Path) -> None:
+    directory = tmp_path / "app"
+    first = paths.claim(str(directory))
+    with pytest.raises(paths.AlreadyRunning):
+        paths.claim(str(directory))
+    assert paths.is_running(str(directory))
+    # Somebody cleans up below it, and the next one starts.
+    (directory / "lock").unlink()
+    second = paths.claim(str(directory))
+    first.release()
+    assert paths.is_running(str(directory))
+    second.release()
+
+
+def test_the_lock_is_taken_on_the_file_that_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The holder before ends between our open() and our flock()."""
+    directory = tmp_path / "app"
+    first = paths.claim(str(directory))
+    take = paths._take
+
+    def slow(fd: int) -> bool:
+        first.release()
+        return take(fd)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(paths, "_take", slow)
+        second = paths.claim(str(directory))
+    with pytest.raises(paths.AlreadyRunning):
+        paths.claim(str(directory))
+    second.release()
+    assert not directory.exists()
+
+
+def test_a_lock_that_is_always_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "_is_at", lambda _fd, _path: False)
+    with pytest.raises(paths.RuntimeDirError, match="again and again"):
+        paths.claim(str(tmp_path / "app"))
+
+
+def test_many_start_and_end_at_once(tmp_path: Path) -> None:
+    directory = str(tmp_path / "app")
+    holders: list[int] = []
+    most = []
+
+    def work() -> None:
+        for _ in range(100):
+            try:
+                claim = paths.claim(directory)
+            except paths.AlreadyRunning:
+                continue
+            holders.append(1)
+            most.append(len(holders))
+            holders.pop()
+            claim.release()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(most) == {1}
 
 
 def test_who_looks_does_not_keep_a_supervisor_from_starting(tmp_path: Path) -> None:
