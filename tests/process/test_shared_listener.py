@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.program import Hammer, Program
+from tests.support import wait
+from tests.support.program import Hammer, Program, connect, read_all
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,3 +101,65 @@ def test_blocking_program_after_one_in_epoll(start: StartService, program: Progr
     assert outcome.code == 1
     assert "BlockingIOError" in outcome.stderr
     assert program.ask() == "1"
+
+
+# When told so, shuts its listener down and goes on without accepting.
+LINGERS = """
+def linger(*_):
+    found.shutdown(socket.SHUT_RD)
+    time.sleep(2)
+    os._exit(0)
+signal.signal(signal.SIGTERM, linger)
+"""
+
+
+def test_a_predecessor_that_lingers_after_its_shutdown(
+    start: StartService, program: Program
+) -> None:
+    program.publish("1", LINGERS + "found = bound()\n" + EPOLL)
+    service = start(program.command, listen=program.listen)
+    program.publish("2", "found = bound()\n" + EPOLL)
+    with Hammer(program.port) as hammer:
+        assert service.reload("--wait-drained").code == 0
+        hammer.wait_for("2")
+    # Of each client, at most the connection of that moment: the kernel resets what waits in the
+    # queue, and refuses until the supervisor has heard of it.
+    assert len(hammer.failures) <= 2, hammer.failures
+    assert service.stderr.count("it listens again") == 1
+
+
+def test_a_running_program_that_shuts_its_listener_down(
+    start: StartService, program: Program
+) -> None:
+    """Its clients wait for whoever serves next."""
+    body = LINGERS.replace("SIGTERM", "SIGUSR1").replace("time.sleep(2)", "time.sleep(60)")
+    program.publish("1", body + "found = bound()\n" + EPOLL)
+    service = start(program.command, listen=program.listen, options=("--kill-timeout", "1s"))
+    (one,) = service.status()["generations"]
+    os.kill(one["pid"], signal.SIGUSR1)
+    wait.until(lambda: "it listens again" in service.stderr, "the listener to be back")
+    with connect(("127.0.0.1", program.port)) as client:
+        client.sendall(b"fast")
+        assert not wait.readable(client.fileno(), timeout=0.2)
+        program.publish("2", "found = bound()\n" + EPOLL)
+        assert service.reload("--wait-drained").code == 0, service.stderr
+        assert read_all(client) == "2"
+
+
+def test_a_shutdown_at_a_stop_stays(start: StartService, program: Program) -> None:
+    """Nobody will serve any more: a client is refused, rather than kept waiting."""
+    program.publish("1", LINGERS + "found = bound()\n" + EPOLL)
+    service = start(program.command, listen=program.listen)
+    service.signal(signal.SIGQUIT)
+
+    def refused() -> bool:
+        try:
+            connect(("127.0.0.1", program.port)).close()
+        except ConnectionError:
+            return True
+        return False
+
+    wait.until(refused, "the listener to be shut")
+    assert service.process.poll() is None, "the program is still there"
+    assert service.process.wait(10) == 0
+    assert "it listens again" not in service.stderr
