@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import resource
 import signal
 import socket
 from dataclasses import dataclass
@@ -24,6 +25,38 @@ if TYPE_CHECKING:
 LISTEN_FDS_START = 3
 _BOUND = 64
 _LONGEST_LINE = 256
+_FEWEST_FILES = 64
+
+
+class _Files:
+    """The soft limit of open files that we found, which is the program's; None: as it is."""
+
+    soft: int | None = None
+
+
+def raise_file_limit() -> None:
+    """Let the supervisor open as many files as the hard limit allows. Raises OperatorError.
+
+    The programs that are launched get back the soft limit that was found: select() of many knows
+    no descriptor above 1023.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < _FEWEST_FILES:
+        raise OperatorError(
+            f"only {hard} open files are allowed; raise LimitNOFILE= of the unit, or `ulimit -n`, "
+            f"to {_FEWEST_FILES} at least"
+        )
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError):
+        return  # The hard limit is above fs.nr_open: the soft one has to do.
+    _Files.soft = soft
+
+
+def _restore_file_limit() -> None:
+    if _Files.soft is not None:
+        _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (_Files.soft, hard))
 
 
 @dataclass(frozen=True)
@@ -129,6 +162,8 @@ def _child(launch: Launch, news: socket.socket) -> None:
             fd = seccomp.install(set(launch.calls))
             socket.send_fds(news, [b"filter"], [fd])
             os.close(fd)
+        # Late: until here descriptors above the limit may be needed.
+        _restore_file_limit()
         step = "exec"
         os.execvpe(launch.command[0], launch.command, environment)
     except OSError as error:
