@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 from sockact.supervisor import launch
 from tests.support import wait
+from tests.support.program import Program
+from tests.support.service import ROOT, SOCKACT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 # SIGCANCEL and SIGSETXID, 32 and 33, which the program's own libc blocks as it likes.
 GLIBC_OWN = 0b11 << 31
@@ -68,3 +72,65 @@ def test_mask_is_as_before() -> None:
         news.close()
     assert int(masks["SigBlk"], 16) & ~GLIBC_OWN == 0
     assert int(masks["SigIgn"], 16) == 0
+
+
+def serve(folder: Path, body: str, through: str) -> subprocess.Popen[str]:
+    """`sockact run` of a program, by way of a shell command that ends in `"$@"`."""
+    program = Program(folder)
+    program.publish("1", body)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "SOCKACT_RUNTIME_DIR": str(folder / "run"),
+    }
+    words = (*SOCKACT, "run", "--name", "test", "--listen", *program.listen, "--")
+    return subprocess.Popen(
+        ["/bin/sh", "-c", through, "sh", *words, *program.command],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=folder,
+    )
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "0<&- 2>&-", "0<&- 1>&- 2>&-", "1>&-"])
+def test_closed_standard_descriptors(folder: Path, closed: str) -> None:
+    """They are /dev/null, for us and for the program: no file of ours takes their place."""
+    told = folder / "told"
+    body = f"""
+ours = [os.readlink(f"/proc/{{os.getppid()}}/fd/{{fd}}") for fd in (0, 1, 2)]
+own = [os.readlink(f"/proc/self/fd/{{fd}}") for fd in (0, 1, 2)]
+open({str(told)!r}, "w").write("\\n".join(ours + own))
+raise SystemExit(7)
+"""
+    with serve(folder, body, f'exec "$@" {closed}') as process:
+        assert process.wait(10) == 7
+    links = told.read_text().splitlines()
+    assert len(links) == 6
+    for fd in map(int, closed.replace(">", "<").replace("<&-", "").split()):
+        assert links[fd] == links[fd + 3] == "/dev/null"
+
+
+def test_file_limits(folder: Path) -> None:
+    """The supervisor takes all that is allowed; the program gets what we were given."""
+    told = folder / "told"
+    body = f"""
+def soft(pid):
+    with open(f"/proc/{{pid}}/limits") as lines:
+        return next(line.split()[3:5] for line in lines if line.startswith("Max open files"))
+open({str(told)!r}, "w").write(repr((soft(os.getppid()), soft(os.getpid()))))
+raise SystemExit(7)
+"""
+    with serve(folder, body, 'ulimit -Sn 100; ulimit -Hn 512; exec "$@"') as process:
+        assert process.wait(10) == 7
+    assert told.read_text() == repr((["512", "512"], ["100", "512"]))
+
+
+def test_too_few_files(folder: Path) -> None:
+    with serve(folder, "", 'ulimit -n 40; exec "$@"') as process:
+        assert process.wait(10) == 2
+        assert process.stdout
+        (line,) = process.stdout.read().splitlines()
+    assert "LimitNOFILE=" in line
+    assert "ulimit -n" in line
