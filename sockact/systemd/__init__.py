@@ -1,1 +1,1 @@
-"""What systemd and sockact say to each other: LISTEN_FDS, sd_notify, units, the journal."""
+"""What systemd and sockact say to each other: LISTEN_FDS and sd_notify."""
