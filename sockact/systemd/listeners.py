@@ -154,15 +154,66 @@ def _inet(host: str, port: str, kind: Kind, family: Family | None = None) -> Add
 def open_all(texts: tuple[str, ...]) -> list[Listener]:
     """Bind and listen on every --listen address, or on none. Raises OperatorError."""
     parsed = [parse(text) for text in texts]
+    _refuse_repeated(texts, [address for _, address in parsed])
     opened: list[Listener] = []
     try:
         for name, address in parsed:
-            opened.append(_open(name, address))
+            try:
+                opened.append(_open(name, address))
+            except _InUse as error:
+                before = zip(texts, parsed[: len(opened)], strict=False)
+                ours = [text for text, (_, other) in before if _overlap(address, other)]
+                raise OperatorError(_explain_in_use(address, ours)) from error
     except OperatorError:
         for listener in opened:
             listener.close()
         raise
     return opened
+
+
+class _InUse(Exception):
+    """EADDRINUSE, which can mean many things."""
+
+
+def _refuse_repeated(texts: tuple[str, ...], addresses: list[Address]) -> None:
+    seen: dict[tuple[Kind, str], str] = {}
+    for text, address in zip(texts, addresses, strict=True):
+        path = address.family is Family.UNIX and address.host[0] == "/"
+        key = (address.kind, os.path.realpath(address.host) if path else str(address))
+        if key in seen:
+            raise OperatorError(f"--listen {text}: the same as --listen {seen[key]}; write it once")
+        seen[key] = text
+
+
+def _overlap(one: Address, other: Address) -> bool:
+    """Whether two of our own addresses, which are not the same, take the same port."""
+    if (one.kind, one.port) != (other.kind, other.port):
+        return False
+    if "::" in (one.host, other.host):  # takes IPv4, too
+        return True
+    return one.family is other.family is Family.INET and "0.0.0.0" in (one.host, other.host)
+
+
+def _explain_in_use(address: Address, ours: list[str]) -> str:
+    reason = os.strerror(errno.EADDRINUSE)
+    advice = "another process holds it: stop that one, or choose another address"
+    if ours:
+        advice = f"--listen {ours[0]} holds it already: write only the wider one"
+    elif address.family is Family.UNIX and (kind := _what_is_there(address.host)):
+        reason, advice = f"it is a {kind}", "remove it, or choose another path"
+        if kind == "directory":
+            advice = f"choose a path inside it, such as {address.host.rstrip('/')}/NAME.sock"
+    return f"cannot listen on {address}: {reason}; {advice}"
+
+
+def _what_is_there(path: str) -> str:
+    """The kind of file, "" when it is a socket, or none."""
+    try:
+        mode = os.lstat(path).st_mode
+    except (OSError, ValueError):
+        return ""
+    kinds = {stat.S_IFDIR: "directory", stat.S_IFREG: "regular file", stat.S_IFLNK: "symbolic link"}
+    return "" if stat.S_ISSOCK(mode) else kinds.get(stat.S_IFMT(mode), "special file")
 
 
 def _open(name: str, address: Address) -> Listener:
@@ -177,6 +228,8 @@ def _open(name: str, address: Address) -> Listener:
             found.listen(1 << 20)  # the kernel caps it at net.core.somaxconn
     except OSError as error:
         found.close()
+        if error.errno == errno.EADDRINUSE:
+            raise _InUse from error
         raise OperatorError(_explain_bind(address, error)) from error
     return _listener(name, found, owned=True)
 
@@ -218,7 +271,6 @@ def _stale(path: str) -> bool:
 
 def _explain_bind(address: Address, error: OSError) -> str:
     hint = {
-        errno.EADDRINUSE: "another process holds it: stop that one, or choose another address",
         errno.EACCES: "not permitted: ports below 1024 and some folders need root; "
         "let a systemd .socket unit hold it",
         errno.EADDRNOTAVAIL: "no interface of this machine has that address",

@@ -99,8 +99,53 @@ def test_unix_address_in_use(folder: Path) -> None:
 def test_file_in_the_way(folder: Path) -> None:
     path = folder / "precious"
     path.write_text("data")
-    assert "Address already in use" in run(folder, "--listen", str(path), "--", *TOUCH)
+    line = run(folder, "--listen", str(path), "--", *TOUCH)
+    assert f"cannot listen on {path}: it is a regular file; remove it, or" in line
     assert path.read_text() == "data"
+
+
+def test_directory_in_the_way(folder: Path) -> None:
+    line = run(folder, "--listen", str(folder), "--", *TOUCH)
+    assert f"cannot listen on {folder}: it is a directory; choose a path inside it" in line
+
+
+def test_something_else_in_the_way(folder: Path) -> None:
+    path = folder / "link"
+    path.symlink_to("nowhere")
+    line = run(folder, "--listen", str(path), "--", *TOUCH)
+    assert f"cannot listen on {path}: it is a symbolic link; remove it, or" in line
+    assert path.is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("127.0.0.1:{port}", "127.0.0.1:{port}"),
+        ("a=127.0.0.1:{port}", "b=127.0.0.1:{port}"),
+        ("udp:127.0.0.1:{port}", "udp:127.0.0.1:{port}"),
+        ("[::1]:{port}", "[0:0::1]:{port}"),
+        ("{folder}/x.sock", "{folder}/x.sock"),
+        ("{folder}/x.sock", "{folder}/../{folder.name}/x.sock"),
+        ("@sockact-{port}", "@sockact-{port}"),
+    ],
+)
+def test_the_same_address_twice(folder: Path, first: str, second: str) -> None:
+    port = wait.free_port()
+    one, other = (text.format(port=port, folder=folder) for text in (first, second))
+    line = run(folder, "--listen", one, "--listen", other, "--", *TOUCH)
+    assert f"--listen {other}: the same as --listen {one}; write it once" in line
+    assert not (folder / "x.sock").exists()
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("0.0.0.0:{}", "127.0.0.1:{}"), ("127.0.0.1:{}", "0.0.0.0:{}"), ("{}", "127.0.0.1:{}")],
+)
+def test_an_address_within_another(folder: Path, first: str, second: str) -> None:
+    port = wait.free_port()
+    one, other = first.format(port), second.format(port)
+    line = run(folder, "--listen", one, "--listen", other, "--", *TOUCH)
+    assert f"--listen {one} holds it already: write only the wider one" in line
 
 
 def test_none_is_left_open_when_one_fails(folder: Path) -> None:
