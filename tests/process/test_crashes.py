@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +81,10 @@ def test_crash_is_reported_once(start: StartService, program: Program) -> None:
     os.kill(latest(service)["pid"], signal.SIGSEGV)
     wait.until(lambda: running(service, 2), "the next generation")
     lines = [line for line in service.stderr.splitlines() if "generation 1" in line]
-    assert lines == ["sockact: test: generation 1: the program was killed by signal 11"]
+    assert lines == [
+        "sockact: test: generation 1: serves",
+        "sockact: test: generation 1: the program was killed by signal 11",
+    ]
 
 
 def test_crash_loop_backs_off_and_keeps_the_listener(start: StartService, program: Program) -> None:
@@ -214,3 +218,76 @@ def test_successor_survives_the_crash_of_its_predecessor(
     assert program.ask() == "2"
     wait.until(lambda: running(service, 2), "the successor to serve")
     assert service.status()["handover"]["outcome"] == "committed"
+
+
+DAEMON = """
+if os.fork():
+    os._exit(0)
+os.setsid()
+if os.fork():
+    os._exit(0)
+accept(bound())
+"""
+
+
+def test_a_daemon_is_not_gone(start: StartService, program: Program) -> None:
+    """Its processes end while they are looked for."""
+    program.publish("1", DAEMON)
+    service = start(program.command, listen=program.listen)
+    for version in map(str, range(2, 12)):
+        program.publish(version, DAEMON)
+        assert service.reload("--wait-drained").code == 0, service.stderr
+        assert program.ask() == version
+
+
+def test_crash_of_a_daemon(start: StartService, program: Program) -> None:
+    """Its first process ended cleanly long ago; this one did not."""
+    program.publish("1", DAEMON)
+    service = start(program.command, listen=program.listen)
+    (daemon,) = latest(service)["pids"]
+    os.kill(daemon, signal.SIGKILL)
+    wait.until(lambda: running(service, 2), "the next generation")
+    assert "generation 1: the program was killed by signal 9" in service.stderr
+
+
+def test_successor_that_ends_by_itself_shows_its_stderr(
+    start: StartService, program: Program
+) -> None:
+    service = start(program.command, listen=program.listen)
+    program.publish("2", "print('nothing to do', file=sys.stderr)\nraise SystemExit(0)\n")
+    outcome = service.reload()
+    assert outcome.code == 1
+    assert "nothing to do" in outcome.stderr
+    assert service.status()["handover"]["stderr"] == ["nothing to do"]
+
+
+def test_want_of_descriptors_ends_nothing(start: StartService, program: Program) -> None:
+    """Out of descriptors, the supervisor can neither look into /proc nor launch."""
+    service = start(program.command, listen=program.listen)
+    pid = service.process.pid
+    first = latest(service)["pid"]
+    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+    os.kill(first, signal.SIGKILL)
+    wait.until(lambda: "/proc cannot be read now" in service.stderr, "it to look")
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+    assert program.ask() == "1"
+    wait.until(lambda: "running" in service.states().values(), "the next generation")
+    assert service.stderr.count("/proc cannot be read now") == 1
+
+
+def test_drain_goes_on_after_want_of_descriptors(start: StartService, program: Program) -> None:
+    """A census that fails is taken again."""
+    service = start(program.command, listen=program.listen)
+    with connect(("127.0.0.1", program.port)) as client:
+        client.sendall(b"slow 1")
+        wait.until(lambda: latest(service)["connections"]["busy"], "the request to arrive")
+        program.publish("2")
+        assert service.reload().code == 0
+        pid = service.process.pid
+        limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+        wait.until(lambda: "cannot be counted now" in service.stderr, "a census to fail")
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+        assert read_all(client) == "1"
+    service.wait_drained()
