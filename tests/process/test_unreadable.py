@@ -16,6 +16,9 @@ from sockact.handover import census
 from sockact.handover.interest import interest
 from sockact.kernel import listener as listeners
 from sockact.kernel import pidfd, procfs
+from sockact.supervisor.loop import Loop
+from sockact.supervisor.processes import Processes
+from sockact.supervisor.readiness import Readiness
 from tests.support import wait
 from tests.support.child import child, inode
 
@@ -87,3 +90,53 @@ def test_no_descriptor_is_no_answer() -> None:
     ):
         with no_descriptors(), pytest.raises(procfs.Unavailable):
             question(os.getpid())
+
+
+class OnlyThese(Processes):
+    """A generation of just these processes."""
+
+    def __init__(self, *pids: int) -> None:
+        super().__init__("")
+        self._pids = list(pids)
+
+    def of(self, _generation: int) -> list[int]:
+        return self._pids
+
+
+def test_the_watch_goes_on(monkeypatch: pytest.MonkeyPatch, listener: socket.socket) -> None:
+    """A process that cannot be read is told of, and looked at again."""
+    web = listeners.of_socket("web", listener, owned=True)
+    loop = Loop()
+    told: list[str] = []
+    with child("listener.accept()", listener) as process, monkeypatch.context() as patched:
+        refuse(patched, process.pid)
+
+        def blind(hint: str) -> None:
+            told.append(hint)
+            patched.undo()
+
+        Readiness(loop, 1, OnlyThese(process.pid), [web], loop.stop, blind)
+        loop.run()
+        assert told == [f"process {process.pid} cannot be read"]
+    loop.close()
+
+
+def test_a_watch_that_cannot_look_goes_on(
+    monkeypatch: pytest.MonkeyPatch, listener: socket.socket
+) -> None:
+    web = listeners.of_socket("web", listener, owned=True)
+    loop = Loop()
+    real = procfs.sockets
+    failures = [1, 2, 3]
+
+    def sockets(pid: int) -> dict[int, int]:
+        if failures:
+            raise procfs.Unavailable(24, "Too many open files", failures.pop())
+        return real(pid)
+
+    monkeypatch.setattr(procfs, "sockets", sockets)
+    with child("listener.accept()", listener) as process:
+        Readiness(loop, 1, OnlyThese(process.pid), [web], loop.stop, pytest.fail)
+        loop.run()
+    assert not failures
+    loop.close()
