@@ -43,6 +43,10 @@ NO_SHIM = (
     "it did not ask the shim for a listener; if it is not Python, or runs with -I, -E or -S, "
     "it needs --adopt seccomp"
 )
+NOT_TAKEN = (
+    "if its address was in use, it must take its listeners from LISTEN_FDS (sd_listen_fds(3)), "
+    "or --adopt native must be left out"
+)
 
 
 class Context:
@@ -105,6 +109,7 @@ class Launched:
                 command_of(self._context.settings.ready),
                 probe_environment(self._context.environment, self._context.settings.name),
                 lambda: self._context.handle(Proven(self.number)),
+                self._observe,
             )
             self._observe()
 
@@ -201,13 +206,16 @@ class Launched:
         refusal = self._adoption.refusal
         if self._context.adopt is Adopt.SHIM and not bound and not refusal:
             refusal = NO_SHIM
+        if native:
+            refusal = NOT_TAKEN
         self._context.handle(Observed(self.number, bound, self._hint(bound), refusal))
 
     def _hint(self, bound: bool) -> str:
         """What it is that does not come, should it never get ready."""
         ready = self._context.settings.ready
         if self._probe:
-            return f"the probe {ready} did not pass"
+            why = f": its last attempt {self._probe.reason}" if self._probe.reason else ""
+            return f"the probe {ready} did not pass{why}"
         if ready == "notify" and bound:
             stranger = self._notified.stranger if self._notified else ""
             refused = f" ({stranger} did, and is not of this generation)" if stranger else ""

@@ -1,4 +1,5 @@
-"""GET a URL once: exit status 0 when the answer's status is 200 to 399.
+"""GET a URL once: exit status 0 when the answer's status is 200 to 399, 3 when there was no answer,
+4 when it had another status, 5 when it was not HTTP.
 
 Run as a program of its own (python -I -S), so that the supervisor neither waits for the answer nor
 carries an HTTP client.
@@ -24,6 +25,8 @@ def probe(url: str) -> bool:
 
 if __name__ == "__main__":
     try:
-        sys.exit(0 if probe(sys.argv[1]) else 1)
-    except (OSError, http.client.HTTPException, ValueError):
-        sys.exit(1)
+        sys.exit(0 if probe(sys.argv[1]) else 4)
+    except OSError:
+        sys.exit(3)
+    except (http.client.HTTPException, ValueError):
+        sys.exit(5)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from typing import TYPE_CHECKING
 
+import pytest
+
+from sockact.core.model import Exit
 from sockact.handover import adopt
 from sockact.kernel import sockopt
 from sockact.supervisor.generation import Launched
 from sockact.supervisor.loop import READ, Loop
+from sockact.supervisor.probe import Probe
 from tests.support import wait
 from tests.support.program import Program, ask
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
     from tests.conftest import StartService
 
@@ -189,3 +192,61 @@ accept(found)
             sock.send(b"READY=1")
         assert service.process.wait(10) != 0
     assert f"process {os.getpid()} of user {os.getuid()} did" in service.stderr
+
+
+@pytest.mark.parametrize(
+    ("ready", "why"),
+    [
+        ("exec:exit 42", "exited with status 42"),
+        ("exec:kill -9 $$", "was killed by signal 9"),
+        ("http://127.0.0.1:1/", "found nobody who answers"),
+        ("http://127.0.0.1:{port}/", "got a status other than 200 to 399"),
+    ],
+)
+def test_probe_says_why_it_did_not_pass(
+    start: StartService, folder: Path, ready: str, why: str
+) -> None:
+    program = Program(folder)
+    program.publish("HTTP/1.0 503 Not yet\r\n\r\n")
+    ready = ready.format(port=program.port)
+    options = ("--ready", ready, "--start-timeout", "1s", "--kill-timeout", "1s")
+    service = start(program.command, listen=program.listen, options=options, ready=False)
+    assert service.process.wait(10) != 0
+    assert f"the probe {ready} did not pass: its last attempt {why}" in service.stderr
+
+
+def test_native_program_that_binds_itself(start: StartService, folder: Path) -> None:
+    program = Program(folder)
+    options = ("--adopt", "native")
+    service = start(program.command, listen=program.listen, options=options, ready=False)
+    assert service.process.wait(10) == 1
+    assert "before it was ready: if its address was in use" in service.stderr
+    assert "LISTEN_FDS" in service.stderr
+
+
+def test_probe_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failed attempt like others: the next may succeed."""
+    loop = Loop()
+    told: list[str] = []
+    spawn = os.posix_spawn
+
+    def none(*_arguments: object, **_options: object) -> int:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "posix_spawn", none)
+    probe = Probe(
+        loop, ("/bin/true",), {}, lambda: told.append("passed"), lambda: told.append("failed")
+    )
+    assert vars(probe)["pid"] is None
+    assert probe.reason == "cannot be started: Resource temporarily unavailable"
+    loop.at(time.monotonic() + 0.3, loop.stop)
+    loop.run()
+    assert told == ["failed"]
+    monkeypatch.setattr(os, "posix_spawn", spawn)
+    loop.at(time.monotonic() + 0.3, loop.stop)
+    loop.run()
+    assert probe.pid is not None
+    os.waitpid(probe.pid, 0)
+    probe.ended(Exit())
+    assert told == ["failed", "passed"]
+    loop.close()
