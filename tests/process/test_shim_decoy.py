@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import errno
+import shlex
 import socket
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.process.test_shim_gate import Listener, share
-from tests.process.test_shim_wire import Run, Supervisor, run, supervisor
+from tests.process.test_shim_wire import PYTHON, SHIM, Run, Supervisor, run, supervisor
 from tests.support import wait
 
 if TYPE_CHECKING:
@@ -85,3 +87,24 @@ def test_the_gate_opens_again(run: Run, supervisor: Supervisor, listener: Listen
     supervisor.order(program.pid, listener.close_order)
     supervisor.order(program.pid, listener.open_order)
     assert program.do("result = listener.getsockname()") == before
+
+
+WITHOUT_IPV6 = """
+import errno, select, socket, sys
+sys.path.insert(0, sys.argv[1])
+from sockact_shim import decoy
+listener = socket.create_server(("::", 0), family=socket.AF_INET6)
+made = socket.socket(fileno=decoy.make(listener.fileno())[0])
+assert made.family == socket.AF_INET6
+client = socket.socket()
+client.setblocking(False)
+assert client.connect_ex(("127.0.0.1", made.getsockname()[1])) == errno.EINPROGRESS
+assert not select.select([], [client], [], 0.1)[1], "the packets are dropped"
+"""
+
+
+def test_where_ipv6_is_disabled() -> None:
+    namespace = ["unshare", "--map-root-user", "--net", "sh", "-ec"]
+    disable = "echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6; ip link set lo up"
+    program = shlex.join([PYTHON, "-c", WITHOUT_IPV6, str(SHIM)])
+    subprocess.run([*namespace, f"{disable}; exec {program}"], check=True)

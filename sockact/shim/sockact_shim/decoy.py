@@ -42,12 +42,16 @@ def _family(fd: int) -> int:
 
 def _bind_port(decoy: _socket.socket) -> None:
     """A port of the loopback interface that drops what comes with less than the largest TTL."""
-    if decoy.family == _socket.AF_INET6:
-        decoy.setsockopt(_socket.IPPROTO_IPV6, _IPV6_MINHOPCOUNT, _LARGEST_TTL)
-        decoy.bind(("::1", 0))
-    else:
-        decoy.setsockopt(_socket.IPPROTO_IP, _IP_MINTTL, _LARGEST_TTL)
+    decoy.setsockopt(_socket.IPPROTO_IP, _IP_MINTTL, _LARGEST_TTL)
+    if decoy.family == _socket.AF_INET:
         decoy.bind(("127.0.0.1", 0))
+        return
+    decoy.setsockopt(_socket.IPPROTO_IPV6, _IPV6_MINHOPCOUNT, _LARGEST_TTL)
+    try:
+        decoy.bind(("::1", 0))
+    except OSError:  # as in many containers: the listener has [::], and IPv6 is disabled
+        decoy.setsockopt(_socket.IPPROTO_IPV6, _socket.IPV6_V6ONLY, 0)
+        decoy.bind(("::ffff:127.0.0.1", 0))
 
 
 def _bind_path(decoy: _socket.socket) -> None:
