@@ -165,7 +165,7 @@ def advice(error: OSError, directory: str) -> str:
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         while directory and not os.path.lexists(directory):
             directory = os.path.dirname(directory)
-        return f"{directory} is not a directory: remove it, or set SOCKACT_RUNTIME_DIR to one"
+        return f"{directory} is not a directory: set SOCKACT_RUNTIME_DIR to one"
     return (
         f"make it writable for user {os.geteuid()}, "
         f"or set SOCKACT_RUNTIME_DIR to a directory that is"
