@@ -91,6 +91,7 @@ class Supervisor:
         self._stop_waiting: list[Callable[[], None]] = []
         self._failed_output: tuple[int, list[str]] = (0, [])
         self._shut = False
+        self._refused: set[tuple[str, int]] = set()
         self.changed: Callable[[], None] = lambda: None
         """Called after each change that `status` shows."""
         self.exit_status: int | None = None
@@ -229,8 +230,9 @@ class Supervisor:
     def _tell_of_signal(self, number: int, name: str, done: Signalled, reason: str) -> None:
         if done.reached and reason:
             self._say(number, f"{name}: {reason}")
-        if done.refused:
-            pids = ", ".join(map(str, done.refused))
+        if refused := [pid for pid in done.refused if (name, pid) not in self._refused]:
+            self._refused.update((name, pid) for pid in refused)
+            pids = ", ".join(map(str, refused))
             self._say(number, f"{name} is refused by the kernel for process {pids}", report.NOTICE)
 
     def _spawn(self, number: int) -> None:
