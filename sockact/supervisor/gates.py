@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     Moved = Callable[[int, Gate, str], None]
 
 
+# A program that forks without end does not keep a gate from moving.
+_MOST_TOLD = 10_000
+
+
 class Gates:
     """The gates of all generations of one service."""
 
@@ -41,22 +45,24 @@ class Gates:
     def close(self, generation: int) -> None:
         """Begin to close; `moved` tells the end. NONE: closed in part, perhaps."""
         try:
-            shimmed = self._close_outside(generation)
+            holders = self._holders(generation)
+            shimmed = self._close_outside(generation, holders)
         except (gate.GateRefused, OSError) as error:
             self._moved(generation, Gate.NONE, str(error))
         else:
-            self._tell(generation, shimmed, Gate.CLOSED)
+            # Those that were taken out of epoll must not be told, too.
+            _Round(self, generation, Gate.CLOSED, holders).order(shimmed)
 
     def open(self, generation: int) -> None:
         """Begin to open; `moved` tells the end. NONE: it hears of no client any more."""
         try:
             gate.open(self._removed.pop(generation, []), self._descriptors)
             # Also processes that were forked while the gate was closed: they hold the listener.
-            shimmed = [pid for pid in self._holders(generation) if self._calls.reaches(pid)]
+            shimmed = self.shimmed(generation)
         except (gate.GateRefused, OSError) as error:
             self._moved(generation, Gate.NONE, str(error))
         else:
-            self._tell(generation, shimmed, Gate.OPEN)
+            _Round(self, generation, Gate.OPEN, []).order(shimmed)
 
     def reopened(self, generation: int) -> bool:
         """Has a process of a closed generation (a new worker, say) gone back to accepting?
@@ -71,7 +77,7 @@ class Gates:
     def last_responses(self, generation: int) -> None:
         """Ask every shim that serves to end each connection with its next response."""
         try:
-            shimmed = [pid for pid in self._holders(generation) if self._calls.reaches(pid)]
+            shimmed = self.shimmed(generation)
         except OSError:
             return  # The drain goes on without; it only takes longer.
         for pid in shimmed:
@@ -80,13 +86,12 @@ class Gates:
     def forget(self, generation: int) -> None:
         self._removed.pop(generation, None)
 
-    def _close_outside(self, generation: int) -> list[int]:
+    def _close_outside(self, generation: int, holders: list[int]) -> list[int]:
         """Take the listeners out of epoll; the processes that have to be told by the shim.
 
         Raises GateRefused when a process can be reached in neither way, OSError when we cannot
         look.
         """
-        holders = self._holders(generation)
         in_epoll = self._take_out(generation, holders)
         others = [pid for pid in holders if pid not in in_epoll]
         shimmed = [pid for pid in others if self._calls.reaches(pid)]
@@ -124,30 +129,60 @@ class Gates:
             self._removed.setdefault(generation, []).extend(found)
         return {entry.pid for entry in found}
 
-    def _tell(self, generation: int, pids: list[int], target: Gate) -> None:
-        """Order the shims; the last answer moves the gate.
+    def order(self, pid: int, target: Gate, done: Callable[[str], None]) -> None:
+        """Tell one process's shim.
 
         An order to open is never dropped: whoever does not hear it is deaf for good.
         """
-        waiting = set(pids)
-        errors: list[str] = []
-
-        def answered(pid: int, error: str) -> None:
-            waiting.discard(pid)
-            if error and procfs.process(pid):
-                errors.append(f"process {pid}: {error}")
-            if not waiting:
-                if errors:
-                    self._moved(generation, Gate.NONE, errors[0])
-                else:
-                    self._moved(generation, target, "")
-
-        if not pids:
-            self._moved(generation, target, "")
         words = f"gate {target.value} " + " ".join(map(str, self._descriptors))
+        self._calls.order(pid, words, done, insist=target is Gate.OPEN)
+
+    def shimmed(self, generation: int) -> list[int]:
+        """The processes that have a listener and the shim. Raises OSError."""
+        return [pid for pid in self._holders(generation) if self._calls.reaches(pid)]
+
+    def moved(self, generation: int, gate: Gate, reason: str) -> None:
+        self._moved(generation, gate, reason)
+
+
+class _Round:
+    """Orders to the shims of one generation, until none is left that has not heard."""
+
+    def __init__(self, gates: Gates, generation: int, target: Gate, known: list[int]) -> None:
+        self._gates = gates
+        self._generation = generation
+        self._target = target
+        self._told = set(known)
+        self._waiting: set[int] = set()
+        self._error = ""
+
+    def order(self, pids: list[int]) -> None:
+        self._told.update(pids)
+        self._waiting.update(pids)
         for pid in pids:
-            done = partial(answered, pid)
-            self._calls.order(pid, words, done, insist=target is Gate.OPEN)
+            self._gates.order(pid, self._target, partial(self._answered, pid))
+        if not pids:
+            self._end()
+
+    def _answered(self, pid: int, error: str) -> None:
+        self._waiting.discard(pid)
+        if error and procfs.process(pid):
+            self._error = f"process {pid}: {error}"
+        if not self._waiting:
+            self._end()
+
+    def _end(self) -> None:
+        """Forked by somebody who had not heard yet, a process is born with the old gate."""
+        if not self._error and len(self._told) < _MOST_TOLD:
+            try:
+                born = [p for p in self._gates.shimmed(self._generation) if p not in self._told]
+            except OSError:
+                born = []
+            if born:
+                self.order(born)
+                return
+        reached = Gate.NONE if self._error else self._target
+        self._gates.moved(self._generation, reached, self._error)
 
 
 def _no_way(pid: int) -> str:
