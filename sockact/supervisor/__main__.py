@@ -1,6 +1,6 @@
 """The program that `sockact run` becomes: python -I THIS_FILE NAME -- PROGRAM [ARG]…
 
-The name and the program are only there to be seen in ps; the settings come in the environment.
+The program comes in the arguments, the settings in the environment; the name is there for ps.
 """
 
 import signal

@@ -64,6 +64,7 @@ class Calls:
         self._orders: dict[int, deque[Order]] = {}
         self._ringing: dict[int, Timer] = {}
         self._open: set[_Conversation] = set()
+        self._closed = False
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.bind(b"\0" + address.encode())
         self._socket.listen(_MOST_CONNECTIONS)
@@ -154,6 +155,7 @@ class Calls:
             order.done(error)
 
     def close(self) -> None:
+        self._closed = True
         for pid in tuple(self._ringing):
             self.answered(pid)
         for conversation in tuple(self._open):
@@ -188,7 +190,11 @@ class Calls:
         return self._bind(generation, wanted)
 
     def over(self, conversation: _Conversation) -> None:
+        """A conversation has ended; what was ordered after its last words is still due."""
         self._open.discard(conversation)
+        pid = conversation.pid
+        if pid in self._orders and pid not in self._ringing and not self._closed:
+            self._ring(pid, 0)
 
 
 class _Conversation:
