@@ -1,12 +1,13 @@
 """Interest: the observable fact that a generation waits for connections on a listener.
 
 listen() is no proof: gunicorn listens before a worker has imported the application. A process waits
-when an epoll instance of its holds the listener, or when one of its threads is blocked in accept,
-poll or select on it (for datagrams: in recvfrom and its like).
+when an epoll instance of its waits for input of the listener, or when one of its threads is blocked
+in accept, poll or select on it (for datagrams: in recvfrom and its like).
 """
 
 from __future__ import annotations
 
+import select
 import struct
 
 from sockact.kernel import procfs
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 _POLLFD = struct.Struct("=ihh")
 _MOST_POLLFDS = 4096
 _MOST_SELECT_BITS = 65536
+# Watched for a hang-up only, a listener has nobody who accepts: the supervisor does so, and a child
+# of its that has not yet executed the program has the same epoll instance.
+_INPUT = select.EPOLLIN | select.EPOLLRDNORM
 
 
 def interest(pids: Iterable[int], inodes: set[int]) -> tuple[set[int], set[int]]:
@@ -48,7 +52,7 @@ def process_interest(pid: int, inodes: set[int]) -> set[int]:
         entry.inode
         for entries in procfs.epolls(pid).values()
         for entry in entries
-        if entry.inode in inodes
+        if entry.inode in inodes and entry.events & _INPUT
     }
     if found >= set(held.values()):
         return found  # To read the blocked calls needs more rights than what came so far.

@@ -31,6 +31,9 @@ NOT_WAITING = {
     "listens only": "sys.stdin.read()",
     "polls something else": "select.select([0], [], [])",
     "polls for writing": "select.select([0], [fd], [])",
+    # As the supervisor does to notice a shutdown(), and with it each fork of its until its exec.
+    "epoll for nothing but a hang-up": "e = select.epoll(); e.register(fd, 0); e.poll()",
+    "epoll for writing": "e = select.epoll(); e.register(fd, select.EPOLLOUT); e.poll()",
 }
 EPOLL = """
 e = select.epoll(); e.register(fd, select.EPOLLIN | FLAGS); listener.setblocking(False)
