@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -29,6 +30,8 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "concurrent: shares processes with other tests; its module checks for leaks"
     )
     leaks.become_subreaper()
+    # A shell that started us in the background had it ignored, and so would all that we start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(
