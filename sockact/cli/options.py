@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 
 import click
 
@@ -70,3 +71,18 @@ def check_name(_context: click.Context, _option: click.Parameter, value: str | N
             f"A-Z a-z 0-9 : _ . @ - without a dot or a dash in front"
         )
     return value
+
+
+def check_signal(_context: click.Context, _option: click.Parameter, value: str) -> int:
+    """A callback: a signal that may ask a program to end, by its name or number."""
+    name = value.upper()
+    try:
+        if name.isdigit():
+            found = signal.Signals(int(name))
+        else:
+            found = signal.Signals[name if name.startswith("SIG") else f"SIG{name}"]
+    except (KeyError, ValueError):
+        raise click.BadParameter(f"{value!r} is no signal: write it like SIGINT") from None
+    if found in (signal.SIGKILL, signal.SIGSTOP):
+        raise click.BadParameter(f"{found.name} cannot be handled: write one like SIGINT")
+    return int(found)

@@ -9,15 +9,15 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shlex
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
+from sockact.cli import probes
 from sockact.cli.main import Failure
-from sockact.cli.options import check_name, check_some_time, check_time
+from sockact.cli.options import check_name, check_signal, check_some_time, check_time
 from sockact.core.settings import Adopt, Settings
 from sockact.supervisor import paths
 
@@ -27,38 +27,6 @@ if TYPE_CHECKING:
 _SUPERVISOR = os.path.join(
     os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "supervisor", "__main__.py"
 )
-
-
-def _check_ready(_context: click.Context, _option: click.Parameter, value: str) -> str:
-    kind, _, rest = value.partition(":")
-    if value in ("interest", "notify"):
-        return value
-    if kind == "http":
-        return _check_url(value)
-    if kind == "exec":
-        try:
-            words = shlex.split(rest)
-        except ValueError as error:
-            raise click.BadParameter(f"cannot split the command {rest!r}: {error}") from error
-        if words:
-            return value
-    raise click.BadParameter(
-        f"{value!r} is no kind of readiness: write interest, notify, http://ADDRESS/PATH "
-        f"or exec:COMMAND"
-    )
-
-
-def _check_url(value: str) -> str:
-    from urllib.parse import urlsplit  # slow to import, and seldom needed
-
-    try:
-        parts = urlsplit(value)
-        good = bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        good = False
-    if not good:
-        raise click.BadParameter(f"{value!r} is no address: write it like http://localhost/health")
-    return value
 
 
 @click.command(
@@ -97,7 +65,7 @@ def _check_url(value: str) -> str:
     metavar="KIND",
     default=Settings.ready,
     show_default=True,
-    callback=_check_ready,
+    callback=probes.check_ready,
     help="When a generation is ready: interest, notify, http://ADDRESS/PATH or exec:COMMAND.",
 )
 @click.option(
@@ -108,13 +76,14 @@ def _check_url(value: str) -> str:
     callback=check_some_time,
     help="Time to become ready.",
 )
+@probes.trial_options
 @click.option(
     "--drain-timeout",
     metavar="TIME",
     default=f"{Settings.drain_timeout:g}s",
     show_default=True,
     callback=check_time,
-    help="Time for connections to end, before SIGTERM.",
+    help="Time for connections to end, before the stop signal.",
 )
 @click.option(
     "--kill-timeout",
@@ -122,7 +91,23 @@ def _check_url(value: str) -> str:
     default=f"{Settings.kill_timeout:g}s",
     show_default=True,
     callback=check_time,
-    help="Time between SIGTERM and SIGKILL.",
+    help="Time between the stop signal and SIGKILL.",
+)
+@click.option(
+    "--max-draining",
+    metavar="NUMBER",
+    type=click.IntRange(1, 99),
+    default=Settings.max_draining,
+    show_default=True,
+    help="Of more generations that drain, the oldest gets its stop signal.",
+)
+@click.option(
+    "--stop-signal",
+    metavar="SIGNAL",
+    default="SIGTERM",
+    show_default=True,
+    callback=check_signal,
+    help="What asks PROGRAM to end.",
 )
 @click.argument("program", nargs=-1, type=click.UNPROCESSED, metavar="PROGRAM [ARG]...")
 def command(
@@ -137,6 +122,7 @@ def command(
             "no program given: write it last, as in `sockact run -- gunicorn app:app`"
         )
     name = name or _name_of(program)
+    probes.check_together(options)
     _become_supervisor(Settings(name, program, _logical(directory), adopt=Adopt(adopt), **options))
 
 

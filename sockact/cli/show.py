@@ -39,6 +39,12 @@ def span(seconds: float) -> str:
     return " ".join(part for part in parts if part[0] != "0") or "0s"
 
 
+def _state(generation: dict[str, Any]) -> str:
+    state = "on trial" if generation.get("on_trial") else generation["state"]
+    left = generation.get("seconds_left")
+    return state if left is None else f"{state} (<{span(left)})"
+
+
 def _generations(status: dict[str, Any], previous: dict[str, Any] | None) -> list[str]:
     before = {old["number"]: old for old in previous["generations"]} if previous else {}
     header = (
@@ -56,7 +62,7 @@ def _generations(status: dict[str, Any], previous: dict[str, Any] | None) -> lis
     rows = [
         (
             str(generation["number"]),
-            generation["state"],
+            _state(generation),
             str(generation["pid"]),
             span(generation["age_seconds"]),
             *_connections(generation.get("connections")),

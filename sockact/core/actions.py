@@ -24,6 +24,13 @@ class StartProbe:
 
 
 @dataclass(frozen=True)
+class StartTrial:
+    """Watch the generation from now on, until its trial is over; again: go on."""
+
+    number: int
+
+
+@dataclass(frozen=True)
 class MoveGate:
     """Close or open the generation's gate; answered by GateMoved."""
 
@@ -34,6 +41,13 @@ class MoveGate:
 @dataclass(frozen=True)
 class LastResponses:
     """Ask the generation to close each connection with its next response."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class KeepConnections:
+    """Take LastResponses back: the generation may keep its connections again."""
 
     number: int
 
@@ -101,8 +115,10 @@ class Quit:
 Action = (
     Spawn
     | StartProbe
+    | StartTrial
     | MoveGate
     | LastResponses
+    | KeepConnections
     | TakeCensus
     | Terminate
     | Kill

@@ -27,6 +27,16 @@ class Stop:
 
 
 @dataclass(frozen=True)
+class Hurry:
+    """Somebody who has asked for the end asks again: the drain has to be over soon."""
+
+
+@dataclass(frozen=True)
+class Rollback:
+    """Somebody wants the generation back that served before."""
+
+
+@dataclass(frozen=True)
 class Interest:
     """The generation was seen waiting for connections on every listener."""
 
@@ -48,6 +58,21 @@ class Proven:
     """The configured proof arrived: READY=1, or the probe passed."""
 
     number: int
+
+
+@dataclass(frozen=True)
+class TrialPassed:
+    """The probe of the generation's trial has passed once."""
+
+    number: int
+
+
+@dataclass(frozen=True)
+class TrialFailed:
+    """The generation on trial is no good."""
+
+    number: int
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -106,9 +131,13 @@ Event = (
     Start
     | Reload
     | Stop
+    | Hurry
+    | Rollback
     | Interest
     | Observed
     | Proven
+    | TrialPassed
+    | TrialFailed
     | LaunchFailed
     | Exited
     | Gone

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from sockact.core import trial
 from sockact.core.actions import StartProbe
 from sockact.core.events import GateMoved
 from sockact.core.model import Gate, State
@@ -37,7 +38,9 @@ def gate_moved(turn: Turn, event: Event) -> None:
 
 def _opened(turn: Turn, g: Generation, event: GateMoved) -> None:
     if event.gate is Gate.OPEN:
-        turn.update(replace(g, gate=Gate.OPEN))
+        g = replace(g, gate=Gate.OPEN)
+        turn.update(g)
+        trial.back(turn, g)
         return
     # It would hear of no client any more: somebody else has to.
     g = replace(g, gate=Gate.NONE, gate_reason=event.reason)
@@ -50,12 +53,22 @@ def _closed(turn: Turn, g: Generation, event: GateMoved) -> None:
     if g.state is State.DRAINING:
         turn.update(replace(g, census_at=turn.now))
         return
-    # Paused for its successor's probe, which runs anyway: status says why it may be answered
-    # by the wrong one.
-    if event.gate is Gate.NONE:
-        turn.resume(g, event.reason)
+    turn.update(g)
+    if g.keep_until is not None:
+        if g.gate is Gate.NONE:
+            turn.drain(g)  # Beside its successor it would go on accepting.
+    elif successor := turn.state.on_trial:
+        trial.predecessor_paused(turn, g, successor)
     else:
-        turn.update(g)
+        _probe(turn, g)
+
+
+def _probe(turn: Turn, g: Generation) -> None:
+    """Paused for its successor's probe, which runs anyway: status says why it may be answered by
+    the wrong one.
+    """
+    if g.gate is Gate.NONE:
+        turn.resume(g, g.gate_reason)
     successor = turn.state.pending
     if successor is not None:
         turn.do(StartProbe(successor.number))

@@ -4,13 +4,15 @@ Theory of operation
 ===================
 
 A service has at most one generation that clients should reach (running, or paused while its
-successor is probed), at most one that is pending, and any number that drain.
+successor is probed before it is ready), at most one that is pending, and any number that drain, up
+to a bound. While its successor serves on trial, or for a while after the commit, a predecessor is
+paused: it can be brought back by opening its gate.
 
     pending ──ready──▶ running ──reload──▶ draining ──nothing busy or fresh──▶ SIGTERM ──▶ drained
-       │                │    ▲                │                                   ▲  │
-       │                ▼    │ successor      └────────── drain timeout ──────────┘  └ kill timeout
-       │               paused  failed                                                    ▶ SIGKILL
-       ▼
+       │                │    ▲                │ ▲                                 ▲  │
+       │                ▼    │ successor      │ └─ commit, or not kept any more   │  └ kill timeout
+       │               paused  failed ────────┘                                   │    ▶ SIGKILL
+       ▼                                      └────────── drain timeout ──────────┘
      failed ◀── died, or not ready in time
 
 A generation leaves the list when the last of its processes has ended (Gone), never before. Its
@@ -31,6 +33,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from sockact.core import trial
 from sockact.core.actions import (
     Action,
     Announce,
@@ -47,14 +50,18 @@ from sockact.core.events import (
     Exited,
     GateMoved,
     Gone,
+    Hurry,
     Interest,
     LaunchFailed,
     Observed,
     Proven,
     Reload,
+    Rollback,
     Start,
     Stop,
     Tick,
+    TrialFailed,
+    TrialPassed,
 )
 from sockact.core.gating import gate_moved
 from sockact.core.model import Exit, Gate, Generation, Phase, Ready, Service, State
@@ -128,6 +135,16 @@ def _stop(turn: Turn, event: Event) -> None:
             turn.drain(g)
     turn.cancel_handovers()
     turn.quit_when_empty()
+
+
+def _hurry(turn: Turn, _event: Event) -> None:
+    """What drains has the kill timeout left, and gets its stop signal then."""
+    if turn.state.phase is not Phase.STOPPING:
+        return
+    latest = turn.now + turn.state.policy.kill_timeout
+    for g in turn.state.only(State.DRAINING):
+        if g.drain_deadline is not None and g.drain_deadline > latest:
+            turn.update(replace(g, drain_deadline=latest))
 
 
 def _observed(turn: Turn, event: Event) -> None:
@@ -298,6 +315,8 @@ _DEADLINES: dict[str, Callable[[Turn, Generation], None]] = {
     "start_deadline": _start_timed_out,
     "settle_at": _settled,
     "gate_deadline": _gate_timed_out,
+    "trial_until": trial.over,
+    "keep_until": trial.keep_over,
     "census_at": _census_due,
     "drain_deadline": _drain_timed_out,
     "kill_at": _kill_due,
@@ -307,9 +326,13 @@ _HANDLERS: dict[type[Event], Callable[[Turn, Event], None]] = {
     Start: _start,
     Reload: _reload,
     Stop: _stop,
+    Hurry: _hurry,
+    Rollback: trial.rollback,
     Interest: _interest,
     Observed: _observed,
     Proven: _proven,
+    TrialPassed: trial.passed,
+    TrialFailed: trial.failed,
     LaunchFailed: _launch_failed,
     Exited: _exited,
     Gone: _gone,

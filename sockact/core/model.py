@@ -69,6 +69,14 @@ class Policy:
     """A generation that ends this soon after its first interest was never ready."""
     gate_timeout: float = 3.0
     """How long the program may take to report its gate before it counts as having none."""
+    trial: float = 0.0
+    """How long a successor serves alone, its predecessor paused, before it is committed."""
+    probed: bool = False
+    """A probe watches the trial, and has to pass at least once."""
+    keep_predecessor: float = 0.0
+    """How long a predecessor stays paused after the commit, for a rollback."""
+    max_draining: int = 4
+    """Of more generations that drain, the oldest is told to end."""
     drain_timeout: float = 60.0
     kill_timeout: float = 10.0
     census_interval: float = 0.05
@@ -116,6 +124,14 @@ class Generation:
     settle_at: float | None = None
     census_at: float | None = None
     gate_deadline: float | None = None
+    trial_until: float | None = None
+    """It serves on trial: its predecessor is paused."""
+    trial_passed: bool = False
+    """The probe of its trial has passed."""
+    keep_until: float | None = None
+    """It is paused after the commit of its successor, for a rollback."""
+    last_responses: bool = False
+    """It was asked to end each connection with its next response."""
     drain_deadline: float | None = None
     kill_at: float | None = None
     """SIGTERM was sent; SIGKILL is due at this time."""
@@ -148,6 +164,8 @@ class Handover:
     reason: str = ""
     finished: float | None = None
     drained: bool = False
+    rollback: bool = False
+    """Back to a generation that still is there, which is the successor here."""
 
 
 @dataclass(frozen=True)
@@ -175,8 +193,34 @@ class Service:
 
     @property
     def serving(self) -> Generation | None:
-        """The generation that clients should reach: running, or paused for a trial."""
-        return next(iter(self.only(State.RUNNING, State.PAUSED)), None)
+        """The generation that clients should reach: running, or paused while its successor is
+        probed before it is ready.
+        """
+        paused = (g for g in self.only(State.PAUSED) if g.keep_until is None)
+        return next(iter((*self.only(State.RUNNING), *paused)), None)
+
+    @property
+    def kept(self) -> Generation | None:
+        """The generation that stays paused for a rollback."""
+        return next((g for g in self.generations if g.keep_until is not None), None)
+
+    @property
+    def on_trial(self) -> Generation | None:
+        """The successor that serves on trial."""
+        return next((g for g in self.generations if g.trial_until is not None), None)
+
+    @property
+    def fallback(self) -> Generation | None:
+        """The generation that a rollback would go back to: the newest before the one that serves
+        that can still take connections.
+        """
+        limit = self.serving.number if self.serving else self.last_number + 1
+        there = [
+            g
+            for g in self.only(State.PAUSED, State.DRAINING)
+            if g.number < limit and not g.ending and g.exit is None and g.gate is not Gate.NONE
+        ]
+        return max(there, key=lambda g: g.number, default=None)
 
     @property
     def pending(self) -> Generation | None:

@@ -30,8 +30,20 @@ class Settings:
     adopt: Adopt = Adopt.AUTO
     ready: str = "interest"
     start_timeout: float = 90.0
+    trial: float = 0.0
+    """How long a successor serves alone before it is committed; 0: not at all."""
+    probe: str = ""
+    """What watches the trial: http://…, exec:COMMAND, tcp, or nothing."""
+    probe_interval: float = 1.0
+    probe_timeout: float = 5.0
+    probe_threshold: int = 1
+    probe_status: tuple[int, int] = (200, 399)
+    probe_body: str = ""
+    keep_predecessor: float = 0.0
+    max_draining: int = 4
     drain_timeout: float = 60.0
     kill_timeout: float = 10.0
+    stop_signal: int = 15
 
     @classmethod
     def from_dict(cls, data: dict[str, object]) -> Settings:
@@ -50,8 +62,18 @@ class Settings:
             adopt=Adopt(_text(data, "adopt")),
             ready=_text(data, "ready"),
             start_timeout=_seconds(data, "start_timeout"),
+            trial=_seconds(data, "trial"),
+            probe=_text(data, "probe"),
+            probe_interval=_seconds(data, "probe_interval"),
+            probe_timeout=_seconds(data, "probe_timeout"),
+            probe_threshold=_count(data, "probe_threshold"),
+            probe_status=_range(data, "probe_status"),
+            probe_body=_text(data, "probe_body"),
+            keep_predecessor=_seconds(data, "keep_predecessor"),
+            max_draining=_count(data, "max_draining"),
             drain_timeout=_seconds(data, "drain_timeout"),
             kill_timeout=_seconds(data, "kill_timeout"),
+            stop_signal=_count(data, "stop_signal"),
         )
 
 
@@ -74,3 +96,18 @@ def _seconds(data: dict[str, object], key: str) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1e7:
         raise TypeError(f"{key}: a number of seconds is needed, not {value!r}")
     return float(value)
+
+
+def _count(data: dict[str, object], key: str) -> int:
+    value = data.get(key)
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value < 1000:
+        raise TypeError(f"{key}: a number from 1 to 999 is needed, not {value!r}")
+    return value
+
+
+def _range(data: dict[str, object], key: str) -> tuple[int, int]:
+    value = data.get(key)
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise TypeError(f"{key}: two numbers are needed, not {value!r}")
+    low, high = (_count({key: one}, key) for one in value)
+    return low, high

@@ -1,7 +1,6 @@
-"""One step of the lifecycle under way: the moves that its event handlers are made of.
+"""One step of the lifecycle under way: what follows for the service.
 
-A Turn carries the state so far and the actions so far. Each method keeps the service consistent: it
-changes the state and asks for the matching action in the same breath.
+Built on Moves. Its methods are what the event handlers are made of.
 """
 
 from __future__ import annotations
@@ -11,157 +10,66 @@ from dataclasses import replace
 from sockact.core.actions import (
     Announce,
     Finish,
-    Kill,
-    LastResponses,
-    MoveGate,
     Quit,
     Report,
-    Spawn,
     StartProbe,
-    Terminate,
+    StartTrial,
 )
 from sockact.core.limits import backoff
-from sockact.core.model import (
-    Gate,
-    Generation,
-    Handover,
-    Outcome,
-    Phase,
-    Ready,
-    Service,
-    State,
-)
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from sockact.core.actions import Action
+from sockact.core.model import Generation, Handover, Outcome, Phase, State
+from sockact.core.moves import Moves
 
 STOPPING = "the service is stopping"
 
 
-class Turn:
-    """The state and the actions of one step."""
+class Turn(Moves):
+    """The moves of the whole service in one step."""
 
-    def __init__(self, state: Service, now: float) -> None:
-        self.state = state
-        self.now = now
-        self.actions: list[Action] = []
-
-    def do(self, *actions: Action) -> None:
-        self.actions += actions
-
-    def update(self, generation: Generation) -> None:
-        """Put a generation's new facts into the list."""
-        generations = tuple(
-            generation if g.number == generation.number else g for g in self.state.generations
-        )
-        self.state = replace(self.state, generations=generations)
-
-    def remove(self, number: int) -> None:
-        generations = tuple(g for g in self.state.generations if g.number != number)
-        self.state = replace(self.state, generations=generations)
-
-    def enter(self, phase: Phase) -> None:
-        if self.state.phase is not phase:
-            self.state = replace(self.state, phase=phase)
-            self.do(Announce(phase))
-
-    # A generation's ways.
-
-    def spawn(self) -> int:
-        """Launch the next generation."""
-        number = self.state.last_number + 1
-        deadline = self.now + self.state.policy.start_timeout
-        generation = Generation(number, State.PENDING, self.now, start_deadline=deadline)
-        self.state = replace(
-            self.state,
-            last_number=number,
-            generations=(*self.state.generations, generation),
-            respawn_at=None,
-        )
-        self.do(Spawn(number))
-        return number
+    # A generation becomes the one that serves, or is lost.
 
     def run(self, g: Generation) -> None:
-        """It serves. Its predecessor, if there is one, starts to drain."""
+        """It serves: for good, or on trial as long as its predecessor can be brought back."""
         predecessor = self.state.serving
-        self.update(
-            replace(g, state=State.RUNNING, since=self.now, start_deadline=None, settle_at=None)
-        )
+        g = replace(g, state=State.RUNNING, since=self.now, start_deadline=None, settle_at=None)
+        if predecessor is None or not self.state.in_handover or not self.state.policy.trial:
+            self.update(g)
+            self.commit(g, predecessor)
+            return
+        self.update(replace(g, trial_until=self.now + self.state.policy.trial))
+        if predecessor.state is State.PAUSED:
+            self.do(StartTrial(g.number))
+        else:
+            self.pause(predecessor)
+
+    def commit(self, g: Generation, predecessor: Generation | None) -> None:
+        """From here on it serves for good, and its predecessor is not needed any more."""
         if predecessor is not None:
-            self.drain(predecessor)
+            self.retire(predecessor)
         if self.state.in_handover:
             self.finish(Outcome.COMMITTED)
         else:
             self.do(Report(g.number, "serves"))
         self.settle_phase()
 
-    def pause(self, g: Generation) -> None:
-        """Close its gate for as long as its successor is probed."""
-        self.close_gate(replace(g, state=State.PAUSED))
-
-    def resume(self, g: Generation, reason: str = "") -> None:
-        """The trial is over, or could not begin: whatever was closed of its gate opens."""
-        self.update(
-            replace(
-                g, state=State.RUNNING, gate=Gate.OPENING, gate_reason=reason, gate_deadline=None
-            )
-        )
-        self.do(MoveGate(g.number, closed=False))
-
-    def close_gate(self, g: Generation) -> None:
-        """Order it closed, unless it is or the order is out."""
-        if g.gate is Gate.CLOSED:
-            self.update(g)
+    def retire(self, g: Generation) -> None:
+        """A successor serves: drain it, or keep it for a rollback first."""
+        self.release_kept()
+        if not self.state.policy.keep_predecessor:
+            self.drain(g)
             return
-        ordered = g.gate is Gate.CLOSING
-        deadline = g.gate_deadline if ordered else self.now + self.state.policy.gate_timeout
-        self.update(replace(g, gate=Gate.CLOSING, gate_deadline=deadline))
-        if not ordered:
-            self.do(MoveGate(g.number, closed=True))
-
-    def drain(self, g: Generation) -> None:
-        """Take no more connections, serve those that are there, then end."""
-        self.close_gate(
-            replace(
-                g,
-                state=State.DRAINING,
-                since=self.now,
-                census_at=self.now if g.gate is Gate.CLOSED else None,
-                drain_deadline=self.now + self.state.policy.drain_timeout,
-                start_deadline=None,
-                settle_at=None,
-            )
-        )
-        self.do(LastResponses(g.number))
-
-    def terminate(self, g: Generation, reason: str) -> None:
-        """Ask it to end; SIGKILL follows at the kill timeout."""
-        self.update(_ending(g, self.now + self.state.policy.kill_timeout))
-        self.do(Terminate(g.number, reason))
+        until = self.now + self.state.policy.keep_predecessor
+        self.close_gate(replace(g, state=State.PAUSED, since=self.now, keep_until=until))
+        self.last_responses(g.number)
 
     def fail(self, g: Generation, reason: str) -> None:
         """It never became ready, or it died: end what is left of it, and see what follows."""
-        pending = g.state is State.PENDING
-        if pending and g.exit is None and self._may_have_accepted(g):
-            # During its trial, say. Whoever it was refuses nobody whom it has accepted.
-            self.drain(g)
-        else:
-            failed = _ending(g, self.now + self.state.policy.kill_timeout)
-            self.update(replace(failed, state=State.FAILED, since=self.now))
-            # Other processes of a crashed generation may be in the middle of an answer; those
-            # of one that never accepted have nothing to finish.
-            idle = pending and not self._may_have_accepted(g)
-            self.do(Kill(g.number) if idle else Terminate(g.number))
+        self.end(g)
         self.lost(g, reason)
-
-    def _may_have_accepted(self, g: Generation) -> bool:
-        return g.interested or (self.state.policy.ready is Ready.NOTIFY and g.bound)
 
     def lost(self, g: Generation, reason: str) -> None:
         """A pending or serving generation is no more: what follows for the service?"""
-        pending = g.state is State.PENDING
-        if self.state.in_handover and pending:
+        handover = self.state.handover
+        if handover and self.state.in_handover and handover.successor == g.number:
             self.take_back(reason)
             return
         if self.state.phase is Phase.STOPPING:
@@ -170,10 +78,13 @@ class Turn:
         if self.state.phase is Phase.STARTING:
             status = g.exit.status if g.exit else 1 if g.bound else 2
             self.give_up(status)
+        elif successor := self.state.on_trial:
+            # Nothing to go back to; it has to be watched all the same.
+            self.do(StartTrial(successor.number))
         elif self.state.in_handover:
             self._probe_without_predecessor()
-        else:
-            self.respawn()
+        elif self.state.serving is None:
+            self.replace_lost()
 
     def _probe_without_predecessor(self) -> None:
         successor = self.state.pending
@@ -193,16 +104,26 @@ class Turn:
 
     def take_back(self, reason: str) -> None:
         """The successor failed: whoever served before goes on."""
-        self.finish(Outcome.FAILED, reason)
-        if self.state.phase is Phase.STOPPING:
-            return
         serving = self.state.serving
-        if serving is None:
-            self.respawn()
+        stopping = self.state.phase is Phase.STOPPING
+        if serving is not None and serving.state is State.PAUSED and not stopping:
+            self.resume(serving)  # First of all: clients wait.
+        self.finish(Outcome.FAILED, reason)
+        if stopping:
             return
-        if serving.state is State.PAUSED:
-            self.resume(serving)
-        self.settle_phase()
+        if serving is None:
+            self.replace_lost()
+        else:
+            self.settle_phase()
+
+    def replace_lost(self) -> None:
+        """Nothing serves: go back to the generation that was kept for that, or launch again."""
+        if kept := self.state.kept:
+            self.resume(kept)
+            self.do(Report(kept.number, "serves again", error=True))
+            self.settle_phase()
+        else:
+            self.respawn()
 
     def respawn(self) -> None:
         """Nothing serves: launch again, at once after the first crash, later after the next."""
@@ -271,16 +192,7 @@ class Turn:
             self.enter(Phase.STOPPED)
             self.do(Quit(self.state.exit_status))
 
-
-def _ending(g: Generation, kill_at: float) -> Generation:
-    """The generation with SIGKILL as its only deadline."""
-    return replace(
-        g,
-        ending=True,
-        start_deadline=None,
-        settle_at=None,
-        gate_deadline=None,
-        census_at=None,
-        drain_deadline=None,
-        kill_at=kill_at,
-    )
+    def enter(self, phase: Phase) -> None:
+        if self.state.phase is not phase:
+            self.state = replace(self.state, phase=phase)
+            self.do(Announce(phase))

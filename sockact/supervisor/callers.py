@@ -1,10 +1,13 @@
-"""Who waits for the outcome of a handover, and who waits until its predecessor is gone, too."""
+"""How handovers ended: for the journal, for whoever waits for it, and for whoever waits until the
+predecessor is gone, too.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from sockact.core.model import Outcome
+from sockact.supervisor import report
 from sockact.supervisor.status import handover_status
 
 TYPE_CHECKING = False
@@ -12,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sockact.core.model import Handover
+    from sockact.supervisor.generation import Launched
+    from sockact.supervisor.report import Say
     from sockact.supervisor.status import Json
 
     # (the handover, whether its successor serves)
@@ -21,7 +26,9 @@ if TYPE_CHECKING:
 class Callers:
     """Each is answered once, with the handover that it asked for, or has left before that."""
 
-    def __init__(self) -> None:
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self._failed_output: tuple[int, list[str]] = (0, [])
         self._waiting: dict[int, list[tuple[bool, Done]]] = {}
         self._draining: dict[int, list[tuple[Handover, Done]]] = {}
 
@@ -37,14 +44,34 @@ class Callers:
 
         return leave
 
-    def finished(self, handover: Handover, stderr: list[str], draining: bool) -> None:
+    def last(self, handover: Handover | None) -> Json | None:
+        """The last handover as `status` shows it."""
+        if handover is None:
+            return None
+        about, lines = self._failed_output
+        return handover_status(handover, lines if handover.id == about else [])
+
+    def finished(self, handover: Handover, successor: Launched | None, draining: bool) -> None:
         """It has its outcome. `draining`: processes of the predecessor are still there."""
         committed = handover.outcome is Outcome.COMMITTED
+        stderr = [] if committed or successor is None else successor.stderr_tail()
+        if not committed:
+            self._failed_output = (handover.id, stderr)
+        self._tell(handover)
         for wait_drained, done in self._waiting.pop(handover.id, ()):
             if wait_drained and committed and draining and handover.predecessor is not None:
                 self._draining.setdefault(handover.predecessor, []).append((handover, done))
             else:
                 done(handover_status(handover, stderr), committed)
+
+    def _tell(self, handover: Handover) -> None:
+        if handover.outcome is Outcome.COMMITTED:
+            seconds = (handover.finished or handover.requested) - handover.requested
+            again = " again" if handover.rollback else ""
+            self._say(handover.successor, f"serves{again} after {seconds:.2f} s", report.INFO)
+        else:
+            what = "rollback" if handover.rollback else "reload"
+            self._say(handover.successor, f"{what} failed: {handover.reason}", report.ERROR)
 
     def gone(self, generation: int) -> None:
         """Its last process has ended."""

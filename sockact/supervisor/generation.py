@@ -10,7 +10,14 @@ import os
 import select
 import time
 
-from sockact.core.events import Interest, LaunchFailed, Observed, Proven
+from sockact.core.events import (
+    Interest,
+    LaunchFailed,
+    Observed,
+    Proven,
+    TrialFailed,
+    TrialPassed,
+)
 from sockact.core.settings import Adopt
 from sockact.handover.adopt import Adoption
 from sockact.kernel.seccomp import Call
@@ -25,6 +32,8 @@ from sockact.supervisor.notified import Notified
 from sockact.supervisor.probe import Probe, command_of
 from sockact.supervisor.pump import Pump
 from sockact.supervisor.readiness import Readiness, missing_hint
+from sockact.supervisor.trial import Trial, Watch
+from sockact.supervisor.trial import command_of as trial_command_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +42,7 @@ if TYPE_CHECKING:
 
     from sockact.core.events import Event
     from sockact.core.matching import Address
+    from sockact.core.model import Exit
     from sockact.core.settings import Settings
     from sockact.kernel.listener import Listener
     from sockact.supervisor.loop import Loop
@@ -87,6 +97,7 @@ class Launched:
         self._notified: Notified | None = None
         self._readiness: Readiness | None = None
         self._probe: Probe | None = None
+        self._trial: Trial | None = None
         self._news: socket.socket | None = None
         self._notifications: int | None = None
         self._launch = self._prepare()
@@ -113,9 +124,35 @@ class Launched:
             )
             self._observe()
 
-    def probing(self, pid: int) -> Probe | None:
-        """The probe whose attempt this child of ours was."""
-        return self._probe if self._probe is not None and self._probe.pid == pid else None
+    def on_trial(self) -> None:
+        """Begin with the watch over its trial; once."""
+        if self._trial is None:
+            context, settings = self._context, self._context.settings
+            watch = Watch(
+                trial_command_of(settings, context.listeners),
+                probe_environment(context.environment, settings.name),
+                context.listeners,
+                settings.probe_interval,
+                settings.probe_timeout,
+                settings.probe_threshold,
+            )
+            self._trial = Trial(
+                context.loop,
+                watch,
+                lambda: context.handle(TrialPassed(self.number)),
+                lambda reason: context.handle(TrialFailed(self.number, reason)),
+            )
+
+    def trial_over(self) -> None:
+        if self._trial:
+            self._trial.stop()
+            self._trial = None
+
+    def reaped(self, pid: int, exit: Exit) -> None:
+        """A child of ours has ended that is no program: perhaps an attempt of a probe."""
+        for watch in (self._probe, self._trial):
+            if watch is not None:
+                watch.reaped(pid, exit)
 
     def where(self, wanted: Address) -> Listener | str | None:
         """The shim asks where a bind belongs."""
@@ -144,6 +181,7 @@ class Launched:
     def close(self) -> None:
         """Its last process has ended."""
         self.settled()
+        self.trial_over()
         if self._notified:
             # Not before: a program that goes on to tell its STATUS= must not get an error.
             self._notified.close()
@@ -174,6 +212,7 @@ class Launched:
             frozenset(self._adoption.calls if context.adopt is Adopt.SECCOMP else ()),
             tuple(x.socket.fileno() for x in context.listeners) if native else (),
             self._pump.write_end if self._pump else None,
+            settings.stop_signal,
         )
 
     def _watch_readiness(self) -> Readiness | None:

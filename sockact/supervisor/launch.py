@@ -71,6 +71,8 @@ class Launch:
     native: tuple[int, ...] = ()
     """Descriptors to pass as sd_listen_fds(3) says, in this order."""
     stderr: int | None = None
+    stop_signal: int = signal.SIGTERM
+    """What asks the program to end."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,7 @@ def _child(launch: Launch, news: socket.socket) -> None:
         # A session of its own: the terminal's Ctrl-C goes to the supervisor, which drains.
         os.setsid()
         # Nobody would end the program, or let its successor have the address, without us.
-        die_with_parent(signal.SIGTERM)
+        die_with_parent(launch.stop_signal)
         step = "chdir"
         os.chdir(launch.directory)
         step = "setup"

@@ -18,6 +18,7 @@ from sockact.supervisor.environment import SETTINGS_VARIABLE
 from sockact.supervisor.loop import Loop
 from sockact.supervisor.report import Reporter
 from sockact.supervisor.supervisor import Supervisor
+from sockact.supervisor.trial import command_of as trial_command_of
 from sockact.systemd import listeners
 from sockact.systemd.notify import Notifier, watchdog_interval
 
@@ -85,6 +86,7 @@ def _listeners(
 
 def _serve(settings: Settings, reporter: Reporter, directory: str, found: list[Listener]) -> int:
     environment = dict(os.environ)
+    trial_command_of(settings, found)  # At the first reload it would be late to learn of it.
     way = _choose(settings.adopt, reporter)
     become_subreaper()
     loop = Loop()
@@ -124,6 +126,10 @@ def policy_of(settings: Settings) -> Policy:
     return Policy(
         ready=ready.get(settings.ready, Ready.PROBE),
         start_timeout=settings.start_timeout,
+        trial=settings.trial,
+        probed=bool(settings.probe),
+        keep_predecessor=settings.keep_predecessor,
+        max_draining=settings.max_draining,
         drain_timeout=settings.drain_timeout,
         kill_timeout=settings.kill_timeout,
     )

@@ -1,38 +1,30 @@
 """The configured proof of readiness: a command or an HTTP request, repeated until it passes.
 
-Each attempt is a process of its own; the supervisor only hears how it ended. The start timeout of
-the generation ends the attempts.
+The start timeout of the generation ends the attempts.
 """
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
 import time
+
+from sockact.supervisor import attempt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from sockact.core.model import Exit
+    from sockact.supervisor.attempt import Attempt, Command
     from sockact.supervisor.loop import Loop, Timer
 
 _PAUSE = 0.2
-_HTTP_PROBE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "http_probe.py")
-# What the exit statuses of http_probe mean.
-_SEEN = {
-    3: "found nobody who answers",
-    4: "got a status other than 200 to 399",
-    5: "got an answer that is not HTTP",
-}
 
 
-def command_of(ready: str) -> tuple[str, ...]:
+def command_of(ready: str) -> Command:
     """The command behind --ready http://… or exec:…"""
     if ready.startswith("exec:"):
-        return ("/bin/sh", "-c", ready[5:])
-    return (sys.executable, "-I", "-S", _HTTP_PROBE, ready)
+        return attempt.of_shell(ready[5:])
+    return attempt.of_ours("http_probe.py", ready)
 
 
 class Probe:
@@ -41,7 +33,7 @@ class Probe:
     def __init__(
         self,
         loop: Loop,
-        command: tuple[str, ...],
+        command: Command,
         environment: Mapping[str, str],
         passed: Callable[[], None],
         failed: Callable[[], None],
@@ -51,29 +43,33 @@ class Probe:
         """How the last attempt failed."""
         self._loop = loop
         self._command = command
-        self._http = _HTTP_PROBE in command
         self._environment = dict(environment)
         self._passed = passed
         self._failed = failed
         self._timer: Timer | None = None
-        self.pid: int | None = None
+        self._running: Attempt | None = None
         self._attempt()
 
-    def ended(self, exit: Exit) -> None:
-        """The attempt `pid` has been reaped."""
-        self.pid = None
-        if exit.clean:
-            self._passed()
-        else:
-            self._again(_SEEN.get(exit.code, str(exit)) if self._http else str(exit))
+    def reaped(self, pid: int, exit: Exit) -> None:
+        """A child has ended: perhaps the attempt under way."""
+        if self._running is not None and self._running.pid == pid:
+            running = self._running
+            self._running = None
+            running.ended(exit)
 
     def stop(self) -> None:
-        """No more attempts; the one under way is killed, and reaped like any child."""
+        """No more attempts; the one under way is killed."""
         if self._timer:
             self._timer.cancel()
-        if self.pid is not None:
-            # It leads a group of its own, and is not reaped yet: the number is not another's.
-            os.killpg(self.pid, signal.SIGKILL)
+        if self._running is not None:
+            self._running.abandon()
+            self._running = None
+
+    def _done(self, reason: str) -> None:
+        if reason:
+            self._again(reason)
+        else:
+            self._passed()
 
     def _again(self, reason: str) -> None:
         self._timer = self._loop.at(time.monotonic() + _PAUSE, self._attempt)
@@ -82,16 +78,9 @@ class Probe:
             self._failed()
 
     def _attempt(self) -> None:
-        null = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
         try:
-            self.pid = os.posix_spawn(
-                self._command[0],
-                self._command,
-                self._environment,
-                file_actions=null,
-                setpgroup=0,
-                setsigmask=[],
-                setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
+            self._running = attempt.Attempt(
+                self._loop, self._command, self._environment, None, self._done
             )
         except OSError as error:
             # No process left (EAGAIN), or Python replaced meanwhile: it may work the next time.

@@ -8,6 +8,13 @@ import os
 
 from sockact.supervisor.output import write_now
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    # (generation, message, level)
+    Say = Callable[[int, str, int], None]
+
 ERROR, NOTICE, INFO = 3, 5, 6
 """Levels of sd-daemon(3)."""
 

@@ -48,6 +48,7 @@ def handover_status(handover: Handover, stderr: list[str]) -> Json:
     return {
         "id": handover.id,
         "outcome": handover.outcome.value,
+        "rollback": handover.rollback,
         "from": handover.predecessor,
         "to": handover.successor,
         "reason": handover.reason,
@@ -70,6 +71,8 @@ def _generation(
     return {
         "number": g.number,
         "state": g.state.value,
+        "on_trial": g.trial_until is not None,
+        "seconds_left": _seconds_left(g),
         "pid": known.pid if known else 0,
         "pids": pids,
         "started_usec": round(started * 1_000_000),
@@ -78,6 +81,13 @@ def _generation(
         "gate_reason": g.gate_reason,
         "connections": found and {"busy": found.busy, "fresh": found.fresh, "quiet": found.quiet},
     }
+
+
+def _seconds_left(g: Generation) -> float | None:
+    """Until its start, trial, keeping or drain is cut off."""
+    due = (g.start_deadline, g.trial_until, g.keep_until, g.drain_deadline, g.kill_at)
+    when = next((one for one in due if one is not None), None)
+    return None if when is None else max(0.0, when - time.monotonic())
 
 
 def _listener(listener: Listener) -> Json:

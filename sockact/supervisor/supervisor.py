@@ -13,19 +13,20 @@ from sockact.core import actions, events
 from sockact.core.errors import OperatorError
 from sockact.core.lifecycle import next_deadline, step
 from sockact.core.matching import Kind
-from sockact.core.model import Gate, Outcome, Phase, Service, State
+from sockact.core.model import Gate, Phase, Service, State
 from sockact.kernel.listener import clear_nonblocking
 from sockact.supervisor import report
 from sockact.supervisor.callers import Callers
 from sockact.supervisor.calls import Calls
-from sockact.supervisor.control import STOPPING
+from sockact.supervisor.control import NO_PREDECESSOR, STOPPING
 from sockact.supervisor.counting import Counting
+from sockact.supervisor.ending import Ending
 from sockact.supervisor.gates import Gates
 from sockact.supervisor.generation import Context, Launched
 from sockact.supervisor.listeners_watch import ListenersWatch
 from sockact.supervisor.postponed import Postponed
 from sockact.supervisor.processes import Processes
-from sockact.supervisor.status import handover_status, service_status
+from sockact.supervisor.status import service_status
 from sockact.supervisor.varlink import Refused
 
 TYPE_CHECKING = False
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from sockact.supervisor.announce import Announcer
     from sockact.supervisor.callers import Done
     from sockact.supervisor.loop import Loop, Timer
-    from sockact.supervisor.processes import Signalled
     from sockact.supervisor.report import Reporter
     from sockact.supervisor.status import Json
 
@@ -67,6 +67,7 @@ class Supervisor:
         self._announcer = announcer
         self._reporter = reporter
         self._processes = Processes(shim_address)
+        self._ending = Ending(self._processes, settings.stop_signal, self._say)
         self._calls = Calls(loop, shim_address, self._generation_of, self._where)
         self._gates = Gates(self._processes, self._calls, listeners, self._gate_moved)
         self._context = Context(
@@ -84,14 +85,12 @@ class Supervisor:
         self._events: deque[Event] = deque()
         self._turning = False
         self._timer: Timer | None = None
-        self._callers = Callers()
+        self._callers = Callers(self._say)
         self._postponed = Postponed(loop, self._notice)
         self._listeners_watch = ListenersWatch(loop, listeners, self._to_listen, self._notice)
         self._counting = Counting(self._processes, listeners, policy, self._say)
         self._stop_waiting: list[Callable[[], None]] = []
-        self._failed_output: tuple[int, list[str]] = (0, [])
         self._shut = False
-        self._refused: set[tuple[str, int]] = set()
         self.changed: Callable[[], None] = lambda: None
         """Called after each change that `status` shows."""
         self.exit_status: int | None = None
@@ -100,11 +99,8 @@ class Supervisor:
 
     def status(self) -> Json:
         """The Status of docs/control.md."""
-        handover = self._service.handover
-        about, lines = self._failed_output
-        stderr = lines if handover and handover.id == about else []
-        shown = handover_status(handover, stderr) if handover else None
-        return service_status(self._service, self._context, self._launched, shown)
+        last = self._callers.last(self._service.handover)
+        return service_status(self._service, self._context, self._launched, last)
 
     def reload(self, wait_drained: bool, done: Done) -> Callable[[], None]:
         """Begin a handover, or join the queued one. Raises Refused while stopping."""
@@ -113,6 +109,27 @@ class Supervisor:
         identity = self._service.queued or self._service.last_handover + 1
         leave = self._callers.join(identity, wait_drained, done)
         self.handle(events.Reload())
+        return leave
+
+    def rollback(self, done: Done) -> Callable[[], None]:
+        """Go back to the generation before. Raises Refused when it is not there any more."""
+        service = self._service
+        if service.phase in (Phase.STOPPING, Phase.STOPPED):
+            raise Refused(STOPPING, {})
+        if service.in_handover:
+            assert service.handover
+            identity = service.handover.id
+        elif service.fallback is not None:
+            identity = service.last_handover + 1
+        else:
+            raise Refused(NO_PREDECESSOR, {})
+
+        def finished(handover: Json, committed: bool) -> None:
+            # A reload that is under way is to come to nothing.
+            done(handover, committed == handover["rollback"])
+
+        leave = self._callers.join(identity, wait_drained=False, done=finished)
+        self.handle(events.Rollback())
         return leave
 
     def stop(self, now: bool, done: Callable[[], None]) -> None:
@@ -129,7 +146,7 @@ class Supervisor:
                 self.handle(events.Reload())
             case signal.SIGTERM | signal.SIGINT:
                 again = self._service.phase is Phase.STOPPING
-                self.handle(events.Stop(now=again))
+                self.handle(events.Hurry() if again else events.Stop())
             case signal.SIGQUIT:
                 self.handle(events.Stop(now=True))
             case signal.SIGUSR1:
@@ -168,11 +185,13 @@ class Supervisor:
         self.changed()
 
     def _settle(self) -> None:
-        """End the watches over generations that are not pending any more."""
+        """End the watches over generations that are not pending, or on trial, any more."""
         for number, launched in self._launched.items():
             g = self._service.get(number)
             if g is None or g.state is not State.PENDING:
                 launched.settled()
+            if g is None or g.trial_until is None:
+                launched.trial_over()
 
     def _arm(self) -> None:
         when = next_deadline(self._service)
@@ -191,18 +210,20 @@ class Supervisor:
                 self._spawn(number)
             case actions.StartProbe(number):
                 self._launched[number].probe()
+            case actions.StartTrial(number):
+                self._launched[number].on_trial()
             case actions.MoveGate(number, closed):
                 (self._gates.close if closed else self._gates.open)(number)
             case actions.LastResponses(number):
                 self._gates.last_responses(number)
+            case actions.KeepConnections(number):
+                self._gates.keep_connections(number)
             case actions.TakeCensus(number):
                 self._take_census(number)
             case actions.Terminate(number, reason):
-                done = self._processes.signal(number, signal.SIGTERM)
-                self._tell_of_signal(number, "SIGTERM", done, reason)
+                self._ending.terminate(number, reason)
             case actions.Kill(number, reason):
-                done = self._processes.signal_all(number, signal.SIGKILL)
-                self._tell_of_signal(number, "SIGKILL", done, reason)
+                self._ending.kill(number, reason)
             case _:
                 self._tell(action)
 
@@ -227,14 +248,6 @@ class Supervisor:
     def _notice(self, message: str) -> None:
         self._reporter.say(message, report.NOTICE)
 
-    def _tell_of_signal(self, number: int, name: str, done: Signalled, reason: str) -> None:
-        if done.reached and reason:
-            self._say(number, f"{name}: {reason}")
-        if refused := [pid for pid in done.refused if (name, pid) not in self._refused]:
-            self._refused.update((name, pid) for pid in refused)
-            pids = ", ".join(map(str, refused))
-            self._say(number, f"{name} is refused by the kernel for process {pids}", report.NOTICE)
-
     def _spawn(self, number: int) -> None:
         if len(self._service.generations) == 1:
             # Nobody else has the listeners: a program that blocks in accept may do so.
@@ -250,17 +263,8 @@ class Supervisor:
 
     def _finish(self, handover: Handover) -> None:
         # Not self._service.handover: that may be the next one already.
-        successor = self._launched.get(handover.successor)
-        stderr: list[str] = []
-        if handover.outcome is Outcome.COMMITTED:
-            seconds = (handover.finished or handover.requested) - handover.requested
-            self._say(handover.successor, f"serves after {seconds:.2f} s")
-        else:
-            self._say(handover.successor, f"reload failed: {handover.reason}", report.ERROR)
-            stderr = successor.stderr_tail() if successor else []
-            self._failed_output = (handover.id, stderr)
         draining = any(g.number == handover.predecessor for g in self._service.generations)
-        self._callers.finished(handover, stderr, draining)
+        self._callers.finished(handover, self._launched.get(handover.successor), draining)
 
     def _quit(self, status: int) -> None:
         self.exit_status = status
@@ -276,9 +280,8 @@ class Supervisor:
         for pid, generation, exit in self._processes.reap():
             reaped = True
             self._calls.forget(pid, "the process has ended")
-            for launched in self._launched.values():
-                if probe := launched.probing(pid):
-                    probe.ended(exit)
+            for launched in tuple(self._launched.values()):
+                launched.reaped(pid, exit)
             if generation is not None:
                 if found := self._launched.get(generation):
                     found.hear()

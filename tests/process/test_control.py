@@ -52,6 +52,7 @@ class FakeService:
         self.at_once: tuple[dict[str, Any], bool] | None = None
         self.reloads: list[tuple[bool, Callable[[dict[str, Any], bool], None]]] = []
         self.cancelled: list[int] = []
+        self.rollbacks: list[Callable[[dict[str, Any], bool], None]] = []
         self.stops: list[tuple[bool, Callable[[], None]]] = []
 
     def status(self) -> dict[str, Any]:
@@ -89,6 +90,13 @@ class FakeService:
         if self.at_once:
             done(*self.at_once)
         return lambda: self.cancelled.append(number)
+
+    def rollback(self, done: Callable[[dict[str, Any], bool], None]) -> Callable[[], None]:
+        if self.refusal:
+            raise self.refusal
+        self.rollbacks.append(done)
+        self._event()
+        return lambda: None
 
     def stop(self, now: bool, done: Callable[[], None]) -> None:
         self.stops.append((now, done))

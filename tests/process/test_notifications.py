@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sockact.core.model import Exit
 from sockact.handover import adopt
 from sockact.kernel import sockopt
+from sockact.supervisor.attempt import Command
 from sockact.supervisor.generation import Launched
 from sockact.supervisor.loop import READ, Loop
 from sockact.supervisor.probe import Probe
+from sockact.supervisor.processes import exit_of
 from tests.support import wait
 from tests.support.program import Program, ask
 
@@ -200,7 +201,7 @@ accept(found)
         ("exec:exit 42", "exited with status 42"),
         ("exec:kill -9 $$", "was killed by signal 9"),
         ("http://127.0.0.1:1/", "found nobody who answers"),
-        ("http://127.0.0.1:{port}/", "got a status other than 200 to 399"),
+        ("http://127.0.0.1:{port}/", "got status 503 instead of 200 to 399"),
     ],
 )
 def test_probe_says_why_it_did_not_pass(
@@ -235,9 +236,12 @@ def test_probe_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(os, "posix_spawn", none)
     probe = Probe(
-        loop, ("/bin/true",), {}, lambda: told.append("passed"), lambda: told.append("failed")
+        loop,
+        Command(("/bin/true",)),
+        {},
+        lambda: told.append("passed"),
+        lambda: told.append("failed"),
     )
-    assert vars(probe)["pid"] is None
     assert probe.reason == "cannot be started: Resource temporarily unavailable"
     loop.at(time.monotonic() + 0.3, loop.stop)
     loop.run()
@@ -245,8 +249,7 @@ def test_probe_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "posix_spawn", spawn)
     loop.at(time.monotonic() + 0.3, loop.stop)
     loop.run()
-    assert probe.pid is not None
-    os.waitpid(probe.pid, 0)
-    probe.ended(Exit())
+    pid, status = os.waitpid(-1, 0)
+    probe.reaped(pid, exit_of(status))
     assert told == ["failed", "passed"]
     loop.close()

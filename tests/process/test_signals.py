@@ -43,13 +43,14 @@ def in_flight(program: Program, seconds: float) -> socket.socket:
     return sock
 
 
-def until_busy(service: Service) -> None:
-    """Return when the one request is in the program's hands."""
+def until_busy(service: Service, requests: int = 1) -> None:
+    """Return when so many requests are in the program's hands."""
 
     def busy() -> bool:
-        return any(one["connections"]["busy"] for one in service.status()["generations"])
+        counts: list[int] = [one["connections"]["busy"] for one in service.status()["generations"]]
+        return sum(counts) == requests
 
-    wait.until(busy, "the request to arrive")
+    wait.until(busy, "the requests to arrive")
 
 
 def test_sighup_reloads(service: Service, program: Program) -> None:
@@ -96,15 +97,19 @@ def test_refuses_new_clients_while_it_stops(service: Service, program: Program) 
         assert read_all(client) == "1"
 
 
-def test_second_sigterm_shortens(service: Service, program: Program) -> None:
-    with in_flight(program, 30) as client:
-        until_busy(service)
+def test_second_sigterm_shortens_the_drain_to_the_kill_timeout(
+    start: StartService, program: Program
+) -> None:
+    service = start(program.command, listen=program.listen, options=("--kill-timeout", "500ms"))
+    with in_flight(program, 30) as long, in_flight(program, 0.2) as short:
+        until_busy(service, 2)
         service.signal(signal.SIGTERM)
         service.notify.wait_for("STOPPING", "1")
         service.signal(signal.SIGTERM)
-        assert service.process.wait(5) == 0
+        assert read_all(short) == "1", "what is over by then is served"
+        assert service.process.wait(10) == 0
         with pytest.raises(ConnectionError):
-            read_all(client)
+            read_all(long)
 
 
 def test_sigquit_stops_now(service: Service, program: Program) -> None:

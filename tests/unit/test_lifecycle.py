@@ -45,6 +45,12 @@ class Story:
         self.launch(1)
         return self
 
+    def serving_proven(self) -> Story:
+        """The same, where readiness has to be proven."""
+        self.serving()
+        self.hear(on.Proven(1))
+        return self
+
     def launch(self, number: int) -> None:
         """Interest, and the settle time after it."""
         self.hear(on.Interest(number))

@@ -24,9 +24,13 @@ EVENTS: dict[type[Event], st.SearchStrategy[Event]] = {
     on.Start: st.just(on.Start()),
     on.Reload: st.just(on.Reload()),
     on.Stop: st.builds(on.Stop, st.booleans()),
+    on.Hurry: st.just(on.Hurry()),
+    on.Rollback: st.just(on.Rollback()),
     on.Interest: st.builds(on.Interest, NUMBERS),
     on.Observed: st.builds(on.Observed, NUMBERS, st.booleans(), st.just("hint")),
     on.Proven: st.builds(on.Proven, NUMBERS),
+    on.TrialPassed: st.builds(on.TrialPassed, NUMBERS),
+    on.TrialFailed: st.builds(on.TrialFailed, NUMBERS, st.just("status 500")),
     on.LaunchFailed: st.builds(on.LaunchFailed, NUMBERS, st.just("no such file")),
     on.Exited: st.builds(on.Exited, NUMBERS, EXITS),
     on.Gone: st.builds(on.Gone, NUMBERS),
@@ -37,6 +41,15 @@ EVENTS: dict[type[Event], st.SearchStrategy[Event]] = {
 HISTORY = st.lists(
     st.tuples(st.one_of(*EVENTS.values()), st.floats(0, 30)), min_size=1, max_size=60
 )
+# With every way to prove a successor, with and without a trial, a probe of it, and a way back.
+POLICIES = st.builds(
+    Policy,
+    ready=st.sampled_from(Ready),
+    trial=st.sampled_from([0.0, 20.0]),
+    probed=st.booleans(),
+    keep_predecessor=st.sampled_from([0.0, 60.0]),
+    max_draining=st.sampled_from([1, 4]),
+)
 
 
 def test_every_event_has_a_strategy() -> None:
@@ -45,13 +58,24 @@ def test_every_event_has_a_strategy() -> None:
 
 def check(before: Service, after: Service, asked: tuple[Action, ...]) -> None:
     """What must hold whatever happens."""
-    assert len(after.only(State.RUNNING, State.PAUSED)) <= 1
+    paused = after.only(State.PAUSED)
+    assert len(after.only(State.RUNNING)) <= 1
+    assert len([g for g in paused if g.keep_until is None]) <= 1
+    assert len([g for g in paused if g.keep_until is not None]) <= 1
+    draining = [g for g in after.only(State.DRAINING) if not g.ending]
+    assert len(draining) <= after.policy.max_draining or after.phase is Phase.STOPPING
     assert len(after.only(State.PENDING)) <= 1
     assert len({g.number for g in after.generations}) == len(after.generations)
     spawned = [a.number for a in asked if isinstance(a, do.Spawn)]
     assert len(spawned) <= 1, "one step launches one generation at the most"
     assert all(number > before.last_number for number in spawned)
     for g in after.generations:
+        if g.trial_until is not None:
+            assert (g.state, after.in_handover) == (State.RUNNING, True)
+        if g.keep_until is not None:
+            assert g.state is State.PAUSED
+        elif g.state is State.PAUSED and not g.ending:
+            assert after.in_handover, "nobody is paused for nothing"
         if g.ending:
             assert g.census_at is None
             assert g.drain_deadline is None
@@ -80,10 +104,12 @@ def somebody_cares(after: Service) -> None:
 
 
 @settings(max_examples=400, deadline=None)
-@given(HISTORY, st.sampled_from(Ready))
-def test_invariants_hold_in_every_history(history: list[tuple[Event, float]], ready: Ready) -> None:
+@given(HISTORY, POLICIES)
+def test_invariants_hold_in_every_history(
+    history: list[tuple[Event, float]], policy: Policy
+) -> None:
     now = 0.0
-    state, asked = step(Service(Policy(ready=ready)), on.Start(), now)
+    state, asked = step(Service(policy), on.Start(), now)
     finished: list[int] = []
     for event, pause in history:
         now += pause
@@ -99,11 +125,13 @@ def test_invariants_hold_in_every_history(history: list[tuple[Event, float]], re
 
 
 @settings(max_examples=200, deadline=None)
-@given(HISTORY)
-def test_ticks_alone_bring_every_stop_to_its_kill(history: list[tuple[Event, float]]) -> None:
+@given(HISTORY, POLICIES)
+def test_ticks_alone_bring_every_stop_to_its_kill(
+    history: list[tuple[Event, float]], policy: Policy
+) -> None:
     """However it got there, a stopping service has signalled all it has by its deadlines."""
     now = 0.0
-    state, _ = step(Service(Policy()), on.Start(), now)
+    state, _ = step(Service(policy), on.Start(), now)
     for event, pause in history:
         now += pause
         state, _ = step(state, event, now)
@@ -147,10 +175,29 @@ def every_state() -> list[Service]:
     for now, event in enumerate(more):
         paused, _ = step(paused, event, float(now))
     found.append(paused)
+    found += trials()
     assert {s.phase for s in found} == set(Phase)
     states = {g.state for s in found for g in s.generations}
     assert states == set(State)
     return found
+
+
+def trials() -> list[Service]:
+    """A successor on trial with its predecessor closing and closed, and one that is kept."""
+    policy = Policy(trial=20.0, probed=True, keep_predecessor=60.0)
+    state = Service(policy)
+    found = []
+    for event in (on.Start(), on.Proven(1), on.Reload(), on.Proven(2)):
+        state, _ = step(state, event, 0.0)
+    found.append(state)
+    state, _ = step(state, on.GateMoved(1, Gate.CLOSED), 0.0)
+    found.append(state)
+    state, _ = step(state, on.TrialPassed(2), 1.0)
+    state, _ = step(state, on.Tick(), 20.0)
+    found.append(state)
+    assert state.kept is not None
+    going_back, _ = step(state, on.Rollback(), 21.0)
+    return [*found, going_back]
 
 
 @pytest.mark.parametrize("state", every_state(), ids=lambda s: f"{s.phase.value}-{s.last_number}")
@@ -160,10 +207,14 @@ def test_every_state_takes_every_event(state: Service) -> None:
         on.Reload(),
         on.Stop(),
         on.Stop(now=True),
+        on.Hurry(),
+        on.Rollback(),
         on.Tick(),
         *(kind(number) for kind in (on.Interest, on.Proven, on.Gone) for number in (1, 2, 9)),
         *(on.Observed(number, bound=True, hint="") for number in (1, 2, 9)),
         *(on.LaunchFailed(number, "reason") for number in (1, 2, 9)),
+        *(on.TrialPassed(number) for number in (1, 2, 9)),
+        *(on.TrialFailed(number, "reason") for number in (1, 2, 9)),
         *(on.Exited(number, Exit(code=c)) for number in (1, 2, 9) for c in (0, 1)),
         *(on.GateMoved(number, gate) for number in (1, 2, 9) for gate in Gate),
         *(on.Census(number, busy, 0, 0) for number in (1, 2, 9) for busy in (0, 1)),

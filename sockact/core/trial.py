@@ -1,0 +1,126 @@
+"""The trial of a successor, and the ways back to the generation before.
+
+On trial a successor serves alone: its predecessor is paused, so that a probe on the shared listener
+can reach nobody else, and is brought back by opening its gate. See docs/trial.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sockact.core.actions import Report, StartTrial
+from sockact.core.events import Rollback, TrialFailed, TrialPassed
+from sockact.core.model import Gate, Handover, Outcome, Phase, State
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sockact.core.events import Event
+    from sockact.core.model import Generation
+    from sockact.core.turn import Turn
+
+BY_HAND = "rolled back by hand"
+
+
+def predecessor_paused(turn: Turn, g: Generation, successor: Generation) -> None:
+    """The gate of the predecessor has moved as far as it does: the trial begins."""
+    if g.gate is Gate.NONE:
+        # It goes on accepting beside its successor. Part of its gate may be closed.
+        turn.open_gate(g)
+        reason = f"its predecessor answers, too: {g.gate_reason}"
+        turn.do(Report(successor.number, f"on trial, but {reason}"))
+    turn.update(replace(successor, trial_until=turn.now + turn.state.policy.trial))
+    turn.do(StartTrial(successor.number))
+
+
+def passed(turn: Turn, event: Event) -> None:
+    """The probe of the trial has passed once."""
+    assert isinstance(event, TrialPassed)
+    g = turn.state.get(event.number)
+    if g is not None and g.trial_until is not None:
+        turn.update(replace(g, trial_passed=True))
+
+
+def over(turn: Turn, g: Generation) -> None:
+    """The time of the trial has passed without a failure."""
+    policy = turn.state.policy
+    if policy.probed and not g.trial_passed:
+        _take_back(turn, g, f"the probe has not passed within the trial of {policy.trial:g} s")
+        return
+    g = replace(g, trial_until=None)
+    turn.update(g)
+    turn.commit(g, _paused(turn))
+
+
+def failed(turn: Turn, event: Event) -> None:
+    """The probe, or the accept queue, says that the generation is no good."""
+    assert isinstance(event, TrialFailed)
+    g = turn.state.get(event.number)
+    if g is not None and g.trial_until is not None:
+        _take_back(turn, g, event.reason)
+
+
+def _take_back(turn: Turn, g: Generation, reason: str) -> None:
+    predecessor = _paused(turn)
+    if predecessor is None:
+        turn.update(replace(g, trial_until=None))
+        reason += "; it goes on serving, because its predecessor has ended"
+    else:
+        turn.resume(predecessor)  # First of all: clients wait.
+        turn.drain(g)
+    turn.finish(Outcome.FAILED, reason)
+    turn.settle_phase()
+
+
+def _paused(turn: Turn) -> Generation | None:
+    return next((g for g in turn.state.only(State.PAUSED) if g.keep_until is None), None)
+
+
+def keep_over(turn: Turn, g: Generation) -> None:
+    """Nobody wanted it back."""
+    turn.drain(g)
+
+
+def rollback(turn: Turn, event: Event) -> None:
+    """Take a release back by hand: the one under way, or the last one."""
+    assert isinstance(event, Rollback)
+    state = turn.state
+    if state.phase in (Phase.STOPPING, Phase.STOPPED):
+        return
+    if state.in_handover:
+        _cancel(turn)
+    elif state.fallback is not None:
+        _go_back(turn, state.fallback)
+
+
+def _cancel(turn: Turn) -> None:
+    handover = turn.state.handover
+    assert handover
+    successor = turn.state.get(handover.successor)
+    if successor is None or handover.rollback:
+        return
+    if successor.trial_until is not None:
+        _take_back(turn, successor, BY_HAND)
+    elif successor.state is State.PENDING:
+        turn.fail(successor, BY_HAND)
+
+
+def _go_back(turn: Turn, good: Generation) -> None:
+    bad = turn.state.serving
+    identity = turn.state.last_handover + 1
+    handover = Handover(identity, turn.now, bad.number if bad else None, good.number, rollback=True)
+    turn.state = replace(turn.state, handover=handover, last_handover=identity, respawn_at=None)
+    turn.enter(Phase.RELOADING)
+    turn.resume(good)
+    if bad is not None:
+        turn.drain(bad)
+    elif turn.state.pending is not None:
+        # Launched again after a crash.
+        turn.end(turn.state.pending)
+
+
+def back(turn: Turn, g: Generation) -> None:
+    """The gate of the generation that somebody wanted back is open."""
+    handover = turn.state.handover
+    if handover and handover.rollback and handover.successor == g.number and turn.state.in_handover:
+        turn.finish(Outcome.COMMITTED)
+        turn.settle_phase()

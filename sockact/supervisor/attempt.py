@@ -1,0 +1,122 @@
+"""One run of a probe: a process of its own, so that the supervisor only hears how it ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from functools import partial
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sockact.core.model import Exit
+    from sockact.supervisor.loop import Loop, Timer
+
+_FOLDER = os.path.dirname(os.path.abspath(__file__))
+_LONGEST = 200
+_GRACE = 1.0
+"""Seconds: what speaks says more of a timeout than we could."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """What to execute. `speaks`: it writes one line that says how it failed."""
+
+    words: tuple[str, ...]
+    speaks: bool = False
+
+
+def of_shell(command: str) -> Command:
+    """A command line, for exec:COMMAND; status 0 passes."""
+    return Command(("/bin/sh", "-c", command))
+
+
+def of_ours(program: str, *arguments: str) -> Command:
+    """A program that stands beside this file."""
+    words = (sys.executable, "-I", "-S", os.path.join(_FOLDER, program), *arguments)
+    return Command(words, speaks=True)
+
+
+class Attempt:
+    """A run under way. `done` is called once, with "" when it passed, else with the reason."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        command: Command,
+        environment: Mapping[str, str],
+        timeout: float | None,
+        done: Callable[[str], None],
+    ) -> None:
+        """Start it. Raises OSError when there is no process to be had, or no program."""
+        self._done = done
+        self._said = -1
+        self._late = ""
+        self.pid = self._spawn(command, environment)
+        self._timer: Timer | None = None
+        if timeout is not None:
+            limit = timeout + (_GRACE if command.speaks else 0.0)
+            self._timer = loop.at(time.monotonic() + limit, partial(self._time_out, timeout))
+
+    def ended(self, exit: Exit) -> None:
+        """The process has been reaped."""
+        said = self._close()
+        self._done("" if exit.clean else self._late or said or str(exit))
+
+    def abandon(self) -> None:
+        """Nobody wants to know any more; what is killed here is reaped like any child."""
+        self._close()
+        self._kill()
+
+    def _time_out(self, seconds: float) -> None:
+        self._late = f"took more than {seconds:g} s"
+        self._kill()
+
+    def _kill(self) -> None:
+        # It leads a group of its own, and is not reaped yet: the number is not another's.
+        os.killpg(self.pid, signal.SIGKILL)
+
+    def _close(self) -> str:
+        if self._timer:
+            self._timer.cancel()
+        return self._hear()
+
+    def _spawn(self, command: Command, environment: Mapping[str, str]) -> int:
+        null = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
+        actions: list[tuple[int, ...] | tuple[int, int, str, int, int]] = [*null]
+        theirs = -1
+        if command.speaks:
+            self._said, theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+            actions.append((os.POSIX_SPAWN_DUP2, theirs, 1))
+        try:
+            return os.posix_spawn(
+                command.words[0],
+                command.words,
+                environment,
+                file_actions=actions,
+                setpgroup=0,
+                setsigmask=[],
+                setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
+            )
+        except OSError:
+            self._hear()
+            raise
+        finally:
+            if theirs >= 0:
+                os.close(theirs)
+
+    def _hear(self) -> str:
+        """What it wrote, as far as it fits into one line."""
+        if self._said < 0:
+            return ""
+        try:
+            text = os.read(self._said, _LONGEST)
+        except BlockingIOError:
+            text = b""
+        os.close(self._said)
+        self._said = -1
+        return " ".join(text.decode(errors="replace").split())

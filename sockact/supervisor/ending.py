@@ -1,0 +1,41 @@
+"""Ending generations by signals, and what the journal says of it."""
+
+from __future__ import annotations
+
+import signal
+
+from sockact.supervisor import report
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sockact.supervisor.processes import Processes, Signalled
+    from sockact.supervisor.report import Say
+
+
+class Ending:
+    """Sends the signals of one service. Raises procfs.Unavailable."""
+
+    def __init__(self, processes: Processes, stop_signal: int, say: Say) -> None:
+        self._processes = processes
+        self._stop_signal = signal.Signals(stop_signal)
+        self._say = say
+        self._refused: set[tuple[signal.Signals, int]] = set()
+
+    def terminate(self, generation: int, reason: str) -> None:
+        """Ask its first process to end; all of them, once that is gone."""
+        done = self._processes.signal(generation, self._stop_signal)
+        self._tell(generation, self._stop_signal, done, reason)
+
+    def kill(self, generation: int, reason: str) -> None:
+        """SIGKILL to every process of the generation."""
+        done = self._processes.signal_all(generation, signal.SIGKILL)
+        self._tell(generation, signal.SIGKILL, done, reason)
+
+    def _tell(self, generation: int, sent: signal.Signals, done: Signalled, reason: str) -> None:
+        if done.reached and reason:
+            self._say(generation, f"{sent.name}: {reason}", report.INFO)
+        if refused := [pid for pid in done.refused if (sent, pid) not in self._refused]:
+            self._refused.update((sent, pid) for pid in refused)
+            pids = ", ".join(map(str, refused))
+            message = f"{sent.name} is refused by the kernel for process {pids}"
+            self._say(generation, message, report.NOTICE)

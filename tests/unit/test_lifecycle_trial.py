@@ -1,0 +1,169 @@
+"""Trials and rollbacks as stories: the turns that real programs seldom take."""
+
+from __future__ import annotations
+
+from sockact.core import actions as do
+from sockact.core import events as on
+from sockact.core.model import Exit, Gate, Outcome, Phase, Policy, Ready, State
+from tests.unit.test_lifecycle import Story, kinds
+
+TRIAL = Policy(trial=30.0, probed=True, gate_timeout=3.0)
+KEEP = Policy(keep_predecessor=600.0)
+
+
+def on_trial(policy: Policy = TRIAL) -> Story:
+    """The successor is ready, and the order to close its predecessor's gate is out."""
+    story = Story(policy).serving()
+    story.hear(on.Reload())
+    story.launch(2)
+    assert story.asked == (do.MoveGate(1, closed=True),)
+    return story
+
+
+def outcome(story: Story) -> tuple[Outcome, str]:
+    handover = story.state.handover
+    assert handover is not None
+    return handover.outcome, handover.reason
+
+
+def test_the_trial_begins_when_the_predecessor_accepts_no_more() -> None:
+    story = on_trial()
+    assert story.hear(on.GateMoved(1, Gate.CLOSED), 2.0) == (do.StartTrial(2),)
+    story.hear(on.TrialPassed(2))
+    assert story.hear(on.Tick(), 29.9) == ()
+    asked = story.hear(on.Tick(), 0.1)
+    assert kinds(asked) == [do.LastResponses, do.Finish, do.Announce]
+    assert story.generation(1) is State.DRAINING
+    assert outcome(story) == (Outcome.COMMITTED, "")
+
+
+def test_after_a_probe_for_readiness_the_predecessor_is_paused_already() -> None:
+    story = Story(Policy(ready=Ready.PROBE, trial=30.0)).serving_proven()
+    story.hear(on.Reload())
+    story.launch(2)
+    story.hear(on.GateMoved(1, Gate.CLOSED))
+    assert story.hear(on.Proven(2)) == (do.StartTrial(2),)
+
+
+def test_a_predecessor_that_cannot_be_paused_answers_too() -> None:
+    story = on_trial()
+    asked = story.hear(on.GateMoved(1, Gate.NONE, "no shim"))
+    assert asked == (
+        do.MoveGate(1, closed=False),
+        do.Report(2, "on trial, but its predecessor answers, too: no shim"),
+        do.StartTrial(2),
+    )
+    story.hear(on.GateMoved(1, Gate.OPEN))
+    story.hear(on.TrialFailed(2, "status 500"))
+    assert story.generation(1) is State.RUNNING
+    assert story.generation(2) is State.DRAINING
+    assert outcome(story) == (Outcome.FAILED, "status 500")
+
+
+def test_the_predecessor_serves_before_anything_else_is_done() -> None:
+    story = on_trial()
+    story.hear(on.GateMoved(1, Gate.CLOSED))
+    asked = story.hear(on.TrialFailed(2, "status 500"))
+    assert asked[0] == do.MoveGate(1, closed=False)
+    assert asked[1] == do.MoveGate(2, closed=True)
+
+
+def test_a_gate_that_does_not_open_again_means_a_new_launch() -> None:
+    story = on_trial()
+    story.hear(on.GateMoved(1, Gate.CLOSED))
+    story.hear(on.TrialFailed(2, "status 500"))
+    asked = story.hear(on.GateMoved(1, Gate.NONE, "it closed the listener"))
+    assert do.Spawn(3) in asked
+
+
+def test_a_stop_ends_the_trial() -> None:
+    story = on_trial()
+    story.hear(on.GateMoved(1, Gate.CLOSED))
+    story.hear(on.Stop())
+    assert outcome(story) == (Outcome.FAILED, "the service is stopping")
+    assert [g.state for g in story.state.generations] == [State.DRAINING, State.DRAINING]
+
+
+def test_a_reload_during_a_trial_waits_for_its_end() -> None:
+    story = on_trial(Policy(trial=30.0))
+    story.hear(on.GateMoved(1, Gate.CLOSED))
+    assert story.hear(on.Reload()) == ()
+    assert do.Spawn(3) in story.hear(on.Tick(), 30.0)
+
+
+def test_late_news_of_a_trial_that_is_over() -> None:
+    story = on_trial(Policy(trial=30.0))
+    story.hear(on.GateMoved(1, Gate.CLOSED))
+    story.hear(on.Tick(), 30.0)
+    state = story.state
+    for event in (on.TrialFailed(2, "late"), on.TrialPassed(2)):
+        assert story.hear(event) == ()
+    assert story.state == state
+
+
+def kept() -> Story:
+    story = Story(KEEP).serving()
+    story.hear(on.Reload())
+    story.launch(2)
+    assert kinds(story.asked) == [do.MoveGate, do.LastResponses, do.Finish, do.Announce]
+    return story
+
+
+def test_a_predecessor_that_cannot_be_paused_is_not_kept() -> None:
+    story = kept()
+    story.hear(on.GateMoved(1, Gate.NONE, "no shim"))
+    assert story.generation(1) is State.DRAINING
+
+
+def test_a_kept_predecessor_may_keep_its_connections_when_it_serves_again() -> None:
+    story = kept()
+    story.hear(on.GateMoved(1, Gate.CLOSED))
+    asked = story.hear(on.Rollback())
+    assert do.KeepConnections(1) in asked
+    assert story.state.phase is Phase.RELOADING
+    assert outcome(story)[0] is Outcome.PENDING
+    story.hear(on.GateMoved(1, Gate.OPEN))
+    assert outcome(story) == (Outcome.COMMITTED, "")
+
+
+def test_a_rollback_to_a_gate_that_does_not_open() -> None:
+    story = kept()
+    story.hear(on.GateMoved(1, Gate.CLOSED))
+    story.hear(on.Rollback())
+    asked = story.hear(on.GateMoved(1, Gate.NONE, "it closed the listener"))
+    assert outcome(story)[0] is Outcome.FAILED
+    assert do.Spawn(3) in asked
+
+
+def test_a_rollback_to_a_generation_that_dies() -> None:
+    story = kept()
+    story.hear(on.GateMoved(1, Gate.CLOSED))
+    story.hear(on.Rollback())
+    asked = story.hear(on.Exited(1, Exit(signal=9)))
+    assert outcome(story) == (Outcome.FAILED, "the program was killed by signal 9")
+    assert do.Spawn(3) in asked
+
+
+def test_a_rollback_is_not_rolled_back() -> None:
+    story = kept()
+    story.hear(on.Rollback())
+    assert story.hear(on.Rollback()) == ()
+
+
+def test_a_kept_predecessor_that_dies_changes_nothing() -> None:
+    story = kept()
+    asked = story.hear(on.Exited(1, Exit(code=1)))
+    assert kinds(asked) == [do.Terminate, do.Report]
+    assert story.generation(2) is State.RUNNING
+
+
+def test_hurry_is_for_the_end_only() -> None:
+    story = Story().serving()
+    assert story.hear(on.Hurry()) == ()
+    story.hear(on.Stop())
+    story.hear(on.Hurry())
+    g = story.state.get(1)
+    assert g is not None
+    assert g.drain_deadline == story.now + story.state.policy.kill_timeout
+    story.hear(on.Hurry(), 1.0)
+    assert story.state.get(1) == g, "a third one does not prolong it"
