@@ -8,10 +8,11 @@ Ratios rather than absolute numbers: a busy or small machine changes both sides.
 from __future__ import annotations
 
 import argparse
+import statistics
 import sys
 from typing import TYPE_CHECKING
 
-from bench import reloads, resources, throughput
+from bench import reloads, resources, rollback, throughput
 from bench.table import milliseconds, render
 from tests.servers import zoo
 
@@ -109,11 +110,24 @@ def measure_peers(quick: bool) -> None:
     say(render(HEAD, rows))
 
 
+def measure_rollback(quick: bool) -> None:
+    """From the failed probe of a release to the first answer of the one before."""
+    count = FEW if quick else MANY
+    rows = []
+    for name in rollback.SERVERS:
+        one = rollback.measure(name, count)
+        times = (statistics.median(one.delays), max(one.delays))
+        rows.append([name, str(one.requests), str(len(one.failures)), *map(milliseconds, times)])
+    say(f"\n{count} releases whose probe fails: time to the predecessor's answer (goal: 50 ms)")
+    say(render(["server", "requests", "failures", "median", "worst"], rows))
+
+
 PARTS: dict[str, Callable[[bool], None]] = {
     "throughput": measure_throughput,
     "supervisor": measure_supervisor,
     "start": measure_start,
     "latency": measure_latency,
+    "rollback": measure_rollback,
     "peers": measure_peers,
 }
 
