@@ -77,6 +77,7 @@ class StartService(Protocol):
         name: str = "test",
         environment: dict[str, str] | None = None,
         pass_fds: tuple[int, ...] = (),
+        launcher: tuple[str, ...] = (),
         ready: bool = True,
     ) -> Service: ...
 
@@ -94,6 +95,7 @@ def start(folder: Path) -> Iterator[StartService]:
         name: str = "test",
         environment: dict[str, str] | None = None,
         pass_fds: tuple[int, ...] = (),
+        launcher: tuple[str, ...] = (),
         ready: bool = True,
     ) -> Service:
         own = folder / str(len(services))
@@ -106,6 +108,7 @@ def start(folder: Path) -> Iterator[StartService]:
             name=name,
             environment=environment,
             pass_fds=pass_fds,
+            launcher=launcher,
         )
         services.append(service)
         if ready:
