@@ -104,7 +104,7 @@ class Supervisor:
         about, lines = self._failed_output
         stderr = lines if handover and handover.id == about else []
         shown = handover_status(handover, stderr) if handover else None
-        return service_status(self._service, self._context, self._launched, shown)
+        return service_status(self._service, self._context, self._launched, self._gates, shown)
 
     def reload(self, wait_drained: bool, done: Done) -> Callable[[], None]:
         """Begin a handover, or join the queued one. Raises Refused while stopping."""
