@@ -105,15 +105,16 @@ def run_trial(
     steady: float = 0.0,
     options: Sequence[str] = (),
     import_seconds: float = 0.0,
+    launcher: Sequence[str] = (),
     say: Callable[[str], None] = lambda text: None,
 ) -> Trial:
     """Start it, load it, reload it so often, with `broken` once more in vain, and stop it.
 
-    `steady` is the time in seconds that it is left alone before each reload, and `options` are for
-    `sockact reload`.
+    `steady` is the time in seconds that it is left alone before each reload, `options` are for
+    `sockact reload`, and `launcher` is a command that executes the supervisor in some way.
     """
     trial = Trial(server)
-    deployment = deploy(server, folder, import_seconds=import_seconds)
+    deployment = deploy(server, folder, import_seconds=import_seconds, launcher=launcher)
     with deployment.service as service:
         service.wait_ready()
         plan = Plan(deployment.address.target, tuple(loads) or server.loads, LONGEST)

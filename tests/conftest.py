@@ -80,6 +80,7 @@ class StartService(Protocol):
         name: str = "test",
         environment: dict[str, str] | None = None,
         pass_fds: tuple[int, ...] = (),
+        launcher: tuple[str, ...] = (),
         ready: bool = True,
     ) -> Service: ...
 
@@ -97,6 +98,7 @@ def start(folder: Path) -> Iterator[StartService]:
         name: str = "test",
         environment: dict[str, str] | None = None,
         pass_fds: tuple[int, ...] = (),
+        launcher: tuple[str, ...] = (),
         ready: bool = True,
     ) -> Service:
         own = folder / str(len(services))
@@ -109,6 +111,7 @@ def start(folder: Path) -> Iterator[StartService]:
             name=name,
             environment=environment,
             pass_fds=pass_fds,
+            launcher=launcher,
         )
         services.append(service)
         if ready:

@@ -98,8 +98,10 @@ def _cpu(generation: dict[str, Any], before: dict[str, Any] | None) -> str:
 
 
 def _gate(generation: dict[str, Any]) -> str:
-    gate, reason = generation["gate"], generation["gate_reason"]
-    return f"{gate} ({reason})" if reason else str(gate)
+    gate, by = str(generation["gate"]), generation.get("gate_by")
+    # Once, when it says none twice. A supervisor from before an upgrade does not say.
+    how = ": ".join(filter(None, [by if by != gate else None, generation["gate_reason"]]))
+    return f"{gate} ({how})" if how else gate
 
 
 def _listeners(status: dict[str, Any]) -> list[str]:

@@ -23,9 +23,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+# By Yama, for want of CAP_SYS_PTRACE, or by a container's filter, which may also pretend that there
+# is no such call.
+_REFUSED = (errno.EPERM, errno.EACCES, errno.ENOSYS)
+
 
 class GateRefused(Exception):
-    """The kernel, or a container's filter, does not let us edit the program's epoll."""
+    """The gate cannot be moved, for the reason that it names."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +55,30 @@ def entries(pids: Iterable[int], inodes: set[int]) -> list[Entry]:
     ]
 
 
-def close(found: list[Entry], listeners: dict[int, int]) -> None:
-    """Take the entries out. `listeners` maps inode → our descriptor. Raises GateRefused."""
-    _edit(epoll.EPOLL_CTL_DEL, found, listeners)
+def refused(entry: Entry) -> str:
+    """Why the kernel does not let us edit this process's epoll instances; "" when it does.
+
+    Raises OSError when that cannot be told now.
+    """
+    try:
+        os.close(pidfd.getfd(entry.pid, entry.epfd))
+    except ProcessLookupError:
+        return ""
+    except OSError as error:
+        if error.errno in _REFUSED:
+            return os.strerror(error.errno)
+        if error.errno != errno.EBADF:
+            raise
+    return ""
+
+
+def close(found: list[Entry], listeners: dict[int, int]) -> dict[int, str]:
+    """Take the entries out. `listeners` maps inode → our descriptor.
+
+    Returns whose epoll instances we are not let to edit, and why: nothing was done to those.
+    Raises GateRefused.
+    """
+    return _edit(epoll.EPOLL_CTL_DEL, found, listeners)
 
 
 def open(found: list[Entry], listeners: dict[int, int]) -> None:
@@ -61,11 +86,13 @@ def open(found: list[Entry], listeners: dict[int, int]) -> None:
 
     Raises GateRefused.
     """
-    _edit(epoll.EPOLL_CTL_ADD, found, listeners)
+    for pid, why in _edit(epoll.EPOLL_CTL_ADD, found, listeners).items():
+        raise GateRefused(f"pidfd_getfd of process {pid}: {why}")
 
 
-def _edit(operation: int, found: list[Entry], listeners: dict[int, int]) -> None:
+def _edit(operation: int, found: list[Entry], listeners: dict[int, int]) -> dict[int, str]:
     duplicates: list[tuple[int, Entry]] = []
+    kept_out: dict[int, str] = {}
     try:
         for entry in found:
             try:
@@ -75,7 +102,9 @@ def _edit(operation: int, found: list[Entry], listeners: dict[int, int]) -> None
             except OSError as error:
                 if error.errno == errno.EBADF:
                     continue  # It has closed that epoll instance meanwhile.
-                raise GateRefused(f"pidfd_getfd: {error.strerror}") from error
+                if error.errno not in _REFUSED:
+                    raise GateRefused(f"pidfd_getfd: {error.strerror}") from error
+                kept_out[entry.pid] = os.strerror(error.errno)
         if duplicates and (code := _in_fork(operation, duplicates, listeners)):
             raise GateRefused(f"epoll_ctl: {os.strerror(code)}")
     except BlockingIOError as error:
@@ -83,6 +112,7 @@ def _edit(operation: int, found: list[Entry], listeners: dict[int, int]) -> None
     finally:
         for duplicate, _ in duplicates:
             os.close(duplicate)
+    return kept_out
 
 
 def _in_fork(operation: int, duplicates: list[tuple[int, Entry]], listeners: dict[int, int]) -> int:

@@ -1,7 +1,8 @@
 """Moving the gate of a generation: by its epoll instances from outside, by the shim inside.
 
 A process that holds a listener is either in epoll (edited from here), or it has the shim (told to
-close), or it cannot be gated, and then the generation's gate is `none`, with the reason.
+close), or it cannot be gated, and then the generation's gate is `none`, with the reason. Where we
+are not let to edit a process's epoll instances, its shim does that, too.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from sockact.core.model import Gate
 from sockact.handover import gate
 from sockact.handover.interest import process_interest
 from sockact.kernel import procfs
+from sockact.supervisor.gate_round import Round
+from sockact.supervisor.gate_ways import Ways
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from sockact.handover.gate import Entry
     from sockact.kernel.listener import Listener
@@ -26,10 +29,6 @@ if TYPE_CHECKING:
     Moved = Callable[[int, Gate, str], None]
 
 
-# A program that forks without end does not keep a gate from moving.
-_MOST_TOLD = 10_000
-
-
 class Gates:
     """The gates of all generations of one service."""
 
@@ -38,31 +37,28 @@ class Gates:
     ) -> None:
         self._processes = processes
         self._calls = calls
+        self._ways = Ways(calls, listeners)
         self._descriptors = {x.inode: x.socket.fileno() for x in listeners}
         self._moved = moved
         self._removed: dict[int, list[Entry]] = {}
+        self._closing_again: set[int] = set()
 
     def close(self, generation: int) -> None:
         """Begin to close; `moved` tells the end. NONE: closed in part, perhaps."""
-        try:
-            holders = self._holders(generation)
-            shimmed = self._close_outside(generation, holders)
-        except (gate.GateRefused, OSError) as error:
-            self._moved(generation, Gate.NONE, str(error))
-        else:
-            # Those that were taken out of epoll must not be told, too.
-            _Round(self, generation, Gate.CLOSED, holders).order(shimmed)
+        orders = partial(self._orders_to_close, generation)
+        Round(Gate.CLOSED, orders, self._tell, partial(self._moved, generation)).begin()
 
     def open(self, generation: int) -> None:
         """Begin to open; `moved` tells the end. NONE: it hears of no client any more."""
         try:
             gate.open(self._removed.pop(generation, []), self._descriptors)
-            # Also processes that were forked while the gate was closed: they hold the listener.
-            shimmed = self.shimmed(generation)
-        except (gate.GateRefused, OSError) as error:
+        except gate.GateRefused as error:
             self._moved(generation, Gate.NONE, str(error))
-        else:
-            _Round(self, generation, Gate.OPEN, []).order(shimmed)
+            return
+        orders = partial(self._orders_to_open, generation)
+        # An order to open is never dropped: whoever does not hear it is deaf for good.
+        tell = partial(self._tell, insist=True)
+        Round(Gate.OPEN, orders, tell, partial(self._moved, generation)).begin()
 
     def reopened(self, generation: int) -> bool:
         """Has a process of a closed generation (a new worker, say) gone back to accepting?
@@ -70,9 +66,24 @@ class Gates:
         What is found is closed again.
         """
         try:
-            return bool(self._take_out(generation, self._holders(generation)))
+            held, _ = self._ways.holders(self._processes.of(generation))
+            taken, _ = self._take_out(generation, held)
+            accepting = [
+                pid
+                for pid, inodes in held.items()
+                if pid not in taken and process_interest(pid, inodes & self._ways.streams)
+            ]
         except (gate.GateRefused, OSError):
             return False
+        again = [self._close_again(pid) for pid in accepting]
+        return bool(taken) or any(again)
+
+    def way(self, generation: int, pids: Iterable[int]) -> tuple[str | None, str]:
+        """How the gate moves, which has these processes: gate_by and gate_reason of the Status."""
+        removed: dict[int, set[int]] = {}
+        for entry in self._removed.get(generation, ()):
+            removed.setdefault(entry.pid, set()).add(entry.inode)
+        return self._ways.of(generation, pids, removed)
 
     def last_responses(self, generation: int) -> None:
         """Ask every shim that serves to end each connection with its next response."""
@@ -94,111 +105,87 @@ class Gates:
 
     def forget(self, generation: int) -> None:
         self._removed.pop(generation, None)
+        self._ways.forget(generation)
 
-    def _close_outside(self, generation: int, holders: list[int]) -> list[int]:
-        """Take the listeners out of epoll; the processes that have to be told by the shim.
+    def _orders_to_close(self, generation: int, told: set[int]) -> dict[int, str]:
+        """Take the listeners out of epoll; what has to be told to whom, "" to nobody.
 
         Raises GateRefused when a process can be reached in neither way, OSError when we cannot
         look.
         """
-        in_epoll = self._take_out(generation, holders)
-        others = [pid for pid in holders if pid not in in_epoll]
-        shimmed = [pid for pid in others if self._calls.reaches(pid)]
-        parents = {p.parent for p in map(procfs.process, holders) if p is not None}
-        for pid in others:
-            if pid not in shimmed and self._accepts(pid, parents):
-                raise gate.GateRefused(_no_way(pid))
-        return shimmed
+        held, hidden = self._holders(generation, told)
+        taken, kept_out = self._take_out(generation, held)
+        parents = {p.parent for p in map(procfs.process, held) if p is not None}
+        orders = {pid: _to_close(self._descriptors, True) for pid in hidden}
+        for pid, inodes in held.items():
+            # What was taken out of epoll must not get a decoy, too.
+            out = taken.get(pid, set())
+            refused = kept_out.get(pid, "")
+            # It may be busy now, but accepts, unless it is a parent of holders, which only holds,
+            # or was born a moment ago, and is on its way to becoming another program.
+            presumed = not (told or pid in taken or pid in parents)
+            shimmed = self._ways.by_shim(pid, inodes - out, refused, presumed)
+            others = self._descriptors.keys() - out
+            orders[pid] = _to_close(others, bool(refused)) if shimmed else ""
+        return orders
 
-    def _accepts(self, pid: int, parents: set[int]) -> bool:
-        """Is it one that accepts, though it may be busy now? A parent of holders only holds."""
-        return pid not in parents or bool(process_interest(pid, set(self._descriptors)))
+    def _orders_to_open(self, generation: int, told: set[int]) -> dict[int, str]:
+        # Also processes that were forked while the gate was closed: they hold the listener.
+        words = "gate open " + " ".join(map(str, self._descriptors))
+        return {pid: words for pid in self.shimmed(generation) if pid not in told}
 
-    def _holders(self, generation: int) -> list[int]:
-        """The processes that have a listener. Nobody else is called: a signal may meet an exec.
+    def _holders(self, generation: int, told: set[int]) -> tuple[dict[int, set[int]], list[int]]:
+        held, hidden = self._ways.holders(self._processes.of(generation))
+        unheard = {pid: inodes for pid, inodes in held.items() if pid not in told}
+        return unheard, [pid for pid in hidden if pid not in told]
 
-        One that cannot be read (it has other privileges, say) is no server of ours, unless all are.
+    def _take_out(
+        self, generation: int, pids: Iterable[int]
+    ) -> tuple[dict[int, set[int]], dict[int, str]]:
+        """The listeners that were taken out, by process; the processes that kept us out, and why.
+
+        Raises GateRefused, OSError.
         """
-        inodes = set(self._descriptors)
-        found, refused = [], None
-        for pid in self._processes.of(generation):
-            try:
-                if inodes & set(procfs.sockets(pid).values()):
-                    found.append(pid)
-            except PermissionError as error:
-                refused = error
-        if refused is not None and not found:
-            raise refused
-        return found
-
-    def _take_out(self, generation: int, pids: list[int]) -> set[int]:
         found = gate.entries(pids, set(self._descriptors))
-        if found:
-            gate.close(found, self._descriptors)
-            self._removed.setdefault(generation, []).extend(found)
-        return {entry.pid for entry in found}
+        if not found:
+            return {}, {}
+        removed = self._removed.setdefault(generation, [])
+        try:
+            kept_out = gate.close(found, self._descriptors)
+        except gate.GateRefused:
+            removed += found  # In part, perhaps; to put back one that is there does nothing.
+            raise
+        out = [entry for entry in found if entry.pid not in kept_out]
+        removed += out
+        taken: dict[int, set[int]] = {}
+        for entry in out:
+            taken.setdefault(entry.pid, set()).add(entry.inode)
+        return taken, kept_out
 
-    def order(self, pid: int, target: Gate, done: Callable[[str], None]) -> None:
-        """Tell one process's shim.
+    def _close_again(self, pid: int) -> bool:
+        """Tell the shim, unless that is under way; False when there is none."""
+        if pid not in self._closing_again:
+            if not self._calls.reaches(pid):
+                return False
+            self._closing_again.add(pid)
+            words = _to_close(self._descriptors, True)
+            self._tell(pid, words, lambda _: self._closing_again.discard(pid))
+        return True
 
-        An order to open is never dropped: whoever does not hear it is deaf for good.
-        """
-        words = f"gate {target.value} " + " ".join(map(str, self._descriptors))
-        self._calls.order(pid, words, done, insist=target is Gate.OPEN)
+    def _tell(
+        self, pid: int, words: str, done: Callable[[str], None], insist: bool = False
+    ) -> None:
+        self._calls.order(pid, words, done, insist=insist)
 
     def shimmed(self, generation: int) -> list[int]:
-        """The processes that have a listener and the shim. Raises OSError."""
-        return [pid for pid in self._holders(generation) if self._calls.reaches(pid)]
-
-    def moved(self, generation: int, gate: Gate, reason: str) -> None:
-        self._moved(generation, gate, reason)
+        """The processes that have a listener, or may have one, and the shim. Raises OSError."""
+        held, hidden = self._ways.holders(self._processes.of(generation))
+        return [*(pid for pid in held if self._calls.reaches(pid)), *hidden]
 
 
-class _Round:
-    """Orders to the shims of one generation, until none is left that has not heard."""
-
-    def __init__(self, gates: Gates, generation: int, target: Gate, known: list[int]) -> None:
-        self._gates = gates
-        self._generation = generation
-        self._target = target
-        self._told = set(known)
-        self._waiting: set[int] = set()
-        self._error = ""
-
-    def order(self, pids: list[int]) -> None:
-        self._told.update(pids)
-        self._waiting.update(pids)
-        for pid in pids:
-            self._gates.order(pid, self._target, partial(self._answered, pid))
-        if not pids:
-            self._end()
-
-    def _answered(self, pid: int, error: str) -> None:
-        self._waiting.discard(pid)
-        if error and procfs.process(pid):
-            self._error = f"process {pid}: {error}"
-        if not self._waiting:
-            self._end()
-
-    def _end(self) -> None:
-        """Forked by somebody who had not heard yet, a process is born with the old gate."""
-        if not self._error and len(self._told) < _MOST_TOLD:
-            try:
-                born = [p for p in self._gates.shimmed(self._generation) if p not in self._told]
-            except OSError:
-                born = []
-            if born:
-                self.order(born)
-                return
-        reached = Gate.NONE if self._error else self._target
-        self._gates.moved(self._generation, reached, self._error)
-
-
-def _no_way(pid: int) -> str:
-    return (
-        f"process {pid} waits in accept, poll or select and has no shim "
-        "(not Python, or started with -I, -E or -S)"
-    )
+def _to_close(inodes: Iterable[int], everywhere: bool) -> str:
+    """The order of docs/shim.md."""
+    return " ".join(["gate closed", *(["all"] if everywhere else []), *map(str, inodes)])
 
 
 def _nothing(_error: str) -> None:

@@ -6,6 +6,7 @@ import os
 import time
 
 import sockact
+from sockact.core.model import Gate, State
 from sockact.handover import census
 from sockact.kernel.listener import accept_queue
 
@@ -13,13 +14,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sockact.core.model import Generation, Handover, Service
     from sockact.kernel.listener import Listener
+    from sockact.supervisor.gates import Gates
     from sockact.supervisor.generation import Context, Launched
 
     Json = dict[str, object]
 
 
 def service_status(
-    service: Service, context: Context, launched: dict[int, Launched], handover: Json | None
+    service: Service,
+    context: Context,
+    launched: dict[int, Launched],
+    gates: Gates,
+    handover: Json | None,
 ) -> Json:
     """The whole Status. Counts connections anew."""
     pids = context.processes.latest()
@@ -36,7 +42,11 @@ def service_status(
         "command": list(context.settings.command),
         "adopt": context.adopt.value,
         "ready": context.settings.ready,
-        "generations": [_generation(g, launched, pids.get(g.number, []), counts) for g in listed],
+        "generations": [
+            _generation(g, launched, pids.get(g.number, []), counts)
+            | _gate(g, gates, pids.get(g.number, []))
+            for g in listed
+        ],
         "listeners": [_listener(x) for x in context.listeners],
         "handover": handover,
     }
@@ -77,8 +87,6 @@ def _generation(
         "pids": pids,
         "started_usec": round(started * 1_000_000),
         "age_seconds": max(0.0, time.time() - started),
-        "gate": g.gate.value,
-        "gate_reason": g.gate_reason,
         "connections": found and {"busy": found.busy, "fresh": found.fresh, "quiet": found.quiet},
     }
 
@@ -88,6 +96,16 @@ def _seconds_left(g: Generation) -> float | None:
     due = (g.start_deadline, g.trial_until, g.keep_until, g.drain_deadline, g.kill_at)
     when = next((one for one in due if one is not None), None)
     return None if when is None else max(0.0, when - time.monotonic())
+
+
+def _gate(g: Generation, gates: Gates, pids: list[int]) -> Json:
+    by: str | None = None
+    reason = ""
+    if g.gate is Gate.NONE:
+        by = Gate.NONE.value  # It was tried.
+    elif g.state is not State.PENDING:
+        by, reason = gates.way(g.number, pids)
+    return {"gate": g.gate.value, "gate_by": by, "gate_reason": g.gate_reason or reason}
 
 
 def _listener(listener: Listener) -> Json:

@@ -100,7 +100,7 @@ class Supervisor:
     def status(self) -> Json:
         """The Status of docs/control.md."""
         last = self._callers.last(self._service.handover)
-        return service_status(self._service, self._context, self._launched, last)
+        return service_status(self._service, self._context, self._launched, self._gates, last)
 
     def reload(self, wait_drained: bool, done: Done) -> Callable[[], None]:
         """Begin a handover, or join the queued one. Raises Refused while stopping."""

@@ -30,8 +30,17 @@ ONE: dict[str, Any] = {
     "started_usec": 1_700_000_000_000_000,
     "age_seconds": 185.2,
     "gate": "none",
+    "gate_by": "none",
     "gate_reason": "no shim \x1b[0m",
     "connections": {"busy": 11, "fresh": 12, "quiet": 13},
+}
+OLD: dict[str, Any] = {
+    "number": 1,
+    "pids": [],
+    "gate": "closed",
+    "gate_by": "epoll+shim",
+    "gate_reason": "",
+    "connections": None,
 }
 
 
@@ -42,7 +51,7 @@ class Running(Bench):
         paths.create(str(base / name))
         self.lock = paths.lock(str(base / name))
         super().__init__(base / name)
-        self.service.generations = [ONE, {**ONE, "number": 1, "pids": [], "connections": None}]
+        self.service.generations = [ONE, {**ONE, **OLD}]
 
     def end(self) -> None:
         """As if the supervisor had ended."""
@@ -169,7 +178,7 @@ def test_status(app: Running) -> None:
     assert running[9] == "MiB"
     assert running[12:] == ["none", "(no", "shim", "\\x1b[0m)"]
     [old] = [line for line in words if line[:2] == ["1", "running"]]
-    assert old[5:10] == ["-"] * 5
+    assert old[5:] == ["-"] * 5 + ["closed", "(epoll+shim)"]
     assert ["http", "0.0.0.0:80", "stream", "3/128"] in words
     assert "last handover: 1 to 2, committed after 0.41 s, " in stdout
 

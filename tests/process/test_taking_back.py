@@ -34,6 +34,8 @@ async def main():
 asyncio.run(main())
 """
 KINDS = pytest.mark.parametrize("body", [BLOCKING, ASYNCIO], ids=["shim", "epoll"])
+# What a stopped successor has accepted cannot be finished.
+LIMITS = ("--drain-timeout", "5s", "--kill-timeout", "1s")
 # Passes as long as the file is there.
 PROBE = "exec:test -e {}"
 
@@ -191,7 +193,8 @@ def test_death_on_trial_brings_the_predecessor_back(
 def test_a_stuck_accept_queue_brings_the_predecessor_back(
     start: StartService, program: Program
 ) -> None:
-    service = start(program.command, listen=program.listen, options=("--trial", "60s"))
+    options = ("--trial", "60s", *LIMITS)
+    service = start(program.command, listen=program.listen, options=options)
     program.publish("2")
     reloading = Reloading(service)
     pid = service.status()["generations"][1]["pid"]
@@ -225,10 +228,12 @@ def test_tcp_probe(start: StartService, program: Program, host: str) -> None:
 def test_tcp_probe_of_a_successor_that_accepts_no_more(
     start: StartService, program: Program
 ) -> None:
-    service = start(program.command, listen=program.listen, options=TCP)
+    service = start(program.command, listen=program.listen, options=(*TCP, *LIMITS))
     program.publish("2")
     reloading = Reloading(service)
-    os.kill(service.status()["generations"][1]["pid"], signal.SIGSTOP)
+    pid = service.status()["generations"][1]["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    wait.until(lambda: stopped(pid), "the successor to stop")
     where = program.listen[0]
     reason = f"the probe failed: nobody accepted a connection to {where}"
     assert reloading.outcome() == ("failed", reason)

@@ -45,7 +45,11 @@ def choose(
 
 
 def deploy(
-    server: zoo.Server, folder: Path, options: Sequence[str] = (), import_seconds: float = 0.0
+    server: zoo.Server,
+    folder: Path,
+    options: Sequence[str] = (),
+    import_seconds: float = 0.0,
+    launcher: Sequence[str] = (),
 ) -> Deployment:
     """Start a server under sockact, without waiting until it is ready."""
     address, releases = choose(server, folder, import_seconds)
@@ -55,5 +59,6 @@ def deploy(
         listen=(address.listen,),
         options=("--directory", str(server.directory(releases)), *options),
         environment=zoo.environment(releases),
+        launcher=launcher,
     )
     return Deployment(server, address, releases, service)

@@ -62,8 +62,10 @@ class Service:
         name: str = "test",
         environment: Mapping[str, str] | None = None,
         pass_fds: Sequence[int] = (),
+        launcher: Sequence[str] = (),
     ) -> None:
-        """Start it. `environment` is the whole environment, os.environ when it is None.
+        """Start it. `environment` is the whole environment, os.environ when it is None, and
+        `launcher` a command that executes the supervisor in some way.
 
         `folder` is for the runtime folder, the notify socket and standard error, and must be short,
         because socket paths are.
@@ -82,7 +84,7 @@ class Service:
             arguments += ["--listen", address]
         with self._stderr.open("ab") as stderr:
             self.process = subprocess.Popen(
-                [*SOCKACT, *arguments, *options, "--", *command],
+                [*launcher, *SOCKACT, *arguments, *options, "--", *command],
                 env={**self.environment, "NOTIFY_SOCKET": str(self.notify.path)},
                 stdin=subprocess.DEVNULL,
                 stdout=stderr,

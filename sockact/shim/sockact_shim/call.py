@@ -60,6 +60,8 @@ def _outcome(words: list[str]) -> str:
 
 
 def _obey(words: list[str]) -> str:
+    if words[:3] == ["gate", "closed", "all"]:
+        return f"done gate {gate.close(_inodes(words[3:]), watched=True)}"
     if words[:2] == ["gate", "closed"]:
         return f"done gate {gate.close(_inodes(words[2:]))}"
     if words[:2] == ["gate", "open"]:

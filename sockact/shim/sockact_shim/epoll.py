@@ -1,7 +1,7 @@
 """The epoll instances of this process: what they watch, and moving an entry to another file.
 
-The kernel's key of an entry is the file and its number. So an entry that was made while a decoy lay
-over the number watches the decoy, and stays with it when the listener comes back.
+The kernel's key of an entry is the file and its number. So an entry stays with its file when
+another one is laid over the number.
 """
 
 from __future__ import annotations
@@ -74,13 +74,11 @@ def _lines(epoll: int, inode: int) -> list[tuple[int, list[bytes]]]:
 
 
 def _means(entry: Entry) -> Callable[[int], None]:
-    """Python's own epoll where it does the same, else the C library.
+    """The C library; where there is no ctypes, Python's own epoll, unless that was taken away.
 
-    The data of Python's is the number, with whatever lay on the stack in the upper half. Nobody can
-    tell that from a meaning, so the data is kept as a whole, unless there is no ctypes.
+    The latter's data is the number, with whatever lay on the stack in the upper half: for an entry
+    of a C library, which reads all of it, that would be another one.
     """
-    if entry.data == entry.fd:
-        return _python(entry) or _c(entry)
     try:
         return _c(entry)
     except (ImportError, OSError, AttributeError):

@@ -5,6 +5,11 @@ the decoy gets the listener back when the gate opens, whoever duplicated, closed
 meanwhile, and a fork copies the whole state: a child opens its own gate.
 
 All the fds of one socket share one open file description, hence one decoy for each listener.
+
+An epoll instance that watches a fd watches what is laid over it, the decoy or the listener: its
+entry goes along, with the same events and data. So the kernel remembers the entries, under the key
+by which the program itself changes or removes them meanwhile.
+
 Raises OSError, and GateError when the program closed what was put aside.
 """
 
@@ -45,38 +50,51 @@ class _Valve:
 _valves: dict[int, _Valve] = {}
 
 
-def close(listeners: list[int]) -> int:
-    """Take the listeners, named by inode, away. Returns how many fds show a decoy now."""
+def close(listeners: list[int], watched: bool = False) -> int:
+    """Take the listeners, named by inode, away. Returns how many fds show a decoy now.
+
+    A fd that an epoll instance watches is left alone, for the supervisor to gate from outside,
+    unless `watched`.
+    """
     sockets, epolls = _descriptors()
     fds: list[int] = []
     for listener in listeners:
         valve = _valves.get(listener)
         laid = _showing(sockets, valve.decoy_inode, valve) if valve else []
-        found = _unwatched(_showing(sockets, listener, valve), listener, epolls)
+        found = _showing(sockets, listener, valve)
+        if not watched:
+            found = _unwatched(found, listener, epolls)
         if found and (valve is None or not valve.is_whole()):
             if not _is_listening(found[0]):
                 continue
+            before = 0
             if valve is not None:
+                before = valve.decoy_inode
                 valve.discard()
             valve = _valves[listener] = _Valve(listener, found[0])
-            found += laid
+            _lay(valve.decoy, laid, before, epolls)
         if valve is not None and found:
-            _lay(_decoy_of(valve), found)
-        fds += found + [fd for fd in laid if fd not in found]
-    return _settle(fds)
+            _lay(_decoy_of(valve), found, listener, epolls)
+        fds += found + laid
+    _wake(fds)
+    return len(fds)
 
 
 def open(listeners: list[int]) -> int:
-    """Put the listeners back. Returns how many fds show one of them now."""
+    """Put the listeners back. Returns how many fds show one now that no epoll instance watches."""
     sockets, epolls = _descriptors()
+    laid: list[int] = []
     fds: list[int] = []
     for listener in listeners:
         valve = _valves.get(listener)
         if valve is not None:
-            _reopen(valve, _showing(sockets, valve.decoy_inode, valve), epolls)
+            closed = _showing(sockets, valve.decoy_inode, valve)
+            _reopen(valve, closed, epolls)
+            laid += closed
             sockets, epolls = _descriptors()
         fds += _unwatched(_showing(sockets, listener, None), listener, epolls)
-    return _settle(fds)
+    _wake([*laid, *fds])
+    return len(fds)
 
 
 def _reopen(valve: _Valve, fds: list[int], epolls: list[int]) -> None:
@@ -86,29 +104,27 @@ def _reopen(valve: _Valve, fds: list[int], epolls: list[int]) -> None:
         # All generations share the listener's O_NONBLOCK: it is set for this one, never cleared.
         if not os.get_blocking(fds[0]):
             os.set_blocking(valve.kept, False)
-        # A server that started or stopped and resumed accepting meanwhile watches the decoy.
-        moving = epoll.entries(epolls, valve.decoy_inode, fds)
-        moving = [entry for entry in moving if entry.remove()]
-        try:
-            _lay(valve.kept, fds)
-        finally:
-            lost = sum(not entry.add() for entry in moving)
-        if lost:
-            raise GateError(f"{lost} epoll entries were lost")
+        _lay(valve.kept, fds, valve.decoy_inode, epolls)
     valve.discard()
     del _valves[valve.listener]
 
 
-def _settle(fds: list[int]) -> int:
+def _wake(fds: list[int]) -> None:
     stuck = threads.nudge(fds) if fds else 0
     if stuck:
         raise GateError(f"{stuck} threads did not leave their wait")
-    return len(fds)
 
 
-def _lay(source: int, fds: list[int]) -> None:
-    for fd in fds:
-        os.dup2(source, fd, os.get_inheritable(fd))
+def _lay(source: int, fds: list[int], shown: int, epolls: list[int]) -> None:
+    """Lay a socket over fds that show the socket `shown`, together with their epoll entries."""
+    moving = [entry for entry in epoll.entries(epolls, shown, fds) if entry.remove()]
+    try:
+        for fd in fds:
+            os.dup2(source, fd, os.get_inheritable(fd))
+    finally:
+        lost = sum(not entry.add() for entry in moving)
+    if lost:
+        raise GateError(f"{lost} epoll entries were lost")
 
 
 def _decoy_of(valve: _Valve) -> int:
