@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import socket
+from typing import Any
 
 import h2.config
 import h2.connection
 import h2.events
-
-if TYPE_CHECKING:
-    import socket
 
 _LARGEST = 65536
 
@@ -31,6 +29,7 @@ class Client:
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._h2 = _Connection()
         self._h2.initiate_connection()
         self._bodies: dict[int, bytes] = {}
