@@ -11,7 +11,7 @@ import pytest
 
 from tests.process.test_shim_gate import Listener, listener
 from tests.process.test_shim_wire import Program, Run, Supervisor, has_shim, run, supervisor
-from tests.servers.kept import APPLICATIONS, SERVERS
+from tests.servers.kept import APPLICATIONS, CLOSING_SERVERS, SERVERS
 from tests.support import wait
 from tests.support.kept_client import Client
 
@@ -21,14 +21,17 @@ if TYPE_CHECKING:
 
 __all__ = ["listener", "run", "supervisor"]  # fixtures
 
+ALL = SERVERS | CLOSING_SERVERS
 EARLY = [name for name, server in SERVERS.items() if server.early]
 SOCKETS = [name for name, server in SERVERS.items() if server.sockets]
+# Whose applications may answer 101 themselves.
+UPGRADES = ("http_server", "gunicorn-gthread", "gunicorn-gevent", "gunicorn-pywsgi", "gevent")
 
 
 @pytest.fixture(params=SERVERS)
 def name(request: pytest.FixtureRequest) -> str:
     name: str = request.param
-    if not SERVERS[name].installed:
+    if not ALL[name].installed:
         pytest.skip(f"{name} is not installed")
     return name
 
@@ -36,7 +39,7 @@ def name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def server(name: str, run: Run, listener: Listener, folder: Path) -> Program:
     (folder / "applications.py").write_text(APPLICATIONS)
-    arguments = [argument.replace("FD", listener.fd) for argument in SERVERS[name].arguments]
+    arguments = [argument.replace("FD", listener.fd) for argument in ALL[name].arguments]
     return run(*arguments, pass_fds=[int(listener.fd)], python=sys.executable, path=[str(folder)])
 
 
@@ -142,3 +145,21 @@ def test_a_websocket_is_left_alone(
     after.upgrade()
     for _ in range(2):
         assert all(client.echo() for client in clients)
+
+
+@pytest.mark.parametrize("name", UPGRADES, indirect=True)
+def test_an_applications_own_upgrade_is_left_alone(
+    server: Program, supervisor: Supervisor, clients: list[Client]
+) -> None:
+    before, meanwhile, _ = clients
+    before.upgrade()
+    drain(server, supervisor)
+    meanwhile.upgrade()
+
+
+@pytest.mark.parametrize("name", CLOSING_SERVERS, indirect=True)
+def test_these_close_always(server: Program, supervisor: Supervisor, clients: list[Client]) -> None:
+    for client, words in zip(clients, ("serve", "drain", "serve"), strict=True):
+        assert client.ask()
+        assert client.at_end()
+        assert "!" not in order(server, supervisor, words)

@@ -1,7 +1,8 @@
 """Servers that keep their connections: programs that serve on the listener with the number FD.
 
 Each answers a POST when it has read the request's body; to `/early` it sends the header and half
-of its answer before that. A WebSocket at `/ws` gets back what it sends.
+of its answer before that. A WebSocket at `/ws` gets back what it sends; the WSGI application only
+agrees to it.
 """
 
 from __future__ import annotations
@@ -29,6 +30,10 @@ async def asgi(scope, receive, send):
     await send({"type": "http.response.body", "body": b"k"})
 
 def wsgi(environ, start_response):
+    if environ["PATH_INFO"] == "/ws":
+        upgrade = [("Connection", "Upgrade"), ("Upgrade", "websocket")]
+        start_response("101 Switching Protocols", upgrade)
+        return
     early = environ["PATH_INFO"] == "/early"
     read = lambda: environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
     if not early: read()
@@ -59,6 +64,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(b"o")
         if early: read()
         self.wfile.write(b"k")
+    def do_GET(self):
+        self.send_response(101)
+        self.send_header("Connection", "Upgrade")
+        self.send_header("Upgrade", "websocket")
+        self.end_headers()
     def log_message(self, *args): pass
 server = http.server.ThreadingHTTPServer(("", 0), Handler, bind_and_activate=False)
 server.socket = socket.socket(fileno=int(sys.argv[1]))
@@ -142,6 +152,17 @@ import applications, cheroot.wsgi
 cheroot.wsgi.Server(("127.0.0.1", 1), applications.wsgi).start()
 """
 )
+# The main thread, in which the order arrives, only waits.
+CHEROOT_IN_A_THREAD = (
+    BINDS
+    + """
+import applications, cheroot.wsgi, threading
+server = cheroot.wsgi.Server(("127.0.0.1", 1), applications.wsgi)
+thread = threading.Thread(target=server.start)
+thread.start()
+thread.join()
+"""
+)
 GEVENT = """
 import applications, sys
 from gevent import pywsgi, socket
@@ -162,6 +183,13 @@ class Answer(Resource):
 os.set_blocking(int(sys.argv[1]), False)
 reactor.adoptStreamPort(int(sys.argv[1]), socket.AF_INET, Site(Answer()))
 reactor.run()
+"""
+WERKZEUG = """
+import applications, sys
+from werkzeug.serving import WSGIRequestHandler, make_server
+WSGIRequestHandler.protocol_version = "HTTP/1.1"
+server = make_server("127.0.0.1", 1, applications.wsgi, threaded=True, fd=int(sys.argv[1]))
+server.serve_forever()
 """
 # daphne speaks HTTP/2 over TLS alone.
 DAPHNE_TLS = (
@@ -278,7 +306,14 @@ SERVERS = {
     "twisted": _program(TWISTED, "twisted", early=False),
     "waitress": _program(WAITRESS, "waitress", early=False),
     "cheroot": _program(CHEROOT, "cheroot", early=False),
+    "cheroot-in-a-thread": _program(CHEROOT_IN_A_THREAD, "cheroot", early=False),
     "gevent": _program(GEVENT, "gevent"),
+}
+
+# They close each connection after its first response, and say so.
+CLOSING_SERVERS = {
+    "werkzeug": Server(("-c", WERKZEUG, "FD"), "http_server", ("werkzeug",)),
+    "gunicorn-sync": Server((*GUNICORN, "applications:wsgi"), "gunicorn", ("gunicorn",)),
 }
 
 # Over HTTP/2: with prior knowledge, where nothing else is said.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 import os
+import socket
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Iterator
 
 _TEXT = 0x81
@@ -19,6 +19,7 @@ class Client:
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._answers = connection.makefile("rb")
 
     def close(self) -> None:
