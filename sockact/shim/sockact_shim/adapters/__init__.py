@@ -22,7 +22,7 @@ _SERVERS: dict[str, tuple[str, ...]] = {
     "hypercorn": ("hypercorn.protocol.h11",),
     "aiohttp": ("aiohttp.web_response",),
     "tornado": ("tornado.http1connection",),
-    "sanic": ("sanic.http.http1", "sanic.http"),
+    "sanic": ("sanic.http",),
     "twisted": ("twisted.web.http",),
     "waitress": ("waitress.task",),
     "cheroot": ("cheroot.server",),

@@ -13,25 +13,33 @@ if TYPE_CHECKING:
 def close_after_response(module: ModuleType) -> None:
     """Patch gunicorn.asgi.protocol."""
     protocol = module.ASGIProtocol
-    plain_close, plain_start = protocol._will_close, protocol._send_response_start
-
-    def _will_close(self: Any, request: Any, required: bool) -> bool:
-        # It is asked again after the response: one that promised to keep the connection does.
-        if closing() and request is not getattr(self, "_sockact_answered", None):
-            return True
-        return bool(plain_close(self, request, required))
+    plain = protocol._send_response_start
 
     def _send_response_start(
-        self: Any, status: int, headers: Any, request: Any, close: bool = False
-    ) -> None:
+        self: Any, status: int, headers: Any, request: Any, *more: Any, **named: Any
+    ) -> Any:
         self._sockact_answered = request
-        if close:
+        if closing() and status >= 200:
             request.must_close = True
-            headers = [pair for pair in headers if not _is_connection(pair[0])]
-        plain_start(self, status, headers, request, close=close)
+            others = [pair for pair in headers if not _is_connection(pair[0])]
+            headers = [*others, (b"Connection", b"close")]
+        return plain(self, status, headers, request, *more, **named)
+
+    protocol._send_response_start = _send_response_start
+    if hasattr(protocol, "_will_close"):
+        _decide_before(protocol)
+
+
+def _decide_before(protocol: Any) -> None:
+    """gunicorn 27 decides just before it sends the header, and may ask again after the response."""
+    plain = protocol._will_close
+
+    def _will_close(self: Any, request: Any, *more: Any) -> Any:
+        if closing() and request is not getattr(self, "_sockact_answered", None):
+            return True
+        return plain(self, request, *more)
 
     protocol._will_close = _will_close
-    protocol._send_response_start = _send_response_start
 
 
 def _is_connection(name: str | bytes) -> bool:

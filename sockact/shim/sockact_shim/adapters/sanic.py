@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def close_after_response(module: ModuleType) -> None:
-    """Patch sanic.http.http1, in Sanic before 22.6 sanic.http."""
+    """Patch sanic.http, a module or, since Sanic 22.6, a package."""
     http = module.Http
     plain = http.respond
 
