@@ -24,6 +24,9 @@ __all__ = ["listener", "run", "supervisor"]  # fixtures
 ALL = SERVERS | CLOSING_SERVERS
 EARLY = [name for name, server in SERVERS.items() if server.early]
 SOCKETS = [name for name, server in SERVERS.items() if server.sockets]
+# The rest read the whole request first, or end a connection of which they have not.
+ENDING = ("http_server", "django", "tornado", "gunicorn-gthread")
+REFUSING = [name for name in EARLY if name not in ENDING]
 # Whose applications may answer 101 themselves.
 UPGRADES = ("http_server", "gunicorn-gthread", "gunicorn-gevent", "gunicorn-pywsgi", "gevent")
 
@@ -131,6 +134,17 @@ def test_a_response_that_is_under_way_ends_whole(
     early.finish_early()
     assert early.ask()
     assert early.at_end()
+
+
+@pytest.mark.parametrize("name", REFUSING, indirect=True)
+def test_an_answer_to_a_request_that_is_not_read_arrives(
+    server: Program, supervisor: Supervisor, clients: list[Client]
+) -> None:
+    assert not any(client.ask() for client in clients)
+    drain(server, supervisor)
+    for client in clients:
+        assert client.refused() or client.ask()
+        assert client.at_end()
 
 
 @pytest.mark.parametrize("name", SOCKETS, indirect=True)

@@ -1,8 +1,8 @@
 """Servers that keep their connections: programs that serve on the listener with the number FD.
 
 Each answers a POST when it has read the request's body; to `/early` it sends the header and half
-of its answer before that. A WebSocket at `/ws` gets back what it sends; the WSGI application only
-agrees to it.
+of its answer before that, and to `/refuse` all of it, reading nothing. A WebSocket at `/ws` gets
+back what it sends; the WSGI application only agrees to it.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ async def asgi(scope, receive, send):
             await send({"type": "websocket.send", "text": message["text"]})
     if scope["type"] != "http":
         return
-    early = scope["path"] == "/early"
-    while not early and (await receive()).get("more_body"):
+    early, refused = scope["path"] == "/early", scope["path"] == "/refuse"
+    while not early and not refused and (await receive()).get("more_body"):
         pass
     headers = [(b"content-length", b"2"), (b"Connection", b"keep-alive")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -34,9 +34,9 @@ def wsgi(environ, start_response):
         upgrade = [("Connection", "Upgrade"), ("Upgrade", "websocket")]
         start_response("101 Switching Protocols", upgrade)
         return
-    early = environ["PATH_INFO"] == "/early"
+    early, refused = environ["PATH_INFO"] == "/early", environ["PATH_INFO"] == "/refuse"
     read = lambda: environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-    if not early: read()
+    if not early and not refused: read()
     start_response("200 OK", [("Content-Length", "2")])
     yield b"o"
     if early: read()
@@ -79,7 +79,7 @@ import socket, sys
 from aiohttp import web
 async def answer(request):
     early = request.path == "/early"
-    if not early: await request.read()
+    if not early and request.path != "/refuse": await request.read()
     response = web.StreamResponse(headers={"Content-Length": "2"})
     await response.prepare(request)
     await response.write(b"o")
@@ -92,7 +92,7 @@ async def echo(request):
     async for message in socket: await socket.send_str(message.data)
     return socket
 app = web.Application()
-app.router.add_post("/{path:(early)?}", answer)
+app.router.add_post("/{path:(early|refuse)?}", answer)
 app.router.add_get("/ws", echo)
 web.run_app(app, sock=socket.socket(fileno=int(sys.argv[1])), print=None, access_log=None)
 """
@@ -208,7 +208,7 @@ app = Sanic("kept")
 @app.post("/<path:path>", stream=True)
 @app.post("/", stream=True, name="root")
 async def answer(request, path=""):
-    if path != "early":
+    if not path:
         await request.receive_body()
     response = await request.respond(headers={"Content-Length": "2"})
     await response.send("o")

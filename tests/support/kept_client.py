@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_LARGE = 200_000
 _TEXT = 0x81
 _MASKED = 0x80
 
@@ -45,6 +46,14 @@ class Client:
     def finish(self) -> bool:
         """Send the last byte. Whether the answer is to end the connection."""
         self._socket.sendall(b"y")
+        last = self._head()
+        assert self._answers.read(2) == b"ok"
+        return last
+
+    def refused(self) -> bool:
+        """Ask with a large body that nobody reads. Whether the answer is to end the connection."""
+        head = f"POST /refuse HTTP/1.1\r\nHost: test\r\nContent-Length: {_LARGE}\r\n\r\n"
+        self._socket.sendall(head.encode() + bytes(_LARGE))
         last = self._head()
         assert self._answers.read(2) == b"ok"
         return last

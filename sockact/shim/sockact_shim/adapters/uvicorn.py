@@ -2,7 +2,8 @@
 
 All of them read a `connection: close` of the application's as their own, and close the transport
 when the response is complete. A response that is under way keeps the bound `send` that it started
-with, so its connection closes after the next one.
+with, and one that comes before the request's end is left alone, so that its connection closes after
+the next one.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ def close_after_response(module: ModuleType) -> None:
 
     async def send(self: Any, message: Any) -> None:
         begins = message["type"] == "http.response.start" and not self.response_started
-        if begins and closing() and message["status"] >= 200:
+        # A close with unread bytes would reset the connection under an answer that comes early.
+        early = self.more_body
+        if begins and closing() and not early and message["status"] >= 200:
             headers = [(name, value) for name, value in message.get("headers", ())]
             headers = [pair for pair in headers if pair[0].lower() != b"connection"]
             message = dict(message, headers=[*headers, _CLOSE])
