@@ -27,19 +27,32 @@ if TYPE_CHECKING:
 
     # (generation, gate, reason)
     Moved = Callable[[int, Gate, str], None]
+    # (generation, message)
+    Notice = Callable[[int, str], None]
+
+
+# The words come from the program: whatever it makes up, it does not fill the journal.
+_MOST_UNFIT = 50
 
 
 class Gates:
     """The gates of all generations of one service."""
 
     def __init__(
-        self, processes: Processes, calls: Calls, listeners: list[Listener], moved: Moved
+        self,
+        processes: Processes,
+        calls: Calls,
+        listeners: list[Listener],
+        moved: Moved,
+        notice: Notice,
     ) -> None:
         self._processes = processes
         self._calls = calls
         self._ways = Ways(calls, listeners)
         self._descriptors = {x.inode: x.socket.fileno() for x in listeners}
         self._moved = moved
+        self._notice = notice
+        self._unfit: dict[int, set[str]] = {}
         self._removed: dict[int, list[Entry]] = {}
         self._closing_again: set[int] = set()
 
@@ -92,7 +105,22 @@ class Gates:
         except OSError:
             return  # The drain goes on without; it only takes longer.
         for pid in shimmed:
-            self._calls.order(pid, "drain", _nothing)
+            heard = partial(self._adapted, generation)
+            self._calls.order(pid, "drain", _nothing, heard=heard)
+
+    def _adapted(self, generation: int, answer: list[str]) -> None:
+        """`drain ADAPTER …`: name those that did not fit, once each, not for each process."""
+        known = self._unfit.setdefault(generation, set())
+        for word in filter(str.isprintable, answer[1:]):
+            name, unfit, version = word.partition("!")
+            if unfit and name not in known and len(known) < _MOST_UNFIT:
+                known.add(name)
+                found = f" ({name} {version})" if version else ""
+                self._notice(
+                    generation,
+                    f"the adapter for {name} does not fit the installed version{found}; "
+                    "its kept connections end when they are idle",
+                )
 
     def keep_connections(self, generation: int) -> None:
         """Take last_responses back."""
@@ -106,6 +134,7 @@ class Gates:
     def forget(self, generation: int) -> None:
         self._removed.pop(generation, None)
         self._ways.forget(generation)
+        self._unfit.pop(generation, None)
 
     def _orders_to_close(self, generation: int, told: set[int]) -> dict[int, str]:
         """Take the listeners out of epoll; what has to be told to whom, "" to nobody.
@@ -189,4 +218,4 @@ def _to_close(inodes: Iterable[int], everywhere: bool) -> str:
 
 
 def _nothing(_error: str) -> None:
-    """The shim says in its answer which adapters took hold; nobody waits for it."""
+    """Nobody waits for the end of this order."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from . import closing
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
@@ -15,8 +17,15 @@ def close_after_response(module: ModuleType) -> None:
 
     def default_headers(self: Any) -> Any:
         # Only while the headers are made: a response that promised to keep the connection does.
-        if not self.upgrade:
+        if closing() and not self.upgrade and not _unread(self.req):
             force_close(self)
         return plain(self)
 
     response.default_headers = default_headers
+
+
+def _unread(request: Any) -> bool:
+    """A close with unread bytes would reset the connection under the answer."""
+    reader = getattr(getattr(request, "body", None), "reader", None)
+    left, chunks = getattr(reader, "length", 0), getattr(reader, "parser", None)
+    return bool(left) or chunks is not None
