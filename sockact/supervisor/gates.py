@@ -64,13 +64,15 @@ class Gates:
         else:
             _Round(self, generation, Gate.OPEN, []).order(shimmed)
 
-    def reopened(self, generation: int) -> bool:
+    def reopened(self, generation: int, holders: dict[int, list[int]]) -> bool:
         """Has a process of a closed generation (a new worker, say) gone back to accepting?
 
-        What is found is closed again.
+        `holders`: the processes that have a listener → their epoll instances. What is found is
+        closed again.
         """
         try:
-            return bool(self._take_out(generation, self._holders(generation)))
+            found = gate.entries_in(holders, set(self._descriptors))
+            return bool(self._take_out(generation, found))
         except (gate.GateRefused, OSError):
             return False
 
@@ -83,6 +85,13 @@ class Gates:
         for pid in shimmed:
             self._calls.order(pid, "drain", _nothing)
 
+    def loops(self, generation: int) -> dict[int, set[int]]:
+        """Process → the epoll instances that a listener was taken out of."""
+        found: dict[int, set[int]] = {}
+        for entry in self._removed.get(generation, []):
+            found.setdefault(entry.pid, set()).add(entry.epfd)
+        return found
+
     def forget(self, generation: int) -> None:
         self._removed.pop(generation, None)
 
@@ -92,7 +101,7 @@ class Gates:
         Raises GateRefused when a process can be reached in neither way, OSError when we cannot
         look.
         """
-        in_epoll = self._take_out(generation, holders)
+        in_epoll = self._take_out(generation, gate.entries(holders, set(self._descriptors)))
         others = [pid for pid in holders if pid not in in_epoll]
         shimmed = [pid for pid in others if self._calls.reaches(pid)]
         parents = {p.parent for p in map(procfs.process, holders) if p is not None}
@@ -122,8 +131,7 @@ class Gates:
             raise refused
         return found
 
-    def _take_out(self, generation: int, pids: list[int]) -> set[int]:
-        found = gate.entries(pids, set(self._descriptors))
+    def _take_out(self, generation: int, found: list[Entry]) -> set[int]:
         if found:
             gate.close(found, self._descriptors)
             self._removed.setdefault(generation, []).extend(found)
