@@ -163,8 +163,10 @@ class Counting:
         # Nothing tells of a datagram that is being answered: time has to.
         streams = any(listener.address.kind is Kind.STREAM for listener in self._listeners)
         settled = streams and resting and found.holders.keys() <= known.keys()
-        soon = None if settled or resting else _REST_AGAIN
-        return Census(number, 0, 0, found.counts.quiet, look_in=soon, settled=settled)
+        # Never so soon that it could not be a full look again: that would count as busy.
+        pause = self._policy.census_interval if resting else _REST_AGAIN
+        pause = max(pause, drain.full_look_at - time.monotonic())
+        return Census(number, 0, 0, found.counts.quiet, look_in=pause, settled=settled)
 
     def _hear(self, number: int, drain: _Drain, witness: Witness) -> bool:
         """Wait for its end; False when nothing announces that."""

@@ -53,7 +53,11 @@ class Drain:
     """Generation 1, a child of ours, with its gate closed and its connections counted."""
 
     def __init__(
-        self, sock: socket.socket, process: subprocess.Popen[bytes], closed: bool = True
+        self,
+        sock: socket.socket,
+        process: subprocess.Popen[bytes],
+        closed: bool = True,
+        policy: Policy | None = None,
     ) -> None:
         self.loop = Loop()
         processes = Processes("nobody")
@@ -70,7 +74,7 @@ class Drain:
             processes,
             gates,
             found,
-            Policy(),
+            policy or Policy(),
             self._announced,
             lambda _n, what: self.said.append(what),
         )
@@ -93,6 +97,13 @@ class Drain:
         late.cancel()
         assert len(self.announced) == before + 1
         return self.announced[-1]
+
+    def count_when_due(self, last: Census) -> Census:
+        """The next count, at the time that the last one asked for."""
+        assert last.look_in is not None
+        self.loop.at(time.monotonic() + last.look_in, self.loop.stop)
+        self.loop.run()
+        return self.count()
 
     def wait_idle(self) -> Census:
         def idle() -> Census | None:
@@ -161,8 +172,8 @@ class Serving:
     def go_on(self) -> None:
         self.process.send_signal(signal.SIGCONT)
 
-    def drain(self, closed: bool = True) -> Drain:
-        made = Drain(self.listener, self.process, closed)
+    def drain(self, closed: bool = True, policy: Policy | None = None) -> Drain:
+        made = Drain(self.listener, self.process, closed, policy)
         self._drains.append(made)
         return made
 
@@ -270,6 +281,19 @@ def test_full_looks_have_a_bounded_share_of_a_core(
         assert found.busy
     assert drain.counting.full_looks == 1
     assert found.look_in
+
+
+def test_an_idle_generation_stays_idle_however_dear_a_look_is(server: Serving) -> None:
+    """Two idle counts in a row end a drain whose gate cannot be moved."""
+    server.connect().close()
+    wait.until(lambda: not server.open(), "the server to close it")
+    drain = server.drain(closed=False, policy=Policy(census_share=0.01))
+    wait.until(lambda: at_rest(server.process.pid, set()), "it to be at rest")
+    found = drain.wait_idle()
+    for _ in range(3):
+        found = drain.count_when_due(found)
+        assert not found.busy
+        assert not found.settled
 
 
 def test_a_stopped_process_has_not_come_to_rest(server: Serving) -> None:
