@@ -24,6 +24,10 @@ e, other = select.epoll(), select.epoll()
 threading.Thread(target=other.poll).start()
 sys.stdin.read()
 """
+WAITS_ON_A_DUPLICATE = """
+e = select.epoll(); e.register(fd, 1)
+select.epoll.fromfd(os.dup(e.fileno())).poll()
+"""
 RUNS = "while True: pass"
 
 
@@ -44,6 +48,12 @@ def epolls(pid: int, number: int) -> set[int]:
 def test_who_waits_on_its_loop_is_at_rest(listener: socket.socket) -> None:
     with child(WAITS, listener) as process:
         loops = epolls(process.pid, 1)
+        wait.until(lambda: at_rest(process.pid, loops), "it to be at rest")
+
+
+def test_who_waits_on_a_duplicate_of_it_is_at_rest(listener: socket.socket) -> None:
+    with child(WAITS_ON_A_DUPLICATE, listener) as process:
+        loops = epolls(process.pid, 2)
         wait.until(lambda: at_rest(process.pid, loops), "it to be at rest")
 
 
