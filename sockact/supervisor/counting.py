@@ -43,7 +43,8 @@ class _Drain:
     """What is known of one draining generation."""
 
     began: float
-    """When its gate had closed."""
+    """When its gate had closed, or could not be."""
+    closed: bool = False
     holders: dict[int, list[int]] | None = None
     """As the last full look found them."""
     rested: set[int] = field(default_factory=set)
@@ -92,6 +93,8 @@ class Counting:
         `closed` tells whether its gate is; the first count comes when that is decided.
         """
         drain = self._drains.setdefault(number, _Drain(time.monotonic()))
+        if closed and not drain.closed:
+            drain.closed, drain.began = True, time.monotonic()
         try:
             found = self._count(number, drain)
         except OSError as error:
@@ -99,9 +102,7 @@ class Counting:
         drain.pause = 0.0
         if found.busy or found.fresh:
             return found
-        if not closed:
-            return replace(found, settled=False)
-        if self._gates.reopened(number, drain.holders or {}):
+        if drain.closed and self._gates.reopened(number, drain.holders or {}):
             # It was closed again just now.
             drain.began = time.monotonic()
             drain.rested.clear()
@@ -120,15 +121,18 @@ class Counting:
         if (found := self._testimony(number, drain)) is not None:
             return found
         now = time.monotonic()
-        if drain.holders is not None and not resting and now - drain.began < PATIENCE:
+        if drain.holders is not None and not resting and self._patient(drain):
             return _busy(number, _REST_AGAIN)
         if now < drain.full_look_at:
             return _busy(number, drain.full_look_at - now)
         return self._full_look(number, drain, resting)
 
+    def _patient(self, drain: _Drain) -> bool:
+        return drain.closed and time.monotonic() - drain.began < PATIENCE
+
     def _rests(self, number: int, drain: _Drain) -> bool:
         """Was each process that holds a listener seen at rest, since the gate closed?"""
-        if drain.holders is None:
+        if drain.holders is None or not drain.closed:
             return False
         loops = self._gates.loops(number)
         for pid in drain.holders.keys() - drain.rested:
@@ -164,7 +168,8 @@ class Counting:
         streams = any(listener.address.kind is Kind.STREAM for listener in self._listeners)
         settled = streams and resting and found.holders.keys() <= known.keys()
         # Never so soon that it could not be a full look again: that would count as busy.
-        pause = self._policy.census_interval if resting else _REST_AGAIN
+        patient = not resting and self._patient(drain)
+        pause = _REST_AGAIN if patient else self._policy.census_interval
         pause = max(pause, drain.full_look_at - time.monotonic())
         return Census(number, 0, 0, found.counts.quiet, look_in=pause, settled=settled)
 

@@ -68,7 +68,8 @@ class Drain:
         gates = Gates(processes, self._calls, found, lambda _n, gate, _why: self.moved.append(gate))
         self.said: list[str] = []
         self.announced: list[Census] = []
-        self._closed = closed
+        self._gates = gates
+        self._closed = False
         self.counting = Counting(
             self.loop,
             processes,
@@ -79,8 +80,13 @@ class Drain:
             lambda _n, what: self.said.append(what),
         )
         if closed:
-            gates.close(1)
-            assert self.moved == [Gate.CLOSED]
+            self.close_gate()
+
+    def close_gate(self) -> None:
+        """From outside, whatever the program does meanwhile."""
+        self._gates.close(1)
+        assert self.moved == [Gate.CLOSED]
+        self._closed = True
 
     def count(self) -> Census:
         return self.counting.count(1, self._closed)
@@ -301,6 +307,20 @@ def test_a_stopped_process_has_not_come_to_rest(server: Serving) -> None:
     server.stop()
     drain = server.drain()
     assert not drain.count().settled
+    assert drain.count().busy
+    server.go_on()
+    assert drain.wait_settled()
+
+
+def test_rest_before_the_gate_closed_says_nothing(server: Serving) -> None:
+    server.connect().close()
+    wait.until(lambda: not server.open(), "the server to close it")
+    drain = server.drain(closed=False)
+    drain.wait_idle()
+    wait.until(lambda: at_rest(server.process.pid, set()), "it to be at rest")
+    drain.wait_idle()
+    server.stop()
+    drain.close_gate()
     assert drain.count().busy
     server.go_on()
     assert drain.wait_settled()
