@@ -12,7 +12,7 @@ import statistics
 import sys
 from typing import TYPE_CHECKING
 
-from bench import reloads, resources, rollback, throughput
+from bench import drain, reloads, resources, rollback, throughput
 from bench.table import milliseconds, render
 from tests.servers import zoo
 
@@ -63,6 +63,25 @@ def measure_start(quick: bool) -> None:
         rows.append([name, *map(milliseconds, (one.bare, one.wrapped, one.added))])
     say("\nFrom the command to the first answer, medians (goal: at most 120 ms added)")
     say(render(["server", "bare", "wrapped", "added"], rows))
+
+
+def measure_drain(quick: bool) -> None:
+    """Time from the last busy connection's end to SIGTERM, and what a large drain costs."""
+    rows = []
+    for close in (True, False):
+        one = drain.ends(5 if quick else 25, close)
+        rows.append([one.name, str(one.drains), milliseconds(one.median), milliseconds(one.worst)])
+    say("\nFrom the end of the last busy connection to SIGTERM (goal: at most 100 ms)")
+    say(render(["the answer is complete, and", "drains", "median", "worst"], rows))
+    rows = []
+    for connections in (1000,) if quick else (1000, 10_000):
+        found = drain.crowd(connections, 5 if quick else 15)
+        share = f"{100 * found.share:.1f} %"
+        rows.append(
+            [str(connections), f"{found.newcomers:.0f}", share, milliseconds(found.longest)]
+        )
+    say("\nSupervisor while many connections drain (goal: at most 10 % of a core)")
+    say(render(["connections", "new ones per second", "of a core", "to SIGTERM at the end"], rows))
 
 
 def _row(one: reloads.Row) -> list[str]:
@@ -126,6 +145,7 @@ PARTS: dict[str, Callable[[bool], None]] = {
     "throughput": measure_throughput,
     "supervisor": measure_supervisor,
     "start": measure_start,
+    "drain": measure_drain,
     "latency": measure_latency,
     "rollback": measure_rollback,
     "peers": measure_peers,

@@ -24,6 +24,14 @@ from enum import Enum
 QUIET_AFTER = 3.0
 """Seconds after the last completed send until a connection counts as quiet."""
 
+UNANNOUNCED = 0.05
+"""Seconds between two looks at a connection whose next change no event announces."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0
+SHARE_OF_AGE = 0.01
+PATIENCE = 1.0
+"""Seconds after its gate has closed in which a generation has to come to rest before it ends."""
+
 FIN_WAIT2 = 5
 """TCP_FIN_WAIT2 of include/net/tcp_states.h: our side has sent its end and the client has it."""
 
@@ -54,6 +62,8 @@ class Connection:
     received: int
     data_segments_in: int
     data_segments_out: int
+    identity: bytes = b""
+    """The kernel's name of it: struct inet_diag_sockid, with its cookie."""
 
 
 def classify(connection: Connection) -> Activity:
@@ -70,6 +80,34 @@ def classify(connection: Connection) -> Activity:
     if c.last_received == c.last_sent and not _answered_within_tick(c):
         return Activity.BUSY
     return Activity.QUIET if c.last_sent >= QUIET_AFTER * 1000 else Activity.BUSY
+
+
+def quiet_in(connection: Connection) -> float:
+    """Seconds for which it cannot become quiet, unless it is closed or shut down.
+
+    0 when it may be at any moment: the client has only to take, or to acknowledge, the end of an
+    answer that was sent long ago.
+    """
+    c = connection
+    if classify(c) is Activity.QUIET:
+        return 0.0
+    if not c.received or not c.data_segments_out or c.last_received < c.last_sent:
+        return QUIET_AFTER
+    return max(0.0, QUIET_AFTER - c.last_sent / 1000)
+
+
+def look_again_in(quiet: float, elapsed: float) -> float:
+    """Seconds until the next look at a connection that cannot be quiet before `quiet` (0: at any
+    moment) and whose closing is announced, `elapsed` seconds after the drain began.
+
+    No event tells that a server has shut its side down or that a closed connection's last bytes
+    wait for an acknowledgement. Hence a look now and then, the more seldom the longer it lasts.
+    """
+    if not quiet:
+        return UNANNOUNCED
+    pause = min(LONGEST_PAUSE, max(FIRST_PAUSE, elapsed * SHARE_OF_AGE))
+    # The ages are in milliseconds, and tick: not a whole series of looks at the very end.
+    return min(pause, quiet + 0.005)
 
 
 def _answered_within_tick(c: Connection) -> bool:

@@ -113,13 +113,16 @@ class GateMoved:
 
 @dataclass(frozen=True)
 class Census:
-    """The generation's connections were counted; counting took `cost` seconds."""
+    """The generation's connections were counted, or at least one that needs it was seen."""
 
     number: int
     busy: int
     fresh: int
     quiet: int
-    cost: float = 0.0
+    look_in: float | None = None
+    """Seconds until the next look is worth its cost; None: the policy's interval."""
+    settled: bool = False
+    """Nothing can be accepted any more: there is no need to look twice."""
 
 
 @dataclass(frozen=True)

@@ -72,8 +72,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 IDLE_SAMPLES = 2
-"""So many idle samples in a row end a drain: a connection accepted just before the gate closed
-may be missing from the first."""
+"""So many idle samples in a row end a drain unless it is settled: a connection accepted just
+before the gate closed may be missing from the first."""
 
 
 KILL_AGAIN = 1.0
@@ -261,11 +261,10 @@ def _census(turn: Turn, event: Event) -> None:
     if g is None or g.state is not State.DRAINING or g.ending:
         return
     idle = 0 if event.busy or event.fresh else g.idle_samples + 1
-    if idle >= IDLE_SAMPLES:
+    if idle >= IDLE_SAMPLES or (idle and event.settled):
         turn.terminate(g, "nothing is busy or fresh")
         return
-    policy = turn.state.policy
-    interval = max(policy.census_interval, event.cost / policy.census_share)
+    interval = turn.state.policy.census_interval if event.look_in is None else event.look_in
     turn.update(replace(g, idle_samples=idle, census_at=turn.now + interval))
 
 

@@ -3,23 +3,28 @@
 One INET_DIAG dump for a listener's port serves all generations; the inode tells whose a connection
 is. The kernel tells nothing of what goes on in a Unix connection, so as long as it is open it
 counts as busy. Datagrams have no connections.
+
+A count of thousands is dear. But as long as one connection needs its generation, that one is
+witness enough: a look at it alone costs the same however many others there are.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from sockact.core.drain import Activity, classify
+from sockact.core.drain import Activity, classify, quiet_in
 from sockact.core.matching import Family, Kind
 from sockact.kernel import procfs, sock_diag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator
 
+    from sockact.core.drain import Connection
     from sockact.kernel.listener import Listener
+    from sockact.kernel.sock_diag import UnixSocket
 
 
 @dataclass
@@ -34,6 +39,42 @@ class Counts:
     def total(self) -> int:
         return self.busy + self.fresh + self.quiet
 
+    def add(self, activity: Activity) -> None:
+        setattr(self, activity.value, getattr(self, activity.value) + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """A connection that needed its generation when it was last looked at."""
+
+    family: int
+    connection: Connection | UnixSocket
+    quiet_in: float
+    """Seconds for which it cannot become quiet unless it is closed; 0 when it may at once."""
+
+    def look(self) -> Witness | None:
+        """The same as it is now; None when it does not need its generation any more.
+
+        Raises OSError.
+        """
+        if isinstance(self.connection, sock_diag.UnixSocket):
+            return self if sock_diag.unix_is_open(self.connection) else None
+        found = sock_diag.tcp_connection(self.family, self.connection.identity)
+        if found is None or classify(found) is Activity.QUIET:
+            return None
+        return Witness(self.family, found, quiet_in(found))
+
+
+@dataclass
+class Look:
+    """A full look at one generation."""
+
+    counts: Counts = field(default_factory=Counts)
+    witnesses: list[Witness] = field(default_factory=list)
+    """Those that need it, in the order in which to rely on them from the end."""
+    holders: dict[int, list[int]] = field(default_factory=dict)
+    """Its processes that hold a listener → their epoll instances."""
+
 
 def count(
     generations: dict[int, Iterable[int]], listeners: list[Listener]
@@ -44,44 +85,81 @@ def count(
     kernel has no sock_diag, or refuses it, or cannot tell now; PermissionError when no process of
     a generation may be read.
     """
-    streams = [listener for listener in listeners if listener.address.kind is Kind.STREAM]
+    streams = _streams(listeners)
     if not streams:
         return None
-    owners = {inode: number for number, pids in generations.items() for inode in _sockets_of(pids)}
+    owners = {
+        inode: number
+        for number, pids in generations.items()
+        for held, _epolls in _held(pids).values()
+        for inode in held
+    }
     counts = {number: Counts() for number in generations}
-    for inode, activity in _activities(streams):
-        if inode in owners:
-            found = counts[owners[inode]]
-            setattr(found, activity.value, getattr(found, activity.value) + 1)
+    for _family, connection in _connections(streams, owners):
+        counts[owners[connection.inode]].add(_activity(connection))
     return counts
 
 
-def _sockets_of(pids: Iterable[int]) -> set[int]:
-    found: set[int] = set()
+def look(pids: Iterable[int], listeners: list[Listener]) -> Look:
+    """Everything about one generation. Raises OSError as `count` does."""
+    held = _held(pids)
+    inodes = {listener.inode for listener in listeners}
+    found = Look(holders={pid: its[1] for pid, its in held.items() if inodes & its[0]})
+    owned = {inode for inodes, _epolls in held.values() for inode in inodes}
+    for family, connection in _connections(_streams(listeners), owned):
+        activity = _activity(connection)
+        found.counts.add(activity)
+        if activity is Activity.QUIET:
+            continue
+        found.witnesses.append(Witness(family, connection, _quiet_in(connection)))
+    # The kernel's own order is that of a hash: who comes first is no older and no younger.
+    found.witnesses.sort(key=lambda witness: witness.quiet_in)
+    return found
+
+
+def _streams(listeners: list[Listener]) -> list[Listener]:
+    return [listener for listener in listeners if listener.address.kind is Kind.STREAM]
+
+
+def _held(pids: Iterable[int]) -> dict[int, tuple[set[int], list[int]]]:
+    """Process → the inodes of its sockets, and its epoll instances."""
+    found = {}
     refused: PermissionError | None = None
-    read = False
     for pid in pids:
         try:
-            found.update(procfs.sockets(pid).values())
-            read = True
+            sockets, epolls = procfs.sockets_and_epolls(pid)
+            found[pid] = {*sockets.values()}, epolls
         except PermissionError as error:
             refused = error
-    if refused and not read:
+    if refused and not found:
         raise refused
     return found
 
 
-def _activities(listeners: list[Listener]) -> Iterator[tuple[int, Activity]]:
+def _activity(connection: Connection | UnixSocket) -> Activity:
+    if isinstance(connection, sock_diag.UnixSocket):
+        return Activity.BUSY
+    return classify(connection)
+
+
+def _quiet_in(connection: Connection | UnixSocket) -> float:
+    return 0.0 if isinstance(connection, sock_diag.UnixSocket) else quiet_in(connection)
+
+
+def _connections(
+    listeners: list[Listener], owned: Container[int]
+) -> Iterator[tuple[int, Connection | UnixSocket]]:
+    """(family, connection) of those whose inode is owned."""
     for family, port in sorted(
         {(x.socket.family, x.address.port) for x in listeners if x.address.port}
     ):
-        for connection in sock_diag.tcp_connections(family, port):
-            yield connection.inode, classify(connection)
+        for connection in sock_diag.tcp_connections(family, port, owned):
+            yield family, connection
     for listener in listeners:
         if listener.address.family is Family.UNIX:
-            for inode in sock_diag.unix_connections(_sun_path(listener.socket)):
-                if inode != listener.inode:
-                    yield inode, Activity.BUSY
+            for found in sock_diag.unix_connections(_sun_path(listener.socket)):
+                if found.inode != listener.inode and found.inode in owned:
+                    yield listener.socket.family, found
 
 
 def _sun_path(listener: socket.socket) -> bytes:

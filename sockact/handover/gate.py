@@ -46,12 +46,16 @@ class Entry:
 
 def entries(pids: Iterable[int], inodes: set[int]) -> list[Entry]:
     """Every place where one of the processes has one of the listeners in an epoll instance."""
+    return entries_in({pid: procfs.sockets_and_epolls(pid)[1] for pid in pids}, inodes)
+
+
+def entries_in(epolls: dict[int, list[int]], inodes: set[int]) -> list[Entry]:
+    """As `entries`, from process → its epoll instances."""
     return [
         Entry(pid, epfd, entry.fd, entry.events, entry.data, entry.inode)
-        for pid in pids
-        for epfd, watched in procfs.epolls(pid).items()
-        for entry in watched
-        if entry.inode in inodes
+        for pid, instances in epolls.items()
+        for epfd in instances
+        for entry in procfs.epoll_entries(pid, epfd, inodes)
     ]
 
 

@@ -1,21 +1,23 @@
 """Sockets as the kernel sees them: sock_diag(7), linux/inet_diag.h, linux/unix_diag.h, linux/tcp.h.
 
 INET_DIAG (Linux 3.3) with tcp_info; bytes_received needs 4.1, data_segs_in 4.6. No privileges are
-needed. A dump is answered synchronously by the kernel, receive buffer by receive buffer: it
+needed. A request is answered synchronously by the kernel, receive buffer by receive buffer: it
 does not block, and a timeout guards against the impossible.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
+from dataclasses import dataclass
 
 from sockact.core.drain import Connection
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
 _NETLINK_SOCK_DIAG = 4
 _SOCK_DIAG_BY_FAMILY = 20
@@ -32,9 +34,10 @@ _NO_COOKIE = b"\xff" * 8
 ESTABLISHED, FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT = 1, 4, 5, 8
 _STATES = 1 << ESTABLISHED | 1 << FIN_WAIT1 | 1 << FIN_WAIT2 | 1 << CLOSE_WAIT
 
-# struct inet_diag_msg: family, state, timer, retrans; sockid (48 bytes); expires, rqueue, wqueue,
-# uid, inode.
-_INET_MESSAGE = struct.Struct("=BBBB48xIIIII")
+# struct inet_diag_msg: family, state, timer, retrans; sockid; expires, rqueue, wqueue, uid, inode.
+_INET_MESSAGE = struct.Struct("=BBBB48sIIIII")
+_INODE = struct.Struct("=I")
+_INODE_AT = _INET_MESSAGE.size - _INODE.size
 _ATTRIBUTE = struct.Struct("=HH")
 # struct tcp_info: last_data_sent, last_ack_sent, last_data_recv, last_ack_recv at byte 44 …
 _TCP_AGES = struct.Struct("=IIII")
@@ -46,12 +49,24 @@ _TCP_COUNTS_AT = 120
 
 _UDIAG_SHOW_NAME = 1
 _UNIX_DIAG_NAME = 0
-_UNIX_MESSAGE = struct.Struct("=BBBBI8x")
+_UNIX_MESSAGE = struct.Struct("=BBBBI8s")
+_NO_SUCH_SOCKET = (errno.ENOENT, errno.ESTALE)
 _TIMEOUT = 2.0
 
 
-def tcp_connections(family: int, port: int) -> Iterator[Connection]:
-    """Every connection of a local TCP port, accepted or not (not accepted: inode 0).
+@dataclass(frozen=True, slots=True)
+class UnixSocket:
+    """One Unix socket. The kernel has no times and no counts of it."""
+
+    inode: int
+    cookie: bytes
+
+
+def tcp_connections(
+    family: int, port: int, wanted: Container[int] | None = None
+) -> Iterator[Connection]:
+    """Every connection of a local TCP port, accepted or not (not accepted: inode 0), or only those
+    with the `wanted` inodes.
 
     `family` is AF_INET or AF_INET6; a dual-stack listener's connections are all AF_INET6.
     Raises OSError.
@@ -59,25 +74,55 @@ def tcp_connections(family: int, port: int) -> Iterator[Connection]:
     ge = struct.pack("=BBH", _BC_S_GE, 8, 20) + struct.pack("=HH", 0, port)
     le = struct.pack("=BBH", _BC_S_LE, 8, 12) + struct.pack("=HH", 0, port)
     bytecode = _ATTRIBUTE.pack(4 + len(ge + le), _INET_DIAG_REQ_BYTECODE) + ge + le
-    extensions = 1 << (_INET_DIAG_INFO - 1)
-    request = struct.pack("=BBBBI", family, socket.IPPROTO_TCP, extensions, 0, _STATES)
     sockid = bytes(40) + _NO_COOKIE
-    for payload in _dump(request + sockid + bytecode):
-        yield _tcp_connection(payload)
+    for payload in _ask(_inet_request(family, _STATES) + sockid + bytecode, _NLM_F_DUMP):
+        if wanted is None or _INODE.unpack_from(payload, _INODE_AT)[0] in wanted:
+            yield _tcp_connection(payload)
 
 
-def unix_connections(name: bytes) -> Iterator[int]:
-    """The inodes of the connections of a Unix stream listener, accepted or not. Raises OSError.
+def tcp_connection(family: int, identity: bytes) -> Connection | None:
+    """One connection by its `identity`; None when it is no more, or no process has it.
+
+    It costs the kernel one look into its table, however many there are. Raises OSError.
+    """
+    try:
+        for payload in _ask(_inet_request(family, _STATES) + identity):
+            found = _tcp_connection(payload)
+            return found if found.inode and _STATES >> found.state & 1 else None
+    except OSError as error:
+        if error.errno not in _NO_SUCH_SOCKET:
+            raise
+    return None
+
+
+def _inet_request(family: int, states: int) -> bytes:
+    extensions = 1 << (_INET_DIAG_INFO - 1)
+    return struct.pack("=BBBBI", family, socket.IPPROTO_TCP, extensions, 0, states)
+
+
+def unix_connections(name: bytes) -> Iterator[UnixSocket]:
+    """The connections of a Unix stream listener, accepted or not. Raises OSError.
 
     An accepted socket carries its listener's name: `name` is the sun_path, with its leading NUL
     when it is abstract.
     """
     request = struct.pack("=BBHIII", socket.AF_UNIX, 0, 0, 1 << ESTABLISHED, 0, _UDIAG_SHOW_NAME)
-    for payload in _dump(request + _NO_COOKIE):
-        _family, kind, _state, _pad, inode = _UNIX_MESSAGE.unpack_from(payload)
+    for payload in _ask(request + _NO_COOKIE, _NLM_F_DUMP):
+        _family, kind, _state, _pad, inode, cookie = _UNIX_MESSAGE.unpack_from(payload)
         names = [v for k, v in _attributes(payload[_UNIX_MESSAGE.size :]) if k == _UNIX_DIAG_NAME]
         if kind == socket.SOCK_STREAM and names and _sun_path(bytes(names[0])) == name:
-            yield inode
+            yield UnixSocket(inode, cookie)
+
+
+def unix_is_open(connection: UnixSocket) -> bool:
+    """Is that socket still there? Raises OSError."""
+    request = struct.pack("=BBHIII", socket.AF_UNIX, 0, 0, 0, connection.inode, 0)
+    try:
+        return any(True for _ in _ask(request + connection.cookie))
+    except OSError as error:
+        if error.errno not in _NO_SUCH_SOCKET:
+            raise
+    return False
 
 
 def _sun_path(value: bytes) -> bytes:
@@ -85,7 +130,7 @@ def _sun_path(value: bytes) -> bytes:
 
 
 def _tcp_connection(payload: memoryview) -> Connection:
-    _family, state, _timer, _retrans, _expires, rqueue, wqueue, _uid, inode = (
+    _family, state, _timer, _retrans, identity, _expires, rqueue, wqueue, _uid, inode = (
         _INET_MESSAGE.unpack_from(payload)
     )
     ages = (0, 0, 0, 0)
@@ -94,19 +139,21 @@ def _tcp_connection(payload: memoryview) -> Connection:
         if kind == _INET_DIAG_INFO and len(value) >= _TCP_COUNTS_AT + _TCP_COUNTS.size:
             ages = _TCP_AGES.unpack_from(value, _TCP_AGES_AT)
             counts = _TCP_COUNTS.unpack_from(value, _TCP_COUNTS_AT)
+            break
     last_sent, _, last_received, last_ack = ages
     _acked, received, _out, _in, _unsent, _rtt, data_in, data_out = counts
     return Connection(
-        inode=inode,
-        state=state,
-        unread=rqueue,
-        unsent=wqueue,
-        last_sent=last_sent,
-        last_received=last_received,
-        last_ack=last_ack,
-        received=received,
-        data_segments_in=data_in,
-        data_segments_out=data_out,
+        inode,
+        state,
+        rqueue,
+        wqueue,
+        last_sent,
+        last_received,
+        last_ack,
+        received,
+        data_in,
+        data_out,
+        identity,
     )
 
 
@@ -119,20 +166,15 @@ def _attributes(data: memoryview) -> Iterator[tuple[int, memoryview]]:
         data = data[(length + 3) & ~3 :]
 
 
-def _dump(request: bytes) -> Iterator[memoryview]:
-    """The payload of each message that answers a sock_diag dump request."""
+def _ask(request: bytes, flags: int = 0) -> Iterator[memoryview]:
+    """The payload of each message that answers a sock_diag request: many for a dump, else one."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as netlink:
         netlink.settimeout(_TIMEOUT)
-        header = _NLMSG_HEADER.pack(
-            _NLMSG_HEADER.size + len(request),
-            _SOCK_DIAG_BY_FAMILY,
-            _NLM_F_REQUEST | _NLM_F_DUMP,
-            1,
-            0,
-        )
+        length = _NLMSG_HEADER.size + len(request)
+        header = _NLMSG_HEADER.pack(length, _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST | flags, 1, 0)
         netlink.send(header + request)
         while True:
-            data = memoryview(netlink.recv(1 << 17))
+            data = memoryview(netlink.recv(1 << 17 if flags else 1 << 12))
             while len(data) >= _NLMSG_HEADER.size:
                 length, kind, *_ = _NLMSG_HEADER.unpack_from(data)
                 if kind == _NLMSG_DONE:
@@ -143,3 +185,5 @@ def _dump(request: bytes) -> Iterator[memoryview]:
                     raise OSError(error, f"sock_diag: {os.strerror(error)}")
                 yield payload
                 data = data[(length + 3) & ~3 :]
+            if not flags:
+                return

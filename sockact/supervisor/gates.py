@@ -73,23 +73,27 @@ class Gates:
         tell = partial(self._tell, insist=True)
         Round(Gate.OPEN, orders, tell, partial(self._moved, generation)).begin()
 
-    def reopened(self, generation: int) -> bool:
+    def reopened(self, generation: int, holders: dict[int, list[int]]) -> bool:
         """Has a process of a closed generation (a new worker, say) gone back to accepting?
 
-        What is found is closed again.
+        `holders`: the processes that have a listener → their epoll instances. What is found is
+        closed again.
         """
         try:
-            held, _ = self._ways.holders(self._processes.of(generation))
-            taken, _ = self._take_out(generation, held)
+            found = gate.entries_in(holders, set(self._descriptors))
+            taken, kept_out = self._take_out(generation, found)
             accepting = [
-                pid
-                for pid, inodes in held.items()
-                if pid not in taken and process_interest(pid, inodes & self._ways.streams)
+                pid for pid in holders if pid in kept_out or (pid not in taken and self._waits(pid))
             ]
         except (gate.GateRefused, OSError):
             return False
         again = [self._close_again(pid) for pid in accepting]
         return bool(taken) or any(again)
+
+    def _waits(self, pid: int) -> bool:
+        """Is a thread blocked in accept, poll or select on a listener?"""
+        # To learn which, every descriptor has to be looked at; first see whether there is a call.
+        return bool(procfs.blocked_calls(pid)) and bool(process_interest(pid, self._ways.streams))
 
     def way(self, generation: int, pids: Iterable[int]) -> tuple[str | None, str]:
         """How the gate moves, which has these processes: gate_by and gate_reason of the Status."""
@@ -131,6 +135,13 @@ class Gates:
         for pid in shimmed:
             self._calls.order(pid, "serve", _nothing)
 
+    def loops(self, generation: int) -> dict[int, set[int]]:
+        """Process → the epoll instances that a listener was taken out of."""
+        found: dict[int, set[int]] = {}
+        for entry in self._removed.get(generation, []):
+            found.setdefault(entry.pid, set()).add(entry.epfd)
+        return found
+
     def forget(self, generation: int) -> None:
         self._removed.pop(generation, None)
         self._ways.forget(generation)
@@ -143,7 +154,7 @@ class Gates:
         look.
         """
         held, hidden = self._holders(generation, told)
-        taken, kept_out = self._take_out(generation, held)
+        taken, kept_out = self._take_out(generation, gate.entries(held, set(self._descriptors)))
         parents = {p.parent for p in map(procfs.process, held) if p is not None}
         orders = {pid: _to_close(self._descriptors, True) for pid in hidden}
         for pid, inodes in held.items():
@@ -169,13 +180,12 @@ class Gates:
         return unheard, [pid for pid in hidden if pid not in told]
 
     def _take_out(
-        self, generation: int, pids: Iterable[int]
+        self, generation: int, found: list[Entry]
     ) -> tuple[dict[int, set[int]], dict[int, str]]:
         """The listeners that were taken out, by process; the processes that kept us out, and why.
 
         Raises GateRefused, OSError.
         """
-        found = gate.entries(pids, set(self._descriptors))
         if not found:
             return {}, {}
         removed = self._removed.setdefault(generation, [])

@@ -6,7 +6,6 @@ import signal
 import socket
 import time
 from collections import deque
-from dataclasses import replace
 from functools import partial
 
 from sockact.core import actions, events
@@ -89,7 +88,9 @@ class Supervisor:
         self._callers = Callers(self._say)
         self._postponed = Postponed(loop, self._notice)
         self._listeners_watch = ListenersWatch(loop, listeners, self._to_listen, self._notice)
-        self._counting = Counting(self._processes, listeners, policy, self._say)
+        self._counting = Counting(
+            loop, self._processes, self._gates, listeners, policy, self._take_census, self._say
+        )
         self._stop_waiting: list[Callable[[], None]] = []
         self._shut = False
         self.changed: Callable[[], None] = lambda: None
@@ -214,6 +215,8 @@ class Supervisor:
             case actions.StartTrial(number):
                 self._launched[number].on_trial()
             case actions.MoveGate(number, closed):
+                if not closed:
+                    self._counting.forget(number)  # It may have drained until now.
                 (self._gates.close if closed else self._gates.open)(number)
             case actions.LastResponses(number):
                 self._gates.last_responses(number)
@@ -222,6 +225,7 @@ class Supervisor:
             case actions.TakeCensus(number):
                 self._take_census(number)
             case actions.Terminate(number, reason):
+                self._counting.forget(number)
                 self._ending.terminate(number, reason)
             case actions.Kill(number, reason):
                 self._ending.kill(number, reason)
@@ -312,12 +316,9 @@ class Supervisor:
         return not listener.owned or self._service.phase is not Phase.STOPPING
 
     def _take_census(self, number: int) -> None:
-        found = self._counting.count(number)
-        idle = not (found.busy or found.fresh)
         g = self._service.get(number)
-        if idle and g and g.gate is Gate.CLOSED and self._gates.reopened(number):
-            found = replace(found, fresh=1)
-        self.handle(found)
+        closed = g is not None and g.gate is Gate.CLOSED
+        self.handle(self._counting.count(number, closed))
 
     def _gate_moved(self, number: int, gate: Gate, reason: str) -> None:
         if gate is Gate.NONE:

@@ -152,3 +152,74 @@ def test_the_accept_queue_is_counted(server: Server) -> None:
         wait.until(
             lambda: listeners.accept_queue(server.listener) == (1, 128), "the queue to be seen"
         )
+
+
+def test_one_connection_is_found_again_until_nobody_has_it(server: Server) -> None:
+    others = [server.connect() for _ in range(3)]
+    pair = server.connect()
+    pair[0].sendall(b"request")
+    identity = server.state(pair).identity
+
+    def again() -> Connection | None:
+        return sock_diag.tcp_connection(server.listener.socket.family, identity)
+
+    found = again()
+    assert found is not None
+    assert found.unread == 7
+    assert found.identity == identity
+    pair[1].recv(99)
+    found = again()
+    assert found is not None
+    assert classify(found) is Activity.BUSY
+    # The server has closed it, the client has not: whatever is on its way, no process has to be
+    # there for it.
+    pair[1].close()
+    assert again() is None
+    pair[0].close()
+    assert again() is None
+    assert all(server.state(other).identity != identity for other in others)
+
+
+def test_one_ipv4_connection_of_a_dual_stack_listener() -> None:
+    made = Server(socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True))
+    try:
+        port = made.listener.socket.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)):
+            pair, _ = made.listener.socket.accept()
+            with pair:
+                (found,) = sock_diag.tcp_connections(socket.AF_INET6, port)
+                again = sock_diag.tcp_connection(socket.AF_INET6, found.identity)
+                assert again is not None
+                assert again.inode == os.fstat(pair.fileno()).st_ino
+    finally:
+        made.close()
+
+
+def test_who_may_be_quiet_last_is_the_first_witness(server: Server) -> None:
+    asked, *answered = (server.connect() for _ in range(3))
+    for pair in answered:
+        exchange(pair)
+    wait.until(lambda: all(server.state(pair).last_sent for pair in answered), "the clock to tick")
+    asked[0].sendall(b"request")
+    found = census.look([os.getpid()], [server.listener])
+    assert found.counts == census.Counts(busy=3)
+    assert found.holders.keys() == {os.getpid()}
+    last = found.witnesses[-1].connection
+    assert last.inode == os.fstat(asked[1].fileno()).st_ino
+
+
+def test_a_unix_witness(folder: Path) -> None:
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(str(folder / "s"))
+    sock.listen()
+    made = Server(sock)
+    try:
+        client, server = made.connect()
+        (witness,) = census.look([os.getpid()], [made.listener]).witnesses
+        assert witness.look() is witness
+        client.close()
+        assert witness.look() is witness
+        server.close()
+        assert witness.look() is None
+    finally:
+        made.close()

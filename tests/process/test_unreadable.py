@@ -45,14 +45,14 @@ def no_descriptors() -> Iterator[None]:
 
 def refuse(monkeypatch: pytest.MonkeyPatch, refused: int) -> None:
     """The kernel does not show this process's descriptors (root may read everything)."""
-    real = procfs.sockets
+    real = procfs.sockets_and_epolls
 
-    def sockets(pid: int) -> dict[int, int]:
+    def sockets_and_epolls(pid: int) -> tuple[dict[int, int], list[int]]:
         if pid == refused:
             raise PermissionError(13, "Permission denied", f"/proc/{pid}/fd")
         return real(pid)
 
-    monkeypatch.setattr(procfs, "sockets", sockets)
+    monkeypatch.setattr(procfs, "sockets_and_epolls", sockets_and_epolls)
 
 
 def test_interest_of_the_others(monkeypatch: pytest.MonkeyPatch, listener: socket.socket) -> None:

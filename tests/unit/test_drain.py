@@ -6,7 +6,18 @@ from dataclasses import replace
 
 import pytest
 
-from sockact.core.drain import FIN_WAIT2, QUIET_AFTER, Activity, Connection, classify
+from sockact.core.drain import (
+    FIN_WAIT2,
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    QUIET_AFTER,
+    UNANNOUNCED,
+    Activity,
+    Connection,
+    classify,
+    look_again_in,
+    quiet_in,
+)
 
 LONG_AGO = round(QUIET_AFTER * 1000) + 500
 
@@ -66,3 +77,48 @@ ANSWERED = Connection(
 )
 def test_classify(connection: Connection, activity: Activity) -> None:
     assert classify(connection) is activity
+
+
+@pytest.mark.parametrize(
+    ("connection", "seconds"),
+    [
+        pytest.param(ANSWERED, 0.0, id="is quiet"),
+        pytest.param(replace(ANSWERED, last_sent=1000, last_received=1040), 2.0, id="answered"),
+        pytest.param(
+            replace(ANSWERED, last_sent=1000, last_received=500), QUIET_AFTER, id="asked again"
+        ),
+        pytest.param(replace(ANSWERED, data_segments_out=0), QUIET_AFTER, id="never answered"),
+        pytest.param(replace(ANSWERED, received=0), QUIET_AFTER, id="fresh"),
+        pytest.param(replace(ANSWERED, unsent=1), 0.0, id="its client stalls"),
+        pytest.param(
+            replace(ANSWERED, unread=1), 0.0, id="the program may read what came before its answer"
+        ),
+        pytest.param(
+            replace(ANSWERED, last_received=LONG_AGO, last_ack=LONG_AGO),
+            0.0,
+            id="tie, an acknowledgement may decide it",
+        ),
+    ],
+)
+def test_quiet_in(connection: Connection, seconds: float) -> None:
+    assert quiet_in(connection) == seconds
+
+
+@pytest.mark.parametrize(
+    ("quiet", "elapsed", "seconds"),
+    [
+        (0.0, 100.0, UNANNOUNCED),
+        (3.0, 0.0, FIRST_PAUSE),
+        (3.0, 10.0, FIRST_PAUSE),
+        (3.0, 60.0, 0.6),
+        (3.0, 10_000.0, LONGEST_PAUSE),
+    ],
+)
+def test_the_longer_it_lasts_the_more_seldom_it_is_looked_at(
+    quiet: float, elapsed: float, seconds: float
+) -> None:
+    assert look_again_in(quiet, elapsed) == pytest.approx(seconds)
+
+
+def test_the_look_at_the_moment_when_it_may_be_quiet() -> None:
+    assert 0.02 < look_again_in(0.02, 100.0) < 0.03

@@ -132,16 +132,26 @@ def test_busy_and_fresh_connections_hold_the_drain_and_reset_the_count() -> None
     assert do.Terminate in kinds(story.hear(on.Census(1, 0, 0, 0)))
 
 
-def test_counting_costs_a_bounded_share_of_a_core() -> None:
+def test_a_settled_generation_is_not_looked_at_twice() -> None:
     story = Story().serving()
     story.hear(on.Reload())
     story.launch(2)
     story.hear(on.GateMoved(1, Gate.CLOSED))
     story.hear(on.Tick())
-    story.hear(on.Census(1, busy=1, fresh=0, quiet=0, cost=0.05))
-    due = next_deadline(story.state)
-    assert due is not None
-    assert due - story.now >= 0.05 / POLICY.census_share - 1e-9
+    assert do.Terminate not in kinds(story.hear(on.Census(1, 1, 0, 0, settled=True)))
+    assert story.hear(on.Census(1, 0, 0, quiet=7, settled=True)) == (
+        do.Terminate(1, "nothing is busy or fresh"),
+    )
+
+
+def test_whoever_counts_says_when_to_look_again() -> None:
+    story = Story().serving()
+    story.hear(on.Reload())
+    story.launch(2)
+    story.hear(on.GateMoved(1, Gate.CLOSED))
+    story.hear(on.Tick())
+    story.hear(on.Census(1, busy=1, fresh=0, quiet=0, look_in=0.7))
+    assert next_deadline(story.state) == story.now + 0.7
 
 
 def test_drain_deadline_then_kill_deadline() -> None:
