@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ from bench.clients import (
     StreamClient,
     UploadClient,
 )
-from bench.exchange import Target
+from bench.exchange import HttpConnection, Target
 from bench.tally import Report, Tally
 
 if TYPE_CHECKING:
@@ -112,6 +113,16 @@ async def ask(target: str, kind: Kind, timeout: float = 15.0) -> str:
             return await client.once()
     finally:
         client.close()
+
+
+async def keeps(target: str, path: str = "/fast", timeout: float = 15.0) -> bool:
+    """Does the server keep the connection after a response? Raises OSError or Failed."""
+    connection = HttpConnection(await Target.parse(target).connect(socket.SOCK_STREAM))
+    try:
+        async with asyncio.timeout(timeout):
+            return (await connection.get(path)).reusable
+    finally:
+        connection.close()
 
 
 async def run(plan: Plan, stop: asyncio.Event, started: asyncio.Event | None = None) -> Report:
