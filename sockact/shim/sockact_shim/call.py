@@ -68,6 +68,11 @@ def _obey(words: list[str]) -> str:
         from . import adapters
 
         return " ".join(["done", "drain", *adapters.drain()])
+    if words == ["serve"]:
+        from . import adapters
+
+        adapters.serve()
+        return "done serve"
     return f"error unknown order {words[0]}"
 
 

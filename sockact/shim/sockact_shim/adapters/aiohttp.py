@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from . import closing
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
@@ -14,7 +16,7 @@ def close_after_response(module: ModuleType) -> None:
     plain, force_close = response._start, response.force_close
 
     async def _start(self: Any, request: Any) -> Any:
-        if self.status != 101:
+        if closing() and self.status != 101:
             force_close(self)
             self.headers.popall("Connection", None)
         return await plain(self, request)

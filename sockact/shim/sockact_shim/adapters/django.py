@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from . import closing
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
@@ -15,7 +17,8 @@ def close_after_response(module: ModuleType) -> None:
 
     def cleanup_headers(self: Any) -> None:
         plain(self)
-        self.headers["Connection"] = "close"
-        self.request_handler.close_connection = True
+        if closing():
+            self.headers["Connection"] = "close"
+            self.request_handler.close_connection = True
 
     handler.cleanup_headers = cleanup_headers

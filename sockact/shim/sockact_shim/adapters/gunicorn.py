@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from . import closing
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
@@ -15,7 +17,7 @@ def close_after_response(module: ModuleType) -> None:
 
     def default_headers(self: Any) -> Any:
         # Only while the headers are made: a response that promised to keep the connection does.
-        if not self.upgrade:
+        if closing() and not self.upgrade:
             force_close(self)
         return plain(self)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from . import closing
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
@@ -15,7 +17,7 @@ def close_after_response(module: ModuleType) -> None:
 
     def end_headers(self: Any) -> None:
         lines = getattr(self, "_headers_buffer", None)
-        if lines and not _is_informational(lines[0]):
+        if closing() and lines and not _is_informational(lines[0]):
             lines[1:] = [line for line in lines[1:] if not line.lower().startswith(b"connection:")]
             lines.append(b"Connection: close\r\n")
             self.close_connection = True

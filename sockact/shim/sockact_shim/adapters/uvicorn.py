@@ -1,11 +1,13 @@
-"""uvicorn, with h11 and with httptools; also as gunicorn's worker class.
+"""uvicorn over HTTP/1.1, with h11, httptools and zttp; also as gunicorn's worker class.
 
-Both implementations read a `connection: close` of the application's as their own, and close the
-transport when the response is complete. A response that is under way keeps the bound `send` that
-it started with, so its connection closes after the next one.
+All of them read a `connection: close` of the application's as their own, and close the transport
+when the response is complete. A response that is under way keeps the bound `send` that it started
+with, so its connection closes after the next one.
 """
 
 from __future__ import annotations
+
+from . import closing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,12 +18,13 @@ _CLOSE = (b"connection", b"close")
 
 
 def close_after_response(module: ModuleType) -> None:
-    """Patch a protocol module: uvicorn.protocols.http.h11_impl or .httptools_impl."""
+    """Patch a protocol module: uvicorn.protocols.http.h11_impl or its like."""
     cycle = module.RequestResponseCycle
     plain = cycle.send
 
     async def send(self: Any, message: Any) -> None:
-        if message["type"] == "http.response.start" and not self.response_started:
+        begins = message["type"] == "http.response.start" and not self.response_started
+        if begins and closing():
             headers = [(name, value) for name, value in message.get("headers", ())]
             headers = [pair for pair in headers if pair[0].lower() != b"connection"]
             message = dict(message, headers=[*headers, _CLOSE])

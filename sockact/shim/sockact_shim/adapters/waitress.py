@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from . import closing
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import ModuleType
@@ -14,8 +16,9 @@ def close_after_response(module: ModuleType) -> None:
     plain = task.build_response_header
 
     def build_response_header(self: Any) -> Any:
-        # waitress does the rest for a client that asked for it.
-        self.request.headers["CONNECTION"] = "close"
+        if closing():
+            # waitress does the rest for a client that asked for it.
+            self.request.headers["CONNECTION"] = "close"
         return plain(self)
 
     task.build_response_header = build_response_header

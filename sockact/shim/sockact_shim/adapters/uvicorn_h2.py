@@ -1,0 +1,27 @@
+"""uvicorn's HTTP/2, which is zttp's. The adapter of h2 says what is sent and why."""
+
+from __future__ import annotations
+
+from . import closing
+from .h2 import GOAWAY, PATIENCE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any
+
+
+def close_after_response(module: ModuleType) -> None:
+    """Patch uvicorn.protocols.http.zttp_h2_impl."""
+    protocol = module.ZttpH2Protocol
+    plain = protocol.on_response_complete
+
+    def on_response_complete(self: Any, stream_id: int) -> None:
+        plain(self, stream_id)
+        if closing() and not getattr(self, "_sockact_told", False):
+            self._sockact_ended = getattr(self, "_sockact_ended", 0) + 1
+            if not self.cycles or self._sockact_ended >= PATIENCE:
+                self.transport.write(GOAWAY)
+                self._sockact_told = True
+
+    protocol.on_response_complete = on_response_complete
