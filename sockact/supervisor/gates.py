@@ -75,13 +75,15 @@ class Gates:
             return False
 
     def last_responses(self, generation: int) -> None:
-        """Ask every shim that serves to end each connection with its next response."""
+        """Ask every shim that serves to end each connection with its next response, and never to
+        shut a listener down.
+        """
         try:
             shimmed = self.shimmed(generation)
         except OSError:
             return  # The drain goes on without; it only takes longer.
         for pid in shimmed:
-            self._calls.order(pid, "drain", _nothing)
+            self._calls.order(pid, " ".join(map(str, ["drain", *self._descriptors])), _nothing)
 
     def forget(self, generation: int) -> None:
         self._removed.pop(generation, None)
