@@ -143,6 +143,15 @@ class Gates:
         """The processes that have a listener and the shim. Raises OSError."""
         return [pid for pid in self._holders(generation) if self._calls.reaches(pid)]
 
+    def only_holds(self, generation: int, pid: int) -> bool:
+        """Is it a parent of processes that accept, and does not do so itself?"""
+        try:
+            holders = self._holders(generation)
+            parents = {p.parent for p in map(procfs.process, holders) if p is not None}
+            return not self._accepts(pid, parents)
+        except OSError:
+            return False
+
     def moved(self, generation: int, gate: Gate, reason: str) -> None:
         self._moved(generation, gate, reason)
 
@@ -168,10 +177,16 @@ class _Round:
 
     def _answered(self, pid: int, error: str) -> None:
         self._waiting.discard(pid)
-        if error and procfs.process(pid):
+        if error and procfs.process(pid) and not self._does_not_matter(pid):
             self._error = f"process {pid}: {error}"
         if not self._waiting:
             self._end()
+
+    def _does_not_matter(self, pid: int) -> bool:
+        """A master in C that runs no Python, as uWSGI's, never answers. What it starts later is
+        seen when the drain ends.
+        """
+        return self._target is Gate.CLOSED and self._gates.only_holds(self._generation, pid)
 
     def _end(self) -> None:
         """Forked by somebody who had not heard yet, a process is born with the old gate."""

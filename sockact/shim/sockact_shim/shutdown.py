@@ -24,7 +24,7 @@ def spare(inodes: Iterable[int]) -> None:
     if module is None:
         return
     if not _spared:
-        module.socket.shutdown = _sparing(module.socket.shutdown)  # type: ignore[attr-defined]
+        module.socket.shutdown = _sparing(module.socket.shutdown)
     _spared.update(inodes)
 
 
