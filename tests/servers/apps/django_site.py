@@ -52,5 +52,12 @@ urlpatterns = [
 ]
 
 if __name__ == "__main__":
-    settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], SECRET_KEY="zoo", USE_TZ=True)
+    settings.configure(
+        ROOT_URLCONF=__name__,
+        ALLOWED_HOSTS=["*"],
+        SECRET_KEY="zoo",
+        USE_TZ=True,
+        # As in every new project: it tells the length, and so the connection is kept.
+        MIDDLEWARE=["django.middleware.common.CommonMiddleware"],
+    )
     execute_from_command_line(sys.argv)
