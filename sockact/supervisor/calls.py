@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     Bind = Callable[[int, Address], Listener | str | None]
     # (error text, or "" when done)
     Done = Callable[[str], None]
+    # (the words of the answer after `done`)
+    Heard = Callable[[list[str]], None]
 
 CALL_SIGNAL = 50
 _PACKET = 4096
@@ -47,10 +49,11 @@ _CREDENTIALS = struct.Struct("=iII")
 class Order:
     """What a process is to do, and whom to tell."""
 
-    def __init__(self, words: str, done: Done, insist: bool) -> None:
+    def __init__(self, words: str, done: Done, insist: bool, heard: Heard | None) -> None:
         self.words = words
         self.done = done
         self.insist = insist
+        self.heard = heard
 
 
 class Calls:
@@ -79,14 +82,24 @@ class Calls:
         """Does this process have the shim?"""
         return procfs.catches(pid, CALL_SIGNAL)
 
-    def order(self, pid: int, words: str, done: Done, *, insist: bool = False) -> None:
+    def order(
+        self,
+        pid: int,
+        words: str,
+        done: Done,
+        *,
+        insist: bool = False,
+        heard: Heard | None = None,
+    ) -> None:
         """Call the process and have it carry out an order; `done` is called once.
+
+        `heard` is called before it with the words of the answer, when there is one and no error.
 
         A process in a long call into C answers after it. `insist` waits for that as long as the
         process lives; other orders are given up.
         """
         queue = self._orders.setdefault(pid, deque())
-        queue.append(Order(words, done, insist))
+        queue.append(Order(words, done, insist, heard))
         if pid not in self._ringing and not self._talks(pid):
             self._ring(pid, 0)
 
@@ -145,13 +158,15 @@ class Calls:
         queue = self._orders.get(pid)
         return queue[0].words if queue else None
 
-    def finished(self, pid: int, error: str) -> None:
+    def finished(self, pid: int, error: str, answer: list[str]) -> None:
         """The process has carried out, or failed, its first order."""
         queue = self._orders.get(pid)
         if queue:
             order = queue.popleft()
             if not queue:
                 del self._orders[pid]
+            if order.heard and not error:
+                order.heard(answer)
             order.done(error)
 
     def close(self) -> None:
@@ -245,7 +260,8 @@ class _Conversation:
             self._next()
         elif words[0] in ("done", "error") and self._ordered:
             self._ordered = False
-            self._calls.finished(self.pid, " ".join(words[1:]) if words[0] == "error" else "")
+            error = " ".join(words[1:]) if words[0] == "error" else ""
+            self._calls.finished(self.pid, error, words[1:])
             self._next()
         elif words[0] == "bind":
             self._bind(words[2:], fds)

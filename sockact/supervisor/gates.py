@@ -24,22 +24,33 @@ if TYPE_CHECKING:
 
     # (generation, gate, reason)
     Moved = Callable[[int, Gate, str], None]
+    # (generation, message)
+    Notice = Callable[[int, str], None]
 
 
 # A program that forks without end does not keep a gate from moving.
 _MOST_TOLD = 10_000
+# The words come from the program: whatever it makes up, it does not fill the journal.
+_MOST_UNFIT = 50
 
 
 class Gates:
     """The gates of all generations of one service."""
 
     def __init__(
-        self, processes: Processes, calls: Calls, listeners: list[Listener], moved: Moved
+        self,
+        processes: Processes,
+        calls: Calls,
+        listeners: list[Listener],
+        moved: Moved,
+        notice: Notice,
     ) -> None:
         self._processes = processes
         self._calls = calls
         self._descriptors = {x.inode: x.socket.fileno() for x in listeners}
         self._moved = moved
+        self._notice = notice
+        self._unfit: dict[int, set[str]] = {}
         self._removed: dict[int, list[Entry]] = {}
 
     def close(self, generation: int) -> None:
@@ -82,11 +93,28 @@ class Gates:
             shimmed = self.shimmed(generation)
         except OSError:
             return  # The drain goes on without; it only takes longer.
+        words = " ".join(map(str, ["drain", *self._descriptors]))
         for pid in shimmed:
-            self._calls.order(pid, " ".join(map(str, ["drain", *self._descriptors])), _nothing)
+            heard = partial(self._adapted, generation)
+            self._calls.order(pid, words, _nothing, heard=heard)
+
+    def _adapted(self, generation: int, answer: list[str]) -> None:
+        """`drain ADAPTER …`: name those that did not fit, once each, not for each process."""
+        known = self._unfit.setdefault(generation, set())
+        for word in filter(str.isprintable, answer[1:]):
+            name, unfit, version = word.partition("!")
+            if unfit and name not in known and len(known) < _MOST_UNFIT:
+                known.add(name)
+                found = f" ({name} {version})" if version else ""
+                self._notice(
+                    generation,
+                    f"the adapter for {name} does not fit the installed version{found}; "
+                    "its kept connections end when they are idle",
+                )
 
     def forget(self, generation: int) -> None:
         self._removed.pop(generation, None)
+        self._unfit.pop(generation, None)
 
     def _close_outside(self, generation: int, holders: list[int]) -> list[int]:
         """Take the listeners out of epoll; the processes that have to be told by the shim.
@@ -210,4 +238,4 @@ def _no_way(pid: int) -> str:
 
 
 def _nothing(_error: str) -> None:
-    """The shim says in its answer which adapters took hold; nobody waits for it."""
+    """Nobody waits for the end of this order."""

@@ -68,7 +68,8 @@ class Supervisor:
         self._reporter = reporter
         self._processes = Processes(shim_address)
         self._calls = Calls(loop, shim_address, self._generation_of, self._where)
-        self._gates = Gates(self._processes, self._calls, listeners, self._gate_moved)
+        notice = partial(self._say, level=report.NOTICE)
+        self._gates = Gates(self._processes, self._calls, listeners, self._gate_moved, notice)
         self._context = Context(
             settings,
             adopt,

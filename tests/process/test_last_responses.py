@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import http.client
+import importlib.metadata
 import sys
 from typing import TYPE_CHECKING
+
+import pytest
 
 from tests.support import wait
 
@@ -40,3 +43,34 @@ def ask(client: http.client.HTTPConnection) -> str | None:
     response = client.getresponse()
     assert response.read() == b"content"
     return response.getheader("Connection")
+
+
+# Two processes whose server's class has another name than the adapter expects.
+RENAMED = """
+import cheroot.server, cheroot.wsgi, os, sys
+cheroot.server.Request = cheroot.server.HTTPRequest
+del cheroot.server.HTTPRequest
+def answer(environ, start_response):
+    start_response("200 OK", [("Content-Length", "7")])
+    return [b"content"]
+os.fork()
+cheroot.wsgi.Server(("127.0.0.1", int(sys.argv[1])), answer).start()
+"""
+
+
+def test_an_adapter_that_does_not_fit_is_told_once(start: StartService) -> None:
+    pytest.importorskip("cheroot")
+    port = wait.free_port()
+    service = start([sys.executable, "-c", RENAMED, str(port)], listen=(f"127.0.0.1:{port}",))
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=wait.TIMEOUT)
+    assert ask(client) is None
+    for _ in range(2):
+        assert service.reload("--wait-drained").code == 0
+    client.close()
+    version = importlib.metadata.version("cheroot")
+    for generation in (1, 2):
+        notice = (
+            f"sockact: test: generation {generation}: the adapter for cheroot does not fit the "
+            f"installed version (cheroot {version}); its kept connections end when they are idle\n"
+        )
+        assert service.stderr.count(notice) == 1

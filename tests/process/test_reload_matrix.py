@@ -72,7 +72,7 @@ def trials(request: pytest.FixtureRequest, tables: list[str]) -> Iterator[dict[s
         yield futures
         for future in futures.values():
             future.cancel()
-    done = [future.result() for future in futures.values() if _succeeded(future)]
+    done = {name: future.result() for name, future in futures.items() if _succeeded(future)}
     if RELOADS > 2:
         tables.append(table(done))
 
@@ -93,15 +93,15 @@ def _succeeded(future: Future[Trial]) -> bool:
     return future.done() and not future.cancelled() and future.exception() is None
 
 
-def table(done: list[Trial]) -> str:
+def table(done: dict[str, Trial]) -> str:
     """Server by kind of load: requests, failures, and how long answers took."""
     rows = []
-    for one in done:
+    for name, one in done.items():
         for label, tally in one.report.tallies.items():
             steady, during = tally.split(one.windows)
             rows.append(
                 [
-                    one.server.name,
+                    name,
                     label,
                     str(tally.requests),
                     str(sum(tally.failures.values())),

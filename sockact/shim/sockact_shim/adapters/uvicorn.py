@@ -24,7 +24,7 @@ def close_after_response(module: ModuleType) -> None:
 
     async def send(self: Any, message: Any) -> None:
         begins = message["type"] == "http.response.start" and not self.response_started
-        if begins and closing():
+        if begins and closing() and message["status"] >= 200:
             headers = [(name, value) for name, value in message.get("headers", ())]
             headers = [pair for pair in headers if pair[0].lower() != b"connection"]
             message = dict(message, headers=[*headers, _CLOSE])

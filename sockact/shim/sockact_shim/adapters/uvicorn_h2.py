@@ -14,14 +14,15 @@ if TYPE_CHECKING:
 def close_after_response(module: ModuleType) -> None:
     """Patch uvicorn.protocols.http.zttp_h2_impl."""
     protocol = module.ZttpH2Protocol
-    plain = protocol.on_response_complete
+    # Not on_response_complete, to which a response that is under way is bound already.
+    plain = protocol.on_stream_closed
 
-    def on_response_complete(self: Any, stream_id: int) -> None:
-        plain(self, stream_id)
+    def on_stream_closed(self: Any) -> None:
+        plain(self)
         if closing() and not getattr(self, "_sockact_told", False):
             self._sockact_ended = getattr(self, "_sockact_ended", 0) + 1
             if not self.cycles or self._sockact_ended >= PATIENCE:
                 self.transport.write(GOAWAY)
                 self._sockact_told = True
 
-    protocol.on_response_complete = on_response_complete
+    protocol.on_stream_closed = on_stream_closed
