@@ -3,8 +3,8 @@
 //     node node_server.js 127.0.0.1 8000
 'use strict';
 
-const fs = require('node:fs');
-const http = require('node:http');
+const fs = require('fs');
+const http = require('http');
 
 const LINES = 50;
 const LINE_PAUSE = 100; // ms
