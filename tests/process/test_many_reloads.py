@@ -6,7 +6,6 @@ real thing. Each service is watched by a thread of its own, all at the same time
 
 from __future__ import annotations
 
-import contextlib
 import os
 import statistics
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,17 +21,16 @@ from bench.load import Kind, Load, Plan
 from bench.process import LoadProcess
 from bench.tally import Report
 from tests.servers import zoo
-from tests.support import leaks, wait
+from tests.support import leaks
 from tests.support.deployment import deploy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from tests.support.service import Service
 
 RELOADS = int(os.environ.get("SOCKACT_MANY_RELOADS", "15"))
 EVERY = 3  # reloads between two looks at the supervisor
-REST = 2.0
 # Between the medians of the two halves, in bytes. Cancelled timers stay until they would have been
 # due, the interpreter keeps small tuples for later, and memory is in pieces: 150 to 510 KiB were
 # seen over 200 reloads, in which no object was kept. 10 KiB that each reload kept would show.
@@ -59,13 +57,9 @@ class Sample:
     files: tuple[str, ...]
 
     @classmethod
-    def of(cls, service: Service, before: Sequence[Sample]) -> Sample:
-        """As it is when it has come to rest: it closes the connection of a command after us."""
+    def of(cls, service: Service) -> Sample:
+        """As it is now."""
         process = psutil.Process(service.process.pid)
-        least = min((one.descriptors for one in before), default=0)
-        if least:
-            with contextlib.suppress(TimeoutError):
-                wait.until(lambda: process.num_fds() <= least, "descriptors to be closed", REST)
         zombies = [x for x in process.children(True) if x.status() == psutil.STATUS_ZOMBIE]
         files = sorted(str(path) for path in service.runtime.rglob("*"))
         return cls(
@@ -104,7 +98,7 @@ def watch(name: str) -> Watched:
                     found.sockets.add((path.stat().st_dev, path.stat().st_ino))
                     if number % EVERY == 0:
                         service.wait_drained()
-                        found.samples.append(Sample.of(service, found.samples))
+                        found.samples.append(Sample.of(service))
                 found.report = load.stop()
             found.exit_code = service.stop()
     return found
@@ -126,14 +120,15 @@ def test_nothing_grows(name: str, watched: dict[str, Future[Watched]], tables: l
     assert len(done.sockets) == 1, "the socket's file is another one"
     # The first look still sees what is set up on first use.
     samples = done.samples[1:]
-    assert {one.descriptors for one in samples} == {samples[0].descriptors}
-    assert {one.threads for one in samples} == {1}
-    assert {one.zombies for one in samples} == {0}
-    assert {one.files for one in samples} == {samples[0].files}
     half = len(samples) // 2
-    early, late = (
-        statistics.median(one.resident for one in part) for part in (samples[:half], samples[half:])
-    )
+    first, last = samples[:half], samples[half:]
+    assert {one.threads for one in samples} == {1}
+    assert {one.files for one in samples} == {samples[0].files}
+    # A look may meet the connection of a command that is just being closed, or a process that has
+    # just ended; what is kept is there at every later look.
+    assert min(one.descriptors for one in last) <= min(one.descriptors for one in first)
+    assert min(one.zombies for one in last) == 0
+    early, late = (statistics.median(one.resident for one in part) for part in (first, last))
     if RELOADS > 15:
         requests = done.report.total().requests
         tables.append(
