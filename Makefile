@@ -4,12 +4,13 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/stamp
 
-.PHONY: help test lint matrix demo bench clean
+.PHONY: help test lint matrix leaks demo bench clean
 
 help:
 	@echo "make test    lint, types and all tests"
 	@echo "make lint    ruff and mypy only"
 	@echo "make matrix  every server, 10 reloads under load, with a table"
+	@echo "make leaks   200 reloads in a row: nothing fails, nothing grows"
 	@echo "make demo    watch two servers being reloaded under load"
 	@echo "make bench   what sockact costs, side by side with the bare servers"
 	@echo "make clean   remove what these made"
@@ -25,6 +26,9 @@ lint: $(STAMP)
 matrix: $(STAMP)
 	SOCKACT_RELOADS=10 SOCKACT_JOBS=2 $(PYTHON) -m pytest tests/process/test_reload_matrix.py
 
+leaks: $(STAMP)
+	SOCKACT_MANY_RELOADS=200 $(PYTHON) -m pytest tests/process/test_many_reloads.py
+
 demo: $(STAMP)
 	$(PYTHON) -m bench.demo
 
@@ -32,7 +36,7 @@ bench: $(STAMP)
 	bench/setup.sh tools
 	$(PYTHON) -m bench.measure
 
-$(STAMP): pyproject.toml tests/requirements.txt bench/setup.sh
+$(STAMP): pyproject.toml tests/requirements.txt bench/setup.sh tests/servers/apps/go_server.go
 	bench/setup.sh venv $(VENV)
 	touch $@
 

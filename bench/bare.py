@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import TracebackType
 
+    from tests.servers.commands import Address
     from tests.servers.releases import Releases
 
 START_TIMEOUT = 20.0
@@ -36,7 +37,7 @@ def temporary() -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def version(server: zoo.Server, address: zoo.Address, timeout: float = 5.0) -> str | None:
+def version(server: zoo.Server, address: Address, timeout: float = 5.0) -> str | None:
     """The version that answers a new client, or None."""
     (kind,) = {load.kind for load in server.loads} & SHORT
     try:
@@ -51,7 +52,7 @@ class Bare:
     def __init__(
         self,
         server: zoo.Server,
-        address: zoo.Address,
+        address: Address,
         releases: Releases,
         command: Sequence[str] = (),
     ) -> None:

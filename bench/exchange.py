@@ -19,6 +19,7 @@ CHUNK = 1 << 16
 # A slow reader must be the bottleneck: with the default buffers the kernel takes megabytes at once.
 SLOW_READER_BUFFER = 1 << 16
 SLOW_READER_STEP = 0.02
+UPLOAD_STEP = 0.1
 
 VERSION = re.compile(rb"version (\S+)")
 
@@ -80,11 +81,9 @@ class Answer:
 
 
 @lru_cache(maxsize=64)
-def _request(path: str, close: bool) -> h11.Request:
-    headers = [("Host", "localhost"), ("User-Agent", "sockact-load")]
-    if close:
-        headers.append(("Connection", "close"))
-    return h11.Request(method="GET", target=path, headers=headers)
+def _request(method: str, path: str, *headers: tuple[str, str]) -> h11.Request:
+    own = [("Host", "localhost"), ("User-Agent", "sockact-load"), *headers]
+    return h11.Request(method=method, target=path, headers=own)
 
 
 class HttpConnection:
@@ -104,11 +103,30 @@ class HttpConnection:
 
         Raises OSError, or Failed for an answer that is cut short or no HTTP.
         """
-        http = self._http
-        if http.our_state is h11.DONE:
-            http.start_next_cycle()
-        data = http.send(_request(path, close)) + http.send(h11.EndOfMessage())
+        headers = (("Connection", "close"),) if close else ()
+        await self._send(_request("GET", path, *headers), h11.EndOfMessage())
+        return await self._answer(path, seconds)
+
+    async def post(self, path: str, size: int, seconds: float) -> Answer:
+        """POST so many bytes, spread over that time. Raises as `get` does."""
+        await self._send(_request("POST", path, ("Content-Length", str(size))))
+        steps = max(1, int(seconds / UPLOAD_STEP))
+        for number in range(steps):
+            part = size * (number + 1) // steps - size * number // steps
+            await self._send(h11.Data(data=bytes(part)))
+            await asyncio.sleep(UPLOAD_STEP)
+        await self._send(h11.EndOfMessage())
+        return await self._answer(path, 0.0)
+
+    async def _send(self, *events: h11.Event) -> None:
+        if self._http.our_state is h11.DONE:
+            self._http.start_next_cycle()
+        # None is for a ConnectionClosed, which is never sent.
+        data = b"".join(self._http.send(event) or b"" for event in events)
         await self._loop.sock_sendall(self._sock, data)
+
+    async def _answer(self, path: str, seconds: float) -> Answer:
+        http = self._http
         status, step = 0, CHUNK
         body: list[bytes] = []
         while True:

@@ -108,7 +108,7 @@ def measure_latency(quick: bool) -> None:
     count = FEW if quick else MANY
     rows = []
     for server in zoo.SERVERS:
-        if server.asyncio and server.loads is zoo.CONCURRENT:
+        if server.asyncio and server.loads in (zoo.CONCURRENT, zoo.OTHERS):
             loads = reloads.SHORT_LOADS if server.announces_close else reloads.NEW_LOADS
             found = reloads.wrapped(server.name, count, loads, "--wait-drained")
             rows.append(_row(found))

@@ -15,6 +15,7 @@ from bench.process import LoadProcess
 from bench.tally import Quantiles, Report, Window
 from bench.trial import LONGEST, pause, run_trial
 from tests.servers import zoo
+from tests.servers.commands import ASGI
 from tests.support import wait
 from tests.support.deployment import choose
 
@@ -187,7 +188,7 @@ class ServerStarter(Peer):
 
     def command(self) -> list[str]:
         port = f"--port={self.address.target}=3"
-        worker = ["uvicorn", "--fd", "3", "--loop", "asyncio", "--no-access-log", zoo.ASGI]
+        worker = ["uvicorn", "--fd", "3", "--loop", "asyncio", "--no-access-log", ASGI]
         # Each worker enters the release that is current then.
         enter = ["env", "-C", str(self.zoo.directory(self.releases))]
         return ["start_server", port, "--", *enter, *worker]

@@ -2,6 +2,7 @@
 # Set up what tests, demonstration and measurements need; quick when it is there already.
 #
 #     bench/setup.sh venv DIR    a virtual environment with the project (editable) and the servers
+#     bench/setup.sh servers DIR the servers that are no Python packages; DIR/bin gets the one in Go
 #     bench/setup.sh tools       wrk, strace and Server::Starter, for the measurements
 #
 # Debian's packages are only installed where something is missing: as root, or with sudo.
@@ -82,8 +83,28 @@ make_venv() {
     "${pip[@]}" --config-settings editable_mode=compat -e .
 }
 
+# The servers of the zoo in other languages.
+make_servers() {
+    local packages=()
+    command -v node >/dev/null || packages+=(nodejs)
+    command -v go >/dev/null || packages+=(golang-go)
+    command -v uwsgi >/dev/null && [ -e /usr/lib/uwsgi/plugins/python3_plugin.so ] ||
+        packages+=(uwsgi-core uwsgi-plugin-python3)
+    [ ${#packages[@]} = 0 ] || install "${packages[@]}"
+    # Static, and without modules: nothing is downloaded. The compiler's cache is not kept.
+    local cache
+    cache=$(mktemp -d)
+    GO111MODULE=off CGO_ENABLED=0 GOCACHE=$cache go build -o "$1/bin/zoo-go" \
+        tests/servers/apps/go_server.go
+    rm -rf "$cache"
+}
+
 case "${1-}" in
-venv) make_venv "${2:-.venv}" ;;
+venv)
+    make_venv "${2:-.venv}"
+    make_servers "${2:-.venv}"
+    ;;
+servers) make_servers "${2:-.venv}" ;;
 tools)
     command -v wrk >/dev/null || install wrk
     command -v strace >/dev/null || install strace
@@ -91,7 +112,7 @@ tools)
     command -v start_server >/dev/null || install libserver-starter-perl || true
     ;;
 *)
-    echo "usage: bench/setup.sh venv DIR | tools" >&2
+    echo "usage: bench/setup.sh venv DIR | servers DIR | tools" >&2
     exit 2
     ;;
 esac

@@ -10,10 +10,14 @@ import re
 import statistics
 import subprocess
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from bench.bare import Bare, temporary
 from tests.servers import zoo
 from tests.support.deployment import choose, deploy
+
+if TYPE_CHECKING:
+    from tests.servers.commands import Address
 
 SERVERS = ("uvicorn asyncio", "uvicorn uvloop", "http.server", "gunicorn gthread")
 CONNECTIONS = 16
@@ -36,7 +40,7 @@ class Throughput:
         return statistics.median(self.ratios)
 
 
-def wrk(address: zoo.Address, seconds: int) -> tuple[float, str]:
+def wrk(address: Address, seconds: int) -> tuple[float, str]:
     """Requests per second, and what wrk has to complain about."""
     done = subprocess.run(
         ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", f"http://{address.target}/fast"],

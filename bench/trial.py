@@ -4,6 +4,7 @@ clients saw of it. Used by the tests and the demonstration.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import threading
 import time
@@ -11,9 +12,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bench.exchange import Failed
-from bench.load import Load, Plan
+from bench.load import Load, Plan, keeps
 from bench.process import LoadProcess
 from bench.tally import Report, Window
+from sockact.handover import gate
+from sockact.kernel import procfs
+from tests.servers import zoo
+from tests.support import wait
 from tests.support.deployment import Deployment, deploy
 
 if TYPE_CHECKING:
@@ -21,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.servers.zoo import Server
-    from tests.support.service import Outcome
+    from tests.support.service import Outcome, Service
 
 # A sequential server may have to finish the streamed answers of two clients first.
 SWITCH_TIMEOUT = 45.0
@@ -58,6 +63,11 @@ class Trial:
     broken: Round | None = None
     exit_code: int = -1
     stderr: str = ""
+    # How it waits for clients, and whether it keeps their connections while nobody reloads it.
+    gate: zoo.Gate | None = None
+    keeps: bool = False
+    # What status said of the gates of draining generations: `closed`, or `none` with its reason.
+    gates: set[str] = field(default_factory=set)
 
     @property
     def windows(self) -> list[Window]:
@@ -76,10 +86,21 @@ class Trial:
                 found.append(f"version {one.version} never answered, {one.first} did")
         if self.broken is not None:
             found += _accepted(self.broken)
+        found += self._differences()
         if self.exit_code != 0:
             found.append(f"stopped with exit code {self.exit_code}")
         if forced := [line for line in self.stderr.splitlines() if FORCED.search(line)]:
             found.append(f"not drained in time: {forced[0]}")
+        return found
+
+    def _differences(self) -> list[str]:
+        """What is not as the zoo says."""
+        found = [f"a gate was not closed: {gate}" for gate in self.gates if gate.startswith("none")]
+        if self.gate is not self.server.gate:
+            found.append(f"its gate is {self.gate}, not {self.server.gate}")
+        kept = self.server.keep_alive not in (zoo.CLOSES, zoo.NONE)
+        if self.keeps is not kept:
+            found.append(f"that it keeps connections is {self.keeps}, not {kept}")
         return found
 
 
@@ -104,6 +125,7 @@ def run_trial(
     broken: bool = False,
     steady: float = 0.0,
     options: Sequence[str] = (),
+    settings: Sequence[str] = (),
     import_seconds: float = 0.0,
     launcher: Sequence[str] = (),
     say: Callable[[str], None] = lambda text: None,
@@ -111,12 +133,16 @@ def run_trial(
     """Start it, load it, reload it so often, with `broken` once more in vain, and stop it.
 
     `steady` is the time in seconds that it is left alone before each reload, `options` are for
-    `sockact reload`, and `launcher` is a command that executes the supervisor in some way.
+    `sockact reload`, `settings` for `sockact run`, and `launcher` is a command that executes the
+    supervisor in some way.
     """
     trial = Trial(server)
-    deployment = deploy(server, folder, import_seconds=import_seconds, launcher=launcher)
+    deployment = deploy(server, folder, settings, import_seconds, launcher)
     with deployment.service as service:
         service.wait_ready()
+        trial.gate = waits_in(service)
+        if server.keep_alive != zoo.NONE:
+            trial.keeps = asyncio.run(keeps(deployment.address.target))
         plan = Plan(deployment.address.target, tuple(loads) or server.loads, LONGEST)
         with LoadProcess(plan) as load:
             load.wait_started(SWITCH_TIMEOUT)
@@ -129,11 +155,28 @@ def run_trial(
                 trial.broken = _reload_broken(deployment, str(reloads + 2))
                 say(f"version {reloads + 2} is broken: {trial.broken.outcome.stderr.strip()}")
             # The load goes on until the last predecessor has gone: ending it is the hard part.
-            service.wait_drained(DRAIN_TIMEOUT)
+            wait.until(
+                lambda: _drained(service, trial), "the predecessors to be drained", DRAIN_TIMEOUT
+            )
             trial.report = load.stop()
         trial.exit_code = service.stop()
         trial.stderr = service.stderr
     return trial
+
+
+def waits_in(service: Service) -> zoo.Gate:
+    """How the program waits for clients: with a listener in epoll, or in another way."""
+    status = service.status()
+    ours = set(procfs.sockets(status["pid"]).values())
+    pids = status["generations"][0]["pids"]
+    return zoo.Gate.EPOLL if gate.entries(pids, ours) else zoo.Gate.SHIM
+
+
+def _drained(service: Service, trial: Trial) -> bool:
+    """Is only the running generation left? Notes the gates of those that drain."""
+    found = [one for one in service.status()["generations"] if one["state"] == "draining"]
+    trial.gates.update(f"{one['gate']} {one['gate_reason']}".strip() for one in found)
+    return not found
 
 
 def _describe(one: Round) -> str:

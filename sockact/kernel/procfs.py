@@ -88,6 +88,11 @@ def process(pid: int) -> Process | None:
     return Process(pid, int(fields[1]), int(fields[19]), fields[0] in (b"Z", b"X"))
 
 
+def exists(pid: int) -> bool:
+    """Is there such a process, be it a zombie?"""
+    return process(pid) is not None
+
+
 def thread_group(tid: int) -> int:
     """The process (pid) of a thread; the same number when it is gone."""
     try:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     Tell = Callable[[int, str, Callable[[str], None]], None]
     # (gate, reason)
     Over = Callable[[Gate, str], None]
+    # pid → has the gate not moved when this process has not done as it was told?
+    Matters = Callable[[int], bool]
 
 
 # A program that forks without end does not keep a gate from moving.
@@ -28,11 +30,14 @@ _MOST_TOLD = 10_000
 class Round:
     """One move of a gate; `over` is called once, with NONE when it failed."""
 
-    def __init__(self, target: Gate, orders: Orders, tell: Tell, over: Over) -> None:
+    def __init__(
+        self, target: Gate, orders: Orders, tell: Tell, over: Over, matters: Matters
+    ) -> None:
         self._target = target
         self._orders = orders
         self._tell = tell
         self._over = over
+        self._matters = matters
         self._told: set[int] = set()
         self._due: dict[int, tuple[str, int]] = {}
         self._waiting: set[int] = set()
@@ -68,7 +73,7 @@ class Round:
 
     def _answered(self, pid: int, error: str) -> None:
         self._waiting.discard(pid)
-        if error and _exists(pid):
+        if error and self._matters(pid):
             self._error = f"process {pid}: {error}"
         self._go_on()
 
@@ -94,7 +99,3 @@ def _parent(pid: int) -> int:
     except OSError:
         return 0  # hidden, or not to be told now
     return process.parent if process else 0
-
-
-def _exists(pid: int) -> bool:
-    return procfs.process(pid) is not None

@@ -59,7 +59,9 @@ class Gates:
     def close(self, generation: int) -> None:
         """Begin to close; `moved` tells the end. NONE: closed in part, perhaps."""
         orders = partial(self._orders_to_close, generation)
-        Round(Gate.CLOSED, orders, self._tell, partial(self._moved, generation)).begin()
+        over = partial(self._moved, generation)
+        matters = partial(self._accepts, generation)
+        Round(Gate.CLOSED, orders, self._tell, over, matters).begin()
 
     def open(self, generation: int) -> None:
         """Begin to open; `moved` tells the end. NONE: it hears of no client any more."""
@@ -71,7 +73,8 @@ class Gates:
         orders = partial(self._orders_to_open, generation)
         # An order to open is never dropped: whoever does not hear it is deaf for good.
         tell = partial(self._tell, insist=True)
-        Round(Gate.OPEN, orders, tell, partial(self._moved, generation)).begin()
+        over = partial(self._moved, generation)
+        Round(Gate.OPEN, orders, tell, over, procfs.exists).begin()
 
     def reopened(self, generation: int, holders: dict[int, list[int]]) -> bool:
         """Has a process of a closed generation (a new worker, say) gone back to accepting?
@@ -103,14 +106,17 @@ class Gates:
         return self._ways.of(generation, pids, removed)
 
     def last_responses(self, generation: int) -> None:
-        """Ask every shim that serves to end each connection with its next response."""
+        """Ask every shim that serves to end each connection with its next response, and never to
+        shut a listener down.
+        """
         try:
             shimmed = self.shimmed(generation)
         except OSError:
             return  # The drain goes on without; it only takes longer.
+        words = " ".join(map(str, ["drain", *self._descriptors]))
         for pid in shimmed:
             heard = partial(self._adapted, generation)
-            self._calls.order(pid, "drain", _nothing, heard=heard)
+            self._calls.order(pid, words, _nothing, heard=heard)
 
     def _adapted(self, generation: int, answer: list[str]) -> None:
         """`drain ADAPTER …`: name those that did not fit, once each, not for each process."""
@@ -168,6 +174,19 @@ class Gates:
             others = self._descriptors.keys() - out
             orders[pid] = _to_close(others, bool(refused)) if shimmed else ""
         return orders
+
+    def _accepts(self, generation: int, pid: int) -> bool:
+        """Does it matter that it has not closed? A parent of holders may only hold, as the master
+        of uWSGI, which embeds Python, runs none and answers no call. What it starts later is seen
+        when the drain ends.
+        """
+        try:
+            held, _ = self._ways.holders(self._processes.of(generation))
+            parents = {p.parent for p in map(procfs.process, held) if p is not None}
+            waits = pid not in parents or bool(process_interest(pid, set(self._descriptors)))
+            return waits and procfs.exists(pid)
+        except OSError:
+            return procfs.exists(pid)
 
     def _orders_to_open(self, generation: int, told: set[int]) -> dict[int, str]:
         # Also processes that were forked while the gate was closed: they hold the listener.

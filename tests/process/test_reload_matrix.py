@@ -8,25 +8,29 @@ only watch their processes.
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import shutil
-import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from bench.bare import temporary
+from bench.load import Kind, Load
 from bench.table import milliseconds, render
+from bench.tally import Failure
 from bench.trial import Trial, run_trial
-from tests.servers.zoo import SERVERS, Server
+from tests.servers.zoo import CANNOT, KEEP_ALIVE, SERVERS, Server
 from tests.support import leaks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 RELOADS = int(os.environ.get("SOCKACT_RELOADS", "2"))
+# Sockets that a server leaves by itself: gunicorn's control socket.
+EXPECTED = ("gunicorn.ctl",)
+# The other trial of the servers that cannot announce a close, and the test that is about it.
+KEPT = "kept connections of "
+KEPT_TEST = "test_what_a_kept_connection_notices"
 JOBS = int(os.environ.get("SOCKACT_JOBS", "4"))
 
 pytestmark = [
@@ -36,63 +40,68 @@ pytestmark = [
 ]
 
 
-def missing(server: Server) -> list[str]:
-    """The packages that a server needs and that are not installed."""
-    return [name for name in server.packages if importlib.util.find_spec(name) is None]
-
-
 def trial(server: Server) -> Trial:
     """Run one in a folder of its own; nothing may be left in it."""
-    folder = Path(tempfile.mkdtemp(prefix="sockact-"))
-    folder.chmod(0o755)
-    try:
-        # In the full run the reloads are spread out, so that answers of every kind and age are
-        # under way at each.
-        steady = 1.5 if RELOADS > 2 else 0.0
+    # In the full run the reloads are spread out, so that answers of every kind and age are under
+    # way at each.
+    steady = 1.5 if RELOADS > 2 else 0.0
+    with temporary() as folder:
         done = run_trial(server, folder, RELOADS, broken=True, steady=steady)
-        left = [path for path in leaks.socket_files(folder) if path.name != "gunicorn.ctl"]
+        left = [path for path in leaks.socket_files(folder) if path.name not in EXPECTED]
         assert not left, f"left behind: {left}"
-        return done
-    finally:
-        shutil.rmtree(folder)
+    return done
+
+
+def kept(server: Server) -> Trial:
+    """The clients that keep their connections, at a server that cannot tell them to leave."""
+    loads = (Load(Kind.NEW, 2, pause=0.005), *KEEP_ALIVE)
+    with temporary() as folder:
+        # They stay until the drain's deadline; nobody has to wait long for that.
+        return run_trial(server, folder, RELOADS, loads=loads, settings=("--drain-timeout", "1"))
 
 
 @pytest.fixture(scope="module")
 def trials(request: pytest.FixtureRequest, tables: list[str]) -> Iterator[dict[str, Future[Trial]]]:
     """The trials of the selected tests, under way; checks for leaks when all are done."""
-    wanted = [one for one in _selected(request) if not missing(one)]
     with leaks.nothing_left(), ThreadPoolExecutor(JOBS) as pool:
-        futures = {server.name: pool.submit(trial, server) for server in wanted}
+        futures = {
+            key: pool.submit(kept if key.startswith(KEPT) else trial, server)
+            for key, server in _selected(request).items()
+            if not server.missing()
+        }
         yield futures
         for future in futures.values():
             future.cancel()
-    done = [future.result() for future in futures.values() if _succeeded(future)]
+    done = {name: future.result() for name, future in futures.items() if _succeeded(future)}
     if RELOADS > 2:
         tables.append(table(done))
 
 
-def _selected(request: pytest.FixtureRequest) -> list[Server]:
-    parameters = [
-        item.callspec.params["server"]
-        for item in request.session.items
-        if isinstance(item, pytest.Function) and item.module is request.module
-    ]
-    return [server for server in parameters if isinstance(server, Server)]
+def _selected(request: pytest.FixtureRequest) -> dict[str, Server]:
+    """The trials that the selected tests ask for."""
+    found = {}
+    for item in request.session.items:
+        if isinstance(item, pytest.Function) and item.module is request.module:
+            server = item.callspec.params["server"]
+            assert isinstance(server, Server)
+            prefix = KEPT if item.originalname == KEPT_TEST else ""
+            found[prefix + server.name] = server
+    return found
 
 
 def _succeeded(future: Future[Trial]) -> bool:
     return future.done() and not future.cancelled() and future.exception() is None
 
 
-def table(done: list[Trial]) -> str:
+def table(done: dict[str, Trial]) -> str:
     """Server by kind of load: requests, failures, and how long answers took."""
     rows = []
-    for one in done:
+    for name, one in done.items():
         for label, tally in one.report.tallies.items():
             steady, during = tally.split(one.windows)
             rows.append(
                 [
-                    one.server.name,
+                    name,
                     label,
                     str(tally.requests),
                     str(sum(tally.failures.values())),
@@ -106,10 +115,16 @@ def table(done: list[Trial]) -> str:
     return render(head, rows)
 
 
-@pytest.mark.parametrize("server", SERVERS, ids=lambda server: server.name.replace(" ", "-"))
+def named(servers: Iterable[Server]) -> pytest.MarkDecorator:
+    """One test for each server."""
+    ids = lambda server: server.name.replace(" ", "-")  # noqa: E731
+    return pytest.mark.parametrize("server", servers, ids=ids)
+
+
+@named(SERVERS)
 def test_no_client_notices_a_reload(server: Server, trials: dict[str, Future[Trial]]) -> None:
-    if names := missing(server):
-        pytest.skip(f"not installed: {', '.join(names)}")
+    names = server.missing()
+    assert not names, f"not installed: {', '.join(names)}; see bench/setup.sh"
     done = trials[server.name].result()
     problems = done.problems()
     assert not problems, "\n".join([*problems, done.stderr[-2000:]])
@@ -118,3 +133,17 @@ def test_no_client_notices_a_reload(server: Server, trials: dict[str, Future[Tri
     published = {str(number) for number in range(1, RELOADS + 2)}
     seen = set(done.report.total().versions) | {one.first for one in done.rounds}
     assert published == seen
+
+
+@named(one for one in SERVERS if one.keep_alive == CANNOT)
+def test_what_a_kept_connection_notices(server: Server, trials: dict[str, Future[Trial]]) -> None:
+    """Each is closed unannounced at most once for a reload, and that is all that fails."""
+    assert not server.missing()
+    done = trials[KEPT + server.name].result()
+    assert [one.outcome.code for one in done.rounds] == [0] * RELOADS
+    tallies = done.report.tallies
+    assert not tallies[Kind.NEW.value].failures, done.report.explain()
+    for load in KEEP_ALIVE:
+        failures = tallies[load.label].failures
+        assert set(failures) <= {Failure.EOF, Failure.RESET}, done.report.explain()
+        assert failures.total() <= load.clients * RELOADS, done.report.explain()

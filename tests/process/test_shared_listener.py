@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
     from tests.conftest import StartService
 
-# Shuts its listener down when it is told to end, as some servers do.
+# Shuts its listener down when it is told to end, as some servers do, by other ways than Python's.
 SHUTDOWN = """
+import _socket
 found = bound()
 def end(*_):
-    found.shutdown(socket.SHUT_RDWR)
+    _socket.socket.shutdown(found, socket.SHUT_RDWR)
     os._exit(0)
 signal.signal(signal.SIGTERM, end)
 """
@@ -66,6 +67,19 @@ def test_listens_again_after_a_shutdown(start: StartService, program: Program) -
     assert program.ask() == "2"
 
 
+def test_shutdown_of_the_predecessor_in_epoll(start: StartService, program: Program) -> None:
+    """The shim leaves it out: nobody is refused, and nothing that waits in the queue is lost."""
+    body = SHUTDOWN.replace("_socket.socket.shutdown(found, ", "found.shutdown(")
+    program.publish("1", body + EPOLL)
+    service = start(program.command, listen=program.listen)
+    program.publish("2", "found = bound()\n" + EPOLL)
+    with Hammer(program.port) as hammer:
+        assert service.reload("--wait-drained").code == 0
+        hammer.wait_for("2")
+    assert hammer.failures == []
+    assert "listens again" not in service.stderr
+
+
 def test_crash_in_the_middle_of_a_shutdown(start: StartService, program: Program) -> None:
     program.publish("1", SHUTDOWN + EPOLL)
     service = start(program.command, listen=program.listen)
@@ -105,8 +119,9 @@ def test_blocking_program_after_one_in_epoll(start: StartService, program: Progr
 
 # When told so, shuts its listener down and goes on without accepting.
 LINGERS = """
+import _socket
 def linger(*_):
-    found.shutdown(socket.SHUT_RD)
+    _socket.socket.shutdown(found, socket.SHUT_RD)
     time.sleep(2)
     os._exit(0)
 signal.signal(signal.SIGTERM, linger)

@@ -28,6 +28,13 @@ while [ $i -le {lines} ]; do
 done
 """
 
+CGI_UPLOAD = """#!/bin/sh
+length=$(head -c "$CONTENT_LENGTH" | wc -c)
+printf 'Content-Type: text/plain\\n\\nversion {version} received %s bytes\\n' "$length"
+"""
+
+CGI_SCRIPTS = {"slow": CGI_SLOW, "stream": CGI_STREAM, "upload": CGI_UPLOAD}
+
 
 class Releases:
     """The releases in a folder; `current` is the one that the next launch of a program finds."""
@@ -52,7 +59,7 @@ class Releases:
         (public / "big").write_bytes(answers.big(version))
         scripts = public / "cgi-bin"
         scripts.mkdir(mode=0o755)
-        for name, template in (("slow", CGI_SLOW), ("stream", CGI_STREAM)):
+        for name, template in CGI_SCRIPTS.items():
             script = scripts / name
             script.write_text(
                 template.format(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bench.load import SHORT, ask
 from tests.servers import zoo
+from tests.servers.commands import Transport
 from tests.servers.releases import Releases
 from tests.support import wait
 from tests.support.service import Service
@@ -17,13 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from tests.servers.commands import Address
+
 
 @dataclass(frozen=True)
 class Deployment:
     """What a test needs to deploy new versions of a running service and to ask it."""
 
     server: zoo.Server
-    address: zoo.Address
+    address: Address
     releases: Releases
     service: Service
 
@@ -35,11 +38,11 @@ class Deployment:
 
 def choose(
     server: zoo.Server, folder: Path, import_seconds: float = 0.0
-) -> tuple[zoo.Address, Releases]:
+) -> tuple[Address, Releases]:
     """An address for a server, and version 1 of its releases on disk."""
     releases = Releases(folder / "releases", import_seconds)
     releases.publish("1")
-    udp = server.transport is zoo.Transport.UDP
+    udp = server.transport is Transport.UDP
     port = wait.free_port(socket.SOCK_DGRAM if udp else socket.SOCK_STREAM)
     return server.address(folder, port), releases
 

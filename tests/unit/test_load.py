@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import pytest
 
+from bench.clients import IdleFirstClient, UploadClient
 from bench.exchange import Target
 from bench.load import Kind, Load, Plan, ask, run
 from bench.tally import Failure, Report, Tally
@@ -155,6 +157,59 @@ def test_a_kept_connection_is_reused() -> None:
     assert not tally.failures
     assert tally.requests > 2
     assert connections == 2
+
+
+def test_a_client_that_idles_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(IdleFirstClient, "idle_seconds", 0.05)
+    idled: list[float] = []
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        began = time.monotonic()
+        await reader.readuntil(b"\r\n\r\n")
+        idled.append(time.monotonic() - began)
+        writer.write(CLOSE)
+        writer.close()
+
+    assert not load(handler, Load(Kind.IDLE_FIRST, 1)).failures
+    # The client's second begins before the server hears of the connection.
+    assert max(idled) > 0.02
+    closing = load(answering_nobody, Load(Kind.IDLE_FIRST, 1))
+    assert set(closing.failures) <= {Failure.EOF, Failure.RESET}
+    assert sum(closing.failures.values()) == closing.requests > 0
+
+
+async def answering_nobody(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A server that closes what it has accepted."""
+    writer.close()
+
+
+def receiving(answer: Callable[[int], bytes], limit: int = answers.UPLOAD_BYTES) -> Handler:
+    """A server that reads so many bytes of a body, and answers."""
+
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        length = len(await reader.readexactly(limit))
+        writer.write(answer(length))
+        await writer.drain()
+        writer.close()
+
+    return handler
+
+
+def test_an_upload(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(UploadClient, "sending_seconds", 0.2)
+
+    def good(length: int) -> bytes:
+        return b"HTTP/1.0 200 OK\r\n\r\n" + answers.upload("7", length)
+
+    tally = load(receiving(good), Load(Kind.UPLOAD, 1))
+    assert not tally.failures
+    assert tally.versions["7"] == tally.requests > 0
+    less = load(receiving(lambda length: good(length - 1)), Load(Kind.UPLOAD, 1))
+    assert all_failed(less) is Failure.WRONG
+    cut = load(receiving(lambda _: b"", answers.UPLOAD_BYTES // 4), Load(Kind.UPLOAD, 1))
+    assert set(cut.failures) <= {Failure.EOF, Failure.RESET}
+    assert sum(cut.failures.values()) == cut.requests > 0
 
 
 def refused(target: str) -> Tally:

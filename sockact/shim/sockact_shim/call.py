@@ -66,9 +66,10 @@ def _obey(words: list[str]) -> str:
         return f"done gate {gate.close(_inodes(words[2:]))}"
     if words[:2] == ["gate", "open"]:
         return f"done gate {gate.open(_inodes(words[2:]))}"
-    if words == ["drain"]:
-        from . import adapters
+    if words[0] == "drain":
+        from . import adapters, shutdown
 
+        shutdown.spare(_inodes(words[1:]))
         return " ".join(["done", "drain", *adapters.drain()])
     if words == ["serve"]:
         from . import adapters

@@ -22,6 +22,14 @@ async def slow(request: web.Request) -> web.Response:
     return web.Response(body=answers.fast(VERSION))
 
 
+async def upload(request: web.Request) -> web.Response:
+    """How long the request's body was."""
+    length = 0
+    async for data in request.content.iter_any():
+        length += len(data)
+    return web.Response(body=answers.upload(VERSION, length))
+
+
 async def stream(request: web.Request) -> web.StreamResponse:
     """The answer over 5 s."""
     response = web.StreamResponse()
@@ -39,4 +47,5 @@ def application(arguments: list[str]) -> web.Application:
     app.router.add_get("/fast", fast)
     app.router.add_get("/slow", slow)
     app.router.add_get("/stream", stream)
+    app.router.add_post("/upload", upload)
     return app

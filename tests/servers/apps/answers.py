@@ -14,6 +14,7 @@ LINE_PAUSE = 0.1
 SLOW_SECONDS = 2.0
 BIG_LINES = 1 << 17  # 8 MiB: more than the kernel's buffers can take off the server at once
 BIG_WIDTH = 64
+UPLOAD_BYTES = 1 << 20
 
 _VERSION = re.compile(rb"version (\w+)")
 
@@ -46,7 +47,12 @@ def big(version: str) -> bytes:
     return (fast(version).rstrip().ljust(BIG_WIDTH - 1) + b"\n") * BIG_LINES
 
 
-_BODIES = {"fast": fast, "stream": stream, "big": big}
+def upload(version: str, length: int = UPLOAD_BYTES) -> bytes:
+    """The answer to a request with a body: how many bytes of it came."""
+    return f"version {version} received {length} bytes\n".encode()
+
+
+_BODIES = {"fast": fast, "stream": stream, "big": big, "upload": upload}
 
 
 def check(body: str, data: bytes) -> str | None:

@@ -1,4 +1,4 @@
-"""An ASGI application, for uvicorn, granian and gunicorn's uvicorn worker."""
+"""An ASGI application, for every server that speaks ASGI."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ async def app(
     receive: Callable[[], Awaitable[Message]],
     send: Callable[[Message], Awaitable[None]],
 ) -> None:
-    """The short answer, the one after 2 s, and the one over 5 s."""
+    """The short answer, the one after 2 s, the one over 5 s, and the one to an upload."""
     if scope["type"] == "lifespan":
         await lifespan(receive, send)
         return
@@ -34,9 +34,21 @@ async def app(
     if scope["path"] == "/slow":
         await asyncio.sleep(answers.SLOW_SECONDS)
     body = answers.fast(VERSION)
+    if scope["path"] == "/upload":
+        body = answers.upload(VERSION, await received(receive))
     headers.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+async def received(receive: Callable[[], Awaitable[Message]]) -> int:
+    """Read the request's body; gives its length."""
+    length = 0
+    while True:
+        event = await receive()
+        length += len(event.get("body", b""))
+        if not event.get("more_body", False):
+            return length
 
 
 async def lifespan(

@@ -1,4 +1,4 @@
-"""A WSGI application, for gunicorn, waitress and wsgiref."""
+"""A WSGI application, for every server that speaks WSGI."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ VERSION = answers.release()
 
 
 def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """The short answer, the one after 2 s, and the one over 5 s."""
+    """The short answer, the one after 2 s, the one over 5 s, and the one to an upload."""
     headers = [("Content-Type", "text/plain")]
     if environ["PATH_INFO"] == "/stream":
         # No length: the server chunks it, or ends it by closing the connection.
@@ -24,8 +24,20 @@ def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[byt
     if environ["PATH_INFO"] == "/slow":
         time.sleep(answers.SLOW_SECONDS)
     body = answers.fast(VERSION)
+    if environ["PATH_INFO"] == "/upload":
+        body = answers.upload(VERSION, received(environ))
     start_response("200 OK", [*headers, ("Content-Length", str(len(body)))])
     return [body]
+
+
+def received(environ: WSGIEnvironment) -> int:
+    """Read the request's body; gives its length."""
+    left = int(environ["CONTENT_LENGTH"])
+    length = 0
+    while left and (data := environ["wsgi.input"].read(min(left, 1 << 16))):
+        left -= len(data)
+        length += len(data)
+    return length
 
 
 def stream() -> Iterator[bytes]:

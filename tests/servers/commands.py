@@ -1,0 +1,161 @@
+"""How each server is started: its own command line, nothing that knows of sockact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+APPS = "tests.servers.apps"
+WSGI = f"{APPS}.wsgi:app"
+ASGI = f"{APPS}.asgi:app"
+UVICORN_WORKER = "uvicorn.workers.UvicornWorker"
+APPS_FOLDER = Path(__file__).resolve().parent / "apps"
+
+
+class Transport(Enum):
+    """What a server listens on."""
+
+    TCP = "tcp"
+    UNIX = "unix"
+    UDP = "udp"
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a server is to listen: a host and a port, or a path."""
+
+    host: str = ""
+    port: int = 0
+    path: str = ""
+    transport: Transport = Transport.TCP
+
+    @property
+    def listen(self) -> str:
+        """As `sockact run --listen` wants it."""
+        prefix = "udp:" if self.transport is Transport.UDP else ""
+        return prefix + self.target
+
+    @property
+    def target(self) -> str:
+        """As the load client wants it."""
+        if self.path:
+            return self.path
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+
+Command = Callable[[Address], list[str]]
+
+
+def script(module: str, *options: str) -> Command:
+    """One of the applications that is a program: HOST PORT and options."""
+
+    def command(address: Address) -> list[str]:
+        name = f"{APPS}.{module}"
+        return ["python", "-m", name, address.host, str(address.port), *options]
+
+    return command
+
+
+def http_server(*options: str) -> Command:
+    """The standard library's file server."""
+
+    def command(address: Address) -> list[str]:
+        server = ["python", "-m", "http.server", str(address.port), "--bind", address.host]
+        return [*server, *options]
+
+    return command
+
+
+def gunicorn(*options: str) -> Command:
+    """gunicorn; the options name the workers and the application."""
+
+    def command(address: Address) -> list[str]:
+        where = f"unix:{address.path}" if address.path else address.target
+        return ["gunicorn", "--bind", where, *options]
+
+    return command
+
+
+def uvicorn(*options: str) -> Command:
+    """uvicorn."""
+
+    def command(address: Address) -> list[str]:
+        where = ["--host", address.host, "--port", str(address.port)]
+        if address.path:
+            where = ["--uds", address.path]
+        return ["uvicorn", *where, "--no-access-log", *options, ASGI]
+
+    return command
+
+
+def waitress(address: Address) -> list[str]:
+    """waitress."""
+    return ["waitress-serve", f"--listen={address.target}", "--threads=8", WSGI]
+
+
+def aiohttp(address: Address) -> list[str]:
+    """aiohttp's own runner."""
+    where = ["-H", address.host, "-P", str(address.port)]
+    return ["python", "-m", "aiohttp.web", *where, f"{APPS}.aiohttp_app:application"]
+
+
+def granian(address: Address) -> list[str]:
+    """granian: a server in Rust."""
+    where = ["--host", address.host, "--port", str(address.port)]
+    return ["granian", "--interface", "asgi", *where, "--no-access-log", ASGI]
+
+
+def hypercorn(address: Address) -> list[str]:
+    """hypercorn."""
+    return ["hypercorn", "--bind", address.target, ASGI]
+
+
+def daphne(address: Address) -> list[str]:
+    """daphne: ASGI on Twisted."""
+    return ["daphne", "-b", address.host, "-p", str(address.port), f"{ASGI}"]
+
+
+def twisted(address: Address) -> list[str]:
+    """Twisted's web server with a WSGI application."""
+    where = f"tcp:{address.port}:interface={address.host}"
+    return ["twist", "--log-level=warn", "web", f"--listen={where}", f"--wsgi={APPS}.wsgi.app"]
+
+
+def sanic(address: Address) -> list[str]:
+    """Sanic's own command."""
+    where = ["--host", address.host, "--port", str(address.port)]
+    return ["sanic", f"{APPS}.sanic_app:app", *where, "--no-motd", "--no-access-logs"]
+
+
+def cheroot(address: Address) -> list[str]:
+    """CherryPy's server."""
+    return ["cheroot", "--bind", address.target, WSGI]
+
+
+def django(address: Address) -> list[str]:
+    """Django's development server."""
+    return ["python", "-m", f"{APPS}.django_site", "runserver", "--noreload", address.target]
+
+
+def uwsgi(address: Address) -> list[str]:
+    """uWSGI, the distribution's. It answers and closes, without saying so unless it is told to.
+
+    To uWSGI SIGTERM means a restart; with --die-on-term it ends it, as everywhere else.
+    """
+    program = ["uwsgi", "--plugin", "python3", "--http-socket", address.target, "--module", WSGI]
+    workers = ["--master", "--processes", "2", "--threads", "8"]
+    rest = ["--need-app", "--die-on-term", "--disable-logging", "--add-header", "Connection: close"]
+    return [*program, *workers, *rest]
+
+
+def node(address: Address) -> list[str]:
+    """Node's own HTTP server."""
+    return ["node", str(APPS_FOLDER / "node_server.js"), address.host, str(address.port)]
+
+
+def go(address: Address) -> list[str]:
+    """Go's own HTTP server, in a static binary that bench/setup.sh builds."""
+    return ["zoo-go", address.target]
