@@ -13,6 +13,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from bench import drain, reloads, resources, rollback, throughput
+from bench.peers import PEERS
 from bench.table import milliseconds, render
 from tests.servers import zoo
 
@@ -122,7 +123,7 @@ def measure_latency(quick: bool) -> None:
 def measure_peers(quick: bool) -> None:
     """sockact and others under the same load."""
     count = FEW if quick else MANY
-    rows = [_row(reloads.peer(kind, count)) for kind in reloads.PEERS]
+    rows = [_row(reloads.peer(kind, count)) for kind in PEERS]
     for name in ("waitress", "gunicorn gthread", "uvicorn asyncio"):
         rows.append(_row(reloads.wrapped(name, count, reloads.LOADS)))
     say(f"\nThe same load and {count} reloads, other ways and sockact")

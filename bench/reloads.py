@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import signal
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bench.bare import Bare, temporary, version
+from bench.bare import temporary
 from bench.load import Kind, Load, Plan
+from bench.peers import IMPORT_SECONDS, SWITCH_TIMEOUT
 from bench.process import LoadProcess
 from bench.tally import Quantiles, Report, Window
 from bench.trial import LONGEST, pause, run_trial
 from tests.servers import zoo
-from tests.servers.commands import ASGI
 from tests.support import wait
-from tests.support.deployment import choose
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
+
+    from bench.peers import Peer
 
 LOADS = (
     Load(Kind.NEW, 6, pause=0.005),
@@ -33,11 +30,7 @@ LOADS = (
 SHORT_LOADS = LOADS[:2]
 NEW_LOADS = LOADS[:1]
 STEADY = 2.0
-# What an application of some size needs; a way to reload that serves nobody meanwhile shows it.
-IMPORT_SECONDS = 0.5
 INTERVAL = 0.01  # between two short requests of a client: its pause and the answer
-SETTLED = 10  # answers of the new version in a row
-SWITCH_TIMEOUT = 30.0
 
 
 @dataclass
@@ -82,122 +75,6 @@ def wrapped(name: str, reloads: int, loads: tuple[Load, ...], *options: str) -> 
         )
     remark = "" if not trial.problems() else trial.problems()[0].splitlines()[0]
     return Row(f"sockact, {name}", trial.report, trial.windows, remark)
-
-
-class Peer:
-    """Another way to bring a new version into service."""
-
-    name = ""
-    server = ""
-
-    def __init__(self, folder: Path) -> None:
-        self.zoo = zoo.BY_NAME[self.server]
-        self.address, self.releases = choose(self.zoo, folder, IMPORT_SECONDS)
-        self.running = Bare(self.zoo, self.address, self.releases, self.command())
-
-    @classmethod
-    def available(cls) -> str:
-        """Empty, or what is missing."""
-        return ""
-
-    def command(self) -> list[str]:
-        """Its own command line."""
-        return self.zoo.command(self.address)
-
-    def reload(self) -> None:
-        """Bring the current release into service."""
-        raise NotImplementedError
-
-    def answers(self, wanted: str) -> bool:
-        """Whether so many new clients in a row get that version."""
-        return all(version(self.zoo, self.address) == wanted for _ in range(SETTLED))
-
-    def close(self) -> None:
-        """Stop it."""
-        self.running.close()
-
-
-class Restart(Peer):
-    """Stop it, start it: what most units do."""
-
-    name = "stop and start, waitress"
-    server = "waitress"
-
-    def reload(self) -> None:
-        self.running.close()
-        self.running = Bare(self.zoo, self.address, self.releases, self.command())
-
-
-class GunicornHup(Peer):
-    """gunicorn's reload."""
-
-    name = "HUP, gunicorn gthread"
-    server = "gunicorn gthread"
-
-    def reload(self) -> None:
-        self.running.process.send_signal(signal.SIGHUP)
-
-
-class GunicornUsr2(Peer):
-    """gunicorn's upgrade: a second master beside the first, which is then told to end."""
-
-    name = "USR2, gunicorn gthread"
-    server = "gunicorn gthread"
-    master = 0
-
-    def command(self) -> list[str]:
-        return [*super().command(), "--pid", str(self.pidfile)]
-
-    @property
-    def pidfile(self) -> Path:
-        """Of the master; the second master appends `.2` until the first has ended."""
-        return self.releases.folder / "pid"
-
-    def reload(self) -> None:
-        self.master = self.master or self.running.process.pid
-        os.kill(self.master, signal.SIGUSR2)
-        second = self.pidfile.with_name("pid.2")
-        wait.until(second.exists, "the second master", SWITCH_TIMEOUT)
-        new = wait.until(lambda: second.read_text().strip(), "its pid", SWITCH_TIMEOUT)
-        # As the documentation says: look whether the new workers serve, then end the old master.
-        wanted = self.releases.current.resolve().name
-        fresh = lambda: version(self.zoo, self.address) == wanted  # noqa: E731
-        wait.until(fresh, "a new worker", SWITCH_TIMEOUT)
-        os.kill(self.master, signal.SIGTERM)
-        if self.master == self.running.process.pid:
-            self.running.process.wait(SWITCH_TIMEOUT + 10)
-        wait.until(lambda: not second.exists(), "the first master to end", SWITCH_TIMEOUT + 10)
-        self.master = int(new)
-
-    def close(self) -> None:
-        if self.master and self.master != self.running.process.pid:
-            os.kill(self.master, signal.SIGTERM)
-            wait.ended(self.master, 30.0)
-        super().close()
-
-
-class ServerStarter(Peer):
-    """Server::Starter holds the socket and overlaps two workers; uvicorn takes the fd."""
-
-    name = "Server::Starter, uvicorn"
-    server = "uvicorn asyncio"
-
-    @classmethod
-    def available(cls) -> str:
-        return "" if shutil.which("start_server") else "Server::Starter is not installed"
-
-    def command(self) -> list[str]:
-        port = f"--port={self.address.target}=3"
-        worker = ["uvicorn", "--fd", "3", "--loop", "asyncio", "--no-access-log", ASGI]
-        # Each worker enters the release that is current then.
-        enter = ["env", "-C", str(self.zoo.directory(self.releases))]
-        return ["start_server", port, "--", *enter, *worker]
-
-    def reload(self) -> None:
-        self.running.process.send_signal(signal.SIGHUP)
-
-
-PEERS: tuple[type[Peer], ...] = (Restart, GunicornHup, GunicornUsr2, ServerStarter)
 
 
 def peer(kind: type[Peer], reloads: int) -> Row:

@@ -118,7 +118,7 @@ def table(done: dict[str, Trial]) -> str:
 def named(servers: Iterable[Server]) -> pytest.MarkDecorator:
     """One test for each server."""
     ids = lambda server: server.name.replace(" ", "-")  # noqa: E731
-    return pytest.mark.parametrize("server", servers, ids=ids)
+    return pytest.mark.parametrize("server", list(servers), ids=ids)
 
 
 @named(SERVERS)
