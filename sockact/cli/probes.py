@@ -37,6 +37,13 @@ def check_probe(_context: click.Context, _option: click.Parameter, value: str) -
     )
 
 
+def check_watchdog_probe(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    """The callback of --watchdog-probe."""
+    if not value or _is_request_or_command(value):
+        return value
+    raise click.BadParameter(f"{value!r} is no probe: write http://ADDRESS/PATH or exec:COMMAND")
+
+
 def _is_request_or_command(value: str) -> bool:
     kind, _, rest = value.partition(":")
     if kind == "http":
@@ -122,6 +129,13 @@ _OPTIONS = (
         metavar="TEXT",
         default=Settings.probe_body,
         help="What has to be in the body that an http:// probe gets.",
+    ),
+    click.option(
+        "--watchdog-probe",
+        metavar="KIND",
+        default=Settings.watchdog_probe,
+        callback=check_watchdog_probe,
+        help="What has to pass for systemd's watchdog: http://ADDRESS/PATH or exec:COMMAND.",
     ),
     click.option(
         "--keep-predecessor",

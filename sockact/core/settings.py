@@ -39,6 +39,8 @@ class Settings:
     probe_threshold: int = 1
     probe_status: tuple[int, int] = (200, 399)
     probe_body: str = ""
+    watchdog_probe: str = ""
+    """What has to pass before systemd's watchdog hears of us: http://… or exec:COMMAND."""
     keep_predecessor: float = 0.0
     max_draining: int = 4
     drain_timeout: float = 60.0
@@ -69,6 +71,7 @@ class Settings:
             probe_threshold=_count(data, "probe_threshold"),
             probe_status=_range(data, "probe_status"),
             probe_body=_text(data, "probe_body"),
+            watchdog_probe=_text(data, "watchdog_probe"),
             keep_predecessor=_seconds(data, "keep_predecessor"),
             max_draining=_count(data, "max_draining"),
             drain_timeout=_seconds(data, "drain_timeout"),

@@ -1,7 +1,8 @@
 """Does anybody take what waits in the accept queues?
 
-A connection that nobody has accepted yet belongs to no program: sock_diag shows it with inode 0,
-and its last received bytes are as old as its request.
+A connection that nobody has accepted yet belongs to no program: sock_diag shows it with inode 0. A
+queue is worked off from its head, so it has not moved as long as everybody is still there who was
+there before.
 """
 
 from __future__ import annotations
@@ -14,22 +15,36 @@ if TYPE_CHECKING:
     from sockact.kernel.listener import Listener
 
 
-def longest_wait(listeners: list[Listener]) -> float:
-    """Seconds for which the oldest of the connections has waited to be accepted, at least.
+class AcceptQueues:
+    """The TCP accept queues of one service. Of Unix sockets the kernel does not tell who waits."""
 
-    0.0 when nobody waits, and where the kernel does not tell (Unix sockets, no sock_diag).
-    """
-    longest = 0
-    for listener in listeners:
-        queue = accept_queue(listener)
-        if queue is None or not queue[0]:
-            continue
-        try:
-            connections = list(
-                sock_diag.tcp_connections(listener.socket.family, listener.address.port)
-            )
-        except OSError:
-            continue
-        waiting = [x.last_received for x in connections if not x.inode]
-        longest = max([longest, *waiting])
-    return longest / 1000
+    def __init__(self, listeners: list[Listener]) -> None:
+        self._listeners = listeners
+        self._before: dict[int, tuple[set[bytes], float]] = {}
+
+    def stuck_for(self, now: float) -> float:
+        """Seconds for which one of the queues has not moved, as far as earlier looks tell.
+
+        0.0 when all are empty or move, and where the kernel does not tell.
+        """
+        return max((self._look(listener, now) for listener in self._listeners), default=0.0)
+
+    def _look(self, listener: Listener, now: float) -> float:
+        waiting = _waiting(listener)
+        before, since = self._before.get(listener.inode, (set(), now))
+        if before and before <= waiting:
+            return now - since
+        self._before[listener.inode] = waiting, now
+        return 0.0
+
+
+def _waiting(listener: Listener) -> set[bytes]:
+    """Who waits to be accepted."""
+    queue = accept_queue(listener)
+    if queue is None or not queue[0]:
+        return set()
+    try:
+        found = sock_diag.tcp_connections(listener.socket.family, listener.address.port, {0})
+        return {connection.identity for connection in found}
+    except OSError:
+        return set()

@@ -1,6 +1,4 @@
-"""Keeping systemd informed: the phase, a status line, the watchdog, and more time while work goes
-on.
-"""
+"""Keeping systemd informed: the phase, a status line, and more time while work goes on."""
 
 from __future__ import annotations
 
@@ -44,19 +42,15 @@ class Announcer:
         self,
         loop: Loop,
         notifier: Notifier,
-        watchdog: float | None,
         report: Callable[[str], None] = lambda _message: None,
     ) -> None:
         self._loop = loop
         self._report: Callable[[str], None] | None = report
         self._notifier = notifier
-        self._watchdog = watchdog if notifier.active else None
         self._extension: Timer | None = None
         self._phase = Phase.STARTING
         self._line = ""
         self._look_after()
-        if self._watchdog:
-            self._ping()
 
     def phase(self, phase: Phase, service: Service) -> None:
         """The service entered this phase."""
@@ -88,6 +82,11 @@ class Announcer:
             self._notifier.status(line)
             self._look_after()
 
+    def alive(self) -> None:
+        """Clients are served: WATCHDOG=1."""
+        self._notifier.watchdog()
+        self._look_after()
+
     def _look_after(self) -> None:
         """Whatever systemd's queue had no room for is sent as soon as there is room."""
         late = self._notifier.undelivered
@@ -110,10 +109,3 @@ class Announcer:
         if self._phase in _WORKING:
             self._notifier.extend(_EXTEND_BY)
             self._extension = self._loop.at(time.monotonic() + _EXTEND_EVERY, self._extend)
-
-    def _ping(self) -> None:
-        """The loop turns; every phase but the last has work in hand or a generation that serves."""
-        assert self._watchdog
-        if self._phase is not Phase.STOPPED:
-            self._notifier.watchdog()
-            self._loop.at(time.monotonic() + self._watchdog, self._ping)

@@ -124,6 +124,11 @@ class Launched:
             )
             self._observe()
 
+    def silent_for(self) -> float | None:
+        """Seconds since its last WATCHDOG=1; None when it never sent one."""
+        at = self._notified.alive_at if self._notified else None
+        return None if at is None else time.monotonic() - at
+
     def on_trial(self) -> None:
         """Begin with the watch over its trial; once."""
         if self._trial is None:
@@ -204,6 +209,8 @@ class Launched:
                 context.loop, address, self._pids, self._said_ready, self._bound
             )
             environment["NOTIFY_SOCKET"] = self._notified.address
+            if usec := context.environment.get("WATCHDOG_USEC"):
+                environment["WATCHDOG_USEC"] = usec
         native = context.adopt is Adopt.NATIVE
         return launch.Launch(
             settings.command,

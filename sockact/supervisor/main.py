@@ -91,9 +91,7 @@ def _serve(settings: Settings, reporter: Reporter, directory: str, found: list[L
     become_subreaper()
     loop = Loop()
     notifier = Notifier(environment)
-    announcer = Announcer(
-        loop, notifier, watchdog_interval(environment), lambda m: reporter.say(m, report.NOTICE)
-    )
+    announcer = Announcer(loop, notifier, lambda m: reporter.say(m, report.NOTICE))
     address = f"sockact/{settings.name}/{os.getpid()}/{os.urandom(8).hex()}"
     supervisor = Supervisor(
         settings,
@@ -105,6 +103,7 @@ def _serve(settings: Settings, reporter: Reporter, directory: str, found: list[L
         announcer,
         reporter,
         address,
+        watchdog_interval(environment) if notifier.active else None,
     )
     server = control.Server(loop, directory, supervisor)
     supervisor.changed = server.changed

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import time
 
 from sockact.kernel import procfs
 from sockact.supervisor.loop import READ
@@ -30,7 +31,7 @@ _MOST = 32
 
 
 class Notified:
-    """Listens for READY=1; `address` is what $NOTIFY_SOCKET has to be."""
+    """Listens for READY=1 and WATCHDOG=1; `address` is what $NOTIFY_SOCKET has to be."""
 
     def __init__(
         self,
@@ -44,6 +45,8 @@ class Notified:
         self.address = "@" + address
         self.stranger = ""
         """The last process whose READY=1 was refused."""
+        self.alive_at: float | None = None
+        """When its last WATCHDOG=1 came (CLOCK_MONOTONIC)."""
         self._loop = loop
         self._pids = pids
         self._ready = ready
@@ -66,7 +69,12 @@ class Notified:
                 )
             except BlockingIOError:
                 return
-            if b"READY=1" in data.split(b"\n") and self._trusted(ancillary):
+            words = data.split(b"\n")
+            if not {b"READY=1", b"WATCHDOG=1"} & {*words} or not self._trusted(ancillary):
+                continue
+            if b"WATCHDOG=1" in words:
+                self.alive_at = time.monotonic()
+            if b"READY=1" in words:
                 self._ready()
                 return
 

@@ -13,6 +13,7 @@ from sockact.core.errors import OperatorError
 from sockact.core.lifecycle import next_deadline, step
 from sockact.core.matching import Kind
 from sockact.core.model import Gate, Phase, Service, State
+from sockact.handover.stuck import AcceptQueues
 from sockact.kernel.listener import clear_nonblocking
 from sockact.supervisor import report
 from sockact.supervisor.callers import Callers
@@ -20,13 +21,16 @@ from sockact.supervisor.calls import Calls
 from sockact.supervisor.control import NO_PREDECESSOR, STOPPING
 from sockact.supervisor.counting import Counting
 from sockact.supervisor.ending import Ending
+from sockact.supervisor.environment import probe_environment
 from sockact.supervisor.gates import Gates
 from sockact.supervisor.generation import Context, Launched
 from sockact.supervisor.listeners_watch import ListenersWatch
 from sockact.supervisor.postponed import Postponed
 from sockact.supervisor.processes import Processes
 from sockact.supervisor.status import service_status
+from sockact.supervisor.trial import watchdog_command_of
 from sockact.supervisor.varlink import Refused
+from sockact.supervisor.watchdog import Watchdog
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,6 +64,7 @@ class Supervisor:
         announcer: Announcer,
         reporter: Reporter,
         shim_address: str,
+        watchdog_interval: float | None,
     ) -> None:
         self._loop = loop
         self._listeners = listeners
@@ -91,6 +96,7 @@ class Supervisor:
         self._counting = Counting(
             loop, self._processes, self._gates, listeners, policy, self._take_census, self._say
         )
+        self._watchdog = self._make_watchdog(watchdog_interval) if watchdog_interval else None
         self._stop_waiting: list[Callable[[], None]] = []
         self._shut = False
         self.changed: Callable[[], None] = lambda: None
@@ -157,11 +163,20 @@ class Supervisor:
     def start(self) -> None:
         """Launch the first generation."""
         self.handle(events.Start())
+        if self._watchdog:
+            self._watchdog.start(
+                lambda: self._service.phase,
+                self._announcer.alive,
+                self._replace_serving,
+                self._leave_to_systemd,
+            )
 
     def close(self) -> None:
         """Let go of everything but the listeners."""
         for launched in self._launched.values():
             launched.close()
+        if self._watchdog:
+            self._watchdog.close()
         self._listeners_watch.close()
         self._calls.close()
 
@@ -287,6 +302,8 @@ class Supervisor:
             self._calls.forget(pid, "the process has ended")
             for launched in tuple(self._launched.values()):
                 launched.reaped(pid, exit)
+            if self._watchdog:
+                self._watchdog.reaped(pid, exit)
             if generation is not None:
                 if found := self._launched.get(generation):
                     found.hear()
@@ -336,6 +353,34 @@ class Supervisor:
             if listener.owned and listener.address.kind is Kind.STREAM:
                 self._listeners_watch.release(listener)
                 listener.socket.shutdown(socket.SHUT_RD)
+
+    def _make_watchdog(self, interval: float) -> Watchdog:
+        settings = self._context.settings
+        command = watchdog_command_of(settings, interval / 2)
+        environment = probe_environment(self._context.environment, settings.name)
+        return Watchdog(
+            self._loop,
+            interval,
+            AcceptQueues(self._listeners),
+            (command, environment) if command else None,
+            self._silent_for,
+        )
+
+    def _silent_for(self) -> float | None:
+        serving = self._service.serving
+        launched = self._launched.get(serving.number) if serving else None
+        return launched.silent_for() if launched else None
+
+    def _replace_serving(self, wrong: str) -> None:
+        self._say_of_serving(f"{wrong}: it is replaced", report.ERROR)
+        self.handle(events.Reload())
+
+    def _leave_to_systemd(self, wrong: str) -> None:
+        self._say_of_serving(f"{wrong}; systemd is left to act", report.ERROR)
+
+    def _say_of_serving(self, message: str, level: int) -> None:
+        serving = self._service.serving
+        self._say(serving.number if serving else 0, message, level)
 
     def _generation_of(self, pid: int) -> int | None:
         found = self._processes.latest()

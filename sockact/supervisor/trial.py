@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sockact.core.errors import OperatorError
 from sockact.core.matching import Kind
-from sockact.handover.stuck import longest_wait
+from sockact.handover.stuck import AcceptQueues
 from sockact.supervisor import attempt
 
 TYPE_CHECKING = False
@@ -24,13 +24,23 @@ if TYPE_CHECKING:
     from sockact.supervisor.loop import Loop, Timer
 
 STUCK_AFTER = 5.0
-"""Seconds: a client that waits this long to be accepted waits in vain."""
+"""Seconds: a queue that has not moved for this long is not worked off any more."""
 
 
 def command_of(settings: Settings, listeners: list[Listener]) -> Command | None:
     """The command behind --probe, if there is one. Raises OperatorError."""
-    kind, _, rest = settings.probe.partition(":")
-    if not settings.probe:
+    wanted = (*settings.probe_status, settings.probe_body)
+    return _command(settings.probe, settings.probe_timeout, listeners, *map(str, wanted))
+
+
+def watchdog_command_of(settings: Settings, seconds: float) -> Command | None:
+    """The command behind --watchdog-probe, if there is one."""
+    return _command(settings.watchdog_probe, seconds, [])
+
+
+def _command(probe: str, seconds: float, listeners: list[Listener], *wanted: str) -> Command | None:
+    kind, _, rest = probe.partition(":")
+    if not probe:
         return None
     if kind == "exec":
         return attempt.of_shell(rest)
@@ -39,9 +49,8 @@ def command_of(settings: Settings, listeners: list[Listener]) -> Command | None:
         if not inet:
             raise OperatorError("--probe tcp: there is no TCP listener; use exec:COMMAND")
         words = [word for address in inet for word in (address.host, str(address.port))]
-        return attempt.of_ours("tcp_probe.py", str(settings.probe_timeout), *words)
-    wanted = (settings.probe_timeout, *settings.probe_status, settings.probe_body)
-    return attempt.of_ours("http_probe.py", settings.probe, *map(str, wanted))
+        return attempt.of_ours("tcp_probe.py", str(seconds), *words)
+    return attempt.of_ours("http_probe.py", probe, str(seconds), *wanted)
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,7 @@ class Trial:
         self._watch = watch
         self._passed = passed
         self._failed = failed
-        self._since = time.monotonic()
+        self._queues = AcceptQueues(watch.listeners)
         self._failures = 0
         self._running: Attempt | None = None
         self._timer: Timer | None = None
@@ -90,11 +99,10 @@ class Trial:
     def _look(self) -> None:
         now = time.monotonic()
         self._timer = self._loop.at(now + self._watch.interval, self._look)
-        if now - self._since >= STUCK_AFTER:
-            waited = longest_wait(self._watch.listeners)
-            if waited >= STUCK_AFTER:
-                self._failed(f"a client has been waiting for {waited:.0f} s to be accepted")
-                return
+        stuck = self._queues.stuck_for(now)
+        if stuck >= STUCK_AFTER:
+            self._failed(f"its accept queue has not moved for {stuck:.0f} s")
+            return
         if self._watch.command is not None and self._running is None:
             self._attempt(self._watch.command)
 

@@ -124,7 +124,7 @@ def test_what_is_late_is_not_told_before(notifier: Notifier, systemd: socket.soc
 def test_announcer_sends_it_when_there_is_room(notifier: Notifier, systemd: socket.socket) -> None:
     loop = Loop()
     said: list[str] = []
-    announcer = Announcer(loop, notifier, None, said.append)
+    announcer = Announcer(loop, notifier, said.append)
     service = Service(Policy(Ready.INTEREST, 1, 1, 1))
     fill(notifier)
     announcer.phase(Phase.SERVING, service)
@@ -152,7 +152,7 @@ def test_receiver_that_is_gone(notifier: Notifier, systemd: socket.socket) -> No
     systemd.close()
     loop = Loop()
     said: list[str] = []
-    announcer = Announcer(loop, notifier, None, said.append)
+    announcer = Announcer(loop, notifier, said.append)
     announcer.phase(Phase.SERVING, Service(Policy(Ready.INTEREST, 1, 1, 1)))
     announcer.phase(Phase.BACKOFF, Service(Policy(Ready.INTEREST, 1, 1, 1)))
     assert len(said) == 1
