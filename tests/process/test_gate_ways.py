@@ -318,7 +318,9 @@ def test_a_child_that_ends_while_the_gate_is_closed(start: StartService, folder:
 
 
 # It cannot be read by a supervisor that is root without CAP_SYS_PTRACE, as root is in a container.
+# What the shim imports later is loaded before: the Python that runs the tests may be root's alone.
 OTHER_USER = """
+import ctypes, select, struct
 with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
     os.setuid(65534)
     notify.sendto(b"READY=1", "\\0" + os.environ["NOTIFY_SOCKET"][1:])
