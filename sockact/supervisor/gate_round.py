@@ -59,16 +59,18 @@ class Round:
         """Tell those whose parents have answered.
 
         A child may have its parent's epoll instance. It is the parent that has to take the listener
-        out: what stands in for it there must not go when the child ends.
+        out: what stands in for it there must not go when the child ends. To open, all are told at
+        once: clients wait.
         """
-        unheard = self._waiting | self._due.keys()
+        closing = self._target is Gate.CLOSED
+        unheard = self._waiting | self._due.keys() if closing else set()
         ready = {pid: words for pid, (words, up) in self._due.items() if up not in unheard}
         self._waiting.update(ready)
         for pid in ready:
             del self._due[pid]
         for pid, words in ready.items():
             self._tell(pid, words, partial(self._answered, pid))
-        if not unheard:
+        if not self._waiting:
             self._look_again()
 
     def _answered(self, pid: int, error: str) -> None:

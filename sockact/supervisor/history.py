@@ -1,0 +1,100 @@
+"""The failures of one service, across restarts of its supervisor, and the starts of those.
+
+docs/limits.md. systemd counts the starts of the supervisor (StartLimitBurst=); we count the
+generations that came to nothing.
+"""
+
+from __future__ import annotations
+
+import time
+
+from sockact.core.failures import MOST, Failure, Window, describe
+from sockact.supervisor.state_dir import StateFile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sockact.supervisor.status import Json
+
+    Clock = Callable[[], float]
+
+FILE = "starts.json"
+
+
+class History:
+    """Kept in the state directory; in memory alone where that cannot be written."""
+
+    def __init__(
+        self, directory: str, window: Window, notice: Callable[[str], None], clock: Clock = time.time
+    ) -> None:
+        self._file = StateFile(directory, FILE)
+        self._window = window
+        self._notice: Callable[[str], None] | None = notice
+        self._clock = clock
+        known = self._file.read()
+        data = known if isinstance(known, dict) else {}
+        self._failures = _failures(data.get("failures"))
+        self._starts = (*_times(data.get("starts")), clock())[-MOST:]
+        self._save()
+
+    def failed(self, generation: int, reason: str) -> None:
+        """A generation came to nothing."""
+        self._failures = (*self._failures, Failure(self._clock(), generation, reason))[-MOST:]
+        self._save()
+
+    def reset(self) -> None:
+        """Forget the failures."""
+        self._failures = ()
+        self._save()
+
+    def full(self) -> bool:
+        """Are there so many failures that one more attempt has to be asked for expressly?"""
+        return self._window.is_full(self._failures, self._clock())
+
+    def describe(self) -> str:
+        """In words; "" when nothing failed lately."""
+        return describe(self._window.recent(self._failures, self._clock()), self._window.interval)
+
+    def status(self) -> Json:
+        """The Starts of docs/control.md."""
+        recent = self._window.recent(self._failures, self._clock())
+        return {
+            "interval_seconds": self._window.interval,
+            "burst": self._window.burst,
+            "failures": [
+                {
+                    "at_usec": round(failure.at * 1_000_000),
+                    "generation": failure.generation,
+                    "reason": failure.reason,
+                }
+                for failure in recent
+            ],
+            "supervisor_starts_usec": [round(at * 1_000_000) for at in self._starts],
+        }
+
+    def _save(self) -> None:
+        failures = [[failure.at, failure.generation, failure.reason] for failure in self._failures]
+        try:
+            self._file.write({"failures": failures, "starts": list(self._starts)})
+        except OSError as error:
+            if self._notice:
+                path = self._file.path
+                self._notice(f"{path}: {error.strerror}: failures are only counted until the end")
+                self._notice = None
+
+
+def _failures(found: object) -> tuple[Failure, ...]:
+    """What can be read of it."""
+    entries = found if isinstance(found, list) else []
+    good = []
+    for entry in entries[-MOST:]:
+        match entry:
+            case [int() | float() as at, int() as generation, str() as reason]:
+                good.append(Failure(float(at), generation, reason))
+    return tuple(good)
+
+
+def _times(found: object) -> tuple[float, ...]:
+    entries = found if isinstance(found, list) else []
+    return tuple(float(at) for at in entries if isinstance(at, int | float))[-MOST:]

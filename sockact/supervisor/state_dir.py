@@ -1,0 +1,62 @@
+"""What outlives the supervisor: small JSON files in the state directory of a service.
+
+The directory is the first of $SOCKACT_STATE_DIR/NAME; the first entry of $STATE_DIRECTORY
+(StateDirectory= of systemd.exec(5)); /var/lib/sockact/NAME for root; $XDG_STATE_HOME/sockact/NAME,
+by default ~/.local/state/sockact/NAME. Nothing depends on it: where it cannot be written, what
+would be there is forgotten when the supervisor ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_LARGEST = 1 << 20
+_SYSTEM_BASE = "/var/lib/sockact"
+
+
+def state_dir(name: str, environ: Mapping[str, str], uid: int | None = None) -> str:
+    """The directory of the service, which need not exist."""
+    if chosen := environ.get("SOCKACT_STATE_DIR"):
+        return os.path.join(os.path.abspath(chosen), name)
+    if first := environ.get("STATE_DIRECTORY", "").split(":")[0]:
+        return first
+    if (os.geteuid() if uid is None else uid) == 0:
+        return os.path.join(_SYSTEM_BASE, name)
+    home = os.path.expanduser("~/.local/state")
+    return os.path.join(environ.get("XDG_STATE_HOME") or home, "sockact", name)
+
+
+class StateFile:
+    """One JSON value in a file of its own, replaced in one step."""
+
+    def __init__(self, directory: str, name: str) -> None:
+        self.path = os.path.join(directory, name)
+
+    def read(self) -> object:
+        """The value; None when there is none, or what is there is not ours."""
+        try:
+            with open(self.path, encoding="utf-8") as file:
+                found: object = json.loads(file.read(_LARGEST))
+        except (OSError, ValueError, RecursionError):
+            return None
+        return found
+
+    def write(self, value: object) -> None:
+        """Raises OSError."""
+        folder = os.path.dirname(self.path)
+        os.makedirs(folder, mode=0o755, exist_ok=True)
+        following = f"{self.path}.new"
+        try:
+            with open(following, "w", encoding="utf-8") as file:
+                json.dump(value, file)
+            os.replace(following, self.path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(following)
+            raise
