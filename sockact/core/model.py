@@ -84,6 +84,10 @@ class Policy:
     """At most this share of one core goes into counting connections."""
     backoff_first: float = 0.1
     backoff_limit: float = 30.0
+    jitter: float = 0.0
+    """By this part the waits between two launches are longer or shorter."""
+    seed: float = 0.0
+    """0 to 1, another one for each service."""
     stable_after: float = 10.0
     """A generation that served this long wipes out the crashes before it."""
 

@@ -15,7 +15,7 @@ from sockact.core.actions import (
     StartProbe,
     StartTrial,
 )
-from sockact.core.limits import backoff
+from sockact.core.limits import backoff, spread
 from sockact.core.model import Generation, Handover, Outcome, Phase, State
 from sockact.core.moves import Moves
 
@@ -136,6 +136,7 @@ class Turn(Moves):
             return
         self.enter(Phase.BACKOFF)
         if wait:
+            wait = spread(wait, policy.jitter, policy.seed, self.state.last_number)
             self.state = replace(self.state, respawn_at=self.now + wait)
         else:
             self.spawn()

@@ -26,7 +26,11 @@ class History:
     """Kept in the state directory; in memory alone where that cannot be written."""
 
     def __init__(
-        self, directory: str, window: Window, notice: Callable[[str], None], clock: Clock = time.time
+        self,
+        directory: str,
+        window: Window,
+        notice: Callable[[str], None],
+        clock: Clock = time.time,
     ) -> None:
         self._file = StateFile(directory, FILE)
         self._window = window

@@ -36,6 +36,9 @@ SIGNALS = (
 )
 
 
+_JITTER = 0.25
+
+
 def main() -> int:
     """Run the service that $SOCKACT_SETTINGS describes; the exit status of `sockact run`."""
     try:
@@ -131,6 +134,8 @@ def policy_of(settings: Settings) -> Policy:
         max_draining=settings.max_draining,
         drain_timeout=settings.drain_timeout,
         kill_timeout=settings.kill_timeout,
+        jitter=_JITTER,
+        seed=int.from_bytes(os.urandom(4)) / 2**32,
     )
 
 
