@@ -55,16 +55,18 @@ class Gates:
         self._unfit: dict[int, set[str]] = {}
         self._removed: dict[int, list[Entry]] = {}
         self._closing_again: set[int] = set()
+        self._rounds: dict[int, Round] = {}
 
     def close(self, generation: int) -> None:
         """Begin to close; `moved` tells the end. NONE: closed in part, perhaps."""
         orders = partial(self._orders_to_close, generation)
         over = partial(self._moved, generation)
         matters = partial(self._accepts, generation)
-        Round(Gate.CLOSED, orders, self._tell, over, matters).begin()
+        self._begin(generation, Round(Gate.CLOSED, orders, self._tell, over, matters))
 
     def open(self, generation: int) -> None:
         """Begin to open; `moved` tells the end. NONE: it hears of no client any more."""
+        self._supersede(generation)
         try:
             gate.open(self._removed.pop(generation, []), self._descriptors)
         except gate.GateRefused as error:
@@ -74,7 +76,18 @@ class Gates:
         # An order to open is never dropped: whoever does not hear it is deaf for good.
         tell = partial(self._tell, insist=True)
         over = partial(self._moved, generation)
-        Round(Gate.OPEN, orders, tell, over, procfs.exists).begin()
+        self._begin(generation, Round(Gate.OPEN, orders, tell, over, procfs.lives))
+
+    def _begin(self, generation: int, move: Round) -> None:
+        self._supersede(generation)
+        self._rounds[generation] = move
+        move.begin()
+
+    def _supersede(self, generation: int) -> None:
+        # It would go on closing what is born after the order to open, and its failure would be
+        # taken for that of the other.
+        if move := self._rounds.pop(generation, None):
+            move.supersede()
 
     def reopened(self, generation: int, holders: dict[int, list[int]]) -> bool:
         """Has a process of a closed generation (a new worker, say) gone back to accepting?
@@ -149,6 +162,7 @@ class Gates:
         return found
 
     def forget(self, generation: int) -> None:
+        self._supersede(generation)
         self._removed.pop(generation, None)
         self._ways.forget(generation)
         self._unfit.pop(generation, None)
@@ -184,9 +198,9 @@ class Gates:
             held, _ = self._ways.holders(self._processes.of(generation))
             parents = {p.parent for p in map(procfs.process, held) if p is not None}
             waits = pid not in parents or bool(process_interest(pid, set(self._descriptors)))
-            return waits and procfs.exists(pid)
+            return waits and procfs.lives(pid)
         except OSError:
-            return procfs.exists(pid)
+            return procfs.lives(pid)
 
     def _orders_to_open(self, generation: int, told: set[int]) -> dict[int, str]:
         # Also processes that were forked while the gate was closed: they hold the listener.
