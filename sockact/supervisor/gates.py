@@ -53,7 +53,7 @@ class Gates:
         self._moved = moved
         self._notice = notice
         self._unfit: dict[int, set[str]] = {}
-        self._removed: dict[int, list[Entry]] = {}
+        self._removed: dict[int, dict[tuple[int, ...], Entry]] = {}
         self._closing_again: set[int] = set()
         self._rounds: dict[int, Round] = {}
 
@@ -68,7 +68,7 @@ class Gates:
         """Begin to open; `moved` tells the end. NONE: it hears of no client any more."""
         self._supersede(generation)
         try:
-            gate.open(self._removed.pop(generation, []), self._descriptors)
+            gate.open([*self._removed.pop(generation, {}).values()], self._descriptors)
         except gate.GateRefused as error:
             self._moved(generation, Gate.NONE, str(error))
             return
@@ -114,7 +114,7 @@ class Gates:
     def way(self, generation: int, pids: Iterable[int]) -> tuple[str | None, str]:
         """How the gate moves, which has these processes: gate_by and gate_reason of the Status."""
         removed: dict[int, set[int]] = {}
-        for entry in self._removed.get(generation, ()):
+        for entry in self._removed.get(generation, {}).values():
             removed.setdefault(entry.pid, set()).add(entry.inode)
         return self._ways.of(generation, pids, removed)
 
@@ -157,7 +157,7 @@ class Gates:
     def loops(self, generation: int) -> dict[int, set[int]]:
         """Process → the epoll instances that a listener was taken out of."""
         found: dict[int, set[int]] = {}
-        for entry in self._removed.get(generation, []):
+        for entry in self._removed.get(generation, {}).values():
             found.setdefault(entry.pid, set()).add(entry.epfd)
         return found
 
@@ -221,14 +221,16 @@ class Gates:
         """
         if not found:
             return {}, {}
-        removed = self._removed.setdefault(generation, [])
+        removed = self._removed.setdefault(generation, {})
         try:
             kept_out = gate.close(found, self._descriptors)
         except gate.GateRefused:
-            removed += found  # In part, perhaps; to put back one that is there does nothing.
+            # In part, perhaps; to put back one that is there does nothing.
+            removed.update((entry.place, entry) for entry in found)
             raise
         out = [entry for entry in found if entry.pid not in kept_out]
-        removed += out
+        # What a program puts in anew may have other data: what it had before may be freed memory.
+        removed.update((entry.place, entry) for entry in out)
         taken: dict[int, set[int]] = {}
         for entry in out:
             taken.setdefault(entry.pid, set()).add(entry.inode)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 from dataclasses import replace
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
     from sockact.supervisor.processes import Processes
 
 ACCEPTS = "listener.accept()"
+AGAIN = """
+e = select.epoll()
+for line in sys.stdin:
+    e.register(fd, int(line))
+    print(flush=True)
+"""
 FORKS = "sys.stdin.read() if os.fork() else listener.accept()"
 WAITS_IN_EPOLL = "e = select.epoll(); e.register(fd, 1); e.poll()"
 
@@ -56,12 +63,13 @@ class Living:
 
 
 class Scene:
-    """A server that blocks in accept, and the gate of its generation."""
+    """Servers, and the gate of their generation."""
 
-    def __init__(self, listener: socket.socket, server: int) -> None:
+    def __init__(self, listener: socket.socket, *servers: int) -> None:
         self.listener = listener
         self.calls, self.processes, self.moved = Held(), Living(), list[Gate]()
-        self.begin_to_wait(server)
+        for server in servers:
+            self.begin_to_wait(server)
         self.gates = Gates(
             cast("Processes", self.processes),
             cast("Calls", self.calls),
@@ -127,6 +135,21 @@ def test_who_has_ended_keeps_no_gate_from_moving() -> None:
         wait.until(lambda: procfs.process(born) == ended(born), "it to end")
         scene.calls.answers[0]("no answer to 25 signals")
         assert scene.moved == [Gate.CLOSED]
+
+
+def test_what_is_taken_out_again_and_again_is_put_back_as_it_was_last() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, child(AGAIN, listener) as process:
+        assert process.stdin
+        assert process.stdout
+        scene = Scene(listener)
+        for events in (select.EPOLLIN, select.EPOLLIN | select.EPOLLPRI):
+            process.stdin.write(b"%d\n" % events)
+            process.stdin.flush()
+            process.stdout.readline()
+            assert scene.gates.reopened(1, {process.pid: procfs.sockets_and_epolls(process.pid)[1]})
+        scene.gates.open(1)
+        scene.processes.pids.append(process.pid)
+        assert [entry.events & 3 for entry in scene.entries()] == [3]
 
 
 def ended(pid: int) -> procfs.Process | None:
