@@ -1,7 +1,8 @@
 """Does anybody take what waits in the accept queues?
 
 A connection that nobody has accepted yet belongs to no program: sock_diag shows it with inode 0,
-and its last received bytes are as old as its request.
+and its last received bytes are as old as its request. So it shows one that a program has closed and
+that still has bytes to send, but in other states.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from sockact.kernel.listener import accept_queue
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sockact.kernel.listener import Listener
+
+_QUEUED = (sock_diag.ESTABLISHED, sock_diag.CLOSE_WAIT)
 
 
 def longest_wait(listeners: list[Listener]) -> float:
@@ -30,6 +33,6 @@ def longest_wait(listeners: list[Listener]) -> float:
             )
         except OSError:
             continue
-        waiting = [x.last_received for x in connections if not x.inode]
+        waiting = [x.last_received for x in connections if not x.inode and x.state in _QUEUED]
         longest = max([longest, *waiting])
     return longest / 1000
