@@ -302,6 +302,7 @@ class Supervisor:
         for number in sorted(gone):
             self._gates.forget(number)
             self._counting.forget(number)
+            self._ending.forget(number)
             self._listeners_watch.look()
             self.handle(events.Gone(number, self._processes.failure(number)))
             # Not before: whoever asked for it gets the end of its stderr.
