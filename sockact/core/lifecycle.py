@@ -238,11 +238,13 @@ def _gone(turn: Turn, event: Event) -> None:
 
 
 def _ended_while_serving(turn: Turn, g: Generation) -> None:
-    """The last process of the serving generation is gone, and the first one ended with 0."""
+    """The last process of a running or paused generation is gone, and its first ended with 0."""
     assert g.exit is not None
     if not g.exit.clean:
         _forget_old_crashes(turn, g)
         turn.lost(g, f"the program {g.exit}")
+    elif g.keep_until is not None:
+        turn.do(Report(g.number, "the program ended by itself: no rollback goes back to it"))
     elif turn.state.in_handover:
         turn.lost(g, "the program ended by itself")
     else:
@@ -287,6 +289,9 @@ def _start_timed_out(turn: Turn, g: Generation) -> None:
 
 
 def _gate_timed_out(turn: Turn, g: Generation) -> None:
+    if g.gate is Gate.OPENING:
+        trial.opens_late(turn, g)
+        return
     seconds = turn.state.policy.gate_timeout
     gate_moved(
         turn, GateMoved(g.number, Gate.NONE, f"the program did not answer within {seconds:g} s")

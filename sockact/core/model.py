@@ -200,8 +200,12 @@ class Service:
         """The generation that clients should reach: running, or paused while its successor is
         probed before it is ready.
         """
-        paused = (g for g in self.only(State.PAUSED) if g.keep_until is None)
-        return next(iter((*self.only(State.RUNNING), *paused)), None)
+        return next(iter(self.only(State.RUNNING)), self.paused)
+
+    @property
+    def paused(self) -> Generation | None:
+        """The generation that is paused for as long as its successor is probed, or on trial."""
+        return next((g for g in self.only(State.PAUSED) if g.keep_until is None), None)
 
     @property
     def kept(self) -> Generation | None:
@@ -225,6 +229,13 @@ class Service:
             if g.number < limit and not g.ending and g.exit is None and g.gate is not Gate.NONE
         ]
         return max(there, key=lambda g: g.number, default=None)
+
+    @property
+    def can_go_back(self) -> bool:
+        """Is there anything that a rollback could do?"""
+        if self.on_trial is not None:
+            return self.paused is not None
+        return self.in_handover or self.fallback is not None
 
     @property
     def pending(self) -> Generation | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sockact.core.actions import Report, StartTrial
+from sockact.core.actions import Report
 from sockact.core.events import Rollback, TrialFailed, TrialPassed
 from sockact.core.model import Gate, Handover, Outcome, Phase, State
 
@@ -28,8 +28,7 @@ def predecessor_paused(turn: Turn, g: Generation, successor: Generation) -> None
         turn.open_gate(g)
         reason = f"its predecessor answers, too: {g.gate_reason}"
         turn.do(Report(successor.number, f"on trial, but {reason}"))
-    turn.update(replace(successor, trial_until=turn.now + turn.state.policy.trial))
-    turn.do(StartTrial(successor.number))
+    turn.begin_trial(successor)
 
 
 def passed(turn: Turn, event: Event) -> None:
@@ -48,7 +47,7 @@ def over(turn: Turn, g: Generation) -> None:
         return
     g = replace(g, trial_until=None)
     turn.update(g)
-    turn.commit(g, _paused(turn))
+    turn.commit(g, turn.state.paused)
 
 
 def failed(turn: Turn, event: Event) -> None:
@@ -60,7 +59,7 @@ def failed(turn: Turn, event: Event) -> None:
 
 
 def _take_back(turn: Turn, g: Generation, reason: str) -> None:
-    predecessor = _paused(turn)
+    predecessor = turn.state.paused
     if predecessor is None:
         turn.update(replace(g, trial_until=None))
         reason += "; it goes on serving, because its predecessor has ended"
@@ -69,10 +68,6 @@ def _take_back(turn: Turn, g: Generation, reason: str) -> None:
         turn.drain(g)
     turn.finish(Outcome.FAILED, reason)
     turn.settle_phase()
-
-
-def _paused(turn: Turn) -> Generation | None:
-    return next((g for g in turn.state.only(State.PAUSED) if g.keep_until is None), None)
 
 
 def keep_over(turn: Turn, g: Generation) -> None:
@@ -84,7 +79,7 @@ def rollback(turn: Turn, event: Event) -> None:
     """Take a release back by hand: the one under way, or the last one."""
     assert isinstance(event, Rollback)
     state = turn.state
-    if state.phase in (Phase.STOPPING, Phase.STOPPED):
+    if state.phase in (Phase.STOPPING, Phase.STOPPED) or not state.can_go_back:
         return
     if state.in_handover:
         _cancel(turn)
@@ -111,6 +106,7 @@ def _go_back(turn: Turn, good: Generation) -> None:
     turn.state = replace(turn.state, handover=handover, last_handover=identity, respawn_at=None)
     turn.enter(Phase.RELOADING)
     turn.resume(good)
+    turn.bound_opening(good.number)
     if bad is not None:
         turn.drain(bad)
     elif turn.state.pending is not None:
@@ -120,7 +116,21 @@ def _go_back(turn: Turn, good: Generation) -> None:
 
 def back(turn: Turn, g: Generation) -> None:
     """The gate of the generation that somebody wanted back is open."""
-    handover = turn.state.handover
-    if handover and handover.rollback and handover.successor == g.number and turn.state.in_handover:
+    if _waited_for(turn, g):
         turn.finish(Outcome.COMMITTED)
         turn.settle_phase()
+
+
+def opens_late(turn: Turn, g: Generation) -> None:
+    """Its gate is not open yet. The order stays out, but nobody waits for its end any more."""
+    turn.update(replace(g, gate_deadline=None))
+    if _waited_for(turn, g):
+        seconds = turn.state.policy.gate_timeout
+        turn.finish(Outcome.FAILED, f"its gate has not opened within {seconds:g} s, and still may")
+        turn.settle_phase()
+
+
+def _waited_for(turn: Turn, g: Generation) -> bool:
+    handover = turn.state.handover
+    rolls_back = handover is not None and handover.rollback and handover.successor == g.number
+    return rolls_back and turn.state.in_handover

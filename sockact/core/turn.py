@@ -16,7 +16,7 @@ from sockact.core.actions import (
     StartTrial,
 )
 from sockact.core.limits import backoff, spread
-from sockact.core.model import Generation, Handover, Outcome, Phase, State
+from sockact.core.model import Gate, Generation, Handover, Outcome, Phase, State
 from sockact.core.moves import Moves
 
 STOPPING = "the service is stopping"
@@ -35,11 +35,19 @@ class Turn(Moves):
             self.update(g)
             self.commit(g, predecessor)
             return
-        self.update(replace(g, trial_until=self.now + self.state.policy.trial))
         if predecessor.state is State.PAUSED:
-            self.do(StartTrial(g.number))
+            self.begin_trial(g)
         else:
+            # It begins when the gate has moved, which has a deadline of its own.
+            policy = self.state.policy
+            until = self.now + policy.gate_timeout + policy.trial
+            self.update(replace(g, trial_until=until))
             self.pause(predecessor)
+
+    def begin_trial(self, g: Generation) -> None:
+        """From now on it serves alone, as far as that can be had."""
+        self.update(replace(g, trial_until=self.now + self.state.policy.trial))
+        self.do(StartTrial(g.number))
 
     def commit(self, g: Generation, predecessor: Generation | None) -> None:
         """From here on it serves for good, and its predecessor is not needed any more."""
@@ -80,7 +88,8 @@ class Turn(Moves):
             self.give_up(status)
         elif successor := self.state.on_trial:
             # Nothing to go back to; it has to be watched all the same.
-            self.do(StartTrial(successor.number))
+            if g.gate is Gate.CLOSING:
+                self.begin_trial(successor)
         elif self.state.in_handover:
             self._probe_without_predecessor()
         elif self.state.serving is None:
@@ -168,6 +177,7 @@ class Turn(Moves):
         self.state = replace(self.state, exit_status=status, respawn_at=None)
         self.cancel_handovers()
         self.enter(Phase.STOPPING)
+        self.release_kept()
         self.quit_when_empty()
 
     def cancel_handovers(self) -> None:

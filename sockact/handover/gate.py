@@ -43,6 +43,11 @@ class Entry:
     data: int
     inode: int
 
+    @property
+    def place(self) -> tuple[int, ...]:
+        """Where it is: there is one entry at the most."""
+        return self.pid, self.epfd, self.fd, self.inode
+
 
 def entries(pids: Iterable[int], inodes: set[int]) -> list[Entry]:
     """Every place where one of the processes has one of the listeners in an epoll instance."""

@@ -1,6 +1,7 @@
 """Does anybody take what waits in the accept queues?
 
-A connection that nobody has accepted yet belongs to no program: sock_diag shows it with inode 0. A
+A connection that nobody has accepted yet belongs to no program: sock_diag shows it with inode 0. So
+it shows one that a program has closed and that still has bytes to send, but in other states. A
 queue is worked off from its head, so it has not moved as long as everybody is still there who was
 there before.
 """
@@ -13,6 +14,8 @@ from sockact.kernel.listener import accept_queue
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sockact.kernel.listener import Listener
+
+_QUEUED = (sock_diag.ESTABLISHED, sock_diag.CLOSE_WAIT)
 
 
 class AcceptQueues:
@@ -45,6 +48,6 @@ def _waiting(listener: Listener) -> set[bytes]:
         return set()
     try:
         found = sock_diag.tcp_connections(listener.socket.family, listener.address.port, {0})
-        return {connection.identity for connection in found}
+        return {x.identity for x in found if x.state in _QUEUED}
     except OSError:
         return set()

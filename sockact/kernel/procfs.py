@@ -88,9 +88,10 @@ def process(pid: int) -> Process | None:
     return Process(pid, int(fields[1]), int(fields[19]), fields[0] in (b"Z", b"X"))
 
 
-def exists(pid: int) -> bool:
-    """Is there such a process, be it a zombie?"""
-    return process(pid) is not None
+def lives(pid: int) -> bool:
+    """Is there such a process, and not only a zombie?"""
+    found = process(pid)
+    return found is not None and not found.zombie
 
 
 def thread_group(tid: int) -> int:

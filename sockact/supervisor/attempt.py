@@ -1,4 +1,4 @@
-"""One run of a probe: a process of its own, so that the supervisor only hears how it ended."""
+"""Runs of a probe: each is a process of its own, so that the supervisor only hears how it ended."""
 
 from __future__ import annotations
 
@@ -41,6 +41,52 @@ def of_ours(program: str, *arguments: str) -> Command:
     return Command(words, speaks=True)
 
 
+class Attempts:
+    """One after the other. `done` hears of each: "" when it passed, else the reason."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        command: Command,
+        environment: Mapping[str, str],
+        timeout: float | None,
+        done: Callable[[str], None],
+    ) -> None:
+        self._loop = loop
+        self._command = command
+        self._environment = environment
+        self._timeout = timeout
+        self._done = done
+        self._running: Attempt | None = None
+
+    def begin(self) -> None:
+        """Start one, unless one is under way."""
+        if self._running is not None:
+            return
+        try:
+            self._running = Attempt(
+                self._loop, self._command, self._environment, self._timeout, self._over
+            )
+        except OSError as error:
+            # No process left (EAGAIN), or Python replaced meanwhile: it may work the next time.
+            self._done(f"cannot be started: {error.strerror}")
+
+    def reaped(self, pid: int, exit: Exit) -> None:
+        """A child has ended: perhaps the attempt under way."""
+        if self._running is not None and self._running.pid == pid:
+            self._running.ended(exit)
+
+    def stop(self) -> None:
+        """Kill the one under way; `done` does not hear of it."""
+        if self._running is not None:
+            self._running.abandon()
+            self._running = None
+
+    def _over(self, reason: str) -> None:
+        self._running = None
+        self._done(reason)
+
+
 class Attempt:
     """A run under way. `done` is called once, with "" when it passed, else with the reason."""
 
@@ -74,11 +120,17 @@ class Attempt:
 
     def _time_out(self, seconds: float) -> None:
         self._late = f"took more than {seconds:g} s"
-        self._kill()
+        if not self._kill():
+            self._close()
+            self._done(f"{self._late}, and the kernel refuses to kill process {self.pid}")
 
-    def _kill(self) -> None:
+    def _kill(self) -> bool:
         # It leads a group of its own, and is not reaped yet: the number is not another's.
-        os.killpg(self.pid, signal.SIGKILL)
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except PermissionError:
+            return False  # It runs as another user, by sudo, say.
+        return True
 
     def _close(self) -> str:
         if self._timer:

@@ -17,7 +17,6 @@ from sockact.supervisor import paths, varlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from types import TracebackType
 
     from sockact.supervisor.varlink import JsonObject, Reply
@@ -141,17 +140,6 @@ class Client:
                     raise
             self.close()
             self._connect(patience)
-
-    def call_more(
-        self, method: str, parameters: JsonObject | None = None, timeout: float | None = None
-    ) -> Iterator[JsonObject]:
-        """Call with `more` and yield each result; the timeout is for each of them."""
-        self.send(method, parameters, more=True)
-        while True:
-            reply = self.receive(timeout)
-            yield reply.parameters
-            if not reply.continues:
-                return
 
     def send(
         self, method: str, parameters: JsonObject | None = None, *, more: bool = False

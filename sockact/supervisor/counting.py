@@ -181,13 +181,20 @@ class Counting:
             self._stop_hearing(drain)
         try:
             if drain.ear is None:
-                drain.ear = witness.family, Destroyed(witness.family)
-                fd = drain.ear[1].fileno()
-                self._loop.watch(fd, READ, partial(self._heard, number))
+                drain.ear = witness.family, self._begin_to_hear(number, witness.family)
             drain.ear[1].wait_for(witness.connection.identity)
         except OSError:
             return False
         return True
+
+    def _begin_to_hear(self, number: int, family: int) -> Destroyed:
+        ear = Destroyed(family)
+        try:
+            self._loop.watch(ear.fileno(), READ, partial(self._heard, number))
+        except OSError:
+            ear.close()
+            raise
+        return ear
 
     def _heard(self, number: int, _mask: int) -> None:
         drain = self._drains[number]

@@ -19,7 +19,7 @@ class Ending:
         self._processes = processes
         self._stop_signal = signal.Signals(stop_signal)
         self._say = say
-        self._refused: set[tuple[signal.Signals, int]] = set()
+        self._refused: dict[int, set[tuple[signal.Signals, int]]] = {}
 
     def terminate(self, generation: int, reason: str) -> None:
         """Ask its first process to end; all of them, once that is gone."""
@@ -31,11 +31,16 @@ class Ending:
         done = self._processes.signal_all(generation, signal.SIGKILL)
         self._tell(generation, signal.SIGKILL, done, reason)
 
+    def forget(self, generation: int) -> None:
+        """It is gone."""
+        self._refused.pop(generation, None)
+
     def _tell(self, generation: int, sent: signal.Signals, done: Signalled, reason: str) -> None:
         if done.reached and reason:
             self._say(generation, f"{sent.name}: {reason}", report.INFO)
-        if refused := [pid for pid in done.refused if (sent, pid) not in self._refused]:
-            self._refused.update((sent, pid) for pid in refused)
+        told = self._refused.get(generation, set())
+        if refused := [pid for pid in done.refused if (sent, pid) not in told]:
+            self._refused[generation] = told | {(sent, pid) for pid in refused}
             pids = ", ".join(map(str, refused))
             message = f"{sent.name} is refused by the kernel for process {pids}"
             self._say(generation, message, report.NOTICE)

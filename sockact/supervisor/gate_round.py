@@ -28,7 +28,7 @@ _MOST_TOLD = 10_000
 
 
 class Round:
-    """One move of a gate; `over` is called once, with NONE when it failed."""
+    """One move of a gate; `over` is called once, with NONE when it failed, unless superseded."""
 
     def __init__(
         self, target: Gate, orders: Orders, tell: Tell, over: Over, matters: Matters
@@ -42,6 +42,14 @@ class Round:
         self._due: dict[int, tuple[str, int]] = {}
         self._waiting: set[int] = set()
         self._error = ""
+        self._superseded = False
+
+    def supersede(self) -> None:
+        """Another move has been ordered: no more orders of this one, and `over` is not called.
+
+        What a process has been told comes before what the other move tells it.
+        """
+        self._superseded = True
 
     def begin(self) -> None:
         """Give the first orders."""
@@ -75,6 +83,8 @@ class Round:
 
     def _answered(self, pid: int, error: str) -> None:
         self._waiting.discard(pid)
+        if self._superseded:
+            return
         if error and self._matters(pid):
             self._error = f"process {pid}: {error}"
         self._go_on()

@@ -53,20 +53,22 @@ class Gates:
         self._moved = moved
         self._notice = notice
         self._unfit: dict[int, set[str]] = {}
-        self._removed: dict[int, list[Entry]] = {}
+        self._removed: dict[int, dict[tuple[int, ...], Entry]] = {}
         self._closing_again: set[int] = set()
+        self._rounds: dict[int, Round] = {}
 
     def close(self, generation: int) -> None:
         """Begin to close; `moved` tells the end. NONE: closed in part, perhaps."""
         orders = partial(self._orders_to_close, generation)
         over = partial(self._moved, generation)
         matters = partial(self._accepts, generation)
-        Round(Gate.CLOSED, orders, self._tell, over, matters).begin()
+        self._begin(generation, Round(Gate.CLOSED, orders, self._tell, over, matters))
 
     def open(self, generation: int) -> None:
         """Begin to open; `moved` tells the end. NONE: it hears of no client any more."""
+        self._supersede(generation)
         try:
-            gate.open(self._removed.pop(generation, []), self._descriptors)
+            gate.open([*self._removed.pop(generation, {}).values()], self._descriptors)
         except gate.GateRefused as error:
             self._moved(generation, Gate.NONE, str(error))
             return
@@ -74,7 +76,18 @@ class Gates:
         # An order to open is never dropped: whoever does not hear it is deaf for good.
         tell = partial(self._tell, insist=True)
         over = partial(self._moved, generation)
-        Round(Gate.OPEN, orders, tell, over, procfs.exists).begin()
+        self._begin(generation, Round(Gate.OPEN, orders, tell, over, procfs.lives))
+
+    def _begin(self, generation: int, move: Round) -> None:
+        self._supersede(generation)
+        self._rounds[generation] = move
+        move.begin()
+
+    def _supersede(self, generation: int) -> None:
+        # It would go on closing what is born after the order to open, and its failure would be
+        # taken for that of the other.
+        if move := self._rounds.pop(generation, None):
+            move.supersede()
 
     def reopened(self, generation: int, holders: dict[int, list[int]]) -> bool:
         """Has a process of a closed generation (a new worker, say) gone back to accepting?
@@ -101,7 +114,7 @@ class Gates:
     def way(self, generation: int, pids: Iterable[int]) -> tuple[str | None, str]:
         """How the gate moves, which has these processes: gate_by and gate_reason of the Status."""
         removed: dict[int, set[int]] = {}
-        for entry in self._removed.get(generation, ()):
+        for entry in self._removed.get(generation, {}).values():
             removed.setdefault(entry.pid, set()).add(entry.inode)
         return self._ways.of(generation, pids, removed)
 
@@ -144,11 +157,12 @@ class Gates:
     def loops(self, generation: int) -> dict[int, set[int]]:
         """Process → the epoll instances that a listener was taken out of."""
         found: dict[int, set[int]] = {}
-        for entry in self._removed.get(generation, []):
+        for entry in self._removed.get(generation, {}).values():
             found.setdefault(entry.pid, set()).add(entry.epfd)
         return found
 
     def forget(self, generation: int) -> None:
+        self._supersede(generation)
         self._removed.pop(generation, None)
         self._ways.forget(generation)
         self._unfit.pop(generation, None)
@@ -184,9 +198,9 @@ class Gates:
             held, _ = self._ways.holders(self._processes.of(generation))
             parents = {p.parent for p in map(procfs.process, held) if p is not None}
             waits = pid not in parents or bool(process_interest(pid, set(self._descriptors)))
-            return waits and procfs.exists(pid)
+            return waits and procfs.lives(pid)
         except OSError:
-            return procfs.exists(pid)
+            return procfs.lives(pid)
 
     def _orders_to_open(self, generation: int, told: set[int]) -> dict[int, str]:
         # Also processes that were forked while the gate was closed: they hold the listener.
@@ -207,14 +221,16 @@ class Gates:
         """
         if not found:
             return {}, {}
-        removed = self._removed.setdefault(generation, [])
+        removed = self._removed.setdefault(generation, {})
         try:
             kept_out = gate.close(found, self._descriptors)
         except gate.GateRefused:
-            removed += found  # In part, perhaps; to put back one that is there does nothing.
+            # In part, perhaps; to put back one that is there does nothing.
+            removed.update((entry.place, entry) for entry in found)
             raise
         out = [entry for entry in found if entry.pid not in kept_out]
-        removed += out
+        # What a program puts in anew may have other data: what it had before may be freed memory.
+        removed.update((entry.place, entry) for entry in out)
         taken: dict[int, set[int]] = {}
         for entry in out:
             taken.setdefault(entry.pid, set()).add(entry.inode)

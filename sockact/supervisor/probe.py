@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from sockact.core.model import Exit
-    from sockact.supervisor.attempt import Attempt, Command
+    from sockact.supervisor.attempt import Command
     from sockact.supervisor.loop import Loop, Timer
 
 _PAUSE = 0.2
@@ -42,46 +42,27 @@ class Probe:
         self.reason = ""
         """How the last attempt failed."""
         self._loop = loop
-        self._command = command
-        self._environment = dict(environment)
+        self._attempts = attempt.Attempts(loop, command, environment, None, self._done)
         self._passed = passed
         self._failed = failed
         self._timer: Timer | None = None
-        self._running: Attempt | None = None
-        self._attempt()
+        self._attempts.begin()
 
     def reaped(self, pid: int, exit: Exit) -> None:
         """A child has ended: perhaps the attempt under way."""
-        if self._running is not None and self._running.pid == pid:
-            running = self._running
-            self._running = None
-            running.ended(exit)
+        self._attempts.reaped(pid, exit)
 
     def stop(self) -> None:
         """No more attempts; the one under way is killed."""
         if self._timer:
             self._timer.cancel()
-        if self._running is not None:
-            self._running.abandon()
-            self._running = None
+        self._attempts.stop()
 
     def _done(self, reason: str) -> None:
-        if reason:
-            self._again(reason)
-        else:
+        if not reason:
             self._passed()
-
-    def _again(self, reason: str) -> None:
-        self._timer = self._loop.at(time.monotonic() + _PAUSE, self._attempt)
+            return
+        self._timer = self._loop.at(time.monotonic() + _PAUSE, self._attempts.begin)
         if reason != self.reason:
             self.reason = reason
             self._failed()
-
-    def _attempt(self) -> None:
-        try:
-            self._running = attempt.Attempt(
-                self._loop, self._command, self._environment, None, self._done
-            )
-        except OSError as error:
-            # No process left (EAGAIN), or Python replaced meanwhile: it may work the next time.
-            self._again(f"cannot be started: {error.strerror}")

@@ -124,13 +124,10 @@ class Supervisor:
         service = self._service
         if service.phase in (Phase.STOPPING, Phase.STOPPED):
             raise Refused(STOPPING, {})
-        if service.in_handover:
-            assert service.handover
-            identity = service.handover.id
-        elif service.fallback is not None:
-            identity = service.last_handover + 1
-        else:
+        if not service.can_go_back:
             raise Refused(NO_PREDECESSOR, {})
+        under_way = service.handover if service.in_handover else None
+        identity = under_way.id if under_way else service.last_handover + 1
 
         def finished(handover: Json, committed: bool) -> None:
             # A reload that is under way is to come to nothing.
@@ -322,6 +319,7 @@ class Supervisor:
         for number in sorted(gone):
             self._gates.forget(number)
             self._counting.forget(number)
+            self._ending.forget(number)
             self._listeners_watch.look()
             self.handle(events.Gone(number, self._processes.failure(number)))
             # Not before: whoever asked for it gets the end of its stderr.

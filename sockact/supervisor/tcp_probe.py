@@ -3,8 +3,9 @@
     tcp_probe.py SECONDS HOST PORT [HOST PORT …]
 
 The kernel completes a connection without the program, so connecting proves nothing. But a
-connection that nobody has accepted has no inode: /proc/net/tcp shows 0 (proc_pid_net(5)). Run as a
-program of its own (python -I -S), as every probe; no other way to learn it works without a wait.
+connection that nobody has accepted has no inode: /proc/net/tcp shows 0 (proc_pid_net(5)). So it
+does of one that was accepted and closed, but in another state. Run as a program of its own (python
+-I -S), as every probe; no other way to learn it works without a wait.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import time
 
 _FIRST_PAUSE = 0.002
 _LONGEST_PAUSE = 0.2
+_QUEUED = ("01", "08")
+"""ESTABLISHED, and CLOSE_WAIT (include/net/tcp_states.h)."""
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
@@ -24,7 +27,8 @@ def main(seconds: str, *addresses: str) -> str:
     for host, port in zip(addresses[::2], addresses[1::2], strict=True):
         where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
-            with socket.create_connection((_ANY.get(host, host), int(port)), timeout=5) as sock:
+            address, left = (_ANY.get(host, host), int(port)), until - time.monotonic()
+            with socket.create_connection(address, timeout=max(_FIRST_PAUSE, left)) as sock:
                 if not _accepted(sock, until):
                     return f"nobody accepted a connection to {where}"
         except OSError as error:
@@ -33,9 +37,9 @@ def main(seconds: str, *addresses: str) -> str:
 
 
 def _accepted(sock: socket.socket, until: float) -> bool:
-    """Wait until the server's end has an inode, or is gone again."""
+    """Wait until somebody has the server's end, or has had it."""
     pause = _FIRST_PAUSE
-    while _inode(sock) == 0:
+    while _is_queued(sock):
         if time.monotonic() + pause > until:
             return False
         time.sleep(pause)
@@ -43,8 +47,8 @@ def _accepted(sock: socket.socket, until: float) -> bool:
     return True
 
 
-def _inode(sock: socket.socket) -> int | None:
-    """Of the other end of a connection on this machine; None when it is gone."""
+def _is_queued(sock: socket.socket) -> bool:
+    """Is the other end of a connection on this machine still to be accepted?"""
     ours, theirs = sock.getsockname()[1], sock.getpeername()[1]
     with open("/proc/net/tcp6" if sock.family == socket.AF_INET6 else "/proc/net/tcp") as table:
         next(table)
@@ -52,8 +56,8 @@ def _inode(sock: socket.socket) -> int | None:
             words = line.split()
             ports = [int(word.rpartition(":")[2], 16) for word in words[1:3]]
             if ports == [theirs, ours]:
-                return int(words[9])
-    return None
+                return words[9] == "0" and words[3] in _QUEUED
+    return False
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sockact.core.model import Exit
     from sockact.core.settings import Settings
     from sockact.kernel.listener import Listener
-    from sockact.supervisor.attempt import Attempt, Command
+    from sockact.supervisor.attempt import Command
     from sockact.supervisor.loop import Loop, Timer
 
 STUCK_AFTER = 5.0
@@ -78,23 +78,22 @@ class Trial:
         self._failed = failed
         self._queues = AcceptQueues(watch.listeners)
         self._failures = 0
-        self._running: Attempt | None = None
+        self._attempts = watch.command and attempt.Attempts(
+            loop, watch.command, watch.environment, watch.timeout, self._probed
+        )
         self._timer: Timer | None = None
         self._look()
 
     def reaped(self, pid: int, exit: Exit) -> None:
         """A child has ended: perhaps the attempt under way."""
-        if self._running is not None and self._running.pid == pid:
-            running = self._running
-            self._running = None
-            running.ended(exit)
+        if self._attempts:
+            self._attempts.reaped(pid, exit)
 
     def stop(self) -> None:
         if self._timer:
             self._timer.cancel()
-        if self._running is not None:
-            self._running.abandon()
-            self._running = None
+        if self._attempts:
+            self._attempts.stop()
 
     def _look(self) -> None:
         now = time.monotonic()
@@ -103,17 +102,8 @@ class Trial:
         if stuck >= STUCK_AFTER:
             self._failed(f"its accept queue has not moved for {stuck:.0f} s")
             return
-        if self._watch.command is not None and self._running is None:
-            self._attempt(self._watch.command)
-
-    def _attempt(self, command: Command) -> None:
-        watch = self._watch
-        try:
-            self._running = attempt.Attempt(
-                self._loop, command, watch.environment, watch.timeout, self._probed
-            )
-        except OSError as error:
-            self._probed(f"cannot be started: {error.strerror}")
+        if self._attempts:
+            self._attempts.begin()
 
     def _probed(self, reason: str) -> None:
         if not reason:

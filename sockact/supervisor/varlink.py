@@ -26,7 +26,6 @@ LIMIT = 64 * 1024
 
 SERVICE = "org.varlink.service"
 METHOD_NOT_FOUND = f"{SERVICE}.MethodNotFound"
-METHOD_NOT_IMPLEMENTED = f"{SERVICE}.MethodNotImplemented"
 INTERFACE_NOT_FOUND = f"{SERVICE}.InterfaceNotFound"
 INVALID_PARAMETER = f"{SERVICE}.InvalidParameter"
 PERMISSION_DENIED = f"{SERVICE}.PermissionDenied"

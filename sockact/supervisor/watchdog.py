@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 
 from sockact.core.model import Phase
-from sockact.supervisor.attempt import Attempt
+from sockact.supervisor.attempt import Attempts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,9 +42,8 @@ class Watchdog:
         self._loop = loop
         self._interval = interval
         self._queues = queues
-        self._probe = probe
+        self._probe = probe and Attempts(loop, *probe, interval / 2, self._probed)
         self._silent_for = silent_for
-        self._running: Attempt | None = None
         self._phase: Callable[[], Phase] = lambda: Phase.STARTING
         self._ping: Callable[[], None] = lambda: None
         self._steps: tuple[Callable[[str], None], ...] = ()
@@ -65,16 +64,13 @@ class Watchdog:
         self._look()
 
     def reaped(self, pid: int, exit: Exit) -> None:
-        """A child has ended: perhaps the attempt under way."""
-        if self._running is not None and self._running.pid == pid:
-            running = self._running
-            self._running = None
-            running.ended(exit)
+        """A child has ended: perhaps an attempt of the probe."""
+        if self._probe:
+            self._probe.reaped(pid, exit)
 
     def close(self) -> None:
-        if self._running is not None:
-            self._running.abandon()
-            self._running = None
+        if self._probe:
+            self._probe.stop()
 
     def _look(self) -> None:
         phase = self._phase()
@@ -89,18 +85,10 @@ class Watchdog:
             self._judge(f"its accept queue has not moved for {stuck:.0f} s")
         elif (silent := self._silent_for()) is not None and silent > 2 * self._interval:
             self._judge(f"the program has sent no WATCHDOG=1 for {silent:.0f} s")
-        elif self._probe is None:
+        elif self._probe:
+            self._probe.begin()
+        else:
             self._judge("")
-        elif self._running is None:
-            self._attempt(*self._probe)
-
-    def _attempt(self, command: Command, environment: Mapping[str, str]) -> None:
-        try:
-            self._running = Attempt(
-                self._loop, command, environment, self._interval / 2, self._probed
-            )
-        except OSError as error:
-            self._probed(f"cannot be started: {error.strerror}")
 
     def _probed(self, reason: str) -> None:
         if self._phase() is Phase.SERVING:

@@ -149,8 +149,10 @@ def test_a_call_that_may_have_been_taken_is_not_repeated(folder: Path) -> None:
 def test_the_client_watches(bench: Bench, folder: Path) -> None:
     def work() -> list[str]:
         with client.Client(str(folder)) as connection:
-            replies = connection.call_more("Status", timeout=5)
-            return [next(replies)["status"]["name"] for _ in range(2)]
+            connection.send("Status", more=True)
+            replies = [connection.receive(timeout=5) for _ in range(2)]
+            assert all(reply.continues for reply in replies)
+            return [reply.parameters["status"]["name"] for reply in replies]
 
     assert bench.meanwhile(work) == ["app", "app"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 import socket
 import time
@@ -265,6 +267,27 @@ def test_a_witness_that_cannot_be_announced_is_looked_at_often(
     assert drain.counting.full_looks == 1
     server.clients.pop().close()
     assert drain.wait_settled()
+
+
+def test_where_the_loop_has_no_room_for_it_a_witness_is_looked_at_often(
+    server: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel's limit of epoll entries for each user (epoll(7), max_user_watches)."""
+    server.connect(b"wait")
+    drain = server.drain()
+    with monkeypatch.context() as patch:
+        patch.setattr(drain.loop, "watch", full)
+        for _ in range(2):
+            assert drain.count().look_in == UNANNOUNCED
+    look_in = drain.count().look_in
+    assert look_in is not None
+    assert look_in > UNANNOUNCED, "it is tried again"
+    server.clients.pop().close()
+    drain.wait_announced()
+
+
+def full(*_watch: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_unix_connections_are_looked_at_often(folder: object) -> None:

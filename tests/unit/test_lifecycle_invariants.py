@@ -51,6 +51,8 @@ POLICIES = st.builds(
     max_draining=st.sampled_from([1, 4]),
 )
 
+SERVES = (State.PENDING, State.RUNNING, State.PAUSED)
+
 
 def test_every_event_has_a_strategy() -> None:
     assert set(EVENTS) == set(get_args(on.Event))
@@ -91,6 +93,8 @@ def check(before: Service, after: Service, asked: tuple[Action, ...]) -> None:
     if before.phase is Phase.STOPPING:
         assert after.phase in (Phase.STOPPING, Phase.STOPPED)
         assert not spawned, "nothing is launched while the service stops"
+    if after.phase is Phase.STOPPING:
+        assert not [g for g in after.generations if g.state in SERVES and not g.ending]
     if after.phase is Phase.STOPPED:
         assert not after.generations
     if after.phase in (Phase.SERVING, Phase.RELOADING) and not after.in_handover:

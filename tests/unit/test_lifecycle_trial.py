@@ -157,6 +157,66 @@ def test_a_kept_predecessor_that_dies_changes_nothing() -> None:
     assert story.generation(2) is State.RUNNING
 
 
+def test_a_kept_predecessor_may_end_by_itself() -> None:
+    """A program that ends when it has had nothing to do for a while, say."""
+    story = kept()
+    story.hear(on.GateMoved(1, Gate.CLOSED))
+    assert story.hear(on.Exited(1, Exit())) == ()
+    assert kinds(story.hear(on.Gone(1))) == [do.Report]
+    assert story.state.phase is Phase.SERVING
+    assert story.generation(2) is State.RUNNING
+
+
+def test_a_service_that_ends_by_itself_keeps_nobody() -> None:
+    story = kept()
+    story.hear(on.GateMoved(1, Gate.CLOSED))
+    story.hear(on.Exited(2, Exit()))
+    story.hear(on.Gone(2))
+    assert story.state.phase is Phase.STOPPING
+    assert story.generation(1) is State.DRAINING
+
+
+def test_a_trial_shorter_than_the_closing_of_the_gate() -> None:
+    """It is as long as it was asked to be, from the moment in which the successor serves alone."""
+    story = on_trial(Policy(trial=1.0, probed=True, gate_timeout=3.0))
+    assert story.hear(on.Tick(), 2.0) == ()
+    assert story.hear(on.GateMoved(1, Gate.CLOSED)) == (do.StartTrial(2),)
+    story.hear(on.TrialPassed(2))
+    assert story.hear(on.Tick(), 0.9) == ()
+    story.hear(on.Tick(), 0.1)
+    assert outcome(story) == (Outcome.COMMITTED, "")
+
+
+def test_a_predecessor_that_dies_while_its_gate_closes() -> None:
+    story = on_trial(Policy(trial=1.0, gate_timeout=3.0))
+    assert do.StartTrial(2) in story.hear(on.Exited(1, Exit(signal=9)), 0.5)
+    assert story.hear(on.Tick(), 0.9) == ()
+    story.hear(on.Tick(), 0.1)
+    assert outcome(story) == (Outcome.COMMITTED, "")
+
+
+def test_a_rollback_to_a_gate_that_is_long_in_opening() -> None:
+    """The order stays out, but later reloads do not wait for its end."""
+    story = kept()
+    story.hear(on.GateMoved(1, Gate.CLOSED))
+    story.hear(on.Rollback())
+    story.hear(on.Tick(), KEEP.gate_timeout)
+    assert outcome(story) == (Outcome.FAILED, "its gate has not opened within 3 s, and still may")
+    assert story.state.phase is Phase.SERVING
+    assert story.generation(1) is State.RUNNING
+    assert story.hear(on.GateMoved(1, Gate.OPEN)) == ()
+    assert do.Spawn(3) in story.hear(on.Reload())
+
+
+def test_a_successor_that_cannot_be_taken_back_is_not_rolled_back() -> None:
+    story = on_trial()
+    story.hear(on.Exited(1, Exit(signal=9)))
+    assert not story.state.can_go_back
+    state = story.state
+    assert story.hear(on.Rollback()) == ()
+    assert story.state == state
+
+
 def test_hurry_is_for_the_end_only() -> None:
     story = Story().serving()
     assert story.hear(on.Hurry()) == ()
