@@ -136,6 +136,8 @@ class Generation:
     """It is paused after the commit of its successor, for a rollback."""
     last_responses: bool = False
     """It was asked to end each connection with its next response."""
+    taken_back: bool = False
+    """It was found to be no good: nobody goes back to it."""
     drain_deadline: float | None = None
     kill_at: float | None = None
     """SIGTERM was sent; SIGKILL is due at this time."""
@@ -226,7 +228,10 @@ class Service:
         there = [
             g
             for g in self.only(State.PAUSED, State.DRAINING)
-            if g.number < limit and not g.ending and g.exit is None and g.gate is not Gate.NONE
+            if g.number < limit
+            and not (g.ending or g.taken_back)
+            and g.exit is None
+            and g.gate is not Gate.NONE
         ]
         return max(there, key=lambda g: g.number, default=None)
 

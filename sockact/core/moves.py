@@ -149,7 +149,7 @@ class Moves:
         pending = g.state is State.PENDING
         if pending and g.exit is None and self._may_have_accepted(g):
             # During its probe, say. Whoever it was refuses nobody whom it has accepted.
-            self.drain(g)
+            self.drain(replace(g, taken_back=True))
             return
         failed = _ending(g, self.now + self.state.policy.kill_timeout)
         self.update(replace(failed, state=State.FAILED, since=self.now))

@@ -65,7 +65,7 @@ def _take_back(turn: Turn, g: Generation, reason: str) -> None:
         reason += "; it goes on serving, because its predecessor has ended"
     else:
         turn.resume(predecessor)  # First of all: clients wait.
-        turn.drain(g)
+        turn.drain(replace(g, taken_back=True))
     turn.finish(Outcome.FAILED, reason)
     turn.settle_phase()
 
@@ -108,7 +108,7 @@ def _go_back(turn: Turn, good: Generation) -> None:
     turn.resume(good)
     turn.bound_opening(good.number)
     if bad is not None:
-        turn.drain(bad)
+        turn.drain(replace(bad, taken_back=True))
     elif turn.state.pending is not None:
         # Launched again after a crash.
         turn.end(turn.state.pending)

@@ -91,18 +91,27 @@ class Round:
 
     def _look_again(self) -> None:
         """Forked by somebody who had not heard yet, a process is born with the old gate."""
-        if not self._error and len(self._told) < _MOST_TOLD:
-            try:
-                born = self._orders(self._told)
-            except GateRefused as error:
-                born, self._error = {}, str(error)
-            except OSError:
-                born = {}
-            if born:
+        while not self._error and len(self._told) < _MOST_TOLD:
+            born = self._born()
+            if any(born.values()):
                 self._give(born)
                 return
+            if not born:
+                break
+            self._told.update(born)
         reached = Gate.NONE if self._error else self._target
         self._over(reached, self._error)
+
+    def _born(self) -> dict[int, str]:
+        try:
+            return self._orders(self._told)
+        except GateRefused as error:
+            self._error = str(error)
+        except OSError as error:
+            # A gate that is open in part serves; one that is closed in part is not closed.
+            if self._target is Gate.CLOSED:
+                self._error = f"its processes cannot be looked at: {error.strerror}"
+        return {}
 
 
 def _parent(pid: int) -> int:

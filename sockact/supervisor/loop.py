@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 READ = selectors.EVENT_READ
 WRITE = selectors.EVENT_WRITE
+_FEW_TIMERS = 64
 
 
 class Timer:
@@ -42,6 +43,7 @@ class Loop:
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
         self._timers: list[tuple[float, int, Timer]] = []
+        self._compact_at = _FEW_TIMERS
         self._sequence = itertools.count()
         self._stopped = False
         self._wakeup: tuple[socket.socket, socket.socket] | None = None
@@ -67,6 +69,11 @@ class Loop:
     def at(self, when: float, callback: Callable[[], None]) -> Timer:
         """Call `callback()` once, at or soon after `when`."""
         timer = Timer(when, callback)
+        if len(self._timers) >= self._compact_at:
+            # A deadline of hours that was cancelled would stay until then.
+            self._timers = [entry for entry in self._timers if entry[2].callback is not None]
+            heapq.heapify(self._timers)
+            self._compact_at = max(_FEW_TIMERS, 2 * len(self._timers))
         heapq.heappush(self._timers, (when, next(self._sequence), timer))
         return timer
 

@@ -217,6 +217,16 @@ def test_a_successor_that_cannot_be_taken_back_is_not_rolled_back() -> None:
     assert story.state == state
 
 
+def test_nobody_goes_back_to_what_was_taken_back() -> None:
+    """It drains when the one before crashes."""
+    story = on_trial()
+    story.hear(on.GateMoved(1, Gate.CLOSED))
+    story.hear(on.TrialFailed(2, "status 500"))
+    story.hear(on.Exited(1, Exit(code=1)))
+    assert story.generation(2) is State.DRAINING
+    assert story.state.fallback is None
+
+
 def test_hurry_is_for_the_end_only() -> None:
     story = Story().serving()
     assert story.hear(on.Hurry()) == ()

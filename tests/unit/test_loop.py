@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -75,3 +76,20 @@ def test_signals_come_in_their_order_and_again(loop: Loop) -> None:
         loop.at(time.monotonic() + 0.05, loop.stop)
         loop.run()
     assert caught == [signal.SIGUSR2, signal.SIGUSR1, signal.SIGUSR1]
+
+
+def test_cancelled_timers_are_not_kept() -> None:
+    """A deadline of hours is, else, for each reload."""
+    loop = Loop()
+    due: list[int] = []
+    kept = [loop.at(time.monotonic() + 3600, lambda: None) for _ in range(10)]
+    for _ in range(10_000):
+        loop.at(time.monotonic() + 3600, lambda: None).cancel()
+    assert len(vars(loop)["_timers"]) < 200
+    assert all(timer.callback for timer in kept)
+    for number in range(500):
+        loop.at(time.monotonic(), partial(due.append, number))
+    loop.at(time.monotonic(), loop.stop)
+    loop.run()
+    assert due == list(range(500))
+    loop.close()
