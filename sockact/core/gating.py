@@ -38,12 +38,12 @@ def gate_moved(turn: Turn, event: Event) -> None:
 
 def _opened(turn: Turn, g: Generation, event: GateMoved) -> None:
     if event.gate is Gate.OPEN:
-        g = replace(g, gate=Gate.OPEN)
+        g = replace(g, gate=Gate.OPEN, gate_deadline=None)
         turn.update(g)
         trial.back(turn, g)
         return
     # It would hear of no client any more: somebody else has to.
-    g = replace(g, gate=Gate.NONE, gate_reason=event.reason)
+    g = replace(g, gate=Gate.NONE, gate_reason=event.reason, gate_deadline=None)
     turn.drain(g)
     turn.lost(g, f"its gate does not open again: {event.reason}")
 

@@ -86,6 +86,11 @@ class Moves:
         self.update(replace(g, gate=Gate.OPENING, gate_deadline=None))
         self.do(MoveGate(g.number, closed=False))
 
+    def bound_opening(self, number: int) -> None:
+        """The order to open it has the gate timeout: somebody else serves meanwhile."""
+        deadline = self.now + self.state.policy.gate_timeout
+        self.update(replace(self._current(number), gate_deadline=deadline))
+
     def close_gate(self, g: Generation) -> None:
         """Order it closed, unless it is or the order is out."""
         if g.gate is Gate.CLOSED:

@@ -112,7 +112,8 @@ def _go_back(turn: Turn, good: Generation) -> None:
     turn.enter(Phase.RELOADING)
     turn.resume(good)
     if bad is not None:
-        turn.drain(bad)
+        # It serves until the gate is open, and goes on if that does not come about in time.
+        turn.bound_opening(good.number)
     elif turn.state.pending is not None:
         # Launched again after a crash.
         turn.end(turn.state.pending)
@@ -122,5 +123,8 @@ def back(turn: Turn, g: Generation) -> None:
     """The gate of the generation that somebody wanted back is open."""
     handover = turn.state.handover
     if handover and handover.rollback and handover.successor == g.number and turn.state.in_handover:
+        bad = turn.state.get(handover.predecessor or 0)
+        if bad is not None and bad.state is State.RUNNING:
+            turn.drain(bad)
         turn.finish(Outcome.COMMITTED)
         turn.settle_phase()

@@ -126,22 +126,57 @@ def test_a_kept_predecessor_may_keep_its_connections_when_it_serves_again() -> N
     assert outcome(story) == (Outcome.COMMITTED, "")
 
 
-def test_a_rollback_to_a_gate_that_does_not_open() -> None:
+def rolling_back() -> Story:
     story = kept()
     story.hear(on.GateMoved(1, Gate.CLOSED))
     story.hear(on.Rollback())
-    asked = story.hear(on.GateMoved(1, Gate.NONE, "it closed the listener"))
+    return story
+
+
+def test_who_is_rolled_back_serves_until_the_other_one_does() -> None:
+    story = rolling_back()
+    assert do.MoveGate(2, closed=True) not in story.asked
+    assert story.generation(2) is State.RUNNING
+    asked = story.hear(on.GateMoved(1, Gate.OPEN))
+    assert kinds(asked) == [do.MoveGate, do.LastResponses, do.Finish, do.Announce]
+    assert story.generation(2) is State.DRAINING
+    assert story.hear(on.Tick(), 60.0)
+    assert story.generation(1) is State.RUNNING
+
+
+def test_a_rollback_to_a_gate_that_does_not_open() -> None:
+    story = rolling_back()
+    story.hear(on.GateMoved(1, Gate.NONE, "it closed the listener"))
     assert outcome(story)[0] is Outcome.FAILED
-    assert do.Spawn(3) in asked
+    assert story.generation(1) is State.DRAINING
+    assert story.generation(2) is State.RUNNING
+    assert story.state.phase is Phase.SERVING
+
+
+def test_a_rollback_to_a_program_that_does_not_answer() -> None:
+    story = rolling_back()
+    story.hear(on.Tick(), 3.0)
+    assert outcome(story) == (
+        Outcome.FAILED,
+        "its gate does not open again: the program did not answer within 3 s",
+    )
+    assert story.generation(2) is State.RUNNING
 
 
 def test_a_rollback_to_a_generation_that_dies() -> None:
-    story = kept()
-    story.hear(on.GateMoved(1, Gate.CLOSED))
-    story.hear(on.Rollback())
+    story = rolling_back()
     asked = story.hear(on.Exited(1, Exit(signal=9)))
     assert outcome(story) == (Outcome.FAILED, "the program was killed by signal 9")
-    assert do.Spawn(3) in asked
+    assert do.Spawn(3) not in asked
+    assert story.generation(2) is State.RUNNING
+
+
+def test_who_is_rolled_back_dies_before_the_other_one_serves() -> None:
+    story = rolling_back()
+    asked = story.hear(on.Exited(2, Exit(signal=9)))
+    assert do.Spawn(3) not in asked
+    story.hear(on.GateMoved(1, Gate.OPEN))
+    assert outcome(story) == (Outcome.COMMITTED, "")
 
 
 def test_a_rollback_is_not_rolled_back() -> None:
