@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -78,7 +79,10 @@ class Attempt:
 
     def _kill(self) -> None:
         # It leads a group of its own, and is not reaped yet: the number is not another's.
-        os.killpg(self.pid, signal.SIGKILL)
+        # Itself as well: it may have gone into another group.
+        for kill in (os.killpg, os.kill):
+            with contextlib.suppress(ProcessLookupError):
+                kill(self.pid, signal.SIGKILL)
 
     def _close(self) -> str:
         if self._timer:

@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import signal
+import sys
 from typing import TYPE_CHECKING
 
 import psutil
@@ -164,6 +165,24 @@ def test_a_probe_that_hangs_has_failed(
     outcome = service.reload()
     assert "the probe failed: took more than 0.2 s" in outcome.stderr
     wait.until(lambda: not running([int(pid.read_text())]), "the probe to be gone")
+
+
+def test_a_probe_that_left_its_process_group_is_killed(
+    start: StartService, program: Program, folder: Path
+) -> None:
+    pid = folder / "pid"
+    script = folder / "leaves.py"
+    script.write_text(
+        "import os, time\nos.setpgid(0, os.getpgid(os.getppid()))\n"
+        f"open({str(pid)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)\n"
+    )
+    command = f"exec:exec {sys.executable} -I -S {script}"
+    more = ("--trial", "60s", "--probe", command, "--probe-timeout", "500ms")
+    service = start(program.command, listen=program.listen, options=more)
+    program.publish("2")
+    assert "the probe failed: took more than 0.5 s" in service.reload().stderr
+    wait.until(lambda: not running([int(pid.read_text())]), "the probe to be gone")
+    assert program.ask() == "1"
 
 
 def test_a_trial_without_one_probe_that_passed_is_not_committed(
