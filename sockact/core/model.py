@@ -164,6 +164,8 @@ class Handover:
     reason: str = ""
     finished: float | None = None
     drained: bool = False
+    kept: bool = False
+    """The predecessor stays paused, for a rollback."""
     rollback: bool = False
     """Back to a generation that still is there, which is the successor here."""
 
@@ -221,6 +223,16 @@ class Service:
             if g.number < limit and not g.ending and g.exit is None and g.gate is not Gate.NONE
         ]
         return max(there, key=lambda g: g.number, default=None)
+
+    @property
+    def can_go_back(self) -> bool:
+        """Is there somebody who serves when the last release, or the one under way, is given up?"""
+        handover = self.handover
+        if handover is None or not self.in_handover:
+            return self.fallback is not None
+        if self.on_trial:
+            return any(g.keep_until is None for g in self.only(State.PAUSED))
+        return handover.rollback or self.serving is not None
 
     @property
     def pending(self) -> Generation | None:

@@ -86,6 +86,8 @@ def rollback(turn: Turn, event: Event) -> None:
     state = turn.state
     if state.phase in (Phase.STOPPING, Phase.STOPPED):
         return
+    if not state.can_go_back:
+        return
     if state.in_handover:
         _cancel(turn)
     elif state.fallback is not None:

@@ -118,13 +118,12 @@ class Supervisor:
         service = self._service
         if service.phase in (Phase.STOPPING, Phase.STOPPED):
             raise Refused(STOPPING, {})
+        if not service.can_go_back:
+            raise Refused(NO_PREDECESSOR, {})
+        identity = service.last_handover + 1
         if service.in_handover:
             assert service.handover
             identity = service.handover.id
-        elif service.fallback is not None:
-            identity = service.last_handover + 1
-        else:
-            raise Refused(NO_PREDECESSOR, {})
 
         def finished(handover: Json, committed: bool) -> None:
             # A reload that is under way is to come to nothing.

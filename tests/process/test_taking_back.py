@@ -282,6 +282,8 @@ def test_a_bad_successor_without_predecessor_goes_on(
     reloading = Reloading(service)
     os.kill(service.status()["generations"][0]["pid"], signal.SIGKILL)
     wait.until(lambda: 1 not in service.states(), "the predecessor to be gone")
+    refused = service.run("rollback", service.name)
+    assert (refused.code, "no generation is left" in refused.stderr) == (1, True)
     healthy.unlink()
     outcome, reason = reloading.outcome()
     assert outcome == "failed"
@@ -307,6 +309,27 @@ def test_rollback_of_a_kept_predecessor(start: StartService, program: Program, b
     assert service.run("rollback", service.name).stderr.startswith(
         "sockact: test: no generation is left to go back to"
     )
+
+
+def test_rollback_to_a_program_that_does_not_answer(
+    start: StartService, program: Program
+) -> None:
+    more = ("--keep-predecessor", "10m", *LIMITS)
+    service = start(program.command, listen=program.listen, options=more)
+    program.publish("2")
+    assert service.reload().code == 0
+    wait.until(lambda: service.status()["generations"][0]["gate"] == "closed", "its gate")
+    pid = service.status()["generations"][0]["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    wait.until(lambda: stopped(pid), "the predecessor to stop")
+    with Hammer(program.port) as hammer:
+        outcome = service.run("rollback", service.name)
+        assert outcome.code == 1
+        assert outcome.stderr.endswith("within 3 s; generation 2 goes on serving\n")
+        service.wait_drained()
+    assert hammer.failures == []
+    assert set(hammer.answers) == {"2"}
+    assert service.states() == {2: "running"}
 
 
 def test_a_kept_predecessor_is_drained_in_the_end(start: StartService, program: Program) -> None:

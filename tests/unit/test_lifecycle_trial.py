@@ -179,6 +179,33 @@ def test_who_is_rolled_back_dies_before_the_other_one_serves() -> None:
     assert outcome(story) == (Outcome.COMMITTED, "")
 
 
+def test_a_trial_goes_on_when_there_is_nobody_to_go_back_to() -> None:
+    story = on_trial()
+    story.hear(on.GateMoved(1, Gate.CLOSED))
+    story.hear(on.Exited(1, Exit(signal=9)))
+    story.hear(on.Gone(1))
+    assert not story.state.can_go_back
+    assert story.hear(on.Rollback()) == ()
+    assert outcome(story)[0] is Outcome.PENDING
+
+
+def test_a_launch_goes_on_when_there_is_nobody_to_go_back_to() -> None:
+    story = Story().serving()
+    story.hear(on.Exited(1, Exit(signal=9)))
+    story.hear(on.Gone(1))
+    story.hear(on.Exited(2, Exit(code=3)))
+    story.hear(on.Gone(2))
+    story.hear(on.Reload())
+    assert story.state.in_handover
+    assert story.hear(on.Rollback()) == ()
+
+
+def test_a_handover_says_whether_the_predecessor_is_kept() -> None:
+    handover = kept().state.handover
+    assert handover is not None
+    assert handover.kept
+
+
 def test_a_rollback_is_not_rolled_back() -> None:
     story = kept()
     story.hear(on.Rollback())
@@ -202,3 +229,6 @@ def test_hurry_is_for_the_end_only() -> None:
     assert g.drain_deadline == story.now + story.state.policy.kill_timeout
     story.hear(on.Hurry(), 1.0)
     assert story.state.get(1) == g, "a third one does not prolong it"
+    story.hear(on.GateMoved(1, Gate.CLOSED))
+    asked = story.hear(on.Tick(), story.state.policy.kill_timeout)
+    assert do.Terminate(1, "its drain was cut short") in asked
