@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 STUCK_AFTER = 5.0
 """Seconds: a client that waits this long to be accepted waits in vain."""
+_LOOK_EVERY = 1.0
 
 
 def command_of(settings: Settings, listeners: list[Listener]) -> Command | None:
@@ -46,7 +47,7 @@ def command_of(settings: Settings, listeners: list[Listener]) -> Command | None:
 
 @dataclass(frozen=True)
 class Watch:
-    """What is watched, and how often. Times in seconds."""
+    """What is watched, and how often it is probed. Times in seconds."""
 
     command: Command | None
     environment: Mapping[str, str]
@@ -58,7 +59,7 @@ class Watch:
 
 
 class Trial:
-    """Looks at once and after each interval, until it is stopped."""
+    """Probes at once and after each interval, and watches the accept queue, until stopped."""
 
     def __init__(
         self, loop: Loop, watch: Watch, passed: Callable[[], None], failed: Callable[[str], None]
@@ -67,11 +68,11 @@ class Trial:
         self._watch = watch
         self._passed = passed
         self._failed = failed
-        self._since = time.monotonic()
         self._failures = 0
         self._running: Attempt | None = None
         self._timer: Timer | None = None
-        self._look()
+        self._queue_timer = loop.at(time.monotonic() + STUCK_AFTER, self._look_at_queue)
+        self._probe()
 
     def reaped(self, pid: int, exit: Exit) -> None:
         """A child has ended: perhaps the attempt under way."""
@@ -81,21 +82,24 @@ class Trial:
             running.ended(exit)
 
     def stop(self) -> None:
+        self._queue_timer.cancel()
         if self._timer:
             self._timer.cancel()
         if self._running is not None:
             self._running.abandon()
             self._running = None
 
-    def _look(self) -> None:
-        now = time.monotonic()
-        self._timer = self._loop.at(now + self._watch.interval, self._look)
-        if now - self._since >= STUCK_AFTER:
-            waited = longest_wait(self._watch.listeners)
-            if waited >= STUCK_AFTER:
-                self._failed(f"a client has been waiting for {waited:.0f} s to be accepted")
-                return
-        if self._watch.command is not None and self._running is None:
+    def _look_at_queue(self) -> None:
+        self._queue_timer = self._loop.at(time.monotonic() + _LOOK_EVERY, self._look_at_queue)
+        waited = longest_wait(self._watch.listeners)
+        if waited >= STUCK_AFTER:
+            self._failed(f"a client has been waiting for {waited:.0f} s to be accepted")
+
+    def _probe(self) -> None:
+        if self._watch.command is None:
+            return
+        self._timer = self._loop.at(time.monotonic() + self._watch.interval, self._probe)
+        if self._running is None:
             self._attempt(self._watch.command)
 
     def _attempt(self, command: Command) -> None:

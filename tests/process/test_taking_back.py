@@ -209,10 +209,12 @@ def test_death_on_trial_brings_the_predecessor_back(
     assert service.states() == {1: "running"}
 
 
+@pytest.mark.parametrize("probe", [(), ("--probe", "exec:true", "--probe-interval", "1h")])
 def test_a_stuck_accept_queue_brings_the_predecessor_back(
-    start: StartService, program: Program
+    start: StartService, program: Program, probe: tuple[str, ...]
 ) -> None:
-    options = ("--trial", "60s", *LIMITS)
+    """Whatever the probe, which seldom comes, says."""
+    options = ("--trial", "60s", *probe, *LIMITS)
     service = start(program.command, listen=program.listen, options=options)
     program.publish("2")
     reloading = Reloading(service)
@@ -311,9 +313,7 @@ def test_rollback_of_a_kept_predecessor(start: StartService, program: Program, b
     )
 
 
-def test_rollback_to_a_program_that_does_not_answer(
-    start: StartService, program: Program
-) -> None:
+def test_rollback_to_a_program_that_does_not_answer(start: StartService, program: Program) -> None:
     more = ("--keep-predecessor", "10m", *LIMITS)
     service = start(program.command, listen=program.listen, options=more)
     program.publish("2")
