@@ -67,6 +67,13 @@ def _check_url(value: str) -> None:
         good = False
     if not good:
         raise click.BadParameter(f"{value!r} is no address: write it like http://localhost/health")
+    if parts.username is not None:
+        raise click.BadParameter(f"{value!r} has a user in it, which is not sent; use exec:COMMAND")
+    if not re.fullmatch("[!-~]+", value):
+        raise click.BadParameter(
+            f"{value!r} cannot be asked for as it is: write what is no ASCII letter, digit or sign "
+            f"in percent-encoding, a space as %20"
+        )
 
 
 def _check_status(_context: click.Context, _option: click.Parameter, value: str) -> tuple[int, int]:
@@ -159,6 +166,9 @@ def check_together(options: dict[str, Any]) -> None:
     http = options["probe"].startswith("http:")
     if options["probe"] and not options["trial"]:
         raise click.UsageError("--probe watches a trial: add --trial TIME")
+    for option in ("probe_interval", "probe_timeout", "probe_threshold"):
+        if options[option] != getattr(Settings, option) and not options["probe"]:
+            raise click.UsageError(f"--{option.replace('_', '-')} is for --probe KIND")
     if options["probe_body"] and not http:
         raise click.UsageError("--probe-body is for --probe http://…")
     if options["probe_status"] != Settings.probe_status and not http:

@@ -64,13 +64,15 @@ def _failed(handover: dict[str, Any]) -> str:
         # Nothing is wrong with the successor, and the predecessor does not go on either.
         return STOPPING
     text = f"generation {handover['to']} failed: {handover['reason'] or 'no reason given'}"
-    if (predecessor := handover.get("from")) is not None:
+    predecessor = handover.get("from")
+    if predecessor is not None and not handover["drained"]:
         text += f"; generation {predecessor} goes on serving"
     return text
 
 
 def _succeeded(handover: dict[str, Any]) -> str:
-    text = f"generation {handover['to']} serves (ready in {handover['duration_seconds']:.2f} s)"
+    text = f"generation {handover['to']} serves (after {handover['duration_seconds']:.2f} s)"
     if (predecessor := handover.get("from")) is not None:
-        text += f"; generation {predecessor} {'has drained' if handover['drained'] else 'drains'}"
+        kept = "is kept" if handover.get("kept") else "drains"
+        text += f"; generation {predecessor} {'has drained' if handover['drained'] else kept}"
     return text

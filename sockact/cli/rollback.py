@@ -36,7 +36,10 @@ def command(name: str | None, as_json: bool) -> None:
         if (bad := handover.get("from")) is not None:
             text += f"; generation {bad} drains"
     else:
-        raise Failure(f"{target.name}: generation {handover['to']} failed: {handover['reason']}")
+        text = f"generation {handover['to']} failed: {handover['reason']}"
+        if (serving := handover.get("from")) is not None and not handover["drained"]:
+            text += f"; generation {serving} goes on serving"
+        raise Failure(f"{target.name}: {text}")
     if not as_json:
         click.echo(f"{target.name}: {text}")
 

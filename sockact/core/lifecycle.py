@@ -289,7 +289,7 @@ def _start_timed_out(turn: Turn, g: Generation) -> None:
 
 
 def _gate_timed_out(turn: Turn, g: Generation) -> None:
-    if g.gate is Gate.OPENING:
+    if g.gate is Gate.OPENING and turn.state.only(State.RUNNING) == (g,):
         trial.opens_late(turn, g)
         return
     seconds = turn.state.policy.gate_timeout
@@ -304,7 +304,10 @@ def _census_due(turn: Turn, g: Generation) -> None:
 
 
 def _drain_timed_out(turn: Turn, g: Generation) -> None:
-    turn.terminate(g, f"the drain timeout of {turn.state.policy.drain_timeout:g} s is over")
+    seconds = turn.state.policy.drain_timeout
+    hurried = turn.now < g.since + seconds
+    reason = "its drain was cut short" if hurried else f"the drain timeout of {seconds:g} s is over"
+    turn.terminate(g, reason)
 
 
 def _kill_due(turn: Turn, g: Generation) -> None:

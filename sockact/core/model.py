@@ -170,6 +170,8 @@ class Handover:
     reason: str = ""
     finished: float | None = None
     drained: bool = False
+    kept: bool = False
+    """The predecessor stays paused, for a rollback."""
     rollback: bool = False
     """Back to a generation that still is there, which is the successor here."""
 
@@ -237,10 +239,13 @@ class Service:
 
     @property
     def can_go_back(self) -> bool:
-        """Is there anything that a rollback could do?"""
+        """Is there somebody who serves when the last release, or the one under way, is given up?"""
+        handover = self.handover
+        if handover is None or not self.in_handover:
+            return self.fallback is not None
         if self.on_trial is not None:
             return self.paused is not None
-        return self.in_handover or self.fallback is not None
+        return handover.rollback or self.serving is not None
 
     @property
     def pending(self) -> Generation | None:

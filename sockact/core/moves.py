@@ -87,7 +87,7 @@ class Moves:
         self.do(MoveGate(g.number, closed=False))
 
     def bound_opening(self, number: int) -> None:
-        """Somebody waits for its gate to open: not without end."""
+        """The order to open it has the gate timeout: somebody else serves meanwhile."""
         deadline = self.now + self.state.policy.gate_timeout
         self.update(replace(self._current(number), gate_deadline=deadline))
 

@@ -108,15 +108,20 @@ def _go_back(turn: Turn, good: Generation) -> None:
     turn.resume(good)
     turn.bound_opening(good.number)
     if bad is not None:
-        turn.drain(replace(bad, taken_back=True))
-    elif turn.state.pending is not None:
+        # It serves until the gate is open, and goes on if that does not come about in time.
+        return
+    if turn.state.pending is not None:
         # Launched again after a crash.
         turn.end(turn.state.pending)
 
 
 def back(turn: Turn, g: Generation) -> None:
     """The gate of the generation that somebody wanted back is open."""
-    if _waited_for(turn, g):
+    handover = turn.state.handover
+    if handover and _waited_for(turn, g):
+        bad = turn.state.get(handover.predecessor or 0)
+        if bad is not None and bad.state is State.RUNNING:
+            turn.drain(replace(bad, taken_back=True))
         turn.finish(Outcome.COMMITTED)
         turn.settle_phase()
 

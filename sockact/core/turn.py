@@ -153,12 +153,14 @@ class Turn(Moves):
     def finish(self, outcome: Outcome, reason: str = "") -> None:
         """The handover under way has its outcome."""
         assert self.state.handover
+        predecessor = self.state.get(self.state.handover.predecessor or 0)
         handover = replace(
             self.state.handover,
             outcome=outcome,
             reason=reason,
             finished=self.now,
-            drained=self.state.get(self.state.handover.predecessor or 0) is None,
+            drained=predecessor is None,
+            kept=predecessor is not None and predecessor.keep_until is not None,
         )
         self.state = replace(self.state, handover=handover)
         self.do(Finish(handover))

@@ -126,10 +126,14 @@ class Attempt:
 
     def _kill(self) -> bool:
         # It leads a group of its own, and is not reaped yet: the number is not another's.
-        try:
-            os.killpg(self.pid, signal.SIGKILL)
-        except PermissionError:
-            return False  # It runs as another user, by sudo, say.
+        # Itself as well: it may have gone into another group.
+        for kill in (os.killpg, os.kill):
+            try:
+                kill(self.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+            except PermissionError:
+                return False  # It runs as another user, by sudo, say.
         return True
 
     def _close(self) -> str:

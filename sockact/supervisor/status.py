@@ -66,6 +66,7 @@ def handover_status(handover: Handover, stderr: list[str]) -> Json:
         "requested_usec": round((time.time() - (now - handover.requested)) * 1_000_000),
         "duration_seconds": (handover.finished or now) - handover.requested,
         "drained": handover.drained,
+        "kept": handover.kept,
     }
 
 

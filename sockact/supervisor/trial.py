@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 STUCK_AFTER = 5.0
 """Seconds: a queue that has not moved for this long is not worked off any more."""
+_LOOK_EVERY = 1.0
 
 
 def command_of(settings: Settings, listeners: list[Listener]) -> Command | None:
@@ -55,7 +56,7 @@ def _command(probe: str, seconds: float, listeners: list[Listener], *wanted: str
 
 @dataclass(frozen=True)
 class Watch:
-    """What is watched, and how often. Times in seconds."""
+    """What is watched, and how often it is probed. Times in seconds."""
 
     command: Command | None
     environment: Mapping[str, str]
@@ -67,7 +68,7 @@ class Watch:
 
 
 class Trial:
-    """Looks at once and after each interval, until it is stopped."""
+    """Probes at once and after each interval, and watches the accept queue, until stopped."""
 
     def __init__(
         self, loop: Loop, watch: Watch, passed: Callable[[], None], failed: Callable[[str], None]
@@ -82,7 +83,9 @@ class Trial:
             loop, watch.command, watch.environment, watch.timeout, self._probed
         )
         self._timer: Timer | None = None
-        self._look()
+        self._queue_timer: Timer | None = None
+        self._look_at_queue()
+        self._probe()
 
     def reaped(self, pid: int, exit: Exit) -> None:
         """A child has ended: perhaps the attempt under way."""
@@ -90,19 +93,22 @@ class Trial:
             self._attempts.reaped(pid, exit)
 
     def stop(self) -> None:
-        if self._timer:
-            self._timer.cancel()
+        for timer in (self._timer, self._queue_timer):
+            if timer:
+                timer.cancel()
         if self._attempts:
             self._attempts.stop()
 
-    def _look(self) -> None:
+    def _look_at_queue(self) -> None:
         now = time.monotonic()
-        self._timer = self._loop.at(now + self._watch.interval, self._look)
+        self._queue_timer = self._loop.at(now + _LOOK_EVERY, self._look_at_queue)
         stuck = self._queues.stuck_for(now)
         if stuck >= STUCK_AFTER:
             self._failed(f"its accept queue has not moved for {stuck:.0f} s")
-            return
+
+    def _probe(self) -> None:
         if self._attempts:
+            self._timer = self._loop.at(time.monotonic() + self._watch.interval, self._probe)
             self._attempts.begin()
 
     def _probed(self, reason: str) -> None:

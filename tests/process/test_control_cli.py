@@ -100,7 +100,7 @@ def test_a_reload_that_succeeds(app: Running) -> None:
     app.service.at_once = (HANDOVER, True)
     assert sockact_on(app, "reload", "app") == (
         0,
-        "app: generation 2 serves (ready in 0.41 s); generation 1 drains\n",
+        "app: generation 2 serves (after 0.41 s); generation 1 drains\n",
         "",
     )
     assert app.service.reloads[0][0] is False
@@ -113,9 +113,22 @@ def test_a_reload_that_waits_for_the_drain(app: Running) -> None:
     assert app.service.reloads[0][0] is True
 
 
+def test_a_reload_that_keeps_the_predecessor(app: Running) -> None:
+    app.service.at_once = ({**HANDOVER, "kept": True}, True)
+    stdout = sockact_on(app, "reload", SOCKACT_NAME="app")[1]
+    assert stdout.partition("; ")[2] == "generation 1 is kept\n"
+
+
+def test_a_failed_reload_whose_predecessor_has_ended(app: Running) -> None:
+    failed = {**HANDOVER, "outcome": "failed", "reason": "x; it goes on serving", "drained": True}
+    app.service.at_once = (failed, False)
+    stderr = sockact_on(app, "reload", SOCKACT_NAME="app")[2]
+    assert stderr == "sockact: app: generation 2 failed: x; it goes on serving\n"
+
+
 def test_a_reload_without_a_predecessor(app: Running) -> None:
     app.service.at_once = ({**HANDOVER, "from": None}, True)
-    assert sockact_on(app, "reload")[1] == "app: generation 2 serves (ready in 0.41 s)\n"
+    assert sockact_on(app, "reload")[1] == "app: generation 2 serves (after 0.41 s)\n"
 
 
 def test_a_reload_that_fails(app: Running) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import signal
+import sys
 from typing import TYPE_CHECKING
 
 import psutil
@@ -166,6 +167,24 @@ def test_a_probe_that_hangs_has_failed(
     wait.until(lambda: not running([int(pid.read_text())]), "the probe to be gone")
 
 
+def test_a_probe_that_left_its_process_group_is_killed(
+    start: StartService, program: Program, folder: Path
+) -> None:
+    pid = folder / "pid"
+    script = folder / "leaves.py"
+    script.write_text(
+        "import os, time\nos.setpgid(0, os.getpgid(os.getppid()))\n"
+        f"open({str(pid)!r}, 'w').write(str(os.getpid()))\ntime.sleep(600)\n"
+    )
+    command = f"exec:exec {sys.executable} -I -S {script}"
+    more = ("--trial", "60s", "--probe", command, "--probe-timeout", "500ms")
+    service = start(program.command, listen=program.listen, options=more)
+    program.publish("2")
+    assert "the probe failed: took more than 0.5 s" in service.reload().stderr
+    wait.until(lambda: not running([int(pid.read_text())]), "the probe to be gone")
+    assert program.ask() == "1"
+
+
 def test_a_trial_without_one_probe_that_passed_is_not_committed(
     start: StartService, program: Program
 ) -> None:
@@ -190,10 +209,12 @@ def test_death_on_trial_brings_the_predecessor_back(
     assert service.states() == {1: "running"}
 
 
+@pytest.mark.parametrize("probe", [(), ("--probe", "exec:true", "--probe-interval", "1h")])
 def test_a_stuck_accept_queue_brings_the_predecessor_back(
-    start: StartService, program: Program
+    start: StartService, program: Program, probe: tuple[str, ...]
 ) -> None:
-    options = ("--trial", "60s", *LIMITS)
+    """Whatever the probe, which seldom comes, says."""
+    options = ("--trial", "60s", *probe, *LIMITS)
     service = start(program.command, listen=program.listen, options=options)
     program.publish("2")
     reloading = Reloading(service)
@@ -263,6 +284,8 @@ def test_a_bad_successor_without_predecessor_goes_on(
     reloading = Reloading(service)
     os.kill(service.status()["generations"][0]["pid"], signal.SIGKILL)
     wait.until(lambda: 1 not in service.states(), "the predecessor to be gone")
+    refused = service.run("rollback", service.name)
+    assert (refused.code, "no generation is left" in refused.stderr) == (1, True)
     healthy.unlink()
     outcome, reason = reloading.outcome()
     assert outcome == "failed"
@@ -288,6 +311,25 @@ def test_rollback_of_a_kept_predecessor(start: StartService, program: Program, b
     assert service.run("rollback", service.name).stderr.startswith(
         "sockact: test: no generation is left to go back to"
     )
+
+
+def test_rollback_to_a_program_that_does_not_answer(start: StartService, program: Program) -> None:
+    more = ("--keep-predecessor", "10m", *LIMITS)
+    service = start(program.command, listen=program.listen, options=more)
+    program.publish("2")
+    assert service.reload().code == 0
+    wait.until(lambda: service.status()["generations"][0]["gate"] == "closed", "its gate")
+    pid = service.status()["generations"][0]["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    wait.until(lambda: stopped(pid), "the predecessor to stop")
+    with Hammer(program.port) as hammer:
+        outcome = service.run("rollback", service.name)
+        assert outcome.code == 1
+        assert outcome.stderr.endswith("within 3 s; generation 2 goes on serving\n")
+        service.wait_drained()
+    assert hammer.failures == []
+    assert set(hammer.answers) == {"2"}
+    assert service.states() == {2: "running"}
 
 
 def test_a_kept_predecessor_is_drained_in_the_end(start: StartService, program: Program) -> None:

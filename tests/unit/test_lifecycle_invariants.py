@@ -61,7 +61,14 @@ def test_every_event_has_a_strategy() -> None:
 def check(before: Service, after: Service, asked: tuple[Action, ...]) -> None:
     """What must hold whatever happens."""
     paused = after.only(State.PAUSED)
-    assert len(after.only(State.RUNNING)) <= 1
+    running = [g for g in after.only(State.RUNNING) if not g.ending]
+    if len(running) > 1:
+        handover = after.handover
+        assert handover is not None
+        assert handover.rollback
+        assert [g.number for g in running] == [handover.successor, handover.predecessor]
+        assert running[0].gate is Gate.OPENING, "who is rolled back serves no longer than that"
+        assert running[0].gate_deadline is not None, "and that does not wait without a deadline"
     assert len([g for g in paused if g.keep_until is None]) <= 1
     assert len([g for g in paused if g.keep_until is not None]) <= 1
     draining = [g for g in after.only(State.DRAINING) if not g.ending]

@@ -126,22 +126,84 @@ def test_a_kept_predecessor_may_keep_its_connections_when_it_serves_again() -> N
     assert outcome(story) == (Outcome.COMMITTED, "")
 
 
-def test_a_rollback_to_a_gate_that_does_not_open() -> None:
+def rolling_back() -> Story:
     story = kept()
     story.hear(on.GateMoved(1, Gate.CLOSED))
     story.hear(on.Rollback())
-    asked = story.hear(on.GateMoved(1, Gate.NONE, "it closed the listener"))
+    return story
+
+
+def test_who_is_rolled_back_serves_until_the_other_one_does() -> None:
+    story = rolling_back()
+    assert do.MoveGate(2, closed=True) not in story.asked
+    assert story.generation(2) is State.RUNNING
+    asked = story.hear(on.GateMoved(1, Gate.OPEN))
+    assert kinds(asked) == [do.MoveGate, do.LastResponses, do.Finish, do.Announce]
+    assert story.generation(2) is State.DRAINING
+    assert story.hear(on.Tick(), 60.0)
+    assert story.generation(1) is State.RUNNING
+
+
+def test_a_rollback_to_a_gate_that_does_not_open() -> None:
+    story = rolling_back()
+    story.hear(on.GateMoved(1, Gate.NONE, "it closed the listener"))
     assert outcome(story)[0] is Outcome.FAILED
-    assert do.Spawn(3) in asked
+    assert story.generation(1) is State.DRAINING
+    assert story.generation(2) is State.RUNNING
+    assert story.state.phase is Phase.SERVING
+
+
+def test_a_rollback_to_a_program_that_does_not_answer() -> None:
+    story = rolling_back()
+    story.hear(on.Tick(), 3.0)
+    assert outcome(story) == (
+        Outcome.FAILED,
+        "its gate does not open again: the program did not answer within 3 s",
+    )
+    assert story.generation(2) is State.RUNNING
 
 
 def test_a_rollback_to_a_generation_that_dies() -> None:
-    story = kept()
-    story.hear(on.GateMoved(1, Gate.CLOSED))
-    story.hear(on.Rollback())
+    story = rolling_back()
     asked = story.hear(on.Exited(1, Exit(signal=9)))
     assert outcome(story) == (Outcome.FAILED, "the program was killed by signal 9")
-    assert do.Spawn(3) in asked
+    assert do.Spawn(3) not in asked
+    assert story.generation(2) is State.RUNNING
+
+
+def test_who_is_rolled_back_dies_before_the_other_one_serves() -> None:
+    story = rolling_back()
+    asked = story.hear(on.Exited(2, Exit(signal=9)))
+    assert do.Spawn(3) not in asked
+    story.hear(on.GateMoved(1, Gate.OPEN))
+    assert outcome(story) == (Outcome.COMMITTED, "")
+
+
+def test_a_trial_goes_on_when_there_is_nobody_to_go_back_to() -> None:
+    story = on_trial()
+    story.hear(on.GateMoved(1, Gate.CLOSED))
+    story.hear(on.Exited(1, Exit(signal=9)))
+    story.hear(on.Gone(1))
+    assert not story.state.can_go_back
+    assert story.hear(on.Rollback()) == ()
+    assert outcome(story)[0] is Outcome.PENDING
+
+
+def test_a_launch_goes_on_when_there_is_nobody_to_go_back_to() -> None:
+    story = Story().serving()
+    story.hear(on.Exited(1, Exit(signal=9)))
+    story.hear(on.Gone(1))
+    story.hear(on.Exited(2, Exit(code=3)))
+    story.hear(on.Gone(2))
+    story.hear(on.Reload())
+    assert story.state.in_handover
+    assert story.hear(on.Rollback()) == ()
+
+
+def test_a_handover_says_whether_the_predecessor_is_kept() -> None:
+    handover = kept().state.handover
+    assert handover is not None
+    assert handover.kept
 
 
 def test_a_rollback_is_not_rolled_back() -> None:
@@ -196,16 +258,33 @@ def test_a_predecessor_that_dies_while_its_gate_closes() -> None:
 
 
 def test_a_rollback_to_a_gate_that_is_long_in_opening() -> None:
-    """The order stays out, but later reloads do not wait for its end."""
+    """Who serves goes on; later reloads do not wait."""
     story = kept()
     story.hear(on.GateMoved(1, Gate.CLOSED))
     story.hear(on.Rollback())
     story.hear(on.Tick(), KEEP.gate_timeout)
-    assert outcome(story) == (Outcome.FAILED, "its gate has not opened within 3 s, and still may")
+    assert outcome(story)[0] is Outcome.FAILED
     assert story.state.phase is Phase.SERVING
+    assert story.generation(2) is State.RUNNING
+    assert story.generation(1) is State.DRAINING
+    assert do.Spawn(3) in story.hear(on.Reload())
+
+
+def test_a_rollback_in_a_crash_loop_to_a_gate_that_is_long_in_opening() -> None:
+    """The order stays out, because nobody else serves; but later reloads do not wait."""
+    story = Story().serving()
+    story.hear(on.Reload())
+    story.launch(2)
+    story.hear(on.GateMoved(1, Gate.CLOSED))
+    for number in (2, 3):
+        story.hear(on.Exited(number, Exit(code=1)))
+        story.hear(on.Gone(number))
+    story.hear(on.Rollback())
+    story.hear(on.Tick(), 3.0)
+    assert outcome(story) == (Outcome.FAILED, "its gate has not opened within 3 s, and still may")
     assert story.generation(1) is State.RUNNING
     assert story.hear(on.GateMoved(1, Gate.OPEN)) == ()
-    assert do.Spawn(3) in story.hear(on.Reload())
+    assert do.Spawn(4) in story.hear(on.Reload())
 
 
 def test_a_successor_that_cannot_be_taken_back_is_not_rolled_back() -> None:
@@ -237,3 +316,6 @@ def test_hurry_is_for_the_end_only() -> None:
     assert g.drain_deadline == story.now + story.state.policy.kill_timeout
     story.hear(on.Hurry(), 1.0)
     assert story.state.get(1) == g, "a third one does not prolong it"
+    story.hear(on.GateMoved(1, Gate.CLOSED))
+    asked = story.hear(on.Tick(), story.state.policy.kill_timeout)
+    assert do.Terminate(1, "its drain was cut short") in asked
