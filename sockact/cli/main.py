@@ -16,7 +16,7 @@ import click
 
 import sockact
 
-_COMMANDS = ("run", "reload", "rollback", "status", "stop")
+_COMMANDS = ("run", "reload", "rollback", "status", "reset", "stop")
 
 
 class Failure(click.ClickException):

@@ -17,6 +17,7 @@ from sockact.supervisor import client
 @click.command(name="reload", short_help="Replace the program by a new generation.")
 @service.name_argument
 @click.option("--wait-drained", is_flag=True, help="Wait until the old generation has ended, too.")
+@click.option("--force", is_flag=True, help="Reload although too much has failed lately.")
 @click.option("--json", "as_json", is_flag=True, help="Print the handover as JSON.")
 @click.option(
     "--timeout",
@@ -24,14 +25,16 @@ from sockact.supervisor import client
     callback=check_some_time,
     help="Stop waiting after this time; the reload goes on.  [default: wait for its end]",
 )
-def command(name: str | None, wait_drained: bool, as_json: bool, timeout: float | None) -> None:
+def command(
+    name: str | None, wait_drained: bool, force: bool, as_json: bool, timeout: float | None
+) -> None:
     """Start a new generation of the service NAME and let it take over.
 
     Succeeds when the new generation serves. Otherwise the old one goes on serving, and what the
     new one wrote last is shown. NAME is $SOCKACT_NAME, or the only service that runs.
     """
     target = service.one(name)
-    handover = _reload(target, wait_drained, timeout)
+    handover = _reload(target, {"wait_drained": wait_drained, "force": force}, timeout)
     if as_json:
         click.echo(json.dumps(handover, indent=2))
     if handover["outcome"] != "committed":
@@ -40,13 +43,17 @@ def command(name: str | None, wait_drained: bool, as_json: bool, timeout: float 
         click.echo(f"{target.name}: {_succeeded(handover)}")
 
 
-def _reload(target: service.Service, wait_drained: bool, timeout: float | None) -> dict[str, Any]:
+def _reload(
+    target: service.Service, flags: dict[str, bool], timeout: float | None
+) -> dict[str, Any]:
     with target.connect(
         min(timeout or service.ANSWER_SECONDS, service.ANSWER_SECONDS)
     ) as connection:
         try:
-            answer = connection.call("Reload", {"wait_drained": wait_drained}, timeout)
+            answer = connection.call("Reload", flags, timeout)
         except client.RemoteError as error:
+            if error.name.endswith(".TooManyFailures"):
+                raise Failure(_too_many(target.name, error.parameters)) from error
             if not error.name.endswith(".ReloadFailed"):
                 raise
             answer = error.parameters
@@ -57,6 +64,13 @@ def _reload(target: service.Service, wait_drained: bool, timeout: float | None) 
             ) from error
     handover: dict[str, Any] = answer["handover"]
     return handover
+
+
+def _too_many(name: str, parameters: dict[str, Any]) -> str:
+    return (
+        f"{name}: not reloaded: {parameters.get('reason', 'too much has failed lately')}; "
+        f"mend it, then `sockact reload --force {name}`, or `sockact reset {name}` first"
+    )
 
 
 def _failed(handover: dict[str, Any]) -> str:

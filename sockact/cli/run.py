@@ -102,6 +102,22 @@ _SUPERVISOR = os.path.join(
     help="Of more generations that drain, the oldest gets its stop signal.",
 )
 @click.option(
+    "--start-limit-burst",
+    metavar="NUMBER",
+    type=click.IntRange(0, 999),
+    default=Settings.start_limit_burst,
+    show_default=True,
+    help="After so many failures a reload has to be forced; 0 for no limit.",
+)
+@click.option(
+    "--start-limit-interval",
+    metavar="TIME",
+    default="10min",
+    show_default=True,
+    callback=check_some_time,
+    help="Failures older than this do not count.",
+)
+@click.option(
     "--stop-signal",
     metavar="SIGNAL",
     default="SIGTERM",

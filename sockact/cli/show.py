@@ -6,6 +6,7 @@ import shlex
 import time
 from typing import TYPE_CHECKING, Any
 
+from sockact.cli import systemd
 from sockact.cli.main import printable
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ def show(status: dict[str, Any], previous: dict[str, Any] | None = None) -> str:
         f"  {shlex.join(status['command'])} (adopt {status['adopt']}, ready {status['ready']})"
     )
     blocks = [[heading, command], _generations(status, previous), _listeners(status)]
+    if unit := status.get("systemd"):
+        blocks.append([systemd.describe(unit)])
+    if failures := (status.get("starts") or {}).get("failures"):
+        blocks.append([_failures(failures, status["starts"])])
     if handover := status.get("handover"):
         blocks.append(["  last handover: " + _handover(handover)])
     return "\n".join(printable(line) for block in blocks for line in block)
@@ -37,6 +42,15 @@ def span(seconds: float) -> str:
         if len(parts) == 2:
             break
     return " ".join(part for part in parts if part[0] != "0") or "0s"
+
+
+def _failures(failures: list[dict[str, Any]], starts: dict[str, Any]) -> str:
+    limit = f" of {starts['burst']} until a reload has to be forced" if starts["burst"] else ""
+    ago = span(max(0.0, time.time() - failures[-1]["at_usec"] / 1_000_000))
+    return (
+        f"  failures in the last {span(starts['interval_seconds'])}: {len(failures)}{limit}; "
+        f"the last {ago} ago: generation {failures[-1]['generation']}: {failures[-1]['reason']}"
+    )
 
 
 def _state(generation: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sockact.cli import service
+from sockact.cli import service, systemd
 from sockact.cli.main import Failure, NotRunning, complain
 from sockact.supervisor import client
 
@@ -41,7 +41,8 @@ def command(name: str | None, as_json: bool, watch: bool) -> None:
         _watch(services, as_json)
         return
     answers = _ask_all(services)
-    statuses = [_with_usage(answer) for answer in answers if not isinstance(answer, Failure)]
+    found = [_with_usage(answer) for answer in answers if not isinstance(answer, Failure)]
+    statuses = [one | {"systemd": systemd.starts(one, time.time())} for one in found]
     failures = [answer for answer in answers if isinstance(answer, Failure)]
     if name and failures:
         raise failures[0]

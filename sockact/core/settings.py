@@ -43,6 +43,9 @@ class Settings:
     """What has to pass before systemd's watchdog hears of us: http://… or exec:COMMAND."""
     keep_predecessor: float = 0.0
     max_draining: int = 4
+    start_limit_burst: int = 10
+    """So many failures in `start_limit_interval` end unforced reloads; 0: none do."""
+    start_limit_interval: float = 600.0
     drain_timeout: float = 60.0
     kill_timeout: float = 10.0
     stop_signal: int = 15
@@ -74,6 +77,8 @@ class Settings:
             watchdog_probe=_text(data, "watchdog_probe"),
             keep_predecessor=_seconds(data, "keep_predecessor"),
             max_draining=_count(data, "max_draining"),
+            start_limit_burst=_count(data, "start_limit_burst", least=0),
+            start_limit_interval=_seconds(data, "start_limit_interval"),
             drain_timeout=_seconds(data, "drain_timeout"),
             kill_timeout=_seconds(data, "kill_timeout"),
             stop_signal=_count(data, "stop_signal"),
@@ -101,10 +106,10 @@ def _seconds(data: dict[str, object], key: str) -> float:
     return float(value)
 
 
-def _count(data: dict[str, object], key: str) -> int:
+def _count(data: dict[str, object], key: str, least: int = 1) -> int:
     value = data.get(key)
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value < 1000:
-        raise TypeError(f"{key}: a number from 1 to 999 is needed, not {value!r}")
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 1000:
+        raise TypeError(f"{key}: a number from {least} to 999 is needed, not {value!r}")
     return value
 
 

@@ -20,8 +20,8 @@ _EXTEND_BY = 15.0
 _WORKING = (Phase.STARTING, Phase.RELOADING, Phase.STOPPING)
 
 
-def status_line(service: Service) -> str:
-    """The service in one line, for `systemctl status`."""
+def status_line(service: Service, failures: str = "") -> str:
+    """The service in one line, for `systemctl status`; `failures`: what has failed lately."""
     parts = [service.phase.value]
     for g in service.generations:
         if g.state is not State.FAILED:
@@ -29,6 +29,8 @@ def status_line(service: Service) -> str:
     handover = service.handover
     if handover is not None and handover.outcome is Outcome.FAILED:
         parts.append(f"last reload failed: {handover.reason}")
+    if failures:
+        parts.append(failures)
     return "; ".join(parts)
 
 
@@ -43,9 +45,11 @@ class Announcer:
         loop: Loop,
         notifier: Notifier,
         report: Callable[[str], None] = lambda _message: None,
+        failures: Callable[[], str] = lambda: "",
     ) -> None:
         self._loop = loop
         self._report: Callable[[str], None] | None = report
+        self._failures = failures
         self._notifier = notifier
         self._extension: Timer | None = None
         self._phase = Phase.STARTING
@@ -56,7 +60,7 @@ class Announcer:
         """The service entered this phase."""
         reloaded = self._phase is Phase.RELOADING
         self._phase = phase
-        self._line = line = status_line(service)
+        self._line = line = status_line(service, self._failures())
         match phase:
             case Phase.SERVING:
                 self._notifier.ready(line)
@@ -76,7 +80,7 @@ class Announcer:
 
     def changed(self, service: Service) -> None:
         """Something changed within the phase: only the status line is told, once."""
-        line = status_line(service)
+        line = status_line(service, self._failures())
         if line != self._line:
             self._line = line
             self._notifier.status(line)

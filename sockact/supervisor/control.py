@@ -34,7 +34,7 @@ if TYPE_CHECKING:
             """The ServiceStatus of the interface, as plain JSON data."""
 
         def reload(
-            self, wait_drained: bool, done: Callable[[JsonObject, bool], None]
+            self, wait_drained: bool, force: bool, done: Callable[[JsonObject, bool], None]
         ) -> Callable[[], None]:
             """Begin or join a reload; `done(handover, ok)` is called once, later or at once.
 
@@ -44,6 +44,9 @@ if TYPE_CHECKING:
         def rollback(self, done: Callable[[JsonObject, bool], None]) -> Callable[[], None]:
             """Go back to the generation before, as `reload` goes on to the next."""
 
+        def reset(self) -> None:
+            """Forget what has failed."""
+
         def stop(self, now: bool, done: Callable[[], None]) -> None:
             """Begin to stop; `done()` is called when the service has stopped."""
 
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
 STOPPING = f"{INTERFACE}.Stopping"
 RELOAD_FAILED = f"{INTERFACE}.ReloadFailed"
 ROLLBACK_FAILED = f"{INTERFACE}.RollbackFailed"
+TOO_MANY_FAILURES = f"{INTERFACE}.TooManyFailures"
 NO_PREDECESSOR = f"{INTERFACE}.NoPredecessor"
 TOO_MANY_CONNECTIONS = f"{INTERFACE}.TooManyConnections"
 
@@ -173,6 +177,10 @@ class Server:
         elif call.member == "Rollback":
             call.allow()
             pending.cancel = self._service.rollback(_handover_to(pending, ROLLBACK_FAILED))
+        elif call.member == "Reset":
+            call.allow()
+            self._service.reset()
+            pending.finish(varlink.encode_reply({}))
         elif call.member == "Stop":
             call.allow("now")
             self._service.stop(call.flag("now"), lambda: pending.finish(varlink.encode_reply({})))
@@ -191,9 +199,10 @@ class Server:
             self._schedule(time.monotonic() + _PUSH_SECONDS)
 
     def _reload(self, call: Call, pending: Pending) -> None:
-        call.allow("wait_drained")
+        call.allow("wait_drained", "force")
         done = _handover_to(pending, RELOAD_FAILED)
-        pending.cancel = self._service.reload(call.flag("wait_drained"), done)
+        drained, force = call.flag("wait_drained"), call.flag("force")
+        pending.cancel = self._service.reload(drained, force, done)
 
     def _status_reply(self) -> bytes:
         return varlink.encode_reply({"status": self._service.status()}, continues=True)

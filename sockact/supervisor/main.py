@@ -8,6 +8,7 @@ import signal
 import sys
 
 from sockact.core.errors import OperatorError
+from sockact.core.failures import Window
 from sockact.core.model import Policy, Ready
 from sockact.core.settings import Adopt, Settings
 from sockact.handover import adopt
@@ -15,8 +16,10 @@ from sockact.kernel.libc import become_subreaper
 from sockact.supervisor import control, launch, paths, report
 from sockact.supervisor.announce import Announcer
 from sockact.supervisor.environment import SETTINGS_VARIABLE
+from sockact.supervisor.history import History
 from sockact.supervisor.loop import Loop
 from sockact.supervisor.report import Reporter
+from sockact.supervisor.state_dir import state_dir
 from sockact.supervisor.supervisor import Supervisor
 from sockact.supervisor.trial import command_of as trial_command_of
 from sockact.systemd import listeners
@@ -94,7 +97,10 @@ def _serve(settings: Settings, reporter: Reporter, directory: str, found: list[L
     become_subreaper()
     loop = Loop()
     notifier = Notifier(environment)
-    announcer = Announcer(loop, notifier, lambda m: reporter.say(m, report.NOTICE))
+    history = _history(settings, environment, reporter)
+    announcer = Announcer(
+        loop, notifier, lambda m: reporter.say(m, report.NOTICE), history.describe
+    )
     address = f"sockact/{settings.name}/{os.getpid()}/{os.urandom(8).hex()}"
     supervisor = Supervisor(
         settings,
@@ -106,13 +112,13 @@ def _serve(settings: Settings, reporter: Reporter, directory: str, found: list[L
         announcer,
         reporter,
         address,
-        watchdog_interval(environment) if notifier.active else None,
+        history,
     )
     server = control.Server(loop, directory, supervisor)
     supervisor.changed = server.changed
     loop.catch(SIGNALS, supervisor.signalled)
     try:
-        supervisor.start()
+        supervisor.start(watchdog_interval(environment) if notifier.active else None)
         loop.run()
     finally:
         server.close()
@@ -120,6 +126,12 @@ def _serve(settings: Settings, reporter: Reporter, directory: str, found: list[L
         loop.close()
     assert supervisor.exit_status is not None
     return supervisor.exit_status
+
+
+def _history(settings: Settings, environment: dict[str, str], reporter: Reporter) -> History:
+    window = Window(settings.start_limit_interval, settings.start_limit_burst)
+    directory = state_dir(settings.name, environment)
+    return History(directory, window, lambda message: reporter.say(message, report.NOTICE))
 
 
 def policy_of(settings: Settings) -> Policy:

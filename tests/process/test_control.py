@@ -47,6 +47,7 @@ class FakeService:
         self._event = event
         self.generations: list[dict[str, Any]] = []
         self.asked = 0
+        self.resets = 0
         self.padding = ""
         self.refusal: control.Refused | None = None
         self.at_once: tuple[dict[str, Any], bool] | None = None
@@ -80,7 +81,7 @@ class FakeService:
         }
 
     def reload(
-        self, wait_drained: bool, done: Callable[[dict[str, Any], bool], None]
+        self, wait_drained: bool, force: bool, done: Callable[[dict[str, Any], bool], None]
     ) -> Callable[[], None]:
         if self.refusal:
             raise self.refusal
@@ -90,6 +91,9 @@ class FakeService:
         if self.at_once:
             done(*self.at_once)
         return lambda: self.cancelled.append(number)
+
+    def reset(self) -> None:
+        self.resets += 1
 
     def rollback(self, done: Callable[[dict[str, Any], bool], None]) -> Callable[[], None]:
         if self.refusal:

@@ -79,6 +79,7 @@ class Service:
         path = (str(ROOT), self.environment.get("PYTHONPATH", ""))
         self.environment["PYTHONPATH"] = os.pathsep.join(filter(None, path))
         self.environment["SOCKACT_RUNTIME_DIR"] = str(self.runtime)
+        self.environment.setdefault("SOCKACT_STATE_DIR", str(folder / "state"))
         arguments = ["run", "--name", name]
         for address in listen:
             arguments += ["--listen", address]

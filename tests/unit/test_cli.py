@@ -71,7 +71,7 @@ def understood(call: Executed) -> Settings:
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
-        ((), "write one of run, reload, rollback, status, stop"),
+        ((), "write one of run, reload, rollback, status, reset, stop"),
         (("restart",), "no such command"),
         (("--nonsense",), "no such option"),
         (("run",), "write it last"),

@@ -1,0 +1,294 @@
+"""Facts become events, core/lifecycle decides, its actions are performed here."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections import deque
+from functools import partial
+
+from sockact.core import actions, events
+from sockact.core.errors import OperatorError
+from sockact.core.lifecycle import next_deadline, step
+from sockact.core.matching import Kind
+from sockact.core.model import Gate, Outcome, Phase, Service, State
+from sockact.core.trial import BY_HAND
+from sockact.core.turn import STOPPING
+from sockact.kernel.listener import clear_nonblocking
+from sockact.supervisor import report
+from sockact.supervisor.callers import Callers
+from sockact.supervisor.calls import Calls
+from sockact.supervisor.counting import Counting
+from sockact.supervisor.ending import Ending
+from sockact.supervisor.gates import Gates
+from sockact.supervisor.generation import Context, Launched
+from sockact.supervisor.listeners_watch import ListenersWatch
+from sockact.supervisor.postponed import Postponed
+from sockact.supervisor.processes import Processes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Protocol
+
+    from sockact.core.events import Event
+    from sockact.core.matching import Address
+    from sockact.core.model import Exit, Handover, Policy
+    from sockact.core.settings import Adopt, Settings
+    from sockact.kernel.listener import Listener
+    from sockact.supervisor.announce import Announcer
+    from sockact.supervisor.history import History
+    from sockact.supervisor.loop import Loop, Timer
+    from sockact.supervisor.report import Reporter
+
+    class Watch(Protocol):
+        """Something that starts processes of its own."""
+
+        def reaped(self, pid: int, exit: Exit) -> None:
+            """A child has ended that is no program: perhaps one of these."""
+
+
+_GONE_AGAIN = 0.05
+_NO_FAILURES = (STOPPING, BY_HAND)
+"""Reasons of a handover that came to nothing, for which the program is not to blame."""
+
+
+class Engine:
+    """One service: its state, and everything that is done about it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        policy: Policy,
+        adopt: Adopt,
+        listeners: list[Listener],
+        environment: dict[str, str],
+        loop: Loop,
+        announcer: Announcer,
+        reporter: Reporter,
+        shim_address: str,
+        history: History,
+    ) -> None:
+        self._loop = loop
+        self._listeners = listeners
+        self._announcer = announcer
+        self._reporter = reporter
+        self._history = history
+        self._processes = Processes(shim_address)
+        self._ending = Ending(self._processes, settings.stop_signal, self._say)
+        self._calls = Calls(loop, shim_address, self._generation_of, self._where)
+        notice = partial(self._say, level=report.NOTICE)
+        self._gates = Gates(self._processes, self._calls, listeners, self._gate_moved, notice)
+        self._context = Context(
+            settings,
+            adopt,
+            loop,
+            listeners,
+            self._processes,
+            environment,
+            shim_address,
+            self.handle,
+        )
+        self._launched: dict[int, Launched] = {}
+        self._service = Service(policy)
+        self._events: deque[Event] = deque()
+        self._turning = False
+        self._timer: Timer | None = None
+        self._callers = Callers(self._say)
+        self._postponed = Postponed(loop, self._notice)
+        self._listeners_watch = ListenersWatch(loop, listeners, self._to_listen, self._notice)
+        self._counting = Counting(
+            loop, self._processes, self._gates, listeners, policy, self._take_census, self._say
+        )
+        self._stop_waiting: list[Callable[[], None]] = []
+        self._watches: list[Watch] = []
+        self._shut = False
+        self.changed: Callable[[], None] = lambda: None
+        """Called after each change that `status` shows."""
+        self.exit_status: int | None = None
+
+    # Events and actions.
+
+    def handle(self, event: Event) -> None:
+        """Let the lifecycle decide; an event that comes of its actions is decided after them."""
+        self._events.append(event)
+        if self._turning:
+            return
+        self._turning = True
+        try:
+            while self._events:
+                self._service, asked = step(self._service, self._events.popleft(), time.monotonic())
+                for action in asked:
+                    key = type(action), getattr(action, "number", None)
+                    self._postponed.attempt(key, partial(self._perform, action))
+                self._settle()
+        finally:
+            self._turning = False
+        self._arm()
+        self._announcer.changed(self._service)
+        self.changed()
+
+    def _settle(self) -> None:
+        """End the watches over generations that are not pending, or on trial, any more."""
+        for number, launched in self._launched.items():
+            g = self._service.get(number)
+            if g is None or g.state is not State.PENDING:
+                launched.settled()
+            if g is None or g.trial_until is None:
+                launched.trial_over()
+
+    def _arm(self) -> None:
+        when = next_deadline(self._service)
+        if self._timer and self._timer.callback and self._timer.when == when:
+            return
+        if self._timer:
+            self._timer.cancel()
+        self._timer = self._loop.at(when, self._tick) if when is not None else None
+
+    def _tick(self) -> None:
+        self.handle(events.Tick())
+
+    def _perform(self, action: actions.Action) -> None:
+        match action:
+            case actions.Spawn(number):
+                self._spawn(number)
+            case actions.StartProbe(number):
+                self._launched[number].probe()
+            case actions.StartTrial(number):
+                self._launched[number].on_trial()
+            case actions.MoveGate(number, closed):
+                if not closed:
+                    self._counting.forget(number)  # It may have drained until now.
+                (self._gates.close if closed else self._gates.open)(number)
+            case actions.LastResponses(number):
+                self._gates.last_responses(number)
+            case actions.KeepConnections(number):
+                self._gates.keep_connections(number)
+            case actions.TakeCensus(number):
+                self._take_census(number)
+            case actions.Terminate(number, reason):
+                self._counting.forget(number)
+                self._ending.terminate(number, reason)
+            case actions.Kill(number, reason):
+                self._ending.kill(number, reason)
+            case _:
+                self._tell(action)
+
+    def _tell(self, action: actions.Action) -> None:
+        """The actions that only pass news on."""
+        match action:
+            case actions.Announce(phase):
+                self._announcer.phase(phase, self._service)
+            case actions.Finish(handover):
+                self._finish(handover)
+            case actions.Drained(number):
+                self._say(number, "drained")
+            case actions.Report(number, message, error):
+                self._say(number, message, report.ERROR if error else report.NOTICE)
+                if error:
+                    self._history.failed(number, message)
+            case actions.Quit(status):
+                self._quit(status)
+
+    def _say(self, number: int, message: str, level: int = report.INFO) -> None:
+        self._reporter.say(f"generation {number}: {message}", level)
+
+    def _notice(self, message: str) -> None:
+        self._reporter.say(message, report.NOTICE)
+
+    def _spawn(self, number: int) -> None:
+        if len(self._service.generations) == 1:
+            # Nobody else has the listeners: a program that blocks in accept may do so.
+            for listener in self._listeners:
+                clear_nonblocking(listener)
+        try:
+            self._launched[number] = Launched(
+                self._context, number, capture=self._service.in_handover
+            )
+        except (OperatorError, OSError) as error:
+            self.handle(events.LaunchFailed(number, str(error)))
+            self.handle(events.Gone(number))
+
+    def _finish(self, handover: Handover) -> None:
+        # Not self._service.handover: that may be the next one already.
+        if handover.outcome is Outcome.FAILED and handover.reason not in _NO_FAILURES:
+            self._history.failed(handover.successor, handover.reason)
+        draining = any(g.number == handover.predecessor for g in self._service.generations)
+        self._callers.finished(handover, self._launched.get(handover.successor), draining)
+
+    def _quit(self, status: int) -> None:
+        self.exit_status = status
+        for done in self._stop_waiting:
+            done()
+        self._stop_waiting.clear()
+        self._loop.stop()
+
+    # Facts.
+
+    def _reap(self) -> None:
+        reaped = False
+        for pid, generation, exit in self._processes.reap():
+            reaped = True
+            self._calls.forget(pid, "the process has ended")
+            for launched in tuple(self._launched.values()):
+                launched.reaped(pid, exit)
+            for watch in self._watches:
+                watch.reaped(pid, exit)
+            if generation is not None:
+                if found := self._launched.get(generation):
+                    found.hear()
+                self.handle(events.Exited(generation, exit))
+        if reaped:
+            self._look_for_gone()
+
+    def _look_for_gone(self) -> None:
+        self._postponed.attempt("gone", self._handle_gone)
+
+    def _handle_gone(self) -> None:
+        gone = self._processes.gone(self._launched)
+        if gone is None:
+            self._loop.at(time.monotonic() + _GONE_AGAIN, self._look_for_gone)
+            return
+        for number in sorted(gone):
+            self._gates.forget(number)
+            self._counting.forget(number)
+            self._ending.forget(number)
+            self._listeners_watch.look()
+            self.handle(events.Gone(number, self._processes.failure(number)))
+            # Not before: whoever asked for it gets the end of its stderr.
+            self._launched.pop(number).close()
+            self._callers.gone(number)
+
+    def _to_listen(self, listener: Listener) -> bool:
+        """A program has shut it down: are clients still to come in?"""
+        return not listener.owned or self._service.phase is not Phase.STOPPING
+
+    def _take_census(self, number: int) -> None:
+        g = self._service.get(number)
+        closed = g is not None and g.gate is Gate.CLOSED
+        self.handle(self._counting.count(number, closed))
+
+    def _gate_moved(self, number: int, gate: Gate, reason: str) -> None:
+        if gate is Gate.NONE:
+            self._say(number, f"its gate cannot be moved: {reason}", report.NOTICE)
+        self.handle(events.GateMoved(number, gate, reason))
+        if gate is Gate.CLOSED and self._service.phase is Phase.STOPPING:
+            self._shut_own_listeners()
+
+    def _shut_own_listeners(self) -> None:
+        """Nobody will accept any more: refuse new clients at once instead of at the very end."""
+        if self._shut or any(g.gate is not Gate.CLOSED for g in self._service.generations):
+            return
+        self._shut = True
+        for listener in self._listeners:
+            if listener.owned and listener.address.kind is Kind.STREAM:
+                self._listeners_watch.release(listener)
+                listener.socket.shutdown(socket.SHUT_RD)
+
+    def _generation_of(self, pid: int) -> int | None:
+        found = self._processes.latest()
+        return next((number for number, pids in found.items() if pid in pids), None)
+
+    def _where(self, generation: int, wanted: Address) -> Listener | str | None:
+        launched = self._launched.get(generation)
+        return launched.where(wanted) if launched else None

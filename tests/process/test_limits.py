@@ -1,0 +1,99 @@
+"""Failures are remembered, and end unforced reloads."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support import wait
+from tests.support.program import Program
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import StartService
+    from tests.support.service import Service
+
+BROKEN = "raise SystemExit(3)\n"
+REASON = "the program exited with status 3 before it was ready"
+LIMIT = ("--start-limit-burst", "2")
+
+
+@pytest.fixture
+def program(folder: Path) -> Program:
+    return Program(folder)
+
+
+def failures(service: Service) -> list[str]:
+    return [one["reason"] for one in service.status()["starts"]["failures"]]
+
+
+def test_a_limit_is_reached_forced_and_reset(start: StartService, program: Program) -> None:
+    service = start(program.command, listen=program.listen, options=LIMIT)
+    program.publish("2", BROKEN)
+    for _ in range(2):
+        assert REASON in service.reload().stderr
+    assert failures(service) == [REASON, REASON]
+    program.publish("3")
+    outcome = service.reload()
+    assert outcome.code == 1
+    assert outcome.stderr == (
+        f"sockact: test: not reloaded: 2 failures in the last 10 min, the last: {REASON}; "
+        "mend it, then `sockact reload --force test`, or `sockact reset test` first\n"
+    )
+    assert program.ask() == "1"
+    text = service.run("status", "test").stdout
+    assert "failures in the last 10min: 2 of 2 until a reload has to be forced; the last" in text
+    assert service.reload("--force").code == 0
+    assert program.ask() == "3"
+    assert service.run("reset", "test").code == 0
+    assert failures(service) == []
+    assert service.reload().code == 0
+
+
+def test_sighup_is_no_force(start: StartService, program: Program) -> None:
+    service = start(program.command, listen=program.listen, options=LIMIT)
+    program.publish("2", BROKEN)
+    for _ in range(2):
+        service.reload()
+    service.signal(signal.SIGHUP)
+    wait.until(lambda: "SIGHUP: no reload: 2 failures" in service.stderr, "it to be refused")
+
+
+def test_crashes_count_and_are_never_given_up(start: StartService, program: Program) -> None:
+    service = start(program.command, listen=program.listen, options=LIMIT)
+    program.publish("2", BROKEN)
+    os.kill(service.status()["generations"][0]["pid"], signal.SIGKILL)
+    wait.until(lambda: len(failures(service)) > 3, "the crash loop to go on")
+    status = service.notify.wait_for_name("STATUS")
+    while "failures in the last 10 min" not in (status.get("STATUS") or ""):
+        status = service.notify.wait_for_name("STATUS")
+    program.publish("3")
+    wait.until(lambda: "running" in service.states().values(), "the mended program")
+    assert program.ask() == "3"
+
+
+def test_what_nobody_is_to_blame_for(start: StartService, program: Program) -> None:
+    service = start(program.command, listen=program.listen)
+    program.publish("2", "time.sleep(600)")
+    service.process.send_signal(signal.SIGHUP)
+    wait.until(lambda: service.states() == {1: "running", 2: "pending"}, "the launch")
+    assert service.run("rollback", service.name).code == 0
+    assert failures(service) == []
+
+
+def test_they_survive_the_supervisor(start: StartService, program: Program, folder: Path) -> None:
+    environment = {**os.environ, "SOCKACT_STATE_DIR": str(folder / "kept")}
+    first = start(program.command, listen=program.listen, options=LIMIT, environment=environment)
+    program.publish("2", BROKEN)
+    for _ in range(2):
+        first.reload()
+    first.stop()
+    program.publish("3")
+    second = start(program.command, listen=program.listen, options=LIMIT, environment=environment)
+    assert failures(second) == [REASON, REASON]
+    assert len(second.status()["starts"]["supervisor_starts_usec"]) == 2
+    assert second.reload().code == 1
