@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sockact.core.news import News
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sockact.core.model import Handover, Phase
@@ -103,6 +105,7 @@ class Report:
     number: int
     message: str
     error: bool = False
+    news: News = News.NOTE
 
 
 @dataclass(frozen=True)

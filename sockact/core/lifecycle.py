@@ -65,6 +65,7 @@ from sockact.core.events import (
 )
 from sockact.core.gating import gate_moved
 from sockact.core.model import Exit, Gate, Generation, Phase, Ready, Service, State
+from sockact.core.news import News
 from sockact.core.turn import STOPPING, Turn
 
 TYPE_CHECKING = False
@@ -74,7 +75,6 @@ if TYPE_CHECKING:
 IDLE_SAMPLES = 2
 """So many idle samples in a row end a drain unless it is settled: a connection accepted just
 before the gate closed may be missing from the first."""
-
 
 KILL_AGAIN = 1.0
 """Seconds from one SIGKILL to the next, while anything is left."""
@@ -248,7 +248,8 @@ def _ended_while_serving(turn: Turn, g: Generation) -> None:
     elif turn.state.in_handover:
         turn.lost(g, "the program ended by itself")
     else:
-        turn.do(Report(g.number, "the program ended by itself, and so does the service"))
+        message = "the program ended by itself, and so does the service"
+        turn.do(Report(g.number, message, news=News.ENDED))
         turn.give_up(0)
 
 

@@ -18,6 +18,7 @@ from sockact.core.actions import (
 from sockact.core.limits import backoff, spread
 from sockact.core.model import Gate, Generation, Handover, Outcome, Phase, State
 from sockact.core.moves import Moves
+from sockact.core.news import News
 
 STOPPING = "the service is stopping"
 
@@ -56,7 +57,7 @@ class Turn(Moves):
         if self.state.in_handover:
             self.finish(Outcome.COMMITTED)
         else:
-            self.do(Report(g.number, "serves"))
+            self.do(Report(g.number, "serves", news=News.SERVES))
         self.settle_phase()
 
     def retire(self, g: Generation) -> None:
@@ -82,7 +83,7 @@ class Turn(Moves):
             return
         if self.state.phase is Phase.STOPPING:
             return
-        self.do(Report(g.number, reason, error=True))
+        self.do(Report(g.number, reason, error=True, news=News.FAILED))
         if self.state.phase is Phase.STARTING:
             status = g.exit.status if g.exit else 1 if g.bound else 2
             self.give_up(status)
@@ -129,7 +130,7 @@ class Turn(Moves):
         """Nothing serves: go back to the generation that was kept for that, or launch again."""
         if kept := self.state.kept:
             self.resume(kept)
-            self.do(Report(kept.number, "serves again", error=True))
+            self.do(Report(kept.number, "serves again", error=True, news=News.SERVES_AGAIN))
             self.settle_phase()
         else:
             self.respawn()

@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sockact.core.model import Outcome
+from sockact.core.news import News
 from sockact.supervisor import report
 from sockact.supervisor.status import handover_status
 
@@ -68,10 +69,12 @@ class Callers:
         if handover.outcome is Outcome.COMMITTED:
             seconds = (handover.finished or handover.requested) - handover.requested
             again = " again" if handover.rollback else ""
-            self._say(handover.successor, f"serves{again} after {seconds:.2f} s", report.INFO)
+            news = News.SERVES_AGAIN if handover.rollback else News.SERVES
+            self._say(handover.successor, f"serves{again} after {seconds:.2f} s", report.INFO, news)
         else:
             what = "rollback" if handover.rollback else "reload"
-            self._say(handover.successor, f"{what} failed: {handover.reason}", report.ERROR)
+            news = News.ROLLBACK_FAILED if handover.rollback else News.RELOAD_FAILED
+            self._say(handover.successor, f"{what} failed: {handover.reason}", report.ERROR, news)
 
     def gone(self, generation: int) -> None:
         """Its last process has ended."""

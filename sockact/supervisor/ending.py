@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 
+from sockact.core.news import News
 from sockact.supervisor import report
 
 TYPE_CHECKING = False
@@ -37,7 +38,7 @@ class Ending:
 
     def _tell(self, generation: int, sent: signal.Signals, done: Signalled, reason: str) -> None:
         if done.reached and reason:
-            self._say(generation, f"{sent.name}: {reason}", report.INFO)
+            self._say(generation, f"{sent.name}: {reason}", report.INFO, News.SIGNALLED)
         told = self._refused.get(generation, set())
         if refused := [pid for pid in done.refused if (sent, pid) not in told]:
             self._refused[generation] = told | {(sent, pid) for pid in refused}

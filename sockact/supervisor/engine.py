@@ -12,6 +12,7 @@ from sockact.core.errors import OperatorError
 from sockact.core.lifecycle import next_deadline, step
 from sockact.core.matching import Kind
 from sockact.core.model import Gate, Outcome, Phase, Service, State
+from sockact.core.news import News
 from sockact.core.trial import BY_HAND
 from sockact.core.turn import STOPPING
 from sockact.kernel.listener import clear_nonblocking
@@ -56,6 +57,11 @@ _NO_FAILURES = (STOPPING, BY_HAND)
 class Engine:
     """One service: its state, and everything that is done about it."""
 
+    exit_status: int | None = None
+    _turning = False
+    _shut = False
+    _timer: Timer | None = None
+
     def __init__(
         self,
         settings: Settings,
@@ -77,7 +83,7 @@ class Engine:
         self._processes = Processes(shim_address)
         self._ending = Ending(self._processes, settings.stop_signal, self._say)
         self._calls = Calls(loop, shim_address, self._generation_of, self._where)
-        notice = partial(self._say, level=report.NOTICE)
+        notice = partial(self._say, level=report.NOTICE, news=News.ADAPTER)
         self._gates = Gates(self._processes, self._calls, listeners, self._gate_moved, notice)
         self._context = Context(
             settings,
@@ -92,20 +98,18 @@ class Engine:
         self._launched: dict[int, Launched] = {}
         self._service = Service(policy)
         self._events: deque[Event] = deque()
-        self._turning = False
-        self._timer: Timer | None = None
         self._callers = Callers(self._say)
         self._postponed = Postponed(loop, self._notice)
-        self._listeners_watch = ListenersWatch(loop, listeners, self._to_listen, self._notice)
+        self._listeners_watch = ListenersWatch(
+            loop, listeners, self._to_listen, partial(self._notice, news=News.LISTENER)
+        )
         self._counting = Counting(
             loop, self._processes, self._gates, listeners, policy, self._take_census, self._say
         )
         self._stop_waiting: list[Callable[[], None]] = []
         self._watches: list[Watch] = []
-        self._shut = False
         self.changed: Callable[[], None] = lambda: None
         """Called after each change that `status` shows."""
-        self.exit_status: int | None = None
 
     # Events and actions.
 
@@ -182,19 +186,21 @@ class Engine:
             case actions.Finish(handover):
                 self._finish(handover)
             case actions.Drained(number):
-                self._say(number, "drained")
-            case actions.Report(number, message, error):
-                self._say(number, message, report.ERROR if error else report.NOTICE)
+                self._say(number, "drained", news=News.DRAINED)
+            case actions.Report(number, message, error, news):
+                self._say(number, message, report.ERROR if error else report.NOTICE, news)
                 if error:
                     self._history.failed(number, message)
             case actions.Quit(status):
                 self._quit(status)
 
-    def _say(self, number: int, message: str, level: int = report.INFO) -> None:
-        self._reporter.say(f"generation {number}: {message}", level)
+    def _say(
+        self, number: int, message: str, level: int = report.INFO, news: News = News.NOTE
+    ) -> None:
+        self._reporter.say(message, level, number, news)
 
-    def _notice(self, message: str) -> None:
-        self._reporter.say(message, report.NOTICE)
+    def _notice(self, message: str, news: News = News.NOTE) -> None:
+        self._reporter.say(message, report.NOTICE, news=news)
 
     def _spawn(self, number: int) -> None:
         if len(self._service.generations) == 1:
@@ -270,7 +276,7 @@ class Engine:
 
     def _gate_moved(self, number: int, gate: Gate, reason: str) -> None:
         if gate is Gate.NONE:
-            self._say(number, f"its gate cannot be moved: {reason}", report.NOTICE)
+            self._say(number, f"its gate cannot be moved: {reason}", report.NOTICE, News.GATE)
         self.handle(events.GateMoved(number, gate, reason))
         if gate is Gate.CLOSED and self._service.phase is Phase.STOPPING:
             self._shut_own_listeners()

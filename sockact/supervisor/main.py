@@ -57,6 +57,8 @@ def main() -> int:
     except (OperatorError, paths.RuntimeDirError) as error:
         reporter.say(str(error), report.ERROR)
         return 2
+    finally:
+        reporter.close()
 
 
 def _run(settings: Settings, reporter: Reporter) -> int:

@@ -1,50 +1,84 @@
-"""What the supervisor tells the operator: one line each on stderr, which under systemd is the
-journal.
+"""What the supervisor tells the operator, one line each.
+
+Under systemd that is the journal, with fields (docs/journal.md); everywhere else standard error.
 """
 
 from __future__ import annotations
 
 import os
 
+from sockact.core.news import News
 from sockact.supervisor.output import write_now
+from sockact.systemd.journal import MESSAGE_IDS, Journal, is_journal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from typing import Protocol
 
-    # (generation, message, level)
-    Say = Callable[[int, str, int], None]
+    class Say(Protocol):
+        """Tells something of a generation."""
+
+        def __call__(
+            self, number: int, message: str, level: int = ..., news: News = ...
+        ) -> None: ...
+
 
 ERROR, NOTICE, INFO = 3, 5, 6
 """Levels of sd-daemon(3)."""
 
 
 class Reporter:
-    """Writes `sockact: NAME: message` lines; one that finds no room is counted, not waited for."""
+    """Tells of one service. What finds no room is counted, not waited for."""
 
     def __init__(self, name: str, fd: int = 2) -> None:
         self._name = name
         self._fd = fd
         self._dropped = 0
-        self._journal = _is_journal(fd)
+        self._in_journal = is_journal(fd, os.environ)
+        self._journal = _journal() if self._in_journal else None
 
-    def say(self, message: str, level: int = INFO) -> None:
+    def say(
+        self, message: str, level: int = INFO, generation: int = 0, news: News = News.NOTE
+    ) -> None:
         """Report one thing once."""
+        if generation:
+            message = f"generation {generation}: {message}"
         if self._dropped:
             message = f"{message} ({self._dropped} messages before this one were lost)"
-        prefix = f"<{level}>" if self._journal else f"sockact: {self._name}: "
-        line = prefix + message.replace("\n", " ") + "\n"
-        data = line.encode("utf-8", "backslashreplace")
-        if write_now(self._fd, data) < len(data):
-            self._dropped += 1
-        else:
+        message = message.replace("\n", " ")
+        if self._send(message, level, generation, news) or self._write(message, level):
             self._dropped = 0
+        else:
+            self._dropped += 1
+
+    def close(self) -> None:
+        if self._journal:
+            self._journal.close()
+
+    def _send(self, message: str, level: int, generation: int, news: News) -> bool:
+        if self._journal is None:
+            return False
+        fields = {
+            "MESSAGE": message,
+            "PRIORITY": str(level),
+            "SYSLOG_IDENTIFIER": "sockact",
+            "SOCKACT_SERVICE": self._name,
+            "SOCKACT_EVENT": news.value,
+        }
+        if generation:
+            fields["SOCKACT_GENERATION"] = str(generation)
+        if news in MESSAGE_IDS:
+            fields["MESSAGE_ID"] = MESSAGE_IDS[news]
+        return self._journal.send(fields)
+
+    def _write(self, message: str, level: int) -> bool:
+        prefix = f"<{level}>" if self._in_journal else f"sockact: {self._name}: "
+        data = f"{prefix}{message}\n".encode("utf-8", "backslashreplace")
+        return write_now(self._fd, data) == len(data)
 
 
-def _is_journal(fd: int) -> bool:
-    """Is fd the stream that $JOURNAL_STREAM of systemd.exec(5) describes?"""
+def _journal() -> Journal | None:
     try:
-        found = os.fstat(fd)
+        return Journal()
     except OSError:
-        return False
-    return os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
+        return None  # Its stream has to do, with the level alone.

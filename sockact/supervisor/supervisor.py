@@ -6,6 +6,7 @@ import signal
 
 from sockact.core import events
 from sockact.core.model import Phase
+from sockact.core.news import News
 from sockact.handover.stuck import AcceptQueues
 from sockact.supervisor import report
 from sockact.supervisor.control import NO_PREDECESSOR, STOPPING, TOO_MANY_FAILURES
@@ -142,7 +143,7 @@ class Supervisor(Engine):
 
     def _say_of_serving(self, message: str) -> None:
         serving = self._service.serving
-        self._say(serving.number if serving else 0, message, report.ERROR)
+        self._say(serving.number if serving else 0, message, report.ERROR, News.STUCK)
 
     def _hang_up(self) -> None:
         if self._history.full():

@@ -11,9 +11,27 @@ import os
 import socket
 import struct
 
+from sockact.core.news import News
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+MESSAGE_IDS = {
+    News.SERVES: "4c8e4beea28c4671901be44900f8f750",
+    News.SERVES_AGAIN: "7e2dba2b9aef4f439ed76957dc5c8456",
+    News.RELOAD_FAILED: "79528a6a808d469997a49af065560f37",
+    News.ROLLBACK_FAILED: "8be85c70e14248159774d803873a94f9",
+    News.FAILED: "67ccb71ab8c34fe8a666459730cdeb6a",
+    News.ENDED: "fd6b86f41ab149ea976f8b8efefaeb63",
+    News.DRAINED: "1c4c9100a4dd430486114af9d24b1c30",
+    News.SIGNALLED: "6b8617605c2d4d2fb1ec7d6616f0a04e",
+    News.GATE: "dce124f040bb4027beb78241b32b29df",
+    News.STUCK: "a4c816409f314487b49eef72885ab8e0",
+    News.ADAPTER: "938e94602f8744298a0585dd31e357d4",
+    News.LISTENER: "c6c1f50fc8af4d08ab3d4b223950cadd",
+}
+"""One for each kind (sd-id128(3), `systemd-id128 new`); they never change."""
 
 _SOCKET = "/run/systemd/journal/socket"
 _LONGEST = 8192

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING, cast
 
+from sockact.core.news import News
 from sockact.supervisor.ending import Ending
 from sockact.supervisor.processes import Signalled
 
@@ -26,7 +27,7 @@ def test_a_refused_signal_is_told_once_for_each_generation() -> None:
     ending = Ending(
         cast("Processes", Refused()),
         signal.SIGTERM,
-        lambda generation, _message, _level: said.append(generation),
+        lambda number, message, level=0, news=News.NOTE: said.append(number),
     )
     for generation in (1, 2):
         ending.kill(generation, "")

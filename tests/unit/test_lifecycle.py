@@ -18,6 +18,7 @@ from sockact.core.model import (
     Service,
     State,
 )
+from sockact.core.news import News
 
 if TYPE_CHECKING:
     from sockact.core.actions import Action
@@ -71,7 +72,7 @@ def test_first_launch_becomes_ready_only_after_the_settle_time() -> None:
     assert story.hear(on.Interest(1)) == ()
     assert story.hear(on.Tick(), POLICY.settle / 2) == ()
     assert story.hear(on.Tick(), POLICY.settle / 2) == (
-        do.Report(1, "serves"),
+        do.Report(1, "serves", news=News.SERVES),
         do.Announce(Phase.SERVING),
     )
     assert story.generation(1) is State.RUNNING
@@ -311,7 +312,7 @@ def test_a_daemon_that_is_killed_has_crashed() -> None:
     story = Story().serving()
     story.hear(on.Exited(1, Exit()))
     asked = story.hear(on.Gone(1, Exit(signal=9)))
-    assert do.Report(1, "the program was killed by signal 9", error=True) in asked
+    assert do.Report(1, "the program was killed by signal 9", error=True, news=News.FAILED) in asked
     assert do.Spawn(2) in asked
 
 
