@@ -15,7 +15,8 @@ from click.testing import CliRunner
 
 import sockact
 from sockact.cli import main as cli_main
-from sockact.cli import options, run
+from sockact.cli import run
+from sockact.core import timespan
 from sockact.core.settings import Adopt, Settings
 
 if TYPE_CHECKING:
@@ -306,7 +307,7 @@ def test_no_room_for_the_complaint() -> None:
     ],
 )
 def test_time_spans(text: str, expected: float) -> None:
-    assert options.seconds(text) == pytest.approx(expected, abs=1e-9)
+    assert timespan.seconds(text) == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -315,7 +316,7 @@ def test_time_spans(text: str, expected: float) -> None:
 )
 def test_no_time_spans(text: str) -> None:
     with pytest.raises(ValueError, match="write it like"):
-        options.seconds(text)
+        timespan.seconds(text)
 
 
 def test_the_terminal_is_safe() -> None:

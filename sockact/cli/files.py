@@ -1,0 +1,52 @@
+"""Writing several files so that each is there as a whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+
+import click
+
+from sockact.cli.main import Failure
+
+
+def write_all(folder: str, texts: dict[str, str], *, force: bool) -> None:
+    """Write the files of this folder, mode 0644; all of them, or none.
+
+    Raises UsageError when one is there already and `force` is not set, Failure when one cannot be
+    written.
+    """
+    there = [name for name in texts if os.path.lexists(os.path.join(folder, name))]
+    if there and not force:
+        raise click.UsageError(
+            f"{os.path.join(folder, there[0])} exists: add --force to overwrite it, "
+            f"or choose another name"
+        )
+    with contextlib.ExitStack() as undo:
+        try:
+            os.makedirs(folder, mode=0o755, exist_ok=True)
+            ready = [(_beside(folder, text, undo), name) for name, text in texts.items()]
+            for path, name in ready:
+                os.rename(path, os.path.join(folder, name))
+        except OSError as error:
+            hint = "use sudo, or --user-unit" if isinstance(error, PermissionError) else "mend that"
+            raise Failure(f"cannot write to {folder}: {error.strerror}; {hint}") from error
+        undo.pop_all()
+
+
+def _beside(folder: str, text: str, undo: contextlib.ExitStack) -> str:
+    """A file with this text and a name of its own, which `undo` removes."""
+    fd, path = tempfile.mkstemp(prefix=".sockact-", dir=folder)
+    undo.callback(_remove, path)
+    with os.fdopen(fd, "w") as file:
+        file.write(text)
+        os.fchmod(fd, 0o644)
+        file.flush()
+        os.fsync(fd)
+    return path
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(OSError):
+        os.unlink(path)
