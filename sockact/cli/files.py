@@ -1,4 +1,4 @@
-"""Writing several files so that each is there as a whole or not at all."""
+"""Writing several files, each as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from sockact.cli.main import Failure
 
 
 def write_all(folder: str, texts: dict[str, str], *, force: bool) -> None:
-    """Write the files of this folder, mode 0644; all of them, or none.
+    """Write the files of this folder, mode 0644, each as a whole; none while one is not ready.
 
     Raises UsageError when one is there already and `force` is not set, Failure when one cannot be
     written.
     """
+    for path in (os.path.join(folder, name) for name in texts):
+        if os.path.isdir(path) and not os.path.islink(path):
+            raise click.UsageError(f"{path} is a directory: remove it, or choose another name")
     there = [name for name in texts if os.path.lexists(os.path.join(folder, name))]
     if there and not force:
         raise click.UsageError(

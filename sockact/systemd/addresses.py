@@ -86,17 +86,19 @@ def _mismatch(text: str, host: str, port: int, listeners: tuple[Address, ...]) -
         path = os.path.normpath(host)
         fits = any(listener.host == path for listener in listeners)
         return "" if fits or not os.path.isabs(host) else _explain(text, path)
-    if not any(listener.port == port for listener in listeners):
-        return _explain(text, str(port) if not host else text)
     try:
         number = ipaddress.ip_address(host)
     except ValueError:
-        return ""  # A name: the program finds out which family it has.
+        # A name, or none: the program finds out which family it has.
+        streams = [one for one in listeners if one.kind is Kind.STREAM]
+        fits = any(listener.port == port for listener in streams)
+        return "" if fits else _explain(text, f"127.0.0.1:{port}")
     family = Family.INET if number.version == 4 else Family.INET6
-    found = match(Address(family, Kind.STREAM, str(number), port), listeners)
+    wanted = Address(family, Kind.STREAM, str(number), port)
+    found = match(wanted, listeners)
     if isinstance(found, Refused):
         return found.message
-    return _explain(text, text) if isinstance(found, Unmatched) else ""
+    return _explain(str(wanted), str(wanted)) if isinstance(found, Unmatched) else ""
 
 
 def _explain(text: str, wanted: str) -> str:

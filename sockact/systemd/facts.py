@@ -149,7 +149,7 @@ def _variables(service: Unit, files: Settings) -> dict[str, str]:
         for word in unitfile.split(line):
             key, _, value = word.partition("=")
             found[key] = value
-    for line in service.get("EnvironmentFiles").splitlines():
+    for line in service.get("EnvironmentFiles").split("\n"):
         path = line.rpartition(" (")[0] or line
         try:
             with open(path, encoding="utf-8", errors="replace") as file:

@@ -150,7 +150,7 @@ def parse(text: str) -> dict[str, Settings]:
 def _lines(text: str) -> Iterator[str]:
     """Without comments and blanks, with lines joined that end in a backslash."""
     joined = ""
-    for line in text.splitlines():
+    for line in text.split("\n"):
         if line.lstrip().startswith(("#", ";")):
             continue
         if line.endswith("\\"):
@@ -177,7 +177,7 @@ def environment(text: str) -> dict[str, str]:
 def properties(text: str) -> dict[str, str]:
     """What `systemctl show` prints of one unit; a name that is repeated gets several lines."""
     found: dict[str, str] = {}
-    for line in text.splitlines():
+    for line in text.split("\n"):
         key, equals, value = line.partition("=")
         if equals:
             found[key] = f"{found[key]}\n{value}" if key in found else value
