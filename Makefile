@@ -4,7 +4,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/stamp
 
-.PHONY: help test lint units matrix leaks demo bench clean
+.PHONY: help test lint matrix leaks demo bench clean
 
 help:
 	@echo "make test    lint, types and all tests"
@@ -24,6 +24,7 @@ lint: $(STAMP)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy --strict
 
+.PHONY: units
 units: $(STAMP)
 	$(PYTHON) -m sockact.systemd.templates units
 

@@ -241,7 +241,9 @@ def test_a_family_that_does_not_fit_is_told(home: Home) -> None:
 
 
 def analyze(*arguments: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, **({"SYSTEMD_UNIT_PATH": f"{path}:"} if path else {})}
+    environment = {**os.environ, "XDG_RUNTIME_DIR": "/tmp"}
+    if path:
+        environment["SYSTEMD_UNIT_PATH"] = f"{path}:"
     return subprocess.run(
         ["systemd-analyze", *arguments],
         env=environment,
@@ -257,11 +259,12 @@ def rendered(folder: Path, home: Home) -> Path:
     """All that units/ has, with programs that are there, and what `sockact init` writes."""
     path = folder / "rendered"
     for name, text in templates.files().items():
-        if not name.startswith("user/") and name.endswith((".service", ".socket", ".conf")):
-            file = path / name.removeprefix("examples/")
-            file.parent.mkdir(parents=True, exist_ok=True)
-            here = text.replace("=sockact ", f"={home.bin}/sockact ")
-            file.write_text(here.replace("/usr/bin/sockact", str(home.bin / "sockact")))
+        file = path / name.removeprefix("examples/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        here = text.replace("=sockact ", f"={home.bin}/sockact ")
+        file.write_text(here.replace("/usr/bin/sockact", str(home.bin / "sockact")))
+    listen = "sockact@myapp.socket.d"
+    shutil.copytree(path / listen, path / "user" / listen)
     for listen, user in (("127.0.0.1:81", ()), ("/tmp/web.sock", ("--user", "daemon"))):
         done = home.init("web", "--listen", listen, *user, "--dry-run", "--", "gunicorn")
         service = done.stdout.partition("web.service\n")[2]
@@ -274,6 +277,13 @@ def test_systemd_has_nothing_to_say(rendered: Path) -> None:
     instance = ("sockact@myapp.service", "sockact@myapp.socket")
     names = ("myapp.service", "myapp.socket", "web0.service", "web2.service", *instance)
     done = analyze("verify", "--man=no", *names, path=rendered)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@needs_systemd
+def test_a_user_manager_has_nothing_to_say(rendered: Path) -> None:
+    names = ("sockact@myapp.service", "sockact@myapp.socket")
+    done = analyze("--user", "verify", "--man=no", *names, path=rendered / "user")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 

@@ -116,6 +116,9 @@ def understood(call: Executed) -> Settings:
         (("reload", "--timeout", "-1"), "write it like 90"),
         (("reload", "a/b"), "cannot name a service"),
         (("stop", "a", "b"), "unexpected extra argument"),
+        (("check",), "missing argument"),
+        (("check", "a/b"), "write a name such as myapp.service"),
+        (("init", "a", "--", "b"), "missing option '--listen'"),
     ],
 )
 def test_wrong_use_is_one_line(arguments: tuple[str, ...], hint: str) -> None:
@@ -153,7 +156,9 @@ def test_version() -> None:
     assert (result.exit_code, result.stdout) == (0, f"sockact {sockact.__version__}\n")
 
 
-@pytest.mark.parametrize("arguments", [(), ("run",), ("reload",), ("status",), ("stop",)])
+@pytest.mark.parametrize(
+    "arguments", [(), ("run",), ("reload",), ("status",), ("stop",), ("init",), ("check",)]
+)
 def test_help(arguments: tuple[str, ...]) -> None:
     result = invoke(*arguments, "--help")
     assert result.exit_code == 0
