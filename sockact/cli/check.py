@@ -65,13 +65,25 @@ def _settings(found: Facts) -> Settings | None:
     """What `sockact run` is told; None when it does not run. Raises UsageError."""
     if found.options is None:
         return None
-    with run.command.make_context("sockact run", list(found.options)) as context:
+    words = _without_directory(found.options)
+    with run.command.make_context("sockact run", words) as context:
         values = dict(context.params)
+        del values["directory"]
         program = tuple(values.pop("program"))
-        directory = values.pop("directory") or "/"
         name = values.pop("name") or (run.name_of(program) if program else "NAME")
         adopt = Adopt(values.pop("adopt"))
-        return Settings(name, program, directory, adopt=adopt, **values)
+        return Settings(name, program, adopt=adopt, **values)
+
+
+def _without_directory(options: tuple[str, ...]) -> list[str]:
+    """We may not see it, and it may have %h in it: only the service can say whether it exists."""
+    end = options.index("--") if "--" in options else len(options)
+    words = list(options[:end])
+    for position, word in enumerate(words):
+        if word.partition("=")[0] == "--directory":
+            del words[position : position + (1 if "=" in word else 2)]
+            break
+    return [*words, *options[end:]]
 
 
 def _data(found: Facts, findings: list[Finding]) -> dict[str, object]:

@@ -87,6 +87,8 @@ def command(name: str, listen: tuple[str, ...], program: tuple[str, ...], **opti
     folder = _folder(user_unit=options["user_unit"])
     _show(folder, texts)
     if not options["dry_run"]:
+        if not options["force"]:
+            _refuse_to_hide(texts, user_unit=options["user_unit"])
         write_all(folder, texts, force=options["force"])
         _tell_systemd(name, options)
 
@@ -126,9 +128,9 @@ def _plan(
         label=_label(listen),
         user=user,
         env_file=escape_value(env_file),
-        paths=(words[0], sockact, directory, env_file),
+        paths=with_targets(words[0], sockact, sys.executable, directory, env_file),
         user_unit=options["user_unit"],
-        jit=_interpreter(words[0]).startswith(_JITS),
+        jit=os.path.basename(_interpreter(words[0])).startswith(_JITS),
         start_timeout=options["start_timeout"],
         trial=options["trial"],
         drain_timeout=options["drain_timeout"],
@@ -222,8 +224,14 @@ def _sockact() -> str:
     raise OperatorError("there is no command `sockact`: install it, with `pip install`, say")
 
 
+def with_targets(program: str, *others: str) -> tuple[str, ...]:
+    """All files that have to be seen, with what their symbolic links lead to."""
+    paths = (program, _interpreter(program), *filter(None, others))
+    return (*paths, *map(os.path.realpath, paths))
+
+
 def _interpreter(path: str) -> str:
-    """The name of what executes the file: that of its #! line, or its own."""
+    """What executes the file: as its #! line has it, or the file itself."""
     try:
         with open(path, "rb") as file:
             line = os.fsdecode(file.readline(256))
@@ -232,7 +240,7 @@ def _interpreter(path: str) -> str:
     words = line[2:].split() if line.startswith("#!") else []
     if words and os.path.basename(words[0]) == "env":
         words = [word for word in words[1:] if not word.startswith("-") and "=" not in word]
-    return os.path.basename(words[0] if words else os.path.realpath(path))
+    return words[0] if words else os.path.realpath(path)
 
 
 def _run_options(name: str, directory: str) -> list[str]:
@@ -251,6 +259,17 @@ def _folder(*, user_unit: bool) -> str:
         return SYSTEM_FOLDER
     base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
     return os.path.join(base, "systemd", "user")
+
+
+def _refuse_to_hide(texts: dict[str, str], *, user_unit: bool) -> None:
+    """A unit of a package is not overwritten by one in our folder, but it no longer counts."""
+    for base in ("/run", "/usr/local/lib", "/usr/lib", "/lib"):
+        for name in texts:
+            path = os.path.join(base, "systemd", "user" if user_unit else "system", name)
+            if os.path.lexists(path):
+                raise click.UsageError(
+                    f"{path} exists, and would be hidden: choose another name, or add --force"
+                )
 
 
 def _show(folder: str, texts: dict[str, str]) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import sockact
+from sockact.cli.init import with_targets
 from sockact.systemd import templates, unitfile
 
 ROOT = Path(sockact.__file__).parent.parent
@@ -179,6 +180,24 @@ def test_nothing_is_overwritten_without_force(home: Home, name: str, kind: str) 
     assert [p.name for p in home.units.iterdir()] == [name]
     assert home.init(*arguments, "--force", "--", "gunicorn").returncode == 0
     assert "[Install]" in (home.units / name).read_text()
+
+
+@needs_systemd
+def test_units_of_packages_are_not_hidden_without_force(home: Home) -> None:
+    arguments = ("systemd-exit", "--user-unit", *LISTEN)
+    done = home.init(*arguments, "--", "gunicorn")
+    assert (done.returncode, "would be hidden" in done.stderr) == (2, True)
+    assert not home.units.exists()
+    assert home.init(*arguments, "--force", "--", "gunicorn").returncode == 0
+
+
+def test_links_and_interpreters_below_home_are_seen(home: Home) -> None:
+    script = home.program("app.py", "#!/home/me/venv/bin/python\n")
+    link = home.folder / "link"
+    link.symlink_to("/home/me/app")
+    found = with_targets(str(script), str(link), "")
+    assert {"/home/me/venv/bin/python", "/home/me/app", str(link)} <= {*found}
+    assert "" not in found
 
 
 def test_a_folder_in_the_way(home: Home) -> None:

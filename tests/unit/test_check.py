@@ -148,6 +148,11 @@ def test_without_a_heard_supervisor_a_short_timeout_is_an_error() -> None:
     assert levels["TimeoutStopSec=5s"] is Level.ERROR
 
 
+@pytest.mark.parametrize("option", ["--directory %h/app", "--directory=/nonexistent"])
+def test_a_directory_that_only_the_service_sees(option: str) -> None:
+    assert examine(run(option)) == []
+
+
 def test_errors_come_first() -> None:
     levels = [f.level for f in examine(facts(OOMPolicy="stop", KillMode="none", Restart="no"))]
     assert levels == [Level.ERROR, Level.WARNING, Level.WARNING]
