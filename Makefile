@@ -9,6 +9,7 @@ STAMP := $(VENV)/stamp
 help:
 	@echo "make test    lint, types and all tests"
 	@echo "make lint    ruff and mypy only"
+	@echo "make units   write the unit files of units/ anew"
 	@echo "make matrix  every server, 10 reloads under load, with a table"
 	@echo "make leaks   200 reloads in a row: nothing fails, nothing grows"
 	@echo "make demo    watch two servers being reloaded under load"
@@ -22,6 +23,10 @@ lint: $(STAMP)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy --strict
+
+.PHONY: units
+units: $(STAMP)
+	$(PYTHON) -m sockact.systemd.templates units
 
 matrix: $(STAMP)
 	SOCKACT_RELOADS=10 SOCKACT_JOBS=2 $(PYTHON) -m pytest tests/process/test_reload_matrix.py

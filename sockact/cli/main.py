@@ -16,7 +16,7 @@ import click
 
 import sockact
 
-_COMMANDS = ("run", "reload", "rollback", "status", "reset", "stop")
+_COMMANDS = ("run", "reload", "rollback", "status", "reset", "stop", "init", "check")
 
 
 class Failure(click.ClickException):

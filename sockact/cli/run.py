@@ -137,7 +137,7 @@ def command(
         raise click.UsageError(
             "no program given: write it last, as in `sockact run -- gunicorn app:app`"
         )
-    name = name or _name_of(program)
+    name = name or name_of(program)
     probes.check_together(options)
     _become_supervisor(Settings(name, program, _logical(directory), adopt=Adopt(adopt), **options))
 
@@ -153,7 +153,8 @@ def _logical(directory: str | None) -> str:
     return os.path.normpath(os.path.join(here, directory)) if directory else here
 
 
-def _name_of(command: tuple[str, ...]) -> str:
+def name_of(command: tuple[str, ...]) -> str:
+    """The name of a service that was given none. Raises UsageError."""
     name = os.path.basename(command[0])
     if name.startswith(("python", "pypy")):
         name = _module_of(command[1:]) or name

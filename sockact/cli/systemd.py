@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from typing import Any
+
+from sockact.core.errors import OperatorError
+from sockact.core.timespan import seconds
+from sockact.systemd.manager import Manager
 
 _SECONDS = 3.0
 _PROPERTIES = ("MainPID", "NRestarts", "StartLimitBurst", "StartLimitIntervalUSec")
@@ -59,29 +61,16 @@ def _unit(pid: int) -> tuple[str, bool]:
 
 
 def _show(unit: str, user: bool) -> dict[str, str] | None:
-    if not shutil.which("systemctl"):
-        return None
-    command = ["systemctl", *(["--user"] if user else []), "show", unit]
-    command += [f"--property={name}" for name in _PROPERTIES]
+    properties = [f"--property={name}" for name in _PROPERTIES]
     try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_SECONDS,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    lines = (line.partition("=") for line in done.stdout.splitlines())
-    return {name: value for name, _, value in lines}
+        text = Manager(user, _SECONDS).call("show", unit, *properties)
+    except OperatorError:
+        return None  # No systemd, or one that does not tell: nothing is missed.
+    return {name: value for name, _, value in (line.partition("=") for line in text.splitlines())}
 
 
 def _seconds(text: str) -> float:
     """A time span as `systemctl show` writes it, such as `10s` or `1min 30s`; 0 for others."""
-    from sockact.cli.options import seconds
-
     try:
         return seconds(text)
     except ValueError:

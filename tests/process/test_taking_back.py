@@ -83,7 +83,7 @@ def test_a_trial_that_passes_is_committed(
     start: StartService, program: Program, healthy: Path, body: str
 ) -> None:
     program.publish("1", body)
-    service = start(program.command, listen=program.listen, options=options(healthy, "300ms"))
+    service = start(program.command, listen=program.listen, options=options(healthy, "1s"))
     with Hammer(program.port) as hammer:
         hammer.wait_for("1")
         program.publish("2", body)
@@ -145,7 +145,7 @@ def test_one_failure_below_the_threshold_is_forgiven(
 ) -> None:
     log = folder / "log"
     command = f"exec:echo >> {log}; test $(wc -l < {log}) != 2"
-    more = ("--trial", "500ms", "--probe", command, "--probe-interval", "20ms")
+    more = ("--trial", "1s", "--probe", command, "--probe-interval", "20ms")
     service = start(
         program.command, listen=program.listen, options=(*more, "--probe-threshold", "2")
     )
@@ -232,7 +232,7 @@ def stopped(pid: int) -> bool:
     return psutil.Process(pid).status() == psutil.STATUS_STOPPED
 
 
-TCP = ("--trial", "10s", "--probe", "tcp", "--probe-timeout", "500ms", "--probe-interval", "50ms")
+TCP = ("--trial", "20s", "--probe", "tcp", "--probe-timeout", "2s", "--probe-interval", "50ms")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "[::1]"])
@@ -241,7 +241,8 @@ def test_tcp_probe(start: StartService, program: Program, host: str) -> None:
     family = "socket.AF_INET6" if "[" in host else "socket.AF_INET"
     body = f"accept(bound(({host.strip('[]')!r}, PORT), {family}))\n"
     program.publish("1", body)
-    options = ("--trial", "300ms", *TCP[2:])
+    # Long enough for a probe to be started, and to end, also on a busy machine.
+    options = ("--trial", "2s", "--probe", "tcp", "--probe-interval", "100ms")
     service = start(program.command, listen=(f"{host}:{program.port}",), options=options)
     assert service.reload().code == 0
 

@@ -20,7 +20,11 @@ ARROWS = {
     "systemd": ("systemd", "kernel", "core"),
     "supervisor": ("supervisor", "handover", "kernel", "systemd", "core", ""),
     # The client's side of the control socket, and what both sides share.
-    "cli": ("cli", "supervisor.client", "supervisor.paths", "supervisor.varlink", "core", ""),
+    "cli": (
+        *("cli", "supervisor.client", "supervisor.paths", "supervisor.varlink", "core", ""),
+        *("systemd.addresses", "systemd.check", "systemd.facts", "systemd.listeners"),
+        *("systemd.manager", "systemd.unitfile", "systemd.units"),
+    ),
     "shim": (),
 }
 IMPURE = {"os", "socket", "time", "select", "signal", "subprocess", "threading", "random"}

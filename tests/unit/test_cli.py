@@ -15,7 +15,8 @@ from click.testing import CliRunner
 
 import sockact
 from sockact.cli import main as cli_main
-from sockact.cli import options, run
+from sockact.cli import run
+from sockact.core import timespan
 from sockact.core.settings import Adopt, Settings
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def understood(call: Executed) -> Settings:
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
-        ((), "write one of run, reload, rollback, status, reset, stop"),
+        ((), "write one of run, reload, rollback, status, reset, stop, init, check"),
         (("restart",), "no such command"),
         (("--nonsense",), "no such option"),
         (("run",), "write it last"),
@@ -122,6 +123,9 @@ def understood(call: Executed) -> Settings:
         (("reload", "--timeout", "-1"), "write it like 90"),
         (("reload", "a/b"), "cannot name a service"),
         (("stop", "a", "b"), "unexpected extra argument"),
+        (("check",), "missing argument"),
+        (("check", "a/b"), "write a name such as myapp.service"),
+        (("init", "a", "--", "b"), "missing option '--listen'"),
     ],
 )
 def test_wrong_use_is_one_line(arguments: tuple[str, ...], hint: str) -> None:
@@ -159,7 +163,9 @@ def test_version() -> None:
     assert (result.exit_code, result.stdout) == (0, f"sockact {sockact.__version__}\n")
 
 
-@pytest.mark.parametrize("arguments", [(), ("run",), ("reload",), ("status",), ("stop",)])
+@pytest.mark.parametrize(
+    "arguments", [(), ("run",), ("reload",), ("status",), ("stop",), ("init",), ("check",)]
+)
 def test_help(arguments: tuple[str, ...]) -> None:
     result = invoke(*arguments, "--help")
     assert result.exit_code == 0
@@ -313,7 +319,7 @@ def test_no_room_for_the_complaint() -> None:
     ],
 )
 def test_time_spans(text: str, expected: float) -> None:
-    assert options.seconds(text) == pytest.approx(expected, abs=1e-9)
+    assert timespan.seconds(text) == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -322,7 +328,7 @@ def test_time_spans(text: str, expected: float) -> None:
 )
 def test_no_time_spans(text: str) -> None:
     with pytest.raises(ValueError, match="write it like"):
-        options.seconds(text)
+        timespan.seconds(text)
 
 
 def test_the_terminal_is_safe() -> None:

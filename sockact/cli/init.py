@@ -1,0 +1,292 @@
+"""`sockact init`: a .socket and a .service unit for a program, shown, written and enabled."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sockact.cli import probes, run
+from sockact.cli.files import write_all
+from sockact.cli.main import Failure, complain
+from sockact.cli.options import check_name
+from sockact.core.errors import OperatorError
+from sockact.systemd import addresses, listeners, units
+from sockact.systemd.manager import Manager
+from sockact.systemd.unitfile import command_line, escape_value
+
+if TYPE_CHECKING:
+    from sockact.core.matching import Address
+
+SYSTEM_FOLDER = "/etc/systemd/system"
+_JITS = ("node", "java", "pypy", "dotnet", "deno", "bun", "ruby", "luajit", "php", "erl", "beam")
+_RAW = "sockact.raw"
+
+
+class _Init(click.Command):
+    """Keeps the options as they are written: the unit gets them so."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[_RAW] = self.make_parser(ctx).parse_args(list(args))[0]
+        return super().parse_args(ctx, args)
+
+
+@click.command(
+    name="init",
+    cls=_Init,
+    context_settings={"allow_interspersed_args": True},
+    options_metavar="",
+    short_help="Write the units of a service.",
+)
+@click.argument("name", callback=check_name, metavar="NAME --listen ADDR... [OPTIONS] --")
+@click.option(
+    "--listen",
+    metavar="ADDR",
+    multiple=True,
+    required=True,
+    help="Where it listens, [NAME=]ADDR as for `sockact run`; may be repeated.",
+)
+@click.option(
+    "--user", metavar="USER", help="Whom it runs as.  [default: NAME, made by systemd if missing]"
+)
+@click.option(
+    "--directory",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False),
+    help="Where PROGRAM runs, looked up anew at each reload.",
+)
+@click.option(
+    "--env-file",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Variables for PROGRAM, read when the service starts.",
+)
+@click.option("--user-unit", is_flag=True, help="For `systemctl --user`.")
+@click.option("--dry-run", is_flag=True, help="Only show the units.")
+@click.option("--enable", is_flag=True, help="Enable and start the socket.")
+@click.option("--force", is_flag=True, help="Overwrite units that are there.")
+@click.argument("program", nargs=-1, type=click.UNPROCESSED, metavar="PROGRAM [ARG]...")
+def command(name: str, listen: tuple[str, ...], program: tuple[str, ...], **options: Any) -> None:
+    """Write NAME.socket and NAME.service, which run PROGRAM so that it can be reloaded.
+
+    They go to /etc/systemd/system, or with --user-unit to ~/.config/systemd/user. Nothing is
+    overwritten without --force. The other options are those of `sockact run`.
+    """
+    probes.check_together(options)
+    try:
+        plan, command_words = _plan(name, listen, program, options)
+        texts = {f"{name}.socket": units.socket(plan), f"{name}.service": units.service(plan)}
+    except (OperatorError, ValueError) as error:
+        raise click.UsageError(str(error)) from error
+    for problem in addresses.mismatches(command_words, plan.addresses):
+        complain(Failure(f"warning: {problem}"))
+    folder = _folder(user_unit=options["user_unit"])
+    _show(folder, texts)
+    if not options["dry_run"]:
+        if not options["force"]:
+            _refuse_to_hide(texts, user_unit=options["user_unit"])
+        write_all(folder, texts, force=options["force"])
+        _tell_systemd(name, options)
+
+
+# Whatever `sockact run` can do is asked of it here, checked as there, and passed on.
+_PASSED = [
+    option
+    for option in run.command.params
+    if option.name not in ("name", "listen", "directory", "program")
+]
+command.params[-1:-1] = _PASSED
+
+
+def _plan(
+    name: str, listen: tuple[str, ...], program: tuple[str, ...], options: dict[str, Any]
+) -> tuple[units.Plan, tuple[str, ...]]:
+    """What to write, and the command line of the program. Raises OperatorError or ValueError."""
+    _check_unit_name(name)
+    parsed = [listeners.parse(text) for text in listen]
+    found = tuple(address for _, address in parsed)
+    if len(set(found)) < len(found):
+        raise OperatorError("--listen: an address is there twice; write it once")
+    user = _user(options["user"], found, user_unit=options["user_unit"])
+    directory = os.path.abspath(options["directory"]) if options["directory"] else ""
+    words = (_program(program, directory), *program[1:])
+    env_file = os.path.abspath(options["env_file"]) if options["env_file"] else ""
+    if re.search(r"[*?\[\\]", env_file):
+        raise OperatorError(
+            f"--env-file {env_file}: systemd takes * ? [ \\ for patterns; rename it"
+        )
+    sockact = _sockact()
+    plan = units.Plan(
+        name=name,
+        start=command_line((sockact, "run", *_run_options(name, directory), "--", *words)),
+        reload=command_line((sockact, "reload", name)),
+        addresses=found,
+        label=_label(listen),
+        user=user,
+        env_file=escape_value(env_file),
+        paths=with_targets(words[0], sockact, sys.executable, directory, env_file),
+        user_unit=options["user_unit"],
+        jit=os.path.basename(_interpreter(words[0])).startswith(_JITS),
+        start_timeout=options["start_timeout"],
+        trial=options["trial"],
+        drain_timeout=options["drain_timeout"],
+        kill_timeout=options["kill_timeout"],
+    )
+    _check_socket_files(plan)
+    return plan, words
+
+
+def _check_unit_name(name: str) -> None:
+    if name.endswith("@"):
+        raise OperatorError(f"{name} would be a template: write an instance, such as {name}1")
+    if ":" in name:
+        raise OperatorError(f"{name}: RuntimeDirectory= has no place for a colon; use a dash")
+
+
+def _check_socket_files(plan: units.Plan) -> None:
+    for path in units.unix_paths(plan.addresses):
+        if f"/sockact/{plan.name}/" in os.path.normpath(path):
+            raise OperatorError(
+                f"--listen {path}: systemd removes that folder when the service stops; "
+                f"write for example /run/{plan.name}.sock"
+            )
+
+
+def _label(listen: tuple[str, ...]) -> str:
+    """The name that was given to the listeners: one .socket unit has one for all of them."""
+    named = {listeners.parse(text)[0] for text in listen if _is_named(text)}
+    if named and (len(named) > 1 or not all(map(_is_named, listen))):
+        raise OperatorError(
+            "--listen: one .socket unit has one name for all its listeners; "
+            "give all of them the same name, or none"
+        )
+    return named.pop() if named else ""
+
+
+def _is_named(text: str) -> bool:
+    return "=" in text and "/" not in text.partition("=")[0]
+
+
+def _user(user: str | None, found: tuple[Address, ...], *, user_unit: bool) -> str:
+    if user_unit and user:
+        raise OperatorError("--user is for system units: --user-unit runs as its own user")
+    if not user:
+        if units.unix_paths(found) and not user_unit:
+            raise OperatorError("a Unix socket needs an owner that exists: add --user USER")
+        return ""
+    import pwd
+
+    try:
+        pwd.getpwnam(user)
+    except (KeyError, ValueError) as error:
+        raise OperatorError(
+            f"there is no user {user}: `useradd --system {user}` makes one, "
+            f"and without --user systemd does"
+        ) from error
+    return user
+
+
+def _program(program: tuple[str, ...], directory: str) -> str:
+    """The absolute path of the program, with its symbolic links. Raises OperatorError."""
+    if not program:
+        raise OperatorError(
+            "no program given: write it last, as in `sockact init myapp --listen "
+            "127.0.0.1:8000 -- gunicorn app:app`"
+        )
+    first = program[0]
+    if "/" in first:
+        path = os.path.normpath(os.path.join(directory or os.getcwd(), first))
+        found = path if os.path.isfile(path) and os.access(path, os.X_OK) else None
+    else:
+        found = shutil.which(first) if first else None
+    if not found:
+        raise OperatorError(
+            f"there is no program {first!r}: write its whole path, such as /srv/myapp/venv/bin/"
+            f"{os.path.basename(first) or 'gunicorn'}"
+        )
+    return os.path.abspath(found)
+
+
+def _sockact() -> str:
+    """The command that runs now, or another that systemd can start."""
+    ours = (
+        sys.argv[0],
+        shutil.which("sockact") or "",
+        f"{os.path.dirname(sys.executable)}/sockact",
+    )
+    for path in ours:
+        if os.path.basename(path) == "sockact" and os.access(path, os.X_OK):
+            return os.path.abspath(path)
+    raise OperatorError("there is no command `sockact`: install it, with `pip install`, say")
+
+
+def with_targets(program: str, *others: str) -> tuple[str, ...]:
+    """All files that have to be seen, with what their symbolic links lead to."""
+    paths = (program, _interpreter(program), *filter(None, others))
+    return (*paths, *map(os.path.realpath, paths))
+
+
+def _interpreter(path: str) -> str:
+    """What executes the file: as its #! line has it, or the file itself."""
+    try:
+        with open(path, "rb") as file:
+            line = os.fsdecode(file.readline(256))
+    except OSError:
+        line = ""
+    words = line[2:].split() if line.startswith("#!") else []
+    if words and os.path.basename(words[0]) == "env":
+        words = [word for word in words[1:] if not word.startswith("-") and "=" not in word]
+    return words[0] if words else os.path.realpath(path)
+
+
+def _run_options(name: str, directory: str) -> list[str]:
+    """For `sockact run`: the options that were given here."""
+    raw = click.get_current_context().meta[_RAW]
+    words = ["--name", name, *(["--directory", directory] if directory else [])]
+    for option in _PASSED:
+        value = raw.get(option.name)
+        if value is not None:
+            words += [option.opts[0], *([] if value is True else [str(value)])]
+    return words
+
+
+def _folder(*, user_unit: bool) -> str:
+    if not user_unit:
+        return SYSTEM_FOLDER
+    base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    return os.path.join(base, "systemd", "user")
+
+
+def _refuse_to_hide(texts: dict[str, str], *, user_unit: bool) -> None:
+    """A unit of a package is not overwritten by one in our folder, but it no longer counts."""
+    for base in ("/run", "/usr/local/lib", "/usr/lib", "/lib"):
+        for name in texts:
+            path = os.path.join(base, "systemd", "user" if user_unit else "system", name)
+            if os.path.lexists(path):
+                raise click.UsageError(
+                    f"{path} exists, and would be hidden: choose another name, or add --force"
+                )
+
+
+def _show(folder: str, texts: dict[str, str]) -> None:
+    blocks = [f"# {os.path.join(folder, name)}\n{text}" for name, text in texts.items()]
+    click.echo("\n".join(blocks), nl=False)
+
+
+def _tell_systemd(name: str, options: dict[str, Any]) -> None:
+    manager = Manager(options["user_unit"])
+    enable = ("enable", "--now", f"{name}.socket")
+    try:
+        manager.call("daemon-reload")
+        if options["enable"]:
+            manager.call(*enable)
+    except OperatorError as error:
+        raise Failure(f"the units of {name} are written, but {error}") from error
+    after = f"{manager.name} start {name}"
+    if not options["enable"]:
+        after = f"{manager.name} {' '.join(enable)}`, then `{after}"
+    click.echo(f"\n{name}: written; next: `{after}`, and `{manager.name} reload {name}` ever after")

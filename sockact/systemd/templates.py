@@ -1,0 +1,82 @@
+"""The files of the top-level folder units/: `python -m sockact.systemd.templates FOLDER`.
+
+They are kept beside the code for packages, and for reading; a test compares.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from sockact.core.matching import Address, Family, Kind
+from sockact.systemd import units
+from sockact.systemd.unitfile import command_line
+from sockact.systemd.units import Plan
+
+# Without a folder systemd looks in /usr/local/bin and /usr/bin.
+_SOCKACT = "sockact"
+
+_ENVIRONMENT = """\
+# /etc/sockact/myapp.env, for the instance sockact@myapp. Read when the service starts.
+# The program by its whole path, and its arguments; split at blanks.
+SOCKACT_COMMAND="/srv/myapp/venv/bin/gunicorn --bind 127.0.0.1:8000 app:app"
+# Options of `sockact run`.
+SOCKACT_OPTIONS="--directory /srv/myapp/current"
+"""
+
+_LISTEN = """\
+# /etc/systemd/system/sockact@myapp.socket.d/listen.conf: the addresses of the instance.
+[Socket]
+ListenStream=127.0.0.1:8000
+"""
+
+
+def files() -> dict[str, str]:
+    """Path below units/ → text."""
+    example = _example()
+    return {
+        "sockact@.service": units.service(_instance(user_unit=False)),
+        "sockact@.socket": units.socket(_instance(user_unit=False)),
+        "user/sockact@.service": units.service(_instance(user_unit=True)),
+        "user/sockact@.socket": units.socket(_instance(user_unit=True)),
+        "examples/myapp.service": units.service(example),
+        "examples/myapp.socket": units.socket(example),
+        "examples/sockact@myapp.socket.d/listen.conf": _LISTEN,
+        "examples/myapp.env": _ENVIRONMENT,
+    }
+
+
+def _instance(*, user_unit: bool) -> Plan:
+    return Plan(
+        name="%i",
+        start=f"{_SOCKACT} run --name %i $SOCKACT_OPTIONS -- $SOCKACT_COMMAND",
+        reload=f"{_SOCKACT} reload %i",
+        env_file="%E/sockact/%i.env" if user_unit else "/etc/sockact/%i.env",
+        user_unit=user_unit,
+    )
+
+
+def _example() -> Plan:
+    bind = ("--bind", "127.0.0.1:8000", "app:app")
+    options = ("--name", "myapp", "--directory", "/srv/myapp/current")
+    gunicorn = "/srv/myapp/venv/bin/gunicorn"
+    return Plan(
+        name="myapp",
+        start=command_line(("/usr/bin/sockact", "run", *options, "--", gunicorn, *bind)),
+        reload="/usr/bin/sockact reload myapp",
+        addresses=(Address(Family.INET, Kind.STREAM, "127.0.0.1", 8000),),
+        user="myapp",
+        env_file="-/etc/default/myapp",
+    )
+
+
+def main(folder: str) -> None:
+    """Write them all."""
+    for name, text in files().items():
+        path = Path(folder, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,191 @@
+"""The syntax of unit files: systemd.syntax(7), and the command lines of systemd.service(5).
+
+For the command line only; the supervisor does not import this. Raises ValueError for what a unit
+file cannot say, or for a line that systemd would refuse.
+"""
+
+from __future__ import annotations
+
+import re
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+Settings = dict[str, list[str]]
+"""Of one section: the values of each setting, in the order in which they are written."""
+
+_PLAIN = re.compile(r"[\w@%+=:,./$-]+")
+_SPELLED = {"\n": r"\n", "\t": r"\t", "\r": r"\r", '"': r"\"", "\\": r"\\"}
+_MEANT = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "s": " ", "t": "\t", "v": "\v"}
+_MEANT |= {sign: sign for sign in "\\\"'"}
+_CODES = {"x": (2, 16), "u": (4, 16), "U": (8, 16), **dict.fromkeys("01234567", (3, 8))}
+_BLANKS = " \t\n\r"
+_VARIABLE = re.compile(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_WHOLE_VARIABLE = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
+_PREFIXES = "@-:+!|"
+
+
+def escape_word(word: str) -> str:
+    """A word of ExecStart= that the program gets exactly as it is here."""
+    word.encode()  # UnicodeEncodeError is a ValueError: systemd drops lines that are not UTF-8.
+    text = word.replace("%", "%%").replace("$", "$$")
+    if _PLAIN.fullmatch(text):
+        return text
+    return '"' + "".join(map(_spell, text)) + '"'
+
+
+def _spell(sign: str) -> str:
+    if sign in _SPELLED:
+        return _SPELLED[sign]
+    return sign if sign >= " " and sign != "\x7f" else f"\\x{ord(sign):02x}"
+
+
+def command_line(words: tuple[str, ...]) -> str:
+    """A value of ExecStart= for these words."""
+    return " ".join(map(escape_word, words))
+
+
+def escape_value(text: str) -> str:
+    """A path or an address as the whole value of a setting, where blanks need no quotes."""
+    text.encode()
+    if not text.isprintable() or text != text.strip() or text.endswith("\\"):
+        raise ValueError(f"{text!r} cannot be written in a unit file: choose another one")
+    return text.replace("%", "%%")
+
+
+def split(line: str) -> list[str]:
+    """The words of a line, without their quotes and escapes. Raises ValueError."""
+    words: list[str] = []
+    word: str | None = None
+    quote = ""
+    position = 0
+    while position < len(line):
+        sign = line[position]
+        position += 1
+        if sign == "\\":
+            meant, position = _unescape(line, position)
+            word = (word or "") + meant
+        elif quote:
+            word = (word or "") if sign == quote else (word or "") + sign
+            quote = "" if sign == quote else quote
+        elif sign in "\"'":
+            quote, word = sign, word or ""
+        elif sign in _BLANKS:
+            words += [word] if word is not None else []
+            word = None
+        else:
+            word = (word or "") + sign
+    if quote:
+        raise ValueError(f"a quote is not closed in: {line}")
+    return words + ([word] if word is not None else [])
+
+
+def _unescape(line: str, position: int) -> tuple[str, int]:
+    """What the escape means whose backslash stands before `position`, and where it ends."""
+    sign = line[position : position + 1]
+    if sign in _CODES:
+        length, base = _CODES[sign]
+        start = position + (base == 16)
+        try:
+            return chr(int(line[start : start + length], base)), start + length
+        except (ValueError, OverflowError):
+            return "\\", position
+    if sign in _MEANT or sign == ";":
+        return _MEANT.get(sign, sign), position + 1
+    return "\\", position
+
+
+def expand(words: list[str], unit: str, variables: Mapping[str, str]) -> list[str]:
+    """The words as the program gets them: specifiers of the unit's name, $VARIABLES.
+
+    Specifiers that depend on the machine or the user stay as they are.
+    """
+    found: list[str] = []
+    for word in (_specifiers(word, unit) for word in words):
+        if whole := _WHOLE_VARIABLE.fullmatch(word):
+            found += split(variables.get(whole[1], ""))
+        else:
+            found.append(
+                _VARIABLE.sub(lambda m: variables.get(m[1], "") if m[1] else "$", word),
+            )
+    return found
+
+
+def _specifiers(text: str, unit: str) -> str:
+    name = unit.rpartition(".")[0]
+    prefix, _, instance = name.partition("@")
+    meant = {"%": "%", "n": unit, "N": name, "p": prefix, "i": instance}
+    return re.sub("%([%nNpi])", lambda m: meant[m[1]], text)
+
+
+def program(words: list[str]) -> list[str]:
+    """A command line without the prefixes of its first word, and without an argv[0] of its own."""
+    if not words:
+        return []
+    first = words[0].lstrip(_PREFIXES)
+    own_name = "@" in words[0][: len(words[0]) - len(first)]
+    return [first, *words[2 if own_name else 1 :]]
+
+
+def parse(text: str) -> dict[str, Settings]:
+    """Section → settings of unit files, one after the other as `systemctl cat` prints them.
+
+    An empty value takes back the ones before it, as it does for settings that are lists.
+    """
+    sections: dict[str, Settings] = {}
+    section: Settings = {}
+    for line in _lines(text):
+        if line.startswith("[") and line.endswith("]"):
+            section = sections.setdefault(line[1:-1], {})
+            continue
+        key, equals, value = line.partition("=")
+        if equals and value.strip():
+            section.setdefault(key.strip(), []).append(value.strip())
+        elif equals:
+            section[key.strip()] = []
+    return sections
+
+
+def _lines(text: str) -> Iterator[str]:
+    """Without comments and blanks, with lines joined that end in a backslash."""
+    joined = ""
+    for line in text.split("\n"):
+        if line.lstrip().startswith(("#", ";")):
+            continue
+        if line.endswith("\\"):
+            joined += line[:-1] + " "
+            continue
+        if whole := (joined + line).strip():
+            yield whole
+        joined = ""
+
+
+def environment(text: str) -> dict[str, str]:
+    """The variables of an EnvironmentFile=."""
+    found: dict[str, str] = {}
+    for line in _lines(text):
+        key, equals, value = line.partition("=")
+        if equals:
+            try:
+                found[key.strip()] = " ".join(split(value)) if value[:1] in "\"'" else value.strip()
+            except ValueError:
+                continue  # systemd, too, goes on with the next line.
+    return found
+
+
+def properties(text: str) -> dict[str, str]:
+    """What `systemctl show` prints of one unit; a name that is repeated gets several lines."""
+    found: dict[str, str] = {}
+    for line in text.split("\n"):
+        key, equals, value = line.partition("=")
+        if equals:
+            found[key] = f"{found[key]}\n{value}" if key in found else value
+    return found
+
+
+def span(seconds: float) -> str:
+    """A time span for a unit file: 90s, 2min, or with its milliseconds."""
+    if seconds >= 60 and seconds % 60 == 0:
+        return f"{seconds / 60:.0f}min"
+    return f"{seconds:.0f}s" if seconds == int(seconds) else f"{seconds * 1000:.0f}ms"
