@@ -24,7 +24,7 @@ test: lint
 
 test-system: $(STAMP)
 	bench/setup.sh system
-	SOCKACT_TEST_SYSTEM=insist SOCKACT_TEST_SUITES="bookworm trixie sid" \
+	SOCKACT_TEST_SYSTEM=insist SOCKACT_TEST_SUITES="bookworm trixie sid" SOCKACT_KILLS=20 \
 		$(PYTHON) -m pytest tests/system
 
 lint: $(STAMP)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from bench.tally import Failure
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from tests.system.conftest import Deploy
     from tests.system.service import Service
 
-KILLS = 5
+KILLS = int(os.environ.get("SOCKACT_KILLS", "5"))
 
 
 def test_a_crash_loop_leaves_the_listener_alive(deploy: Deploy) -> None:
