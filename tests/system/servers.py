@@ -21,14 +21,13 @@ class Server:
     long: Load
     public: bool = False  # serves files
 
-    def units(self, *options: str, start_timeout: int = 90, stop_timeout: int = 90) -> Units:
+    def units(self, *, start_timeout: int = 90, stop_timeout: int = 90) -> Units:
         """Its units; the working directory is the release's, so that no launch mixes two."""
         return Units(
             self.name,
             self.command,
             "/srv/app/current/public" if self.public else "/srv/app/current",
             environment=("PYTHONPATH=/opt/zoo:.",),
-            options=options,
             start_timeout=start_timeout,
             stop_timeout=stop_timeout,
         )

@@ -46,10 +46,8 @@ class Units:
     command: tuple[str, ...]
     directory: str
     environment: tuple[str, ...] = ()
-    options: tuple[str, ...] = ()  # of `sockact run`
     start_timeout: int = 90
     stop_timeout: int = 90
-    restart: float = 0.1
     hardened: bool = True  # and as a user of its own, which a unit of a user's manager cannot have
 
     @property
@@ -72,7 +70,7 @@ StartLimitIntervalSec=0
 [Service]
 Type=notify
 NotifyAccess=main
-ExecStart=/usr/bin/{shlex.join([*run, *self.options, "--", *self.command])}
+ExecStart=/usr/bin/{shlex.join([*run, "--", *self.command])}
 ExecReload=/usr/bin/sockact reload {self.name}
 {environment}\
 RuntimeDirectory=sockact/{self.name}
@@ -81,5 +79,5 @@ TimeoutStartSec={self.start_timeout}
 TimeoutStopSec={self.stop_timeout}
 WatchdogSec=30
 Restart=on-failure
-RestartSec={self.restart}
+RestartSec=0.1
 {f"User={USER}{chr(10)}{HARDENING}" if self.hardened else ""}"""
