@@ -4,10 +4,11 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/stamp
 
-.PHONY: help test lint matrix leaks demo bench clean
+.PHONY: help test test-system lint matrix leaks demo bench clean
 
 help:
 	@echo "make test    lint, types and all tests"
+	@echo "make test-system  only those inside of booted systemds (three Debian releases), or fail"
 	@echo "make lint    ruff and mypy only"
 	@echo "make units   write the unit files of units/ anew"
 	@echo "make matrix  every server, 10 reloads under load, with a table"
@@ -16,8 +17,16 @@ help:
 	@echo "make bench   what sockact costs, side by side with the bare servers"
 	@echo "make clean   remove what these made"
 
+# Only root can boot a systemd: for anybody else, and where debootstrap cannot be had, the tests in
+# tests/system are skipped with the reason.
 test: lint
+	@[ "$$(id -u)" != 0 ] || bench/setup.sh system || true
 	$(PYTHON) -m pytest
+
+test-system: $(STAMP)
+	bench/setup.sh system
+	SOCKACT_TEST_SYSTEM=insist SOCKACT_TEST_SUITES="bookworm trixie sid" SOCKACT_KILLS=20 \
+		$(PYTHON) -m pytest tests/system
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .

@@ -21,6 +21,7 @@ from bench.load import Kind, Load, Plan, run
 from bench.tally import Report
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,11 +31,12 @@ STARTED = b"started\n"
 class LoadProcess:
     """Start with the constructor, then `wait_started`, then `stop`, which gives the report."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, launcher: Sequence[str] = ()) -> None:
+        """`launcher` is a command that executes the child in some way, in a namespace perhaps."""
         self._plan = plan
         self._report: Report | None = None
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.process", "--child"],
+            [*launcher, sys.executable, "-m", "bench.process", "--child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": str(ROOT)},

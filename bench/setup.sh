@@ -3,6 +3,7 @@
 #
 #     bench/setup.sh venv DIR    a virtual environment with the project (editable) and the servers
 #     bench/setup.sh servers DIR the servers that are no Python packages; DIR/bin gets the one in Go
+#     bench/setup.sh system      debootstrap, for the tests inside of a booted systemd
 #     bench/setup.sh tools       wrk, strace and Server::Starter, for the measurements
 #
 # Debian's packages are only installed where something is missing: as root, or with sudo.
@@ -99,12 +100,22 @@ make_servers() {
     rm -rf "$cache"
 }
 
+install_system_needs() {
+    local packages=()
+    command -v debootstrap >/dev/null || packages+=(debootstrap)
+    command -v ip >/dev/null || packages+=(iproute2)
+    # Ubuntu has it apart.
+    [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || packages+=(debian-archive-keyring)
+    [ ${#packages[@]} = 0 ] || install "${packages[@]}"
+}
+
 case "${1-}" in
 venv)
     make_venv "${2:-.venv}"
     make_servers "${2:-.venv}"
     ;;
 servers) make_servers "${2:-.venv}" ;;
+system) install_system_needs ;;
 tools)
     command -v wrk >/dev/null || install wrk
     command -v strace >/dev/null || install strace
@@ -112,7 +123,7 @@ tools)
     command -v start_server >/dev/null || install libserver-starter-perl || true
     ;;
 *)
-    echo "usage: bench/setup.sh venv DIR | servers DIR | tools" >&2
+    echo "usage: bench/setup.sh venv DIR | servers DIR | system | tools" >&2
     exit 2
     ;;
 esac

@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sockact.core.model import Service
+    from sockact.core.model import Handover, Service
     from sockact.supervisor.loop import Loop, Timer
     from sockact.systemd.notify import Notifier
 
@@ -26,12 +26,20 @@ def status_line(service: Service, failures: str = "") -> str:
     for g in service.generations:
         if g.state is not State.FAILED:
             parts.append(f"generation {g.number} {g.state.value}")
-    handover = service.handover
-    if handover is not None and handover.outcome is Outcome.FAILED:
-        parts.append(f"last reload failed: {handover.reason}")
+    if service.handover is not None and service.handover.outcome is not Outcome.PENDING:
+        parts.append(_last(service.handover))
     if failures:
         parts.append(failures)
     return "; ".join(parts)
+
+
+def _last(handover: Handover) -> str:
+    what = "last rollback" if handover.rollback else "last reload"
+    if handover.outcome is Outcome.FAILED:
+        return f"{what} failed: {handover.reason}"
+    seconds = (handover.finished or handover.requested) - handover.requested
+    before = "" if handover.predecessor is None else f"{handover.predecessor} to "
+    return f"{what}: {before}{handover.successor}, committed after {seconds:.2f} s"
 
 
 class Announcer:
@@ -75,8 +83,7 @@ class Announcer:
             case _:
                 self._notifier.status(line)
         self._look_after()
-        if phase in _WORKING and self._notifier.active and self._extension is None:
-            self._extend()
+        self._ask_for_time()
 
     def changed(self, service: Service) -> None:
         """Something changed within the phase: only the status line is told, once."""
@@ -108,8 +115,11 @@ class Announcer:
         self._notifier.flush()
         self._look_after()
 
-    def _extend(self) -> None:
-        self._extension = None
-        if self._phase in _WORKING:
+    def _ask_for_time(self) -> None:
+        # At once: systemd's clock for this piece of work starts anew.
+        if self._extension:
+            self._extension.cancel()
+            self._extension = None
+        if self._phase in _WORKING and self._notifier.active:
             self._notifier.extend(_EXTEND_BY)
-            self._extension = self._loop.at(time.monotonic() + _EXTEND_EVERY, self._extend)
+            self._extension = self._loop.at(time.monotonic() + _EXTEND_EVERY, self._ask_for_time)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import signal
 import time
 from typing import TYPE_CHECKING
@@ -91,6 +92,18 @@ def test_status_tells_of_generations_and_failures(start: StartService, program: 
     assert "\n" not in status
 
 
+def test_status_tells_of_the_last_reload_that_succeeded(
+    start: StartService, program: Program
+) -> None:
+    service = start(program.command, listen=program.listen)
+    drain(service)
+    assert service.reload().code == 0
+    service.wait_drained()
+    status = drain(service)[-1].get("STATUS") or ""
+    told = r"serving; generation 2 running; last reload: 1 to 2, committed after \d+\.\d\d s"
+    assert re.fullmatch(told, status)
+
+
 def test_time_is_extended_while_work_goes_on(
     start: StartService, program: Program, folder: Path
 ) -> None:
@@ -104,6 +117,19 @@ def test_time_is_extended_while_work_goes_on(
     assert not any(message.get("READY") for message in service.notify.messages)
     gate.touch()
     service.notify.wait_for("READY", "1")
+
+
+def test_each_piece_of_work_asks_for_time_at_once(start: StartService, program: Program) -> None:
+    """And not only when that of the one before would have asked again: TimeoutStopSec= may be
+    short.
+    """
+    service = start(program.command, listen=program.listen)
+    assert service.reload("--wait-drained").code == 0
+    assert service.stop() == 0
+    messages = drain(service)
+    for name in ("RELOADING", "STOPPING"):
+        at = next(n for n, message in enumerate(messages) if message.get(name))
+        assert messages[at + 1].get("EXTEND_TIMEOUT_USEC"), messages
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sockact.kernel import procfs
+from sockact.shim.sockact_shim import epoll
 from tests.process.test_shim_gate import (
     ASYNCIO,
     PAUSES,
@@ -228,3 +229,13 @@ def test_a_child_that_ends_while_closed(
     assert entries(program.pid) == before
     listener.connect()
     assert program.do("result = ready()")
+
+
+def test_an_instance_that_is_closed_meanwhile() -> None:
+    """Listed, and closed by another thread before it is read: a server that makes a selector for
+    each of its requests does that all the time.
+    """
+    instance = os.open("/dev/null", os.O_RDONLY)
+    os.close(instance)
+    assert epoll.watched([instance], 1) == set()
+    assert epoll.entries([instance], 1, [3]) == []

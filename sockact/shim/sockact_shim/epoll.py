@@ -68,7 +68,10 @@ def watched(epolls: list[int], inode: int) -> set[int]:
 def _lines(epoll: int, inode: int) -> list[tuple[int, list[bytes]]]:
     tail = b" ino:%x " % inode
     # tfd:        5 events:       19 data:        5  pos:0 ino:1a2b sdev:9
-    lines = threads.read(f"/proc/self/fdinfo/{epoll}").split(b"\n")
+    try:
+        lines = threads.read(f"/proc/self/fdinfo/{epoll}").split(b"\n")
+    except FileNotFoundError:
+        return []  # another thread has closed it since it was listed
     found = [line.split() for line in lines if tail in line and line.startswith(b"tfd:")]
     return [(int(words[1]), words) for words in found]
 

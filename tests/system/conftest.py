@@ -1,0 +1,139 @@
+"""Booted machines with sockact in them, and services there.
+
+$SOCKACT_TEST_SUITES names the Debian releases; with $SOCKACT_TEST_SYSTEM=insist, what keeps these
+tests from running fails them instead of skipping them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, Protocol
+
+import pytest
+
+from tests.servers.releases import Releases
+from tests.support import machine as machines
+from tests.support import roots
+from tests.support.machine import Machine
+from tests.system.service import Service
+from tests.system.units import USER, Units
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+# The oldest and the newest systemd; `make test-system` takes all.
+DEFAULT_SUITES = "bookworm sid"
+SUITES = tuple(os.environ.get("SOCKACT_TEST_SUITES", DEFAULT_SUITES).split())
+TEST_TIMEOUT = 120
+
+SCRIPT = """#!/usr/bin/python3
+from sockact.cli.main import main
+main()
+"""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The time of a test does not count that of the fixtures, which build and boot."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(TEST_TIMEOUT, func_only=True))
+
+
+def _give_up(reason: str) -> NoReturn:
+    if os.environ.get("SOCKACT_TEST_SYSTEM") == "insist":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def _roots() -> dict[str, Path]:
+    """The root of each suite, built where there is none."""
+    if reason := roots.missing() or machines.missing():
+        _give_up(reason)
+    try:
+        return roots.roots(SUITES)
+    except roots.CannotBuild as error:
+        _give_up(str(error))
+
+
+@pytest.fixture(scope="session")
+def _layer() -> Iterator[Path]:
+    """The project and the applications, as a package would install them."""
+    with tempfile.TemporaryDirectory(prefix="sockact-layer-") as name:
+        layer = Path(name)
+        layer.chmod(0o755)
+        ignore = shutil.ignore_patterns("__pycache__")
+        packages = layer / "usr/lib/python3/dist-packages"
+        shutil.copytree(ROOT / "sockact", packages / "sockact", ignore=ignore)
+        script = layer / "usr/bin/sockact"
+        script.parent.mkdir()
+        script.write_text(SCRIPT)
+        script.chmod(0o755)
+        apps = Path("tests/servers/apps")
+        shutil.copytree(ROOT / apps, layer / "opt/zoo" / apps, ignore=ignore)
+        yield layer
+
+
+@pytest.fixture(scope="module", params=SUITES)
+def machine(
+    request: pytest.FixtureRequest, _roots: dict[str, Path], _layer: Path
+) -> Iterator[Machine]:
+    """A booted systemd of a Debian release, for all tests of a module."""
+    with Machine(_roots[request.param], (_layer,)) as booted:
+        booted.run("useradd", "--system", "--user-group", USER, check=True)
+        # As the package does it; the service may not write there.
+        booted.run("python3", "-m", "compileall", "-q", "/usr/lib/python3/dist-packages/sockact")
+        yield booted
+
+
+class Deploy(Protocol):
+    """The call of the `deploy` fixture."""
+
+    def __call__(
+        self, units: Units, *, import_seconds: float = 0.0, start: bool = True, user: str = ""
+    ) -> Service: ...
+
+
+@pytest.fixture
+def deploy(machine: Machine) -> Iterator[Deploy]:
+    """Install a service with version 1 of its release, and start it, or only its .socket unit.
+
+    `user` is whose own manager is to have it, which must run.
+    """
+    with contextlib.ExitStack() as undo:
+
+        def deploy(
+            units: Units, *, import_seconds: float = 0.0, start: bool = True, user: str = ""
+        ) -> Service:
+            undo.callback(shutil.rmtree, machine.path("/srv/app"))
+            releases = Releases(machine.path("/srv/app"), import_seconds)
+            releases.publish("1")
+            service = Service(machine, units.name, releases, user)
+            undo.callback(_remove, service)
+            machine.write(f"{_folder(service)}/{service.unit}", units.service)
+            machine.write(f"{_folder(service)}/{service.socket}", units.socket)
+            service.systemctl("daemon-reload")
+            service.systemctl("start", service.socket)
+            if start:
+                service.systemctl("start", service.unit)
+            return service
+
+        yield deploy
+
+
+def _folder(service: Service) -> str:
+    return "/etc/systemd/user" if service.user else "/etc/systemd/system"
+
+
+def _remove(service: Service) -> None:
+    units = (service.socket, service.unit)
+    service.systemctl("stop", *units)
+    for unit in units:
+        service.machine.path(f"{_folder(service)}/{unit}").unlink()
+    service.systemctl("reset-failed", *units, check=False)
+    service.systemctl("daemon-reload")

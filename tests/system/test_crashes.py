@@ -1,0 +1,86 @@
+"""What crashes, the program or the supervisor, takes no listener along."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from bench.tally import Failure
+from tests.servers.apps import answers
+from tests.support import wait
+from tests.system import servers
+from tests.system.service import answer
+
+if TYPE_CHECKING:
+    from tests.system.conftest import Deploy
+    from tests.system.service import Service
+
+KILLS = int(os.environ.get("SOCKACT_KILLS", "5"))
+
+
+def test_a_crash_loop_leaves_the_listener_alive(deploy: Deploy) -> None:
+    service = deploy(servers.UVICORN.units())
+    before = service.main_pid
+    service.releases.publish_broken("2")
+    (running,) = service.status()["generations"]
+    service.kill(running["pid"])
+    # More than StartLimitBurst= would allow.
+    wait_launches(service, 7)
+    with service.asking() as client:
+        assert service.active() == {service.unit: "active", service.socket: "active"}
+        service.releases.publish("3")
+        assert answer(client) == answers.fast("3").decode()
+    assert service.main_pid == before
+    assert service.show("NRestarts") == "0"
+
+
+def test_a_service_that_cannot_start_leaves_the_listener_alive(deploy: Deploy) -> None:
+    service = deploy(servers.UVICORN.units(), start=False)
+    service.releases.publish_broken("2")
+    service.systemctl("start", service.unit, check=False)
+
+    def restarts() -> bool:
+        return int(service.show("NRestarts")) > 6
+
+    wait.until(restarts, "more restarts than StartLimitBurst= would allow", timeout=30)
+    with service.asking() as client:
+        assert service.active()[service.socket] == "active"
+        service.releases.publish("3")
+        assert answer(client) == answers.fast("3").decode()
+    service.wait_active()
+
+
+def test_a_killed_supervisor_comes_back_and_refuses_nobody(deploy: Deploy) -> None:
+    service = deploy(servers.GUNICORN.units())
+    with service.load(*servers.SHORT) as load:
+        for killed in range(1, KILLS + 1):
+            before = service.main_pid
+            service.kill(before)
+            wait_other_main(service, before)
+            assert service.show("NRestarts") == str(killed)
+            assert service.ask() == answers.fast("1").decode()
+        report = load.stop()
+    # What was being answered when its generation was killed is lost.
+    failures = report.total().failures
+    clients = sum(load.clients for load in servers.SHORT)
+    assert set(failures) <= {Failure.RESET, Failure.EOF}, report.explain()
+    assert failures.total() <= KILLS * clients, report.explain()
+    assert service.active() == {service.unit: "active", service.socket: "active"}
+
+
+def wait_launches(service: Service, number: int) -> None:
+    """Return when generation `number` has been launched."""
+
+    def launched() -> bool:
+        return any(one["number"] >= number for one in service.status()["generations"])
+
+    wait.until(launched, f"generation {number}", timeout=30, interval=0.05)
+
+
+def wait_other_main(service: Service, before: int) -> None:
+    """Return when the unit is active again, with another supervisor."""
+
+    def active() -> bool:
+        return service.main_pid not in (0, before) and service.show("ActiveState") == "active"
+
+    wait.until(active, "the unit to come back", timeout=30)

@@ -1,0 +1,56 @@
+"""`systemctl reload` with real clients: nobody notices, and systemd is told the truth."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.servers.apps import answers
+from tests.system import servers
+
+if TYPE_CHECKING:
+    from tests.system.conftest import Deploy
+    from tests.system.servers import Server
+
+
+@pytest.mark.parametrize("server", servers.SERVERS, ids=lambda server: server.name)
+def test_no_client_notices_a_reload(deploy: Deploy, server: Server) -> None:
+    service = deploy(server.units())
+    before = service.main_pid
+    with service.load(*servers.SHORT, server.long) as load:
+        service.releases.publish("2")
+        service.systemctl("reload", service.unit)
+        # The long requests are still being answered.
+        service.wait_status_text(
+            "^serving; generation 1 draining; generation 2 running; last reload: 1 to 2, committed"
+        )
+        assert service.ask() == answers.fast("2").decode()
+        service.releases.publish("3")
+        service.systemctl("reload", service.unit)
+        service.wait_status_text("generation 3 running; last reload: 2 to 3, committed")
+        assert service.ask() == answers.fast("3").decode()
+        report = load.stop()
+    assert not report.failures(), report.explain()
+    assert set(report.total().versions) == {"1", "2", "3"}
+    assert service.main_pid == before
+    assert service.show("NRestarts") == "0"
+
+
+def test_a_broken_release_fails_the_reload_and_nothing_else(deploy: Deploy) -> None:
+    service = deploy(servers.GUNICORN.units())
+    before = service.main_pid
+    with service.load(*servers.SHORT) as load:
+        service.releases.publish_broken("2")
+        assert service.systemctl("reload", service.unit, check=False).returncode == 1
+        assert "RuntimeError: release 2 is broken" in service.journal()
+        service.wait_status_text("generation 1 running; last reload failed: the program exited")
+        assert service.show("ActiveState") == "active"
+        assert service.ask() == answers.fast("1").decode()
+        service.releases.publish("3")
+        service.systemctl("reload", service.unit)
+        assert service.ask() == answers.fast("3").decode()
+        report = load.stop()
+    assert not report.failures(), report.explain()
+    assert set(report.total().versions) == {"1", "3"}
+    assert service.main_pid == before

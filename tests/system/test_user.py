@@ -1,0 +1,45 @@
+"""A service of a user's own manager: `systemctl --user`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.servers.apps import answers
+from tests.system import servers
+from tests.system.units import USER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.machine import Machine
+    from tests.system.conftest import Deploy
+
+
+@pytest.fixture
+def _manager(machine: Machine) -> Iterator[None]:
+    # Without pam_systemd, which would say so.
+    runtime = "[Service]\nEnvironment=XDG_RUNTIME_DIR=/run/user/%i\n"
+    machine.write("/etc/systemd/system/user@.service.d/runtime.conf", runtime)
+    machine.systemctl("daemon-reload", check=True)
+    unit = f"user@{machine.uid(USER)}.service"
+    machine.systemctl("start", unit, check=True)
+    yield
+    machine.systemctl("stop", unit, f"user-runtime-dir@{machine.uid(USER)}.service", check=True)
+
+
+@pytest.mark.usefixtures("_manager")
+def test_no_client_notices_a_reload(deploy: Deploy) -> None:
+    service = deploy(replace(servers.UVICORN.units(), hardened=False), user=USER)
+    before = service.main_pid
+    with service.load(*servers.SHORT) as load:
+        service.releases.publish("2")
+        service.systemctl("reload", service.unit)
+        service.wait_status_text("generation 2 running; last reload: 1 to 2, committed")
+        assert service.ask() == answers.fast("2").decode()
+        report = load.stop()
+    assert not report.failures(), report.explain()
+    assert set(report.total().versions) == {"1", "2"}
+    assert service.main_pid == before
