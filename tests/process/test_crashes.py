@@ -101,7 +101,7 @@ def test_crash_loop_backs_off_and_keeps_the_listener(start: StartService, progra
         assert read_all(client) == "2"
     assert service.status()["state"] == "serving"
     assert service.status()["handover"]["from"] is None
-    service.notify.wait_for("STATUS", "backoff")
+    service.notify.wait_for_status("backoff")
 
 
 def test_backoff_grows(start: StartService, program: Program, folder: Path) -> None:

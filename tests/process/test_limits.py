@@ -68,9 +68,7 @@ def test_crashes_count_and_are_never_given_up(start: StartService, program: Prog
     program.publish("2", BROKEN)
     os.kill(service.status()["generations"][0]["pid"], signal.SIGKILL)
     wait.until(lambda: len(failures(service)) > 3, "the crash loop to go on")
-    status = service.notify.wait_for_name("STATUS")
-    while "failures in the last 10 min" not in (status.get("STATUS") or ""):
-        status = service.notify.wait_for_name("STATUS")
+    service.notify.wait_for_status("failures in the last 10 min")
     program.publish("3")
     wait.until(lambda: "running" in service.states().values(), "the mended program")
     assert program.ask() == "3"

@@ -71,6 +71,14 @@ class NotifySocket:
                 return message
         raise TimeoutError(f"no {name} within {timeout:g} s, only {self.messages}")
 
+    def wait_for_status(self, text: str, timeout: float = wait.TIMEOUT) -> Message:
+        """The next message whose STATUS has this text in it."""
+        deadline = time.monotonic() + timeout
+        while True:
+            message = self.wait_for_name("STATUS", max(0.0, deadline - time.monotonic()))
+            if text in (message.get("STATUS") or ""):
+                return message
+
     def close(self) -> None:
         """Close it and remove its file."""
         self._socket.close()
