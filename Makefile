@@ -47,7 +47,7 @@ demo: $(STAMP)
 	$(PYTHON) -m bench.demo
 
 bench: $(STAMP)
-	bench/setup.sh tools
+	bench/setup.sh tools $(VENV)
 	$(PYTHON) -m bench.measure
 
 $(STAMP): pyproject.toml tests/requirements.txt bench/setup.sh tests/servers/apps/go_server.go

@@ -4,7 +4,7 @@
 #     bench/setup.sh venv DIR    a virtual environment with the project (editable) and the servers
 #     bench/setup.sh servers DIR the servers that are no Python packages; DIR/bin gets the one in Go
 #     bench/setup.sh system      debootstrap, for the tests inside of a booted systemd
-#     bench/setup.sh tools       wrk, strace and Server::Starter, for the measurements
+#     bench/setup.sh tools DIR   wrk, strace, Server::Starter and circus, for the measurements
 #
 # Debian's packages are only installed where something is missing: as root, or with sudo.
 set -euo pipefail
@@ -121,9 +121,10 @@ tools)
     command -v strace >/dev/null || install strace
     # Only for comparison: without it, one row stays empty.
     command -v start_server >/dev/null || install libserver-starter-perl || true
+    "${2:-.venv}/bin/python" -m pip install -q --disable-pip-version-check 'circus>=0.18' || true
     ;;
 *)
-    echo "usage: bench/setup.sh venv DIR | servers DIR | system | tools" >&2
+    echo "usage: bench/setup.sh venv DIR | servers DIR | system | tools DIR" >&2
     exit 2
     ;;
 esac
