@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
 import subprocess
 import tempfile
@@ -55,17 +56,24 @@ class Bare:
         address: Address,
         releases: Releases,
         command: Sequence[str] = (),
+        follows: bool = False,
     ) -> None:
-        """Start it, by its own command unless another is given."""
+        """Start it, by its own command unless another is given.
+
+        `follows`: it stays where it is, and each of its workers imports the current release.
+        """
         self.server = server
         self.address = address
         self.releases = releases
-        directory = server.directory(releases)
+        directory = releases.folder if follows else server.directory(releases)
+        environment = {**zoo.environment(releases), "PWD": str(directory)}
+        if follows:
+            environment["PYTHONPATH"] += os.pathsep + str(releases.current)
         self._log = (releases.folder / f"log{time.monotonic_ns()}").open("wb")
         self.process = subprocess.Popen(
             list(command) or server.command(address),
             # PWD as after a shell's cd: gunicorn finds the next release by it.
-            env={**zoo.environment(releases), "PWD": str(directory)},
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,

@@ -28,12 +28,14 @@ class Peer:
 
     name = ""
     server = ""
+    follows = True
+    """Its workers find the next release by themselves; else it has to be told where that is."""
 
     def __init__(self, folder: Path) -> None:
         self.zoo = zoo.BY_NAME[self.server]
         self.folder = folder
         self.address, self.releases = choose(self.zoo, folder, IMPORT_SECONDS)
-        self.running = Bare(self.zoo, self.address, self.releases, self.command())
+        self.running = Bare(self.zoo, self.address, self.releases, self.command(), self.follows)
 
     @classmethod
     def available(cls) -> str:
@@ -60,12 +62,13 @@ class Peer:
 class Restart(Peer):
     """Stop it, start it: what most units do."""
 
+    follows = False
     name = "stop and start, waitress"
     server = "waitress"
 
     def reload(self) -> None:
         self.running.close()
-        self.running = Bare(self.zoo, self.address, self.releases, self.command())
+        self.running = Bare(self.zoo, self.address, self.releases, self.command(), self.follows)
 
 
 class Hup(Peer):
@@ -83,6 +86,7 @@ class Hup(Peer):
 class GunicornHup(Hup):
     """gunicorn's own."""
 
+    follows = False
     name = "HUP, gunicorn gthread"
     server = "gunicorn gthread"
 
@@ -121,6 +125,7 @@ class UwsgiHup(Hup):
 class GunicornUsr2(Peer):
     """gunicorn's upgrade: a second master beside the first, which is then told to end."""
 
+    follows = False
     name = "USR2, gunicorn gthread"
     server = "gunicorn gthread"
     master = 0
@@ -159,6 +164,7 @@ class GunicornUsr2(Peer):
 class ServerStarter(Peer):
     """Server::Starter holds the socket and overlaps two workers; uvicorn takes the fd."""
 
+    follows = False
     name = "Server::Starter, uvicorn"
     server = "uvicorn asyncio"
 
@@ -197,13 +203,14 @@ port = {port}
 class Circus(Peer):
     """circus holds the socket and starts new processes before it ends the old ones."""
 
+    follows = False
     name = "circus, uvicorn"
     server = "uvicorn asyncio"
     endpoint = 0
 
     @classmethod
     def available(cls) -> str:
-        return "" if shutil.which("circusd") else "circus is not installed"
+        return "" if shutil.which("circusd", path=zoo.search_path()) else "circus is not installed"
 
     def command(self) -> list[str]:
         self.endpoint = wait.free_port()

@@ -119,7 +119,7 @@ class Server:
 
     def missing(self) -> list[str]:
         """What it needs and is not installed."""
-        path = _path()
+        path = search_path()
         packages = [name for name in self.packages if importlib.util.find_spec(name) is None]
         return packages + [name for name in self.programs if shutil.which(name, path=path) is None]
 
@@ -141,14 +141,14 @@ def environment(releases: Releases) -> dict[str, str]:
     """The environment of every server: the applications, and the release that it works in."""
     return {
         **os.environ,
-        "PATH": _path(),
+        "PATH": search_path(),
         "PYTHONPATH": os.pathsep.join((str(ROOT), ".")),
         # gunicorn keeps a control socket there; without it, in the home of whoever runs the tests.
         "XDG_RUNTIME_DIR": str(releases.folder),
     }
 
 
-def _path() -> str:
+def search_path() -> str:
     return str(Path(sys.executable).parent) + os.pathsep + os.environ.get("PATH", os.defpath)
 
 
