@@ -1,6 +1,109 @@
-"""`python -m sockact` is the command `sockact`."""
+"""The command `sockact`: the installed script, `python -m sockact`, or this file by its path.
 
-from sockact.cli.main import main
+`sockact run` is the supervisor itself, so it must keep its pid (systemd's MAINPID), its descriptors
+and none of click's memory. A child reads the command line; meanwhile this process loads what it
+needs to serve. All other commands are click commands as usual.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+_ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def main() -> None:
+    """The entry point of every command; ends in SystemExit."""
+    _isolate()  # Before the first import of a module that Python has not loaded itself.
+    words = sys.argv[2:] if sys.argv[1:2] == ["--"] else sys.argv[1:]
+    if words[:1] == ["run"]:
+        sys.exit(_run(words))
+    from sockact.cli.main import main as command
+
+    command(words)
+
+
+def _isolate() -> None:
+    """Let nothing beside the package, of the program's or in the working directory, be loaded.
+
+    PYTHONPATH and its like are meant for the wrapped program, and have had their effect already.
+    """
+    if not sys.flags.isolated:
+        if any(name.startswith("PYTHON") for name in os.environ):
+            arguments = [sys.executable, "-I", os.path.abspath(__file__), *sys.argv[1:]]
+            try:
+                os.execv(sys.executable, arguments)
+            except OSError as error:
+                _give_up(f"cannot start {sys.executable} again: {error.strerror}")
+        if not sys.flags.safe_path:
+            del sys.path[0]
+    # Run by its path or with -m, a checkout works like an installed package. Last, so that nothing
+    # that lies there hides the standard library.
+    if _ROOT not in sys.path:
+        sys.path.append(_ROOT)
+
+
+def _run(words: list[str]) -> int:
+    """The exit status of the service, or of a command line that was refused."""
+    import signal
+
+    # Until the supervisor's loop can take them, they wait instead of killing.
+    ours = "SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGCHLD"
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [getattr(signal, name) for name in ours])
+    _open_standard()
+    reader, writer = os.pipe()
+    try:
+        pid = os.fork()
+    except OSError as error:
+        _give_up(f"cannot fork: {error.strerror}; look at the limits of processes and of memory")
+    if pid == 0:
+        os.close(reader)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return _tell_settings(words, writer)
+    os.close(writer)
+    # Beside the child, which takes about as long.
+    from sockact.supervisor.main import main as supervise
+
+    with open(reader, "rb") as pipe:
+        told = pipe.read()
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if code < 0:
+        _give_up(f"signal {-code} has ended the process that reads the command line")
+    return supervise(told.decode()) if told else code
+
+
+def _tell_settings(words: list[str], writer: int) -> int:
+    """Read the command line, in the child; an exit status."""
+    from sockact.cli.main import main as command
+
+    settings = command(words)
+    with open(writer, "w") as pipe:
+        pipe.write(settings.to_json())
+    return 0
+
+
+def _give_up(reason: str) -> NoReturn:
+    sys.stderr.write(f"sockact: {reason}\n")
+    sys.exit(1)
+
+
+def _open_standard() -> None:
+    """/dev/null for every standard descriptor that is closed (`2>&-`).
+
+    Or else the first file that we open would be stderr, for us and for the program.
+    """
+    while (fd := os.open("/dev/null", os.O_RDWR | os.O_NOCTTY)) <= 2:
+        os.set_inheritable(fd, True)
+        mode, name = (("r", "stdin"), ("w", "stdout"), ("w", "stderr"))[fd]
+        # Python has left None there.
+        setattr(sys, name, open(fd, mode, closefd=False))
+    os.close(fd)
+
 
 if __name__ == "__main__":
     main()

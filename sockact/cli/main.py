@@ -10,11 +10,15 @@ import importlib
 import os
 import signal
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 import sockact
+from sockact.core.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _COMMANDS = ("run", "reload", "rollback", "status", "reset", "stop", "init", "check")
 
@@ -49,7 +53,10 @@ class Commands(click.Group):
         return command
 
     def main(self, *args: Any, **extra: Any) -> Any:
-        """Run the command and exit, with one line on stderr instead of click's usage text."""
+        """Run the command and exit, with one line on stderr instead of click's usage text.
+
+        Returns only what `run` is to do, which is for the caller to do.
+        """
         extra["standalone_mode"] = False
         try:
             result = super().main(*args, **extra)
@@ -64,6 +71,8 @@ class Commands(click.Group):
             text = str(error) if error.filename else f"cannot write the output: {error.strerror}"
             complain(Failure(text))
             sys.exit(1)
+        if isinstance(result, Settings):
+            return result
         sys.exit(result if isinstance(result, int) else 0)
 
 
@@ -84,12 +93,14 @@ def cli(context: click.Context) -> None:
         raise click.UsageError(f"no command given: write one of {', '.join(_COMMANDS)}")
 
 
-def main() -> None:
-    """The entry point. Ctrl-C and a closed pipe end it as they end any other program."""
+def main(words: Sequence[str]) -> Settings:
+    """`Commands.main`. Ctrl-C and a closed pipe end it as they end any other program."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    cli(prog_name="sockact")
+    settings = cli.main(words, prog_name="sockact")
+    assert isinstance(settings, Settings)
+    return settings
 
 
 def printable(text: str) -> str:

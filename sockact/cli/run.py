@@ -1,32 +1,19 @@
-"""`sockact run`: checks the options, then becomes the supervisor.
-
-It must leave pid, descriptors and environment as systemd gave them: LISTEN_FDS and NOTIFY_SOCKET
-are the supervisor's to read. So it does nothing but execve().
-"""
+"""`sockact run`: checks the options. What they say is done by the supervisor, another process."""
 
 from __future__ import annotations
 
-import errno
-import json
 import os
-import sys
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
 from sockact.cli import probes
-from sockact.cli.main import Failure
 from sockact.cli.options import check_name, check_signal, check_some_time, check_time
 from sockact.core.settings import Adopt, Settings
 from sockact.supervisor import paths
 
 if TYPE_CHECKING:
-    from typing import Any, NoReturn
-
-_SUPERVISOR = os.path.join(
-    os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "supervisor", "__main__.py"
-)
+    from typing import Any
 
 
 @click.command(
@@ -128,7 +115,7 @@ _SUPERVISOR = os.path.join(
 @click.argument("program", nargs=-1, type=click.UNPROCESSED, metavar="PROGRAM [ARG]...")
 def command(
     program: tuple[str, ...], name: str | None, directory: str | None, adopt: str, **options: Any
-) -> None:
+) -> Settings:
     """Run PROGRAM under a supervisor, so that `sockact reload` can replace it.
 
     The program and its command line stay as they are. Times are in seconds, or like '1min 30s'.
@@ -139,7 +126,7 @@ def command(
         )
     name = name or name_of(program)
     probes.check_together(options)
-    _become_supervisor(Settings(name, program, _logical(directory), adopt=Adopt(adopt), **options))
+    return Settings(name, program, _logical(directory), adopt=Adopt(adopt), **options)
 
 
 def _logical(directory: str | None) -> str:
@@ -183,21 +170,3 @@ def _module_of(arguments: tuple[str, ...]) -> str | None:
                     next(words, None)
                 break
     return None
-
-
-def _become_supervisor(settings: Settings) -> NoReturn:
-    data = asdict(settings)
-    # The kernel takes 128 KiB for one string: the command stays in pieces, behind the "--".
-    del data["command"]
-    environment = {**os.environ, "SOCKACT_SETTINGS": json.dumps(data)}
-    # The name is only for those who look at the list of processes.
-    arguments = [sys.executable, "-I", _SUPERVISOR, settings.name, "--", *settings.command]
-    try:
-        os.execve(sys.executable, arguments, environment)
-    except OSError as error:
-        advice = "reinstall sockact with a Python that works"
-        if error.errno == errno.E2BIG:
-            advice = "shorten the command line or the environment, or put arguments into a file"
-        raise Failure(
-            f"cannot start the supervisor with {sys.executable}: {error.strerror}; {advice}"
-        ) from error

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from sockact.core.news import News
+from sockact.core.record import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -18,8 +18,9 @@ ending a drain late costs a little memory, and ending it early costs a client it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from sockact.core.record import dataclass
 
 QUIET_AFTER = 3.0
 """Seconds after the last completed send until a connection counts as quiet."""

@@ -6,7 +6,7 @@ not outlive the machine. A clock that was set back makes failures of the future,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from sockact.core.record import dataclass
 
 MOST = 100
 """So many are remembered."""

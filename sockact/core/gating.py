@@ -8,12 +8,11 @@ generation takes its place.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from sockact.core import trial
 from sockact.core.actions import StartProbe
 from sockact.core.events import GateMoved
 from sockact.core.model import Gate, State
+from sockact.core.record import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -31,8 +31,6 @@ late news: it changes nothing.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from sockact.core import trial
 from sockact.core.actions import (
     Action,
@@ -66,6 +64,7 @@ from sockact.core.events import (
 from sockact.core.gating import gate_moved
 from sockact.core.model import Exit, Gate, Generation, Phase, Ready, Service, State
 from sockact.core.news import News
+from sockact.core.record import replace
 from sockact.core.turn import STOPPING, Turn
 
 TYPE_CHECKING = False

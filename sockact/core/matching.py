@@ -8,8 +8,9 @@ expect.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from sockact.core.record import dataclass
 
 
 class Family(Enum):

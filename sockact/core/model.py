@@ -5,8 +5,9 @@ Everything is immutable. Times are CLOCK_MONOTONIC seconds that the caller suppl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from sockact.core.record import dataclass
 
 
 class State(Enum):

@@ -6,8 +6,6 @@ changes the state and asks for the matching action in the same breath.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from sockact.core.actions import (
     KeepConnections,
     Kill,
@@ -17,6 +15,7 @@ from sockact.core.actions import (
     Terminate,
 )
 from sockact.core.model import Gate, Generation, Phase, Ready, Service, State
+from sockact.core.record import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,12 +1,14 @@
 """What `sockact run` was asked to do. Built by the command line, read by the supervisor.
 
-The command line turns it into JSON with `asdict`; the supervisor turns it back with `from_dict`.
+They travel between the two as JSON.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import json
 from enum import StrEnum
+
+from sockact.core.record import asdict, dataclass
 
 
 class Adopt(StrEnum):
@@ -50,13 +52,22 @@ class Settings:
     kill_timeout: float = 10.0
     stop_signal: int = 15
 
+    def to_json(self) -> str:
+        """What `from_json` turns back; also of names that are not UTF-8."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Settings:
+        """Raises TypeError or ValueError when it is not of the form of `to_json`."""
+        return cls.from_dict(json.loads(text))
+
     @classmethod
     def from_dict(cls, data: dict[str, object]) -> Settings:
         """Rebuild settings from what `dataclasses.asdict` gave, after a trip through JSON.
 
         Raises TypeError or ValueError when the data is not of that form.
         """
-        known = {field.name for field in fields(cls)}
+        known = {*cls.__match_args__}
         if unknown := set(data) - known:
             raise ValueError(f"unknown setting {sorted(unknown)[0]!r}")
         return cls(

@@ -6,11 +6,10 @@ can reach nobody else, and is brought back by opening its gate. See docs/trial.m
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from sockact.core.actions import Report
 from sockact.core.events import Rollback, TrialFailed, TrialPassed
 from sockact.core.model import Gate, Handover, Outcome, Phase, State
+from sockact.core.record import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

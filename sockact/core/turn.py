@@ -5,8 +5,6 @@ Built on Moves. Its methods are what the event handlers are made of.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from sockact.core.actions import (
     Announce,
     Finish,
@@ -19,6 +17,7 @@ from sockact.core.limits import backoff, spread
 from sockact.core.model import Gate, Generation, Handover, Outcome, Phase, State
 from sockact.core.moves import Moves
 from sockact.core.news import News
+from sockact.core.record import replace
 
 STOPPING = "the service is stopping"
 

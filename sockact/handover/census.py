@@ -11,10 +11,10 @@ witness enough: a look at it alone costs the same however many others there are.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 
 from sockact.core.drain import Activity, classify, quiet_in
 from sockact.core.matching import Family, Kind
+from sockact.core.record import dataclass, field
 from sockact.kernel import procfs, sock_diag
 
 TYPE_CHECKING = False

@@ -15,8 +15,8 @@ import errno
 import fcntl
 import os
 import resource
-from dataclasses import dataclass
 
+from sockact.core.record import dataclass
 from sockact.kernel import epoll, pidfd, procfs, signals
 
 TYPE_CHECKING = False

@@ -9,9 +9,9 @@ import fcntl
 import os
 import socket
 import struct
-from dataclasses import dataclass
 
 from sockact.core.matching import Address, Family, Kind
+from sockact.core.record import dataclass
 
 _TCP_LISTEN = 10
 

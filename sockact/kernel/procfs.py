@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass
 
+from sockact.core.record import dataclass
 from sockact.kernel.libc import per_machine
 
 _EPOLL_WAITS = (per_machine(232, -4), per_machine(281, 22), 441)

@@ -15,9 +15,9 @@ import errno
 import fcntl
 import os
 import struct
-from dataclasses import dataclass
 from enum import Enum
 
+from sockact.core.record import dataclass
 from sockact.kernel.libc import MACHINE, no_new_privileges, per_machine, syscall
 
 _SECCOMP = per_machine(317, 277)

@@ -11,9 +11,9 @@ import errno
 import os
 import socket
 import struct
-from dataclasses import dataclass
 
 from sockact.core.drain import Connection
+from sockact.core.record import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

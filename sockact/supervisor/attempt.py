@@ -6,8 +6,9 @@ import os
 import signal
 import sys
 import time
-from dataclasses import dataclass
 from functools import partial
+
+from sockact.core.record import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,10 +4,9 @@ predecessor is gone, too.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from sockact.core.model import Outcome
 from sockact.core.news import News
+from sockact.core.record import replace
 from sockact.supervisor import report
 from sockact.supervisor.status import handover_status
 

@@ -9,12 +9,12 @@ witness is left there is another full look.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
 from functools import partial
 
 from sockact.core.drain import PATIENCE, UNANNOUNCED, look_again_in
 from sockact.core.events import Census
 from sockact.core.matching import Kind
+from sockact.core.record import dataclass, field, replace
 from sockact.handover import census
 from sockact.handover.rest import at_rest
 from sockact.kernel.destroyed import Destroyed

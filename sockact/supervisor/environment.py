@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from sockact.kernel.listener import Listener
 
-SETTINGS_VARIABLE = "SOCKACT_SETTINGS"
 SHIM_FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "shim")
 
 # Meant for the supervisor alone. LISTEN_PIDFDID is there from systemd 258 on.
@@ -25,7 +24,6 @@ _OURS = (
     "LISTEN_PID",
     "LISTEN_FDNAMES",
     "LISTEN_PIDFDID",
-    SETTINGS_VARIABLE,
 )
 
 

@@ -12,9 +12,9 @@ import os
 import resource
 import signal
 import socket
-from dataclasses import dataclass
 
 from sockact.core.errors import OperatorError
+from sockact.core.record import dataclass
 from sockact.kernel import seccomp, signals
 from sockact.kernel.libc import die_with_parent
 

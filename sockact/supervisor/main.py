@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import sys
 
 from sockact.core.errors import OperatorError
 from sockact.core.failures import Window
@@ -15,7 +13,6 @@ from sockact.handover import adopt
 from sockact.kernel.libc import become_subreaper
 from sockact.supervisor import control, launch, paths, report
 from sockact.supervisor.announce import Announcer
-from sockact.supervisor.environment import SETTINGS_VARIABLE
 from sockact.supervisor.history import History
 from sockact.supervisor.loop import Loop
 from sockact.supervisor.report import Reporter
@@ -42,15 +39,9 @@ SIGNALS = (
 _JITTER = 0.25
 
 
-def main() -> int:
-    """Run the service that $SOCKACT_SETTINGS describes; the exit status of `sockact run`."""
-    try:
-        command = sys.argv[sys.argv.index("--") + 1 :]
-        data = json.loads(os.environ[SETTINGS_VARIABLE])
-        settings = Settings.from_dict({**data, "command": command})
-    except (KeyError, ValueError, TypeError) as error:
-        sys.stderr.write(f"sockact: {SETTINGS_VARIABLE}: {error}; use `sockact run`\n")
-        return 2
+def main(told: str) -> int:
+    """Run the service that the settings describe (JSON); the exit status of `sockact run`."""
+    settings = Settings.from_json(told)
     reporter = Reporter(settings.name)
     try:
         return _run(settings, reporter)

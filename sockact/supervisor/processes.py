@@ -14,9 +14,9 @@ whose it is: it may have left children behind since our own were listed.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 
 from sockact.core.model import Exit
+from sockact.core.record import dataclass, field
 from sockact.kernel import pidfd, procfs
 from sockact.kernel.procfs import Process
 

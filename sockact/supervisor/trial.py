@@ -6,10 +6,10 @@ docs/trial.md. Only what is found is reported; core/trial.py decides.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 from sockact.core.errors import OperatorError
 from sockact.core.matching import Kind
+from sockact.core.record import dataclass
 from sockact.handover.stuck import AcceptQueues
 from sockact.supervisor import attempt
 

@@ -12,7 +12,8 @@ This module must do no I/O. See https://varlink.org/Method-Call for the protocol
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+
+from sockact.core.record import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

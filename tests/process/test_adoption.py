@@ -238,7 +238,7 @@ def test_what_the_program_inherits(
     start(program.command, listen=program.listen, options=options, environment=environment)
     found = facts(folder / "facts")
     listen = "LISTEN_PIDFDID" if adopt == "native" else "LISTEN_"
-    meant = ("NOTIFY_SOCKET", "WATCHDOG_", "SOCKACT_SETTINGS", listen)
+    meant = ("NOTIFY_SOCKET", "WATCHDOG_", listen)
     assert [key for key in found["environment"] if key.startswith(meant)] == []
     assert found["environment"]["MINE"] == "yes"
     assert found["fds"] == ([0, 1, 2, 3] if adopt == "native" else [0, 1, 2])
@@ -253,7 +253,7 @@ for target, fd in enumerate({fds}, 3):
     except OSError:
         pass
 os.environ["LISTEN_PID"] = str(os.getpid())
-os.execv(sys.executable, [sys.executable, "-m", "sockact", *sys.argv[1:]])
+os.execv({sockact[0]!r}, [*{sockact!r}, *sys.argv[1:]])
 """
 
 
@@ -264,7 +264,7 @@ def test_listeners_of_systemd(
     """Their names may repeat; they stay open when the service has stopped."""
     with socket.create_server(("127.0.0.1", 0)) as a, socket.create_server(("127.0.0.1", 0)) as b:
         fds = (a.fileno(), b.fileno())
-        through = (sys.executable, "-c", AS_SYSTEMD.format(fds=fds))
+        through = (sys.executable, "-c", AS_SYSTEMD.format(fds=fds, sockact=support.SOCKACT))
         monkeypatch.setattr(support, "SOCKACT", through)
         addresses = [a.getsockname(), b.getsockname()]
         program.publish(

@@ -6,12 +6,12 @@ import os
 import select
 import signal
 import socket
-from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from sockact.core.model import Gate
+from sockact.core.record import replace
 from sockact.handover import gate
 from sockact.handover.interest import process_interest
 from sockact.kernel import listener as listeners

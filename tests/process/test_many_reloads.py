@@ -6,6 +6,7 @@ real thing. Each service is watched by a thread of its own, all at the same time
 
 from __future__ import annotations
 
+import contextlib
 import os
 import statistics
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,7 +22,7 @@ from bench.load import Kind, Load, Plan
 from bench.process import LoadProcess
 from bench.tally import Report
 from tests.servers import zoo
-from tests.support import leaks
+from tests.support import leaks, wait
 from tests.support.deployment import deploy
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ EVERY = 3  # reloads between two looks at the supervisor
 # due, the interpreter keeps small tuples for later, and memory is in pieces: 150 to 510 KiB were
 # seen over 200 reloads, in which no object was kept. 10 KiB that each reload kept would show.
 RESIDENT_GROWTH = 1 << 20
+SETTLED = 5.0  # seconds
+ANY = 1 << 20
 LONGEST = 60.0 + 10.0 * RELOADS
 LOADS = (Load(Kind.NEW, 4, pause=0.005), *zoo.KEEP_ALIVE, Load(Kind.SLOW, 2))
 SERVERS = ("uvicorn uvloop", "gunicorn gthread", "uvicorn unix", "gunicorn unix")
@@ -57,9 +60,14 @@ class Sample:
     files: tuple[str, ...]
 
     @classmethod
-    def of(cls, service: Service) -> Sample:
-        """As it is now."""
+    def of(cls, service: Service, descriptors: int) -> Sample:
+        """As soon as it has no more than so many descriptors, or else as it is in the end.
+
+        The connection of a command that has ended may still be open; what is leaked stays.
+        """
         process = psutil.Process(service.process.pid)
+        with contextlib.suppress(TimeoutError):
+            wait.until(lambda: process.num_fds() <= descriptors, "fewer descriptors", SETTLED)
         zombies = [x for x in process.children(True) if x.status() == psutil.STATUS_ZOMBIE]
         files = sorted(str(path) for path in service.runtime.rglob("*"))
         return cls(
@@ -81,6 +89,14 @@ class Watched:
     report: Report = field(default_factory=Report)
     exit_code: int = -1
 
+    def later(self) -> list[Sample]:
+        """Without the first look, which still sees what is set up on first use."""
+        return self.samples[1:]
+
+    def fewest(self) -> int:
+        """Descriptors at any later look."""
+        return min((one.descriptors for one in self.later()), default=ANY)
+
 
 def watch(name: str) -> Watched:
     """Load it, reload it, look at it."""
@@ -98,7 +114,7 @@ def watch(name: str) -> Watched:
                     found.sockets.add((path.stat().st_dev, path.stat().st_ino))
                     if number % EVERY == 0:
                         service.wait_drained()
-                        found.samples.append(Sample.of(service))
+                        found.samples.append(Sample.of(service, found.fewest()))
                 found.report = load.stop()
             found.exit_code = service.stop()
     return found
@@ -118,15 +134,13 @@ def test_nothing_grows(name: str, watched: dict[str, Future[Watched]], tables: l
     assert done.report.failures() == 0, done.report.explain()
     assert done.exit_code == 0
     assert len(done.sockets) == 1, "the socket's file is another one"
-    # The first look still sees what is set up on first use.
-    samples = done.samples[1:]
+    samples = done.later()
     half = len(samples) // 2
     first, last = samples[:half], samples[half:]
     assert {one.threads for one in samples} == {1}
     assert {one.files for one in samples} == {samples[0].files}
-    # A look may meet the connection of a command that is just being closed, or a process that has
-    # just ended; what is kept is there at every later look.
     assert min(one.descriptors for one in last) <= min(one.descriptors for one in first)
+    # A look may meet a process that has just ended; what is kept is there at every later look.
     assert min(one.zombies for one in last) == 0
     early, late = (statistics.median(one.resident for one in part) for part in (first, last))
     if RELOADS > 15:

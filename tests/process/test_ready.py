@@ -263,7 +263,7 @@ class TestProbe:
         ready = f"exec:env > {folder}/env; ls /proc/self/fd > {folder}/fds"
         start(program.command, listen=program.listen, options=("--ready", ready))
         names = {line.partition("=")[0] for line in (folder / "env").read_text().splitlines()}
-        assert not names & {"NOTIFY_SOCKET", "SOCKACT_SETTINGS", "WATCHDOG_USEC", "LISTEN_FDS"}
+        assert not names & {"NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_FDS"}
         assert "SOCKACT_NAME" in names
         # The last one is the folder that ls reads.
         assert (folder / "fds").read_text().split()[:-1] == ["0", "1", "2"]

@@ -54,8 +54,20 @@ def deploy(
     import_seconds: float = 0.0,
     launcher: Sequence[str] = (),
 ) -> Deployment:
+    """Choose an address, publish version 1, start."""
+    chosen = choose(server, folder, import_seconds)
+    return start(server, folder, *chosen, options, launcher)
+
+
+def start(
+    server: zoo.Server,
+    folder: Path,
+    address: Address,
+    releases: Releases,
+    options: Sequence[str] = (),
+    launcher: Sequence[str] = (),
+) -> Deployment:
     """Start a server under sockact, without waiting until it is ready."""
-    address, releases = choose(server, folder, import_seconds)
     service = Service(
         server.command(address),
         folder=folder,

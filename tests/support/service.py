@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SOCKACT = (sys.executable, "-m", "sockact")
+SOCKACT = (sys.executable, str(ROOT / "sockact" / "__main__.py"))
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,6 @@ class Service:
         self.notify = NotifySocket(folder / "notify")
         self._stderr = folder / "stderr"
         self.environment = dict(os.environ if environment is None else environment)
-        path = (str(ROOT), self.environment.get("PYTHONPATH", ""))
-        self.environment["PYTHONPATH"] = os.pathsep.join(filter(None, path))
         self.environment["SOCKACT_RUNTIME_DIR"] = str(self.runtime)
         self.environment.setdefault("SOCKACT_STATE_DIR", str(folder / "state"))
         arguments = ["run", "--name", name]

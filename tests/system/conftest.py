@@ -32,7 +32,7 @@ SUITES = tuple(os.environ.get("SOCKACT_TEST_SUITES", DEFAULT_SUITES).split())
 TEST_TIMEOUT = 120
 
 SCRIPT = """#!/usr/bin/python3
-from sockact.cli.main import main
+from sockact.__main__ import main
 main()
 """
 

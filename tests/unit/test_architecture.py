@@ -15,7 +15,7 @@ PACKAGE = ROOT / "sockact"
 # Room → what it may import of sockact, at run time or for its types.
 ARROWS = {
     "core": ("core",),
-    "kernel": ("kernel", "core.drain", "core.errors", "core.matching", "core.model"),
+    "kernel": ("kernel", "core.drain", "core.errors", "core.matching", "core.model", "core.record"),
     "handover": ("handover", "kernel", "core"),
     "systemd": ("systemd", "kernel", "core"),
     "supervisor": ("supervisor", "handover", "kernel", "systemd", "core", ""),
@@ -33,10 +33,8 @@ LONGEST_FUNCTION = 50
 
 # What the supervisor loads on top of a bare `python3 -I` before it is told what to run.
 LOADED = (
-    "array ast collections contextlib copy copyreg ctypes dataclasses dis enum errno fcntl "
-    "functools heapq importlib inspect itertools json keyword linecache math opcode operator re "
-    "reprlib resource select selectors signal sockact socket struct token tokenize types warnings "
-    "weakref"
+    "array collections contextlib copyreg ctypes enum errno fcntl functools heapq itertools json "
+    "keyword math operator re reprlib resource select selectors signal sockact socket struct types"
 )
 FORBIDDEN = (
     "click",
@@ -55,6 +53,8 @@ FORBIDDEN = (
     "shutil",
     "pathlib",
     "traceback",
+    "dataclasses",
+    "inspect",
 )
 
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import errno
-import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner
 
 import sockact
 from sockact.cli import main as cli_main
-from sockact.cli import run
 from sockact.core import timespan
 from sockact.core.settings import Adopt, Settings
 
@@ -25,47 +22,22 @@ if TYPE_CHECKING:
 ROOT = Path(sockact.__file__).parent.parent
 
 
-class Executed(BaseException):
-    """What execve() was called with."""
-
-    def __init__(self, path: str, arguments: list[str], environment: dict[str, str]) -> None:
-        self.path = path
-        self.arguments = arguments
-        self.environment = environment
-
-
-def fake_execve(path: str, arguments: list[str], environment: dict[str, str]) -> None:
-    raise Executed(path, arguments, environment)
-
-
 @pytest.fixture
 def env(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A runtime directory in which nothing runs, and a supervisor that is never started."""
+    """A runtime directory in which nothing runs."""
     monkeypatch.setenv("SOCKACT_RUNTIME_DIR", str(folder))
     monkeypatch.delenv("SOCKACT_NAME", raising=False)
-    monkeypatch.setattr(os, "execve", fake_execve)
 
 
 def invoke(*arguments: str) -> Result:
     return CliRunner().invoke(cli_main.cli, arguments, prog_name="sockact")
 
 
-def executed(*arguments: str) -> Executed:
-    with pytest.raises(Executed) as caught:
-        CliRunner().invoke(cli_main.cli, ["run", *arguments], catch_exceptions=False)
-    return caught.value
-
-
 def settings_of(*arguments: str) -> Settings:
-    return understood(executed(*arguments))
-
-
-def understood(call: Executed) -> Settings:
-    """The settings as the supervisor puts them together, from its environment and its argv."""
-    data = json.loads(call.environment["SOCKACT_SETTINGS"])
-    assert "command" not in data
-    command = call.arguments[call.arguments.index("--") + 1 :]
-    return Settings.from_dict({**data, "command": command})
+    """As the supervisor puts them together."""
+    result = CliRunner().invoke(cli_main.cli, ["run", *arguments], catch_exceptions=False)
+    assert isinstance(result.return_value, Settings), result.stderr
+    return Settings.from_json(result.return_value.to_json())
 
 
 @pytest.mark.usefixtures("env")
@@ -176,12 +148,8 @@ def test_help(arguments: tuple[str, ...]) -> None:
 def test_run_hands_its_settings_over() -> None:
     options = "--name app --listen :80 --listen /run/a --adopt shim --ready http://h:80/x".split()
     times = ["--start-timeout", "1min 30s", "--drain-timeout", "0", "--kill-timeout", "500ms"]
-    call = executed(*options, *times, "--", "prog", "--name", "x", "--", "y")
-    assert call.path == sys.executable
-    supervisor = str(ROOT / "sockact" / "supervisor" / "__main__.py")
     command = ["prog", "--name", "x", "--", "y"]
-    assert call.arguments == [sys.executable, "-I", supervisor, "app", "--", *command]
-    assert understood(call) == Settings(
+    assert settings_of(*options, *times, "--", *command) == Settings(
         name="app",
         command=tuple(command),
         directory=os.getcwd(),
@@ -192,8 +160,6 @@ def test_run_hands_its_settings_over() -> None:
         drain_timeout=0.0,
         kill_timeout=0.5,
     )
-    del call.environment["SOCKACT_SETTINGS"]
-    assert call.environment == dict(os.environ)
 
 
 @pytest.mark.usefixtures("env")
@@ -252,25 +218,6 @@ def test_arguments_that_are_not_utf8_survive() -> None:
 @pytest.mark.usefixtures("env")
 def test_the_default_name(command: str, name: str) -> None:
     assert settings_of(*command.split()).name == name
-
-
-def test_an_interpreter_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", "/nonexistent/python")
-    result = invoke("run", "prog")
-    assert result.exit_code == 1
-    assert "reinstall sockact" in result.stderr
-
-
-def test_what_is_too_long_for_the_kernel_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    def too_long(*_arguments: object) -> None:
-        raise OSError(errno.E2BIG, os.strerror(errno.E2BIG))
-
-    monkeypatch.setattr(os, "execve", too_long)
-    result = invoke("run", "prog", "x" * 1000)
-    assert result.exit_code == 1
-    assert "Argument list too long" in result.stderr
-    assert "shorten" in result.stderr
-    assert "reinstall" not in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -335,44 +282,6 @@ def test_the_terminal_is_safe() -> None:
     assert cli_main.printable("a\tb \x1b[31mü\x07\r") == "a\tb \\x1b[31mü\\x07\\r"
 
 
-BECOME = """
-import sys
-from sockact.cli import main, run
-run._SUPERVISOR = sys.argv.pop(1)
-main.main()
-"""
-REPORT = """
-import json, os, sys
-report, fd = sys.argv[sys.argv.index("--") + 1:]
-with open(report, "w") as file:
-    inherited = os.fstat(int(fd)).st_ino
-    environ = {name: os.environ[name] for name in ("LISTEN_FDS", "LISTEN_PID", "SOCKACT_SETTINGS")}
-    json.dump({"pid": os.getpid(), "inode": inherited, "argv": sys.argv[1:], **environ}, file)
-"""
-
-
-def test_it_becomes_the_supervisor(folder: Path) -> None:
-    supervisor, report = folder / "supervisor.py", folder / "report"
-    supervisor.write_text(REPORT)
-    listener = os.memfd_create("listener")
-    program = [str(report), str(listener)]
-    try:
-        process = subprocess.Popen(
-            [sys.executable, "-c", BECOME, str(supervisor), "run", "--name", "a", *program],
-            env={**os.environ, "LISTEN_FDS": "1", "LISTEN_PID": "1", "PYTHONPATH": str(ROOT)},
-            pass_fds=(listener,),
-        )
-        assert process.wait(30) == 0
-        told: dict[str, Any] = json.loads(report.read_text())
-        assert told["pid"] == process.pid
-        assert told["inode"] == os.fstat(listener).st_ino
-        assert (told["LISTEN_FDS"], told["LISTEN_PID"]) == ("1", "1")
-        assert told["argv"] == ["a", "--", *program]
-        assert json.loads(told["SOCKACT_SETTINGS"])["name"] == "a"
-    finally:
-        os.close(listener)
-
-
 def loaded(code: str) -> set[str]:
     done = subprocess.run(
         [sys.executable, "-c", f"{code}; import sys; print(*sys.modules)"],
@@ -395,7 +304,3 @@ def test_a_command_loads_only_what_it_needs() -> None:
 def test_the_control_modules_stay_small() -> None:
     modules = loaded("import sockact.supervisor.control, sockact.supervisor.client")
     assert not modules & {"click", "psutil", "asyncio", "logging", "argparse", "subprocess"}
-
-
-def test_the_supervisor_is_beside_the_command_line() -> None:
-    assert Path(run._SUPERVISOR).parent == ROOT / "sockact" / "supervisor"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from sockact.core.drain import (
@@ -18,6 +16,7 @@ from sockact.core.drain import (
     look_again_in,
     quiet_in,
 )
+from sockact.core.record import replace
 
 LONG_AGO = round(QUIET_AFTER * 1000) + 500
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sockact.core import actions as do
@@ -19,6 +18,7 @@ from sockact.core.model import (
     State,
 )
 from sockact.core.news import News
+from sockact.core.record import replace
 
 if TYPE_CHECKING:
     from sockact.core.actions import Action
