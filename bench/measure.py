@@ -123,8 +123,9 @@ def measure_latency(quick: bool) -> None:
 def measure_peers(quick: bool) -> None:
     """sockact and others under the same load."""
     count = FEW if quick else MANY
-    rows = [_row(reloads.peer(kind, count)) for kind in PEERS]
-    for name in ("waitress", "gunicorn gthread", "uvicorn asyncio"):
+    rows = []
+    for name in dict.fromkeys(kind.server for kind in PEERS):
+        rows += [_row(reloads.peer(kind, count)) for kind in PEERS if kind.server == name]
         rows.append(_row(reloads.wrapped(name, count, reloads.LOADS)))
     say(f"\nThe same load and {count} reloads, other ways and sockact")
     say(render(HEAD, rows))
