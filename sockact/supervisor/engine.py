@@ -49,6 +49,7 @@ if TYPE_CHECKING:
             """A child has ended that is no program: perhaps one of these."""
 
 
+_OTHERS_FIRST = 0.005
 _GONE_AGAIN = 0.05
 _NO_FAILURES = (STOPPING, BY_HAND)
 """Reasons of a handover that came to nothing, for which the program is not to blame."""
@@ -165,7 +166,10 @@ class Engine:
                     self._counting.forget(number)  # It may have drained until now.
                 (self._gates.close if closed else self._gates.open)(number)
             case actions.LastResponses(number):
-                self._gates.last_responses(number)
+                # Perhaps another generation is to open its gate: its shims ask how in a moment, and
+                # clients wait for that.
+                soon = time.monotonic() + _OTHERS_FIRST
+                self._loop.at(soon, partial(self._last_responses, number))
             case actions.KeepConnections(number):
                 self._gates.keep_connections(number)
             case actions.TakeCensus(number):
@@ -273,6 +277,11 @@ class Engine:
         g = self._service.get(number)
         closed = g is not None and g.gate is Gate.CLOSED
         self.handle(self._counting.count(number, closed))
+
+    def _last_responses(self, number: int) -> None:
+        g = self._service.get(number)
+        if g is not None and g.last_responses:
+            self._gates.last_responses(number)
 
     def _gate_moved(self, number: int, gate: Gate, reason: str) -> None:
         if gate is Gate.NONE:
