@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from dataclasses import asdict, dataclass, field, replace
 else:
 
-    class _Missing:
-        """The default of a field that has none."""
-
     class field:
         """A default that is made anew for each record."""
 
@@ -33,8 +30,10 @@ else:
             body = {name: value for name, value in cls.__dict__.items() if name not in unwanted}
             cls = type(cls.__name__, cls.__bases__, {**body, "__slots__": names})
         cls.__match_args__ = names
+        cls._names = frozenset(names)
         cls._defaults = defaults
-        cls.__init__ = _init
+        cls._made_anew = [name for name in defaults if isinstance(defaults[name], field)]
+        cls.__init__ = _init_slots if slots else _init
         cls.__repr__ = _repr
         cls.__eq__ = _eq
         cls.__hash__ = _hash if frozen else None
@@ -44,7 +43,7 @@ else:
 
     def replace(record, **changes):
         """A copy with other values in those fields."""
-        return type(record)(**{**_values(record), **changes})
+        return type(record)(*{**_values(record), **changes}.values())
 
     def asdict(record):
         """Its fields by name. Records in them stay what they are."""
@@ -54,25 +53,29 @@ else:
         return {name: getattr(record, name) for name in record.__match_args__}
 
     def _init(self, *values, **named):
-        names = self.__match_args__
-        if len(values) > len(names):
-            raise TypeError(f"{type(self).__name__}: {len(values)} values for {len(names)} fields")
+        if named or len(values) != len(self.__match_args__):
+            values = _complete(self, values, named)
+        self.__dict__.update(zip(self.__match_args__, values, strict=True))
+
+    def _init_slots(self, *values, **named):
+        if named or len(values) != len(self.__match_args__):
+            values = _complete(self, values, named)
         put = object.__setattr__
-        for name, value in zip(names, values, strict=False):
-            if name in named:
-                raise TypeError(f"{type(self).__name__}: two values for {name}")
+        for name, value in zip(self.__match_args__, values, strict=True):
             put(self, name, value)
-        for name in names[len(values) :]:
-            value = named.pop(name, _Missing)
-            if value is _Missing:
-                value = self._defaults.get(name, _Missing)
-                if value is _Missing:
-                    raise TypeError(f"{type(self).__name__}: no value for {name}")
-                if isinstance(value, field):
-                    value = value.default_factory()
-            put(self, name, value)
-        if named:
-            raise TypeError(f"{type(self).__name__}: no field {next(iter(named))}")
+
+    def _complete(self, values, named):
+        """The values of all fields. Raises TypeError."""
+        names = self.__match_args__
+        found = {**self._defaults, **dict(zip(names, values, strict=False)), **named}
+        known = self._names.issuperset(found)
+        twice = not named.keys().isdisjoint(names[: len(values)])
+        if not known or len(found) < len(names) or len(values) > len(names) or twice:
+            raise TypeError(f"{type(self).__name__}({', '.join(names)}): {values}, {named}")
+        for name in self._made_anew:
+            if isinstance(found[name], field):
+                found[name] = found[name].default_factory()
+        return [found[name] for name in names]
 
     def _repr(self):
         fields = ", ".join(f"{name}={value!r}" for name, value in _values(self).items())
