@@ -61,7 +61,7 @@ class Moves:
     def pause(self, g: Generation) -> None:
         """Close its gate for as long as its successor is probed, or on trial."""
         self.release_kept()
-        self.close_gate(replace(g, state=State.PAUSED))
+        self.close_gate(replace(g, state=State.PAUSED, since=self.now))
 
     def resume(self, g: Generation, reason: str = "") -> None:
         """It is to serve again, or cannot be kept from it: its gate opens."""
@@ -69,6 +69,7 @@ class Moves:
             replace(
                 g,
                 state=State.RUNNING,
+                since=self.now,
                 gate_reason=reason,
                 keep_until=None,
                 census_at=None,

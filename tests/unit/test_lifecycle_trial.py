@@ -37,6 +37,18 @@ def test_the_trial_begins_when_the_predecessor_accepts_no_more() -> None:
     assert outcome(story) == (Outcome.COMMITTED, "")
 
 
+def test_every_state_has_its_own_beginning() -> None:
+    story = on_trial()
+    paused = story.state.get(1)
+    assert paused is not None
+    assert (paused.state, paused.since) == (State.PAUSED, story.now)
+    story.hear(on.GateMoved(1, Gate.CLOSED), 2.0)
+    story.hear(on.TrialFailed(2, "status 500"), 5.0)
+    resumed = story.state.get(1)
+    assert resumed is not None
+    assert (resumed.state, resumed.since) == (State.RUNNING, story.now)
+
+
 def test_after_a_probe_for_readiness_the_predecessor_is_paused_already() -> None:
     story = Story(Policy(ready=Ready.PROBE, trial=30.0)).serving_proven()
     story.hear(on.Reload())
