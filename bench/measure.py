@@ -33,11 +33,13 @@ def measure_throughput(quick: bool) -> None:
     """Bare and wrapped, by wrk."""
     pairs, seconds = (3, 1) if quick else (15, 2)
     rows = []
-    for name in throughput.SERVERS:
-        one = throughput.compare(name, pairs, seconds)
+    for server in throughput.SERVERS:
+        one = throughput.compare(server, pairs, seconds)
         spread = f"{min(one.ratios):.3f} to {max(one.ratios):.3f}"
         ratio = f"{one.ratio:.3f}"
-        rows.append([name, f"{one.bare:.0f}", f"{one.wrapped:.0f}", ratio, spread, one.trouble])
+        rows.append(
+            [one.server, f"{one.bare:.0f}", f"{one.wrapped:.0f}", ratio, spread, one.trouble]
+        )
     say(f"\nThroughput, requests per second, {pairs} pairs of runs of {seconds} s (goal: 0.98)")
     say(render(["server", "bare", "wrapped", "ratio", "ratios", ""], rows))
 

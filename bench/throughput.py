@@ -9,17 +9,25 @@ from __future__ import annotations
 import re
 import statistics
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bench.bare import Bare, temporary
-from tests.servers import zoo
+from tests.servers import commands, zoo
 from tests.support.deployment import choose, deploy
 
 if TYPE_CHECKING:
     from tests.servers.commands import Address
 
-SERVERS = ("uvicorn asyncio", "uvicorn uvloop", "http.server", "gunicorn gthread")
+# With two workers, a run's connections fall to one of them or to both: its rate is a coin's throw
+# between two that are three times apart, bare as well as wrapped.
+GTHREAD = replace(
+    zoo.BY_NAME["gunicorn gthread"],
+    name="gunicorn gthread, one worker",
+    command=commands.gunicorn("--workers", "1", "--threads", "8", commands.WSGI),
+)
+NAMES = ("uvicorn asyncio", "uvicorn uvloop", "http.server")
+SERVERS = (*(zoo.BY_NAME[name] for name in NAMES), GTHREAD)
 CONNECTIONS = 16
 BAD = re.compile(r"(Socket errors|Non-2xx).*")
 
@@ -55,9 +63,8 @@ def wrk(address: Address, seconds: int) -> tuple[float, str]:
     return float(match[1]), trouble[0].strip() if trouble else ""
 
 
-def compare(name: str, pairs: int, seconds: int) -> Throughput:
+def compare(server: zoo.Server, pairs: int, seconds: int) -> Throughput:
     """So many pairs of runs of so many seconds each."""
-    server = zoo.BY_NAME[name]
     bare: list[float] = []
     wrapped: list[float] = []
     trouble = ""
@@ -77,4 +84,6 @@ def compare(name: str, pairs: int, seconds: int) -> Throughput:
                     results.append(rate)
                     trouble = trouble or said
     ratios = tuple(there / here for here, there in zip(bare, wrapped, strict=True))
-    return Throughput(name, statistics.median(bare), statistics.median(wrapped), ratios, trouble)
+    return Throughput(
+        server.name, statistics.median(bare), statistics.median(wrapped), ratios, trouble
+    )
