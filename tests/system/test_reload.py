@@ -8,6 +8,7 @@ import pytest
 
 from tests.servers.apps import answers
 from tests.system import servers
+from tests.system.units import USER
 
 if TYPE_CHECKING:
     from tests.system.conftest import Deploy
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize("server", servers.SERVERS, ids=lambda server: server.name)
 def test_no_client_notices_a_reload(deploy: Deploy, server: Server) -> None:
     service = deploy(server.units())
+    assert (service.show("User"), service.show("ProtectSystem")) == (USER, "strict")
     before = service.main_pid
     with service.load(*servers.SHORT, server.long) as load:
         service.releases.publish("2")
