@@ -7,8 +7,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import pytest
-
 from bench.tally import Failure
 from tests.servers.apps import answers
 from tests.support import wait
@@ -26,11 +24,8 @@ def stored(service: Service) -> int:
     return int(service.show("NFileDescriptorStore"))
 
 
-@pytest.mark.parametrize("server", [servers.GUNICORN, servers.HTTP_SERVER], ids=lambda s: s.name)
-def test_a_killed_supervisor_comes_back_and_refuses_nobody(
-    deploy: Deploy, server: servers.Server
-) -> None:
-    service = deploy(replace(server.units(), socket=False))
+def test_a_killed_supervisor_comes_back_and_refuses_nobody(deploy: Deploy) -> None:
+    service = deploy(replace(servers.GUNICORN.units(), socket=False))
     with service.load(*servers.SHORT) as load:
         for killed in range(1, KILLS + 1):
             before = service.main_pid
