@@ -120,9 +120,7 @@ class Leftovers:
         self._tell("SIGKILL: still there after the kill timeout", News.SIGNALLED)
         self._timer = self._loop.at(time.monotonic() + _GIVE_UP_AFTER, self._give_up)
         for process in self._left.values():
-            with contextlib.suppress(OSError):
-                # Whether it helps is seen by whether they end.
-                _kill_whole(process)
+            _kill_whole(process)
 
     def _give_up(self) -> None:
         self._tell("it does not end; starting beside it")
@@ -148,8 +146,12 @@ def living(processes: list[Process], forget: Callable[[str], None]) -> list[Proc
 
 
 def _kill_whole(process: Process) -> None:
-    """With what it has started. Raises OSError."""
-    pids = below(process.pid)
-    signal.pidfd_send_signal(process.pidfd, signal.SIGKILL)
+    """With what it has started. Whether that helped is seen by whether it ends."""
+    pids: list[int] = []
+    with contextlib.suppress(OSError):
+        pids = below(process.pid)
+    with contextlib.suppress(OSError):
+        signal.pidfd_send_signal(process.pidfd, signal.SIGKILL)
     for pid in pids:
-        pidfd.send_signal(pid, signal.SIGKILL)
+        with contextlib.suppress(OSError):
+            pidfd.send_signal(pid, signal.SIGKILL)

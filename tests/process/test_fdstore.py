@@ -35,7 +35,14 @@ os.environ["LISTEN_PID"] = str(os.getpid())
 os.execv(sys.argv[1], sys.argv[1:])
 """
 STUBBORN = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\naccept(bound())\n"
+# Answers when the file is there, and ends when all is answered.
 GRACEFUL = """
+def serve(connection):
+    with connection:
+        connection.recv(100)
+        while not os.path.exists({path!r}):
+            time.sleep(0.01)
+        connection.sendall(VERSION)
 listener = bound()
 def stop(*_):
     listener.close()
@@ -60,9 +67,12 @@ class Restarts:
         read_on(service)
         return service
 
-    def kill(self, service: Service) -> None:
+    def kill(self, service: Service, *, ends: bool = True) -> None:
+        """With `ends`, return when its program has ended, which may accept clients before."""
+        pids = [pid for one in service.status()["generations"] for pid in one["pids"]]
         service.process.kill()
         service.process.wait()
+        assert not ends or all(map(wait.ended, pids))
         read_on(service)
         service.control.unlink()
 
@@ -187,9 +197,11 @@ def test_address_that_is_not_wanted_any_more(
     program.publish("2")
     again = restarts.again(service, program, address)
     assert program.ask() == "2"
-    assert before in told(again, "FDSTOREREMOVE")
-    assert len(stored(again, LISTENER)) == 1
-    assert before not in again.notify.store
+    (now,) = stored(again, LISTENER)
+    # The new one is not opened before systemd has closed the old one.
+    keys = ("FDSTOREREMOVE", "BARRIER", "FDSTORE")
+    order = [(k, m.get("FDNAME")) for m in again.notify.messages for k in keys if m.get(k)]
+    assert order[:3] == [("FDSTOREREMOVE", before), ("BARRIER", None), ("FDSTORE", now)]
 
 
 def test_one_of_two_is_kept(restarts: Restarts, program: Program) -> None:
@@ -296,24 +308,27 @@ def test_a_failure_of_the_program_keeps_the_queue(
         assert read_all(client) == "2"
 
 
-def test_successor_waits_for_what_is_left(restarts: Restarts, program: Program) -> None:
+def test_successor_waits_for_what_is_left(
+    restarts: Restarts, program: Program, folder: Path
+) -> None:
     """Requests that are being answered are answered to the end, by one version at a time."""
-    program.publish("1", GRACEFUL)
-    service = restarts.first(program)
+    answers = folder / "answers"
+    program.publish("1", GRACEFUL.format(path=str(answers)))
+    options = ("--kill-timeout", "1min")
+    service = restarts.first(program, options=options)
     old = service.status()["generations"][0]["pid"]
     with connect(("127.0.0.1", program.port)) as busy:
-        busy.sendall(b"slow 1")
+        busy.sendall(b"fast")
         wait.until(lambda: service.status()["generations"][0]["connections"]["busy"], "the request")
-        restarts.kill(service)
+        restarts.kill(service, ends=False)
         program.publish("2")
-        again = restarts.again(service, program, *program.listen, ready=False)
+        again = restarts.again(service, program, *program.listen, options=options, ready=False)
         again.notify.wait_for_name("EXTEND_TIMEOUT_USEC")
-        with connect(("127.0.0.1", program.port)) as client:
-            client.sendall(b"fast")
-            assert again.status()["generations"] == []
-            assert read_all(busy) == "1"
-            assert read_all(client) == "2"
+        assert again.status()["generations"] == []
+        answers.touch()
+        assert read_all(busy) == "1"
     again.wait_ready()
+    assert program.ask() == "2"
     assert f"process {old}, left by an earlier supervisor: waiting" in again.stderr
     assert "SIGKILL" not in again.stderr
     assert f"{PIDFD}{old}" in told(again, "FDSTOREREMOVE")
@@ -327,7 +342,7 @@ def test_what_does_not_end_is_killed(restarts: Restarts, program: Program) -> No
     service = restarts.first(program, options=options)
     pids = service.status()["generations"][0]["pids"]
     assert len(pids) == 2
-    restarts.kill(service)
+    restarts.kill(service, ends=False)
     assert program.ask() == "1"
     program.publish("2")
     again = restarts.again(service, program, *program.listen, options=options)
@@ -336,11 +351,27 @@ def test_what_does_not_end_is_killed(restarts: Restarts, program: Program) -> No
     assert "SIGKILL: still there" in again.stderr
 
 
+def test_reload_does_not_wait_for_what_is_left(restarts: Restarts, program: Program) -> None:
+    """Who asks for one may have mended the program."""
+    program.publish("1", STUBBORN)
+    options = ("--kill-timeout", "2s")
+    service = restarts.first(program, options=options)
+    old = service.status()["generations"][0]["pid"]
+    restarts.kill(service, ends=False)
+    again = restarts.again(service, program, *program.listen, options=options, ready=False)
+    again.notify.wait_for_name("EXTEND_TIMEOUT_USEC")
+    program.publish("2")
+    assert again.reload().code == 0
+    assert wait.ended(old)
+    assert again.states() == {1: "running"}
+    assert program.ask() == "2"
+
+
 def test_stop_while_something_is_left(restarts: Restarts, program: Program) -> None:
     program.publish("1", STUBBORN)
     service = restarts.first(program)
     old = service.status()["generations"][0]["pid"]
-    restarts.kill(service)
+    restarts.kill(service, ends=False)
     again = restarts.again(service, program, *program.listen, ready=False)
     again.notify.wait_for_name("EXTEND_TIMEOUT_USEC")
     assert again.stop() == 0

@@ -134,6 +134,8 @@ def _folder(service: Service) -> str:
 def _remove(service: Service) -> None:
     folder = service.machine.path(_folder(service))
     units = [unit for unit in (service.socket, service.unit) if (folder / unit).exists()]
+    # Whatever is to be seen of a stop has been seen; this one is only quick.
+    service.systemctl("kill", "--signal=KILL", service.unit, check=False)
     service.systemctl("stop", *units)
     for unit in units:
         (folder / unit).unlink()
