@@ -99,7 +99,7 @@ class Announcer:
         """The first process of a generation runs: should we be killed, our successor has to know
         of it. So systemd keeps its pidfd.
         """
-        if not self._notifier.active:
+        if not self._notifier.active or not self._notifier.stores:
             return
         try:
             pidfd = os.pidfd_open(pid)

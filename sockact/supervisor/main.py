@@ -69,6 +69,7 @@ def _run(settings: Settings, reporter: Reporter) -> int:
     directory = paths.runtime_dir(settings.name)
     claim = paths.claim(directory)
     notifier = Notifier(os.environ)
+    notifier.learn_store(os.environ)
     found: list[Listener] = []
     status = None
     try:

@@ -66,7 +66,7 @@ def close_listeners(found: list[Listener], notifier: Notifier, *, ended: bool) -
     for listener in found:
         if listener.owned and ended:
             notifier.remove(fdstore.listener_name(listener.inode))
-        listener.close(keep_file=notifier.active and not ended)
+        listener.close(keep_file=notifier.stores and not ended)
 
 
 class Leftovers:

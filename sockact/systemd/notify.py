@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 
 _LONGEST = 500
+_TRIAL = "sockact-trial"
+_TRIAL_SECONDS = 1.0
 _AGAIN = (errno.EAGAIN, errno.ENOBUFS, errno.EINTR)
 
 
@@ -30,6 +32,8 @@ class Notifier:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._socket: socket.socket | None = None
         self._files: dict[str, tuple[str, int | None]] = {}
+        self.stores = True
+        """Whether systemd stores descriptors for this service, as far as is known."""
         self._states: list[tuple[str, str]] = []
         self._status: str | None = None
         self.error = ""
@@ -68,6 +72,25 @@ class Notifier:
             self._socket.close()
             self._socket = None
 
+    def learn_store(self, environment: Mapping[str, str]) -> None:
+        """Find out whether systemd stores descriptors: FileDescriptorStoreMax= is 0 by default, and
+        then it would log each refusal.
+
+        $FDSTORE says so (systemd 254); without it, one that is refused is closed.
+        """
+        if not self.active or environment.get("FDSTORE", "").isdecimal():
+            self.stores = self.active and int(environment["FDSTORE"]) > 0
+            return
+        read, write = os.pipe()
+        self.store(_TRIAL, write, poll=False)
+        os.close(write)
+        self.wait_heard(_TRIAL_SECONDS)
+        closed = select.poll()
+        closed.register(read, 0)
+        self.stores = not closed.poll(0)
+        os.close(read)
+        self.remove(_TRIAL)
+
     def store(self, name: str, fd: int, *, poll: bool) -> None:
         """Let systemd keep a duplicate under that name of printable ASCII without a colon, of at
         most 255 characters (FDSTORE=1).
@@ -75,7 +98,7 @@ class Notifier:
         With `poll` it drops it when that hangs up; without, only when told to (FDPOLL=0, systemd
         246). Raises OSError when it has to wait, and there is no descriptor for that.
         """
-        if self.active:
+        if self.active and self.stores:
             self._take_back(name)
             more = "" if poll else "\nFDPOLL=0"
             self._files[name] = f"FDSTORE=1\nFDNAME={name}{more}", os.dup(fd)
@@ -83,7 +106,7 @@ class Notifier:
 
     def remove(self, name: str) -> None:
         """Let systemd forget what it keeps under that name (FDSTOREREMOVE=1, systemd 236)."""
-        if self.active and not self._take_back(name):
+        if self.active and self.stores and not self._take_back(name):
             self._files[name] = f"FDSTOREREMOVE=1\nFDNAME={name}", None
             self.flush()
 

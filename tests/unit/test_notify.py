@@ -192,6 +192,60 @@ def test_barrier_of_nobody(notifier: Notifier, systemd: socket.socket) -> None:
     silent.remove("a")
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_store_is_tried_where_nothing_tells(
+    notifier: Notifier, systemd: socket.socket, kept: bool
+) -> None:
+    """Before systemd 254."""
+
+    def hear() -> None:
+        for _ in range(2):
+            ready.poll()
+            data, fds, _, _ = socket.recv_fds(systemd, 65536, 1)
+            heard.append(data)
+            (stored if kept and data.startswith(b"FDSTORE=1") else closed).extend(fds)
+            for fd in closed:
+                os.close(fd)
+            closed.clear()
+
+    heard: list[bytes] = []
+    stored: list[int] = []
+    closed: list[int] = []
+    ready = select.poll()
+    ready.register(systemd, select.POLLIN)
+    thread = threading.Thread(target=hear)
+    thread.start()
+    notifier.learn_store({})
+    thread.join()
+    assert notifier.stores is kept
+    name = b"FDNAME=sockact-trial"
+    assert heard == [b"FDSTORE=1\n" + name + b"\nFDPOLL=0", b"BARRIER=1"]
+    assert everything(systemd) == ([b"FDSTOREREMOVE=1\n" + name] if kept else [])
+    for fd in stored:
+        os.close(fd)
+    notifier.store("a", 0, poll=True)
+    notifier.remove("b")
+    assert len(everything(systemd)) == (2 if kept else 0)
+
+
+@pytest.mark.parametrize(("told", "stores"), [("64", True), ("0", False)])
+def test_a_store_that_is_told(
+    notifier: Notifier, systemd: socket.socket, told: str, stores: bool
+) -> None:
+    notifier.learn_store({"FDSTORE": told})
+    assert notifier.stores is stores
+    assert everything(systemd) == []
+
+
+@pytest.mark.parametrize("told", ["", "²", "-1"])
+def test_a_store_that_is_told_wrongly(
+    notifier: Notifier, systemd: socket.socket, told: str
+) -> None:
+    systemd.close()
+    notifier.learn_store({"FDSTORE": told})
+    assert notifier.stores is False
+
+
 def test_announcer_sends_it_when_there_is_room(notifier: Notifier, systemd: socket.socket) -> None:
     loop = Loop()
     said: list[str] = []
