@@ -99,7 +99,7 @@ class Announcer:
         """The first process of a generation runs: should we be killed, our successor has to know
         of it. So systemd keeps its pidfd.
         """
-        if not self._notifier.active or not self._notifier.stores:
+        if not (self._notifier.active and self._notifier.stores):
             return
         try:
             pidfd = os.pidfd_open(pid)
@@ -113,8 +113,9 @@ class Announcer:
 
     def ended(self, pid: int) -> None:
         """That process is gone. A kernel before 6.9 does not tell systemd so."""
-        self._notifier.remove(fdstore.process_name(pid))
-        self._look_after()
+        if self._notifier.stores:
+            self._notifier.remove(fdstore.process_name(pid))
+            self._look_after()
 
     def alive(self) -> None:
         """Clients are served: WATCHDOG=1."""

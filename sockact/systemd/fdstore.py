@@ -17,6 +17,8 @@ from sockact.core.matching import Address, Family, Kind
 
 _LISTENER = "sockact-listener-"
 _PROCESS = "sockact-pidfd-"
+TRIAL = "sockact-trial"
+"""FDNAME= of the end of a pipe, which is stored only to see whether that can be done."""
 _DIGITS = 19
 
 
@@ -50,6 +52,9 @@ class Kept:
         if process is not None and _is_pidfd(fd):
             os.set_inheritable(fd, False)
             self.processes.append(Process(name, process, fd))
+            return True
+        if name == TRIAL and stat.S_ISFIFO(os.fstat(fd).st_mode):
+            os.close(fd)  # Of a supervisor that was killed in the middle of it.
             return True
         return False
 

@@ -12,13 +12,14 @@ import select
 import socket
 import time
 
+from sockact.systemd.fdstore import TRIAL
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
 _LONGEST = 500
-_TRIAL = "sockact-trial"
 _TRIAL_SECONDS = 1.0
 _AGAIN = (errno.EAGAIN, errno.ENOBUFS, errno.EINTR)
 
@@ -82,14 +83,15 @@ class Notifier:
             self.stores = self.active and int(environment["FDSTORE"]) > 0
             return
         read, write = os.pipe()
-        self.store(_TRIAL, write, poll=False)
+        self.store(TRIAL, write, poll=True)
         os.close(write)
         self.wait_heard(_TRIAL_SECONDS)
         closed = select.poll()
         closed.register(read, 0)
         self.stores = not closed.poll(0)
         os.close(read)
-        self.remove(_TRIAL)
+        if self.stores:
+            self.remove(TRIAL)
 
     def store(self, name: str, fd: int, *, poll: bool) -> None:
         """Let systemd keep a duplicate under that name of printable ASCII without a colon, of at
@@ -106,7 +108,7 @@ class Notifier:
 
     def remove(self, name: str) -> None:
         """Let systemd forget what it keeps under that name (FDSTOREREMOVE=1, systemd 236)."""
-        if self.active and self.stores and not self._take_back(name):
+        if self.active and not self._take_back(name):
             self._files[name] = f"FDSTOREREMOVE=1\nFDNAME={name}", None
             self.flush()
 

@@ -67,6 +67,17 @@ def test_name_of_another_kind() -> None:
         os.close(fd)
 
 
+def test_trial_that_was_not_finished() -> None:
+    read, write = os.pipe()
+    kept = Kept()
+    assert kept.take(write, fdstore.TRIAL)
+    assert os.read(read, 1) == b""
+    os.close(read)
+    assert kept == Kept()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        assert not kept.take(listener.fileno(), fdstore.TRIAL)
+
+
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
 def test_usable(kind: socket.SocketKind) -> None:
     address = Address(

@@ -219,13 +219,12 @@ def test_a_store_is_tried_where_nothing_tells(
     thread.join()
     assert notifier.stores is kept
     name = b"FDNAME=sockact-trial"
-    assert heard == [b"FDSTORE=1\n" + name + b"\nFDPOLL=0", b"BARRIER=1"]
+    assert heard == [b"FDSTORE=1\n" + name, b"BARRIER=1"]
     assert everything(systemd) == ([b"FDSTOREREMOVE=1\n" + name] if kept else [])
     for fd in stored:
         os.close(fd)
     notifier.store("a", 0, poll=True)
-    notifier.remove("b")
-    assert len(everything(systemd)) == (2 if kept else 0)
+    assert len(everything(systemd)) == (1 if kept else 0)
 
 
 @pytest.mark.parametrize(("told", "stores"), [("64", True), ("0", False)])
