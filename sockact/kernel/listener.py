@@ -32,11 +32,16 @@ class Listener:
     address: Address
     inode: int
     owned: bool
-    """Opened by us, not by systemd: nobody holds it when we end."""
+    """Opened by us, not by systemd."""
 
-    def close(self) -> None:
-        """Close it; remove the file of a Unix socket of our own."""
-        if self.owned and self.address.family is Family.UNIX and self.address.host[0] == "/":
+    def close(self, *, keep_file: bool = False) -> None:
+        """Close it; remove the file of a Unix socket of our own, unless somebody keeps it."""
+        if (
+            self.owned
+            and not keep_file
+            and self.address.family is Family.UNIX
+            and self.address.host[0] == "/"
+        ):
             try:
                 os.unlink(self.address.host)
             except FileNotFoundError:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from sockact.core.model import Outcome, Phase, State
 from sockact.supervisor.loop import WRITE
+from sockact.systemd import fdstore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,6 +93,28 @@ class Announcer:
         if line != self._line:
             self._line = line
             self._notifier.status(line)
+            self._look_after()
+
+    def launched(self, pid: int) -> None:
+        """The first process of a generation runs: should we be killed, our successor has to know
+        of it. So systemd keeps its pidfd.
+        """
+        if not (self._notifier.active and self._notifier.stores):
+            return
+        try:
+            pidfd = os.pidfd_open(pid)
+            try:
+                self._notifier.store(fdstore.process_name(pid), pidfd, poll=True)
+            finally:
+                os.close(pidfd)
+        except OSError:
+            pass  # No descriptor is to be had: the launch is worth more.
+        self._look_after()
+
+    def ended(self, pid: int) -> None:
+        """That process is gone. A kernel before 6.9 does not tell systemd so."""
+        if self._notifier.stores:
+            self._notifier.remove(fdstore.process_name(pid))
             self._look_after()
 
     def alive(self) -> None:

@@ -212,12 +212,13 @@ class Engine:
             for listener in self._listeners:
                 clear_nonblocking(listener)
         try:
-            self._launched[number] = Launched(
-                self._context, number, capture=self._service.in_handover
-            )
+            launched = Launched(self._context, number, capture=self._service.in_handover)
         except (OperatorError, OSError) as error:
             self.handle(events.LaunchFailed(number, str(error)))
             self.handle(events.Gone(number))
+            return
+        self._launched[number] = launched
+        self._announcer.launched(launched.pid)
 
     def _finish(self, handover: Handover) -> None:
         # Not self._service.handover: that may be the next one already.
@@ -245,6 +246,7 @@ class Engine:
             for watch in self._watches:
                 watch.reaped(pid, exit)
             if generation is not None:
+                self._announcer.ended(pid)
                 if found := self._launched.get(generation):
                     found.hear()
                 self.handle(events.Exited(generation, exit))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 SHIM_FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "shim")
 
-# Meant for the supervisor alone. LISTEN_PIDFDID is there from systemd 258 on.
+# Meant for the supervisor alone. FDSTORE is there from systemd 254 on, LISTEN_PIDFDID from 258 on.
 _OURS = (
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
@@ -24,6 +24,7 @@ _OURS = (
     "LISTEN_PID",
     "LISTEN_FDNAMES",
     "LISTEN_PIDFDID",
+    "FDSTORE",
 )
 
 

@@ -11,7 +11,7 @@ from sockact.core.model import Policy, Ready
 from sockact.core.settings import Adopt, Settings
 from sockact.handover import adopt
 from sockact.kernel.libc import become_subreaper
-from sockact.supervisor import control, launch, paths, report
+from sockact.supervisor import control, launch, paths, report, store
 from sockact.supervisor.announce import Announcer
 from sockact.supervisor.history import History
 from sockact.supervisor.loop import Loop
@@ -25,6 +25,7 @@ from sockact.systemd.notify import Notifier, watchdog_interval
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sockact.kernel.listener import Listener
+    from sockact.systemd.fdstore import Kept, Process
 
 SIGNALS = (
     signal.SIGCHLD,
@@ -54,42 +55,57 @@ def main(told: str) -> int:
 
 def _run(settings: Settings, reporter: Reporter) -> int:
     # Before any file is opened: a descriptor that LISTEN_FDS names wrongly must not become one.
-    passed = listeners.passed(os.environ)
+    passed, kept = listeners.passed(os.environ)
     launch.raise_file_limit()
     directory = paths.runtime_dir(settings.name)
     claim = paths.claim(directory)
+    notifier = Notifier(os.environ)
+    notifier.learn_store(os.environ)
     found: list[Listener] = []
+    status = None
     try:
-        found = _listeners(settings, reporter, passed)
-        return _serve(settings, reporter, directory, found)
+        found = _listeners(settings, reporter, passed, kept, notifier)
+        status = _serve(settings, reporter, directory, found, notifier, kept.processes)
+        return status
     finally:
-        for listener in found:
-            listener.close()
+        store.close_listeners(found, notifier, ended=status == 0)
+        notifier.close()
         claim.release()
 
 
 def _listeners(
-    settings: Settings, reporter: Reporter, passed: list[Listener] | None
+    settings: Settings,
+    reporter: Reporter,
+    passed: list[Listener] | None,
+    kept: Kept,
+    notifier: Notifier,
 ) -> list[Listener]:
     if passed is not None:
         if settings.listen:
             reporter.say("systemd passed listeners: --listen is ignored", report.NOTICE)
+        store.own_listeners((), kept, notifier)  # Nothing that was kept is wanted any more.
         return passed
     if not settings.listen:
         raise OperatorError(
             "no listener: systemd passed none (is the .socket unit active?) "
             "and there is no --listen ADDRESS"
         )
-    return listeners.open_all(settings.listen)
+    return store.own_listeners(settings.listen, kept, notifier)
 
 
-def _serve(settings: Settings, reporter: Reporter, directory: str, found: list[Listener]) -> int:
+def _serve(
+    settings: Settings,
+    reporter: Reporter,
+    directory: str,
+    found: list[Listener],
+    notifier: Notifier,
+    left: list[Process],
+) -> int:
     environment = dict(os.environ)
     trial_command_of(settings, found)  # At the first reload it would be late to learn of it.
     way = _choose(settings.adopt, reporter)
     become_subreaper()
     loop = Loop()
-    notifier = Notifier(environment)
     history = _history(settings, environment, reporter)
     announcer = Announcer(
         loop, notifier, lambda m: reporter.say(m, report.NOTICE), history.describe
@@ -111,7 +127,8 @@ def _serve(settings: Settings, reporter: Reporter, directory: str, found: list[L
     supervisor.changed = server.changed
     loop.catch(SIGNALS, supervisor.signalled)
     try:
-        supervisor.start(watchdog_interval(environment) if notifier.active else None)
+        interval = watchdog_interval(environment) if notifier.active else None
+        supervisor.start_after(store.living(left, notifier.remove), notifier.remove, interval)
         loop.run()
     finally:
         server.close()

@@ -207,6 +207,15 @@ def _process(pid: int) -> Process | None:
         return Process(pid, 0, 0, zombie=False)  # hidepid= hides all but that it is there.
 
 
+def below(pid: int) -> list[int]:
+    """The processes that descend from this one. Raises procfs.Unavailable."""
+    tree = _tree(pid)
+    found = [pid]
+    for one in found:
+        found += tree.get(one, [])
+    return found[1:]
+
+
 def _tree(root: int) -> dict[int, list[int]]:
     """Parent → children, below root."""
     tree: dict[int, list[int]] = {}

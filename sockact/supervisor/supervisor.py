@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from functools import partial
 
 from sockact.core import events
 from sockact.core.model import Phase
@@ -13,6 +14,7 @@ from sockact.supervisor.control import NO_PREDECESSOR, STOPPING, TOO_MANY_FAILUR
 from sockact.supervisor.engine import Engine
 from sockact.supervisor.environment import probe_environment
 from sockact.supervisor.status import service_status
+from sockact.supervisor.store import Leftovers
 from sockact.supervisor.trial import watchdog_command_of
 from sockact.supervisor.varlink import Refused
 from sockact.supervisor.watchdog import Watchdog
@@ -23,11 +25,13 @@ if TYPE_CHECKING:
 
     from sockact.supervisor.callers import Done
     from sockact.supervisor.status import Json
+    from sockact.systemd.fdstore import Process
 
 
 class Supervisor(Engine):
     """One service. Implements control.Service."""
 
+    _leftovers: Leftovers | None = None
     _watchdog: Watchdog | None = None
 
     def status(self) -> Json:
@@ -93,6 +97,21 @@ class Supervisor(Engine):
             case signal.SIGUSR1:
                 self._reporter.say("SIGUSR1: no log file is open here, nothing to reopen")
 
+    def start_after(
+        self,
+        left: list[Process],
+        forget: Callable[[str], None],
+        watchdog_interval: float | None,
+    ) -> None:
+        """Start when the generations of an earlier supervisor have ended."""
+        start = partial(self.start, watchdog_interval)
+        if not left:
+            start()
+            return
+        self._announcer.phase(self._service.phase, self._service)
+        self._leftovers = Leftovers(self._loop, left, forget, self._notice)
+        self._leftovers.wait(self._context.settings.kill_timeout, start)
+
     def start(self, watchdog_interval: float | None) -> None:
         """Launch the first generation; ping systemd's watchdog so often, in seconds."""
         self.handle(events.Start())
@@ -112,6 +131,8 @@ class Supervisor(Engine):
             launched.close()
         if self._watchdog:
             self._watchdog.close()
+        if self._leftovers:
+            self._leftovers.close()
         self._listeners_watch.close()
         self._calls.close()
 

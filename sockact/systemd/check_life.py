@@ -112,6 +112,10 @@ def _stop(facts: Facts) -> Iterator[Finding]:
         message = "it runs before sockact is told to drain"
         now = service.written("ExecStop")
         yield Finding(WARNING, service.name, now, message, "write ExecStop= (empty)")
+    if service.get("FileDescriptorStoreMax") == "0":
+        now = "FileDescriptorStoreMax=0"
+        message = "systemd keeps nothing for when sockact crashes, and logs so at each start"
+        yield Finding(WARNING, service.name, now, message, "write FileDescriptorStoreMax=64")
     if service.get("OOMPolicy") in ("stop", "kill"):
         now = f"OOMPolicy={service.get('OOMPolicy')}"
         message = "one worker that the kernel kills for memory ends the whole service"

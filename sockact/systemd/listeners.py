@@ -13,7 +13,9 @@ import stat
 
 from sockact.core.errors import OperatorError
 from sockact.core.matching import Address, Family, Kind
+from sockact.core.record import replace
 from sockact.kernel.listener import FAMILIES, Listener, of_socket
+from sockact.systemd.fdstore import Kept
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,13 +27,15 @@ _DIGITS = 9
 _EXAMPLES = "127.0.0.1:8000, [::1]:8000, 8000, /run/x.sock, @abstract or udp:127.0.0.1:5300"
 
 
-def passed(environment: Mapping[str, str]) -> list[Listener] | None:
-    """The listeners that systemd passed to this process; None when it passed none.
+def passed(environment: Mapping[str, str]) -> tuple[list[Listener] | None, Kept]:
+    """The listeners that .socket units passed to this process, None when none did, and what systemd
+    has kept for us.
 
     Raises OperatorError when LISTEN_FDS is garbled or names what is no listener.
     """
+    kept = Kept()
     if "LISTEN_FDS" not in environment:
-        return None
+        return None, kept
     try:
         from systemd.daemon import listen_fds_with_names
     except ImportError as error:
@@ -44,7 +48,8 @@ def passed(environment: Mapping[str, str]) -> list[Listener] | None:
         raise OperatorError(_explain_listen_fds(environment, error)) from error
     if not names:
         raise OperatorError(_explain_no_fds(environment))
-    return [_from_fd(fd, name) for fd, name in names.items()]
+    found = [_from_fd(fd, name) for fd, name in names.items() if not kept.take(fd, name)]
+    return found or None, kept
 
 
 def _explain_listen_fds(environment: Mapping[str, str], error: OSError) -> str:
@@ -151,24 +156,38 @@ def _inet(host: str, port: str, kind: Kind, family: Family | None = None) -> Add
     return Address(family, kind, str(found[0][4][0]), int(port))
 
 
-def open_all(texts: tuple[str, ...]) -> list[Listener]:
-    """Bind and listen on every --listen address, or on none. Raises OperatorError."""
+def open_all(
+    texts: tuple[str, ...], kept: Mapping[Address, socket.socket] | None = None
+) -> list[Listener]:
+    """Bind and listen on every --listen address, or on none; what was kept listens already.
+
+    Raises OperatorError.
+    """
+    kept = kept or {}
     parsed = [parse(text) for text in texts]
     _refuse_repeated(texts, [address for _, address in parsed])
     opened: list[Listener] = []
     try:
         for name, address in parsed:
             try:
-                opened.append(_open(name, address))
+                found = kept.get(bound(address))
+                listener = _listener(name, found, owned=True) if found else _open(name, address)
+                opened.append(listener)
             except _InUse as error:
                 before = zip(texts, parsed[: len(opened)], strict=False)
                 ours = [text for text, (_, other) in before if _overlap(address, other)]
                 raise OperatorError(_explain_in_use(address, ours)) from error
     except OperatorError:
         for listener in opened:
-            listener.close()
+            listener.close(keep_file=listener.address in kept)
         raise
     return opened
+
+
+def bound(address: Address) -> Address:
+    """As the kernel tells it of a socket that is bound there."""
+    path = address.family is Family.UNIX and address.host[0] == "/"
+    return replace(address, host=os.path.abspath(address.host)) if path else address
 
 
 class _InUse(Exception):

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import errno
 import os
+import select
+import socket
 import time
+
+from sockact.systemd.fdstore import TRIAL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Mapping
 
 
 _LONGEST = 500
+_TRIAL_SECONDS = 1.0
 _AGAIN = (errno.EAGAIN, errno.ENOBUFS, errno.EINTR)
 
 
@@ -28,6 +32,9 @@ class Notifier:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._socket: socket.socket | None = None
+        self._files: dict[str, tuple[str, int | None]] = {}
+        self.stores = True
+        """Whether systemd stores descriptors for this service, as far as is known."""
         self._states: list[tuple[str, str]] = []
         self._status: str | None = None
         self.error = ""
@@ -52,7 +59,7 @@ class Notifier:
     @property
     def undelivered(self) -> bool:
         """Does something wait for `flush`?"""
-        return bool(self._states) or self._status is not None
+        return bool(self._files or self._states) or self._status is not None
 
     def fileno(self) -> int:
         """The socket, to be watched for room. Only when `active`."""
@@ -60,9 +67,67 @@ class Notifier:
         return self._socket.fileno()
 
     def close(self) -> None:
+        for name in tuple(self._files):
+            self._take_back(name)
         if self._socket:
             self._socket.close()
             self._socket = None
+
+    def learn_store(self, environment: Mapping[str, str]) -> None:
+        """Find out whether systemd stores descriptors: FileDescriptorStoreMax= is 0 by default, and
+        then it would log each refusal.
+
+        $FDSTORE says so (systemd 254); without it, one that is refused is closed.
+        """
+        if not self.active or environment.get("FDSTORE", "").isdecimal():
+            self.stores = self.active and int(environment["FDSTORE"]) > 0
+            return
+        read, write = os.pipe()
+        self.store(TRIAL, write, poll=True)
+        os.close(write)
+        self.wait_heard(_TRIAL_SECONDS)
+        closed = select.poll()
+        closed.register(read, 0)
+        self.stores = not closed.poll(0)
+        os.close(read)
+        if self.stores:
+            self.remove(TRIAL)
+
+    def store(self, name: str, fd: int, *, poll: bool) -> None:
+        """Let systemd keep a duplicate under that name of printable ASCII without a colon, of at
+        most 255 characters (FDSTORE=1).
+
+        With `poll` it drops it when that hangs up; without, only when told to (FDPOLL=0, systemd
+        246). Raises OSError when it has to wait, and there is no descriptor for that.
+        """
+        if self.active and self.stores:
+            self._take_back(name)
+            more = "" if poll else "\nFDPOLL=0"
+            self._files[name] = f"FDSTORE=1\nFDNAME={name}{more}", os.dup(fd)
+            self.flush()
+
+    def remove(self, name: str) -> None:
+        """Let systemd forget what it keeps under that name (FDSTOREREMOVE=1, systemd 236)."""
+        if self.active and not self._take_back(name):
+            self._files[name] = f"FDSTOREREMOVE=1\nFDNAME={name}", None
+            self.flush()
+
+    def wait_heard(self, seconds: float) -> None:
+        """Return when systemd has acted on all that it was told, or after so many seconds.
+
+        sd_notify_barrier(3), systemd 246.
+        """
+        if self.undelivered:
+            return
+        read, write = os.pipe()
+        try:
+            self._send("BARRIER=1", write)
+            os.close(write)
+            heard = select.poll()
+            heard.register(read, 0)
+            heard.poll(seconds * 1000)
+        finally:
+            os.close(read)
 
     def ready(self, status: str) -> None:
         """The service serves; also the end of a reload, whatever its outcome."""
@@ -97,6 +162,10 @@ class Notifier:
 
     def flush(self) -> None:
         """Send what is undelivered, the status with the last state; what finds no room stays."""
+        for name, (text, fd) in tuple(self._files.items()):
+            if not self._send(text, fd):
+                return
+            self._take_back(name)
         while self._states:
             text = "".join(self._states[0])
             last = len(self._states) == 1 and self._status is not None
@@ -113,12 +182,23 @@ class Notifier:
         self._status = _line(status)
         self.flush()
 
-    def _send(self, text: str) -> bool:
+    def _take_back(self, name: str) -> bool:
+        """Tell nothing of that name any more; whether it was still to be stored."""
+        _text, fd = self._files.pop(name, ("", None))
+        if fd is not None:
+            os.close(fd)
+        return fd is not None
+
+    def _send(self, text: str, fd: int | None = None) -> bool:
         """False when it has to be sent again; a receiver that is gone is told nothing more."""
         if self._socket is None:
             return True
         try:
-            self._socket.send(text.encode("utf-8", "backslashreplace"))
+            data = text.encode("utf-8", "backslashreplace")
+            if fd is None:
+                self._socket.send(data)
+            else:
+                socket.send_fds(self._socket, [data], [fd])
         except OSError as error:
             if error.errno in _AGAIN:
                 return False

@@ -164,6 +164,8 @@ def test_signals_before_the_loop_runs(start: StartService, program: Program) -> 
         wait.until(service.runtime.exists, "the runtime folder", interval=0.001)
         service.signal(signal.SIGTERM)
         assert service.process.wait(10) == 0
+        # The listener was in its messages, and would keep the address in use.
+        service.close()
 
 
 def begin_reload(service: Service) -> socket.socket:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import array
+import os
 import socket
 import struct
 import time
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 UCRED = struct.Struct("3i")
+ANCILLARY = socket.CMSG_SPACE(UCRED.size) + socket.CMSG_SPACE(4)
 
 
 @dataclass(frozen=True)
@@ -30,11 +33,14 @@ class Message:
 
 
 class NotifySocket:
-    """Collects messages; `messages` holds all that were read so far."""
+    """Collects messages; `messages` holds all that were read so far, and `store` the descriptors of
+    FDSTORE=1 by their names, as long as systemd would keep them.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.messages: list[Message] = []
+        self.store: dict[str, int] = {}
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self._socket.bind(str(path))
@@ -47,13 +53,25 @@ class NotifySocket:
         """The next message, or None at the deadline."""
         if not wait.readable(self.fileno(), timeout=timeout):
             return None
-        data, ancillary, _, _ = self._socket.recvmsg(1 << 16, socket.CMSG_SPACE(UCRED.size))
-        pid = UCRED.unpack(ancillary[0][2])[0]
+        data, ancillary, _, _ = self._socket.recvmsg(1 << 16, ANCILLARY)
+        with_it = {kind: value for _, kind, value in ancillary}
+        pid = UCRED.unpack(with_it[socket.SCM_CREDENTIALS])[0]
         pairs = (line.partition("=") for line in data.decode().splitlines())
         fields = tuple((key, value) for key, _, value in pairs)
         message = Message(pid, time.monotonic(), fields)
         self.messages.append(message)
+        self._keep(message, array.array("i", with_it.get(socket.SCM_RIGHTS, b"")))
         return message
+
+    def _keep(self, message: Message, fds: array.array[int]) -> None:
+        name = message.get("FDNAME") or ""
+        if message.get("FDSTOREREMOVE") and name in self.store:
+            os.close(self.store.pop(name))
+        for fd in fds:
+            if message.get("FDSTORE"):
+                self.store[name] = fd
+            else:
+                os.close(fd)  # That of a barrier, say.
 
     def wait_for(self, name: str, value: str, timeout: float = wait.TIMEOUT) -> Message:
         """The next message with that field; raises TimeoutError with what came instead."""
@@ -80,6 +98,8 @@ class NotifySocket:
                 return message
 
     def close(self) -> None:
-        """Close it and remove its file."""
+        """Close it and what it stores, and remove its file."""
+        while self.store:
+            os.close(self.store.popitem()[1])
         self._socket.close()
         self.path.unlink(missing_ok=True)

@@ -84,7 +84,7 @@ class Service:
         with self._stderr.open("ab") as stderr:
             self.process = subprocess.Popen(
                 [*launcher, *SOCKACT, *arguments, *options, "--", *command],
-                env={**self.environment, "NOTIFY_SOCKET": str(self.notify.path)},
+                env={"FDSTORE": "64", **self.environment, "NOTIFY_SOCKET": str(self.notify.path)},
                 stdin=subprocess.DEVNULL,
                 stdout=stderr,
                 stderr=stderr,

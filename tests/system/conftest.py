@@ -85,7 +85,7 @@ def machine(
 ) -> Iterator[Machine]:
     """A booted systemd of a Debian release, for all tests of a module."""
     with Machine(_roots[request.param], (_layer,)) as booted:
-        booted.run("useradd", "--system", "--user-group", USER, check=True)
+        booted.run("useradd", "--system", "--user-group", "--create-home", USER, check=True)
         # As the package does it; the service may not write there.
         booted.run("python3", "-m", "compileall", "-q", "/usr/lib/python3/dist-packages/sockact")
         yield booted
@@ -115,10 +115,11 @@ def deploy(machine: Machine) -> Iterator[Deploy]:
             releases.publish("1")
             service = Service(machine, units.name, releases, user)
             undo.callback(_remove, service)
-            machine.write(f"{_folder(service)}/{service.unit}", units.service)
-            machine.write(f"{_folder(service)}/{service.socket}", units.socket)
+            for file, text in units.texts().items():
+                machine.write(f"{_folder(service)}/{file}", text)
             service.systemctl("daemon-reload")
-            service.systemctl("start", service.socket)
+            if units.socket:
+                service.systemctl("start", service.socket)
             if start:
                 service.systemctl("start", service.unit)
             return service
@@ -131,9 +132,13 @@ def _folder(service: Service) -> str:
 
 
 def _remove(service: Service) -> None:
-    units = (service.socket, service.unit)
+    folder = service.machine.path(_folder(service))
+    units = [unit for unit in (service.socket, service.unit) if (folder / unit).exists()]
+    # Whatever is to be seen of a stop has been seen; this one is only quick.
+    service.systemctl("kill", "--signal=KILL", service.unit, check=False)
     service.systemctl("stop", *units)
     for unit in units:
-        service.machine.path(f"{_folder(service)}/{unit}").unlink()
+        (folder / unit).unlink()
+    shutil.rmtree(folder / f"{service.unit}.d")
     service.systemctl("reset-failed", *units, check=False)
     service.systemctl("daemon-reload")

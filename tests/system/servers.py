@@ -21,16 +21,12 @@ class Server:
     long: Load
     public: bool = False  # serves files
 
-    def units(self, *, start_timeout: int = 90, stop_timeout: int = 90) -> Units:
-        """Its units; the working directory is the release's, so that no launch mixes two."""
-        return Units(
-            self.name,
-            self.command,
-            "/srv/app/current/public" if self.public else "/srv/app/current",
-            environment=("PYTHONPATH=/opt/zoo:.",),
-            start_timeout=start_timeout,
-            stop_timeout=stop_timeout,
-        )
+    def units(self, *settings: str) -> Units:
+        """Its units, with these lines for [Service]; the working directory is the release's, so
+        that no launch mixes two.
+        """
+        directory = "/srv/app/current/public" if self.public else "/srv/app/current"
+        return Units(self.name, self.command, directory, settings=settings)
 
 
 GUNICORN = Server(

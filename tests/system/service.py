@@ -91,6 +91,10 @@ class Service:
         """What `journalctl -u` has of it."""
         return self.machine.journal(self.unit, "--user-unit" if self.user else "--unit")
 
+    def wait_journal(self, text: str) -> None:
+        """Return when the text is in the journal."""
+        wait.until(lambda: text in self.journal(), f"{text!r} in the journal", 30, 0.1)
+
     def status(self) -> dict[str, Any]:
         """`sockact status --json`; raises AssertionError when it does not run."""
         found: dict[str, Any] = json.loads(

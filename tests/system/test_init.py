@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sockact.systemd import templates
-from tests.support import wait
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -140,15 +139,6 @@ def test_words_of_the_program_survive_systemd(site: Site) -> None:
     words = site.machine.run("cat", "/run/sockact/web/words").stdout
     site.machine.run("rm", "-r", "/run/sockact/web")
     assert json.loads(words) == nasty
-
-
-def test_a_crash_loop_leaves_the_socket_alive(site: Site) -> None:
-    address = f"127.0.0.1:{next(PORTS)}"
-    site.init("web", "--listen", address, "--", "python3", "-c", "raise SystemExit(3)")
-    site.machine.systemctl("start", "--no-block", "web.service", check=True)
-    # With systemd's own limit, 5 starts in 10 s, it would be over.
-    wait.until(lambda: int(site.show("web.service", "NRestarts")) > 6, "restarts", 60)
-    assert site.show("web.socket", "ActiveState") == "active"
 
 
 def test_instances(site: Site) -> None:

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sockact.core.settings import Settings
 from tests.servers.apps import answers
 from tests.system import servers
+from tests.system.service import PATIENCE
+from tests.system.units import USER
 
 if TYPE_CHECKING:
     from tests.system.conftest import Deploy
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize("server", servers.SERVERS, ids=lambda server: server.name)
 def test_no_client_notices_a_reload(deploy: Deploy, server: Server) -> None:
     service = deploy(server.units())
+    assert (service.show("User"), service.show("ProtectSystem")) == (USER, "strict")
     before = service.main_pid
     with service.load(*servers.SHORT, server.long) as load:
         service.releases.publish("2")
@@ -25,6 +29,8 @@ def test_no_client_notices_a_reload(deploy: Deploy, server: Server) -> None:
         service.wait_status_text(
             "^serving; generation 1 draining; generation 2 running; last reload: 1 to 2, committed"
         )
+        shown = service.systemctl("status", "--lines=0", service.unit).stdout
+        assert 'Status: "serving; generation 1 draining; generation 2 running; last re' in shown
         assert service.ask() == answers.fast("2").decode()
         service.releases.publish("3")
         service.systemctl("reload", service.unit)
@@ -42,6 +48,8 @@ def test_a_broken_release_fails_the_reload_and_nothing_else(deploy: Deploy) -> N
     before = service.main_pid
     with service.load(*servers.SHORT) as load:
         service.releases.publish_broken("2")
+        # At once, and not at the end of the start timeout, which nothing here waits for.
+        assert Settings.start_timeout > PATIENCE
         assert service.systemctl("reload", service.unit, check=False).returncode == 1
         assert "RuntimeError: release 2 is broken" in service.journal()
         service.wait_status_text("generation 1 running; last reload failed: the program exited")

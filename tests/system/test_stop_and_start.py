@@ -27,10 +27,10 @@ def test_a_restart_refuses_nobody(deploy: Deploy) -> None:
 
 def test_a_stop_answers_what_is_in_flight_and_activation_serves_the_next(deploy: Deploy) -> None:
     service = deploy(servers.UVICORN.units())
-    with service.asking("/stream") as client:
+    with service.asking("/slow") as client:
         service.wait_busy()
         service.systemctl("stop", service.unit)
-        assert answer(client) == answers.stream("1").decode()
+        assert answer(client) == answers.fast("1").decode()
     assert service.active() == {service.unit: "inactive", service.socket: "active"}
     assert service.show("Result") == "success"
     assert service.ask() == answers.fast("1").decode()

@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
 
 def test_a_drain_longer_than_timeout_stop_sec(deploy: Deploy) -> None:
-    """The streamed answer takes 5 s."""
-    service = deploy(servers.GUNICORN.units(stop_timeout=2))
-    with service.asking("/stream") as client:
+    """The long request takes 10 s."""
+    service = deploy(servers.GUNICORN.units("TimeoutStopSec=2"))
+    with service.asking("/long") as client:
         service.wait_busy()
         service.systemctl("stop", service.unit)
-        assert answer(client) == answers.stream("1").decode()
+        assert answer(client) == answers.fast("1").decode()
     assert service.show("Result") == "success"
 
 
 def test_a_start_and_a_reload_longer_than_timeout_start_sec(deploy: Deploy) -> None:
-    service = deploy(servers.GUNICORN.units(start_timeout=2), import_seconds=4)
+    service = deploy(servers.GUNICORN.units("TimeoutStartSec=2"), import_seconds=3)
     before = service.main_pid
     service.releases.publish("2")
     service.systemctl("reload", service.unit)

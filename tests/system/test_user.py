@@ -32,7 +32,7 @@ def _manager(machine: Machine) -> Iterator[None]:
 
 @pytest.mark.usefixtures("_manager")
 def test_no_client_notices_a_reload(deploy: Deploy) -> None:
-    service = deploy(replace(servers.UVICORN.units(), hardened=False), user=USER)
+    service = deploy(replace(servers.UVICORN.units(), user_unit=True), user=USER)
     before = service.main_pid
     with service.load(*servers.SHORT) as load:
         service.releases.publish("2")

@@ -1,83 +1,58 @@
-"""The units of the services under test: a .socket, and a hardened .service, as texts."""
+"""The units of the services under test: those that `sockact init` writes, as texts, and a drop-in
+with what a test needs otherwise.
+"""
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
+
+from sockact.systemd import units
+from sockact.systemd.listeners import parse
+from sockact.systemd.unitfile import command_line
+from sockact.systemd.units import Plan
 
 ADDRESS = "127.0.0.1:8000"
 USER = "app"
-
-# Adoption takes seccomp, the gate pidfd_getfd, the census AF_NETLINK. (Not @sandbox for the first:
-# systemd 252 does not know that group.)
-HARDENING = """\
-NoNewPrivileges=yes
-CapabilityBoundingSet=
-AmbientCapabilities=
-ProtectSystem=strict
-ProtectHome=yes
-PrivateTmp=yes
-PrivateDevices=yes
-ProtectProc=invisible
-ProtectClock=yes
-ProtectControlGroups=yes
-ProtectHostname=yes
-ProtectKernelLogs=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
-LockPersonality=yes
-MemoryDenyWriteExecute=yes
-RemoveIPC=yes
-RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-SystemCallArchitectures=native
-SystemCallFilter=@system-service seccomp pidfd_getfd
-UMask=0077
-"""
+# Restarts are waited for, and PYTHONPATH is where the applications of the tests are.
+EVERY = ("RestartSec=100ms", "Environment=PYTHONPATH=/opt/zoo:.")
 
 
 @dataclass(frozen=True)
 class Units:
-    """What a service's units are made of. Times are in seconds."""
+    """What a service's units are made of."""
 
     name: str
     command: tuple[str, ...]
     directory: str
-    environment: tuple[str, ...] = ()
-    start_timeout: int = 90
-    stop_timeout: int = 90
-    hardened: bool = True  # and as a user of its own, which a unit of a user's manager cannot have
+    options: tuple[str, ...] = ()  # of `sockact run`
+    settings: tuple[str, ...] = ()  # lines for [Service], in the place of the rendered ones
+    socket: bool = True  # or else it listens itself
+    user_unit: bool = False  # of a user's own manager
 
-    @property
-    def socket(self) -> str:
-        """NAME.socket."""
-        return f"[Socket]\nListenStream={ADDRESS}\n\n[Install]\nWantedBy=sockets.target\n"
+    def texts(self) -> dict[str, str]:
+        """File name, below the folder of the units → text."""
+        plan = self._plan()
+        service = units.service(plan)
+        found = {f"{self.name}.service.d/test.conf": self._drop_in()}
+        if self.socket:
+            found[f"{self.name}.socket"] = units.socket(plan)
+        else:
+            # A drop-in cannot take a dependency away.
+            lines = (line for line in service.splitlines(True) if ".socket" not in line)
+            service = "".join(lines)
+        return {**found, f"{self.name}.service": service}
 
-    @property
-    def service(self) -> str:
-        """NAME.service."""
-        run = ["sockact", "run", "--name", self.name, "--directory", self.directory]
-        environment = "".join(f"Environment={one}\n" for one in self.environment)
-        return f"""\
-[Unit]
-Requires={self.name}.socket
-After={self.name}.socket
-# A service that was started too often would take its .socket unit along.
-StartLimitIntervalSec=0
+    def _plan(self) -> Plan:
+        listen = () if self.socket else ("--listen", ADDRESS)
+        options = ("--name", self.name, "--directory", self.directory, *listen, *self.options)
+        return Plan(
+            name=self.name,
+            start=command_line(("/usr/bin/sockact", "run", *options, "--", *self.command)),
+            reload=command_line(("/usr/bin/sockact", "reload", self.name)),
+            addresses=(parse(ADDRESS)[1],),
+            user="" if self.user_unit else USER,
+            user_unit=self.user_unit,
+        )
 
-[Service]
-Type=notify
-NotifyAccess=main
-ExecStart=/usr/bin/{shlex.join([*run, "--", *self.command])}
-ExecReload=/usr/bin/sockact reload {self.name}
-{environment}\
-RuntimeDirectory=sockact/{self.name}
-KillMode=mixed
-TimeoutStartSec={self.start_timeout}
-TimeoutStopSec={self.stop_timeout}
-WatchdogSec=30
-Restart=on-failure
-RestartSec=0.1
-{f"User={USER}{chr(10)}{HARDENING}" if self.hardened else ""}"""
+    def _drop_in(self) -> str:
+        return "\n".join(["[Service]", *EVERY, *self.settings, ""])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import select
 import socket
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -119,6 +122,127 @@ def test_what_is_late_is_not_told_before(notifier: Notifier, systemd: socket.soc
     systemd.recv(65536)
     notifier.ready("new")
     assert [x for x in everything(systemd) if x != b"WATCHDOG=1"] == [b"READY=1\nSTATUS=new"]
+
+
+def test_store_comes_before_ready(notifier: Notifier, systemd: socket.socket) -> None:
+    fill(notifier)
+    read, write = os.pipe()
+    notifier.ready("serving")
+    notifier.store("a", read, poll=True)
+    notifier.store("b", read, poll=False)
+    os.close(read)
+    everything(systemd)
+    notifier.flush()
+    first, fds, _, _ = socket.recv_fds(systemd, 65536, 1)
+    assert first == b"FDSTORE=1\nFDNAME=a"
+    second, more, _, _ = socket.recv_fds(systemd, 65536, 1)
+    assert second == b"FDSTORE=1\nFDNAME=b\nFDPOLL=0"
+    assert everything(systemd) == [b"READY=1\nSTATUS=serving"]
+    assert not notifier.undelivered
+    os.close(write)
+    for fd in (*fds, *more):
+        assert os.read(fd, 1) == b""
+        os.close(fd)
+
+
+def test_what_was_not_stored_is_not_removed(notifier: Notifier, systemd: socket.socket) -> None:
+    """A receiver that does not read costs no descriptors."""
+    before = len(os.listdir("/proc/self/fd"))
+    fill(notifier)
+    for _ in range(100):
+        notifier.store("a", 0, poll=True)
+        notifier.remove("a")
+        notifier.store("b", 0, poll=True)
+    assert len(os.listdir("/proc/self/fd")) == before + 1
+    notifier.remove("b")
+    notifier.remove("c")
+    notifier.remove("c")
+    everything(systemd)
+    notifier.flush()
+    assert everything(systemd) == [b"FDSTOREREMOVE=1\nFDNAME=c"]
+
+
+def test_barrier(notifier: Notifier, systemd: socket.socket) -> None:
+    """It ends when the descriptor is closed, as systemd does when it has come to it."""
+
+    def hear() -> None:
+        ready.poll()
+        data, fds, _, _ = socket.recv_fds(systemd, 65536, 1)
+        heard.append(data)
+        os.close(fds[0])
+
+    heard: list[bytes] = []
+    ready = select.poll()
+    ready.register(systemd, select.POLLIN)
+    thread = threading.Thread(target=hear)
+    thread.start()
+    notifier.wait_heard(60)
+    thread.join()
+    assert heard == [b"BARRIER=1"]
+
+
+def test_barrier_of_nobody(notifier: Notifier, systemd: socket.socket) -> None:
+    notifier.wait_heard(0)
+    assert everything(systemd) == [b"BARRIER=1"]
+    systemd.close()
+    notifier.wait_heard(60)
+    silent = Notifier({})
+    silent.wait_heard(60)
+    silent.store("a", 0, poll=True)
+    silent.remove("a")
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_store_is_tried_where_nothing_tells(
+    notifier: Notifier, systemd: socket.socket, kept: bool
+) -> None:
+    """Before systemd 254."""
+
+    def hear() -> None:
+        for _ in range(2):
+            ready.poll()
+            data, fds, _, _ = socket.recv_fds(systemd, 65536, 1)
+            heard.append(data)
+            (stored if kept and data.startswith(b"FDSTORE=1") else closed).extend(fds)
+            for fd in closed:
+                os.close(fd)
+            closed.clear()
+
+    heard: list[bytes] = []
+    stored: list[int] = []
+    closed: list[int] = []
+    ready = select.poll()
+    ready.register(systemd, select.POLLIN)
+    thread = threading.Thread(target=hear)
+    thread.start()
+    notifier.learn_store({})
+    thread.join()
+    assert notifier.stores is kept
+    name = b"FDNAME=sockact-trial"
+    assert heard == [b"FDSTORE=1\n" + name, b"BARRIER=1"]
+    assert everything(systemd) == ([b"FDSTOREREMOVE=1\n" + name] if kept else [])
+    for fd in stored:
+        os.close(fd)
+    notifier.store("a", 0, poll=True)
+    assert len(everything(systemd)) == (1 if kept else 0)
+
+
+@pytest.mark.parametrize(("told", "stores"), [("64", True), ("0", False)])
+def test_a_store_that_is_told(
+    notifier: Notifier, systemd: socket.socket, told: str, stores: bool
+) -> None:
+    notifier.learn_store({"FDSTORE": told})
+    assert notifier.stores is stores
+    assert everything(systemd) == []
+
+
+@pytest.mark.parametrize("told", ["", "²", "-1"])
+def test_a_store_that_is_told_wrongly(
+    notifier: Notifier, systemd: socket.socket, told: str
+) -> None:
+    systemd.close()
+    notifier.learn_store({"FDSTORE": told})
+    assert notifier.stores is False
 
 
 def test_announcer_sends_it_when_there_is_room(notifier: Notifier, systemd: socket.socket) -> None:

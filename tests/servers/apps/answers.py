@@ -12,6 +12,8 @@ import re
 LINES = 50  # of a streamed answer, LINE_PAUSE seconds apart
 LINE_PAUSE = 0.1
 SLOW_SECONDS = 2.0
+LONG_SECONDS = 10.0
+FOREVER = 86_400.0
 BIG_LINES = 1 << 17  # 8 MiB: more than the kernel's buffers can take off the server at once
 BIG_WIDTH = 64
 UPLOAD_BYTES = 1 << 20
@@ -28,7 +30,7 @@ def release() -> str:
 
 
 def fast(version: str) -> bytes:
-    """The short answer; the slow one is the same, SLOW_SECONDS later."""
+    """The short answer; the slow one is the same, SLOW_SECONDS later, and so is the long one."""
     return f"version {version}\n".encode()
 
 

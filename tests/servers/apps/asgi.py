@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -18,7 +19,7 @@ async def app(
     receive: Callable[[], Awaitable[Message]],
     send: Callable[[Message], Awaitable[None]],
 ) -> None:
-    """The short answer, the one after 2 s, the one over 5 s, and the one to an upload."""
+    """The short answer, the one after 2 s, the one over 5 s, the one to an upload, and none."""
     if scope["type"] == "lifespan":
         await lifespan(receive, send)
         return
@@ -33,6 +34,8 @@ async def app(
         return
     if scope["path"] == "/slow":
         await asyncio.sleep(answers.SLOW_SECONDS)
+    if scope["path"] == "/hang":
+        time.sleep(answers.FOREVER)  # And nobody else is served, either.
     body = answers.fast(VERSION)
     if scope["path"] == "/upload":
         body = answers.upload(VERSION, await received(receive))

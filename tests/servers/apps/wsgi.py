@@ -15,7 +15,7 @@ VERSION = answers.release()
 
 
 def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """The short answer, the one after 2 s, the one over 5 s, and the one to an upload."""
+    """The short answer, those after 2 and 10 s, the one over 5 s, and the one to an upload."""
     headers = [("Content-Type", "text/plain")]
     if environ["PATH_INFO"] == "/stream":
         # No length: the server chunks it, or ends it by closing the connection.
@@ -23,6 +23,8 @@ def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[byt
         return stream()
     if environ["PATH_INFO"] == "/slow":
         time.sleep(answers.SLOW_SECONDS)
+    if environ["PATH_INFO"] == "/long":
+        time.sleep(answers.LONG_SECONDS)
     body = answers.fast(VERSION)
     if environ["PATH_INFO"] == "/upload":
         body = answers.upload(VERSION, received(environ))

@@ -1,0 +1,30 @@
+"""WatchdogSec= of a real systemd: who does not serve is replaced."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tests.servers.apps import answers
+from tests.system import servers
+
+if TYPE_CHECKING:
+    from tests.system.conftest import Deploy
+
+# What hangs does not end by itself.
+LIMITS = ("--drain-timeout", "0.5s", "--kill-timeout", "0.5s")
+
+
+def test_a_hung_event_loop_is_replaced(deploy: Deploy) -> None:
+    service = deploy(replace(servers.UVICORN.units("WatchdogSec=2s"), options=LIMITS))
+    before = service.main_pid
+    service.releases.publish("2")
+    with service.asking("/hang"):
+        service.wait_busy()
+        # Waits in the queue of a program that will never accept.
+        assert service.ask() == answers.fast("2").decode()
+        assert "generation 1: its accept queue has not moved for" in service.journal()
+        service.wait_status_text("^serving; generation 2 running; last reload: 1 to 2, committed")
+    # It went by a handover, and not by a restart.
+    assert service.main_pid == before
+    assert service.show("NRestarts") == "0"
