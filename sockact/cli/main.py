@@ -16,7 +16,10 @@ import click
 
 import sockact
 
-_COMMANDS = ("run", "reload", "rollback", "status", "reset", "stop", "init", "check")
+_COMMANDS = (
+    *("run", "reload", "rollback", "status", "reset", "stop"),
+    *("init", "wrap", "unwrap", "check"),
+)
 
 
 class Failure(click.ClickException):

@@ -17,16 +17,27 @@ class Manager:
     """The system's, or with `user` that of the user who asks."""
 
     def __init__(self, user: bool = False, timeout: float = _SECONDS) -> None:
+        self.user = user
         self._timeout = timeout
         self.name = "systemctl --user" if user else "systemctl"
         self._base = ("systemctl", *(["--user"] if user else []), "--no-pager")
 
     def call(self, *arguments: str) -> str:
         """Run it with these arguments; what it prints."""
-        command = f"{self.name} {' '.join(arguments)}"
+        return self._run(f"{self.name} {' '.join(arguments)}", [*self._base, *arguments])
+
+    def journal(self, unit: str, since: float) -> str:
+        """The last lines about a unit and from it, since then in seconds since 1970."""
+        option = "--user-unit" if self.user else "--unit"
+        words = ["journalctl", option, unit, f"--since=@{since:.0f}", "--output=cat", "--lines=10"]
+        if not self.user:
+            self._run("journalctl --sync", ["journalctl", "--sync"])
+        return self._run(f"journalctl {option} {unit}", [*words, "--no-pager", "--quiet"])
+
+    def _run(self, command: str, words: list[str]) -> str:
         try:
             done = subprocess.run(
-                [*self._base, *arguments],
+                words,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,

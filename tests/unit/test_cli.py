@@ -72,7 +72,7 @@ def understood(call: Executed) -> Settings:
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
-        ((), "write one of run, reload, rollback, status, reset, stop, init, check"),
+        ((), "write one of run, reload, rollback, status, reset, stop, init, wrap"),
         (("restart",), "no such command"),
         (("--nonsense",), "no such option"),
         (("run",), "write it last"),
