@@ -27,12 +27,11 @@ class Manager:
         return self._run(f"{self.name} {' '.join(arguments)}", [*self._base, *arguments])
 
     def journal(self, unit: str, since: float) -> str:
-        """The last lines about a unit and from it, since then in seconds since 1970."""
-        option = "--user-unit" if self.user else "--unit"
-        words = ["journalctl", option, unit, f"--since=@{since:.0f}", "--output=cat", "--lines=10"]
-        if not self.user:
-            self._run("journalctl --sync", ["journalctl", "--sync"])
-        return self._run(f"journalctl {option} {unit}", [*words, "--no-pager", "--quiet"])
+        """What a service's own processes wrote; `since` is in seconds since 1970."""
+        field = "_SYSTEMD_USER_UNIT" if self.user else "_SYSTEMD_UNIT"
+        options = ("--output=cat", "--no-pager", "--quiet")
+        words = ["journalctl", f"{field}={unit}", f"--since=@{since:.0f}", *options]
+        return self._run(f"journalctl {words[1]}", words)
 
     def _run(self, command: str, words: list[str]) -> str:
         try:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 DROP_IN = "50-sockact.conf"
 _FAILURES = "starts.json"
+_LINES = 12
+_LOOKS = 10
+_LAG = 0.2
 
 _STAND_IN = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=true\n"
 _MEANWHILE = "[Socket]\nReusePort=yes\nService={}\n"
@@ -187,10 +190,22 @@ def restart(manager: Manager, place: Place) -> None:
     try:
         manager.call("restart", place.service)
     except OperatorError as error:
-        lines: tuple[str, ...] = ()
-        with contextlib.suppress(OperatorError):
-            lines = tuple(manager.journal(place.service, began).splitlines())
+        lines = _last_lines(manager, place, began)
         raise NotStarted(f"{place.service} did not start", lines) from error
+
+
+def _last_lines(manager: Manager, place: Place, since: float) -> tuple[str, ...]:
+    """What the service said, as soon as the journal has all of it: it lags behind."""
+    before = "?"
+    with contextlib.suppress(OperatorError):
+        for _ in range(_LOOKS):
+            said = manager.journal(place.service, since)
+            if said == before:
+                break
+            before = said
+            time.sleep(_LAG)
+        return tuple(said.splitlines()[-_LINES:])
+    return ()
 
 
 def _open(found: Sequence[Bound]) -> Seam | None:
