@@ -79,7 +79,8 @@ def command(unit: str, listen: tuple[str, ...], user_unit: bool, **options: Any)
             return
         wrap.announce()
         if no_restart or not found.service.running:
-            migrate.install(manager, place, wrap.texts)
+            with interruptible():
+                migrate.install(manager, place, wrap.texts)
             click.echo(f"{found.service.name}: wrapped; {_next(wrap, manager)}")
             return
     except (OperatorError, OSError, ValueError) as error:
@@ -134,7 +135,7 @@ def place_of(service: str, *, user_unit: bool) -> Place:
 
 def _explain(error: Exception, unit: str) -> str:
     if isinstance(error, PermissionError):
-        return f"cannot look at the processes of {unit}: use sudo, or --listen ADDR"
+        return f"cannot look at the processes of {unit}: use sudo"
     return str(error)
 
 

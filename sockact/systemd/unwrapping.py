@@ -69,8 +69,9 @@ def unwrap(
     *,
     took_effect: bool,
 ) -> Done:
-    """Let the program run by itself again, and remove our files, whose texts are given. Raises
-    OperatorError, and it is wrapped as before.
+    """Let the program run by itself again, and remove our files, whose texts are given; `addresses`
+    are those of our .socket unit, if there is one. Raises OperatorError, and it is wrapped as
+    before.
     """
     refused = waited = 0.0
     if took_effect and main_pid(manager, place) != "0":
@@ -80,9 +81,10 @@ def unwrap(
             write(place.drop_in_path, farewell(drop_in, place.socket if socket else ""))
             manager.call("daemon-reload")
             began = time.monotonic()
-            # Who comes from now on tries again a second later; who waits is still served.
-            with contextlib.suppress(OSError), of(manager, place, addresses) as seam:
-                seam.admit_no_more()
+            if socket:
+                # Who comes from now on tries again a second later; who waits is still served.
+                with contextlib.suppress(OSError), of(manager, place, addresses) as seam:
+                    seam.admit_no_more()
             restart(manager, place)
             _wait_bound(manager, place, addresses)
             waited = time.monotonic() - began
