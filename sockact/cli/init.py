@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sockact.cli import probes, run
+from sockact.cli import passing, probes
 from sockact.cli.files import write_all
 from sockact.cli.main import Failure, complain
 from sockact.cli.options import check_name
@@ -22,22 +22,12 @@ from sockact.systemd.unitfile import command_line, escape_value
 if TYPE_CHECKING:
     from sockact.core.matching import Address
 
-SYSTEM_FOLDER = "/etc/systemd/system"
 _JITS = ("node", "java", "pypy", "dotnet", "deno", "bun", "ruby", "luajit", "php", "erl", "beam")
-_RAW = "sockact.raw"
-
-
-class _Init(click.Command):
-    """Keeps the options as they are written: the unit gets them so."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        ctx.meta[_RAW] = self.make_parser(ctx).parse_args(list(args))[0]
-        return super().parse_args(ctx, args)
 
 
 @click.command(
     name="init",
-    cls=_Init,
+    cls=passing.Verbatim,
     context_settings={"allow_interspersed_args": True},
     options_metavar="",
     short_help="Write the units of a service.",
@@ -84,7 +74,7 @@ def command(name: str, listen: tuple[str, ...], program: tuple[str, ...], **opti
         raise click.UsageError(str(error)) from error
     for problem in addresses.mismatches(command_words, plan.addresses):
         complain(Failure(f"warning: {problem}"))
-    folder = _folder(user_unit=options["user_unit"])
+    folder = passing.unit_folder(user_unit=options["user_unit"])
     _show(folder, texts)
     if not options["dry_run"]:
         if not options["force"]:
@@ -93,13 +83,7 @@ def command(name: str, listen: tuple[str, ...], program: tuple[str, ...], **opti
         _tell_systemd(name, options)
 
 
-# Whatever `sockact run` can do is asked of it here, checked as there, and passed on.
-_PASSED = [
-    option
-    for option in run.command.params
-    if option.name not in ("name", "listen", "directory", "program")
-]
-command.params[-1:-1] = _PASSED
+command.params[-1:-1] = passing.OPTIONS
 
 
 def _plan(
@@ -119,7 +103,7 @@ def _plan(
         raise OperatorError(
             f"--env-file {env_file}: systemd takes * ? [ \\ for patterns; rename it"
         )
-    sockact = _sockact()
+    sockact = passing.sockact_command()
     plan = units.Plan(
         name=name,
         start=command_line((sockact, "run", *_run_options(name, directory), "--", *words)),
@@ -211,19 +195,6 @@ def _program(program: tuple[str, ...], directory: str) -> str:
     return os.path.abspath(found)
 
 
-def _sockact() -> str:
-    """The command that runs now, or another that systemd can start."""
-    ours = (
-        sys.argv[0],
-        shutil.which("sockact") or "",
-        f"{os.path.dirname(sys.executable)}/sockact",
-    )
-    for path in ours:
-        if os.path.basename(path) == "sockact" and os.access(path, os.X_OK):
-            return os.path.abspath(path)
-    raise OperatorError("there is no command `sockact`: install it, with `pip install`, say")
-
-
 def with_targets(program: str, *others: str) -> tuple[str, ...]:
     """All files that have to be seen, with what their symbolic links lead to."""
     paths = (program, _interpreter(program), *filter(None, others))
@@ -245,20 +216,7 @@ def _interpreter(path: str) -> str:
 
 def _run_options(name: str, directory: str) -> list[str]:
     """For `sockact run`: the options that were given here."""
-    raw = click.get_current_context().meta[_RAW]
-    words = ["--name", name, *(["--directory", directory] if directory else [])]
-    for option in _PASSED:
-        value = raw.get(option.name)
-        if value is not None:
-            words += [option.opts[0], *([] if value is True else [str(value)])]
-    return words
-
-
-def _folder(*, user_unit: bool) -> str:
-    if not user_unit:
-        return SYSTEM_FOLDER
-    base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    return os.path.join(base, "systemd", "user")
+    return ["--name", name, *(["--directory", directory] if directory else []), *passing.given()]
 
 
 def _refuse_to_hide(texts: dict[str, str], *, user_unit: bool) -> None:

@@ -20,7 +20,10 @@ from sockact.core.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_COMMANDS = ("run", "reload", "rollback", "status", "reset", "stop", "init", "check")
+_COMMANDS = (
+    *("run", "reload", "rollback", "status", "reset", "stop"),
+    *("init", "wrap", "unwrap", "check"),
+)
 
 
 class Failure(click.ClickException):

@@ -6,7 +6,6 @@ import os
 import signal
 
 from sockact.core.settings import Settings
-from sockact.core.timespan import seconds
 from sockact.systemd.check import Finding, Level
 from sockact.systemd.unitfile import span
 
@@ -133,14 +132,14 @@ def _times(facts: Facts, settings: Settings) -> Iterator[Finding]:
     # The supervisor asks for more time as long as work goes on, if systemd listens.
     heard = service.get("NotifyAccess") != "none"
     for key, name, need, what in wanted:
-        has = _span(service.get(name))
+        has = service.span(name)
         if has < need:
             message = f"{what} may take {span(need)}"
             message += ", and only EXTEND_TIMEOUT_USEC keeps it going" if heard else ""
             write = f"write {key}={span(need + _MARGIN)}"
             now = f"{key}={span(has)}"
             yield Finding(WARNING if heard else ERROR, service.name, now, message, write)
-    if _span(service.get("RuntimeMaxUSec")) < float("inf"):
+    if service.span("RuntimeMaxUSec") < float("inf"):
         now = f"RuntimeMaxSec={service.get('RuntimeMaxUSec')}"
         message = "systemd ends the service after that time, whoever it serves"
         yield Finding(WARNING, service.name, now, message, "write RuntimeMaxSec=infinity")
@@ -157,9 +156,9 @@ def _restart(facts: Facts) -> Iterator[Finding]:
     if restart == "always":
         message = "a program that ends by itself, with status 0, is started again and again"
         yield Finding(WARNING, service.name, "Restart=always", message, "write Restart=on-failure")
-    interval = _span(service.get("StartLimitIntervalUSec"))
+    interval = service.span("StartLimitIntervalUSec")
     burst = service.get("StartLimitBurst")
-    pause = _span(service.get("RestartUSec"))
+    pause = service.span("RestartUSec")
     if burst.isdecimal() and int(burst) * pause < interval < float("inf"):
         now = f"StartLimitBurst={burst} in {span(interval)}, RestartSec={span(pause)}"
         message = "a crash loop ends in a failed service, and takes the .socket unit down"
@@ -167,11 +166,3 @@ def _restart(facts: Facts) -> Iterator[Finding]:
             "write RestartSec=1s, and StartLimitIntervalSec=60s and StartLimitBurst=100 in [Unit]"
         )
         yield Finding(WARNING, service.name, now, message, write)
-
-
-def _span(text: str) -> float:
-    """Seconds; infinite for what is not limited, or not known to this version."""
-    try:
-        return seconds(text)
-    except ValueError:
-        return float("inf")

@@ -47,22 +47,40 @@ def findings(facts: Facts, settings: Settings | None) -> Iterator[Finding]:
     yield from _runtime_directory(service, settings)
 
 
-def _calls(service: Unit, settings: Settings | None) -> Iterator[Finding]:
+def missing_calls(service: Unit) -> list[str]:
+    """The system calls of `hardening.CALLS` that it may not make."""
     # An empty list of what is allowed allows everything; "~": all but these.
     text = service.get("SystemCallFilter")
     listed = {word.partition(":")[0] for word in text.removeprefix("~").split()}
     if text.startswith("~"):
-        missing = [call for call in CALLS if call in listed]
-    else:
-        missing = [call for call in CALLS if listed and call not in listed]
+        return [call for call in CALLS if call in listed]
+    return [call for call in CALLS if listed and call not in listed]
+
+
+def kills(service: Unit) -> bool:
+    """Does a call that is not allowed end the process, instead of failing?"""
+    number = service.get("SystemCallErrorNumber")
+    return not (number.isdecimal() and 0 < int(number) < _ERRNO_LIMIT)
+
+
+def lacks_family(service: Unit, family: str) -> bool:
+    """Whether it may make no sockets of this family."""
+    text = service.get("RestrictAddressFamilies")
+    listed = {*text.removeprefix("~").split()}
+    if text.startswith("~"):
+        return family in listed
+    return bool(listed) and family not in listed
+
+
+def _calls(service: Unit, settings: Settings | None) -> Iterator[Finding]:
+    missing = missing_calls(service)
     native = settings is not None and settings.adopt not in (Adopt.AUTO, Adopt.SECCOMP)
     missing = [call for call in missing if not (native and call == "seccomp")]
     if not missing:
         return
     names = " ".join(missing)
     now = f"SystemCallFilter= without {names}"
-    number = service.get("SystemCallErrorNumber")
-    if not (number.isdecimal() and 0 < int(number) < _ERRNO_LIMIT):
+    if kills(service):
         message = "sockact, or the program, is killed when it makes such a call"
         write = f"write SystemCallFilter={names} and SystemCallErrorNumber=EPERM"
         yield Finding(ERROR, service.name, now, message, write)
@@ -75,16 +93,12 @@ def _calls(service: Unit, settings: Settings | None) -> Iterator[Finding]:
 
 
 def _families(service: Unit) -> Iterator[Finding]:
-    text = service.get("RestrictAddressFamilies")
-    listed = {*text.removeprefix("~").split()}
     for family, message in _WHY_FAMILY.items():
-        if text.startswith("~"):
-            bad = family in listed
+        if service.get("RestrictAddressFamilies").startswith("~"):
             write = f"take {family} out of RestrictAddressFamilies="
         else:
-            bad = bool(listed) and family not in listed
             write = f"write RestrictAddressFamilies={' '.join(FAMILIES)}"
-        if bad:
+        if lacks_family(service, family):
             now = f"RestrictAddressFamilies= without {family}"
             yield Finding(ERROR, service.name, now, message, write)
 

@@ -28,7 +28,7 @@ def findings(facts: Facts, settings: Settings | None) -> Iterator[Finding]:
     known: list[Address] = []
     for socket in facts.sockets:
         yield from _options(socket)
-        mine, strange = _addresses(socket)
+        mine, strange = addresses_of(socket)
         known += mine
         for text in strange:
             message = "sockact cannot hand it over"
@@ -89,7 +89,7 @@ def _options(socket: Unit) -> Iterator[Finding]:
         yield Finding(WARNING, socket.name, now, message, "leave it out, or write Backlog=4096")
 
 
-def _addresses(socket: Unit) -> tuple[list[Address], list[str]]:
+def addresses_of(socket: Unit) -> tuple[list[Address], list[str]]:
     """What it listens on, and what of it no listener of ours can be."""
     found, strange = [], []
     for line in socket.get("Listen").splitlines():

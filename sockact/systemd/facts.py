@@ -9,6 +9,7 @@ import os
 from dataclasses import dataclass, field
 
 from sockact.core.errors import OperatorError
+from sockact.core.timespan import seconds
 from sockact.systemd import unitfile
 
 TYPE_CHECKING = False
@@ -37,6 +38,13 @@ class Unit:
     def words(self, name: str) -> list[str]:
         """A property that is a list."""
         return self.get(name).split()
+
+    def span(self, name: str) -> float:
+        """A time in seconds; infinite for what is not limited, or not known to this version."""
+        try:
+            return seconds(self.get(name))
+        except ValueError:
+            return float("inf")
 
     def written(self, name: str) -> str:
         """The last line NAME=… of its files, as it is written there."""

@@ -1,49 +1,143 @@
-"""Whether somebody listens on an address of this network namespace: proc_pid_net(5)."""
+"""Who listens where, as the kernel's tables have it: proc_pid_net(5)."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import re
 import socket
 import struct
+from dataclasses import dataclass
 
 from sockact.core.matching import Address, Family, Kind
+from sockact.kernel import procfs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 _LISTEN = "0A"
 _ACCEPTS = 0x10000
 """In the flags of a Unix socket (__SO_ACCEPTCON of linux/net.h)."""
+_UNIX_STREAM = "0001"
+_TABLES = (
+    ("tcp", socket.AF_INET, Family.INET, Kind.STREAM),
+    ("tcp6", socket.AF_INET6, Family.INET6, Kind.STREAM),
+    ("udp", socket.AF_INET, Family.INET, Kind.DATAGRAM),
+    ("udp6", socket.AF_INET6, Family.INET6, Kind.DATAGRAM),
+)
+# Sockets that a program opens for its own ends, under names of their own.
+_PRIVATE = re.compile(r"/pymp-|/gunicorn\.ctl$")
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A listening (or UDP) socket of a process."""
+
+    address: Address
+    inode: int
+    pid: int
+    fd: int
 
 
 def held(address: Address) -> bool:
-    """True also where the tables cannot be read."""
+    """Does somebody of this network namespace listen there? True also where that cannot be read."""
     try:
         if address.family is Family.UNIX:
-            return _unix(address.host)
+            return any(found.host == address.host for _, found in _unix("self"))
         return _inet(address)
     except OSError:
         return True
 
 
-def _unix(path: str) -> bool:
-    with open("/proc/net/unix", errors="surrogateescape") as table:
+def bound(pids: Iterable[int]) -> list[Bound]:
+    """Every listening socket of some processes, in the order of its inodes.
+
+    Raises OSError; PermissionError when we may not look at them.
+    """
+    found: dict[int, Bound] = {}
+    for pid in pids:
+        sockets = procfs.sockets(pid)
+        table = _of(pid) if sockets else {}
+        for fd, inode in sorted(sockets.items()):
+            if inode in table:
+                found.setdefault(inode, Bound(table[inode], inode, pid, fd))
+    return [found[inode] for inode in sorted(found)]
+
+
+def is_private(address: Address) -> bool:
+    """Whether a program chooses it anew at each start: a port of the kernel's choice, a queue of
+    its own processes.
+    """
+    if address.family is Family.UNIX:
+        return bool(_PRIVATE.search(address.host)) or not address.host.startswith(("/", "@"))
+    return address.port in _ephemeral()
+
+
+def _ephemeral() -> range:
+    with open("/proc/sys/net/ipv4/ip_local_port_range") as file:
+        first, last = map(int, file.read().split())
+    return range(first, last + 1)
+
+
+def members(cgroup: str) -> list[int]:
+    """The processes of a control group and those below it, on cgroup v1, v2 or both."""
+    found = []
+    for process in procfs.processes():
+        try:
+            with open(f"/proc/{process.pid}/cgroup", errors="surrogateescape") as file:
+                paths = [line.rstrip("\n").split(":", 2)[2] for line in file]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if any(path == cgroup or path.startswith(f"{cgroup}/") for path in paths):
+            found.append(process.pid)
+    return found
+
+
+def _of(pid: int) -> dict[int, Address]:
+    """Inode → address of all that is listened on in the network namespace of a process."""
+    found: dict[int, Address] = {}
+    with contextlib.suppress(FileNotFoundError):
+        found |= _unix(str(pid))
+    for name, number, family, kind in _TABLES:
+        # No IPv6, or the process has ended.
+        with contextlib.suppress(FileNotFoundError):
+            found |= _table(f"/proc/{pid}/net/{name}", number, family, kind)
+    return found
+
+
+def _table(path: str, number: int, family: Family, kind: Kind) -> Iterator[tuple[int, Address]]:
+    with open(path) as table:
+        next(table)
+        for line in table:
+            fields = line.split(None, 10)
+            host, _, port = fields[1].partition(":")
+            connected = int(fields[2].rpartition(":")[2], 16)
+            if connected if kind is Kind.DATAGRAM else fields[3] != _LISTEN:
+                continue
+            # Each word of 32 bits is printed as a number of the machine's byte order.
+            words = [int(host[at : at + 8], 16) for at in range(0, len(host), 8)]
+            text = socket.inet_ntop(number, struct.pack(f"={len(words)}I", *words))
+            yield int(fields[9]), Address(family, kind, text, int(port, 16))
+
+
+def _unix(pid: str) -> Iterator[tuple[int, Address]]:
+    with open(f"/proc/{pid}/net/unix", errors="surrogateescape") as table:
         next(table)
         for line in table:
             fields = line.rstrip("\n").split(None, 7)
-            if len(fields) > 7 and int(fields[3], 16) & _ACCEPTS and fields[7] == path:
-                return True
-    return False
+            if len(fields) > 7 and int(fields[3], 16) & _ACCEPTS and fields[4] == _UNIX_STREAM:
+                path = fields[7]
+                host = os.path.normpath(path) if path.startswith("/") else path
+                yield int(fields[6]), Address(Family.UNIX, Kind.STREAM, host)
 
 
 def _inet(address: Address) -> bool:
-    family = socket.AF_INET6 if address.family is Family.INET6 else socket.AF_INET
-    raw = socket.inet_pton(family, address.host.partition("%")[0])
-    # Each word of 32 bits is printed as a number of the machine's byte order.
-    words = struct.unpack(f"={len(raw) // 4}I", raw)
-    wanted = "".join(f"{word:08X}" for word in words) + f":{address.port:04X}"
-    kind = "tcp" if address.kind is Kind.STREAM else "udp"
-    name = f"/proc/net/{kind}{'6' if family == socket.AF_INET6 else ''}"
-    with open(name) as table:
-        next(table)
-        for line in table:
-            fields = line.split(None, 4)
-            if fields[1] == wanted and (address.kind is Kind.DATAGRAM or fields[3] == _LISTEN):
-                return True
-    return False
+    kinds = {(family, kind): (name, number) for name, number, family, kind in _TABLES}
+    name, number = kinds[address.family, address.kind]
+    wanted = socket.inet_pton(number, address.host.partition("%")[0])
+    table = _table(f"/proc/net/{name}", number, address.family, address.kind)
+    return any(
+        found.port == address.port and socket.inet_pton(number, found.host) == wanted
+        for _, found in table
+    )

@@ -17,16 +17,26 @@ class Manager:
     """The system's, or with `user` that of the user who asks."""
 
     def __init__(self, user: bool = False, timeout: float = _SECONDS) -> None:
+        self.user = user
         self._timeout = timeout
         self.name = "systemctl --user" if user else "systemctl"
         self._base = ("systemctl", *(["--user"] if user else []), "--no-pager")
 
     def call(self, *arguments: str) -> str:
         """Run it with these arguments; what it prints."""
-        command = f"{self.name} {' '.join(arguments)}"
+        return self._run(f"{self.name} {' '.join(arguments)}", [*self._base, *arguments])
+
+    def journal(self, unit: str, since: float) -> str:
+        """What a service's own processes wrote; `since` is in seconds since 1970."""
+        field = "_SYSTEMD_USER_UNIT" if self.user else "_SYSTEMD_UNIT"
+        options = ("--output=cat", "--no-pager", "--quiet")
+        words = ["journalctl", f"{field}={unit}", f"--since=@{since:.0f}", *options]
+        return self._run(f"journalctl {words[1]}", words)
+
+    def _run(self, command: str, words: list[str]) -> str:
         try:
             done = subprocess.run(
-                [*self._base, *arguments],
+                words,
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,

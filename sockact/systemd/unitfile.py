@@ -81,6 +81,17 @@ def split(line: str) -> list[str]:
     return words + ([word] if word is not None else [])
 
 
+def raw_words(line: str) -> list[str]:
+    """The words of a line as they are written, with their quotes and escapes."""
+    found = re.findall(r"""(?:\\.|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[^ \t\n\r])+""", line)
+    return [str(word) for word in found]
+
+
+def prefixes(line: str) -> str:
+    """The signs before the program of an ExecStart= line: @ - : + ! | (systemd.service(5))."""
+    return line[: len(line) - len(line.lstrip(_PREFIXES))]
+
+
 def _unescape(line: str, position: int) -> tuple[str, int]:
     """What the escape means whose backslash stands before `position`, and where it ends."""
     sign = line[position : position + 1]

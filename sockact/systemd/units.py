@@ -45,6 +45,8 @@ class Plan:
     """For `systemctl --user`."""
     jit: bool = False
     """The program makes code at run time."""
+    socket_settings: tuple[Setting, ...] = ()
+    """More lines for the .socket unit."""
     start_timeout: float = Settings.start_timeout
     trial: float = Settings.trial
     drain_timeout: float = Settings.drain_timeout
@@ -265,7 +267,7 @@ def _socket_options(plan: Plan) -> list[Setting]:
     if unix_paths(plan.addresses) and plan.user and not plan.user_unit:
         why = "Programs change the mode or the owner of the socket file that they bind"
         found.append(Setting("SocketUser", escape_value(plan.user), why))
-    return found
+    return [*found, *plan.socket_settings]
 
 
 def _own_address(address: Address) -> bool:

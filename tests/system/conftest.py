@@ -91,6 +91,19 @@ def machine(
         yield booted
 
 
+@pytest.fixture
+def user_manager(machine: Machine) -> Iterator[None]:
+    """A manager of USER's own runs."""
+    # Without pam_systemd, which would say so.
+    runtime = "[Service]\nEnvironment=XDG_RUNTIME_DIR=/run/user/%i\n"
+    machine.write("/etc/systemd/system/user@.service.d/runtime.conf", runtime)
+    machine.systemctl("daemon-reload", check=True)
+    unit = f"user@{machine.uid(USER)}.service"
+    machine.systemctl("start", unit, check=True)
+    yield
+    machine.systemctl("stop", unit, f"user-runtime-dir@{machine.uid(USER)}.service", check=True)
+
+
 class Deploy(Protocol):
     """The call of the `deploy` fixture."""
 

@@ -12,25 +12,10 @@ from tests.system import servers
 from tests.system.units import USER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from tests.support.machine import Machine
     from tests.system.conftest import Deploy
 
 
-@pytest.fixture
-def _manager(machine: Machine) -> Iterator[None]:
-    # Without pam_systemd, which would say so.
-    runtime = "[Service]\nEnvironment=XDG_RUNTIME_DIR=/run/user/%i\n"
-    machine.write("/etc/systemd/system/user@.service.d/runtime.conf", runtime)
-    machine.systemctl("daemon-reload", check=True)
-    unit = f"user@{machine.uid(USER)}.service"
-    machine.systemctl("start", unit, check=True)
-    yield
-    machine.systemctl("stop", unit, f"user-runtime-dir@{machine.uid(USER)}.service", check=True)
-
-
-@pytest.mark.usefixtures("_manager")
+@pytest.mark.usefixtures("user_manager")
 def test_no_client_notices_a_reload(deploy: Deploy) -> None:
     service = deploy(replace(servers.UVICORN.units(), user_unit=True), user=USER)
     before = service.main_pid

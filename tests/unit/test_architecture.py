@@ -22,8 +22,10 @@ ARROWS = {
     # The client's side of the control socket, and what both sides share.
     "cli": (
         *("cli", "supervisor.client", "supervisor.paths", "supervisor.varlink", "core", ""),
-        *("systemd.addresses", "systemd.check", "systemd.facts", "systemd.listeners"),
+        *("systemd.addresses", "systemd.check", "systemd.check_socket", "systemd.facts"),
         *("systemd.manager", "systemd.unitfile", "systemd.units"),
+        *("systemd.marks", "systemd.migrate", "systemd.notes", "systemd.socket_unit"),
+        *("systemd.unwrapping", "systemd.wrapping", "systemd.listeners", "systemd.listening"),
     ),
     "shim": (),
 }

@@ -1,0 +1,63 @@
+"""Options of `sockact run` that another command takes, checks as there, and writes into a unit."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+
+import click
+
+from sockact.cli import run
+from sockact.core.errors import OperatorError
+
+SYSTEM_FOLDER = "/etc/systemd/system"
+_RAW = "sockact.raw"
+
+
+class Verbatim(click.Command):
+    """Keeps the options as they are written: the unit gets them so."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[_RAW] = self.make_parser(ctx).parse_args(list(args))[0]
+        return super().parse_args(ctx, args)
+
+
+OPTIONS = [
+    option
+    for option in run.command.params
+    if option.name not in ("name", "listen", "directory", "program")
+]
+"""Whatever `sockact run` can do, but for what is the unit's."""
+
+
+def given() -> list[str]:
+    """Of OPTIONS, those that the running command was given, as words for `sockact run`."""
+    raw = click.get_current_context().meta[_RAW]
+    words: list[str] = []
+    for option in OPTIONS:
+        value = raw.get(option.name)
+        if value is not None:
+            words += [option.opts[0], *([] if value is True else [str(value)])]
+    return words
+
+
+def sockact_command() -> str:
+    """The command that runs now, or another that systemd can start. Raises OperatorError."""
+    ours = (
+        sys.argv[0],
+        shutil.which("sockact") or "",
+        f"{os.path.dirname(sys.executable)}/sockact",
+    )
+    for path in ours:
+        if os.path.basename(path) == "sockact" and os.access(path, os.X_OK):
+            return os.path.abspath(path)
+    raise OperatorError("there is no command `sockact`: install it, with `pip install`, say")
+
+
+def unit_folder(*, user_unit: bool) -> str:
+    """Where the administrator's, or the user's, own units are."""
+    if not user_unit:
+        return SYSTEM_FOLDER
+    base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    return os.path.join(base, "systemd", "user")

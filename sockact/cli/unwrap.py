@@ -1,0 +1,75 @@
+"""`sockact unwrap`: takes back what `sockact wrap` has written, and restarts the service."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from sockact.cli.main import Failure
+from sockact.cli.wrap import failure, interruptible, place_of, read, told
+from sockact.core.errors import OperatorError
+from sockact.systemd import check_socket, marks, unwrapping
+from sockact.systemd.manager import Manager
+
+if TYPE_CHECKING:
+    from sockact.systemd.facts import Facts
+    from sockact.systemd.migrate import Done, Place
+
+# What systemd's own work takes, beside that of the programs.
+_MARGIN = 120.0
+_LONGEST = 3600.0
+
+
+@click.command(name="unwrap", short_help="Take `sockact wrap` back.")
+@click.argument("unit")
+@click.option("--user-unit", is_flag=True, help="A unit of `systemctl --user`.")
+@click.option("--force", is_flag=True, help="Remove the files even if they were changed.")
+def command(unit: str, user_unit: bool, force: bool) -> None:
+    """Remove the files that `sockact wrap` has written, and restart the service without sockact.
+
+    Requests that are under way are answered. New clients are refused from the moment that the
+    socket closes until the program itself listens.
+    """
+    manager = Manager(user_unit)
+    try:
+        found = read(manager, unit)
+        place = place_of(found.service.name, user_unit=user_unit)
+        drop_in, socket = _files(place, force=force)
+    except OperatorError as error:
+        raise Failure(str(error)) from error
+    done = _unwrap(user_unit, found, place, drop_in, socket)
+    for path in filter(None, (place.drop_in_path, place.socket_path if socket else "")):
+        click.echo(f"  removed {path}")
+    runs = f"; {told(done)}" if done.waited else ""
+    click.echo(f"{place.service}: unwrapped{runs}")
+
+
+def _unwrap(user_unit: bool, found: Facts, place: Place, drop_in: str, socket: str) -> Done:
+    own = [one for one in found.sockets if one.name == place.socket] if socket else []
+    addresses = [address for one in own for address in check_socket.addresses_of(one)[0]]
+    # Not if nobody has restarted the service since: then it still runs by itself.
+    took = not socket or any(one.running for one in own)
+    needs = found.service.span("TimeoutStopUSec") + found.service.span("TimeoutStartUSec")
+    manager = Manager(user_unit, min(needs + _MARGIN, _LONGEST))
+    try:
+        with interruptible():
+            return unwrapping.unwrap(manager, place, drop_in, socket, addresses, took_effect=took)
+    except OperatorError as error:
+        raise failure(error, "it is wrapped as before") from error
+
+
+def _files(place: Place, *, force: bool) -> tuple[str, str]:
+    """The texts of the drop-in and, if there is one of ours, the .socket unit."""
+    texts = {path: unwrapping.ours(path) for path in (place.drop_in_path, place.socket_path)}
+    if not texts[place.drop_in_path]:
+        there = "is not ours" if os.path.lexists(place.drop_in_path) else "is not there"
+        raise OperatorError(f"{place.service} is not wrapped: {place.drop_in_path} {there}")
+    for path, text in texts.items():
+        if text and not marks.is_unchanged(text) and not force:
+            raise OperatorError(
+                f"{path} was changed since it was written: move it away, or add --force to "
+                f"remove it all the same"
+            )
+    return texts[place.drop_in_path], texts[place.socket_path]

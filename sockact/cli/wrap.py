@@ -1,0 +1,305 @@
+"""`sockact wrap`: a service that is there already is run by sockact, and taken over as it runs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sockact.cli import passing, probes
+from sockact.cli.check import examine
+from sockact.cli.main import Failure, complain
+from sockact.core.errors import OperatorError
+from sockact.core.settings import Settings
+from sockact.supervisor import paths
+from sockact.systemd import (
+    check_socket,
+    facts,
+    listeners,
+    marks,
+    migrate,
+    notes,
+    socket_unit,
+    unitfile,
+    unwrapping,
+    wrapping,
+)
+from sockact.systemd.check import Level
+from sockact.systemd.manager import Manager
+from sockact.systemd.migrate import Place, Texts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+    from sockact.core.matching import Address
+    from sockact.systemd.check import Finding
+    from sockact.systemd.facts import Facts
+    from sockact.systemd.listening import Bound
+
+_SUFFIXES = ("socket", "timer", "target", "path", "mount", "slice", "scope", "device", "swap")
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# What systemd's own work takes, beside that of the programs.
+_MARGIN = 60.0
+_LONGEST = 3600.0
+
+
+@click.command(
+    name="wrap", cls=passing.Verbatim, short_help="Let sockact run a service that is there."
+)
+@click.argument("unit")
+@click.option(
+    "--listen",
+    metavar="ADDR",
+    multiple=True,
+    help="Where it listens, as for `sockact run`; may be repeated.  [default: where it does now]",
+)
+@click.option("--user-unit", is_flag=True, help="A unit of `systemctl --user`.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be written.")
+@click.option("--no-restart", is_flag=True, help="Only write the files.")
+def command(unit: str, listen: tuple[str, ...], user_unit: bool, **options: Any) -> None:
+    """Put `sockact run` around the program of a service, and hand its addresses to systemd.
+
+    A .socket unit and a drop-in are written; the service's own file stays as it is. When it runs,
+    the wrapped program takes over. `sockact unwrap` takes all of it back. The other options are
+    those of `sockact run`.
+    """
+    probes.check_together(options)
+    dry_run, no_restart = options.pop("dry_run"), options.pop("no_restart")
+    manager = Manager(user_unit)
+    try:
+        found = read(manager, unit)
+        place = place_of(found.service.name, user_unit=user_unit)
+        wrap = Draft(manager, found, place, listen, options)
+        if dry_run:
+            wrap.show()
+            return
+        wrap.announce()
+        if no_restart or not found.service.running:
+            with interruptible():
+                migrate.install(manager, place, wrap.texts)
+            click.echo(f"{found.service.name}: wrapped; {_next(wrap, manager)}")
+            return
+    except (OperatorError, OSError, ValueError) as error:
+        raise Failure(_explain(error, unit)) from error
+    _migrate(wrap)
+
+
+command.params += passing.OPTIONS
+
+
+def _next(wrap: Draft, manager: Manager) -> str:
+    name = wrap.facts.service.name.removesuffix(".service")
+    if wrap.facts.service.running:
+        # The wrap is what it stops by, from now on.
+        return f"it takes effect with `{manager.name} restart {name}`, and not with a reload"
+    return f"next: `{manager.name} start {name}`"
+
+
+def read(manager: Manager, unit: str) -> Facts:
+    """What systemd says of a service, by its own name. Raises OperatorError and UsageError."""
+    name = unit if unit.endswith(".service") else f"{unit}.service"
+    stem = name.removesuffix(".service")
+    if not stem or unit.startswith("-") or "/" in unit or unit.rpartition(".")[2] in _SUFFIXES:
+        raise click.UsageError(f"{unit!r} is no service: write a name such as myapp.service")
+    if stem.endswith("@"):
+        raise click.UsageError(f"{name} is a template: name an instance, such as {stem}1.service")
+    _check_name(stem)
+    # The file's own name, if this is an alias.
+    own = unitfile.properties(manager.show(name)).get("Id", name)
+    _check_name(own.removesuffix(".service"))
+    return facts.read(manager, own)
+
+
+def _check_name(name: str) -> None:
+    if not paths.valid_name(name) or ":" in name:
+        raise OperatorError(
+            f"{name}.service cannot name a service of sockact: use at most {paths.NAME_LIMIT} of "
+            f"A-Z a-z 0-9 _ . @ - without a dot or a dash in front"
+        )
+
+
+def place_of(service: str, *, user_unit: bool) -> Place:
+    """Where the files of a service are, and are to be."""
+    if not user_unit:
+        folders = ("/run/systemd/system", paths.SYSTEM_BASE, "/var/lib/sockact")
+        return Place(service, passing.SYSTEM_FOLDER, *folders)
+    run = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
+    home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    own = (f"{run}/systemd/user", f"{run}/sockact", f"{home}/sockact")
+    return Place(service, passing.unit_folder(user_unit=True), *own)
+
+
+def _explain(error: Exception, unit: str) -> str:
+    if isinstance(error, PermissionError):
+        return f"cannot look at the processes of {unit}: use sudo"
+    return str(error)
+
+
+class Draft:
+    """All that is going to be written, and why."""
+
+    def __init__(
+        self,
+        manager: Manager,
+        found: Facts,
+        place: Place,
+        listen: tuple[str, ...],
+        options: dict[str, Any],
+    ) -> None:
+        """Raises OperatorError, UsageError and OSError when it cannot be."""
+        self.manager, self.facts, self.place = manager, found, place
+        self.name = found.service.name.removesuffix(".service")
+        _refuse(found, place)
+        self.native = bool(found.sockets)
+        self.left: list[Bound] = []
+        self.bound: list[Bound] = []
+        self.addresses = self._addresses(listen)
+        times = ("start_timeout", "trial", "drain_timeout", "kill_timeout")
+        self.wrap = wrapping.Wrap(
+            name=self.name,
+            sockact=passing.sockact_command(),
+            sockets=tuple(s.name for s in found.sockets) or (place.socket,),
+            native=self.native,
+            kept=tuple(a.host for a in self.addresses),
+            options=tuple(passing.given()),
+            settings=Settings(self.name, (), **{name: options[name] for name in times}),
+            user_unit=self.manager.user,
+        )
+        self.texts = Texts(
+            "" if self.native else marks.marked(self._socket()),
+            marks.marked(wrapping.drop_in(found, self.wrap, leaving=True)),
+            marks.marked(wrapping.drop_in(found, self.wrap)),
+        )
+        self.findings = self._check()
+
+    def _addresses(self, listen: tuple[str, ...]) -> tuple[Address, ...]:
+        if self.native:
+            if listen:
+                names = ", ".join(socket.name for socket in self.facts.sockets)
+                raise click.UsageError(f"--listen is for a service without a socket: has {names}")
+            known = [check_socket.addresses_of(socket)[0] for socket in self.facts.sockets]
+            return tuple(address for some in known for address in some)
+        wanted = tuple(dict.fromkeys(listeners.parse(text)[1] for text in listen))
+        own = []
+        if self.facts.service.running:
+            own = migrate.sockets(self.manager, self.place)
+        elif not wanted:
+            raise OperatorError(
+                f"{self.name} does not run, so its addresses cannot be seen: "
+                f"write them, as in --listen 127.0.0.1:8000, or start it first"
+            )
+        kept, self.left = socket_unit.choose(own, wanted)
+        found = tuple(dict.fromkeys(one.address for one in kept))
+        if not found and not wanted:
+            raise OperatorError(
+                f"the processes of {self.name} listen nowhere: write --listen ADDR "
+                f"if they will, as in --listen 127.0.0.1:8000"
+            )
+        self.bound = kept if not wanted or {*found} == {*wanted} else []
+        return wanted or found
+
+    def _socket(self) -> str:
+        return socket_unit.text(self.name, self.addresses, self.bound, user_unit=self.manager.user)
+
+    def _check(self) -> list[Finding]:
+        """What `sockact check` is going to say. Raises OperatorError for an error."""
+        lines = "\n".join(map(socket_unit.listen_line, self.addresses))
+        ours = facts.Unit(self.place.socket, {"ActiveState": "inactive", "Listen": lines})
+        sockets = self.facts.sockets if self.native else (ours,)
+        findings = examine(wrapping.merged(self.facts, self.wrap, sockets))
+        errors = [finding for finding in findings if finding.level is Level.ERROR]
+        if errors:
+            _, _, reason = str(errors[0]).partition(": ")
+            raise OperatorError(reason)
+        return findings
+
+    def announce(self) -> None:
+        """What it listens on, what is written, and what changes."""
+        where = ", ".join(map(str, self.addresses))
+        holder = ", ".join(self.wrap.sockets)
+        click.echo(f"{self.facts.service.name}: {where} is {holder}'s from now on")
+        for one in self.left:
+            click.echo(f"  leaves {one.address} alone (--listen names all that count)")
+        for path in self.files():
+            click.echo(f"  writes {path}")
+        for line in notes.changes(self.facts, self.wrap):
+            click.echo(f"  {line}")
+        for finding in self.findings:
+            complain(Failure(str(finding)))
+
+    def files(self) -> dict[str, str]:
+        """Path → text."""
+        socket = {self.place.socket_path: self.texts.socket} if self.texts.socket else {}
+        return {**socket, self.place.drop_in_path: self.texts.final}
+
+    def show(self) -> None:
+        """All, with the texts."""
+        self.announce()
+        for path, text in self.files().items():
+            click.echo(f"\n# {path}\n{text}", nl=False)
+
+
+def _refuse(found: Facts, place: Place) -> None:
+    name = found.service.name
+    if unwrapping.ours(place.drop_in_path):
+        raise OperatorError(
+            f"{name} is wrapped already: for other options `sockact unwrap {name}` first"
+        )
+    if why := wrapping.refusal(found):
+        raise OperatorError(f"{name} cannot be wrapped: {why}")
+    paths = (place.drop_in_path, *(() if found.sockets else (place.socket_path,)))
+    for path in paths:
+        if os.path.lexists(path):
+            raise OperatorError(f"{path} is there, and not ours: move it away")
+
+
+def _migrate(wrap: Draft) -> None:
+    service = wrap.facts.service
+    needs = service.span("TimeoutStopUSec") + wrap.wrap.settings.start_timeout + _MARGIN
+    manager = Manager(wrap.manager.user, min(needs, _LONGEST))
+    try:
+        with interruptible():
+            done = migrate.wrap(manager, wrap.place, wrap.texts, wrap.addresses, wrap.bound)
+    except OperatorError as error:
+        raise failure(error, "it is as it was") from error
+    click.echo(f"{service.name}: wrapped; {told(done)}")
+
+
+def failure(error: OperatorError, now: str) -> Failure:
+    """What went wrong, how things stand now, and what the service said before it gave up."""
+    lines = error.lines if isinstance(error, migrate.NotStarted) else ()
+    restored = not isinstance(error, migrate.NotRestored)
+    return Failure(f"{error}; {now}" if restored else str(error), lines)
+
+
+def told(done: migrate.Done) -> str:
+    """What clients met."""
+    if done.refused:
+        return f"nobody listened for {done.refused:.2f} s: who came just then was refused"
+    return f"no client was refused; new ones waited, {done.waited:.2f} s at the most"
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Whoever ends us now takes back what is half done. Raises OperatorError."""
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+
+    def interrupted(number: int, _frame: FrameType | None) -> None:
+        # Once: what is taken back is not to be interrupted.
+        for each in _SIGNALS:
+            signal.signal(each, signal.SIG_IGN)
+        raise KeyboardInterrupt(signal.Signals(number).name)
+
+    try:
+        for number in _SIGNALS:
+            signal.signal(number, interrupted)
+        yield
+    except KeyboardInterrupt as error:
+        raise OperatorError(f"interrupted by {error}") from error
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

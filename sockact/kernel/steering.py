@@ -1,0 +1,71 @@
+"""Moving the new connections of a TCP port from one listening socket to another: socket(7).
+
+A bind() beside a listening socket takes SO_REUSEPORT on both (Linux 3.9) and the same owner; both
+can be given to a socket that listens already, through a duplicate of its descriptor: the option by
+setsockopt(2), the owner by fchown(2) (Linux 4.10). Then a classic BPF program (socket(7),
+SO_ATTACH_REUSEPORT_CBPF, Linux 4.5) says which of them gets a new connection. Raises OSError.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+import struct
+
+_SO_ATTACH_REUSEPORT_CBPF = 51
+_SO_DETACH_REUSEPORT_BPF = 68
+_SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27
+# linux/filter.h: code, jump if true, jump if false, operand.
+_INSTRUCTION = struct.Struct("=HBBI")
+_PROGRAM = struct.Struct("@HP")
+_LOAD_BYTE, _AND, _JUMP_EQUAL, _RETURN = 0x30, 0x54, 0x15, 0x06
+_FLAGS_AT = 13
+_SYN, _ACK = 0x02, 0x10
+_EVERYTHING = 0xFFFFFFFF
+
+
+def share(listener: socket.socket, owner: int) -> None:
+    """Let sockets of this user be bound beside a listening one, if they have SO_REUSEPORT, too."""
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    os.fchown(listener.fileno(), owner, -1)
+
+
+def steer(listener: socket.socket, index: int) -> None:
+    """New connections go to the socket that was the index-th to listen on the port; from 0 on.
+
+    Where it is gone, the kernel chooses among those that are left.
+    """
+    _attach(listener, _SO_ATTACH_REUSEPORT_CBPF, (_RETURN, 0, 0, index))
+
+
+def let_go(listener: socket.socket) -> None:
+    """The kernel spreads new connections over all sockets of the port again (Linux 5.3)."""
+    listener.setsockopt(socket.SOL_SOCKET, _SO_DETACH_REUSEPORT_BPF, 0)
+
+
+def admit_no_more(listener: socket.socket) -> None:
+    """Drop the first packet of each new connection: its sender tries again, a second later.
+
+    Handshakes that have begun are finished.
+    """
+    _attach(
+        listener,
+        _SO_ATTACH_FILTER,
+        (_LOAD_BYTE, 0, 0, _FLAGS_AT),
+        (_AND, 0, 0, _SYN | _ACK),
+        (_JUMP_EQUAL, 0, 1, _SYN),
+        (_RETURN, 0, 0, 0),
+        (_RETURN, 0, 0, _EVERYTHING),
+    )
+
+
+def admit_again(listener: socket.socket) -> None:
+    """Take `admit_no_more` back."""
+    listener.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+
+
+def _attach(listener: socket.socket, option: int, *program: tuple[int, int, int, int]) -> None:
+    code = ctypes.create_string_buffer(b"".join(_INSTRUCTION.pack(*one) for one in program))
+    value = _PROGRAM.pack(len(program), ctypes.addressof(code))
+    listener.setsockopt(socket.SOL_SOCKET, option, value)

@@ -1,0 +1,312 @@
+"""Carrying a wrap out, and taking it back: docs/wrap.md has the order of the steps, and why.
+
+Whatever fails, or interrupts it, everything is taken back. For the command line only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from dataclasses import dataclass
+
+from sockact.core.errors import OperatorError
+from sockact.systemd import listening
+from sockact.systemd.outage import Outage
+from sockact.systemd.seam import Seam
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sockact.core.matching import Address
+    from sockact.systemd.listening import Bound
+    from sockact.systemd.manager import Manager
+
+DROP_IN = "50-sockact.conf"
+_FAILURES = "starts.json"
+_LINES = 12
+_LOOKS = 10
+_LAG = 0.2
+
+_STAND_IN = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=true\n"
+_MEANWHILE = "[Socket]\nReusePort=yes\nService={}\n"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the files of a service are."""
+
+    service: str
+    """NAME.service."""
+    folder: str
+    """For the administrator's units."""
+    passing: str
+    """For units that last until the next boot."""
+    runtime: str
+    """Where the runtime folders of all services of sockact are."""
+    state: str
+    """Where what outlives their supervisors is."""
+
+    @property
+    def name(self) -> str:
+        """By which sockact knows it."""
+        return self.service.removesuffix(".service")
+
+    @property
+    def socket(self) -> str:
+        """NAME.socket."""
+        return f"{self.name}.socket"
+
+    @property
+    def socket_path(self) -> str:
+        return os.path.join(self.folder, self.socket)
+
+    @property
+    def drop_in_path(self) -> str:
+        return os.path.join(self.folder, f"{self.service}.d", DROP_IN)
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What is written."""
+
+    socket: str
+    """Of the .socket unit; empty: the service has one."""
+    entering: str
+    """The drop-in while what is stopped still is the old one."""
+    final: str
+    """The drop-in."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """How it went. Times are in seconds."""
+
+    refused: float
+    """As long as nobody listened."""
+    waited: float
+    """As long as nobody accepted, at the most."""
+
+
+class NotRestored(OperatorError):
+    """What was taken back does not run."""
+
+
+class NotStarted(OperatorError):
+    """The service did not start; `lines` are its last ones in the journal."""
+
+    def __init__(self, message: str, lines: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.lines = lines
+
+
+def write(path: str, text: str) -> None:
+    """Replace a file in one step, and make its folder. Raises OperatorError."""
+    following = f"{path}.new"
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        with open(following, "w", encoding="utf-8", errors="surrogateescape") as file:
+            os.fchmod(file.fileno(), 0o644)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(following, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(following)
+        hint = "use sudo, or --user-unit" if isinstance(error, PermissionError) else "mend that"
+        raise OperatorError(f"cannot write {path}: {error.strerror}; {hint}") from error
+
+
+def remove(path: str) -> None:
+    """Remove a file, and its folder when that is a drop-in folder with nothing else in it."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    if os.path.dirname(path).endswith(".d"):
+        with contextlib.suppress(OSError):
+            os.rmdir(os.path.dirname(path))
+
+
+def clear(place: Place) -> None:
+    """Remove what the supervisor has left in its folders, of which systemd no longer knows."""
+    with contextlib.suppress(OSError):
+        os.rmdir(os.path.join(place.runtime, place.name))
+    state = os.path.join(place.state, place.name)
+    with contextlib.suppress(OSError):
+        os.unlink(os.path.join(state, _FAILURES))
+    with contextlib.suppress(OSError):
+        os.rmdir(state)
+
+
+def install(manager: Manager, place: Place, texts: Texts) -> None:
+    """Only write the files, for a service that is to be started later. Raises OperatorError."""
+    with contextlib.ExitStack() as undo:
+        undo.callback(_forget, manager, place, bool(texts.socket))
+        _write_all(manager, place, texts.socket, texts.final)
+        undo.pop_all()
+
+
+def wrap(
+    manager: Manager,
+    place: Place,
+    texts: Texts,
+    addresses: Sequence[Address],
+    found: Sequence[Bound],
+) -> Done:
+    """Write the files, and let the wrapped program take over. `found` are the old sockets of all
+    these addresses, if they may be shared. Raises OperatorError, and all is as before.
+    """
+    with Outage(addresses) as outage, contextlib.ExitStack() as undo:
+        undo.callback(clear, place)
+        undo.callback(_restart_old, manager, place, main_pid(manager, place))
+        seam = _open(found)
+        if seam:
+            undo.callback(seam.close)
+            undo.callback(seam.unshare)
+        undo.callback(_forget, manager, place, bool(texts.socket))
+        beside = seam is not None and _listen_beside(manager, place, texts.socket, seam)
+        _write_all(manager, place, texts.socket, texts.entering)
+        began = time.monotonic()
+        if seam and beside:
+            _stop(manager, _stand_in(place))
+            seam.to_new()
+        elif seam:
+            seam.close()
+        restart(manager, place)
+        waited = time.monotonic() - began
+        write(place.drop_in_path, texts.final)
+        manager.call("daemon-reload")
+        undo.pop_all()
+        if seam:
+            seam.close()
+            _tidy(manager, place, addresses)
+    return Done(outage.seconds, waited)
+
+
+def restart(manager: Manager, place: Place) -> None:
+    """Raises NotStarted."""
+    began = time.time()
+    try:
+        manager.call("restart", place.service)
+    except OperatorError as error:
+        lines = _last_lines(manager, place, began)
+        raise NotStarted(f"{place.service} did not start", lines) from error
+
+
+def _last_lines(manager: Manager, place: Place, since: float) -> tuple[str, ...]:
+    """What the service said, as soon as the journal has all of it: it lags behind."""
+    before = "?"
+    with contextlib.suppress(OperatorError):
+        for _ in range(_LOOKS):
+            said = manager.journal(place.service, since)
+            if said == before:
+                break
+            before = said
+            time.sleep(_LAG)
+        return tuple(said.splitlines()[-_LINES:])
+    return ()
+
+
+def _open(found: Sequence[Bound]) -> Seam | None:
+    try:
+        return Seam(found) if found else None
+    except OSError:
+        return None  # Then clients are refused for a moment.
+
+
+def _listen_beside(manager: Manager, place: Place, text: str, seam: Seam) -> bool:
+    """Start the .socket unit while the old program still listens; False when that is refused.
+
+    systemd starts none whose service is active, so another service stands in for a moment.
+    """
+    meanwhile = os.path.join(place.passing, f"{place.socket}.d", DROP_IN)
+    stand_in = os.path.join(place.passing, _stand_in(place))
+    try:
+        write(stand_in, _STAND_IN)
+        write(meanwhile, _MEANWHILE.format(_stand_in(place)))
+        write(place.socket_path, text)
+        manager.call("daemon-reload")
+        seam.share()
+        manager.call("start", place.socket)
+        seam.to_old()
+    except (OSError, OperatorError):
+        _stop(manager, place.socket)
+        seam.unshare()
+        return False
+    finally:
+        remove(stand_in)
+        remove(meanwhile)
+    return True
+
+
+def _stand_in(place: Place) -> str:
+    return f"sockact-wrap-{place.name.replace('@', '-')}.service"
+
+
+def _write_all(manager: Manager, place: Place, socket: str, drop_in: str) -> None:
+    if socket:
+        write(place.socket_path, socket)
+    write(place.drop_in_path, drop_in)
+    manager.call("daemon-reload")
+
+
+def _forget(manager: Manager, place: Place, socket: bool) -> None:
+    remove(place.drop_in_path)
+    if socket:
+        remove(place.socket_path)
+    with contextlib.suppress(OperatorError):
+        manager.call("daemon-reload")
+    if socket:
+        # The service no longer requires it.
+        _stop(manager, place.socket)
+        _stop(manager, _stand_in(place))
+
+
+def _stop(manager: Manager, unit: str) -> None:
+    """Stop a unit that is perhaps not even loaded."""
+    with contextlib.suppress(OperatorError):
+        manager.call("stop", unit)
+
+
+def _restart_old(manager: Manager, place: Place, old: str) -> None:
+    """Let the service run again as it did, unless it never stopped."""
+    if main_pid(manager, place) == old != "0":
+        return
+    start_again(manager, place)
+
+
+def start_again(manager: Manager, place: Place) -> None:
+    """Start a service that has just failed. Raises NotRestored."""
+    with contextlib.suppress(OperatorError):
+        manager.call("reset-failed", place.service)
+    try:
+        # Not `restart`: it may be waiting for one.
+        manager.call("stop", place.service)
+        manager.call("start", place.service)
+    except OperatorError as error:
+        raise NotRestored(
+            f"{place.service} did not start, and neither as it was before: {error}"
+        ) from error
+
+
+def main_pid(manager: Manager, place: Place) -> str:
+    """The service's main process; 0 when it does not run."""
+    return manager.call("show", "--value", "--property=MainPID", place.service).strip()
+
+
+def _tidy(manager: Manager, place: Place, addresses: Sequence[Address]) -> None:
+    """What let systemd bind beside the old program has no place on the listener."""
+    with contextlib.suppress(OSError, OperatorError), of(manager, place, addresses) as own:
+        own.keep_others_out()
+
+
+def of(manager: Manager, place: Place, addresses: Sequence[Address]) -> Seam:
+    """The sockets that the service now has at these addresses. Raises OSError and OperatorError."""
+    return Seam([one for one in sockets(manager, place) if one.address in addresses])
+
+
+def sockets(manager: Manager, place: Place) -> list[Bound]:
+    """What the processes of the service listen on. Raises OSError and OperatorError."""
+    cgroup = manager.call("show", "--value", "--property=ControlGroup", place.service).strip()
+    return listening.bound(listening.members(cgroup)) if cgroup else []

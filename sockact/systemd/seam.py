@@ -1,0 +1,129 @@
+"""Listening sockets of a program that runs, beside which those of a .socket unit can be bound.
+
+A duplicate of each (pidfd_getfd(2), Linux 5.6) lets us give it what a second bind() of its address
+needs, and say which of the two gets the new connections (kernel/steering.py). Raises OSError where
+that is refused; nothing is changed then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+
+from sockact.core.matching import Address, Family, Kind
+from sockact.kernel import listener, pidfd, steering
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from sockact.systemd.listening import Bound
+
+# Seconds. A handshake that was under way ends in a round trip.
+_SETTLE = 0.2
+_LONGEST = 3.0
+_STEP = 0.01
+
+
+class Seam:
+    """The old sockets of each address. Use it as a context manager, or `close` it."""
+
+    def __init__(self, found: Sequence[Bound]) -> None:
+        if any(one.address.family is Family.UNIX for one in found):
+            # The path goes to whoever binds last, and away with whoever ends first.
+            raise OSError("a socket file has one owner")
+        self._old: dict[Address, list[socket.socket]] = {}
+        self._before: list[tuple[socket.socket, int, int]] = []
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.close)
+            for one in found:
+                duplicate = socket.socket(fileno=pidfd.getfd(one.pid, one.fd))
+                self._old.setdefault(one.address, []).append(duplicate)
+                if os.fstat(duplicate.fileno()).st_ino != one.inode:
+                    raise OSError("the program has another socket there now")
+            undo.pop_all()
+
+    def __enter__(self) -> Seam:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def share(self) -> None:
+        """Let a manager that runs as we do bind the same addresses."""
+        for one in self._all():
+            shared = one.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
+            self._before.append((one, shared, os.fstat(one.fileno()).st_uid))
+            steering.share(one, os.geteuid())
+
+    def to_old(self) -> None:
+        """Until further notice the program gets all that is new."""
+        for sockets in self._old.values():
+            steering.steer(sockets[0], 0)
+
+    def to_new(self) -> None:
+        """Whoever has bound the same addresses since gets it."""
+        for sockets in self._old.values():
+            steering.steer(sockets[0], len(sockets))
+        self._wait_empty()
+
+    def admit_no_more(self) -> None:
+        """Who comes now is not heard, and tries again a second later."""
+        for one in self._all():
+            if one.type == socket.SOCK_STREAM:
+                steering.admit_no_more(one)
+        self._wait_empty()
+
+    def admit_again(self) -> None:
+        """Take `admit_no_more` back."""
+        for one in self._all():
+            with contextlib.suppress(OSError):
+                steering.admit_again(one)
+
+    def unshare(self) -> None:
+        """Take `share` back, and what came after it."""
+        for one in self._all():
+            with contextlib.suppress(OSError):
+                steering.let_go(one)
+        for one, shared, owner in self._before:
+            with contextlib.suppress(OSError):
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, shared)
+                os.fchown(one.fileno(), owner, -1)
+
+    def keep_others_out(self) -> None:
+        """Nobody binds these addresses, too, and no choice is made between sockets."""
+        for one in self._all():
+            with contextlib.suppress(OSError):
+                steering.let_go(one)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
+
+    def close(self) -> None:
+        """Let go of the old sockets. The kernel ignores the way that is set to one that is gone."""
+        for one in self._all():
+            one.close()
+
+    def _all(self) -> list[socket.socket]:
+        return [one for sockets in self._old.values() for one in sockets]
+
+    def _wait_empty(self) -> None:
+        """Return when the program has accepted all that waited; at the latest after some time."""
+        watched = [
+            listener.of_socket("", one, owned=False)
+            for address, sockets in self._old.items()
+            for one in sockets
+            if address.kind is Kind.STREAM
+        ]
+        deadline = time.monotonic() + _LONGEST
+        empty = time.monotonic()
+        while watched and time.monotonic() < min(deadline, empty + _SETTLE):
+            if any(queue and queue[0] for queue in map(listener.accept_queue, watched)):
+                empty = time.monotonic()
+            time.sleep(_STEP)

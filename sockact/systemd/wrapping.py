@@ -1,0 +1,349 @@
+"""A service that is there already, and what makes sockact run it: docs/wrap.md.
+
+Pure: what systemd says of the service in, the text of a drop-in and of a .socket unit out, or the
+reason why not. For the command line only.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from dataclasses import dataclass, field, replace
+
+from sockact.core.settings import Settings
+from sockact.systemd import check_limits, unitfile
+from sockact.systemd.hardening import Setting
+from sockact.systemd.unitfile import span
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sockact.systemd.facts import Facts, Unit
+
+_MARGIN = 20.0
+_STOPS = ("15", "2", "")
+# Type= → why its programs cannot be handed over.
+_TYPES = {
+    "forking": "it goes into the background by itself, where its generations could not be told "
+    "apart; keep it in the foreground (without --daemon, or with `daemon off`) and write Type=exec",
+    "oneshot": "it is no server that goes on running; if it is one, write Type=exec",
+    "dbus": "two generations cannot own one BusName= at a time; if it serves without it, write "
+    "Type=exec and take BusName= out",
+}
+_PREFIXES = {
+    "+": "it starts with all rights, past User=; take the + out",
+    "!": "it starts with root's rights and becomes another user by itself, whose processes "
+    "sockact could not look into; write User= and take the ! out",
+    "|": "it is started by a login shell; write the command without the | and the shell",
+}
+# gunicorn: what makes a successor refuse to start beside its predecessor, or hide.
+_GUNICORN = {
+    "--pid": "its successor refuses to start while the predecessor has that file",
+    "-p": "its successor refuses to start while the predecessor has that file",
+    "--daemon": "it goes into the background, where its generations could not be told apart",
+    "-D": "it goes into the background, where its generations could not be told apart",
+}
+_KILL_OPTION = re.compile(r"-(?:SIG)?([A-Z]{2,}\d?|\d+)")
+
+
+@dataclass(frozen=True)
+class Wrap:
+    """How the service is to be wrapped."""
+
+    name: str
+    """By which sockact knows it."""
+    sockact: str
+    """The whole path of the command."""
+    sockets: tuple[str, ...]
+    """The .socket units that hold its listeners."""
+    native: bool = False
+    """The sockets are the service's own: the program knows LISTEN_FDS."""
+    kept: tuple[str, ...] = ()
+    """Socket files of the listeners."""
+    options: tuple[str, ...] = ()
+    """Of `sockact run`, as they are given."""
+    settings: Settings = field(default_factory=lambda: Settings("", ()))
+    """What these options mean; only the times count."""
+    user_unit: bool = False
+
+
+def refusal(facts: Facts) -> str:
+    """Why it cannot be wrapped, and the line to change; empty when it can."""
+    service = facts.service
+    if facts.options is not None:
+        return "sockact runs it already: change its own ExecStart="
+    source = service.get("SourcePath")
+    if "/generator" in service.get("FragmentPath"):
+        return f"it is generated{f' from {source}' if source else ''}: write a unit of your own"
+    if service.get("Transient") == "yes":
+        return "it is transient, and gone when it stops: write a unit file"
+    if why := _TYPES.get(service.get("Type"), ""):
+        return f"Type={service.get('Type')}: {why}"
+    return next(_cannot_run(facts), "")
+
+
+def _cannot_run(facts: Facts) -> Iterator[str]:
+    service = facts.service
+    line = _start(service)
+    if not line:
+        yield "it has no ExecStart="
+    for sign, why in _PREFIXES.items():
+        if sign in unitfile.prefixes(line):
+            yield f"ExecStart={line}: {why}"
+    for key in ("RootDirectory", "RootImage"):
+        if service.get(key) not in ("", "/"):
+            yield f"{key}={service.get(key)}: sockact is not in there; write {key}= (empty)"
+    for key in ("PrivateNetwork", "NetworkNamespacePath"):
+        if service.get(key) not in ("", "no"):
+            yield f"{key}={service.get(key)}: systemd would listen outside of its network"
+    mode = service.get("RuntimeDirectoryMode")
+    if mode.isdecimal() and int(mode, 8) & 0o022:
+        yield (
+            f"RuntimeDirectoryMode={mode}: others could replace the control socket there; "
+            f"write RuntimeDirectoryMode=0755"
+        )
+    for word in facts.start if is_gunicorn(facts) else ():
+        if reason := _GUNICORN.get(word.partition("=")[0]):
+            yield f"ExecStart=… {word}: {reason}; take it out"
+    for socket in facts.sockets:
+        if socket.get("Accept") == "yes":
+            yield f"{socket.name} has Accept=yes: systemd accepts, and passes no listener"
+        elif not socket.running and service.running:
+            yield (
+                f"{socket.name} belongs to it and is {socket.get('ActiveState')} while it runs: "
+                f"start it, or remove it when it is not needed"
+            )
+
+
+def is_gunicorn(facts: Facts) -> bool:
+    """Is the program gunicorn, by whatever interpreter?"""
+    return any(os.path.basename(word) == "gunicorn" for word in facts.start[:3])
+
+
+def own_options(facts: Facts, wrap: Wrap) -> list[str]:
+    """What the service's own settings mean for `sockact run`, unless an option is given."""
+    found = []
+    if wrap.native:
+        found += ["--adopt", "native"]
+    # gunicorn says READY=1 before a worker has imported the application.
+    if facts.service.get("Type").startswith("notify") and not is_gunicorn(facts):
+        found += ["--ready", "notify"]
+    if number := stop_signal(facts.service):
+        found += ["--stop-signal", signal.Signals(number).name]
+    pairs = list(zip(found[::2], found[1::2], strict=True))
+    return [word for pair in pairs if pair[0] not in wrap.options for word in pair]
+
+
+def stop_signal(service: Unit) -> int:
+    """By which signal the program ends, when it is not SIGTERM; 0 when it is."""
+    lines = service.files.get("Service", {}).get("ExecStop", [])
+    words = unitfile.program(unitfile.split(lines[-1])) if lines else []
+    if words and os.path.basename(words[0]) == "kill":
+        text = next((m[1] for w in words if (m := _KILL_OPTION.fullmatch(w))), "")
+        if {"-s", "--signal"} & {*words[:-1]}:
+            text = words[1 + next(i for i, w in enumerate(words) if w in ("-s", "--signal"))]
+        return _number(text)
+    return _number(service.get("KillSignal"))
+
+
+def _number(text: str) -> int:
+    try:
+        found = signal.Signals(int(text)) if text.isdecimal() else signal.Signals[_long(text)]
+    except (KeyError, ValueError):
+        return 0
+    # The last two cannot ask anybody to end.
+    usual = found in (signal.SIGTERM, signal.SIGKILL, signal.SIGSTOP)
+    return 0 if usual else int(found)
+
+
+def _long(name: str) -> str:
+    return name if name.startswith("SIG") else f"SIG{name}"
+
+
+def _start(service: Unit) -> str:
+    return (service.files.get("Service", {}).get("ExecStart") or [""])[-1]
+
+
+def start_line(facts: Facts, wrap: Wrap) -> str:
+    """ExecStart= with `sockact run` around the same words, which systemd expands as before."""
+    line = _start(facts.service)
+    signs = unitfile.prefixes(line)
+    first, *others = unitfile.raw_words(line[len(signs) :].lstrip())
+    if "@" in signs:
+        others = others[1:]
+    # In the program's own place systemd expands no $VARIABLES.
+    words = [first.replace("$", "$$"), *others]
+    run = unitfile.command_line((wrap.sockact, "run", "--name", wrap.name))
+    given = unitfile.command_line((*own_options(facts, wrap), *wrap.options))
+    parts = [run, _directory(facts.service), given, "--", *words]
+    return (":" if ":" in signs else "") + " ".join(filter(None, parts))
+
+
+def _directory(service: Unit) -> str:
+    """Where the program runs, to be looked up anew at each reload."""
+    path = (service.files.get("Service", {}).get("WorkingDirectory") or [""])[-1]
+    if not path.startswith(("/", "%")):
+        return ""
+    path = path.replace("$", "$$")
+    quote = re.search(r"[^\w@%+=:,./$-]", path)
+    escaped = path.replace("\\", "\\\\").replace('"', '\\"')
+    return f'--directory "{escaped}"' if quote else f"--directory {path}"
+
+
+def drop_in(facts: Facts, wrap: Wrap, *, leaving: bool = False) -> str:
+    """The text of the drop-in; with `leaving`, while what runs still is the program itself, which
+    ends by its own settings.
+    """
+    lines = ["[Unit]", *map(_line, _unit(facts, wrap)), "", "[Service]"]
+    lines += map(_line, [*_life(facts, wrap), *_rights(facts, wrap)])
+    if not leaving:
+        lines += map(_line, ending(facts, wrap))
+    return "\n".join(lines) + "\n"
+
+
+def _line(setting: Setting) -> str:
+    return f"{setting.key}={setting.value}"
+
+
+def _unit(facts: Facts, wrap: Wrap) -> Iterator[Setting]:
+    sockets = " ".join(wrap.sockets)
+    yield Setting("Requires", sockets)
+    yield Setting("After", sockets)
+    if _hasty(facts.service):
+        yield Setting("StartLimitIntervalSec", "60s")
+        yield Setting("StartLimitBurst", "100")
+
+
+def _hasty(service: Unit) -> bool:
+    """Would a crash loop run into systemd's limit, and take the .socket unit down?"""
+    burst = service.get("StartLimitBurst")
+    interval = service.span("StartLimitIntervalUSec")
+    pause = service.span("RestartUSec")
+    return burst.isdecimal() and int(burst) * pause < interval < float("inf")
+
+
+def _life(facts: Facts, wrap: Wrap) -> Iterator[Setting]:
+    """How it starts, reloads and is kept alive."""
+    service = facts.service
+    yield Setting("Type", "notify")
+    yield Setting("NotifyAccess", "main")
+    yield Setting("ExecStart", "")
+    yield Setting("ExecStart", start_line(facts, wrap))
+    yield Setting("ExecReload", "")
+    reload = unitfile.command_line((wrap.sockact, "reload", wrap.name))
+    yield Setting("ExecReload", reload)
+    if service.get("PIDFile"):
+        yield Setting("PIDFile", "")
+    if service.get("Restart") in ("no", "on-success"):
+        yield Setting("Restart", "on-failure")
+    if _hasty(service):
+        yield Setting("RestartSec", "1s")
+    if service.get("OOMPolicy") in ("stop", "kill"):
+        yield Setting("OOMPolicy", "continue")
+    times = wrap.settings
+    work = times.start_timeout + times.trial + times.kill_timeout
+    if service.span("TimeoutStartUSec") < work:
+        yield Setting("TimeoutStartSec", span(work + _MARGIN))
+    if service.get("WatchdogUSec") in ("", "0"):
+        yield Setting("WatchdogSec", "30s")
+    if service.get("FileDescriptorStoreMax") in ("", "0"):
+        yield Setting("FileDescriptorStoreMax", "64")
+    if not service.get("SyslogIdentifier") and facts.start:
+        # As before, what the program prints has its name in the journal.
+        identifier = unitfile.escape_value(os.path.basename(facts.start[0]))
+        yield Setting("SyslogIdentifier", identifier)
+
+
+def ending(facts: Facts, wrap: Wrap) -> Iterator[Setting]:
+    """How it ends once sockact runs it."""
+    service = facts.service
+    if service.files.get("Service", {}).get("ExecStop"):
+        yield Setting("ExecStop", "")
+    if service.get("KillMode") != "mixed":
+        yield Setting("KillMode", "mixed")
+    if service.get("KillSignal") not in _STOPS:
+        yield Setting("KillSignal", "SIGTERM")
+    if service.get("SendSIGHUP") == "yes":
+        yield Setting("SendSIGHUP", "no")
+    need = wrap.settings.drain_timeout + wrap.settings.kill_timeout
+    if service.span("TimeoutStopUSec") < need:
+        yield Setting("TimeoutStopSec", span(need + _MARGIN))
+
+
+def _rights(facts: Facts, wrap: Wrap) -> Iterator[Setting]:
+    """Its folders, and what its sandbox has to allow."""
+    service = facts.service
+    for key, base, variable in (
+        ("RuntimeDirectory", "%t", "SOCKACT_RUNTIME_DIR"),
+        ("StateDirectory", "%S", "SOCKACT_STATE_DIR"),
+    ):
+        yield Setting(key, f"sockact/{wrap.name}")
+        if service.get(key):
+            # The first of several is not ours, and nobody would look there.
+            yield Setting("Environment", f"{variable}={base}/sockact")
+    if gives_up_rights(facts, wrap):
+        yield Setting("NoNewPrivileges", "yes")
+    if _goes_away(service, wrap.kept):
+        yield Setting("RuntimeDirectoryPreserve", "yes")
+    if missing := check_limits.missing_calls(service):
+        yield Setting("SystemCallFilter", " ".join(missing))
+        if check_limits.kills(service):
+            yield Setting("SystemCallErrorNumber", "EPERM")
+    families = [f for f in ("AF_NETLINK", "AF_UNIX") if check_limits.lacks_family(service, f)]
+    if families:
+        yield Setting("RestrictAddressFamilies", " ".join(families))
+
+
+def gives_up_rights(facts: Facts, wrap: Wrap) -> bool:
+    """Could the program run sudo until now? Adoption by seccomp makes an end of that."""
+    service = facts.service
+    root = service.get("User") in ("", "root", "0") and service.get("DynamicUser") != "yes"
+    other = wrap.native or {"shim", "native"} & {*wrap.options}
+    return not (root or other) and service.get("NoNewPrivileges") == "no"
+
+
+def _goes_away(service: Unit, paths: Sequence[str]) -> bool:
+    """Is a socket file in a folder that systemd removes with the service?"""
+    folders = tuple(f"/run/{folder}/" for folder in service.words("RuntimeDirectory"))
+    kept = service.get("RuntimeDirectoryPreserve") == "yes"
+    return not kept and any(path.startswith(folders) for path in paths)
+
+
+_SHOWN = {
+    "TimeoutStartSec": "TimeoutStartUSec",
+    "TimeoutStopSec": "TimeoutStopUSec",
+    "RestartSec": "RestartUSec",
+    "StartLimitIntervalSec": "StartLimitIntervalUSec",
+    "WatchdogSec": "WatchdogUSec",
+}
+
+
+def merged(facts: Facts, wrap: Wrap, sockets: tuple[Unit, ...]) -> Facts:
+    """What systemd would say of it with the drop-in; for `sockact check`'s rules."""
+    properties = dict(facts.service.properties)
+    text = drop_in(facts, wrap)
+    found = unitfile.parse(text)
+    for section in found.values():
+        for key, values in section.items():
+            before = [properties.get(key, "")] if key.endswith("Directory") else []
+            properties[_SHOWN.get(key, key)] = " ".join(filter(None, [*before, *values[-1:]]))
+    properties |= {"Environment": " ".join(found["Service"].get("Environment", []))}
+    properties |= {"ActiveState": "inactive", "KillSignal": "15", "NeedDaemonReload": "no"}
+    if not check_limits.missing_calls(facts.service):
+        properties["SystemCallFilter"] = facts.service.get("SystemCallFilter")
+    else:
+        properties |= {"SystemCallFilter": "", "SystemCallErrorNumber": "1"}
+    if "RestrictAddressFamilies" in found["Service"]:
+        properties["RestrictAddressFamilies"] = ""
+    start = unitfile.program(unitfile.split(found["Service"]["ExecStart"][-1]))
+    words = (*unitfile.expand(start[: start.index("--")], facts.service.name, {}), "--")
+    service = replace(facts.service, properties=properties, files=found)
+    return replace(
+        facts,
+        service=service,
+        sockets=sockets,
+        start=(*words, *facts.start),
+        reload=(wrap.sockact, "reload", wrap.name),
+    )

@@ -1,0 +1,325 @@
+"""What `sockact wrap` makes of a service: refusals, the drop-in, and what changes for whom."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from sockact.cli.check import examine
+from sockact.core.settings import Settings
+from sockact.systemd import marks, notes, unitfile, unwrapping, wrapping
+from sockact.systemd.facts import Facts, Unit
+from sockact.systemd.wrapping import Wrap
+
+# As systemd shows a service that says nothing but ExecStart= and User=.
+PLAIN = {
+    "Type": "simple",
+    "NotifyAccess": "none",
+    "KillMode": "control-group",
+    "KillSignal": "15",
+    "SendSIGHUP": "no",
+    "TimeoutStartUSec": "1min 30s",
+    "TimeoutStopUSec": "1min 30s",
+    "RuntimeMaxUSec": "infinity",
+    "WatchdogUSec": "0",
+    "FileDescriptorStoreMax": "0",
+    "Restart": "no",
+    "RestartUSec": "100ms",
+    "StartLimitIntervalUSec": "10s",
+    "StartLimitBurst": "5",
+    "OOMPolicy": "stop",
+    "User": "web",
+    "NoNewPrivileges": "no",
+    "RuntimeDirectoryPreserve": "no",
+    "RuntimeDirectoryMode": "0755",
+    "ActiveState": "active",
+    "NeedDaemonReload": "no",
+    "FragmentPath": "/etc/systemd/system/web.service",
+}
+START = "/usr/bin/gunicorn --bind 127.0.0.1:80 a:a"
+WRAP = Wrap("web", "/usr/bin/sockact", ("web.socket",))
+SOCKET = {"Accept": "no", "ActiveState": "active", "Listen": "127.0.0.1:80 (Stream)"}
+
+
+def facts(*lines: str, start: str = START, sockets: tuple[Unit, ...] = (), **shown: str) -> Facts:
+    """`lines` are of its [Service] section."""
+    files = unitfile.parse("\n".join(["[Service]", f"ExecStart={start}", *lines]))
+    service = Unit("web.service", {**PLAIN, **shown}, files)
+    words = tuple(unitfile.program(unitfile.split(start)))
+    return Facts(257, service, sockets, words, ())
+
+
+def written(found: Facts, wrap: Wrap = WRAP, *, leaving: bool = False) -> dict[str, list[str]]:
+    """The settings of the drop-in, of all sections."""
+    sections = unitfile.parse(wrapping.drop_in(found, wrap, leaving=leaving))
+    return {key: values for section in sections.values() for key, values in section.items()}
+
+
+def line(start: str, wrap: Wrap = WRAP) -> str:
+    """What follows `sockact run --name web`."""
+    return wrapping.start_line(facts(start=start), wrap).partition(" --name web ")[2]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "/usr/bin/gunicorn a:a",
+        r"""/srv/%i/x "a b" 'c d' e\x20f $OPTIONS ${HOME}/x %n $$ %% -- --name other""",
+        "python -m http.server",
+        '"/opt/my app/run" a',
+    ],
+)
+def test_the_words_of_the_program_stay_as_they_are(words: str) -> None:
+    assert line(words) == f"-- {words}"
+
+
+@pytest.mark.parametrize(
+    ("start", "result"),
+    [
+        ("@/usr/bin/x other-name a", "-- /usr/bin/x a"),
+        ("-/usr/bin/x a", "-- /usr/bin/x a"),
+        ("/srv/$x/run $x", "-- /srv/$$x/run $x"),
+    ],
+)
+def test_what_cannot_stay(start: str, result: str) -> None:
+    assert line(start) == result
+
+
+def test_no_variables_are_no_variables_either() -> None:
+    start = wrapping.start_line(facts(start=":-/usr/bin/x $A"), WRAP)
+    assert start == ":/usr/bin/sockact run --name web -- /usr/bin/x $A"
+
+
+@pytest.mark.parametrize(
+    ("directory", "option"),
+    [
+        ("/srv/web/current", "--directory /srv/web/current "),
+        ("%S/web", "--directory %S/web "),
+        ("/srv/my app", '--directory "/srv/my app" '),
+        ("/srv/$x", "--directory /srv/$$x "),
+        ("~", ""),
+        ("-/srv/web", ""),
+    ],
+)
+def test_the_directory_is_looked_up_at_each_reload(directory: str, option: str) -> None:
+    found = facts(f"WorkingDirectory={directory}", start="/x")
+    assert f"--name web {option}-- /x" in wrapping.start_line(found, WRAP)
+
+
+@pytest.mark.parametrize(
+    ("found", "options"),
+    [
+        (facts(), []),
+        (facts(Type="notify"), []),
+        (facts(start="/x", Type="notify"), ["--ready", "notify"]),
+        (facts(start="/x", Type="notify-reload"), ["--ready", "notify"]),
+        (facts(KillSignal="3"), ["--stop-signal", "SIGQUIT"]),
+        (facts("ExecStop=/bin/kill -s QUIT $MAINPID"), ["--stop-signal", "SIGQUIT"]),
+        (facts("ExecStop=/bin/kill -INT $MAINPID"), ["--stop-signal", "SIGINT"]),
+        (facts("ExecStop=kill -SIGUSR1 $MAINPID"), ["--stop-signal", "SIGUSR1"]),
+        (facts("ExecStop=kill -9 $MAINPID"), []),
+        (facts("ExecStop=kill -s"), []),
+        (facts("ExecStop=kill $MAINPID"), []),
+        (facts("ExecStop=/usr/bin/x stop", KillSignal="3"), ["--stop-signal", "SIGQUIT"]),
+        (facts("ExecStop=kill -s NONSENSE $MAINPID"), []),
+    ],
+)
+def test_options_that_the_service_means(found: Facts, options: list[str]) -> None:
+    assert wrapping.own_options(found, WRAP) == options
+
+
+def test_an_option_that_is_given_counts() -> None:
+    wrap = replace(WRAP, options=("--ready", "interest"), native=True)
+    assert wrapping.own_options(facts(start="/x", Type="notify"), wrap) == ["--adopt", "native"]
+
+
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [
+        (facts(Type="forking"), "write Type=exec"),
+        (facts(Type="oneshot"), "write Type=exec"),
+        (facts(Type="dbus"), "take BusName= out"),
+        (facts(start="+/usr/bin/x"), "take the + out"),
+        (facts(start="-!/usr/bin/x"), "take the ! out"),
+        (facts(start="!!/usr/bin/x"), "take the ! out"),
+        (facts(start="|x"), "without the | and the shell"),
+        (facts(start="/usr/bin/sockact run -- x"), "sockact runs it already"),
+        (facts(RootDirectory="/srv"), "write RootDirectory= (empty)"),
+        (facts(RootImage="/srv/x.img"), "write RootImage= (empty)"),
+        (facts(PrivateNetwork="yes"), "outside of its network"),
+        (facts(NetworkNamespacePath="/run/netns/x"), "outside of its network"),
+        (facts(RuntimeDirectoryMode="0775"), "write RuntimeDirectoryMode=0755"),
+        (facts(start="gunicorn -D a:a"), "take it out"),
+        (facts(start="python3 -m gunicorn --pid=/run/x a:a"), "take it out"),
+        (facts(Transient="yes"), "write a unit file"),
+        (
+            facts(FragmentPath="/run/systemd/generator.late/x.service", SourcePath="/etc/init.d/x"),
+            "generated from /etc/init.d/x",
+        ),
+        (facts(sockets=(Unit("web.socket", {**SOCKET, "Accept": "yes"}),)), "Accept=yes"),
+        (facts(sockets=(Unit("web.socket", {**SOCKET, "ActiveState": "failed"}),)), "is failed"),
+    ],
+)
+def test_refusals(found: Facts, reason: str) -> None:
+    assert reason in wrapping.refusal(found)
+    assert "\n" not in wrapping.refusal(found)
+
+
+@pytest.mark.parametrize("kind", ["simple", "exec", "idle", "notify", "notify-reload"])
+def test_what_can_be_wrapped(kind: str) -> None:
+    assert wrapping.refusal(facts(Type=kind)) == ""
+    assert wrapping.refusal(facts(start="/x --pid -D")) == ""
+
+
+@pytest.mark.parametrize(
+    ("found", "key", "value"),
+    [
+        (facts(), "Type", ["notify"]),
+        (facts(), "NotifyAccess", ["main"]),
+        (facts(), "ExecReload", ["/usr/bin/sockact reload web"]),
+        (facts(), "Requires", ["web.socket"]),
+        (facts(), "After", ["web.socket"]),
+        (facts(), "Restart", ["on-failure"]),
+        (facts(Restart="always"), "Restart", None),
+        (facts(), "RestartSec", ["1s"]),
+        (facts(StartLimitIntervalUSec="0"), "RestartSec", None),
+        (facts(), "StartLimitBurst", ["100"]),
+        (facts(), "OOMPolicy", ["continue"]),
+        (facts(OOMPolicy="continue"), "OOMPolicy", None),
+        (facts(), "TimeoutStartSec", ["2min"]),
+        (facts(TimeoutStartUSec="infinity"), "TimeoutStartSec", None),
+        (facts(), "TimeoutStopSec", None),
+        (facts(TimeoutStopUSec="5s"), "TimeoutStopSec", ["90s"]),
+        (facts(WatchdogUSec="10s"), "WatchdogSec", None),
+        (facts(), "KillMode", ["mixed"]),
+        (facts(KillMode="mixed"), "KillMode", None),
+        (facts(KillSignal="3"), "KillSignal", ["SIGTERM"]),
+        (facts(SendSIGHUP="yes"), "SendSIGHUP", ["no"]),
+        (facts("ExecStop=/x"), "ExecStop", []),
+        (facts(PIDFile="/run/x"), "PIDFile", []),
+        (facts(), "SyslogIdentifier", ["gunicorn"]),
+        (facts(SyslogIdentifier="web"), "SyslogIdentifier", None),
+        (facts(), "RuntimeDirectory", ["sockact/web"]),
+        (facts(), "Environment", None),
+        (facts(RuntimeDirectory="web"), "Environment", ["SOCKACT_RUNTIME_DIR=%t/sockact"]),
+        (facts(StateDirectory="web"), "Environment", ["SOCKACT_STATE_DIR=%S/sockact"]),
+        (facts(), "NoNewPrivileges", ["yes"]),
+        (facts(User=""), "NoNewPrivileges", None),
+        (facts(SystemCallFilter="bind"), "SystemCallErrorNumber", ["EPERM"]),
+        (facts(SystemCallFilter="~kcmp", SystemCallErrorNumber="1"), "SystemCallFilter", ["kcmp"]),
+        (
+            facts(RestrictAddressFamilies="AF_INET AF_UNIX"),
+            "RestrictAddressFamilies",
+            ["AF_NETLINK"],
+        ),
+        (facts(RestrictAddressFamilies="~AF_UNIX"), "RestrictAddressFamilies", ["AF_UNIX"]),
+    ],
+)
+def test_the_drop_in(found: Facts, key: str, value: list[str] | None) -> None:
+    assert written(found).get(key) == value
+
+
+def test_a_socket_file_in_the_folder_of_the_service_stays() -> None:
+    found = facts(RuntimeDirectory="web")
+    assert "RuntimeDirectoryPreserve" not in written(found, replace(WRAP, kept=("/run/x/y",)))
+    kept = written(found, replace(WRAP, kept=("/run/web/y",)))
+    assert kept["RuntimeDirectoryPreserve"] == ["yes"]
+
+
+def test_what_still_runs_by_itself_ends_by_its_own_settings() -> None:
+    found = facts("ExecStop=/bin/kill -s QUIT $MAINPID", KillSignal="3", TimeoutStopUSec="5s")
+    ending = {"ExecStop", "KillMode", "KillSignal", "TimeoutStopSec"}
+    assert ending <= written(found).keys()
+    assert not ending & written(found, leaving=True).keys()
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        facts(),
+        facts(Type="notify", KillSignal="3", TimeoutStopUSec="5s", SendSIGHUP="yes"),
+        facts(
+            RuntimeDirectory="web",
+            StateDirectory="web",
+            SystemCallFilter="bind",
+            RestrictAddressFamilies="~AF_NETLINK",
+        ),
+        facts("ExecStop=/x", ExecStop="{ path=/x }"),
+    ],
+)
+def test_the_check_has_nothing_to_say(found: Facts) -> None:
+    socket = Unit("web.socket", {"ActiveState": "inactive", "Listen": SOCKET["Listen"]})
+    assert examine(wrapping.merged(found, WRAP, (socket,))) == []
+
+
+def test_the_check_sees_an_address_that_nobody_holds() -> None:
+    socket = Unit("web.socket", {"ActiveState": "inactive", "Listen": "127.0.0.1:81 (Stream)"})
+    (finding,) = examine(wrapping.merged(facts(), WRAP, (socket,)))
+    assert "the program binds 127.0.0.1:80" in finding.message
+
+
+def test_times_that_are_asked_for() -> None:
+    times = Settings("", (), start_timeout=600.0, trial=60.0, drain_timeout=300.0)
+    found = written(facts(), replace(WRAP, settings=times))
+    assert (found["TimeoutStartSec"], found["TimeoutStopSec"]) == (["690s"], ["330s"])
+
+
+def test_what_changes() -> None:
+    found = facts(
+        "ExecReload=/bin/kill -HUP $MAINPID",
+        "ExecStop=/x stop",
+        "ExecStartPre=/x migrate",
+        "ExecStartPost=/x $MAINPID",
+        start="-@/x other",
+        RuntimeDirectory="web",
+        StateDirectory="web",
+        PIDFile="/run/x.pid",
+    )
+    said = "\n".join(notes.changes(found, WRAP))
+    for hint in (
+        "instead of /bin/kill -HUP $MAINPID",
+        "`systemctl stop web.socket web`",
+        "ExecStop=/x stop is not used",
+        "ExecStartPre= runs at a start",
+        "$MAINPID is sockact's",
+        "the @ of ExecStart=",
+        "the - of ExecStart=",
+        "on-failure, instead of no",
+        "sudo",
+        "$RUNTIME_DIRECTORY has a second entry",
+        "$STATE_DIRECTORY has a second entry",
+        "PIDFile=/run/x.pid is not read",
+    ):
+        assert hint in said
+    assert "stop both" not in "\n".join(notes.changes(found, replace(WRAP, native=True)))
+    assert "gunicorn's own READY=1" in "\n".join(notes.changes(facts(Type="notify"), WRAP))
+
+
+def test_marks() -> None:
+    text = marks.marked("[Unit]\nDescription=ä\n")
+    assert marks.is_ours(text)
+    assert marks.is_unchanged(text)
+    assert marks.is_ours(f"{text}X=1\n")
+    assert not marks.is_unchanged(f"{text}X=1\n")
+    for other in ("", "[Unit]\n", f"\n{text}", text.partition("\n")[2]):
+        assert not marks.is_ours(other)
+        assert not marks.is_unchanged(other)
+    assert unitfile.parse(text) == {"Unit": {"Description": ["ä"]}}
+
+
+def test_the_way_back_ends_sockact_as_it_has_to_end() -> None:
+    found = facts("ExecStop=/x", TimeoutStopUSec="5s")
+    drop_in = marks.marked(wrapping.drop_in(found, WRAP))
+    text = unwrapping.farewell(drop_in, "web.socket")
+    assert marks.is_unchanged(text)
+    assert unitfile.parse(text) == {
+        "Unit": {"Conflicts": ["web.socket"], "After": ["web.socket"]},
+        "Service": {
+            "NotifyAccess": ["all"],
+            "ExecStop": [],
+            "KillMode": ["mixed"],
+            "TimeoutStopSec": ["90s"],
+        },
+    }
+    assert "[Unit]" not in unwrapping.farewell(drop_in, "")
