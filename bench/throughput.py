@@ -1,11 +1,14 @@
 """Requests per second of a wrapped server against the same server bare, by wrk.
 
 Both run all the time and are loaded in turns, so that whatever else the machine does hits both; the
-result is the median of the ratios of neighbouring runs.
+result is the median of the ratios of neighbouring runs. The servers have one CPU for themselves,
+and wrk another one: left to the scheduler, one and the same server's runs are a third apart.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import statistics
 import subprocess
@@ -17,6 +20,8 @@ from tests.servers import commands, zoo
 from tests.support.deployment import choose, deploy
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.servers.commands import Address
 
 # With two workers, a run's connections fall to one of them or to both: its rate is a coin's throw
@@ -63,15 +68,28 @@ def wrk(address: Address, seconds: int) -> tuple[float, str]:
     return float(match[1]), trouble[0].strip() if trouble else ""
 
 
+@contextlib.contextmanager
+def only_on(cpu: int) -> Iterator[None]:
+    """What is started meanwhile has this CPU alone."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {cpu})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 def compare(server: zoo.Server, pairs: int, seconds: int) -> Throughput:
     """So many pairs of runs of so many seconds each."""
     bare: list[float] = []
     wrapped: list[float] = []
     trouble = ""
+    cpus = sorted(os.sched_getaffinity(0))
     with temporary() as one, temporary() as other:
-        plain = Bare(server, *choose(server, one))
-        deployment = deploy(server, other)
-        with plain, deployment.service:
+        with only_on(cpus[0]):
+            plain = Bare(server, *choose(server, one))
+            deployment = deploy(server, other)
+        with plain, deployment.service, only_on(cpus[-1]):
             plain.wait_ready()
             deployment.service.wait_ready()
             runs = [(plain.address, bare), (deployment.address, wrapped)]
