@@ -109,7 +109,7 @@ def _plan(
         start=command_line((sockact, "run", *_run_options(name, directory), "--", *words)),
         reload=command_line((sockact, "reload", name)),
         addresses=found,
-        label=_label(listen),
+        label=passing.label(listen),
         user=user,
         env_file=escape_value(env_file),
         paths=with_targets(words[0], sockact, sys.executable, directory, env_file),
@@ -138,21 +138,6 @@ def _check_socket_files(plan: units.Plan) -> None:
                 f"--listen {path}: systemd removes that folder when the service stops; "
                 f"write for example /run/{plan.name}.sock"
             )
-
-
-def _label(listen: tuple[str, ...]) -> str:
-    """The name that was given to the listeners: one .socket unit has one for all of them."""
-    named = {listeners.parse(text)[0] for text in listen if _is_named(text)}
-    if named and (len(named) > 1 or not all(map(_is_named, listen))):
-        raise OperatorError(
-            "--listen: one .socket unit has one name for all its listeners; "
-            "give all of them the same name, or none"
-        )
-    return named.pop() if named else ""
-
-
-def _is_named(text: str) -> bool:
-    return "=" in text and "/" not in text.partition("=")[0]
 
 
 def _user(user: str | None, found: tuple[Address, ...], *, user_unit: bool) -> str:
@@ -216,7 +201,11 @@ def _interpreter(path: str) -> str:
 
 def _run_options(name: str, directory: str) -> list[str]:
     """For `sockact run`: the options that were given here."""
-    return ["--name", name, *(["--directory", directory] if directory else []), *passing.given()]
+    given = passing.given()
+    # Or else systemd calls the program's lines after what it starts, and that is sockact.
+    identifier = [] if "--identifier" in given else ["--identifier", name]
+    where = ["--directory", directory] if directory else []
+    return ["--name", name, *where, *identifier, *given]
 
 
 def _refuse_to_hide(texts: dict[str, str], *, user_unit: bool) -> None:

@@ -9,6 +9,8 @@ import click
 from sockact.core.timespan import seconds
 from sockact.supervisor import paths
 
+_LONGEST_IDENTIFIER = 64
+
 LONGEST = 7 * 86400.0
 """Seconds. A wait beyond what epoll_wait can express (24 days) is nobody's timeout."""
 
@@ -44,6 +46,17 @@ def check_name(_context: click.Context, _option: click.Parameter, value: str | N
         raise click.BadParameter(
             f"{value!r} cannot name a service: use at most {paths.NAME_LIMIT} of "
             f"A-Z a-z 0-9 : _ . @ - without a dot or a dash in front"
+        )
+    return value
+
+
+def check_identifier(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    """A callback: an identifier of the journal, to which `-NUMBER` is going to be added."""
+    valid = value.isascii() and value.isprintable() and not {*value} & {*" /:"}
+    if not valid or len(value) > _LONGEST_IDENTIFIER:
+        raise click.BadParameter(
+            f"{value!r} is no identifier: use at most {_LONGEST_IDENTIFIER} of ASCII's letters, "
+            f"digits and marks, without blanks, colons and slashes"
         )
     return value
 

@@ -10,6 +10,7 @@ import click
 
 from sockact.cli import run
 from sockact.core.errors import OperatorError
+from sockact.systemd import listeners
 
 SYSTEM_FOLDER = "/etc/systemd/system"
 _RAW = "sockact.raw"
@@ -61,3 +62,18 @@ def unit_folder(*, user_unit: bool) -> str:
         return SYSTEM_FOLDER
     base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
     return os.path.join(base, "systemd", "user")
+
+
+def label(listen: tuple[str, ...]) -> str:
+    """The name that was given to the listeners: one .socket unit has one for all of them."""
+    named = {listeners.parse(text)[0] for text in listen if _is_named(text)}
+    if named and (len(named) > 1 or not all(map(_is_named, listen))):
+        raise OperatorError(
+            "--listen: one .socket unit has one name for all its listeners; "
+            "give all of them the same name, or none"
+        )
+    return named.pop() if named else ""
+
+
+def _is_named(text: str) -> bool:
+    return "=" in text and "/" not in text.partition("=")[0]

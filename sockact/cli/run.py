@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from sockact.cli import probes
-from sockact.cli.options import check_name, check_signal, check_some_time, check_time
+from sockact.cli.options import (
+    check_identifier,
+    check_name,
+    check_signal,
+    check_some_time,
+    check_time,
+)
 from sockact.core.settings import Adopt, Settings
 from sockact.supervisor import paths
 
@@ -111,6 +117,14 @@ if TYPE_CHECKING:
     show_default=True,
     callback=check_signal,
     help="What asks PROGRAM to end.",
+)
+@click.option(
+    "--identifier",
+    metavar="TEXT",
+    default="",
+    callback=check_identifier,
+    help="In the journal, PROGRAM's lines are TEXT-1's, TEXT-2's and so on, by generation.  "
+    "[default: as systemd says]",
 )
 @click.argument("program", nargs=-1, type=click.UNPROCESSED, metavar="PROGRAM [ARG]...")
 def command(

@@ -22,6 +22,7 @@ from sockact.systemd import (
     marks,
     migrate,
     notes,
+    refusals,
     socket_unit,
     unitfile,
     unwrapping,
@@ -158,6 +159,7 @@ class Draft:
         self.left: list[Bound] = []
         self.bound: list[Bound] = []
         self.addresses = self._addresses(listen)
+        self.label = passing.label(listen)
         times = ("start_timeout", "trial", "drain_timeout", "kill_timeout")
         self.wrap = wrapping.Wrap(
             name=self.name,
@@ -203,7 +205,9 @@ class Draft:
         return wanted or found
 
     def _socket(self) -> str:
-        return socket_unit.text(self.name, self.addresses, self.bound, user_unit=self.manager.user)
+        return socket_unit.text(
+            self.name, self.addresses, self.bound, label=self.label, user_unit=self.manager.user
+        )
 
     def _check(self) -> list[Finding]:
         """What `sockact check` is going to say. Raises OperatorError for an error."""
@@ -249,7 +253,7 @@ def _refuse(found: Facts, place: Place) -> None:
         raise OperatorError(
             f"{name} is wrapped already: for other options `sockact unwrap {name}` first"
         )
-    if why := wrapping.refusal(found):
+    if why := refusals.refusal(found):
         raise OperatorError(f"{name} cannot be wrapped: {why}")
     paths = (place.drop_in_path, *(() if found.sockets else (place.socket_path,)))
     for path in paths:

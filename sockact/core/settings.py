@@ -51,6 +51,8 @@ class Settings:
     drain_timeout: float = 60.0
     kill_timeout: float = 10.0
     stop_signal: int = 15
+    identifier: str = ""
+    """By which the journal knows a generation's lines, with its number; empty: as systemd says."""
 
     def to_json(self) -> str:
         """What `from_json` turns back; also of names that are not UTF-8."""
@@ -93,6 +95,7 @@ class Settings:
             drain_timeout=_seconds(data, "drain_timeout"),
             kill_timeout=_seconds(data, "kill_timeout"),
             stop_signal=_count(data, "stop_signal"),
+            identifier=_text(data, "identifier"),
         )
 
 

@@ -1,5 +1,5 @@
 """What the supervisor holds for one generation: its launch, its notifications, its watches, its
-stderr.
+outputs.
 
 No decisions here: what happens is reported to `Context.handle`.
 """
@@ -29,8 +29,8 @@ from sockact.supervisor.environment import (
 )
 from sockact.supervisor.loop import READ
 from sockact.supervisor.notified import Notified
+from sockact.supervisor.outputs import Outputs
 from sockact.supervisor.probe import Probe, command_of
-from sockact.supervisor.pump import Pump
 from sockact.supervisor.readiness import Readiness, missing_hint
 from sockact.supervisor.trial import Trial, Watch
 from sockact.supervisor.trial import command_of as trial_command_of
@@ -93,7 +93,13 @@ class Launched:
         self._context = context
         self._pending = True
         self._adoption = Adoption(context.listeners)
-        self._pump = Pump(context.loop) if capture else None
+        identifier = context.settings.identifier
+        self._outputs = Outputs(
+            context.loop,
+            context.environment,
+            f"{identifier}-{number}" if identifier else "",
+            capture=capture,
+        )
         self._notified: Notified | None = None
         self._readiness: Readiness | None = None
         self._probe: Probe | None = None
@@ -106,8 +112,7 @@ class Launched:
         except Exception:
             self.close()
             raise
-        if self._pump:
-            self._pump.launched()
+        self._outputs.launched()
         context.processes.add(self.pid, number)
         context.loop.watch(self._news.fileno(), READ, self._read_news)
         self._readiness = self._watch_readiness()
@@ -171,7 +176,7 @@ class Launched:
             self._read_news(0)
 
     def stderr_tail(self) -> list[str]:
-        return self._pump.tail() if self._pump else []
+        return self._outputs.tail()
 
     def settled(self) -> None:
         """It is not pending any more: end the watches that only matter for that."""
@@ -193,8 +198,7 @@ class Launched:
             self._notified = None
         self._close_news()
         self._close_notifications()
-        if self._pump:
-            self._pump.close()
+        self._outputs.close()
 
     def _prepare(self) -> launch.Launch:
         context = self._context
@@ -202,6 +206,7 @@ class Launched:
         environment = program_environment(
             context.environment, settings.name, self.number, context.shim_address
         )
+        environment |= self._outputs.environment()
         environment |= adoption_environment(context.adopt, context.listeners, self._adoption.paths)
         if settings.ready == "notify":
             address = f"{context.shim_address}/notify-{self.number}"
@@ -218,7 +223,7 @@ class Launched:
             environment,
             frozenset(self._adoption.calls if context.adopt is Adopt.SECCOMP else ()),
             tuple(x.socket.fileno() for x in context.listeners) if native else (),
-            self._pump.write_end if self._pump else None,
+            self._outputs.lay(),
             settings.stop_signal,
         )
 

@@ -70,7 +70,8 @@ class Launch:
     """The system calls to notify; empty: no filter."""
     native: tuple[int, ...] = ()
     """Descriptors to pass as sd_listen_fds(3) says, in this order."""
-    stderr: int | None = None
+    outputs: tuple[tuple[int, int], ...] = ()
+    """(what to write to, standard output or error) instead of our own."""
     stop_signal: int = signal.SIGTERM
     """What asks the program to end."""
 
@@ -152,8 +153,8 @@ def _child(launch: Launch, news: socket.socket) -> None:
         step = "chdir"
         os.chdir(launch.directory)
         step = "setup"
-        if launch.stderr is not None:
-            os.dup2(launch.stderr, 2)
+        for source, target in launch.outputs:
+            os.dup2(source, target)
         environment = launch.environment
         if launch.native:
             news = _pass_listeners(launch.native, news)

@@ -51,6 +51,11 @@ class Unit:
         return f"{name}={self.files.get('Service', {}).get(name, [''])[-1]}"
 
     @property
+    def start(self) -> str:
+        """The last ExecStart= of its files, as it is written there; empty: it has none."""
+        return (self.files.get("Service", {}).get("ExecStart") or [""])[-1]
+
+    @property
     def running(self) -> bool:
         """Is it active, or about to be?"""
         return self.get("ActiveState") in RUNNING

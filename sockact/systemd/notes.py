@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from sockact.systemd import unitfile, wrapping
+from sockact.systemd import refusals, unitfile, wrapping
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def _start(facts: Facts, line: str) -> Iterator[str]:
         yield "the program gets its own path for a name: the @ of ExecStart= cannot be kept"
     if "-" in signs:
         yield "a start that fails counts as failed: the - of ExecStart= is not kept"
-    if facts.service.get("Type").startswith("notify") and wrapping.is_gunicorn(facts):
+    if facts.service.get("Type").startswith("notify") and refusals.is_gunicorn(facts):
         yield "it is ready when a worker accepts; gunicorn's own READY=1 comes before that"
 
 

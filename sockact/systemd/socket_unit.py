@@ -41,15 +41,24 @@ def listen_line(address: Address) -> str:
 
 
 def text(
-    name: str, addresses: tuple[Address, ...], bound: Sequence[Bound], *, user_unit: bool
+    name: str,
+    addresses: tuple[Address, ...],
+    bound: Sequence[Bound],
+    *,
+    label: str,
+    user_unit: bool,
 ) -> str:
-    """NAME.socket. Raises OperatorError, and ValueError for a path that no unit can have."""
+    """NAME.socket, whose listeners have the name `label`, if any.
+
+    Raises OperatorError, and ValueError for a path that no unit can have.
+    """
     settings = tuple(_settings(addresses, bound, user_unit=user_unit))
     plan = units.Plan(
         name=name,
         start="",
         reload="",
         addresses=addresses,
+        label=label,
         user_unit=user_unit,
         socket_settings=settings,
     )

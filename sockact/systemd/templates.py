@@ -49,7 +49,7 @@ def files() -> dict[str, str]:
 def _instance(*, user_unit: bool) -> Plan:
     return Plan(
         name="%i",
-        start=f"{_SOCKACT} run --name %i $SOCKACT_OPTIONS -- $SOCKACT_COMMAND",
+        start=f"{_SOCKACT} run --name %i --identifier %i $SOCKACT_OPTIONS -- $SOCKACT_COMMAND",
         reload=f"{_SOCKACT} reload %i",
         env_file="%E/sockact/%i.env" if user_unit else "/etc/sockact/%i.env",
         user_unit=user_unit,
@@ -58,7 +58,7 @@ def _instance(*, user_unit: bool) -> Plan:
 
 def _example() -> Plan:
     bind = ("--bind", "127.0.0.1:8000", "app:app")
-    options = ("--name", "myapp", "--directory", "/srv/myapp/current")
+    options = ("--name", "myapp", "--directory", "/srv/myapp/current", "--identifier", "myapp")
     gunicorn = "/srv/myapp/venv/bin/gunicorn"
     return Plan(
         name="myapp",

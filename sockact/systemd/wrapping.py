@@ -1,7 +1,6 @@
 """A service that is there already, and what makes sockact run it: docs/wrap.md.
 
-Pure: what systemd says of the service in, the text of a drop-in and of a .socket unit out, or the
-reason why not. For the command line only.
+Pure: what systemd says of the service in, the text of a drop-in out. For the command line only.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import signal
 from dataclasses import dataclass, field, replace
 
 from sockact.core.settings import Settings
-from sockact.systemd import check_limits, unitfile
+from sockact.systemd import check_limits, refusals, unitfile
 from sockact.systemd.hardening import Setting
 from sockact.systemd.unitfile import span
 
@@ -24,27 +23,6 @@ if TYPE_CHECKING:
 
 _MARGIN = 20.0
 _STOPS = ("15", "2", "")
-# Type= → why its programs cannot be handed over.
-_TYPES = {
-    "forking": "it goes into the background by itself, where its generations could not be told "
-    "apart; keep it in the foreground (without --daemon, or with `daemon off`) and write Type=exec",
-    "oneshot": "it is no server that goes on running; if it is one, write Type=exec",
-    "dbus": "two generations cannot own one BusName= at a time; if it serves without it, write "
-    "Type=exec and take BusName= out",
-}
-_PREFIXES = {
-    "+": "it starts with all rights, past User=; take the + out",
-    "!": "it starts with root's rights and becomes another user by itself, whose processes "
-    "sockact could not look into; write User= and take the ! out",
-    "|": "it is started by a login shell; write the command without the | and the shell",
-}
-# gunicorn: what makes a successor refuse to start beside its predecessor, or hide.
-_GUNICORN = {
-    "--pid": "its successor refuses to start while the predecessor has that file",
-    "-p": "its successor refuses to start while the predecessor has that file",
-    "--daemon": "it goes into the background, where its generations could not be told apart",
-    "-D": "it goes into the background, where its generations could not be told apart",
-}
 _KILL_OPTION = re.compile(r"-(?:SIG)?([A-Z]{2,}\d?|\d+)")
 
 
@@ -69,66 +47,13 @@ class Wrap:
     user_unit: bool = False
 
 
-def refusal(facts: Facts) -> str:
-    """Why it cannot be wrapped, and the line to change; empty when it can."""
-    service = facts.service
-    if facts.options is not None:
-        return "sockact runs it already: change its own ExecStart="
-    source = service.get("SourcePath")
-    if "/generator" in service.get("FragmentPath"):
-        return f"it is generated{f' from {source}' if source else ''}: write a unit of your own"
-    if service.get("Transient") == "yes":
-        return "it is transient, and gone when it stops: write a unit file"
-    if why := _TYPES.get(service.get("Type"), ""):
-        return f"Type={service.get('Type')}: {why}"
-    return next(_cannot_run(facts), "")
-
-
-def _cannot_run(facts: Facts) -> Iterator[str]:
-    service = facts.service
-    line = _start(service)
-    if not line:
-        yield "it has no ExecStart="
-    for sign, why in _PREFIXES.items():
-        if sign in unitfile.prefixes(line):
-            yield f"ExecStart={line}: {why}"
-    for key in ("RootDirectory", "RootImage"):
-        if service.get(key) not in ("", "/"):
-            yield f"{key}={service.get(key)}: sockact is not in there; write {key}= (empty)"
-    for key in ("PrivateNetwork", "NetworkNamespacePath"):
-        if service.get(key) not in ("", "no"):
-            yield f"{key}={service.get(key)}: systemd would listen outside of its network"
-    mode = service.get("RuntimeDirectoryMode")
-    if mode.isdecimal() and int(mode, 8) & 0o022:
-        yield (
-            f"RuntimeDirectoryMode={mode}: others could replace the control socket there; "
-            f"write RuntimeDirectoryMode=0755"
-        )
-    for word in facts.start if is_gunicorn(facts) else ():
-        if reason := _GUNICORN.get(word.partition("=")[0]):
-            yield f"ExecStart=… {word}: {reason}; take it out"
-    for socket in facts.sockets:
-        if socket.get("Accept") == "yes":
-            yield f"{socket.name} has Accept=yes: systemd accepts, and passes no listener"
-        elif not socket.running and service.running:
-            yield (
-                f"{socket.name} belongs to it and is {socket.get('ActiveState')} while it runs: "
-                f"start it, or remove it when it is not needed"
-            )
-
-
-def is_gunicorn(facts: Facts) -> bool:
-    """Is the program gunicorn, by whatever interpreter?"""
-    return any(os.path.basename(word) == "gunicorn" for word in facts.start[:3])
-
-
 def own_options(facts: Facts, wrap: Wrap) -> list[str]:
     """What the service's own settings mean for `sockact run`, unless an option is given."""
     found = []
     if wrap.native:
         found += ["--adopt", "native"]
     # gunicorn says READY=1 before a worker has imported the application.
-    if facts.service.get("Type").startswith("notify") and not is_gunicorn(facts):
+    if facts.service.get("Type").startswith("notify") and not refusals.is_gunicorn(facts):
         found += ["--ready", "notify"]
     if number := stop_signal(facts.service):
         found += ["--stop-signal", signal.Signals(number).name]
@@ -162,13 +87,9 @@ def _long(name: str) -> str:
     return name if name.startswith("SIG") else f"SIG{name}"
 
 
-def _start(service: Unit) -> str:
-    return (service.files.get("Service", {}).get("ExecStart") or [""])[-1]
-
-
 def start_line(facts: Facts, wrap: Wrap) -> str:
     """ExecStart= with `sockact run` around the same words, which systemd expands as before."""
-    line = _start(facts.service)
+    line = facts.service.start
     signs = unitfile.prefixes(line)
     first, *others = unitfile.raw_words(line[len(signs) :].lstrip())
     if "@" in signs:

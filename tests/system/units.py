@@ -44,7 +44,8 @@ class Units:
 
     def _plan(self) -> Plan:
         listen = () if self.socket else ("--listen", ADDRESS)
-        options = ("--name", self.name, "--directory", self.directory, *listen, *self.options)
+        named = ("--name", self.name, "--identifier", self.name)
+        options = (*named, "--directory", self.directory, *listen, *self.options)
         return Plan(
             name=self.name,
             start=command_line(("/usr/bin/sockact", "run", *options, "--", *self.command)),

@@ -8,7 +8,7 @@ import pytest
 
 from sockact.cli.check import examine
 from sockact.core.settings import Settings
-from sockact.systemd import marks, notes, unitfile, unwrapping, wrapping
+from sockact.systemd import marks, notes, refusals, unitfile, unwrapping, wrapping
 from sockact.systemd.facts import Facts, Unit
 from sockact.systemd.wrapping import Wrap
 
@@ -153,6 +153,8 @@ def test_an_option_that_is_given_counts() -> None:
         (facts(start="gunicorn -D a:a"), "take it out"),
         (facts(start="python3 -m gunicorn --pid=/run/x a:a"), "take it out"),
         (facts(Transient="yes"), "write a unit file"),
+        (replace(facts(), service=Unit("dbus.service", PLAIN)), "a part of the system"),
+        (replace(facts(), service=Unit("systemd-resolved.service", PLAIN)), "a part of the system"),
         (
             facts(FragmentPath="/run/systemd/generator.late/x.service", SourcePath="/etc/init.d/x"),
             "generated from /etc/init.d/x",
@@ -162,14 +164,14 @@ def test_an_option_that_is_given_counts() -> None:
     ],
 )
 def test_refusals(found: Facts, reason: str) -> None:
-    assert reason in wrapping.refusal(found)
-    assert "\n" not in wrapping.refusal(found)
+    assert reason in refusals.refusal(found)
+    assert "\n" not in refusals.refusal(found)
 
 
 @pytest.mark.parametrize("kind", ["simple", "exec", "idle", "notify", "notify-reload"])
 def test_what_can_be_wrapped(kind: str) -> None:
-    assert wrapping.refusal(facts(Type=kind)) == ""
-    assert wrapping.refusal(facts(start="/x --pid -D")) == ""
+    assert refusals.refusal(facts(Type=kind)) == ""
+    assert refusals.refusal(facts(start="/x --pid -D")) == ""
 
 
 @pytest.mark.parametrize(

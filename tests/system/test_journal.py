@@ -1,0 +1,53 @@
+"""What the program prints, in the journal: each generation has an identifier of its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tests.support import wait
+from tests.system import servers
+from tests.system.units import USER
+
+if TYPE_CHECKING:
+    from tests.system.conftest import Deploy
+    from tests.system.service import Service
+
+# $JOURNAL_STREAM is told, and compared with what standard output is.
+TELLS = (
+    'test "$JOURNAL_STREAM" = "$(stat -Lc %d:%i /dev/fd/1)" && echo to stdout; '
+    'echo "<3>to stderr" >&2; exec "$@"'
+)
+UNITS = servers.GUNICORN.units()
+TELLING = replace(UNITS, command=("/bin/sh", "-c", TELLS, "sh", *UNITS.command))
+
+
+def _lines(service: Service, identifier: str, *more: str) -> list[str]:
+    words = ("-u", service.unit, "-t", identifier, "-o", "cat", "--no-pager", *more)
+    return service.machine.run("journalctl", *words, check=True).stdout.splitlines()
+
+
+def test_each_generation_has_its_own(deploy: Deploy) -> None:
+    service = deploy(TELLING)
+    service.releases.publish("2")
+    service.systemctl("reload", service.unit)
+    for number in ("1", "2"):
+        identifier = f"{service.name}-{number}"
+        wait.until(
+            lambda one=identifier: {"to stdout", "to stderr"} <= {*_lines(service, one)},
+            f"the lines of {identifier}",
+            30,
+            0.1,
+        )
+        assert _lines(service, identifier, "-p", "3") == ["to stderr"]
+        assert _lines(service, identifier, f"_UID={service.machine.uid(USER)}")
+    assert not _lines(service, f"{service.name}-3")
+
+
+def test_without_one_it_is_the_services(deploy: Deploy) -> None:
+    """What `sockact wrap` does: whoever filters by the identifier so far goes on finding it."""
+    units = replace(TELLING, options=("--identifier", ""), settings=("SyslogIdentifier=as-it-was",))
+    service = deploy(units)
+    wait.until(
+        lambda: {"to stdout", "to stderr"} <= {*_lines(service, "as-it-was")}, "its lines", 30, 0.1
+    )
