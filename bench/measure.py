@@ -88,6 +88,8 @@ def measure_drain(quick: bool) -> None:
 
 
 def _row(one: reloads.Row) -> list[str]:
+    if not one.windows:
+        return [one.name, *[""] * (len(HEAD) - 2), one.remark]
     steady, during = one.latency()
     return [
         one.name,
