@@ -27,18 +27,22 @@ def _lines(service: Service, identifier: str, *more: str) -> list[str]:
     return service.machine.run("journalctl", *words, check=True).stdout.splitlines()
 
 
+def _wait(service: Service, identifier: str) -> None:
+    wait.until(
+        lambda: {"to stdout", "to stderr"} <= {*_lines(service, identifier)},
+        f"the lines of {identifier}",
+        30,
+        0.1,
+    )
+
+
 def test_each_generation_has_its_own(deploy: Deploy) -> None:
     service = deploy(TELLING)
     service.releases.publish("2")
     service.systemctl("reload", service.unit)
     for number in ("1", "2"):
         identifier = f"{service.name}-{number}"
-        wait.until(
-            lambda one=identifier: {"to stdout", "to stderr"} <= {*_lines(service, one)},
-            f"the lines of {identifier}",
-            30,
-            0.1,
-        )
+        _wait(service, identifier)
         assert _lines(service, identifier, "-p", "3") == ["to stderr"]
         assert _lines(service, identifier, f"_UID={service.machine.uid(USER)}")
     assert not _lines(service, f"{service.name}-3")
@@ -48,6 +52,4 @@ def test_without_one_it_is_the_services(deploy: Deploy) -> None:
     """What `sockact wrap` does: whoever filters by the identifier so far goes on finding it."""
     units = replace(TELLING, options=("--identifier", ""), settings=("SyslogIdentifier=as-it-was",))
     service = deploy(units)
-    wait.until(
-        lambda: {"to stdout", "to stderr"} <= {*_lines(service, "as-it-was")}, "its lines", 30, 0.1
-    )
+    _wait(service, "as-it-was")

@@ -24,8 +24,9 @@ ARROWS = {
         *("cli", "supervisor.client", "supervisor.paths", "supervisor.varlink", "core", ""),
         *("systemd.addresses", "systemd.check", "systemd.check_socket", "systemd.facts"),
         *("systemd.manager", "systemd.unitfile", "systemd.units"),
-        *("systemd.marks", "systemd.migrate", "systemd.notes", "systemd.socket_unit"),
-        *("systemd.unwrapping", "systemd.wrapping", "systemd.listeners", "systemd.listening"),
+        *("systemd.marks", "systemd.migrate", "systemd.notes", "systemd.refusals"),
+        *("systemd.socket_unit", "systemd.unwrapping", "systemd.wrapping"),
+        *("systemd.listeners", "systemd.listening"),
     ),
     "shim": (),
 }
