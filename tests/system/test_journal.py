@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # $JOURNAL_STREAM is told, and compared with what standard output is.
 TELLS = (
-    'test "$JOURNAL_STREAM" = "$(stat -Lc %d:%i /dev/fd/1)" && echo to stdout; '
+    'exec 3>&1; test "$JOURNAL_STREAM" = "$(stat -Lc %d:%i /dev/fd/3)" && echo to stdout; '
     'echo "<3>to stderr" >&2; exec "$@"'
 )
 UNITS = servers.GUNICORN.units()
