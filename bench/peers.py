@@ -228,15 +228,20 @@ class Circus(Peer):
         return ["circusd", str(configuration)]
 
     def reload(self) -> None:
+        # It refuses while it still waits for the end of the processes of the reload before.
+        wait.until(self._accepted, "circus takes the reload", SWITCH_TIMEOUT)
+
+    def _accepted(self) -> bool:
         endpoint = f"tcp://127.0.0.1:{self.endpoint}"
-        subprocess.run(
+        done = subprocess.run(
             ["circusctl", "--endpoint", endpoint, "reload", "web"],
             env=zoo.environment(self.releases),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
             timeout=SWITCH_TIMEOUT,
-            check=True,
         )
+        return done.returncode == 0
 
 
 PEERS: tuple[type[Peer], ...] = (
