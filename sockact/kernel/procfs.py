@@ -88,6 +88,14 @@ def process(pid: int) -> Process | None:
     return Process(pid, int(fields[1]), int(fields[19]), fields[0] in (b"Z", b"X"))
 
 
+def has_memory(pid: int) -> bool:
+    """False from exit(2) on, also before the process is a zombie: proc_pid_statm(5) is zero."""
+    try:
+        return not _read(f"/proc/{pid}/statm").startswith(b"0 ")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def lives(pid: int) -> bool:
     """Is there such a process, and not only a zombie?"""
     found = process(pid)

@@ -7,8 +7,8 @@ in a generation of another).
 
 A walk through /proc is not one moment. But nobody except us reaps our own children, so they stay
 where they are during a walk, zombies included; and whoever is below us is below one of them. So a
-generation that has none of our children is gone, unless there is a zombie of which we do not know
-whose it is: it may have left children behind since our own were listed.
+generation that has none of our children is gone, unless one of them is about to end, or a zombie,
+and we do not know whose it is: it may have left children behind since our own were listed.
 """
 
 from __future__ import annotations
@@ -140,7 +140,8 @@ class Processes:
         seen = _Seen()
         for process, generation in self._walk(tree):
             if generation is None:
-                seen.certain &= not process.zombie
+                # With its memory goes its environment, a moment before it is a zombie.
+                seen.certain &= not process.zombie and procfs.has_memory(process.pid)
                 continue
             seen.known[process.pid, process.started] = generation
             seen.present.add(generation)

@@ -27,11 +27,13 @@ class Table:
         self.rows: dict[int, Process] = {}
         self.environments: dict[int, dict[bytes, bytes]] = {}
         self.before: Callable[[int], None] = lambda _pid: None
+        self.ending: set[int] = set()
         self.ended: list[tuple[int, int]] = []
         monkeypatch.setattr(procfs, "process", self.process)
         monkeypatch.setattr(procfs, "children", self.children)
         monkeypatch.setattr(procfs, "processes", lambda: list(self.rows.values()))
         monkeypatch.setattr(procfs, "initial_environment", self.environment)
+        monkeypatch.setattr(procfs, "has_memory", self.has_memory)
         monkeypatch.setattr(os, "waitpid", self.waitpid)
 
     def add(self, pid: int, parent: int = US, zombie: bool = False) -> None:
@@ -60,6 +62,9 @@ class Table:
 
     def environment(self, pid: int) -> dict[bytes, bytes]:
         return self.environments.get(pid, {})
+
+    def has_memory(self, pid: int) -> bool:
+        return pid in self.rows and not self.rows[pid].zombie and pid not in self.ending
 
     def waitpid(self, _pid: int, _flags: int) -> tuple[int, int]:
         if not self.ended:
@@ -128,6 +133,15 @@ def test_a_daemon_that_forks_during_the_look_is_not_gone(
     assert processes.gone([1]) == {1}
 
 
+def test_a_daemon_whose_parent_is_about_to_end_is_not_gone(
+    table: Table, processes: Processes
+) -> None:
+    """It has lost its environment, and is no zombie yet; its child is not in our list so far."""
+    table.add(100)
+    table.ending.add(100)
+    assert processes.gone([1]) is None
+
+
 def test_the_table_has_what_the_children_file_lost(
     table: Table, processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,3 +204,16 @@ def test_nothing_is_gone_that_cannot_be_looked_at(
     with pytest.raises(procfs.Unavailable):
         processes.gone([1])
     assert processes.of(1) == [100], "what was known last"
+
+
+def test_memory_goes_before_the_process() -> None:
+    assert procfs.has_memory(US)
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    try:
+        assert not procfs.has_memory(child)
+    finally:
+        os.waitpid(child, 0)
+    assert not procfs.has_memory(child)
