@@ -106,8 +106,8 @@ class Launched:
         self._trial: Trial | None = None
         self._news: socket.socket | None = None
         self._notifications: int | None = None
-        self._launch = self._prepare()
         try:
+            self._launch = self._prepare()
             self.pid, self._news = launch.spawn(self._launch)
         except Exception:
             self.close()

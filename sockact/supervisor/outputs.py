@@ -36,7 +36,13 @@ class Outputs:
             except OSError:
                 pass  # journald takes no more: its lines come under the service's identifier.
         target = self._stream if _STDERR in self._streamed else None
-        self._pump = Pump(loop, _STDERR if target is None else target) if capture else None
+        self._pump: Pump | None = None
+        try:
+            if capture:
+                self._pump = Pump(loop, _STDERR if target is None else target)
+        except OSError:
+            self.close()
+            raise
 
     def environment(self) -> dict[str, str]:
         """What systemd.exec(5) promises a program whose output is a stream."""

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 # What systemd needs for a few messages, and a busy machine much longer.
 _HEARD_WITHIN = 5.0
 _GIVE_UP_AFTER = 5.0
+# systemd closes what it has removed in a process of its own, after its answer to a barrier.
+_CLOSED_WITHIN = 2.0
 
 
 def own_listeners(texts: tuple[str, ...], kept: Kept, notifier: Notifier) -> list[Listener]:
@@ -48,12 +50,14 @@ def own_listeners(texts: tuple[str, ...], kept: Kept, notifier: Notifier) -> lis
         if address in wanted and address not in taken and fdstore.usable(found, address):
             taken[address] = found
         else:
-            found.close()
+            fdstore.discard(found, address)
             notifier.remove(name)
+    patience = 0.0
     if len(taken) < len(kept.listeners):
         # Until systemd has closed them, too, their addresses are in use.
         notifier.wait_heard(_HEARD_WITHIN)
-    opened = listeners.open_all(texts, taken)
+        patience = _CLOSED_WITHIN
+    opened = listeners.open_all(texts, taken, patience)
     for listener in opened:
         if listener.address not in taken:
             name = fdstore.listener_name(listener.inode)

@@ -7,6 +7,7 @@ the names tell them apart. docs/fdstore.md says what is kept, and why.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import socket
@@ -20,6 +21,9 @@ _PROCESS = "sockact-pidfd-"
 TRIAL = "sockact-trial"
 """FDNAME= of the end of a pipe, which is stored only to see whether that can be done."""
 _DIGITS = 19
+# Of the kernel's table: Num RefCount Protocol Flags Type St Inode Path; __SO_ACCEPTCON.
+_COLUMNS = 8
+_LISTENS = 0x10000
 
 
 @dataclass(frozen=True)
@@ -79,9 +83,30 @@ def usable(found: socket.socket, address: Address) -> bool:
     if address.family is not Family.UNIX or address.host[0] != "/":
         return True
     try:
-        return stat.S_ISSOCK(os.lstat(address.host).st_mode)
+        there = stat.S_ISSOCK(os.lstat(address.host).st_mode)
     except OSError:
         return False  # RuntimeDirectory= is removed at a restart, with what is in it.
+    return there and not _has_another(address.host, os.fstat(found.fileno()).st_ino)
+
+
+def discard(found: socket.socket, address: Address) -> None:
+    """Close a listener that was kept, with its file, which would refuse everybody."""
+    if address.family is Family.UNIX and address.host[0] == "/" and usable(found, address):
+        with contextlib.suppress(OSError):
+            os.unlink(address.host)
+    found.close()
+
+
+def _has_another(path: str, inode: int) -> bool:
+    """Does somebody else listen there, who has bound it since? /proc/net/unix says so."""
+    try:
+        with open("/proc/net/unix", "rb") as file:
+            rows = [line.rstrip(b"\n").split(None, 7) for line in file]
+    except OSError:
+        return False
+    wanted = os.fsencode(path)
+    found = [row for row in rows if len(row) == _COLUMNS and row[7] == wanted]
+    return any(int(row[3], 16) & _LISTENS and int(row[6]) != inode for row in found)
 
 
 def _number(name: str, prefix: str) -> int | None:

@@ -10,6 +10,7 @@ import os
 import re
 import socket
 import stat
+import time
 
 from sockact.core.errors import OperatorError
 from sockact.core.matching import Address, Family, Kind
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _NUMBERS = {family: number for number, family in FAMILIES.items()}
 _NAMED = re.compile(r"([A-Za-z0-9_.-]+)=(.*)", re.DOTALL)
 _DIGITS = 9
+_PAUSE = 0.01
 _EXAMPLES = "127.0.0.1:8000, [::1]:8000, 8000, /run/x.sock, @abstract or udp:127.0.0.1:5300"
 
 
@@ -157,13 +159,16 @@ def _inet(host: str, port: str, kind: Kind, family: Family | None = None) -> Add
 
 
 def open_all(
-    texts: tuple[str, ...], kept: Mapping[Address, socket.socket] | None = None
+    texts: tuple[str, ...],
+    kept: Mapping[Address, socket.socket] | None = None,
+    patience: float = 0.0,
 ) -> list[Listener]:
     """Bind and listen on every --listen address, or on none; what was kept listens already.
 
-    Raises OperatorError.
+    `patience`, in seconds: an address that is in use may become free. Raises OperatorError.
     """
     kept = kept or {}
+    deadline = time.monotonic() + patience
     parsed = [parse(text) for text in texts]
     _refuse_repeated(texts, [address for _, address in parsed])
     opened: list[Listener] = []
@@ -171,8 +176,11 @@ def open_all(
         for name, address in parsed:
             try:
                 found = kept.get(bound(address))
-                listener = _listener(name, found, owned=True) if found else _open(name, address)
-                opened.append(listener)
+                opened.append(
+                    _listener(name, found, owned=True)
+                    if found
+                    else _open_by(deadline, name, address)
+                )
             except _InUse as error:
                 before = zip(texts, parsed[: len(opened)], strict=False)
                 ours = [text for text, (_, other) in before if _overlap(address, other)]
@@ -233,6 +241,17 @@ def _what_is_there(path: str) -> str:
         return ""
     kinds = {stat.S_IFDIR: "directory", stat.S_IFREG: "regular file", stat.S_IFLNK: "symbolic link"}
     return "" if stat.S_ISSOCK(mode) else kinds.get(stat.S_IFMT(mode), "special file")
+
+
+def _open_by(deadline: float, name: str, address: Address) -> Listener:
+    while True:
+        try:
+            return _open(name, address)
+        except _InUse:
+            # Nothing tells when somebody else has closed a socket.
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_PAUSE)
 
 
 def _open(name: str, address: Address) -> Listener:

@@ -53,3 +53,4 @@ def test_without_one_it_is_the_services(deploy: Deploy) -> None:
     units = replace(TELLING, options=("--identifier", ""), settings=("SyslogIdentifier=as-it-was",))
     service = deploy(units)
     _wait(service, "as-it-was")
+    assert not _lines(service, f"{service.name}-1")

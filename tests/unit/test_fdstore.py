@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sockact.core.errors import OperatorError
 from sockact.core.matching import Address, Family, Kind
-from sockact.systemd import fdstore
+from sockact.systemd import fdstore, listeners
 from sockact.systemd.fdstore import Kept
 
 if TYPE_CHECKING:
@@ -94,15 +96,36 @@ def test_usable(kind: socket.SocketKind) -> None:
             assert fdstore.usable(sock, address)
 
 
-@pytest.mark.parametrize("there", ["socket", "file", ""])
+@pytest.mark.parametrize("there", ["socket", "file", "another", ""])
 def test_usable_by_its_path(folder: Path, there: str) -> None:
     path = folder / "x"
-    with socket.socket(socket.AF_UNIX) as sock:
+    with socket.socket(socket.AF_UNIX) as sock, socket.socket(socket.AF_UNIX) as other:
         sock.bind(str(path))
         sock.listen()
         if there != "socket":
             path.unlink()
         if there == "file":
             path.touch()
+        if there == "another":
+            other.bind(str(path))
+            other.listen()
         address = Address(Family.UNIX, Kind.STREAM, str(path))
         assert fdstore.usable(sock, address) is (there == "socket")
+        fdstore.discard(sock, address)
+        # Only what is ours is removed.
+        assert path.exists() is (there in ("file", "another"))
+
+
+def test_an_address_that_is_about_to_be_closed() -> None:
+    """systemd answers a barrier before it has closed what it no longer keeps."""
+    with socket.socket() as old:
+        old.bind(("127.0.0.1", 0))
+        old.listen()
+        text = f"0.0.0.0:{old.getsockname()[1]}"
+        with pytest.raises(OperatorError, match="another process holds it"):
+            listeners.open_all((text,))
+        closing = threading.Timer(0.05, old.close)
+        closing.start()
+        (found,) = listeners.open_all((text,), patience=30.0)
+        closing.join()
+    found.close()
