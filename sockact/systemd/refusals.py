@@ -43,14 +43,14 @@ def refusal(facts: Facts) -> str:
     if facts.options is not None:
         return "sockact runs it already: change its own ExecStart="
     source = service.get("SourcePath")
-    if service.name.startswith(_SYSTEMS_OWN):
-        return "it is a part of the system, which systemctl itself needs"
     if "/generator" in service.get("FragmentPath"):
         return f"it is generated{f' from {source}' if source else ''}: write a unit of your own"
     if service.get("Transient") == "yes":
         return "it is transient, and gone when it stops: write a unit file"
     if why := _TYPES.get(service.get("Type"), ""):
         return f"Type={service.get('Type')}: {why}"
+    if service.name.startswith(_SYSTEMS_OWN):
+        return "it is a part of the system, which systemctl itself needs"
     return next(_cannot_run(facts), "")
 
 

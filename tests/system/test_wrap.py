@@ -31,7 +31,7 @@ LOAD = Load(Kind.NEW, 4, pause=0.005)
 OWN_UNITS = f"/home/{USER}/.config/systemd/user"
 INTERRUPT = """
 for folder in /proc/[0-9]*; do
-    tr '\\0' ' ' < $folder/cmdline | grep -q '[s]ockact wrap' && kill -INT ${folder#/proc/}
+    tr '\\0' ' ' < $folder/cmdline | grep -q '[w]rap site' && kill -INT ${folder#/proc/}
 done
 true
 """
