@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import click
@@ -50,7 +51,9 @@ def _reload(
         min(timeout or service.ANSWER_SECONDS, service.ANSWER_SECONDS)
     ) as connection:
         try:
-            answer = connection.call("Reload", flags, timeout)
+            # systemd.exec(5): only commands such as ExecReload= get $MAINPID.
+            own = os.environ.get("MAINPID") == str(connection.supervisor)
+            answer = connection.call("Reload", {**flags, "exec_reload": own}, timeout)
         except client.RemoteError as error:
             if error.name.endswith(".TooManyFailures"):
                 raise Failure(_too_many(target.name, error.parameters)) from error

@@ -64,6 +64,8 @@ class Announcer:
         self._extension: Timer | None = None
         self._phase = Phase.STARTING
         self._line = ""
+        self.reload_is_known = False
+        """A reload that begins now is systemd's own: its ExecReload= is being run."""
         self._look_after()
 
     def phase(self, phase: Phase, service: Service) -> None:
@@ -74,7 +76,9 @@ class Announcer:
         match phase:
             case Phase.SERVING:
                 self._notifier.ready(line)
-            case Phase.RELOADING:
+            case Phase.RELOADING if not self.reload_is_known:
+                # Of its own reload systemd is not told again: should we be killed in the middle, it
+                # would wait for the READY=1 of a process that is gone, instead of starting anew.
                 self._notifier.reloading(line)
             case Phase.STOPPING:
                 self._notifier.stopping(line)

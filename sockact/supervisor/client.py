@@ -11,6 +11,7 @@ have been taken.
 from __future__ import annotations
 
 import socket
+import struct
 import time
 
 from sockact.supervisor import paths, varlink
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 # Replies are the supervisor's: this only keeps a broken one from filling our memory.
 _REPLY_LIMIT = 16 * 1024 * 1024
 _READ_SIZE = 64 * 1024
+_CREDENTIALS = struct.Struct("3i")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 _TOO_MANY_CONNECTIONS = f"{varlink.INTERFACE}.TooManyConnections"
 
@@ -117,6 +119,12 @@ class Client:
 
     def close(self) -> None:
         self._sock.close()
+
+    @property
+    def supervisor(self) -> int:
+        """The pid of whoever listens: unix(7), SO_PEERCRED."""
+        found = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        return int(_CREDENTIALS.unpack(found)[0])
 
     def fileno(self) -> int:
         """To wait for the next reply together with other things; look at `buffered` too."""

@@ -34,10 +34,15 @@ if TYPE_CHECKING:
             """The ServiceStatus of the interface, as plain JSON data."""
 
         def reload(
-            self, wait_drained: bool, force: bool, done: Callable[[JsonObject, bool], None]
+            self,
+            wait_drained: bool,
+            force: bool,
+            done: Callable[[JsonObject, bool], None],
+            exec_reload: bool,
         ) -> Callable[[], None]:
             """Begin or join a reload; `done(handover, ok)` is called once, later or at once.
 
+            `exec_reload`: systemd knows of it.
             What it returns is called, before `done`, when the client has left.
             """
 
@@ -199,10 +204,10 @@ class Server:
             self._schedule(time.monotonic() + _PUSH_SECONDS)
 
     def _reload(self, call: Call, pending: Pending) -> None:
-        call.allow("wait_drained", "force")
+        call.allow("wait_drained", "force", "exec_reload")
         done = _handover_to(pending, RELOAD_FAILED)
         drained, force = call.flag("wait_drained"), call.flag("force")
-        pending.cancel = self._service.reload(drained, force, done)
+        pending.cancel = self._service.reload(drained, force, done, call.flag("exec_reload"))
 
     def _status_reply(self) -> bytes:
         return varlink.encode_reply({"status": self._service.status()}, continues=True)

@@ -40,8 +40,10 @@ class Supervisor(Engine):
         status = service_status(self._service, self._context, self._launched, self._gates, last)
         return status | {"starts": self._history.status()}
 
-    def reload(self, wait_drained: bool, force: bool, done: Done) -> Callable[[], None]:
-        """Begin a handover, or join the queued one.
+    def reload(
+        self, wait_drained: bool, force: bool, done: Done, exec_reload: bool = False
+    ) -> Callable[[], None]:
+        """Begin a handover, or join the queued one. With `exec_reload` systemd is not told of it.
 
         Raises Refused while stopping, and without `force` when too much has failed lately.
         """
@@ -51,7 +53,9 @@ class Supervisor(Engine):
             raise Refused(TOO_MANY_FAILURES, {"reason": self._history.describe()})
         identity = self._service.queued or self._service.last_handover + 1
         leave = self._callers.join(identity, wait_drained, done)
+        self._announcer.reload_is_known = exec_reload
         self.handle(events.Reload())
+        self._announcer.reload_is_known = False
         return leave
 
     def rollback(self, done: Done) -> Callable[[], None]:

@@ -73,6 +73,18 @@ def test_reloading_carries_its_time(start: StartService, program: Program) -> No
     assert before <= int(message.get("MONOTONIC_USEC") or 0) <= after
 
 
+def test_systemd_is_not_told_of_its_own_reload(start: StartService, program: Program) -> None:
+    """It has $MAINPID in the environment of ExecReload=; that of another service is no sign."""
+    service = start(program.command, listen=program.listen)
+    service.environment["MAINPID"] = str(service.process.pid)
+    assert service.reload().code == 0
+    drain(service)
+    assert not [m for m in service.notify.messages if m.get("RELOADING")]
+    service.environment["MAINPID"] = "1"
+    assert service.reload().code == 0
+    service.notify.wait_for("RELOADING", "1")
+
+
 def test_not_ready_before_it_accepts(start: StartService, program: Program) -> None:
     program.publish("1", "found = bound()\ntime.sleep(0.5)\naccept(found)\n")
     started = time.monotonic()

@@ -50,6 +50,20 @@ def test_a_service_that_cannot_start_leaves_the_listener_alive(deploy: Deploy) -
     service.wait_active()
 
 
+def test_a_supervisor_that_is_killed_during_a_reload_comes_back_at_once(deploy: Deploy) -> None:
+    """Not at the end of a timeout that systemd waits for the end of the reload, or the watchdog."""
+    units = servers.GUNICORN.units("TimeoutStartSec=infinity", "WatchdogSec=0")
+    service = deploy(units, import_seconds=2.0)
+    service.releases.publish("2")
+    before = service.main_pid
+    service.systemctl("reload", "--no-block", service.unit)
+    service.wait_status_text("generation 2 pending")
+    service.kill(before)
+    wait_other_main(service, before)
+    assert service.ask() == answers.fast("2").decode()
+    assert service.show("NRestarts") == "1"
+
+
 def test_a_killed_supervisor_comes_back_and_refuses_nobody(deploy: Deploy) -> None:
     service = deploy(servers.GUNICORN.units())
     with service.load(*servers.SHORT) as load:
