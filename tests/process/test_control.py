@@ -81,7 +81,11 @@ class FakeService:
         }
 
     def reload(
-        self, wait_drained: bool, force: bool, done: Callable[[dict[str, Any], bool], None]
+        self,
+        wait_drained: bool,
+        force: bool,
+        done: Callable[[dict[str, Any], bool], None],
+        exec_reload: bool = False,
     ) -> Callable[[], None]:
         if self.refusal:
             raise self.refusal
