@@ -224,6 +224,8 @@ class Engine:
         # Not self._service.handover: that may be the next one already.
         if handover.outcome is Outcome.FAILED and handover.reason not in _NO_FAILURES:
             self._history.failed(handover.successor, handover.reason)
+        elif handover.outcome is Outcome.COMMITTED and not handover.rollback:
+            self._history.mended()
         draining = any(g.number == handover.predecessor for g in self._service.generations)
         self._callers.finished(handover, self._launched.get(handover.successor), draining)
 

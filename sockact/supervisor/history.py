@@ -52,6 +52,11 @@ class History:
         self._failures = ()
         self._save()
 
+    def mended(self) -> None:
+        """A reload has succeeded: if it had to be asked for expressly, the next one has not."""
+        if self.full():
+            self.reset()
+
     def full(self) -> bool:
         """Are there so many failures that one more attempt has to be asked for expressly?"""
         return self._window.is_full(self._failures, self._clock())
