@@ -56,6 +56,13 @@ class Service:
         return Failure(f"{self.name}: {error}")
 
     def _not_running(self) -> Failure:
+        if paths.is_running(self.directory):
+            return Failure(
+                f"{self.name}: its supervisor runs, but its control socket in {self.directory} is "
+                f"gone: `systemctl restart {self.name}` makes it again"
+            )
+        if hint := _of_the_system(self.name, self.directory):
+            return NotRunning(hint)
         others = ", ".join(paths.running())
         hint = f"these run: {others}" if others else "start it first"
         return NotRunning(
@@ -67,8 +74,10 @@ class Service:
 def one(name: str | None) -> Service:
     """The service of that name, or the only one that runs."""
     if name:
-        with _explained():
+        try:
             return Service(name, paths.runtime_dir(name))
+        except paths.RuntimeDirError as error:
+            raise Failure(_of_the_system(name) or str(error)) from error
     services = running()
     if len(services) > 1:
         names = ", ".join(service.name for service in services)
@@ -86,6 +95,14 @@ def running() -> list[Service]:
                 f"or set SOCKACT_RUNTIME_DIR to where it runs"
             )
     return services
+
+
+def _of_the_system(name: str, looked_in: str = "") -> str:
+    """What to say of a service that is not in `looked_in`, but perhaps systemd's; or nothing."""
+    folder = os.path.join(paths.SYSTEM_BASE, name)
+    if folder == looked_in or not os.path.isdir(folder):
+        return ""
+    return f"{name} is a service of the system (in {folder}): use sudo"
 
 
 @contextlib.contextmanager

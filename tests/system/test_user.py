@@ -28,3 +28,11 @@ def test_no_client_notices_a_reload(deploy: Deploy) -> None:
     assert not report.failures(), report.explain()
     assert set(report.total().versions) == {"1", "2"}
     assert service.main_pid == before
+
+
+def test_a_service_of_the_system_is_its_administrators(deploy: Deploy) -> None:
+    service = deploy(servers.UVICORN.units())
+    for command in ("reload", "status"):
+        done = service.machine.run("sockact", command, service.name, user="daemon")
+        assert done.returncode != 0
+        assert done.stderr.endswith(f"(in /run/sockact/{service.name}): use sudo\n")
