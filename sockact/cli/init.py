@@ -47,7 +47,7 @@ _JITS = ("node", "java", "pypy", "dotnet", "deno", "bun", "ruby", "luajit", "php
     "--directory",
     metavar="DIR",
     type=click.Path(exists=True, file_okay=False),
-    help="Where PROGRAM runs, looked up anew at each reload.",
+    help="Where PROGRAM runs, looked up anew at each reload.  [default: /]",
 )
 @click.option(
     "--env-file",
@@ -125,6 +125,9 @@ def _plan(
 
 
 def _check_unit_name(name: str) -> None:
+    if name.endswith((".service", ".socket")):
+        stem = name.rpartition(".")[0]
+        raise OperatorError(f"{name}: both units are named after it: write {stem}")
     if name.endswith("@"):
         raise OperatorError(f"{name} would be a template: write an instance, such as {name}1")
     if ":" in name:

@@ -224,7 +224,8 @@ def _folders(plan: Plan) -> list[Setting]:
 
 
 def _private_tmp(plan: Plan) -> bool:
-    return not any(path.startswith(_TEMPORARY) for path in unix_paths(plan.addresses))
+    paths = (*plan.paths, *unix_paths(plan.addresses))
+    return not any(f"{path}/".startswith(_TEMPORARY) for path in paths)
 
 
 def _limits(plan: Plan) -> list[Setting]:

@@ -95,6 +95,7 @@ def home(folder: Path) -> Home:
         (("a/b", *LISTEN, "--", "gunicorn"), "cannot name a service"),
         (("a@", *LISTEN, "--", "gunicorn"), "an instance, such as a@1"),
         (("a:b", *LISTEN, "--", "gunicorn"), "use a dash"),
+        (("web.service", *LISTEN, "--", "gunicorn"), "write web\n"),
         (("web", *LISTEN), "write it last"),
         (("web", *LISTEN, "--", ""), "write its whole path"),
         (("web", *LISTEN, "--", "nonexistent"), "such as /srv/myapp/venv/bin/nonexistent"),

@@ -90,6 +90,8 @@ def test_what_the_program_is() -> None:
     assert service(jit=True)["MemoryDenyWriteExecute"] == ["no"]
     assert service()["ProtectHome"] == ["yes"]
     assert service(paths=("/home/me/bin/x",))["ProtectHome"] == ["read-only"]
+    assert service(paths=("/usr/bin/x", "/tmp"))["PrivateTmp"] == ["no"]
+    assert service(paths=("/tmpfs/x",))["PrivateTmp"] == ["yes"]
 
 
 def test_socket_files_can_be_changed_by_the_program() -> None:
