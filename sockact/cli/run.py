@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sockact.cli import probes
+from sockact.cli import complete, probes
 from sockact.cli.options import check_name, check_signal, check_some_time, check_time
 from sockact.core.settings import Adopt, Settings
 from sockact.supervisor import paths
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     default=Settings.ready,
     show_default=True,
     callback=probes.check_ready,
+    shell_complete=complete.one_of("interest", "notify"),
     help="When a generation is ready: interest, notify, http://ADDRESS/PATH or exec:COMMAND.",
 )
 @click.option(
@@ -110,9 +111,16 @@ if TYPE_CHECKING:
     default="SIGTERM",
     show_default=True,
     callback=check_signal,
+    shell_complete=complete.signals,
     help="What asks PROGRAM to end.",
 )
-@click.argument("program", nargs=-1, type=click.UNPROCESSED, metavar="PROGRAM [ARG]...")
+@click.argument(
+    "program",
+    nargs=-1,
+    type=click.UNPROCESSED,
+    metavar="PROGRAM [ARG]...",
+    shell_complete=complete.program,
+)
 def command(
     program: tuple[str, ...], name: str | None, directory: str | None, adopt: str, **options: Any
 ) -> Settings:
