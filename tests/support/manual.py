@@ -26,7 +26,12 @@ def plain(page: str) -> str:
         macro, _, rest = line.partition(" ") if line.startswith(".") else ("", "", line)
         if macro in ("", ".SH"):
             lines.append(rest)
-    return words(_ESCAPE.sub(_meaning, "\n".join(lines)))
+    return words(plain_code("\n".join(lines)))
+
+
+def plain_code(text: str) -> str:
+    """The text without the escapes of roff."""
+    return _ESCAPE.sub(_meaning, text)
 
 
 def _meaning(found: re.Match[str]) -> str:
