@@ -6,6 +6,7 @@ Only looks, at files that are there anyway: it must be quick, and say nothing wh
 from __future__ import annotations
 
 import os
+import re
 import signal
 from typing import TYPE_CHECKING
 
@@ -20,10 +21,13 @@ if TYPE_CHECKING:
     Completer = Callable[[click.Context, click.Parameter, str], list[str]]
 
 _ENDING = ".service"
+# systemd.unit(5), and the names of drop-in folders.
+_NAME = re.compile(r"[A-Za-z0-9:_.\\@-]+")
 _SYSTEM = tuple(
     f"{base}/systemd/system" for base in ("/etc", "/run", "/usr/local/lib", "/usr/lib", "/lib")
 )
 _USER = tuple(f"{base}/systemd/user" for base in ("/etc", "/run", "/usr/local/lib", "/usr/lib"))
+# As migrate.DROP_IN, without what that loads.
 _DROP_IN = "50-sockact.conf"
 
 
@@ -85,8 +89,9 @@ def _folders(context: click.Context) -> tuple[str, ...]:
 
 
 def _entries(folder: str) -> list[str]:
+    """Those that can be names of units or services: nothing that a shell would act on."""
     try:
-        return os.listdir(folder)
+        return [name for name in os.listdir(folder) if _NAME.fullmatch(name)]
     except OSError:
         return []
 

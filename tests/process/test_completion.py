@@ -195,7 +195,14 @@ def test_units(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (units / "mine.service.d").mkdir(parents=True)
     (units / "other.service.d").mkdir()
     (units / "mine.service.d" / migrate.DROP_IN).write_text("")
-    for name in ("mine.service", "many@.service", "mine.socket"):
+    hostile = (
+        "mine\n.service",
+        "mi\x1b[2J.service",
+        "mi\udcff.service",
+        "miné.service",
+        "m$(x).service",
+    )
+    for name in ("mine.service", "many@.service", "mine.socket", *hostile):
         (units / name).write_text("")
     context = click.Context(cli)
     context.params["user_unit"] = True

@@ -14,7 +14,7 @@ from sockact.cli.manual.roff import Items, Page, Section
 if TYPE_CHECKING:
     from sockact.cli.manual.roff import Block
 
-_FIRST = ("sockact.unit(7)", "systemctl(1)", "systemd.service(5)", "systemd.socket(5)")
+_OTHERS = ("sockact.unit(7)", "systemctl(1)", "systemd.service(5)", "systemd.socket(5)")
 
 
 def files(date: str) -> dict[str, str]:
@@ -82,9 +82,9 @@ def _options(context: click.Context) -> Items:
     return Items(tuple((term, text) for term, text in filter(None, records)))
 
 
-def _usage(context: click.Context) -> tuple[str, ...]:
+def _usage(context: click.Context) -> str:
     pieces = context.command.collect_usage_pieces(context)
-    return (" ".join([context.command_path, *filter(None, pieces)]),)
+    return " ".join([context.command_path, *filter(None, pieces)])
 
 
 def _as_purpose(text: Block) -> str:
@@ -93,5 +93,5 @@ def _as_purpose(text: Block) -> str:
 
 
 def _see_also(first: list[str], own: str) -> Section:
-    pages = [page for page in (*first, *_FIRST) if page != own]
+    pages = [page for page in (*first, *_OTHERS) if page != own]
     return Section("SEE ALSO", (", ".join(dict.fromkeys(pages)),))

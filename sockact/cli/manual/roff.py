@@ -57,13 +57,13 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """A page of the manual. `synopsis` is for commands: how each is called."""
+    """A page of the manual. `synopsis` is for commands: how it is called."""
 
     name: str
     number: int
     purpose: str
     sections: tuple[Section, ...]
-    synopsis: tuple[str, ...] = ()
+    synopsis: str = ""
 
 
 def render(page: Page, version: str, date: str) -> str:
@@ -74,8 +74,7 @@ def render(page: Page, version: str, date: str) -> str:
     lines += [".nr HY 0", ".ad l", ".SH NAME"]
     lines.append(rf"{escape(page.name)} \- {escape(page.purpose.replace('`', ''))}")
     if page.synopsis:
-        lines.append(".SH SYNOPSIS")
-        lines += _between(".br", [[call(text)] for text in page.synopsis])
+        lines += [".SH SYNOPSIS", _call(page.synopsis)]
     for section in page.sections:
         lines.append(f".SH {section.title}")
         first, *others = section.blocks
@@ -91,7 +90,7 @@ def escape(text: str) -> str:
     return "".join(sign if sign.isascii() else f"\\[u{ord(sign):04X}]" for sign in signs)
 
 
-def call(text: str) -> str:
+def _call(text: str) -> str:
     """How a command is called: its words in bold, what stands for something in italics."""
     words = re.split(r"([A-Z|]+)", text)
     return "".join(
@@ -149,10 +148,3 @@ def _marked(pattern: re.Pattern[str], text: str, fonts: dict[str, str]) -> str:
 def _safe(line: str) -> str:
     """A line that begins with a dot is text, too."""
     return rf"\&{line}" if line.startswith(".") else line
-
-
-def _between(separator: str, groups: list[list[str]]) -> list[str]:
-    lines: list[str] = []
-    for group in groups:
-        lines += [separator, *group] if lines else group
-    return lines
