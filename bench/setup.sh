@@ -100,6 +100,16 @@ make_servers() {
     rm -rf "$cache"
 }
 
+# What reads the man pages and the completions. Without one of them its tests are skipped.
+install_readers() {
+    local packages=()
+    command -v zsh >/dev/null || packages+=(zsh)
+    command -v fish >/dev/null || packages+=(fish)
+    command -v man >/dev/null || packages+=(man-db)
+    command -v mandoc >/dev/null || packages+=(mandoc)
+    [ ${#packages[@]} = 0 ] || (install "${packages[@]}") || true
+}
+
 install_system_needs() {
     local packages=()
     command -v debootstrap >/dev/null || packages+=(debootstrap)
@@ -113,6 +123,7 @@ case "${1-}" in
 venv)
     make_venv "${2:-.venv}"
     make_servers "${2:-.venv}"
+    install_readers
     ;;
 servers) make_servers "${2:-.venv}" ;;
 system) install_system_needs ;;

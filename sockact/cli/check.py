@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sockact.cli import run
+from sockact.cli import complete, run
 from sockact.cli.main import Failure, printable
 from sockact.core.errors import OperatorError
 from sockact.core.settings import Adopt, Settings
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command(name="check", short_help="Look for settings that break the promise.")
-@click.argument("unit", metavar="UNIT|NAME")
+@click.argument("unit", metavar="UNIT|NAME", shell_complete=complete.units)
 @click.option("--user-unit", is_flag=True, help="A unit of `systemctl --user`.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def command(unit: str, user_unit: bool, as_json: bool) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sockact.cli import passing, probes
+from sockact.cli import complete, passing, probes
 from sockact.cli.files import write_all
 from sockact.cli.main import Failure, complain
 from sockact.cli.options import check_name
@@ -59,7 +59,13 @@ _JITS = ("node", "java", "pypy", "dotnet", "deno", "bun", "ruby", "luajit", "php
 @click.option("--dry-run", is_flag=True, help="Only show the units.")
 @click.option("--enable", is_flag=True, help="Enable and start the socket.")
 @click.option("--force", is_flag=True, help="Overwrite units that are there.")
-@click.argument("program", nargs=-1, type=click.UNPROCESSED, metavar="PROGRAM [ARG]...")
+@click.argument(
+    "program",
+    nargs=-1,
+    type=click.UNPROCESSED,
+    metavar="PROGRAM [ARG]...",
+    shell_complete=complete.program,
+)
 def command(name: str, listen: tuple[str, ...], program: tuple[str, ...], **options: Any) -> None:
     """Write NAME.socket and NAME.service, which run PROGRAM so that it can be reloaded.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sockact.cli import probes
+from sockact.cli import complete, probes
 from sockact.cli.options import (
     check_identifier,
     check_name,
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     default=Settings.ready,
     show_default=True,
     callback=probes.check_ready,
+    shell_complete=complete.one_of("interest", "notify"),
     help="When a generation is ready: interest, notify, http://ADDRESS/PATH or exec:COMMAND.",
 )
 @click.option(
@@ -116,6 +117,7 @@ if TYPE_CHECKING:
     default="SIGTERM",
     show_default=True,
     callback=check_signal,
+    shell_complete=complete.signals,
     help="What asks PROGRAM to end.",
 )
 @click.option(
@@ -126,7 +128,13 @@ if TYPE_CHECKING:
     help="In the journal, PROGRAM's lines are TEXT-1's, TEXT-2's and so on, by generation.  "
     "[default: as systemd says]",
 )
-@click.argument("program", nargs=-1, type=click.UNPROCESSED, metavar="PROGRAM [ARG]...")
+@click.argument(
+    "program",
+    nargs=-1,
+    type=click.UNPROCESSED,
+    metavar="PROGRAM [ARG]...",
+    shell_complete=complete.program,
+)
 def command(
     program: tuple[str, ...], name: str | None, directory: str | None, adopt: str, **options: Any
 ) -> Settings:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sockact.cli import complete
 from sockact.cli.main import Failure, NotRunning
 from sockact.cli.options import check_name
 from sockact.supervisor import client, paths
@@ -21,7 +22,12 @@ ANSWER_SECONDS = 10.0
 """How long a supervisor may take for what it answers at once."""
 
 name_argument = click.argument(
-    "name", required=False, callback=check_name, envvar="SOCKACT_NAME", metavar="[NAME]"
+    "name",
+    required=False,
+    callback=check_name,
+    envvar="SOCKACT_NAME",
+    metavar="[NAME]",
+    shell_complete=complete.names,
 )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sockact.cli import complete
 from sockact.cli.main import Failure
 from sockact.cli.wrap import failure, interruptible, place_of, read, told
 from sockact.core.errors import OperatorError
@@ -23,7 +24,7 @@ _LONGEST = 3600.0
 
 
 @click.command(name="unwrap", short_help="Take `sockact wrap` back.")
-@click.argument("unit")
+@click.argument("unit", shell_complete=complete.wrapped)
 @click.option("--user-unit", is_flag=True, help="A unit of `systemctl --user`.")
 @click.option("--force", is_flag=True, help="Remove the files even if they were changed.")
 def command(unit: str, user_unit: bool, force: bool) -> None:

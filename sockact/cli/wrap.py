@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sockact.cli import passing, probes
+from sockact.cli import complete, passing, probes
 from sockact.cli.check import examine
 from sockact.cli.main import Failure, complain
 from sockact.core.errors import OperatorError
@@ -51,7 +51,7 @@ _LONGEST = 3600.0
 @click.command(
     name="wrap", cls=passing.Verbatim, short_help="Let sockact run a service that is there."
 )
-@click.argument("unit")
+@click.argument("unit", shell_complete=complete.units)
 @click.option(
     "--listen",
     metavar="ADDR",

@@ -1,6 +1,6 @@
 """The zoo: every server that sockact is tried with, and what is known of it.
 
-One table for the tests, the demonstration, the measurements and docs/servers.md. Nothing here knows
+One table for the tests, the demonstration, the measurements and docs/servers/. Nothing here knows
 of sockact. commands.py has the command lines.
 """
 

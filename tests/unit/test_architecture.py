@@ -23,7 +23,7 @@ ARROWS = {
     "cli": (
         *("cli", "supervisor.client", "supervisor.paths", "supervisor.varlink", "core", ""),
         *("systemd.addresses", "systemd.check", "systemd.check_socket", "systemd.facts"),
-        *("systemd.manager", "systemd.unitfile", "systemd.units"),
+        *("systemd.manager", "systemd.templates", "systemd.unitfile", "systemd.units"),
         *("systemd.marks", "systemd.migrate", "systemd.notes", "systemd.refusals"),
         *("systemd.socket_unit", "systemd.unwrapping", "systemd.wrapping"),
         *("systemd.listeners", "systemd.listening"),

@@ -1,21 +1,23 @@
-"""docs/servers.md has a row for every server of the zoo, with the same facts."""
+"""docs/servers/README.md has a row for every server of the zoo, with the same facts."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import sockact
 from tests.servers import zoo
+from tests.support import markdown
 
-PAGE = zoo.ROOT / "docs" / "servers.md"
+PAGE = zoo.ROOT / "docs" / "servers" / "README.md"
 ADAPTERS = Path(sockact.__file__).parent / "shim" / "sockact_shim" / "adapters"
 WORDS = {zoo.CLOSES, zoo.CANNOT, zoo.NONE}
 
 
 def rows() -> list[list[str]]:
-    """The cells of the table, without its head."""
-    lines = [line for line in PAGE.read_text().splitlines() if line.startswith("|")]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+    """The cells of the table, the server's name without the link to its page."""
+    found = markdown.table(PAGE.read_text(), "server")
+    return [[re.sub(r"^\[(.*)\]\(.*\)$", r"\1", name), *cells] for name, *cells in found]
 
 
 def test_the_page_and_the_zoo_say_the_same() -> None:

@@ -1,0 +1,334 @@
+"""What the manual says beyond `--help`, command by command, in the markup of markup.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Extra:
+    """Of one page."""
+
+    sections: str
+    more: str = ""
+    """The end of its DESCRIPTION."""
+    related: tuple[str, ...] = ()
+    """The commands to look at next."""
+
+
+_STATUS = """
+## EXIT STATUS
+
+0
+:   Done.
+
+1
+:   It failed; a line on standard error says why, and what to do.
+
+2
+:   It was asked in a wrong way, and nothing was done.
+"""
+
+_STATUS_3 = f"""{_STATUS}
+3
+:   The service does not run.
+"""
+
+_FOLDERS = """
+$SOCKACT_RUNTIME_DIR
+:   The folder with one folder for each service, instead of those of FILES.
+
+$RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR
+:   Where that folder is otherwise: the first entry of the one, as RuntimeDirectory= of
+    systemd.exec(5) sets it; sockact below the other, for other users than root.
+"""
+
+_ENVIRONMENT = f"""
+## ENVIRONMENT
+
+$SOCKACT_NAME
+:   The NAME when none is given. A wrapped program has its own name in it.
+{_FOLDERS}
+"""
+
+_CONTROL = """
+/run/sockact/NAME/control
+:   The control socket of a service. It answers root and the service's own user. For other users
+    than root: $XDG_RUNTIME_DIR/sockact/NAME/control.
+"""
+
+_STARTS = """
+/run/sockact/NAME/lock
+:   Locked as long as the supervisor lives, with its pid.
+
+/var/lib/sockact/NAME/starts.json
+:   The last failures and starts. For other users than root: below $XDG_STATE_HOME, or
+    ~/.local/state. In a unit: in its StateDirectory=.
+"""
+
+_UNITS = """
+/etc/systemd/system, ~/.config/systemd/user
+:   Where the units are written, without and with --user-unit.
+"""
+
+_FILES = f"""
+## FILES
+{_CONTROL}
+"""
+
+MAIN = Extra(
+    more="""
+The server's code and its command line stay as they are. systemd (or the supervisor, where there is
+no .socket unit) holds the listening socket, so that the queue of new connections survives every
+change of process; sockact moves the accepting from one launch of the program, a generation, to the
+next.
+
+`sockact init` writes the units for a program that has none. `sockact wrap` puts sockact around a
+service that is there. `sockact run` works without systemd, too: in a container or a terminal. From
+then on it is `systemctl reload`, or `sockact reload`.
+""",
+    sections=f"""{_STATUS_3}
+sockact-run(1) has others.
+
+{_ENVIRONMENT}
+
+{_FILES}
+{_STARTS}
+{_UNITS}
+
+## EXAMPLES
+
+A service from nothing, and its first reload:
+
+    sockact init myapp --listen 127.0.0.1:8000 --enable \\
+        -- /srv/myapp/venv/bin/gunicorn --bind 127.0.0.1:8000 app:app
+    systemctl start myapp
+    systemctl reload myapp
+
+A service that is there already:
+
+    sockact wrap gunicorn
+    systemctl reload gunicorn
+
+Without systemd:
+
+    sockact run --name myapp --listen 127.0.0.1:8000 \\
+        -- gunicorn --bind 127.0.0.1:8000 app:app &
+    sockact reload myapp
+""",
+)
+
+_RUN = Extra(
+    more="""
+PROGRAM binds the addresses that it is configured for, and gets the listeners of the same port and
+family, which systemd has passed (LISTEN_FDS) or --listen has opened. It is `sockact run` that a
+unit starts: it stays the main process, and never reads or writes a byte of a connection.
+
+`--listen` [NAME=]ADDR
+:   As in ListenStream= of systemd.socket(5): 127.0.0.1:8000, [::1]:8000, 8000, /run/x.sock or
+    @abstract; udp:127.0.0.1:5300 is for datagrams. Ignored when systemd passes listeners. NAME is
+    shown by `sockact status`.
+
+`--adopt` seccomp, shim, native, auto
+:   seccomp hands the listeners over at the bind(2) of any program (Linux 5.9); shim does so inside
+    of Python programs; native passes them as sd_listen_fds(3) says, for programs that know it. auto
+    takes seccomp where it works, else shim.
+
+`--ready` interest, notify, http://ADDRESS/PATH, exec:COMMAND
+:   interest: it waits for connections on each listener. notify: its own READY=1 (sd_notify(3)).
+    http: and exec: are tried until they pass, as soon as it waits for connections.
+
+A program that fails at its first launch ends the service. Later it is launched again: at once, and
+after the second failure in a row with pauses of up to 30 s. After --start-limit-burst failures a
+reload has to be forced.
+""",
+    sections=f"""
+## SIGNALS
+
+SIGHUP
+:   Reload.
+
+SIGTERM, SIGINT
+:   Stop: drain, then end. A second one cuts the drain short.
+
+SIGQUIT
+:   Stop without a drain.
+
+## EXIT STATUS
+
+0
+:   Stopped, or PROGRAM has ended by itself with 0.
+
+1
+:   The first launch was not ready within --start-timeout.
+
+2
+:   Bad input; PROGRAM cannot be executed, or bound no listener.
+
+other
+:   The first launch ended with that status before it was ready (128 and the signal's number when it
+    was killed).
+
+## ENVIRONMENT
+
+Of `sockact run`:
+
+$LISTEN_FDS, $NOTIFY_SOCKET, $WATCHDOG_USEC, $FDSTORE
+:   Set by systemd for `sockact run`; PROGRAM does not get them.
+
+$SOCKACT_STATE_DIR
+:   Where starts.json is, in a folder NAME.
+{_FOLDERS}
+
+Of PROGRAM, beside its own:
+
+$SOCKACT_NAME
+:   The service's name.
+
+$SOCKACT_GENERATION
+:   The number of its generation, from 1.
+
+$PYTHONPATH
+:   The shim's folder comes first.
+
+$SOCKACT_SHIM, $SOCKACT_ADOPT, $SOCKACT_UNIX
+:   For the shim.
+
+$NOTIFY_SOCKET
+:   With --ready notify: the supervisor's.
+
+{_FILES}
+{_STARTS}
+
+## EXAMPLES
+
+    sockact run --name myapp --listen 127.0.0.1:8000 \\
+        -- gunicorn --bind 127.0.0.1:8000 app:app
+
+A release that fails its health check within 30 s is taken back:
+
+    sockact run --name myapp --listen 127.0.0.1:8000 --trial 30s \\
+        --probe http://127.0.0.1:8000/health \\
+        -- uvicorn --port 8000 app:app
+""",
+    related=("reload", "status", "init"),
+)
+
+_INIT = Extra(
+    more="""
+sockact.unit(7) describes what is in the units. PROGRAM is written with its whole path. A warning
+says when its command line names an address that no --listen has.
+""",
+    sections=f"""{_STATUS}
+
+## FILES
+{_UNITS}
+
+## EXAMPLES
+
+    sockact init myapp --listen 127.0.0.1:8000 --user myapp \\
+        --directory /srv/myapp/current --enable \\
+        -- /srv/myapp/venv/bin/gunicorn --bind 127.0.0.1:8000 app:app
+
+Only to look at the units:
+
+    sockact init web --listen 0.0.0.0:8080 --dry-run \\
+        -- python3 -m http.server 8080 --bind 0.0.0.0
+""",
+    related=("run", "check", "wrap"),
+)
+
+_WRAP = Extra(
+    more="""
+On TCP nobody is refused while the service changes hands. For socket files, and with --user-unit, it
+is one restart, and how long nobody listened is stated.
+
+What fails, or is interrupted, is taken back.
+""",
+    sections=f"""{_STATUS}
+
+## FILES
+
+/etc/systemd/system/NAME.socket
+:   The addresses, if the service had no socket.
+
+/etc/systemd/system/NAME.service.d/50-sockact.conf
+:   The drop-in. Both are below ~/.config/systemd/user with --user-unit.
+
+## EXAMPLES
+
+    sockact wrap gunicorn --dry-run
+    sockact wrap gunicorn
+
+A service that does not run, with a longer drain:
+
+    sockact wrap myapp --listen 127.0.0.1:8000 --drain-timeout 5min
+""",
+    related=("unwrap", "init", "check"),
+)
+
+_CHECK = Extra(
+    sections="""
+## EXIT STATUS
+
+0
+:   No errors; perhaps warnings.
+
+1
+:   There are errors, or the units cannot be read.
+
+2
+:   It was asked in a wrong way.
+
+## EXAMPLES
+
+    sockact check myapp
+    sockact check --json myapp.service
+""",
+    related=("init", "wrap"),
+)
+
+
+def _speaks(examples: str, related: tuple[str, ...], more: str = "") -> Extra:
+    """Of a command that speaks to a service that runs."""
+    return Extra(f"{_STATUS_3}\n{_ENVIRONMENT}\n{_FILES}\n## EXAMPLES\n{examples}", more, related)
+
+
+_RELOAD = """
+    sockact reload myapp
+
+In a script that deploys, and waits for the connections of the old release, too:
+
+    sockact reload --wait-drained --timeout 10min myapp
+"""
+
+_SHOW = """
+    sockact status
+    sockact status --watch myapp
+    sockact status --json myapp
+"""
+
+_COUNTS = """
+BUSY connections have a request under way, FRESH ones have not sent theirs yet, QUIET ones idle.
+GATE tells whether a generation takes new connections.
+"""
+
+_STOP = """
+    sockact stop myapp
+    sockact stop --now myapp
+"""
+
+COMMANDS = {
+    "run": _RUN,
+    "reload": _speaks(_RELOAD, ("rollback", "status", "reset")),
+    "rollback": _speaks("\n    sockact rollback myapp\n", ("reload", "run")),
+    "status": _speaks(_SHOW, ("reload", "run"), _COUNTS),
+    "reset": _speaks("\n    sockact reset myapp\n    sockact reload myapp\n", ("reload", "status")),
+    "stop": _speaks(
+        _STOP, ("run", "status"), "For a service that has units write `systemctl stop NAME`."
+    ),
+    "init": _INIT,
+    "wrap": _WRAP,
+    "unwrap": Extra(f"{_STATUS}\n## EXAMPLES\n\n    sockact unwrap gunicorn\n", related=("wrap",)),
+    "check": _CHECK,
+}
