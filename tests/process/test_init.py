@@ -95,7 +95,7 @@ def home(folder: Path) -> Home:
         (("a/b", *LISTEN, "--", "gunicorn"), "cannot name a service"),
         (("a@", *LISTEN, "--", "gunicorn"), "an instance, such as a@1"),
         (("a:b", *LISTEN, "--", "gunicorn"), "use a dash"),
-        (("web.service", *LISTEN, "--", "gunicorn"), "write web\n"),
+        (("web.service", *LISTEN, "--", "gunicorn"), "named after it: write web;"),
         (("web", *LISTEN), "write it last"),
         (("web", *LISTEN, "--", ""), "write its whole path"),
         (("web", *LISTEN, "--", "nonexistent"), "such as /srv/myapp/venv/bin/nonexistent"),
@@ -223,7 +223,7 @@ def test_options_go_to_sockact_run_as_they_were_written(home: Home) -> None:
     assert found[:2] == ["--directory", str(home.folder)]
     pairs = set(zip(found[2:end:2], found[3:end:2], strict=True))
     wanted = {("--trial", "1min 30s"), ("--probe", "tcp"), ("--drain-timeout", "2h")}
-    assert pairs == wanted | {("--stop-signal", "INT")}
+    assert pairs == wanted | {("--stop-signal", "INT"), ("--identifier", "web")}
     assert found[end + 1 :] == [str(home.bin / "gunicorn"), "-w", "2"]
 
 
@@ -239,7 +239,8 @@ def test_a_program_behind_a_release_link_stays_one(home: Home) -> None:
     (home.folder / "current").symlink_to("releases/1")
     found = home.words("--directory", "current", "--", "bin/gunicorn")
     current = str(home.folder / "current")
-    assert found == ["--directory", current, "--", f"{current}/bin/gunicorn"]
+    own = ("--directory", current, "--identifier", "web")
+    assert found == [*own, "--", f"{current}/bin/gunicorn"]
 
 
 def test_a_file_with_variables(home: Home) -> None:
