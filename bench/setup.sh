@@ -52,19 +52,6 @@ install_python() {
     find_python >/dev/null || install python3.11 python3.11-venv
 }
 
-# systemd-python is built from source.
-install_build_needs() {
-    local packages=()
-    command -v gcc >/dev/null || packages+=(gcc libc6-dev)
-    command -v pkg-config >/dev/null || packages+=(pkg-config)
-    pkg-config --exists libsystemd 2>/dev/null || packages+=(libsystemd-dev)
-    if ! "$1" -c 'import os, sysconfig, sys
-sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))'; then
-        packages+=("$("$1" -c 'import sys; print("python3.%d-dev" % sys.version_info[1])')")
-    fi
-    [ ${#packages[@]} = 0 ] || install "${packages[@]}"
-}
-
 make_venv() {
     local python
     find_python >/dev/null || install_python
@@ -72,7 +59,6 @@ make_venv() {
         echo "setup: no Python of at least 3.11 was found; please install one" >&2
         exit 1
     fi
-    install_build_needs "$python"
     if ! "$1/bin/python" -c '' 2>/dev/null; then
         echo "setup: making $1 with $("$python" --version)"
         "$python" -m venv --clear "$1"
