@@ -15,6 +15,8 @@ help:
 	@echo "make leaks   200 reloads in a row: nothing fails, nothing grows"
 	@echo "make demo    watch two servers being reloaded under load"
 	@echo "make bench   what sockact costs, side by side with the bare servers"
+	@echo "make dist    the source distribution and the wheel, into dist/"
+	@echo "make rpm     the RPM packages, into dist/"
 	@echo "make clean   remove what these made"
 
 # Only root can boot a systemd: for anybody else, and where debootstrap cannot be had, the tests in
@@ -49,6 +51,14 @@ demo: $(STAMP)
 bench: $(STAMP)
 	bench/setup.sh tools $(VENV)
 	$(PYTHON) -m bench.measure
+
+.PHONY: dist rpm
+dist: $(STAMP)
+	packaging/build-dist $(PYTHON)
+
+rpm: $(STAMP)
+	bench/setup.sh rpm
+	packaging/build-rpm $(PYTHON)
 
 $(STAMP): pyproject.toml tests/requirements.txt bench/setup.sh tests/servers/apps/go_server.go
 	bench/setup.sh venv $(VENV)

@@ -4,6 +4,7 @@
 #     bench/setup.sh venv DIR    a virtual environment with the project (editable) and the servers
 #     bench/setup.sh servers DIR the servers that are no Python packages; DIR/bin gets the one in Go
 #     bench/setup.sh system      debootstrap, for the tests inside of a booted systemd
+#     bench/setup.sh rpm         rpmbuild and rpmlint, for the RPM package
 #     bench/setup.sh tools DIR   wrk, strace, Server::Starter and circus, for the measurements
 #
 # Debian's packages are only installed where something is missing: as root, or with sudo.
@@ -102,6 +103,10 @@ venv)
     ;;
 servers) make_servers "${2:-.venv}" ;;
 system) install_system_needs ;;
+rpm)
+    command -v rpmbuild >/dev/null || install rpm
+    command -v rpmlint >/dev/null || install rpmlint
+    ;;
 tools)
     command -v wrk >/dev/null || install wrk
     command -v strace >/dev/null || install strace
@@ -110,7 +115,7 @@ tools)
     "${2:-.venv}/bin/python" -m pip install -q --disable-pip-version-check 'circus>=0.18' || true
     ;;
 *)
-    echo "usage: bench/setup.sh venv DIR | servers DIR | system | tools DIR" >&2
+    echo "usage: bench/setup.sh venv DIR | servers DIR | system | rpm | tools DIR" >&2
     exit 2
     ;;
 esac
