@@ -50,8 +50,10 @@ def _lay_over_3(fd: int | None) -> str:
     return f"import os; os.dup2({fd}, 3)"
 
 
-NO_NUMBERS = ("", " 1", "1\n", "\N{SUPERSCRIPT ONE}", "9" * 5000)
-NO_NUMBERS += ("many", "-1", "+1", "0x1", "1_0", "2147483647")
+NO_NUMBERS = (
+    *("", " 1", "1\n", "\N{SUPERSCRIPT ONE}", "9" * 5000),
+    *("many", "-1", "+1", "0x1", "1_0", "2147483647"),
+)
 
 
 @pytest.mark.parametrize("value", NO_NUMBERS)
