@@ -11,12 +11,12 @@ help:
 	@echo "make test-system  only those inside of booted systemds (three Debian releases), or fail"
 	@echo "make lint    ruff and mypy only"
 	@echo "make units   write the unit files of units/ anew"
+	@echo "make dist    the source distribution and the wheel, into dist/"
+	@echo "make rpm     the RPM packages, into dist/"
 	@echo "make matrix  every server, 10 reloads under load, with a table"
 	@echo "make leaks   200 reloads in a row: nothing fails, nothing grows"
 	@echo "make demo    watch two servers being reloaded under load"
 	@echo "make bench   what sockact costs, side by side with the bare servers"
-	@echo "make dist    the source distribution and the wheel, into dist/"
-	@echo "make rpm     the RPM packages, into dist/"
 	@echo "make clean   remove what these made"
 
 # Only root can boot a systemd: for anybody else, and where debootstrap cannot be had, the tests in
@@ -39,6 +39,14 @@ lint: $(STAMP)
 units: $(STAMP)
 	$(PYTHON) -m sockact.systemd.templates units
 
+.PHONY: dist rpm
+dist: $(STAMP)
+	packaging/build-dist $(PYTHON)
+
+rpm: $(STAMP)
+	bench/setup.sh rpm
+	packaging/build-rpm $(PYTHON)
+
 matrix: $(STAMP)
 	SOCKACT_RELOADS=10 SOCKACT_JOBS=2 $(PYTHON) -m pytest tests/process/test_reload_matrix.py
 
@@ -51,14 +59,6 @@ demo: $(STAMP)
 bench: $(STAMP)
 	bench/setup.sh tools $(VENV)
 	$(PYTHON) -m bench.measure
-
-.PHONY: dist rpm
-dist: $(STAMP)
-	packaging/build-dist $(PYTHON)
-
-rpm: $(STAMP)
-	bench/setup.sh rpm
-	packaging/build-rpm $(PYTHON)
 
 $(STAMP): pyproject.toml tests/requirements.txt bench/setup.sh tests/servers/apps/go_server.go
 	bench/setup.sh venv $(VENV)
