@@ -11,6 +11,8 @@ help:
 	@echo "make test-system  only those inside of booted systemds (three Debian releases), or fail"
 	@echo "make lint    ruff and mypy only"
 	@echo "make units   write the unit files of units/ anew"
+	@echo "make dist    the source distribution and the wheel, into dist/"
+	@echo "make rpm     the RPM packages, into dist/"
 	@echo "make matrix  every server, 10 reloads under load, with a table"
 	@echo "make leaks   200 reloads in a row: nothing fails, nothing grows"
 	@echo "make demo    watch two servers being reloaded under load"
@@ -36,6 +38,14 @@ lint: $(STAMP)
 .PHONY: units
 units: $(STAMP)
 	$(PYTHON) -m sockact.systemd.templates units
+
+.PHONY: dist rpm
+dist: $(STAMP)
+	packaging/build-dist $(PYTHON)
+
+rpm: $(STAMP)
+	bench/setup.sh rpm
+	packaging/build-rpm $(PYTHON)
 
 matrix: $(STAMP)
 	SOCKACT_RELOADS=10 SOCKACT_JOBS=2 $(PYTHON) -m pytest tests/process/test_reload_matrix.py

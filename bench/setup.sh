@@ -4,6 +4,7 @@
 #     bench/setup.sh venv DIR    a virtual environment with the project (editable) and the servers
 #     bench/setup.sh servers DIR the servers that are no Python packages; DIR/bin gets the one in Go
 #     bench/setup.sh system      debootstrap, for the tests inside of a booted systemd
+#     bench/setup.sh rpm         rpmbuild and rpmlint, for the RPM package
 #     bench/setup.sh tools DIR   wrk, strace, Server::Starter and circus, for the measurements
 #
 # Debian's packages are only installed where something is missing: as root, or with sudo.
@@ -52,19 +53,6 @@ install_python() {
     find_python >/dev/null || install python3.11 python3.11-venv
 }
 
-# systemd-python is built from source.
-install_build_needs() {
-    local packages=()
-    command -v gcc >/dev/null || packages+=(gcc libc6-dev)
-    command -v pkg-config >/dev/null || packages+=(pkg-config)
-    pkg-config --exists libsystemd 2>/dev/null || packages+=(libsystemd-dev)
-    if ! "$1" -c 'import os, sysconfig, sys
-sys.exit(not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")))'; then
-        packages+=("$("$1" -c 'import sys; print("python3.%d-dev" % sys.version_info[1])')")
-    fi
-    [ ${#packages[@]} = 0 ] || install "${packages[@]}"
-}
-
 make_venv() {
     local python
     find_python >/dev/null || install_python
@@ -72,7 +60,6 @@ make_venv() {
         echo "setup: no Python of at least 3.11 was found; please install one" >&2
         exit 1
     fi
-    install_build_needs "$python"
     if ! "$1/bin/python" -c '' 2>/dev/null; then
         echo "setup: making $1 with $("$python" --version)"
         "$python" -m venv --clear "$1"
@@ -127,6 +114,10 @@ venv)
     ;;
 servers) make_servers "${2:-.venv}" ;;
 system) install_system_needs ;;
+rpm)
+    command -v rpmbuild >/dev/null || install rpm
+    command -v rpmlint >/dev/null || install rpmlint
+    ;;
 tools)
     command -v wrk >/dev/null || install wrk
     command -v strace >/dev/null || install strace
@@ -135,7 +126,7 @@ tools)
     "${2:-.venv}/bin/python" -m pip install -q --disable-pip-version-check 'circus>=0.18' || true
     ;;
 *)
-    echo "usage: bench/setup.sh venv DIR | servers DIR | system | tools DIR" >&2
+    echo "usage: bench/setup.sh venv DIR | servers DIR | system | rpm | tools DIR" >&2
     exit 2
     ;;
 esac

@@ -16,6 +16,7 @@ from sockact.core.errors import OperatorError
 from sockact.core.matching import Address, Family, Kind
 from sockact.core.record import replace
 from sockact.kernel.listener import FAMILIES, Listener, of_socket
+from sockact.systemd import listen_fds
 from sockact.systemd.fdstore import Kept
 
 TYPE_CHECKING = False
@@ -38,47 +39,12 @@ def passed(environment: Mapping[str, str]) -> tuple[list[Listener] | None, Kept]
     kept = Kept()
     if "LISTEN_FDS" not in environment:
         return None, kept
-    try:
-        from systemd.daemon import listen_fds_with_names
-    except ImportError as error:
-        raise OperatorError(
-            "LISTEN_FDS is set, but systemd's Python module is missing: install python3-systemd"
-        ) from error
-    try:
-        names: dict[int, str] = listen_fds_with_names(unset_environment=False)
-    except OSError as error:
-        raise OperatorError(_explain_listen_fds(environment, error)) from error
-    if not names:
-        raise OperatorError(_explain_no_fds(environment))
-    found = [_from_fd(fd, name) for fd, name in names.items() if not kept.take(fd, name)]
+    found = [
+        _from_fd(fd, name)
+        for fd, name in listen_fds.passed(environment).items()
+        if not kept.take(fd, name)
+    ]
     return found or None, kept
-
-
-def _explain_listen_fds(environment: Mapping[str, str], error: OSError) -> str:
-    value = environment["LISTEN_FDS"]
-    if value == "0":
-        return _explain_no_fds(environment)
-    if error.errno == errno.EBADF:
-        return (
-            f"LISTEN_FDS={value} names descriptors that are not open: is the .socket unit active?"
-        )
-    if value.isdecimal() and int(value[:_DIGITS]) > 0 and "LISTEN_FDNAMES" in environment:
-        names = environment["LISTEN_FDNAMES"]
-        return f"LISTEN_FDS={value} and LISTEN_FDNAMES={names!r} do not fit: one name for each"
-    return f"LISTEN_FDS={value!r} cannot be read: it must be the number of passed listeners"
-
-
-def _explain_no_fds(environment: Mapping[str, str]) -> str:
-    pid = environment.get("LISTEN_PID", "")
-    if pid != str(os.getpid()):
-        return (
-            f"LISTEN_PID={pid or '(unset)'} is not this process ({os.getpid()}): "
-            "start sockact run itself from the unit, not through a shell"
-        )
-    return (
-        f"LISTEN_FDS={environment['LISTEN_FDS']}: systemd passed no listener; "
-        "start the .socket unit (Sockets= names it)"
-    )
 
 
 def _from_fd(fd: int, name: str) -> Listener:
