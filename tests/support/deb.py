@@ -61,14 +61,11 @@ def build(suite: str, output: Path, version: str = "", *, tests: bool = True) ->
         place = machine.path("/build")
         shutil.copytree(folder, place, symlinks=True)
         machine.run("chown", "-R", f"{BUILDER}:", "/build", check=True)
-        inside = f"/build/{source.name}"
         environment = {"HOME": "/build"} | ({} if tests else {"DEB_BUILD_OPTIONS": "nocheck"})
-        words = ("dpkg-buildpackage", "--no-sign")
-        done = machine.run(
-            *("env", "-C", inside, *words), user=BUILDER, timeout=TIMEOUT, environment=environment
-        )
-        (output / "build.log").write_text(done.stdout + done.stderr)
-        assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
+        words = ("sh", "-c", f"cd /build/{source.name} && dpkg-buildpackage --no-sign 2>&1")
+        done = machine.run(*words, user=BUILDER, timeout=TIMEOUT, environment=environment)
+        (output / "build.log").write_text(done.stdout)
+        assert done.returncode == 0, done.stdout[-6000:]
         for path in place.iterdir():
             if path.is_file():
                 shutil.copy(path, output)
