@@ -67,6 +67,7 @@ def clean(suite: str, built: Built) -> Iterator[Machine]:
 
 @pytest.fixture
 def installed(clean: Machine) -> Machine:
-    """One with the package."""
+    """One with the package, and programs for it."""
     install(clean, "/packages/first.deb")
+    install(clean, *deb.PROGRAMS)
     return clean

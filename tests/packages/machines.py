@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from tests.support.deb import ROOT
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Iterator
 
     from tests.support.machine import Machine
@@ -53,17 +52,18 @@ def apps(built: Built) -> Iterator[Path]:
         yield layer
 
 
-def install(machine: Machine, *packages: str) -> subprocess.CompletedProcess[str]:
+def install(machine: Machine, *packages: str) -> None:
     """`apt-get install`, from apt's cache: the machine has no network."""
-    return apt(machine, "install", "--no-install-recommends", *packages)
+    apt(machine, "install", "--no-install-recommends", *packages)
 
 
-def apt(machine: Machine, *words: str) -> subprocess.CompletedProcess[str]:
-    """A call of apt-get that has to succeed, and asks nothing."""
+def apt(machine: Machine, *words: str) -> str:
+    """A call of apt-get that has to succeed, and asks nothing; what it and the packages say."""
     environment = {"DEBIAN_FRONTEND": "noninteractive"}
-    return machine.run(
+    done = machine.run(
         *("apt-get", "-q", "-y", *words), timeout=APT_TIMEOUT, environment=environment, check=True
     )
+    return done.stdout + done.stderr
 
 
 def files(machine: Machine) -> set[str]:

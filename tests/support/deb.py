@@ -26,6 +26,8 @@ SUITES = ("bookworm", "trixie")
 # Whom the package is built as: one who may not write anywhere else.
 BUILDER = "daemon"
 TIMEOUT = 600.0
+# What the package is tried with.
+PROGRAMS = ("gunicorn", "python3-venv")
 _DEPENDS = re.compile(r"^ ([a-z0-9.+-]+)(?: \([^)]*\))?(?: <[^>]*>)?,$", re.MULTILINE)
 
 
@@ -44,8 +46,7 @@ def builder() -> roots.Kind:
 
 def user() -> roots.Kind:
     """Roots without Python, in which the package can be installed, with programs for it."""
-    programs = ("gunicorn", "python3-venv")
-    return roots.Kind("user-", roots.BOOTS, cached=(*depends("Depends"), *programs))
+    return roots.Kind("user-", roots.BOOTS, cached=(*depends("Depends"), *PROGRAMS))
 
 
 def build(suite: str, output: Path, version: str = "", *, tests: bool = True) -> None:
