@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.packages.machines import Built, apps, install
+from tests.packages.machines import Built, apps, apt, install, remove_services
 from tests.support import deb, roots
 from tests.support import machine as machines
 from tests.support.machine import Machine
@@ -57,17 +57,26 @@ def built(suite: str) -> Iterator[Built]:
         yield Built(folder / "first", folder / "later")
 
 
-@pytest.fixture
-def clean(suite: str, built: Built) -> Iterator[Machine]:
-    """A booted minimal system, with the packages in /packages and a user; no Python."""
+@pytest.fixture(scope="module")
+def machine(suite: str, built: Built) -> Iterator[Machine]:
+    """A booted minimal system, in which Python, what the package needs, and programs came with the
+    first installation of the package. It has been purged since.
+    """
     with apps(built) as layer, Machine(roots.root(suite, deb.user()), (layer,)) as booted:
+        assert booted.run("which", "python3").returncode != 0
         booted.run("useradd", "--system", "--user-group", "--create-home", USER, check=True)
+        install(booted, "/packages/first.deb")
+        booted.run("sockact", "--version", check=True)
+        install(booted, *deb.PROGRAMS)
+        apt(booted, "purge", "sockact")
         yield booted
 
 
 @pytest.fixture
-def installed(clean: Machine) -> Machine:
-    """One with the package, and programs for it."""
-    install(clean, "/packages/first.deb")
-    install(clean, *deb.PROGRAMS)
-    return clean
+def installed(machine: Machine) -> Iterator[Machine]:
+    """One with the package. What a test makes with it is taken away."""
+    install(machine, "/packages/first.deb")
+    yield machine
+    remove_services(machine)
+    # The test may have done it.
+    machine.run("dpkg", "--purge", "sockact", check=True)

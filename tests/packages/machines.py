@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tests.support.machine import Machine
 
 APT_TIMEOUT = 120.0
+UNITS = "/etc/systemd/system"
 # What apt, dpkg and systemd keep for themselves, and what is not on disk.
 ELSEWHERE = (
     *("/proc", "/sys", "/dev", "/tmp", "/packages", "/opt", "/srv", "/var/log", "/var/cache"),
@@ -64,6 +65,18 @@ def apt(machine: Machine, *words: str) -> str:
         *("apt-get", "-q", "-y", *words), timeout=APT_TIMEOUT, environment=environment, check=True
     )
     return done.stdout + done.stderr
+
+
+def remove_services(machine: Machine) -> None:
+    """Stop and forget all services with a .socket unit in /etc, and what is deployed for them."""
+    # Those of templates are there because their instances are enabled.
+    units = {path.name for path in machine.path(UNITS).rglob("*.socket")}
+    services = {unit.replace(".socket", ".service") for unit in units}
+    machine.systemctl("stop", *units, *services)
+    machine.systemctl("disable", *units)
+    machine.run("sh", "-c", f"rm -rf {UNITS}/*.socket* {UNITS}/*.service* /etc/sockact /srv/*")
+    machine.systemctl("daemon-reload", check=True)
+    machine.systemctl("reset-failed")
 
 
 def files(machine: Machine) -> set[str]:

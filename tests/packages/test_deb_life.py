@@ -8,10 +8,10 @@ import pytest
 
 from bench.load import Plan
 from bench.process import LoadProcess
-from tests.packages.machines import apt, files, install
+from tests.packages import pythons
+from tests.packages.machines import UNITS, apt, files, install, remove_services
 from tests.servers.commands import WSGI
 from tests.servers.releases import Releases
-from tests.support import deb
 from tests.system import servers
 from tests.system.service import LONGEST, Service
 from tests.system.units import USER
@@ -19,7 +19,7 @@ from tests.system.units import USER
 if TYPE_CHECKING:
     from tests.support.machine import Machine
 
-ENV_FILE = "/etc/default/zoo"
+ENV_FILE = "/srv/zoo.env"
 MAIN = "127.0.0.1:8000"
 POLLED = "127.0.0.1:8001"
 GUNICORN = ("gunicorn", "--bind", MAIN, "--workers", "2", "--threads", "8", WSGI)
@@ -52,11 +52,6 @@ def load(machine: Machine, address: str) -> LoadProcess:
     return LoadProcess(Plan(address, loads, LONGEST), machine.enter("--net"))
 
 
-def version(machine: Machine) -> str:
-    """Of the package."""
-    return machine.run("dpkg-query", "-Wf", "${Version}", "sockact", check=True).stdout
-
-
 def test_an_upgrade_under_load(installed: Machine) -> None:
     services = both(installed)
     pids = [service.main_pid for service in services]
@@ -67,7 +62,7 @@ def test_an_upgrade_under_load(installed: Machine) -> None:
         for service in services:
             service.systemctl("reload", service.unit)
         install(installed, "/packages/later.deb")
-        assert version(installed) == "9.0.0-1"
+        assert installed.run("sockact", "--version").stdout == "sockact 9.0.0\n"
         for service in services:
             assert service.status()["state"] == "serving"
         # Generation 2 was started by the old code, and what its shim has not loaded is new.
@@ -86,34 +81,31 @@ def test_an_upgrade_under_load(installed: Machine) -> None:
         assert service.show("Result") == "success"
 
 
-def test_removal_and_purge(clean: Machine) -> None:
-    # What it depends on stays, and is no matter of this test.
-    install(clean, *deb.depends("Depends"), *deb.PROGRAMS)
-    before = files(clean)
-    install(clean, "/packages/first.deb")
-    service, polled = both(clean)
+def test_removal_and_purge(machine: Machine) -> None:
+    before = files(machine)
+    assert not [line for line in before if "sockact" in line]
+    install(machine, "/packages/first.deb")
+    service, polled = both(machine)
     polled.systemctl("disable", "--now", polled.socket, polled.unit)
-    with load(clean, MAIN) as clients:
+    with load(machine, MAIN) as clients:
         clients.wait_started()
-        said = apt(clean, "remove", "sockact")
+        said = apt(machine, "remove", "sockact")
         assert "sockact: still running: gunicorn; each goes on until it is stopped" in said
-        kept = [f"/etc/systemd/system/{name}.service" for name in ("gunicorn", "polled")]
+        kept = [f"{UNITS}/{name}.service" for name in ("gunicorn", "polled")]
         assert f"these units are yours, stay, and do not start without it: {' '.join(kept)}" in said
         assert service.active() == {service.unit: "active", service.socket: "active"}
         assert service.systemctl("reload", service.unit, check=False).returncode != 0
-        apt(clean, "purge", "sockact")
+        apt(machine, "purge", "sockact")
         report = clients.stop()
     assert not report.failures(), report.explain()
     # It still drains and ends properly, though all of its files are gone.
-    service.systemctl("disable", "--now", service.socket, service.unit)
+    service.systemctl("stop", service.socket, service.unit)
     assert service.show("Result") == "success"
-    for unit in (service.unit, service.socket, polled.unit, polled.socket):
-        clean.path(f"/etc/systemd/system/{unit}").unlink()
-    clean.path(ENV_FILE).unlink()
-    # With nothing running, a purge clears away what the last one had to leave.
-    install(clean, "/packages/first.deb")
-    apt(clean, "purge", "sockact")
-    assert files(clean) == before
+    remove_services(machine)
+    # What it had to leave goes with a purge at which nothing runs.
+    install(machine, "/packages/first.deb")
+    apt(machine, "purge", "sockact")
+    assert files(machine) == before
 
 
 def test_a_purge_keeps_what_the_programs_wrote(installed: Machine) -> None:
@@ -139,9 +131,8 @@ def test_a_purge_keeps_what_the_programs_wrote(installed: Machine) -> None:
 
 def test_instances_are_left_alone(installed: Machine) -> None:
     Releases(installed.path("/srv/app")).publish("1")
-    installed.write(
-        "/etc/systemd/system/sockact@web.socket.d/listen.conf", f"[Socket]\nListenStream={MAIN}\n"
-    )
+    drop_in = f"{UNITS}/sockact@web.socket.d/listen.conf"
+    installed.write(drop_in, f"[Socket]\nListenStream={MAIN}\n")
     command = f"/usr/bin/python3 -m http.server --bind {MAIN.replace(':', ' ')}"
     options = "--directory /srv/app/current/public"
     installed.write(
@@ -161,9 +152,36 @@ def test_instances_are_left_alone(installed: Machine) -> None:
     assert service.ask() == "version 1\n"
 
 
+def run_script(machine: Machine, name: str, **environment: str) -> None:
+    """One of debian/tests. As its restrictions have it, what is on stderr is a failure."""
+    done = machine.run(f"/opt/debian-tests/{name}", timeout=120, environment=environment)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("name", ["reload", "virtualenv"])
 def test_autopkgtest(installed: Machine, name: str) -> None:
-    done = installed.run(f"/opt/debian-tests/{name}", timeout=120)
-    assert done.returncode == 0, done.stdout + done.stderr
-    # As its restrictions have it: what is on stderr is a failure.
-    assert not done.stderr
+    run_script(installed, name)
+
+
+def test_a_virtual_environment_of_another_python(installed: Machine, suite: str) -> None:
+    other = pythons.OTHER[suite]
+    pythons.install(other, installed)
+    said = installed.run(other.python, "--version", check=True).stdout
+    assert said.startswith(f"Python {other.version}.")
+    assert (
+        installed.run("/usr/bin/python3", "--version").stdout.split(".")[:2] != said.split(".")[:2]
+    )
+    run_script(installed, "virtualenv", PYTHON=other.python)
+    # No other Python's byte code is left.
+    private = installed.path("/usr/share/sockact")
+    tag = f"cpython-{other.version.replace('.', '')}"
+    assert not list(private.rglob(f"*.{tag}.pyc"))
+    # Of a program that may write there, it goes with the package.
+    shim = "/usr/share/sockact/sockact/shim"
+    written = installed.run(
+        *(other.python, "-c", "import sockact_shim"), environment={"PYTHONPATH": shim}
+    )
+    assert written.returncode == 0, written
+    assert list(private.rglob(f"*.{tag}.pyc"))
+    apt(installed, "remove", "sockact")
+    assert not private.exists()
