@@ -63,8 +63,10 @@ def test_an_upgrade_under_load(installed: Machine) -> None:
             service.systemctl("reload", service.unit)
         install(installed, "/packages/later.deb")
         assert installed.run("sockact", "--version").stdout == "sockact 9.0.0\n"
-        for service in services:
-            assert service.status()["state"] == "serving"
+        states = [service.status() for service in services]
+        assert [state["state"] for state in states] == ["serving", "serving"]
+        if not installed.run("sockact", "upgrade", "--help").returncode:
+            assert [state["version"] for state in states] == ["9.0.0", "9.0.0"]
         # Generation 2 was started by the old code, and what its shim has not loaded is new.
         services[0].releases.publish("3")
         for service in services:
@@ -96,6 +98,8 @@ def test_removal_and_purge(machine: Machine) -> None:
         assert service.active() == {service.unit: "active", service.socket: "active"}
         assert service.systemctl("reload", service.unit, check=False).returncode != 0
         apt(machine, "purge", "sockact")
+        for path in ("/run/sockact/gunicorn/control", "/var/lib/sockact/gunicorn/starts.json"):
+            assert machine.path(path).exists()
         report = clients.stop()
     assert not report.failures(), report.explain()
     # It still drains and ends properly, though all of its files are gone.

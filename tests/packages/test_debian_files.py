@@ -58,7 +58,7 @@ def test_a_purge_knows_what_the_supervisor_writes() -> None:
     postrm = (DEBIAN / "sockact.postrm").read_text()
     assert f'"$folder/{history.FILE}"' in postrm
     assert f'rm -f "$folder/{paths.LOCK}" "$folder/{paths.CONTROL}"' in postrm
-    assert f"{paths.SYSTEM_BASE}/$1/{paths.LOCK}" in postrm
+    assert f'"{paths.SYSTEM_BASE}/$1/{paths.LOCK}"' in postrm
     root = state_dir.state_dir("x", {}, 0)
     assert f"{Path(root).parent}/*" in postrm
 

@@ -57,6 +57,8 @@ def build(suite: str, output: Path, version: str = "", *, tests: bool = True) ->
     """
     root = roots.root(suite, builder())
     output.mkdir(parents=True, exist_ok=True)
+    for old in output.glob("sockact_*"):
+        old.unlink()
     with tempfile.TemporaryDirectory(prefix="sockact-source-") as folder, Machine(root) as machine:
         source = _source(Path(folder), version)
         place = machine.path("/build")
