@@ -9,6 +9,7 @@ What git knows of is built, as it is on disk. On Debian itself `dpkg-buildpackag
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shutil
 import subprocess
@@ -86,48 +87,44 @@ def lintian(suite: str, folder: Path) -> str:
 
 def _source(folder: Path, version: str) -> Path:
     """The unpacked source package, with the archive of its upstream part beside it."""
-    files = subprocess.run(["git", "-C", ROOT, "ls-files", "-z"], capture_output=True, check=True)
     tree = folder / "source"
+    files = subprocess.run(["git", "-C", ROOT, "ls-files", "-z"], capture_output=True, check=True)
     for name in files.stdout.decode().split("\0"):
         if name and (ROOT / name).exists():
             copy = tree / name
             copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, copy)
+            shutil.copy(ROOT / name, copy)
     if version:
         _upgrade(tree, version)
     changelog = (tree / "debian" / "changelog").read_text()
     upstream = changelog.partition("(")[2].partition("-")[0]
+    _settle(tree, changelog.partition("\n -- ")[2].partition(">  ")[2].partition("\n")[0])
     source = tree.rename(folder / f"sockact-{upstream}")
-    # The time of the archive's files is the package's, and not that of a check-out.
-    date = parsedate_to_datetime(
-        changelog.partition("\n -- ")[2].partition(">  ")[2].splitlines()[0]
-    )
-    same = (
-        "--sort=name",
-        f"--mtime=@{date.timestamp():.0f}",
-        "--owner=0",
-        "--group=0",
-        "--numeric-owner",
-    )
-    mode = ("--mode=go=rX,u+rw", "--exclude=debian")
+    same = ("--sort=name", "--owner=0", "--group=0", "--numeric-owner")
+    without = ("--anchored", f"--exclude={source.name}/debian")
     archive = folder / f"sockact_{upstream}.orig.tar.gz"
     subprocess.run(
-        ["tar", *same, *mode, "-I", "gzip -9n", "-C", folder, "-cf", archive, source.name],
+        ["tar", *same, *without, "-I", "gzip -9n", "-C", folder, "-cf", archive, source.name],
         check=True,
     )
     return source
 
 
+def _settle(tree: Path, date: str) -> None:
+    """Give all files the time of the package, and modes that do not come from a umask."""
+    seconds = parsedate_to_datetime(date).timestamp()
+    for path in (tree, *tree.rglob("*")):
+        path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
+        os.utime(path, (seconds, seconds))
+
+
 def _upgrade(tree: Path, version: str) -> None:
     """Make it the source of a later version, `UPSTREAM-REVISION`."""
     upstream = version.partition("-")[0]
-    for name, pattern in (
-        ("sockact/__init__.py", r'(?m)^__version__ = ".*"$'),
-        ("pyproject.toml", r'(?m)^version = ".*"$'),
-    ):
+    for name, key in (("sockact/__init__.py", "__version__"), ("pyproject.toml", "version")):
         text = (tree / name).read_text()
-        key = pattern.removeprefix("(?m)^").partition(" ")[0]
-        (tree / name).write_text(re.sub(pattern, f'{key} = "{upstream}"', text))
+        text = re.sub(rf'^{key} = ".*"$', f'{key} = "{upstream}"', text, flags=re.MULTILINE)
+        (tree / name).write_text(text)
     changelog = tree / "debian" / "changelog"
     text = changelog.read_text()
     changelog.write_text(re.sub(r"\(.*?\)", f"({version})", text, count=1) + "\n" + text)
