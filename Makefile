@@ -17,6 +17,8 @@ help:
 	@echo "make leaks   200 reloads in a row: nothing fails, nothing grows"
 	@echo "make demo    watch two servers being reloaded under load"
 	@echo "make bench   what sockact costs, side by side with the bare servers"
+	@echo "make deb     the Debian packages of dist/, built in roots of their releases; needs root"
+	@echo "make test-packages  install, upgrade and remove them in booted systemds, or fail"
 	@echo "make clean   remove what these made"
 
 # Only root can boot a systemd: for anybody else, and where debootstrap cannot be had, the tests in
@@ -59,6 +61,15 @@ demo: $(STAMP)
 bench: $(STAMP)
 	bench/setup.sh tools $(VENV)
 	$(PYTHON) -m bench.measure
+
+.PHONY: deb test-packages
+deb: $(STAMP)
+	bench/setup.sh system
+	$(PYTHON) -m tests.support.deb
+
+test-packages: $(STAMP)
+	bench/setup.sh system
+	SOCKACT_TEST_PACKAGES=insist $(PYTHON) -m pytest tests/packages
 
 $(STAMP): pyproject.toml tests/requirements.txt bench/setup.sh tests/servers/apps/go_server.go
 	bench/setup.sh venv $(VENV)

@@ -1,6 +1,7 @@
-"""The files of the top-level folder units/: `python -m sockact.systemd.templates FOLDER`.
+"""The files of the top-level folder units/: `python -m sockact.systemd.templates FOLDER [SOCKACT]`.
 
-They are kept beside the code for packages, and for reading; a test compares.
+They are kept beside the code for reading; a test compares. Packages write them anew, with the
+whole path of their command SOCKACT.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ ListenStream=127.0.0.1:8000
 """
 
 
-def files() -> dict[str, str]:
-    """Path below units/ → text."""
+def files(sockact: str = _SOCKACT) -> dict[str, str]:
+    """Path below units/ → text. `sockact` is the command in the templates for instances."""
     example = _example()
     return {
-        "sockact@.service": units.service(_instance(user_unit=False)),
-        "sockact@.socket": units.socket(_instance(user_unit=False)),
-        "user/sockact@.service": units.service(_instance(user_unit=True)),
-        "user/sockact@.socket": units.socket(_instance(user_unit=True)),
+        "sockact@.service": units.service(_instance(sockact, user_unit=False)),
+        "sockact@.socket": units.socket(_instance(sockact, user_unit=False)),
+        "user/sockact@.service": units.service(_instance(sockact, user_unit=True)),
+        "user/sockact@.socket": units.socket(_instance(sockact, user_unit=True)),
         "examples/myapp.service": units.service(example),
         "examples/myapp.socket": units.socket(example),
         "examples/sockact@myapp.socket.d/listen.conf": _LISTEN,
@@ -46,11 +47,11 @@ def files() -> dict[str, str]:
     }
 
 
-def _instance(*, user_unit: bool) -> Plan:
+def _instance(sockact: str, *, user_unit: bool) -> Plan:
     return Plan(
         name="%i",
-        start=f"{_SOCKACT} run --name %i --identifier %i $SOCKACT_OPTIONS -- $SOCKACT_COMMAND",
-        reload=f"{_SOCKACT} reload %i",
+        start=f"{sockact} run --name %i --identifier %i $SOCKACT_OPTIONS -- $SOCKACT_COMMAND",
+        reload=f"{sockact} reload %i",
         env_file="%E/sockact/%i.env" if user_unit else "/etc/sockact/%i.env",
         user_unit=user_unit,
     )
@@ -70,13 +71,13 @@ def _example() -> Plan:
     )
 
 
-def main(folder: str) -> None:
+def main(folder: str, sockact: str = _SOCKACT) -> None:
     """Write them all."""
-    for name, text in files().items():
+    for name, text in files(sockact).items():
         path = Path(folder, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

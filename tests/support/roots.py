@@ -17,6 +17,8 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,19 +27,47 @@ if TYPE_CHECKING:
 
 # systemd 252 with Python 3.11, 257 with 3.13, and the newest of both.
 SUITES = ("bookworm", "trixie", "sid")
-PACKAGES = (
-    "systemd",
-    "systemd-sysv",
-    "dbus",
-    "python3",
-    "python3-systemd",
-    "python3-sdnotify",
-    "python3-psutil",
-    "python3-click",
-    "iproute2",
-    "curl",
-    "gunicorn",
-    "python3-uvicorn",
+# What a machine needs to boot, and to be talked to.
+BOOTS = ("systemd", "systemd-sysv", "dbus", "iproute2", "curl")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a root is for."""
+
+    name: str
+    """In front of the names of its folders; empty, or ends with a dash."""
+    packages: tuple[str, ...]
+    """By debootstrap, which stumbles over long chains of dependencies."""
+    added: tuple[str, ...] = ()
+    """By apt-get."""
+    cached: tuple[str, ...] = ()
+    """Not installed: they and what they need are in apt's cache, to be installed without a
+    network."""
+
+    @property
+    def key(self) -> str:
+        """Another one for other packages."""
+        more = ["--", *self.added, "--", *self.cached] if self.added or self.cached else []
+        words = [*self.packages, *more]
+        return hashlib.sha256(" ".join(words).encode()).hexdigest()[:12]
+
+
+SYSTEM = Kind(
+    "",
+    (
+        "systemd",
+        "systemd-sysv",
+        "dbus",
+        "python3",
+        "python3-sdnotify",
+        "python3-psutil",
+        "python3-click",
+        "iproute2",
+        "curl",
+        "gunicorn",
+        "python3-uvicorn",
+    ),
 )
 TOOLS = ("debootstrap", "unshare", "nsenter", "setpriv", "ip")
 # Seconds for one root, on a slow machine with a slow network.
@@ -64,63 +94,75 @@ def missing() -> str:
     return ""
 
 
-def roots(suites: Sequence[str]) -> dict[str, Path]:
+def roots(suites: Sequence[str], kind: Kind = SYSTEM) -> dict[str, Path]:
     """The root of each; what is not there yet is built, side by side. Raises CannotBuild."""
     with ThreadPoolExecutor(len(suites)) as pool:
-        return dict(zip(suites, pool.map(root, suites), strict=True))
+        return dict(zip(suites, pool.map(partial(root, kind=kind), suites), strict=True))
 
 
-def root(suite: str) -> Path:
+def root(suite: str, kind: Kind = SYSTEM) -> Path:
     """The root of a Debian release; builds it when it is not there. Raises CannotBuild."""
-    key = hashlib.sha256(" ".join(PACKAGES).encode()).hexdigest()[:12]
     base = folder()
-    wanted = base / f"{suite}-{key}"
-    with _alone(base, suite):
+    name = f"{kind.name}{suite}"
+    wanted = base / f"{name}-{kind.key}"
+    with _alone(base, name):
         if not wanted.exists():
             # Those of other lists of packages, and what a build that was killed left behind.
-            for old in base.glob(f"{suite}-*"):
+            for old in base.glob(f"{name}-*"):
                 shutil.rmtree(old)
-            _build(suite, wanted)
+            _build(suite, kind, wanted)
     return wanted
 
 
 @contextlib.contextmanager
-def _alone(base: Path, suite: str) -> Iterator[None]:
+def _alone(base: Path, name: str) -> Iterator[None]:
     """Nobody else builds or looks for this root; a killed process holds no lock."""
     base.mkdir(parents=True, exist_ok=True)
-    with (base / f"{suite}.lock").open("w") as lock:
+    with (base / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def _build(suite: str, wanted: Path) -> None:
-    building = Path(tempfile.mkdtemp(prefix=f"{suite}-", dir=wanted.parent))
+def _build(suite: str, kind: Kind, wanted: Path) -> None:
+    name = f"{kind.name}{suite}"
+    building = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=wanted.parent))
     building.chmod(0o755)
-    log = wanted.parent / f"{suite}.log"
+    log = wanted.parent / f"{name}.log"
     try:
         with log.open("wb") as output:
-            _debootstrap(suite, building, output.fileno())
-        shutil.rmtree(building / "var" / "cache" / "apt" / "archives")
+            include = f"--include={','.join(kind.packages)}"
+            _run(output.fileno(), "debootstrap", "--variant=minbase", include, suite, building)
+            if kind.added:
+                _apt_get(output.fileno(), building, *kind.added)
+            shutil.rmtree(building / "var" / "cache" / "apt" / "archives")
+            if kind.cached:
+                _apt_get(output.fileno(), building, "--download-only", *kind.cached)
         building.rename(wanted)
     except subprocess.CalledProcessError as error:
         last = log.read_text(errors="replace").strip().splitlines()[-1:]
         raise CannotBuild(
-            f"debootstrap {suite} ended with {error.returncode}: {' '.join(last)}; see {log}"
+            f"making {name} ended with {error.returncode}: {' '.join(last)}; see {log}"
         ) from error
     except subprocess.TimeoutExpired as error:
-        raise CannotBuild(f"debootstrap {suite} took over {TIMEOUT:g} s; see {log}") from error
+        raise CannotBuild(f"making {name} took over {TIMEOUT:g} s; see {log}") from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
 
 
-def _debootstrap(suite: str, target: Path, output: int) -> None:
+def _apt_get(output: int, root: Path, *words: str) -> None:
+    inside = 'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"'
+    install = ("apt-get", "-q", "-y", "--no-install-recommends", "install")
+    quiet = ("env", "DEBIAN_FRONTEND=noninteractive")
+    _run(output, "sh", "-c", inside, root, *quiet, *install, *words)
+
+
+def _run(output: int, *command: str | Path) -> None:
     # In namespaces of its own: whatever it mounts in the target is gone before anybody removes
     # that, and killing it ends all that it started.
     alone = ("unshare", "--mount", "--pid", "--fork", "--kill-child")
     tied = ("setpriv", "--pdeathsig", "KILL")
-    include = "--include=" + ",".join(PACKAGES)
     subprocess.run(
-        [*tied, *alone, "debootstrap", "--variant=minbase", include, suite, target],
+        [*tied, *alone, *command],
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,

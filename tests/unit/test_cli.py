@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
@@ -29,13 +30,20 @@ def env(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SOCKACT_NAME", raising=False)
 
 
+def runner() -> CliRunner:
+    """One that keeps stderr apart; click before 8.2 mixes it into the output unless it is told."""
+    old = "mix_stderr" in inspect.signature(CliRunner).parameters
+    options: dict[str, Any] = {"mix_stderr": False} if old else {}
+    return CliRunner(**options)
+
+
 def invoke(*arguments: str) -> Result:
-    return CliRunner().invoke(cli_main.cli, arguments, prog_name="sockact")
+    return runner().invoke(cli_main.cli, arguments, prog_name="sockact")
 
 
 def settings_of(*arguments: str) -> Settings:
     """As the supervisor puts them together."""
-    result = CliRunner().invoke(cli_main.cli, ["run", *arguments], catch_exceptions=False)
+    result = runner().invoke(cli_main.cli, ["run", *arguments], catch_exceptions=False)
     assert isinstance(result.return_value, Settings), result.stderr
     return Settings.from_json(result.return_value.to_json())
 

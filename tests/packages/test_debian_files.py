@@ -1,0 +1,91 @@
+"""What can be seen of the Debian package without building it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import sockact
+from sockact.supervisor import history, paths, state_dir
+from sockact.systemd import templates
+from tests.support import deb
+
+DEBIAN = deb.ROOT / "debian"
+SCRIPTS = (
+    *sorted(DEBIAN.glob("*.p*[tm]")),
+    *(path for path in sorted((DEBIAN / "tests").iterdir()) if path.name != "control"),
+)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_scripts_are_good_shell(script: Path) -> None:
+    subprocess.run(["sh", "-n", script], check=True)
+
+
+def test_all_scripts_were_looked_at() -> None:
+    names = {path.name for path in SCRIPTS}
+    assert names == {
+        *("sockact.postinst", "sockact.prerm", "sockact.postrm"),
+        *("reload", "service", "virtualenv"),
+    }
+
+
+def test_version() -> None:
+    changelog = (DEBIAN / "changelog").read_text()
+    assert changelog.startswith(f"sockact ({sockact.__version__}-")
+
+
+def test_dependencies_are_those_of_the_project() -> None:
+    project = tomllib.loads((deb.ROOT / "pyproject.toml").read_text())["project"]
+    wanted = {re.split("[<>=]", text)[0] for text in project["dependencies"]}
+    extras = project.get("optional-dependencies", {}).values()
+    wanted |= {re.split("[<>=]", text)[0] for texts in extras for text in texts}
+    packages = {"python3", *(f"python3-{name.removesuffix('-python')}" for name in wanted)}
+    assert set(deb.depends("Depends")) == packages
+
+
+def test_the_private_folder_is_the_same_everywhere() -> None:
+    rules = (DEBIAN / "rules").read_text()
+    (folder,) = re.findall(r"^export PYBUILD_INSTALL_DIR = (.*)$", rules, re.MULTILINE)
+    assert f'sys.path.insert(0, "{folder}")' in (deb.ROOT / "packaging/sockact").read_text()
+
+
+def test_a_purge_knows_what_the_supervisor_writes() -> None:
+    postrm = (DEBIAN / "sockact.postrm").read_text()
+    assert f'"$folder/{history.FILE}"' in postrm
+    assert f'rm -f "$folder/{paths.LOCK}" "$folder/{paths.CONTROL}"' in postrm
+    assert f'"{paths.SYSTEM_BASE}/$1/{paths.LOCK}"' in postrm
+    root = state_dir.state_dir("x", {}, 0)
+    assert f"{Path(root).parent}/*" in postrm
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("ExecStart=/usr/bin/sockact run --name a -- b", True),
+        ("ExecReload=/usr/bin/sockact reload a", True),
+        ("  ExecStart = -/usr/bin/sockact run", True),
+        ("ExecStart=sockact run", True),
+        ("ExecStart=/opt/sockact/bin/sockact run", False),
+        ("# ExecStart=/usr/bin/sockact run", False),
+        ("ExecStart=/usr/bin/sockact-like run", False),
+    ],
+)
+def test_a_removal_finds_the_units(folder: Path, line: str, found: bool) -> None:
+    prerm = (DEBIAN / "sockact.prerm").read_text()
+    (pattern,) = re.findall(r"^ +'(\^.*)' \\$", prerm, re.MULTILINE)
+    (folder / "unit").write_text(f"[Service]\n{line}\n")
+    done = subprocess.run(["grep", "-qE", pattern, folder / "unit"], check=False)
+    assert (done.returncode == 0) is found
+
+
+def test_units_start_the_command_of_the_package() -> None:
+    starts = ("ExecStart=", "ExecReload=")
+    for name, text in templates.files("/usr/bin/sockact").items():
+        lines = [line for line in text.splitlines() if line.startswith(starts)]
+        assert all(line.partition("=")[2].startswith("/usr/bin/sockact ") for line in lines)
+        assert len(lines) == (2 if name.endswith(".service") else 0)
