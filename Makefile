@@ -69,6 +69,7 @@ deb: $(STAMP)
 
 test-packages: $(STAMP)
 	bench/setup.sh system
+	bench/setup.sh rpm
 	SOCKACT_TEST_PACKAGES=insist $(PYTHON) -m pytest tests/packages
 
 $(STAMP): pyproject.toml tests/requirements.txt bench/setup.sh tests/servers/apps/go_server.go
