@@ -128,7 +128,7 @@ def place_of(service: str, *, user_unit: bool) -> Place:
     if not user_unit:
         folders = ("/run/systemd/system", paths.SYSTEM_BASE, "/var/lib/sockact")
         return Place(service, passing.SYSTEM_FOLDER, *folders)
-    run = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
+    run = Manager(user=True).runtime
     home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     own = (f"{run}/systemd/user", f"{run}/sockact", f"{home}/sockact")
     return Place(service, passing.unit_folder(user_unit=True), *own)
@@ -201,6 +201,7 @@ class Draft:
                 f"the processes of {self.name} listen nowhere: write --listen ADDR "
                 f"if they will, as in --listen 127.0.0.1:8000"
             )
+        socket_unit.check_files(kept, wanted, user_unit=self.manager.user)
         self.bound = kept if not wanted or {*found} == {*wanted} else []
         return wanted or found
 

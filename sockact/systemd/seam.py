@@ -13,7 +13,8 @@ import socket
 import time
 
 from sockact.core.matching import Address, Family, Kind
-from sockact.kernel import listener, pidfd, steering
+from sockact.kernel import listener, steering
+from sockact.systemd import listening
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,10 +41,7 @@ class Seam:
         with contextlib.ExitStack() as undo:
             undo.callback(self.close)
             for one in found:
-                duplicate = socket.socket(fileno=pidfd.getfd(one.pid, one.fd))
-                self._old.setdefault(one.address, []).append(duplicate)
-                if os.fstat(duplicate.fileno()).st_ino != one.inode:
-                    raise OSError("the program has another socket there now")
+                self._old.setdefault(one.address, []).append(listening.duplicate(one))
             undo.pop_all()
 
     def __enter__(self) -> Seam:

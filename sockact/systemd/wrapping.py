@@ -11,13 +11,13 @@ import signal
 from dataclasses import dataclass, field, replace
 
 from sockact.core.settings import Settings
-from sockact.systemd import check_limits, refusals, unitfile
+from sockact.systemd import check_limits, refusals, socket_files, unitfile
 from sockact.systemd.hardening import Setting
 from sockact.systemd.unitfile import span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from sockact.systemd.facts import Facts, Unit
 
@@ -206,7 +206,7 @@ def _rights(facts: Facts, wrap: Wrap) -> Iterator[Setting]:
             yield Setting("Environment", f"{variable}={base}/sockact")
     if gives_up_rights(facts, wrap):
         yield Setting("NoNewPrivileges", "yes")
-    if _goes_away(service, wrap.kept):
+    if socket_files.go_away(facts, wrap.kept):
         yield Setting("RuntimeDirectoryPreserve", "yes")
     if missing := check_limits.missing_calls(service):
         yield Setting("SystemCallFilter", " ".join(missing))
@@ -223,13 +223,6 @@ def gives_up_rights(facts: Facts, wrap: Wrap) -> bool:
     root = service.get("User") in ("", "root", "0") and service.get("DynamicUser") != "yes"
     other = wrap.native or {"shim", "native"} & {*wrap.options}
     return not (root or other) and service.get("NoNewPrivileges") == "no"
-
-
-def _goes_away(service: Unit, paths: Sequence[str]) -> bool:
-    """Is a socket file in a folder that systemd removes with the service?"""
-    folders = tuple(f"/run/{folder}/" for folder in service.words("RuntimeDirectory"))
-    kept = service.get("RuntimeDirectoryPreserve") == "yes"
-    return not kept and any(path.startswith(folders) for path in paths)
 
 
 _SHOWN = {

@@ -148,6 +148,10 @@ def test_a_socket_file_in_the_folder_of_the_service(site: Site) -> None:
     assert site.findings() == []
     status = ("stat", "-c", "%U %G %a", path)
     assert site.run(*status).stdout == f"{USER} daemon 660\n"
+    # The folder is the program's user's: it could put a link there, which SocketUser= follows.
+    unit = site.machine.path(SOCKET).read_text()
+    assert f"ExecStartPost=chown --no-dereference -- {USER}:daemon {path}\n" in unit
+    assert "SocketUser=" not in unit
     site.releases.publish("2")
     site.systemctl("reload", site.unit)
     site.systemctl("restart", site.unit)

@@ -227,6 +227,10 @@ def test_a_socket_file_in_the_folder_of_the_service_stays() -> None:
     assert "RuntimeDirectoryPreserve" not in written(found, replace(WRAP, kept=("/run/x/y",)))
     kept = written(found, replace(WRAP, kept=("/run/web/y",)))
     assert kept["RuntimeDirectoryPreserve"] == ["yes"]
+    wrap = replace(WRAP, kept=("/run/user/1/web/y",))
+    assert "RuntimeDirectoryPreserve" not in written(found, wrap)
+    own = written(replace(found, runtime="/run/user/1"), wrap)
+    assert own["RuntimeDirectoryPreserve"] == ["yes"]
 
 
 def test_what_still_runs_by_itself_ends_by_its_own_settings() -> None:
