@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -30,19 +28,17 @@ from sockact.systemd import (
 )
 from sockact.systemd.check import Level
 from sockact.systemd.manager import Manager
-from sockact.systemd.migrate import Place, Texts
+from sockact.systemd.migrate import Texts
+from sockact.systemd.places import Place
+from sockact.systemd.undoing import NotRestored, interruptible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import FrameType
-
     from sockact.core.matching import Address
     from sockact.systemd.check import Finding
     from sockact.systemd.facts import Facts
     from sockact.systemd.listening import Bound
 
 _SUFFIXES = ("socket", "timer", "target", "path", "mount", "slice", "scope", "device", "swap")
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # What systemd's own work takes, beside that of the programs.
 _MARGIN = 60.0
 _LONGEST = 3600.0
@@ -254,6 +250,11 @@ def _refuse(found: Facts, place: Place) -> None:
         raise OperatorError(
             f"{name} is wrapped already: for other options `sockact unwrap {name}` first"
         )
+    if unwrapping.ours(place.socket_path):
+        raise OperatorError(
+            f"{name}: a wrap was cut short, and left {place.socket_path}: `sockact unwrap {name}` "
+            f"takes that back; wrap it again then"
+        )
     if why := refusals.refusal(found):
         raise OperatorError(f"{name} cannot be wrapped: {why}")
     paths = (place.drop_in_path, *(() if found.sockets else (place.socket_path,)))
@@ -264,8 +265,8 @@ def _refuse(found: Facts, place: Place) -> None:
 
 def _migrate(wrap: Draft) -> None:
     service = wrap.facts.service
-    needs = service.span("TimeoutStopUSec") + wrap.wrap.settings.start_timeout + _MARGIN
-    manager = Manager(wrap.manager.user, min(needs, _LONGEST))
+    needs = service.span("TimeoutStopUSec") + wrapping.start_limit(wrap.facts, wrap.wrap)
+    manager = Manager(wrap.manager.user, min(needs + _MARGIN, _LONGEST))
     try:
         with interruptible():
             done = migrate.wrap(manager, wrap.place, wrap.texts, wrap.addresses, wrap.bound)
@@ -277,34 +278,20 @@ def _migrate(wrap: Draft) -> None:
 def failure(error: OperatorError, now: str) -> Failure:
     """What went wrong, how things stand now, and what the service said before it gave up."""
     lines = error.lines if isinstance(error, migrate.NotStarted) else ()
-    restored = not isinstance(error, migrate.NotRestored)
+    restored = not isinstance(error, NotRestored)
     return Failure(f"{error}; {now}" if restored else str(error), lines)
 
 
 def told(done: migrate.Done) -> str:
     """What clients met."""
+    last = f"new ones waited, {done.waited:.2f} s at the most"
+    if done.put_off:
+        last = f"for {done.waited:.2f} s new ones were put off, and tried again"
+    if done.refused is None:
+        return f"how long nobody listened could not be measured; {last}"
     if done.refused:
-        return f"nobody listened for {done.refused:.2f} s: who came just then was refused"
-    return f"no client was refused; new ones waited, {done.waited:.2f} s at the most"
-
-
-@contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """Whoever ends us now takes back what is half done. Raises OperatorError."""
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
-
-    def interrupted(number: int, _frame: FrameType | None) -> None:
-        # Once: what is taken back is not to be interrupted.
-        for each in _SIGNALS:
-            signal.signal(each, signal.SIG_IGN)
-        raise KeyboardInterrupt(signal.Signals(number).name)
-
-    try:
-        for number in _SIGNALS:
-            signal.signal(number, interrupted)
-        yield
-    except KeyboardInterrupt as error:
-        raise OperatorError(f"interrupted by {error}") from error
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        return f"nobody listened for {done.refused:.2f} s: who came just then was refused; {last}"
+    if done.cut_off:
+        who = "who still waited in the program's own queue when it ended"
+        return f"{who} may have been cut off; {last}"
+    return f"no client was refused; {last}"

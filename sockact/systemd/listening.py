@@ -46,11 +46,16 @@ class Bound:
 def held(address: Address) -> bool:
     """Does somebody of this network namespace listen there? True also where that cannot be read."""
     try:
-        if address.family is Family.UNIX:
-            return address.host in {_host(one.name) for one in sock_diag.unix_listeners()}
-        return _inet(address)
+        return is_held(address)
     except OSError:
         return True
+
+
+def is_held(address: Address) -> bool:
+    """Does somebody of this network namespace listen there? Raises OSError."""
+    if address.family is Family.UNIX:
+        return address.host in {_host(one.name) for one in sock_diag.unix_listeners()}
+    return _inet(address)
 
 
 def bound(pids: Iterable[int]) -> list[Bound]:

@@ -163,10 +163,8 @@ def _life(facts: Facts, wrap: Wrap) -> Iterator[Setting]:
         yield Setting("RestartSec", "1s")
     if service.get("OOMPolicy") in ("stop", "kill"):
         yield Setting("OOMPolicy", "continue")
-    times = wrap.settings
-    work = times.start_timeout + times.trial + times.kill_timeout
-    if service.span("TimeoutStartUSec") < work:
-        yield Setting("TimeoutStartSec", span(work + _MARGIN))
+    if (limit := start_limit(facts, wrap)) > service.span("TimeoutStartUSec"):
+        yield Setting("TimeoutStartSec", span(limit))
     if service.get("WatchdogUSec") in ("", "0"):
         yield Setting("WatchdogSec", "30s")
     if service.get("FileDescriptorStoreMax") in ("", "0"):
@@ -175,6 +173,14 @@ def _life(facts: Facts, wrap: Wrap) -> Iterator[Setting]:
         # As before, what the program prints has its name in the journal.
         identifier = unitfile.escape_value(os.path.basename(facts.start[0]))
         yield Setting("SyslogIdentifier", identifier)
+
+
+def start_limit(facts: Facts, wrap: Wrap) -> float:
+    """How long systemd waits for a start of the wrapped service, in seconds."""
+    times = wrap.settings
+    work = times.start_timeout + times.trial + times.kill_timeout
+    now = facts.service.span("TimeoutStartUSec")
+    return now if now >= work else work + _MARGIN
 
 
 def ending(facts: Facts, wrap: Wrap) -> Iterator[Setting]:

@@ -29,9 +29,25 @@ if TYPE_CHECKING:
 # Whoever keeps its connection meets the program's own way of ending, at the wrap and the unwrap.
 LOAD = Load(Kind.NEW, 4, pause=0.005)
 OWN_UNITS = f"/home/{USER}/.config/systemd/user"
+# What `sockact wrap` does up to the moment before the restart.
+BESIDE = """
+import sys
+from sockact.cli.wrap import place_of
+from sockact.systemd import marks, migrate
+from sockact.systemd.manager import Manager
+
+manager, place = Manager(), place_of(sys.argv[1], user_unit=False)
+found = [one for one in migrate.sockets(manager, place) if one.address.port == 8000]
+text = marks.marked("[Socket]\\nListenStream=127.0.0.1:8000\\n")
+with migrate._open(found) as seam:
+    assert migrate._listen_beside(manager, place, text, seam)
+    required = marks.marked(f"[Unit]\\nRequires={place.socket}\\n")
+    migrate._write_all(manager, place, text, required)
+    assert seam.to_new()
+"""
 INTERRUPT = """
 for folder in /proc/[0-9]*; do
-    tr '\\0' ' ' < $folder/cmdline | grep -q '[s]ockact wrap' && kill -INT ${folder#/proc/}
+    tr '\\0' ' ' < $folder/cmdline | grep -q '[s]ockact[^ ]* wrap' && kill -INT ${folder#/proc/}
 done
 true
 """
@@ -151,7 +167,7 @@ def test_a_socket_file_in_the_folder_of_the_service(site: Site) -> None:
     # The folder is the program's user's: it could put a link there, which SocketUser= follows.
     unit = site.machine.path(SOCKET).read_text()
     assert f"ExecStartPost=chown --no-dereference -- {USER}:daemon {path}\n" in unit
-    assert "SocketUser=" not in unit
+    assert "\nSocketUser=" not in unit
     site.releases.publish("2")
     site.systemctl("reload", site.unit)
     site.systemctl("restart", site.unit)
@@ -189,7 +205,7 @@ def test_what_is_refused_and_what_is_only_shown(site: Site) -> None:
         ("nothing", "nothing.service is not loaded (masked)"),
         ("site.socket", "is no service: write a name such as myapp.service"),
         ("getty@", "name an instance, such as getty@1.service"),
-        ("systemd-tmpfiles-setup", "cannot be wrapped: Type=oneshot"),
+        ("systemd-tmpfiles-setup", "cannot be wrapped: it is a part of the system"),
         ("si*", "cannot name a service of sockact"),
     ):
         done = site.run("sockact", "wrap", name, check=False)
@@ -254,6 +270,64 @@ def test_a_service_that_does_not_run(site: Site) -> None:
     site.systemctl("start", site.unit)
     site.wait_serving()
     site.is_plain(text)
+
+
+def test_a_listener_of_another_ip_address(site: Site) -> None:
+    """sockact adopts by the port; the way back has to know that, too."""
+    text = site.install(*debian(site.machine))
+    site.wrap("--listen", "0.0.0.0:8000")
+    assert site.ask() == answers.fast("1").decode()
+    done = site.unwrap()
+    assert "nobody listened for " in done.stdout
+    site.wait_serving()
+    site.is_plain(text)
+
+
+def test_a_wrap_that_was_killed(site: Site) -> None:
+    text = site.install(*debian(site.machine))
+    site.wrap("--no-restart")
+    site.machine.path(DROP_IN).unlink()
+    site.systemctl("daemon-reload")
+    meanwhile = f"/run/systemd/system/{site.socket}.d/50-sockact.conf"
+    site.machine.write(meanwhile, "[Socket]\nReusePort=yes\n")
+    done = site.wrap(check=False)
+    assert f"a wrap was cut short, and left {SOCKET}: `sockact unwrap " in done.stderr
+    site.systemctl("stop", site.unit)
+    done = site.wrap(check=False)
+    assert "a wrap was cut short" in done.stderr
+    site.systemctl("start", site.unit)
+    site.wait_serving()
+    before = site.main_pid
+    done = site.unwrap()
+    assert f"removed {SOCKET}" in done.stdout
+    assert f"removed {DROP_IN}" not in done.stdout
+    assert site.main_pid == before
+    assert not site.there(meanwhile)
+    site.is_plain(text)
+
+
+def test_a_wrap_that_was_killed_beside_the_old_program(site: Site) -> None:
+    """The .socket unit listens, and gets all that is new, while the program runs by itself."""
+    text = site.install(*debian(site.machine))
+    before = site.main_pid
+    site.run("python3", "-I", "-c", BESIDE, site.unit)
+    assert site.active() == {site.unit: "active", site.socket: "active"}
+    site.unwrap()
+    assert site.main_pid == before
+    assert {site.ask() for _ in range(20)} == {answers.fast("1").decode()}
+    site.is_plain(text)
+
+
+def test_a_native_wrap_that_took_no_effect(site: Site) -> None:
+    site.machine.write(SOCKET, f"[Socket]\nListenStream={ADDRESS}\n")
+    start = f"ExecStart=/usr/bin/gunicorn --workers 2 {WSGI}"
+    site.install("[Unit]", f"Requires={site.socket}", "[Service]", start)
+    before = site.main_pid
+    site.wrap("--no-restart")
+    done = site.unwrap()
+    assert done.stdout.endswith("site.service: unwrapped\n")
+    assert site.main_pid == before
+    assert not site.there(DROP_IN)
 
 
 @pytest.fixture
