@@ -190,13 +190,11 @@ class Draft:
                 f"{self.name} does not run, so its addresses cannot be seen: "
                 f"write them, as in --listen 127.0.0.1:8000, or start it first"
             )
-        kept, self.left = socket_unit.choose(own, wanted)
+        ports = socket_unit.named_ports(self.facts)
+        kept, self.left = socket_unit.choose(own, wanted, ports)
         found = tuple(dict.fromkeys(one.address for one in kept))
         if not found and not wanted:
-            raise OperatorError(
-                f"the processes of {self.name} listen nowhere: write --listen ADDR "
-                f"if they will, as in --listen 127.0.0.1:8000"
-            )
+            raise OperatorError(_nowhere(self.name, self.left))
         socket_unit.check_files(kept, wanted, user_unit=self.manager.user)
         self.bound = kept if not wanted or {*found} == {*wanted} else []
         return wanted or found
@@ -242,6 +240,19 @@ class Draft:
         self.announce()
         for path, text in self.files().items():
             click.echo(f"\n# {path}\n{text}", nl=False)
+
+
+def _nowhere(name: str, left: list[Bound]) -> str:
+    if not left:
+        return (
+            f"the processes of {name} listen nowhere: write --listen ADDR if they will, as in "
+            f"--listen 127.0.0.1:8000"
+        )
+    listens = " ".join(dict.fromkeys(f"--listen {one.address}" for one in left))
+    return (
+        f"{name} listens only where programs do for their own ends, or on ports of the range from "
+        f"which the kernel chooses at each start: if these count, add {listens}"
+    )
 
 
 def _refuse(found: Facts, place: Place) -> None:

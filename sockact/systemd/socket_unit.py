@@ -2,28 +2,49 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import socket
 
 from sockact.core.errors import OperatorError
 from sockact.core.matching import Address, Family, Kind
+from sockact.kernel import procfs
 from sockact.systemd import listening, socket_files, units
 from sockact.systemd.hardening import Setting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Container, Iterator, Sequence
 
+    from sockact.systemd.facts import Facts
     from sockact.systemd.listening import Bound
 
+_NUMBER = re.compile(r"(?<!\d)\d{1,5}(?!\d)", re.ASCII)
 
-def choose(found: Sequence[Bound], wanted: Sequence[Address]) -> tuple[list[Bound], list[Bound]]:
+
+def named_ports(facts: Facts) -> Container[int]:
+    """Every number in the service's files, its command line and its environment."""
+    service = facts.service
+    texts = [*facts.start]
+    for lines in service.files.get("Service", {}).values():
+        texts += lines
+    with contextlib.suppress(OSError, ValueError):
+        environment = procfs.initial_environment(int(service.get("MainPID")))
+        texts += map(os.fsdecode, environment.values())
+    return {int(number) for text in texts for number in _NUMBER.findall(text)}
+
+
+def choose(
+    found: Sequence[Bound], wanted: Sequence[Address], named: Container[int] = ()
+) -> tuple[list[Bound], list[Bound]]:
     """The sockets to take over, and those to leave alone: all but the `wanted`, if there are any,
-    else those that the program chooses anew at each start.
+    else those that the program chooses anew at each start. Ports that are `named` are not.
     """
     kept, left = [], []
     for one in found:
-        if one.address in wanted or not (wanted or listening.is_private(one.address)):
+        private = listening.is_private(one.address) and one.address.port not in named
+        if one.address in wanted or not (wanted or private):
             kept.append(one)
         else:
             left.append(one)

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 _MARGIN = 20.0
 _STOPS = ("15", "2", "")
-_KILL_OPTION = re.compile(r"-(?:SIG)?([A-Z]{2,}\d?|\d+)")
+_KILLERS = ("kill", "start-stop-daemon")
+_SIGNAL_OPTIONS = ("-s", "-n", "--signal")
+_KILL_OPTION = re.compile(r"-([A-Za-z]{2,}\d?|\d+)")
 
 
 @dataclass(frozen=True)
@@ -63,17 +65,36 @@ def own_options(facts: Facts, wrap: Wrap) -> list[str]:
 
 def stop_signal(service: Unit) -> int:
     """By which signal the program ends, when it is not SIGTERM; 0 when it is."""
+    words = _stop(service)
+    text = _sent(words) if understands_stop(service) else service.get("KillSignal")
+    return _number(text)
+
+
+def understands_stop(service: Unit) -> bool:
+    """Does ExecStop= only send a signal?"""
+    words = _stop(service)
+    return bool(words) and os.path.basename(words[0]) in _KILLERS
+
+
+def _stop(service: Unit) -> list[str]:
+    """The words of the last ExecStop=."""
     lines = service.files.get("Service", {}).get("ExecStop", [])
-    words = unitfile.program(unitfile.split(lines[-1])) if lines else []
-    if words and os.path.basename(words[0]) == "kill":
-        text = next((m[1] for w in words if (m := _KILL_OPTION.fullmatch(w))), "")
-        if {"-s", "--signal"} & {*words[:-1]}:
-            text = words[1 + next(i for i, w in enumerate(words) if w in ("-s", "--signal"))]
-        return _number(text)
-    return _number(service.get("KillSignal"))
+    return unitfile.program(unitfile.split(lines[-1])) if lines else []
+
+
+def _sent(words: list[str]) -> str:
+    """The signal that kill(1), or start-stop-daemon(8), is to send; empty: none is named."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        option, _, value = word.partition("=")
+        if option in _SIGNAL_OPTIONS:
+            return value or following
+        if os.path.basename(words[0]) == "kill" and (found := _KILL_OPTION.fullmatch(word)):
+            return found[1]
+    return ""
 
 
 def _number(text: str) -> int:
+    text = text.upper()
     try:
         found = signal.Signals(int(text)) if text.isdecimal() else signal.Signals[_long(text)]
     except (KeyError, ValueError):
