@@ -298,11 +298,11 @@ def told(done: migrate.Done) -> str:
     last = f"new ones waited, {done.waited:.2f} s at the most"
     if done.put_off:
         last = f"for {done.waited:.2f} s new ones were put off, and tried again"
+    met = []
     if done.refused is None:
-        return f"how long nobody listened could not be measured; {last}"
-    if done.refused:
-        return f"nobody listened for {done.refused:.2f} s: who came just then was refused; {last}"
+        met.append("how long nobody listened could not be measured")
+    elif done.refused:
+        met.append(f"nobody listened for {done.refused:.2f} s: who came just then was refused")
     if done.cut_off:
-        who = "who still waited in the program's own queue when it ended"
-        return f"{who} may have been cut off; {last}"
-    return f"no client was refused; {last}"
+        met.append("who still waited in the queue that was closed may have been cut off")
+    return "; ".join([*(met or ["no client was refused"]), last])

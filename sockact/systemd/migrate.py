@@ -55,7 +55,7 @@ class Done:
     waited: float = 0.0
     """As long as nobody accepted, at the most."""
     cut_off: bool = False
-    """Somebody still waited in the queue of the old socket when it closed."""
+    """Somebody may still have waited in the queue of the old socket when it closed."""
     put_off: bool = False
     """Who came while nobody accepted was not heard, and tried again."""
 

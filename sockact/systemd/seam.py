@@ -79,10 +79,12 @@ class Seam:
             _admit_no_more(sockets if len(sockets) > 1 else [])
         return emptied
 
-    def admit_no_more(self) -> None:
-        """Who comes now is not heard, and tries again a second later."""
+    def admit_no_more(self) -> bool:
+        """Who comes now is not heard, and tries again a second later; False when the program has
+        not accepted all that waited.
+        """
         _admit_no_more(self._all())
-        self._wait_empty()
+        return self._wait_empty()
 
     def admit_again(self) -> None:
         """Take `admit_no_more` back."""

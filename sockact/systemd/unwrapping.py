@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from dataclasses import replace
 
 from sockact.core import matching
 from sockact.core.errors import OperatorError
@@ -77,10 +78,8 @@ def unwrap(
     wrapped = _runs_wrapped(manager, place)
     if wrapped:
         with Outage(addresses) as outage:
-            waited, put_off = carry_out(
-                lambda undo: _let_go(undo, manager, place, drop_in, socket, addresses)
-            )
-        done = Done(outage.seconds, waited, put_off=put_off)
+            done = carry_out(lambda undo: _let_go(undo, manager, place, drop_in, socket, addresses))
+        done = replace(done, refused=outage.seconds)
     elif socket and main_pid(manager, place) == "0":
         stop(manager, place.socket)
     if drop_in:
@@ -113,22 +112,22 @@ def _let_go(
     drop_in: str,
     socket: str,
     addresses: Sequence[Address],
-) -> tuple[float, bool]:
-    """For how long nobody accepted, and whether clients were put off meanwhile."""
+) -> Done:
+    """What clients met, all but for how long nobody listened."""
     old = main_pid(manager, place)
     undo.callback(_put_back, manager, place, drop_in, socket, old, addresses)
     write(place.drop_in_path, farewell(drop_in, place.socket if socket else ""))
     manager.call("daemon-reload")
     began = time.monotonic()
-    put_off = False
+    put_off, emptied = False, not socket
     if socket:
         # Who comes from now on tries again a second later; who waits is still served.
         with contextlib.suppress(OSError), of(manager, place, addresses) as seam:
-            seam.admit_no_more()
+            emptied = seam.admit_no_more()
             put_off = True
     restart(manager, place)
     _wait_bound(manager, place, addresses)
-    return time.monotonic() - began, put_off
+    return Done(0.0, time.monotonic() - began, cut_off=not emptied, put_off=put_off)
 
 
 def _clean_up(manager: Manager, place: Place, addresses: Sequence[Address]) -> None:

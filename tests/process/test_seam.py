@@ -208,7 +208,10 @@ def test_who_is_never_accepted() -> None:
             new.bind(own.getsockname())
             new.listen()
             assert not seam.to_new()
-    assert "may have been cut off" in told(Done(cut_off=True))
+    assert told(Done(0.0, 1.0, cut_off=True)).startswith("who still waited in the queue that was ")
+    both = told(Done(0.5, 1.0, cut_off=True, put_off=True))
+    assert both.startswith("nobody listened for 0.50 s: ")
+    assert "may have been cut off; for 1.00 s new ones were put off" in both
 
 
 def test_admitting_no_more() -> None:
