@@ -32,7 +32,8 @@ def named_ports(facts: Facts) -> Container[int]:
     with contextlib.suppress(OSError, ValueError):
         environment = procfs.initial_environment(int(service.get("MainPID")))
         texts += map(os.fsdecode, environment.values())
-    return {int(number) for text in texts for number in _NUMBER.findall(text)}
+    # A socket file has port 0.
+    return {int(number) for text in texts for number in _NUMBER.findall(text)} - {0}
 
 
 def choose(

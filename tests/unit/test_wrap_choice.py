@@ -65,5 +65,8 @@ def test_a_port_that_is_named_is_no_port_of_the_kernels_choice() -> None:
         assert [one.address.port for one in left] == [50052]
     kept, _ = socket_unit.choose(bound, (), socket_unit.named_ports(facts("Environment=A=500510")))
     assert [one.address.port for one in kept] == [8000]
+    own = [Bound(listeners.parse("/home/x/.gunicorn/gunicorn.ctl")[1], 1, 1, 3)]
+    _, left = socket_unit.choose(own, (), socket_unit.named_ports(facts("Environment=A=0")))
+    assert left == own
     kept, _ = socket_unit.choose(bound, [bound[2].address])
     assert kept == bound[2:]
