@@ -61,7 +61,7 @@ def rights(path: str) -> tuple[str, str, str] | None:
 
 def owner(paths: Sequence[str], user: str, group: str = "", why: str = "") -> Iterator[Setting]:
     """What gives socket files of a .socket unit to a user, and a group if one is named."""
-    if all(_is_roots(folder) for path in paths for folder in folders(path)):
+    if not any(bent_by(path) or not _stays(_way(path)[-1][0]) for path in paths):
         yield Setting("SocketUser", escape_value(user), why)
         if group:
             yield Setting("SocketGroup", escape_value(group))
@@ -76,37 +76,40 @@ def owner(paths: Sequence[str], user: str, group: str = "", why: str = "") -> It
 
 def bent_by(path: str) -> str:
     """A folder on the way to that of a socket file which others than root can change; "": none."""
-    way = list(folders(path))
-    return next((folder for folder in way[:-1] if not _is_roots(folder)), "")
+    return next((folder for folder, entry in _way(path)[:-1] if not _stays(folder, entry)), "")
 
 
-def folders(path: str) -> Iterator[str]:
-    """Every folder that is looked into on the way to a file, by links too; its own is the last."""
+def _way(path: str) -> list[tuple[str, str]]:
+    """Every folder that is looked into on the way to a file, by links too, and what is looked up
+    there; its own is the last.
+    """
     here, rest = "/", [part for part in path.split("/") if part]
+    found = []
     for _ in range(_LINKS + len(rest)):
-        yield here
         following = os.path.join(here, rest.pop(0))
+        found.append((here, following))
         if not rest:
-            return
+            break
         if os.path.islink(following):
             target = os.readlink(following)
             here = "/" if target.startswith("/") else here
             rest = [part for part in target.split("/") if part] + rest
         else:
             here = os.path.normpath(following)
+    return found
 
 
-def _is_roots(folder: str) -> bool:
-    """Can nobody but root replace a file of root's in it?"""
+def _stays(folder: str, entry: str = "") -> bool:
+    """Can nobody but root replace this entry of a folder? None: a new file of root's."""
     try:
         found = os.stat(folder)
+        owner = os.lstat(entry).st_uid if entry else 0
     except OSError:
         return False  # Whoever makes it.
-    return found.st_uid == 0 and not (found.st_mode & _OTHERS_WRITE and not _sticky(found))
-
-
-def _sticky(found: os.stat_result) -> bool:
-    return bool(found.st_mode & stat.S_ISVTX)
+    if found.st_uid != 0:
+        return False
+    # In a folder such as /tmp everybody may replace what they own.
+    return not found.st_mode & _OTHERS_WRITE or bool(found.st_mode & stat.S_ISVTX and owner == 0)
 
 
 def go_away(facts: Facts, paths: Sequence[str]) -> list[str]:

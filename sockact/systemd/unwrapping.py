@@ -179,12 +179,15 @@ def _put_back(
     old: str,
     addresses: Sequence[Address],
 ) -> None:
-    if drop_in:
-        write(place.drop_in_path, drop_in)
-    else:
-        remove(place.drop_in_path)
-    if socket:
-        write(place.socket_path, socket)
+    texts = {place.drop_in_path: drop_in, **({place.socket_path: socket} if socket else {})}
+    changed = {path: text for path, text in texts.items() if ours(path) != text}
+    if not changed:
+        return  # It has not begun.
+    for path, text in changed.items():
+        if text:
+            write(path, text)
+        else:
+            remove(path)
     manager.call("daemon-reload")
     if main_pid(manager, place) == old:
         with contextlib.suppress(OSError), of(manager, place, addresses) as seam:

@@ -120,8 +120,12 @@ def test_who_could_bend_the_way(roots: Path) -> None:
     os.chown(roots, 0, 0)
     roots.chmod(0o775)
     assert socket_files.bent_by(path) == str(roots)
+    # In which everybody may replace what they own, as in /tmp.
     roots.chmod(0o1777)
+    assert socket_files.bent_by(path) == str(roots)
+    os.chown(roots / "inner", 0, -1)
     assert not socket_files.bent_by(path)
+    roots.chmod(0o755)
     # By a link that somebody else may change.
     (roots / "theirs").mkdir()
     (roots / "theirs" / "link").symlink_to(roots / "inner")
@@ -157,5 +161,9 @@ def test_whose_the_file_is(roots: Path) -> None:
     (only,) = socket_files.owner([path], "app", "www")
     assert only.key == "ExecStartPost"
     assert only.value == f"chown --no-dereference -- app:www {path}"
+    os.chown(roots, 0, -1)
+    roots.chmod(0o1777)
+    assert [one.key for one in socket_files.owner([path], "app")] == ["SocketUser"]
+    roots.chmod(0o775)
     (only,) = socket_files.owner([path], "app")
     assert only.value == f"chown --no-dereference -- app {path}"

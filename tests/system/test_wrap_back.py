@@ -9,7 +9,7 @@ from tests.servers.apps import answers
 from tests.servers.commands import WSGI
 from tests.support import wait
 from tests.system.site import DROP_IN, SOCKET, debian
-from tests.system.units import ADDRESS
+from tests.system.units import ADDRESS, USER
 
 if TYPE_CHECKING:
     from tests.system.site import Site
@@ -105,6 +105,28 @@ def test_a_listener_of_another_ip_address(site: Site) -> None:
     assert "nobody listened for " in done.stdout
     site.wait_serving()
     site.is_plain(text)
+
+
+def test_whoever_may_not(site: Site) -> None:
+    """They learn what to do, and nothing changes."""
+    site.install(*debian(site.machine))
+
+    def unwrap() -> str:
+        done = site.machine.run("sockact", "unwrap", site.unit, user=USER)
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+        return done.stderr
+
+    site.wrap("--no-restart")
+    now = "Permission denied; use sudo; it is wrapped as before"
+    assert f"cannot remove {DROP_IN}: {now}" in unwrap()
+    site.systemctl("restart", site.unit)
+    before = site.main_pid
+    now = "Permission denied; use sudo, or --user-unit; it is wrapped as before"
+    assert f"cannot write {DROP_IN}: {now}" in unwrap()
+    assert site.main_pid == before
+    assert site.findings() == []
+    site.unwrap()
+    site.wait_serving()
 
 
 def test_a_port_of_the_kernels_choice(site: Site) -> None:
