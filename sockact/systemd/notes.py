@@ -30,7 +30,7 @@ def changes(facts: Facts, wrap: Wrap) -> Iterator[str]:
         )
     if stop := files.get("ExecStop"):
         how = ""
-        if not wrapping.understands_stop(facts.service):
+        if not (wrapping.understands_stop(facts.service) or "--stop-signal" in wrap.options):
             name = signal.Signals(wrapping.stop_signal(facts.service) or signal.SIGTERM).name
             how = f" by {name}; if it ends well by another signal only, add --stop-signal"
         yield f"ExecStop={stop[-1]} is not used: sockact drains, and ends the program{how}"

@@ -24,7 +24,7 @@ from sockact.systemd.migrate import (
 )
 from sockact.systemd.outage import Outage
 from sockact.systemd.places import Place, clear, remove, write
-from sockact.systemd.undoing import carry_out
+from sockact.systemd.undoing import NotRestored, carry_out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,11 +82,15 @@ def unwrap(
         done = replace(done, refused=outage.seconds)
     elif socket and main_pid(manager, place) == "0":
         stop(manager, place.socket)
-    if drop_in:
-        remove(place.drop_in_path)
-    if socket:
-        remove(place.socket_path)
-    manager.call("daemon-reload")
+    try:
+        for path, text in ((place.drop_in_path, drop_in), (place.socket_path, socket)):
+            if text:
+                remove(path)
+        manager.call("daemon-reload")
+    except OperatorError as error:
+        if not wrapped:
+            raise
+        raise NotRestored(f"{place.service} runs by itself again, but {error}") from error
     if not wrapped:
         _clean_up(manager, place, addresses)
     clear(place)

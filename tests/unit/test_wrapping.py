@@ -295,6 +295,8 @@ def test_what_changes() -> None:
     assert "stop both" not in "\n".join(notes.changes(found, replace(WRAP, native=True)))
     kill = facts("ExecStop=kill -QUIT $MAINPID")
     assert "--stop-signal" not in "\n".join(notes.changes(kill, WRAP))
+    given = replace(WRAP, options=("--stop-signal", "QUIT"))
+    assert "--stop-signal" not in "\n".join(notes.changes(found, given))
     assert "gunicorn's own READY=1" in "\n".join(notes.changes(facts(Type="notify"), WRAP))
 
 
