@@ -96,6 +96,32 @@ def test_an_interrupt_takes_everything_back(site: Site) -> None:
     site.is_plain(text)
 
 
+def test_an_interrupt_of_the_way_back(site: Site) -> None:
+    """Which the program has caused, and which waits for it to start as before."""
+    picky = "import os\nif 'SOCKACT_NAME' in os.environ:\n    raise RuntimeError('not in there')\n"
+    site.machine.write("/opt/zoo/picky.py", f"{picky}from tests.servers.apps.wsgi import app\n")
+    hold = "/run/hold"
+    text = site.install(
+        f"ExecStartPre=/bin/sh -c 'test -e {DROP_IN} || test ! -e {hold} || cat {hold}'",
+        f"ExecStart=/usr/bin/gunicorn --bind {ADDRESS} picky:app",
+    )
+    site.run("mkfifo", "-m", "644", hold)
+    with subprocess.Popen(
+        [*site.machine.enter("--all", "--root"), "sockact", "wrap", site.unit],
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as wrapping:
+        # Returns when the program is started as before.
+        with site.machine.path(hold).open("w"):
+            site.run("sh", "-c", INTERRUPT)
+            site.machine.path(hold).unlink()
+        _, stderr = wrapping.communicate(timeout=30)
+    assert wrapping.returncode == 1
+    assert "sockact: site.service did not start; it is as it was\n" in stderr
+    site.wait_serving()
+    site.is_plain(text)
+
+
 def test_a_listener_of_another_ip_address(site: Site) -> None:
     """sockact adopts by the port; the way back has to know that, too."""
     text = site.install(*debian(site.machine))
