@@ -9,14 +9,16 @@ import click
 
 from sockact.cli import complete
 from sockact.cli.main import Failure
-from sockact.cli.wrap import failure, interruptible, place_of, read, told
+from sockact.cli.wrap import failure, place_of, read, told
 from sockact.core.errors import OperatorError
 from sockact.systemd import check_socket, marks, unwrapping
 from sockact.systemd.manager import Manager
+from sockact.systemd.undoing import interruptible
 
 if TYPE_CHECKING:
     from sockact.systemd.facts import Facts
-    from sockact.systemd.migrate import Done, Place
+    from sockact.systemd.migrate import Done
+    from sockact.systemd.places import Place
 
 # What systemd's own work takes, beside that of the programs.
 _MARGIN = 120.0
@@ -41,8 +43,9 @@ def command(unit: str, user_unit: bool, force: bool) -> None:
     except OperatorError as error:
         raise Failure(str(error)) from error
     done = _unwrap(user_unit, found, place, drop_in, socket)
-    for path in filter(None, (place.drop_in_path, place.socket_path if socket else "")):
-        click.echo(f"  removed {path}")
+    for path, text in ((place.drop_in_path, drop_in), (place.socket_path, socket)):
+        if text:
+            click.echo(f"  removed {path}")
     runs = f"; {told(done)}" if done.waited else ""
     click.echo(f"{place.service}: unwrapped{runs}")
 
@@ -50,22 +53,23 @@ def command(unit: str, user_unit: bool, force: bool) -> None:
 def _unwrap(user_unit: bool, found: Facts, place: Place, drop_in: str, socket: str) -> Done:
     own = [one for one in found.sockets if one.name == place.socket] if socket else []
     addresses = [address for one in own for address in check_socket.addresses_of(one)[0]]
-    # Not if nobody has restarted the service since: then it still runs by itself.
-    took = not socket or any(one.running for one in own)
     needs = found.service.span("TimeoutStopUSec") + found.service.span("TimeoutStartUSec")
     manager = Manager(user_unit, min(needs + _MARGIN, _LONGEST))
     try:
         with interruptible():
-            return unwrapping.unwrap(manager, place, drop_in, socket, addresses, took_effect=took)
+            return unwrapping.unwrap(manager, place, drop_in, socket, addresses)
     except OperatorError as error:
         raise failure(error, "it is wrapped as before") from error
 
 
 def _files(place: Place, *, force: bool) -> tuple[str, str]:
-    """The texts of the drop-in and, if there is one of ours, the .socket unit."""
+    """The texts of the drop-in and the .socket unit; "": there is none of ours. A wrap that was
+    killed may have left only the latter.
+    """
     texts = {path: unwrapping.ours(path) for path in (place.drop_in_path, place.socket_path)}
-    if not texts[place.drop_in_path]:
-        there = "is not ours" if os.path.lexists(place.drop_in_path) else "is not there"
+    foreign = not texts[place.drop_in_path] and os.path.lexists(place.drop_in_path)
+    if foreign or not any(texts.values()):
+        there = "is not ours" if foreign else "is not there"
         raise OperatorError(f"{place.service} is not wrapped: {place.drop_in_path} {there}")
     for path, text in texts.items():
         if text and not marks.is_unchanged(text) and not force:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -30,19 +28,17 @@ from sockact.systemd import (
 )
 from sockact.systemd.check import Level
 from sockact.systemd.manager import Manager
-from sockact.systemd.migrate import Place, Texts
+from sockact.systemd.migrate import Texts
+from sockact.systemd.places import Place
+from sockact.systemd.undoing import NotRestored, interruptible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import FrameType
-
     from sockact.core.matching import Address
     from sockact.systemd.check import Finding
     from sockact.systemd.facts import Facts
     from sockact.systemd.listening import Bound
 
 _SUFFIXES = ("socket", "timer", "target", "path", "mount", "slice", "scope", "device", "swap")
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # What systemd's own work takes, beside that of the programs.
 _MARGIN = 60.0
 _LONGEST = 3600.0
@@ -128,7 +124,7 @@ def place_of(service: str, *, user_unit: bool) -> Place:
     if not user_unit:
         folders = ("/run/systemd/system", paths.SYSTEM_BASE, "/var/lib/sockact")
         return Place(service, passing.SYSTEM_FOLDER, *folders)
-    run = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
+    run = Manager(user=True).runtime
     home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     own = (f"{run}/systemd/user", f"{run}/sockact", f"{home}/sockact")
     return Place(service, passing.unit_folder(user_unit=True), *own)
@@ -194,13 +190,12 @@ class Draft:
                 f"{self.name} does not run, so its addresses cannot be seen: "
                 f"write them, as in --listen 127.0.0.1:8000, or start it first"
             )
-        kept, self.left = socket_unit.choose(own, wanted)
+        ports = socket_unit.named_ports(self.facts)
+        kept, self.left = socket_unit.choose(own, wanted, ports)
         found = tuple(dict.fromkeys(one.address for one in kept))
         if not found and not wanted:
-            raise OperatorError(
-                f"the processes of {self.name} listen nowhere: write --listen ADDR "
-                f"if they will, as in --listen 127.0.0.1:8000"
-            )
+            raise OperatorError(_nowhere(self.name, self.left))
+        socket_unit.check_files(kept, wanted, user_unit=self.manager.user)
         self.bound = kept if not wanted or {*found} == {*wanted} else []
         return wanted or found
 
@@ -247,11 +242,29 @@ class Draft:
             click.echo(f"\n# {path}\n{text}", nl=False)
 
 
+def _nowhere(name: str, left: list[Bound]) -> str:
+    if not left:
+        return (
+            f"the processes of {name} listen nowhere: write --listen ADDR if they will, as in "
+            f"--listen 127.0.0.1:8000"
+        )
+    listens = " ".join(dict.fromkeys(f"--listen {one.address}" for one in left))
+    return (
+        f"{name} listens only where programs do for their own ends, or on ports of the range from "
+        f"which the kernel chooses at each start: if these count, add {listens}"
+    )
+
+
 def _refuse(found: Facts, place: Place) -> None:
     name = found.service.name
     if unwrapping.ours(place.drop_in_path):
         raise OperatorError(
             f"{name} is wrapped already: for other options `sockact unwrap {name}` first"
+        )
+    if unwrapping.ours(place.socket_path):
+        raise OperatorError(
+            f"{name}: a wrap was cut short, and left {place.socket_path}: `sockact unwrap {name}` "
+            f"takes that back; wrap it again then"
         )
     if why := refusals.refusal(found):
         raise OperatorError(f"{name} cannot be wrapped: {why}")
@@ -263,8 +276,8 @@ def _refuse(found: Facts, place: Place) -> None:
 
 def _migrate(wrap: Draft) -> None:
     service = wrap.facts.service
-    needs = service.span("TimeoutStopUSec") + wrap.wrap.settings.start_timeout + _MARGIN
-    manager = Manager(wrap.manager.user, min(needs, _LONGEST))
+    needs = service.span("TimeoutStopUSec") + wrapping.start_limit(wrap.facts, wrap.wrap)
+    manager = Manager(wrap.manager.user, min(needs + _MARGIN, _LONGEST))
     try:
         with interruptible():
             done = migrate.wrap(manager, wrap.place, wrap.texts, wrap.addresses, wrap.bound)
@@ -276,34 +289,20 @@ def _migrate(wrap: Draft) -> None:
 def failure(error: OperatorError, now: str) -> Failure:
     """What went wrong, how things stand now, and what the service said before it gave up."""
     lines = error.lines if isinstance(error, migrate.NotStarted) else ()
-    restored = not isinstance(error, migrate.NotRestored)
+    restored = not isinstance(error, NotRestored)
     return Failure(f"{error}; {now}" if restored else str(error), lines)
 
 
 def told(done: migrate.Done) -> str:
     """What clients met."""
-    if done.refused:
-        return f"nobody listened for {done.refused:.2f} s: who came just then was refused"
-    return f"no client was refused; new ones waited, {done.waited:.2f} s at the most"
-
-
-@contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """Whoever ends us now takes back what is half done. Raises OperatorError."""
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
-
-    def interrupted(number: int, _frame: FrameType | None) -> None:
-        # Once: what is taken back is not to be interrupted.
-        for each in _SIGNALS:
-            signal.signal(each, signal.SIG_IGN)
-        raise KeyboardInterrupt(signal.Signals(number).name)
-
-    try:
-        for number in _SIGNALS:
-            signal.signal(number, interrupted)
-        yield
-    except KeyboardInterrupt as error:
-        raise OperatorError(f"interrupted by {error}") from error
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    last = f"new ones waited, {done.waited:.2f} s at the most"
+    if done.put_off:
+        last = f"for {done.waited:.2f} s new ones were put off, and tried again"
+    met = []
+    if done.refused is None:
+        met.append("how long nobody listened could not be measured")
+    elif done.refused:
+        met.append(f"nobody listened for {done.refused:.2f} s: who came just then was refused")
+    if done.cut_off:
+        met.append("who still waited in the queue that was closed may have been cut off")
+    return "; ".join([*(met or ["no client was refused"]), last])

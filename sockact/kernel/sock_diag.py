@@ -47,8 +47,11 @@ _TCP_AGES_AT = 44
 _TCP_COUNTS = struct.Struct("=QQIIIIII")
 _TCP_COUNTS_AT = 120
 
-_UDIAG_SHOW_NAME = 1
-_UNIX_DIAG_NAME = 0
+_LISTEN = 10
+_UDIAG_SHOW_NAME, _UDIAG_SHOW_VFS = 1, 2
+_UNIX_DIAG_NAME, _UNIX_DIAG_VFS = 0, 1
+# struct unix_diag_vfs: inode, device.
+_UNIX_FILE = struct.Struct("=II")
 _UNIX_MESSAGE = struct.Struct("=BBBBI8s")
 _NO_SUCH_SOCKET = (errno.ENOENT, errno.ESTALE)
 _TIMEOUT = 2.0
@@ -60,6 +63,18 @@ class UnixSocket:
 
     inode: int
     cookie: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class UnixListener:
+    """A Unix stream socket that listens."""
+
+    inode: int
+    name: bytes
+    """Its sun_path, as its program gave it: with a leading NUL when it is abstract."""
+    file: tuple[int, int] | None
+    """Device (the kernel's own number: 20 bits of minor below the major) and inode (its last 32
+    bits) of its file, wherever that is; None when it is abstract."""
 
 
 def tcp_connections(
@@ -112,6 +127,21 @@ def unix_connections(name: bytes) -> Iterator[UnixSocket]:
         names = [v for k, v in _attributes(payload[_UNIX_MESSAGE.size :]) if k == _UNIX_DIAG_NAME]
         if kind == socket.SOCK_STREAM and names and _sun_path(bytes(names[0])) == name:
             yield UnixSocket(inode, cookie)
+
+
+def unix_listeners() -> Iterator[UnixListener]:
+    """Those of this network namespace. Raises OSError."""
+    show = _UDIAG_SHOW_NAME | _UDIAG_SHOW_VFS
+    request = struct.pack("=BBHIII", socket.AF_UNIX, 0, 0, 1 << _LISTEN, 0, show)
+    for payload in _ask(request + _NO_COOKIE, _NLM_F_DUMP):
+        _family, kind, _state, _pad, inode, _cookie = _UNIX_MESSAGE.unpack_from(payload)
+        found = dict(_attributes(payload[_UNIX_MESSAGE.size :]))
+        if kind == socket.SOCK_STREAM and _UNIX_DIAG_NAME in found:
+            file = None
+            if _UNIX_DIAG_VFS in found:
+                number, device = _UNIX_FILE.unpack_from(found[_UNIX_DIAG_VFS])
+                file = (device, number)
+            yield UnixListener(inode, _sun_path(bytes(found[_UNIX_DIAG_NAME])), file)
 
 
 def unix_is_open(connection: UnixSocket) -> bool:

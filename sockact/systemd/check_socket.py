@@ -7,8 +7,8 @@ from __future__ import annotations
 import os
 
 from sockact.core.errors import OperatorError
-from sockact.core.matching import Address, Family, Kind
-from sockact.systemd import addresses, listeners
+from sockact.core.matching import Address, Kind
+from sockact.systemd import addresses, listeners, socket_files, units
 from sockact.systemd.check import Finding, Level
 from sockact.systemd.listening import held
 
@@ -130,14 +130,8 @@ def _state(facts: Facts, socket: Unit, mine: list[Address]) -> Iterator[Finding]
 
 def _removed(facts: Facts, socket: Unit, mine: list[Address]) -> Iterator[Finding]:
     """Socket files in a folder that goes away with the service."""
-    if facts.service.get("RuntimeDirectoryPreserve") == "yes":
-        return
-    folders = [f"/run/{folder}/" for folder in facts.service.words("RuntimeDirectory")]
-    for address in mine:
-        inside = address.family is Family.UNIX and address.kind is Kind.STREAM
-        if inside and os.path.normpath(address.host).startswith(tuple(folders)):
-            message = (
-                "systemd removes RuntimeDirectory= when the service stops, and the socket with it"
-            )
-            write = f"write ListenStream=/run/{os.path.basename(address.host)}"
-            yield Finding(ERROR, socket.name, f"ListenStream={address}", message, write)
+    paths = units.unix_paths(tuple(a for a in mine if a.kind is Kind.STREAM))
+    for path in socket_files.go_away(facts, paths):
+        message = "systemd removes RuntimeDirectory= when the service stops, and the socket with it"
+        write = f"write ListenStream={facts.runtime}/{os.path.basename(path)}"
+        yield Finding(ERROR, socket.name, f"ListenStream={path}", message, write)

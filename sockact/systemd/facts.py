@@ -73,6 +73,8 @@ class Facts:
     """The words of the last ExecStart=, as the program gets them."""
     reload: tuple[str, ...]
     """The words of ExecReload=."""
+    runtime: str = "/run"
+    """Where the folders of RuntimeDirectory= are."""
 
     @property
     def options(self) -> tuple[str, ...] | None:
@@ -112,9 +114,8 @@ def read(manager: Manager, name: str) -> Facts:
         except ValueError as error:
             raise OperatorError(f"{service.name}: {key}=: {error}") from error
 
-    return Facts(
-        manager.version(), service, tuple(sockets), words("ExecStart"), words("ExecReload")
-    )
+    start, reload = words("ExecStart"), words("ExecReload")
+    return Facts(manager.version(), service, tuple(sockets), start, reload, manager.runtime)
 
 
 def _service_name(manager: Manager, name: str) -> str:

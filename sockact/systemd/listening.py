@@ -1,4 +1,7 @@
-"""Who listens where, as the kernel's tables have it: proc_pid_net(5)."""
+"""Who listens where, as the kernel's tables have it: proc_pid_net(5), sock_diag(7).
+
+Not /proc/net/unix: a name with a newline in it would write lines of its own there.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +13,13 @@ import struct
 from dataclasses import dataclass
 
 from sockact.core.matching import Address, Family, Kind
-from sockact.kernel import procfs
+from sockact.kernel import pidfd, procfs, sock_diag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _LISTEN = "0A"
-_ACCEPTS = 0x10000
-"""In the flags of a Unix socket (__SO_ACCEPTCON of linux/net.h)."""
-_UNIX_STREAM = "0001"
 _TABLES = (
     ("tcp", socket.AF_INET, Family.INET, Kind.STREAM),
     ("tcp6", socket.AF_INET6, Family.INET6, Kind.STREAM),
@@ -38,16 +38,24 @@ class Bound:
     inode: int
     pid: int
     fd: int
+    file: tuple[int, int] | None = None
+    """Of a Unix socket that has one: device and inode, as in kernel/sock_diag.py. The path is what
+    the program called it, which may be another file for us."""
 
 
 def held(address: Address) -> bool:
     """Does somebody of this network namespace listen there? True also where that cannot be read."""
     try:
-        if address.family is Family.UNIX:
-            return any(found.host == address.host for _, found in _unix("self"))
-        return _inet(address)
+        return is_held(address)
     except OSError:
         return True
+
+
+def is_held(address: Address) -> bool:
+    """Does somebody of this network namespace listen there? Raises OSError."""
+    if address.family is Family.UNIX:
+        return address.host in {_host(one.name) for one in sock_diag.unix_listeners()}
+    return _inet(address)
 
 
 def bound(pids: Iterable[int]) -> list[Bound]:
@@ -56,13 +64,26 @@ def bound(pids: Iterable[int]) -> list[Bound]:
     Raises OSError; PermissionError when we may not look at them.
     """
     found: dict[int, Bound] = {}
+    unix = {one.inode: one for one in sock_diag.unix_listeners()}
     for pid in pids:
         sockets = procfs.sockets(pid)
         table = _of(pid) if sockets else {}
         for fd, inode in sorted(sockets.items()):
-            if inode in table:
+            if inode in unix:
+                address = Address(Family.UNIX, Kind.STREAM, _host(unix[inode].name))
+                found.setdefault(inode, Bound(address, inode, pid, fd, unix[inode].file))
+            elif inode in table:
                 found.setdefault(inode, Bound(table[inode], inode, pid, fd))
     return [found[inode] for inode in sorted(found)]
+
+
+def duplicate(one: Bound) -> socket.socket:
+    """The program's own socket, as a descriptor of ours. Raises OSError."""
+    found = socket.socket(fileno=pidfd.getfd(one.pid, one.fd))
+    if os.fstat(found.fileno()).st_ino != one.inode:
+        found.close()
+        raise OSError("the program has another socket there now")
+    return found
 
 
 def is_private(address: Address) -> bool:
@@ -95,10 +116,8 @@ def members(cgroup: str) -> list[int]:
 
 
 def _of(pid: int) -> dict[int, Address]:
-    """Inode → address of all that is listened on in the network namespace of a process."""
+    """Inode → address of all ports that are listened on in the network namespace of a process."""
     found: dict[int, Address] = {}
-    with contextlib.suppress(FileNotFoundError):
-        found |= _unix(str(pid))
     for name, number, family, kind in _TABLES:
         # No IPv6, or the process has ended.
         with contextlib.suppress(FileNotFoundError):
@@ -121,15 +140,12 @@ def _table(path: str, number: int, family: Family, kind: Kind) -> Iterator[tuple
             yield int(fields[9]), Address(family, kind, text, int(port, 16))
 
 
-def _unix(pid: str) -> Iterator[tuple[int, Address]]:
-    with open(f"/proc/{pid}/net/unix", errors="surrogateescape") as table:
-        next(table)
-        for line in table:
-            fields = line.rstrip("\n").split(None, 7)
-            if len(fields) > 7 and int(fields[3], 16) & _ACCEPTS and fields[4] == _UNIX_STREAM:
-                path = fields[7]
-                host = os.path.normpath(path) if path.startswith("/") else path
-                yield int(fields[6]), Address(Family.UNIX, Kind.STREAM, host)
+def _host(name: bytes) -> str:
+    """As Address has it."""
+    if name.startswith(b"\0"):
+        return f"@{os.fsdecode(name[1:])}"
+    path = os.fsdecode(name)
+    return os.path.normpath(path) if path.startswith("/") else path
 
 
 def _inet(address: Address) -> bool:

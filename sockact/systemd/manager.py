@@ -5,6 +5,7 @@ For the command line only. Raises OperatorError, whose text is one line that say
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 
@@ -22,6 +23,13 @@ class Manager:
         self.name = "systemctl --user" if user else "systemctl"
         self._base = ("systemctl", *(["--user"] if user else []), "--no-pager")
 
+    @property
+    def runtime(self) -> str:
+        """The folder %t of its units."""
+        if not self.user:
+            return "/run"
+        return os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
+
     def call(self, *arguments: str) -> str:
         """Run it with these arguments; what it prints."""
         return self._run(f"{self.name} {' '.join(arguments)}", [*self._base, *arguments])
@@ -30,7 +38,7 @@ class Manager:
         """What a service's own processes wrote; `since` is in seconds since 1970."""
         field = "_SYSTEMD_USER_UNIT" if self.user else "_SYSTEMD_UNIT"
         options = ("--output=cat", "--no-pager", "--quiet")
-        words = ["journalctl", f"{field}={unit}", f"--since=@{since:.0f}", *options]
+        words = ["journalctl", f"{field}={unit}", f"--since=@{int(since)}", *options]
         return self._run(f"journalctl {words[1]}", words)
 
     def _run(self, command: str, words: list[str]) -> str:

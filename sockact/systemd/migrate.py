@@ -13,58 +13,25 @@ from dataclasses import dataclass
 from sockact.core.errors import OperatorError
 from sockact.systemd import listening
 from sockact.systemd.outage import Outage
+from sockact.systemd.places import DROP_IN, Place, clear, remove, write
 from sockact.systemd.seam import Seam
+from sockact.systemd.undoing import NotRestored, carry_out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import ExitStack
 
     from sockact.core.matching import Address
     from sockact.systemd.listening import Bound
     from sockact.systemd.manager import Manager
 
-DROP_IN = "50-sockact.conf"
-_FAILURES = "starts.json"
 _LINES = 12
 _LOOKS = 10
 _LAG = 0.2
 
 _STAND_IN = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=true\n"
 _MEANWHILE = "[Socket]\nReusePort=yes\nService={}\n"
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where the files of a service are."""
-
-    service: str
-    """NAME.service."""
-    folder: str
-    """For the administrator's units."""
-    passing: str
-    """For units that last until the next boot."""
-    runtime: str
-    """Where the runtime folders of all services of sockact are."""
-    state: str
-    """Where what outlives their supervisors is."""
-
-    @property
-    def name(self) -> str:
-        """By which sockact knows it."""
-        return self.service.removesuffix(".service")
-
-    @property
-    def socket(self) -> str:
-        """NAME.socket."""
-        return f"{self.name}.socket"
-
-    @property
-    def socket_path(self) -> str:
-        return os.path.join(self.folder, self.socket)
-
-    @property
-    def drop_in_path(self) -> str:
-        return os.path.join(self.folder, f"{self.service}.d", DROP_IN)
 
 
 @dataclass(frozen=True)
@@ -83,14 +50,14 @@ class Texts:
 class Done:
     """How it went. Times are in seconds."""
 
-    refused: float
-    """As long as nobody listened."""
-    waited: float
+    refused: float | None = 0.0
+    """As long as nobody listened; None: it could not be measured."""
+    waited: float = 0.0
     """As long as nobody accepted, at the most."""
-
-
-class NotRestored(OperatorError):
-    """What was taken back does not run."""
+    cut_off: bool = False
+    """Somebody may still have waited in the queue of the old socket when it closed."""
+    put_off: bool = False
+    """Who came while nobody accepted was not heard, and tried again."""
 
 
 class NotStarted(OperatorError):
@@ -101,50 +68,14 @@ class NotStarted(OperatorError):
         self.lines = lines
 
 
-def write(path: str, text: str) -> None:
-    """Replace a file in one step, and make its folder. Raises OperatorError."""
-    following = f"{path}.new"
-    try:
-        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-        with open(following, "w", encoding="utf-8", errors="surrogateescape") as file:
-            os.fchmod(file.fileno(), 0o644)
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(following, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            os.unlink(following)
-        hint = "use sudo, or --user-unit" if isinstance(error, PermissionError) else "mend that"
-        raise OperatorError(f"cannot write {path}: {error.strerror}; {hint}") from error
-
-
-def remove(path: str) -> None:
-    """Remove a file, and its folder when that is a drop-in folder with nothing else in it."""
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
-    if os.path.dirname(path).endswith(".d"):
-        with contextlib.suppress(OSError):
-            os.rmdir(os.path.dirname(path))
-
-
-def clear(place: Place) -> None:
-    """Remove what the supervisor has left in its folders, of which systemd no longer knows."""
-    with contextlib.suppress(OSError):
-        os.rmdir(os.path.join(place.runtime, place.name))
-    state = os.path.join(place.state, place.name)
-    with contextlib.suppress(OSError):
-        os.unlink(os.path.join(state, _FAILURES))
-    with contextlib.suppress(OSError):
-        os.rmdir(state)
-
-
 def install(manager: Manager, place: Place, texts: Texts) -> None:
     """Only write the files, for a service that is to be started later. Raises OperatorError."""
-    with contextlib.ExitStack() as undo:
+
+    def steps(undo: ExitStack) -> None:
         undo.callback(_forget, manager, place, bool(texts.socket))
         _write_all(manager, place, texts.socket, texts.final)
-        undo.pop_all()
+
+    carry_out(steps)
 
 
 def wrap(
@@ -157,31 +88,56 @@ def wrap(
     """Write the files, and let the wrapped program take over. `found` are the old sockets of all
     these addresses, if they may be shared. Raises OperatorError, and all is as before.
     """
-    with Outage(addresses) as outage, contextlib.ExitStack() as undo:
-        undo.callback(clear, place)
-        undo.callback(_restart_old, manager, place, main_pid(manager, place))
-        seam = _open(found)
-        if seam:
-            undo.callback(seam.close)
-            undo.callback(seam.unshare)
-        undo.callback(_forget, manager, place, bool(texts.socket))
-        beside = seam is not None and _listen_beside(manager, place, texts.socket, seam)
-        _write_all(manager, place, texts.socket, texts.entering)
-        began = time.monotonic()
-        if seam and beside:
-            _stop(manager, _stand_in(place))
-            seam.to_new()
-        elif seam:
-            seam.close()
-        restart(manager, place)
-        waited = time.monotonic() - began
-        write(place.drop_in_path, texts.final)
-        manager.call("daemon-reload")
-        undo.pop_all()
-        if seam:
-            seam.close()
-            _tidy(manager, place, addresses)
-    return Done(outage.seconds, waited)
+    with Outage(addresses) as outage, contextlib.ExitStack() as after:
+        waited, emptied = carry_out(
+            lambda undo: _take_over(undo, after, manager, place, texts, found)
+        )
+    if found:
+        _tidy(manager, place, addresses)
+    return Done(outage.seconds, waited, cut_off=not emptied)
+
+
+def _take_over(
+    undo: ExitStack,
+    after: ExitStack,
+    manager: Manager,
+    place: Place,
+    texts: Texts,
+    found: Sequence[Bound],
+) -> tuple[float, bool]:
+    """For how long nobody accepted, and whether all had been accepted before."""
+    undo.callback(clear, place)
+    undo.callback(_restart_old, manager, place, main_pid(manager, place))
+    seam = _open(found)
+    if seam:
+        after.callback(seam.close)
+        undo.callback(seam.close)
+        undo.callback(seam.unshare)
+    undo.callback(_forget, manager, place, bool(texts.socket))
+    beside = seam is not None and _listen_beside(manager, place, texts.socket, seam)
+    _write_all(manager, place, texts.socket, texts.entering)
+    began = time.monotonic()
+    emptied = True
+    if seam and beside:
+        stop(manager, stand_in(place))
+        emptied = _move(seam, place)
+    elif seam:
+        seam.close()
+    restart(manager, place)
+    waited = time.monotonic() - began
+    write(place.drop_in_path, texts.final)
+    manager.call("daemon-reload")
+    return waited, emptied
+
+
+def _move(seam: Seam, place: Place) -> bool:
+    try:
+        return seam.to_new()
+    except OSError as error:
+        raise OperatorError(
+            f"new connections cannot be led to {place.socket}: {error.strerror or error}; add "
+            f"--no-restart, and restart {place.service} at a quiet time"
+        ) from error
 
 
 def restart(manager: Manager, place: Place) -> None:
@@ -196,11 +152,11 @@ def restart(manager: Manager, place: Place) -> None:
 
 def _last_lines(manager: Manager, place: Place, since: float) -> tuple[str, ...]:
     """What the service said, as soon as the journal has all of it: it lags behind."""
-    before = "?"
+    before = said = ""
     with contextlib.suppress(OperatorError):
         for _ in range(_LOOKS):
             said = manager.journal(place.service, since)
-            if said == before:
+            if said and said == before:
                 break
             before = said
             time.sleep(_LAG)
@@ -220,27 +176,37 @@ def _listen_beside(manager: Manager, place: Place, text: str, seam: Seam) -> boo
 
     systemd starts none whose service is active, so another service stands in for a moment.
     """
-    meanwhile = os.path.join(place.passing, f"{place.socket}.d", DROP_IN)
-    stand_in = os.path.join(place.passing, _stand_in(place))
+    meanwhile, own = _passing(place)
     try:
-        write(stand_in, _STAND_IN)
-        write(meanwhile, _MEANWHILE.format(_stand_in(place)))
+        write(own, _STAND_IN)
+        write(meanwhile, _MEANWHILE.format(stand_in(place)))
         write(place.socket_path, text)
         manager.call("daemon-reload")
         seam.share()
         manager.call("start", place.socket)
         seam.to_old()
     except (OSError, OperatorError):
-        _stop(manager, place.socket)
+        stop(manager, place.socket)
         seam.unshare()
         return False
     finally:
-        remove(stand_in)
-        remove(meanwhile)
+        remove_passing(place)
     return True
 
 
-def _stand_in(place: Place) -> str:
+def _passing(place: Place) -> tuple[str, str]:
+    meanwhile = os.path.join(place.passing, f"{place.socket}.d", DROP_IN)
+    return meanwhile, os.path.join(place.passing, stand_in(place))
+
+
+def remove_passing(place: Place) -> None:
+    """Remove what is only there for a moment. Raises OperatorError."""
+    for path in _passing(place):
+        remove(path)
+
+
+def stand_in(place: Place) -> str:
+    """The service that has NAME.socket for a moment."""
     return f"sockact-wrap-{place.name.replace('@', '-')}.service"
 
 
@@ -259,11 +225,11 @@ def _forget(manager: Manager, place: Place, socket: bool) -> None:
         manager.call("daemon-reload")
     if socket:
         # The service no longer requires it.
-        _stop(manager, place.socket)
-        _stop(manager, _stand_in(place))
+        stop(manager, place.socket)
+        stop(manager, stand_in(place))
 
 
-def _stop(manager: Manager, unit: str) -> None:
+def stop(manager: Manager, unit: str) -> None:
     """Stop a unit that is perhaps not even loaded."""
     with contextlib.suppress(OperatorError):
         manager.call("stop", unit)

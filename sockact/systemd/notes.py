@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 
 from sockact.systemd import refusals, unitfile, wrapping
 
@@ -28,7 +29,11 @@ def changes(facts: Facts, wrap: Wrap) -> Iterator[str]:
             f"client; to stop both: `{systemctl} stop {' '.join(wrap.sockets)} {name}`"
         )
     if stop := files.get("ExecStop"):
-        yield f"ExecStop={stop[-1]} is not used: sockact drains, and ends the program"
+        how = ""
+        if not (wrapping.understands_stop(facts.service) or "--stop-signal" in wrap.options):
+            name = signal.Signals(wrapping.stop_signal(facts.service) or signal.SIGTERM).name
+            how = f" by {name}; if it ends well by another signal only, add --stop-signal"
+        yield f"ExecStop={stop[-1]} is not used: sockact drains, and ends the program{how}"
     yield from _start(facts, files.get("ExecStart", [""])[-1])
     for key in ("ExecStartPre", "ExecStartPost", "ExecCondition"):
         if key in files:

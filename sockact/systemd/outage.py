@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from sockact.systemd.listening import held
+from sockact.systemd.listening import is_held
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,8 +24,10 @@ class Outage:
         self._addresses = tuple(addresses)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
-        self.seconds = 0.0
-        """How long it was in all, as exact as the looking; of the address that was worst off."""
+        self.seconds: float | None = 0.0
+        """How long it was in all, as exact as the looking; of the address that was worst off. None:
+        the tables cannot be read.
+        """
 
     def __enter__(self) -> Outage:
         self._thread.start()
@@ -41,10 +43,16 @@ class Outage:
         self._thread.join()
 
     def _watch(self) -> None:
+        try:
+            self._measure()
+        except Exception:  # Whatever it is: a number would be made up.
+            self.seconds = None
+
+    def _measure(self) -> None:
         last = time.monotonic()
         lost = dict.fromkeys(self._addresses, 0.0)
         while not self._over.wait(_STEP):
-            free = [address for address in self._addresses if not held(address)]
+            free = [address for address in self._addresses if not is_held(address)]
             now = time.monotonic()
             for address in free:
                 lost[address] += now - last

@@ -13,7 +13,8 @@ import socket
 import time
 
 from sockact.core.matching import Address, Family, Kind
-from sockact.kernel import listener, pidfd, steering
+from sockact.kernel import listener, steering
+from sockact.systemd import listening
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,10 +41,7 @@ class Seam:
         with contextlib.ExitStack() as undo:
             undo.callback(self.close)
             for one in found:
-                duplicate = socket.socket(fileno=pidfd.getfd(one.pid, one.fd))
-                self._old.setdefault(one.address, []).append(duplicate)
-                if os.fstat(duplicate.fileno()).st_ino != one.inode:
-                    raise OSError("the program has another socket there now")
+                self._old.setdefault(one.address, []).append(listening.duplicate(one))
             undo.pop_all()
 
     def __enter__(self) -> Seam:
@@ -69,18 +67,24 @@ class Seam:
         for sockets in self._old.values():
             steering.steer(sockets[0], 0)
 
-    def to_new(self) -> None:
-        """Whoever has bound the same addresses since gets it."""
+    def to_new(self) -> bool:
+        """Whoever has bound the same addresses since gets it; False when the program has not
+        accepted all that waited.
+        """
         for sockets in self._old.values():
             steering.steer(sockets[0], len(sockets))
-        self._wait_empty()
+        emptied = self._wait_empty()
+        for sockets in self._old.values():
+            # Once the first of several is closed, the kernel counts anew, and spreads again.
+            _admit_no_more(sockets if len(sockets) > 1 else [])
+        return emptied
 
-    def admit_no_more(self) -> None:
-        """Who comes now is not heard, and tries again a second later."""
-        for one in self._all():
-            if one.type == socket.SOCK_STREAM:
-                steering.admit_no_more(one)
-        self._wait_empty()
+    def admit_no_more(self) -> bool:
+        """Who comes now is not heard, and tries again a second later; False when the program has
+        not accepted all that waited.
+        """
+        _admit_no_more(self._all())
+        return self._wait_empty()
 
     def admit_again(self) -> None:
         """Take `admit_no_more` back."""
@@ -90,19 +94,23 @@ class Seam:
 
     def unshare(self) -> None:
         """Take `share` back, and what came after it."""
-        for one in self._all():
-            with contextlib.suppress(OSError):
-                steering.let_go(one)
+        self.admit_again()
+        self.let_go()
         for one, shared, owner in self._before:
             with contextlib.suppress(OSError):
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, shared)
                 os.fchown(one.fileno(), owner, -1)
 
-    def keep_others_out(self) -> None:
-        """Nobody binds these addresses, too, and no choice is made between sockets."""
+    def let_go(self) -> None:
+        """No choice is made between sockets."""
         for one in self._all():
             with contextlib.suppress(OSError):
                 steering.let_go(one)
+
+    def keep_others_out(self) -> None:
+        """Nobody binds these addresses, too, and no choice is made between sockets."""
+        self.let_go()
+        for one in self._all():
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
 
     def close(self) -> None:
@@ -113,17 +121,29 @@ class Seam:
     def _all(self) -> list[socket.socket]:
         return [one for sockets in self._old.values() for one in sockets]
 
-    def _wait_empty(self) -> None:
-        """Return when the program has accepted all that waited; at the latest after some time."""
+    def _wait_empty(self) -> bool:
+        """Return True when the program has accepted all that waited; False after some time."""
         watched = [
             listener.of_socket("", one, owned=False)
             for address, sockets in self._old.items()
             for one in sockets
             if address.kind is Kind.STREAM
         ]
-        deadline = time.monotonic() + _LONGEST
         empty = time.monotonic()
-        while watched and time.monotonic() < min(deadline, empty + _SETTLE):
+        deadline = empty + _LONGEST
+        while watched:
+            now = time.monotonic()
             if any(queue and queue[0] for queue in map(listener.accept_queue, watched)):
-                empty = time.monotonic()
+                empty = now
+            if now >= empty + _SETTLE:
+                break
+            if now >= deadline:
+                return False
             time.sleep(_STEP)
+        return True
+
+
+def _admit_no_more(sockets: Sequence[socket.socket]) -> None:
+    for one in sockets:
+        if one.type == socket.SOCK_STREAM:
+            steering.admit_no_more(one)

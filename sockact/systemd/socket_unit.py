@@ -2,36 +2,79 @@
 
 from __future__ import annotations
 
-import grp
+import contextlib
 import os
-import pwd
+import re
 import socket
 
 from sockact.core.errors import OperatorError
 from sockact.core.matching import Address, Family, Kind
-from sockact.kernel import pidfd
-from sockact.systemd import listening, units
+from sockact.kernel import procfs
+from sockact.systemd import listening, socket_files, units
 from sockact.systemd.hardening import Setting
-from sockact.systemd.unitfile import escape_value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Container, Iterator, Sequence
 
+    from sockact.systemd.facts import Facts
     from sockact.systemd.listening import Bound
 
+_NUMBER = re.compile(r"(?<!\d)\d{1,5}(?!\d)", re.ASCII)
 
-def choose(found: Sequence[Bound], wanted: Sequence[Address]) -> tuple[list[Bound], list[Bound]]:
+
+def named_ports(facts: Facts) -> Container[int]:
+    """Every number in the service's files, its command line and its environment."""
+    service = facts.service
+    texts = [*facts.start]
+    for lines in service.files.get("Service", {}).values():
+        texts += lines
+    with contextlib.suppress(OSError, ValueError):
+        environment = procfs.initial_environment(int(service.get("MainPID")))
+        texts += map(os.fsdecode, environment.values())
+    # A socket file has port 0.
+    return {int(number) for text in texts for number in _NUMBER.findall(text)} - {0}
+
+
+def choose(
+    found: Sequence[Bound], wanted: Sequence[Address], named: Container[int] = ()
+) -> tuple[list[Bound], list[Bound]]:
     """The sockets to take over, and those to leave alone: all but the `wanted`, if there are any,
-    else those that the program chooses anew at each start.
+    else those that the program chooses anew at each start. Ports that are `named` are not.
     """
     kept, left = [], []
     for one in found:
-        if one.address in wanted or not (wanted or listening.is_private(one.address)):
+        private = listening.is_private(one.address) and one.address.port not in named
+        if one.address in wanted or not (wanted or private):
             kept.append(one)
         else:
             left.append(one)
     return kept, left
+
+
+def check_files(bound: Sequence[Bound], wanted: Sequence[Address], *, user_unit: bool) -> None:
+    """Raises OperatorError for a path at which systemd must not bind: the program has chosen it,
+    and systemd removes what is there.
+    """
+    for path in units.unix_paths(tuple(wanted)):
+        if os.path.lexists(path) and not socket_files.rights(path):
+            raise OperatorError(f"{path} is there, and no socket: move it away")
+    for one in bound:
+        if one.file is None or one.address in wanted:
+            continue
+        path = one.address.host
+        if not socket_files.is_file(path, one.file):
+            raise OperatorError(
+                f"it listens on {path!r}, which is not there for others (PrivateTmp= and the like, "
+                f"or it was removed): write --listen with the path that its clients use"
+            )
+        folder = "" if user_unit else socket_files.bent_by(path)
+        if folder:
+            raise OperatorError(
+                f"it listens on {path}, and {folder} is not root's alone: whoever may write there "
+                f"could lead systemd elsewhere; let it listen in /run, or if you trust them, "
+                f"write --listen {path}"
+            )
 
 
 def listen_line(address: Address) -> str:
@@ -73,7 +116,8 @@ def _settings(
         alone = any(_only_ipv6(one, addresses) for one in bound if one.address in both)
         alone = alone or any(_plain(one, addresses) for one in both)
         yield Setting("BindIPv6Only", "ipv6-only" if alone else "both")
-    found = {_rights(path) for path in units.unix_paths(addresses) if os.path.exists(path)}
+    paths = units.unix_paths(addresses)
+    found = {rights for rights in map(socket_files.rights, paths) if rights}
     if len(found) > 1:
         raise OperatorError(
             "its socket files have different owners or modes, and one .socket unit has one for "
@@ -81,15 +125,14 @@ def _settings(
         )
     for user, group, mode in found:
         if not user_unit:
-            yield Setting("SocketUser", escape_value(user))
-            yield Setting("SocketGroup", escape_value(group))
+            yield from socket_files.owner(paths, user, group)
         yield Setting("SocketMode", mode)
 
 
 def _only_ipv6(one: Bound, addresses: tuple[Address, ...]) -> bool:
     """Does it leave IPv4 to others?"""
     try:
-        with socket.socket(fileno=pidfd.getfd(one.pid, one.fd)) as duplicate:
+        with listening.duplicate(one) as duplicate:
             return bool(duplicate.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY))
     except OSError:
         return _plain(one.address, addresses)
@@ -101,14 +144,3 @@ def _plain(address: Address, addresses: tuple[Address, ...]) -> bool:
         other.family is Family.INET and (other.kind, other.port) == (address.kind, address.port)
         for other in addresses
     )
-
-
-def _rights(path: str) -> tuple[str, str, str]:
-    """Owner, group and mode of a socket file."""
-    found = os.stat(path)
-    try:
-        user = pwd.getpwuid(found.st_uid).pw_name
-        group = grp.getgrgid(found.st_gid).gr_name
-    except KeyError:
-        user, group = str(found.st_uid), str(found.st_gid)
-    return user, group, f"{found.st_mode & 0o777:04o}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from sockact.core.matching import Address, Family, Kind
 from sockact.core.settings import Settings
-from sockact.systemd import hardening
+from sockact.systemd import hardening, socket_files
 from sockact.systemd.hardening import Setting
 from sockact.systemd.unitfile import escape_value, span
 
@@ -267,7 +267,7 @@ def _socket_options(plan: Plan) -> list[Setting]:
         found.append(Setting("FreeBind", "yes", why))
     if unix_paths(plan.addresses) and plan.user and not plan.user_unit:
         why = "Programs change the mode or the owner of the socket file that they bind"
-        found.append(Setting("SocketUser", escape_value(plan.user), why))
+        found += socket_files.owner(unix_paths(plan.addresses), plan.user, why=why)
     return [*found, *plan.socket_settings]
 
 

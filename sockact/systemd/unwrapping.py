@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
+from dataclasses import replace
 
+from sockact.core import matching
 from sockact.core.errors import OperatorError
 from sockact.systemd import marks
 from sockact.systemd.listening import held
 from sockact.systemd.migrate import (
     Done,
-    Place,
-    clear,
     main_pid,
     of,
-    remove,
+    remove_passing,
     restart,
+    sockets,
+    stand_in,
     start_again,
-    write,
+    stop,
 )
 from sockact.systemd.outage import Outage
+from sockact.systemd.places import Place, clear, remove, write
+from sockact.systemd.undoing import NotRestored, carry_out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import ExitStack
 
     from sockact.core.matching import Address
     from sockact.systemd.manager import Manager
@@ -32,6 +38,7 @@ if TYPE_CHECKING:
 _ENDING = ("ExecStop", "KillMode", "KillSignal", "SendSIGHUP", "TimeoutStopSec")
 _STEP = 0.02
 _BIND_SECONDS = 60.0
+_MAIN = b"/sockact/__main__.py"
 
 
 def ours(path: str) -> str:
@@ -61,54 +68,111 @@ def farewell(drop_in: str, socket: str) -> str:
 
 
 def unwrap(
-    manager: Manager,
-    place: Place,
-    drop_in: str,
-    socket: str,
-    addresses: Sequence[Address],
-    *,
-    took_effect: bool,
+    manager: Manager, place: Place, drop_in: str, socket: str, addresses: Sequence[Address]
 ) -> Done:
     """Let the program run by itself again, and remove our files, whose texts are given; `addresses`
     are those of our .socket unit, if there is one. Raises OperatorError, and it is wrapped as
     before.
     """
-    refused = waited = 0.0
-    if took_effect and main_pid(manager, place) != "0":
-        with contextlib.ExitStack() as undo, Outage(addresses) as outage:
-            old = main_pid(manager, place)
-            undo.callback(_put_back, manager, place, drop_in, socket, old, addresses)
-            write(place.drop_in_path, farewell(drop_in, place.socket if socket else ""))
-            manager.call("daemon-reload")
-            began = time.monotonic()
-            if socket:
-                # Who comes from now on tries again a second later; who waits is still served.
-                with contextlib.suppress(OSError), of(manager, place, addresses) as seam:
-                    seam.admit_no_more()
-            restart(manager, place)
-            _wait_bound(manager, place, addresses)
-            waited = time.monotonic() - began
-            undo.pop_all()
-        refused = outage.seconds
-    elif took_effect and socket:
-        manager.call("stop", place.socket)
-    remove(place.drop_in_path)
-    if socket:
-        remove(place.socket_path)
-    manager.call("daemon-reload")
+    done = Done()
+    wrapped = _runs_wrapped(manager, place)
+    if wrapped:
+        with Outage(addresses) as outage:
+            done = carry_out(lambda undo: _let_go(undo, manager, place, drop_in, socket, addresses))
+        done = replace(done, refused=outage.seconds)
+    elif socket and main_pid(manager, place) == "0":
+        stop(manager, place.socket)
+    try:
+        for path, text in ((place.drop_in_path, drop_in), (place.socket_path, socket)):
+            if text:
+                remove(path)
+        manager.call("daemon-reload")
+    except OperatorError as error:
+        if not wrapped:
+            raise
+        raise NotRestored(f"{place.service} runs by itself again, but {error}") from error
+    if not wrapped:
+        _clean_up(manager, place, addresses)
     clear(place)
-    return Done(refused, waited)
+    return done
+
+
+def _runs_wrapped(manager: Manager, place: Place) -> bool:
+    """Is the main process sockact? Not if nobody has restarted the service since the wrap."""
+    try:
+        with open(f"/proc/{main_pid(manager, place)}/cmdline", "rb") as file:
+            words = file.read().split(b"\0")
+    except OSError:
+        return False
+    # The command, or its own file after it has started itself anew.
+    ours = [os.path.basename(word) == b"sockact" or _MAIN in word for word in words]
+    return any(found and word == b"run" for found, word in zip(ours, words[1:5], strict=False))
+
+
+def _let_go(
+    undo: ExitStack,
+    manager: Manager,
+    place: Place,
+    drop_in: str,
+    socket: str,
+    addresses: Sequence[Address],
+) -> Done:
+    """What clients met, all but for how long nobody listened."""
+    old = main_pid(manager, place)
+    undo.callback(_put_back, manager, place, drop_in, socket, old, addresses)
+    write(place.drop_in_path, farewell(drop_in, place.socket if socket else ""))
+    manager.call("daemon-reload")
+    began = time.monotonic()
+    put_off, emptied = False, not socket
+    if socket:
+        # Who comes from now on tries again a second later; who waits is still served.
+        with contextlib.suppress(OSError), of(manager, place, addresses) as seam:
+            emptied = seam.admit_no_more()
+            put_off = True
+    restart(manager, place)
+    _wait_bound(manager, place, addresses)
+    return Done(0.0, time.monotonic() - began, cut_off=not emptied, put_off=put_off)
+
+
+def _clean_up(manager: Manager, place: Place, addresses: Sequence[Address]) -> None:
+    """What a wrap that was killed has left beside a program that still runs by itself."""
+    remove_passing(place)
+    running = manager.call("show", "--value", "--property=ActiveState", place.socket).strip()
+    if addresses and running == "active":
+        # The service no longer requires it.
+        stop(manager, place.socket)
+        stop(manager, stand_in(place))
+        with contextlib.suppress(OSError), of(manager, place, addresses) as seam:
+            seam.admit_again()
+            seam.let_go()
 
 
 def _wait_bound(manager: Manager, place: Place, addresses: Sequence[Address]) -> None:
     """Return when the program listens everywhere. Raises OperatorError."""
     deadline = time.monotonic() + _BIND_SECONDS
-    while not all(map(held, addresses)):
+    while missing := _missing(manager, place, addresses):
         state = manager.call("show", "--value", "--property=ActiveState", place.service).strip()
         if state in ("failed", "inactive") or time.monotonic() > deadline:
-            missing = ", ".join(str(address) for address in addresses if not held(address))
-            raise OperatorError(f"{place.service} by itself is {state}, and nobody has {missing}")
+            names = ", ".join(map(str, missing))
+            raise OperatorError(f"{place.service} by itself is {state}, and nobody has {names}")
         time.sleep(_STEP)
+
+
+def _missing(manager: Manager, place: Place, addresses: Sequence[Address]) -> list[Address]:
+    """Where the program does not listen yet. It may bind another IP address than the .socket unit
+    had: what counts is what sockact would adopt.
+    """
+    free = [address for address in addresses if not held(address)]
+    if not free:
+        return []
+    try:
+        own = [one.address for one in sockets(manager, place)]
+    except OSError:
+        return free
+    known = tuple(addresses)
+    answers = [matching.match(address, known) for address in own]
+    taken = {known[one.index] for one in answers if isinstance(one, matching.Adopted)}
+    return [address for address in free if address not in taken]
 
 
 def _put_back(
@@ -119,9 +183,15 @@ def _put_back(
     old: str,
     addresses: Sequence[Address],
 ) -> None:
-    write(place.drop_in_path, drop_in)
-    if socket:
-        write(place.socket_path, socket)
+    texts = {place.drop_in_path: drop_in, **({place.socket_path: socket} if socket else {})}
+    changed = {path: text for path, text in texts.items() if ours(path) != text}
+    if not changed:
+        return  # It has not begun.
+    for path, text in changed.items():
+        if text:
+            write(path, text)
+        else:
+            remove(path)
     manager.call("daemon-reload")
     if main_pid(manager, place) == old:
         with contextlib.suppress(OSError), of(manager, place, addresses) as seam:

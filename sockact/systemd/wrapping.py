@@ -11,19 +11,21 @@ import signal
 from dataclasses import dataclass, field, replace
 
 from sockact.core.settings import Settings
-from sockact.systemd import check_limits, refusals, unitfile
+from sockact.systemd import check_limits, refusals, socket_files, unitfile
 from sockact.systemd.hardening import Setting
 from sockact.systemd.unitfile import span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from sockact.systemd.facts import Facts, Unit
 
 _MARGIN = 20.0
 _STOPS = ("15", "2", "")
-_KILL_OPTION = re.compile(r"-(?:SIG)?([A-Z]{2,}\d?|\d+)")
+_KILLERS = ("kill", "start-stop-daemon")
+_SIGNAL_OPTIONS = ("-s", "-n", "--signal")
+_KILL_OPTION = re.compile(r"-([A-Za-z]{2,}\d?|\d+)")
 
 
 @dataclass(frozen=True)
@@ -63,17 +65,36 @@ def own_options(facts: Facts, wrap: Wrap) -> list[str]:
 
 def stop_signal(service: Unit) -> int:
     """By which signal the program ends, when it is not SIGTERM; 0 when it is."""
+    words = _stop(service)
+    text = _sent(words) if understands_stop(service) else service.get("KillSignal")
+    return _number(text)
+
+
+def understands_stop(service: Unit) -> bool:
+    """Does ExecStop= only send a signal?"""
+    words = _stop(service)
+    return bool(words) and os.path.basename(words[0]) in _KILLERS
+
+
+def _stop(service: Unit) -> list[str]:
+    """The words of the last ExecStop=."""
     lines = service.files.get("Service", {}).get("ExecStop", [])
-    words = unitfile.program(unitfile.split(lines[-1])) if lines else []
-    if words and os.path.basename(words[0]) == "kill":
-        text = next((m[1] for w in words if (m := _KILL_OPTION.fullmatch(w))), "")
-        if {"-s", "--signal"} & {*words[:-1]}:
-            text = words[1 + next(i for i, w in enumerate(words) if w in ("-s", "--signal"))]
-        return _number(text)
-    return _number(service.get("KillSignal"))
+    return unitfile.program(unitfile.split(lines[-1])) if lines else []
+
+
+def _sent(words: list[str]) -> str:
+    """The signal that kill(1), or start-stop-daemon(8), is to send; empty: none is named."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        option, _, value = word.partition("=")
+        if option in _SIGNAL_OPTIONS:
+            return value or following
+        if os.path.basename(words[0]) == "kill" and (found := _KILL_OPTION.fullmatch(word)):
+            return found[1]
+    return ""
 
 
 def _number(text: str) -> int:
+    text = text.upper()
     try:
         found = signal.Signals(int(text)) if text.isdecimal() else signal.Signals[_long(text)]
     except (KeyError, ValueError):
@@ -163,10 +184,8 @@ def _life(facts: Facts, wrap: Wrap) -> Iterator[Setting]:
         yield Setting("RestartSec", "1s")
     if service.get("OOMPolicy") in ("stop", "kill"):
         yield Setting("OOMPolicy", "continue")
-    times = wrap.settings
-    work = times.start_timeout + times.trial + times.kill_timeout
-    if service.span("TimeoutStartUSec") < work:
-        yield Setting("TimeoutStartSec", span(work + _MARGIN))
+    if (limit := start_limit(facts, wrap)) > service.span("TimeoutStartUSec"):
+        yield Setting("TimeoutStartSec", span(limit))
     if service.get("WatchdogUSec") in ("", "0"):
         yield Setting("WatchdogSec", "30s")
     if service.get("FileDescriptorStoreMax") in ("", "0"):
@@ -175,6 +194,14 @@ def _life(facts: Facts, wrap: Wrap) -> Iterator[Setting]:
         # As before, what the program prints has its name in the journal.
         identifier = unitfile.escape_value(os.path.basename(facts.start[0]))
         yield Setting("SyslogIdentifier", identifier)
+
+
+def start_limit(facts: Facts, wrap: Wrap) -> float:
+    """How long systemd waits for a start of the wrapped service, in seconds."""
+    times = wrap.settings
+    work = times.start_timeout + times.trial + times.kill_timeout
+    now = facts.service.span("TimeoutStartUSec")
+    return now if now >= work else work + _MARGIN
 
 
 def ending(facts: Facts, wrap: Wrap) -> Iterator[Setting]:
@@ -206,7 +233,7 @@ def _rights(facts: Facts, wrap: Wrap) -> Iterator[Setting]:
             yield Setting("Environment", f"{variable}={base}/sockact")
     if gives_up_rights(facts, wrap):
         yield Setting("NoNewPrivileges", "yes")
-    if _goes_away(service, wrap.kept):
+    if socket_files.go_away(facts, wrap.kept):
         yield Setting("RuntimeDirectoryPreserve", "yes")
     if missing := check_limits.missing_calls(service):
         yield Setting("SystemCallFilter", " ".join(missing))
@@ -223,13 +250,6 @@ def gives_up_rights(facts: Facts, wrap: Wrap) -> bool:
     root = service.get("User") in ("", "root", "0") and service.get("DynamicUser") != "yes"
     other = wrap.native or {"shim", "native"} & {*wrap.options}
     return not (root or other) and service.get("NoNewPrivileges") == "no"
-
-
-def _goes_away(service: Unit, paths: Sequence[str]) -> bool:
-    """Is a socket file in a folder that systemd removes with the service?"""
-    folders = tuple(f"/run/{folder}/" for folder in service.words("RuntimeDirectory"))
-    kept = service.get("RuntimeDirectoryPreserve") == "yes"
-    return not kept and any(path.startswith(folders) for path in paths)
 
 
 _SHOWN = {

@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sockact.cli.wrap import told
 from sockact.core.matching import Family, Kind
 from sockact.systemd import listening
+from sockact.systemd import outage as outage_module
+from sockact.systemd.migrate import Done
 from sockact.systemd.outage import Outage
 from sockact.systemd.seam import Seam
 from tests.support import wait
@@ -24,14 +27,17 @@ if TYPE_CHECKING:
 
 # Says its name to whoever connects or sends, and echoes nothing else.
 SERVER = """
-import socket, sys
-family, kind, host = sys.argv[1:]
-found = socket.socket(int(family), int(kind))
+import os, socket, sys
+host = sys.argv[1]
+family, kind, port, owner = map(int, sys.argv[2:])
+os.seteuid(owner)
+found = socket.socket(family, kind)
 if host.startswith("/"):
     found.bind(host)
 else:
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    found.bind((host, 0))
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, bool(port))
+    found.bind((host, port))
 if found.type == socket.SOCK_STREAM:
     found.listen()
 print(found.getsockname()[1] if host[0] != "/" else 0, flush=True)
@@ -42,13 +48,17 @@ while True:
         found.sendto(b"old", found.recvfrom(9)[1])
 """
 TCP, UDP = socket.SOCK_STREAM, socket.SOCK_DGRAM
+NOBODY = 65534
 IPV4, IPV6 = socket.AF_INET, socket.AF_INET6
 
 
 @contextlib.contextmanager
-def serving(family: int, kind: int, host: str) -> Iterator[tuple[int, listening.Bound]]:
+def serving(
+    family: int, kind: int, host: str, port: int = 0, owner: int = 0
+) -> Iterator[tuple[int, listening.Bound]]:
     """Its port, and what is found of it."""
-    words = [sys.executable, "-c", SERVER, str(int(family)), str(int(kind)), host]
+    numbers = [str(int(number)) for number in (family, kind, port, owner)]
+    words = [sys.executable, "-c", SERVER, host, *numbers]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None
@@ -123,13 +133,85 @@ def waiting(listener: socket.socket) -> list[object]:
 
 
 def test_taking_it_back() -> None:
-    with serving(IPV4, TCP, "127.0.0.1") as (port, found), Seam([found]) as seam:
+    with (
+        serving(IPV4, TCP, "127.0.0.1", owner=NOBODY) as (port, found),
+        Seam([found]) as seam,
+        listening.duplicate(found) as own,
+    ):
+        assert os.fstat(own.fileno()).st_uid == NOBODY
         seam.share()
+        assert os.fstat(own.fileno()).st_uid == os.geteuid()
+        assert own.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
         seam.unshare()
+        assert os.fstat(own.fileno()).st_uid == NOBODY
+        assert not own.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
         with socket.socket() as new:
             new.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             with pytest.raises(OSError, match=os.strerror(errno.EADDRINUSE)):
                 new.bind(("127.0.0.1", port))
+
+
+def test_several_old_sockets() -> None:
+    """When the first of them closes, the others get nobody: they are about to close, too."""
+    port = wait.free_port()
+    with contextlib.ExitStack() as stack:
+        old = [stack.enter_context(serving(IPV4, TCP, "127.0.0.1", port))[1] for _ in range(3)]
+        seam = stack.enter_context(Seam(old))
+        new = stack.enter_context(socket.socket())
+        new.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        seam.share()
+        new.bind(("127.0.0.1", port))
+        new.listen()
+        seam.to_old()
+        assert {ask(IPV4, TCP, "127.0.0.1", port) for _ in range(8)} == {"old"}
+        assert seam.to_new()
+        seam.close()
+        os.kill(old[0].pid, 9)
+        assert wait.ended(old[0].pid)
+        clients = [stack.enter_context(socket.socket()) for _ in range(40)]
+        for client in clients:
+            client.setblocking(False)
+            assert client.connect_ex(("127.0.0.1", port)) == errno.EINPROGRESS
+        for one in old[1:]:
+            os.kill(one.pid, 9)
+            assert wait.ended(one.pid)
+        assert all(wait.writable(client.fileno(), 20) for client in clients)
+        assert len(waiting(new)) == len(clients)
+
+
+def test_several_old_sockets_again() -> None:
+    """What made them deaf is taken back."""
+    port = wait.free_port()
+    with contextlib.ExitStack() as stack:
+        old = [stack.enter_context(serving(IPV4, TCP, "127.0.0.1", port))[1] for _ in range(2)]
+        seam = stack.enter_context(Seam(old))
+        seam.share()
+        assert seam.to_new()
+        seam.unshare()
+        assert {ask(IPV4, TCP, "127.0.0.1", port) for _ in range(8)} == {"old"}
+
+
+def test_who_is_never_accepted() -> None:
+    with socket.socket() as own:
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        own.bind(("127.0.0.1", 0))
+        own.listen()
+        (found,) = [one for one in listening.bound([os.getpid()]) if one.fd == own.fileno()]
+        with (
+            Seam([found]) as seam,
+            socket.create_connection(own.getsockname()),
+            socket.socket() as new,
+        ):
+            for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+                new.setsockopt(socket.SOL_SOCKET, option, 1)
+            seam.share()
+            new.bind(own.getsockname())
+            new.listen()
+            assert not seam.to_new()
+    assert told(Done(0.0, 1.0, cut_off=True)).startswith("who still waited in the queue that was ")
+    both = told(Done(0.5, 1.0, cut_off=True, put_off=True))
+    assert both.startswith("nobody listened for 0.50 s: ")
+    assert "may have been cut off; for 1.00 s new ones were put off" in both
 
 
 def test_admitting_no_more() -> None:
@@ -166,4 +248,20 @@ def test_an_outage_is_measured() -> None:
         with Outage([found.address]) as outage:
             os.kill(found.pid, 9)
             assert wait.ended(found.pid)
-            wait.until(lambda: outage.seconds > 0, "the outage to be seen")
+            wait.until(lambda: outage.seconds, "the outage to be seen")
+
+
+@pytest.mark.parametrize("error", [OSError("gone"), RuntimeError("strange")])
+def test_an_outage_that_cannot_be_measured(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """It is not said to be none."""
+
+    def fail(_address: object) -> bool:
+        raise error
+
+    with serving(IPV4, TCP, "127.0.0.1") as (_, found):
+        monkeypatch.setattr(outage_module, "is_held", fail)
+        with Outage([found.address]) as outage:
+            wait.until(lambda: outage.seconds is None, "the failure to be seen")
+        assert "could not be measured" in told(Done(outage.seconds))

@@ -20,6 +20,7 @@ from tests.support import machine as machines
 from tests.support import roots
 from tests.support.machine import Machine
 from tests.system.service import Service
+from tests.system.site import UNITS, Site
 from tests.system.units import USER, Units
 
 if TYPE_CHECKING:
@@ -138,6 +139,21 @@ def deploy(machine: Machine) -> Iterator[Deploy]:
             return service
 
         yield deploy
+
+
+@pytest.fixture
+def site(machine: Machine) -> Iterator[Site]:
+    """site.service, to be written; it and all that `sockact wrap` leaves is removed."""
+    releases = Releases(machine.path("/srv/app"))
+    releases.publish("1")
+    yield Site(machine, "site", releases)
+    # One by one: in new versions, one that is not there keeps the others from being stopped.
+    for unit in ("site.socket", "site.service"):
+        machine.systemctl("stop", unit)
+    machine.run("sh", "-c", f"rm -rf {UNITS}/site.* /srv/venv {UNITS}/site.service.d")
+    machine.systemctl("daemon-reload", check=True)
+    machine.systemctl("reset-failed", "site.service", "site.socket")
+    shutil.rmtree(machine.path("/srv/app"))
 
 
 def _folder(service: Service) -> str:

@@ -28,18 +28,18 @@ SETTINGS = f"User={USER}\nWorkingDirectory=/srv/app/current\nEnvironment=PYTHONP
 class Site(Service):
     """site.service, written by hand."""
 
-    def install(self, *lines: str, where: str = "") -> str:
+    def install(self, *lines: str, where: str = "", url: str = URL) -> str:
         """Write it, and start it; its text."""
         text = "[Service]\n" + "\n".join([*lines, SETTINGS])
         self.machine.write(f"{UNITS}/{self.unit}", text)
         self.systemctl("daemon-reload")
         self.systemctl("start", self.unit)
-        self.wait_serving(where)
+        self.wait_serving(where, url)
         return text
 
-    def wait_serving(self, where: str = "") -> None:
+    def wait_serving(self, where: str = "", url: str = URL) -> None:
         """Return when it answers."""
-        command = ("curl", "-s", *(["--unix-socket", where] if where else []), URL)
+        command = ("curl", "-s", *(["--unix-socket", where] if where else []), url)
         wait.until(lambda: not self.machine.run(*command).returncode, "its first answer")
 
     def ask_file(self, path: str) -> str:

@@ -5,7 +5,6 @@ load, and taken back when they do not start.
 from __future__ import annotations
 
 import shutil
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -29,26 +28,6 @@ if TYPE_CHECKING:
 # Whoever keeps its connection meets the program's own way of ending, at the wrap and the unwrap.
 LOAD = Load(Kind.NEW, 4, pause=0.005)
 OWN_UNITS = f"/home/{USER}/.config/systemd/user"
-INTERRUPT = """
-for folder in /proc/[0-9]*; do
-    tr '\\0' ' ' < $folder/cmdline | grep -q '[w]rap site' && kill -INT ${folder#/proc/}
-done
-true
-"""
-
-
-@pytest.fixture
-def site(machine: Machine) -> Iterator[Site]:
-    releases = Releases(machine.path("/srv/app"))
-    releases.publish("1")
-    yield Site(machine, "site", releases)
-    # One by one: in new versions, one that is not there keeps the others from being stopped.
-    for unit in ("site.socket", "site.service"):
-        machine.systemctl("stop", unit)
-    machine.run("sh", "-c", f"rm -rf {UNITS}/site.* /srv/venv /etc/systemd/system/site.service.d")
-    machine.systemctl("daemon-reload", check=True)
-    machine.systemctl("reset-failed", "site.service", "site.socket")
-    shutil.rmtree(machine.path("/srv/app"))
 
 
 @pytest.mark.parametrize("kind", [debian, own_venv])
@@ -82,59 +61,6 @@ def test_wrap_reload_unwrap_under_load(
     site.is_plain(text)
 
 
-def test_a_program_that_does_not_start_wrapped(site: Site) -> None:
-    picky = "import os\nif 'SOCKACT_NAME' in os.environ:\n    raise RuntimeError('not in there')\n"
-    site.machine.write("/opt/zoo/picky.py", f"{picky}from tests.servers.apps.wsgi import app\n")
-    start = f"ExecStart=/usr/bin/gunicorn --bind {ADDRESS} picky:app"
-    text = site.install(start, "Restart=always")
-    before = site.main_pid
-    done = site.wrap(check=False)
-    assert done.returncode == 1
-    warning, reason, *quoted = done.stderr.splitlines()
-    assert warning.startswith("sockact: warning: site.service: Restart=always: ")
-    assert reason == "sockact: site.service did not start; it is as it was"
-    assert "RuntimeError: not in there" in "".join(quoted)
-    site.wait_serving()
-    site.is_plain(text)
-    assert site.main_pid != before
-
-
-def test_a_program_that_does_not_start_unwrapped(site: Site) -> None:
-    condition = 'test -n "$$SOCKACT_NAME" -o ! -e /run/moody'
-    site.install(f"ExecStart=/bin/sh -c '{condition} && exec gunicorn --bind {ADDRESS} {WSGI}'")
-    site.wrap()
-    site.machine.write("/run/moody", "")
-    done = site.unwrap(check=False)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.count("\n") == 1
-    assert "nobody has 127.0.0.1:8000; it is wrapped as before" in done.stderr
-    assert site.ask() == answers.fast("1").decode()
-    assert site.findings() == []
-    site.machine.path("/run/moody").unlink()
-    site.unwrap()
-
-
-def test_an_interrupt_takes_everything_back(site: Site) -> None:
-    slow = "import os, time\nif 'SOCKACT_NAME' in os.environ:\n    time.sleep(60)\n"
-    site.machine.write("/opt/zoo/slow.py", f"{slow}from tests.servers.apps.wsgi import app\n")
-    text = site.install(f"ExecStart=/usr/bin/gunicorn --bind {ADDRESS} slow:app")
-    words = ("sockact", "wrap", site.unit)
-    with subprocess.Popen(
-        [*site.machine.enter("--all", "--root"), *words], stderr=subprocess.PIPE, text=True
-    ) as wrapping:
-
-        def starting() -> bool:
-            return set(site.active().values()) == {"activating", "active"}
-
-        wait.until(starting, "the wrapped program to be started")
-        site.run("sh", "-c", INTERRUPT)
-        _, stderr = wrapping.communicate(timeout=30)
-    assert (wrapping.returncode, stderr.count("\n")) == (1, 1)
-    assert stderr.endswith("interrupted by SIGINT; it is as it was\n")
-    site.wait_serving()
-    site.is_plain(text)
-
-
 def test_a_socket_file_in_the_folder_of_the_service(site: Site) -> None:
     path = "/run/site/http.sock"
     text = site.install(
@@ -148,6 +74,10 @@ def test_a_socket_file_in_the_folder_of_the_service(site: Site) -> None:
     assert site.findings() == []
     status = ("stat", "-c", "%U %G %a", path)
     assert site.run(*status).stdout == f"{USER} daemon 660\n"
+    # The folder is the program's user's: it could put a link there, which SocketUser= follows.
+    unit = site.machine.path(SOCKET).read_text()
+    assert f"ExecStartPost=chown --no-dereference -- {USER}:daemon {path}\n" in unit
+    assert "\nSocketUser=" not in unit
     site.releases.publish("2")
     site.systemctl("reload", site.unit)
     site.systemctl("restart", site.unit)
@@ -185,7 +115,7 @@ def test_what_is_refused_and_what_is_only_shown(site: Site) -> None:
         ("nothing", "nothing.service is not loaded (masked)"),
         ("site.socket", "is no service: write a name such as myapp.service"),
         ("getty@", "name an instance, such as getty@1.service"),
-        ("systemd-tmpfiles-setup", "cannot be wrapped: Type=oneshot"),
+        ("systemd-tmpfiles-setup", "cannot be wrapped: it is a part of the system"),
         ("si*", "cannot name a service of sockact"),
     ):
         done = site.run("sockact", "wrap", name, check=False)
@@ -286,3 +216,24 @@ def test_a_service_of_a_user(own: Service) -> None:
     own.run("sockact", "unwrap", "--user-unit", own.unit)
     wait.until(serving, "its first answer")
     assert own.run("sh", "-c", f"find {OWN_UNITS} -type f").stdout == f"{OWN_UNITS}/own.service\n"
+
+
+@pytest.mark.usefixtures("user_manager")
+def test_a_socket_file_of_a_user(own: Service) -> None:
+    """In its RuntimeDirectory=, which goes away with the service unless it is told not to."""
+    path = f"/run/user/{own.machine.uid(USER)}/own/http.sock"
+    change = rf"s|--bind [^ ]*|--bind unix:{path}|; s|^ExecStart|RuntimeDirectory=own\nExecStart|"
+    own.run("sed", "-i", change, f"{OWN_UNITS}/own.service")
+    own.systemctl("daemon-reload")
+    own.systemctl("restart", own.unit)
+
+    def ask() -> str:
+        return own.machine.run("curl", "-s", "--unix-socket", path, f"{URL}/fast").stdout
+
+    wait.until(ask, "its first answer")
+    own.run("sockact", "wrap", "--user-unit", own.unit)
+    own.systemctl("restart", own.unit)
+    assert own.active() == {own.unit: "active", own.socket: "active"}
+    assert ask() == answers.fast("1").decode()
+    own.run("sockact", "unwrap", "--user-unit", own.unit)
+    wait.until(ask, "its first answer")

@@ -58,8 +58,8 @@ def facts(
 ) -> Facts:
     files = {"Service": {"ExecStart": [start], "ExecReload": [reload] if reload else []}}
     unit = Unit("web.service", {**SERVICE, **service}, files)
-    words = [tuple(unitfile.program(unitfile.split(line))) for line in (start, reload)]
-    return Facts(version, unit, (Unit("web.socket", SOCKET),), *words)
+    first, second = (tuple(unitfile.program(unitfile.split(line))) for line in (start, reload))
+    return Facts(version, unit, (Unit("web.socket", SOCKET),), first, second)
 
 
 def socket(**properties: str) -> Facts:
@@ -173,6 +173,11 @@ def test_a_socket_file_that_goes_away_with_the_service() -> None:
     )
     (finding,) = examine(found)
     assert finding.write == "write ListenStream=/run/x"
+    assert examine(replace(found, runtime="/run/user/1")) == []
+    listen = {**SOCKET, "Listen": "/run/user/1/sockact/web/x (Stream)"}
+    own = replace(found, sockets=(Unit("web.socket", listen),), runtime="/run/user/1")
+    (finding,) = examine(own)
+    assert finding.write == "write ListenStream=/run/user/1/x"
 
 
 def test_a_service_that_runs_without_its_socket() -> None:

@@ -97,6 +97,10 @@ def test_what_the_program_is() -> None:
 def test_socket_files_can_be_changed_by_the_program() -> None:
     assert service("/run/web.sock")["ReadWritePaths"] == ['"-/run/web.sock"']
     assert socket("/run/web.sock", user="www")["SocketUser"] == ["www"]
+    # Whoever makes that folder could put a link into it, which SocketUser= follows.
+    elsewhere = socket("/nowhere/web.sock", user="www")
+    assert elsewhere["ExecStartPost"] == ["chown --no-dereference -- www /nowhere/web.sock"]
+    assert "SocketUser" not in elsewhere
     assert "ReadWritePaths" not in service("@web")
     in_tmp = service("/tmp/a b%.sock")
     assert in_tmp["ReadWritePaths"] == ['"-/tmp/a b%%.sock" /tmp /var/tmp']

@@ -8,7 +8,13 @@ import pytest
 
 from sockact.cli.check import examine
 from sockact.core.settings import Settings
-from sockact.systemd import marks, notes, refusals, unitfile, unwrapping, wrapping
+from sockact.systemd import (
+    marks,
+    notes,
+    unitfile,
+    unwrapping,
+    wrapping,
+)
 from sockact.systemd.facts import Facts, Unit
 from sockact.systemd.wrapping import Wrap
 
@@ -118,6 +124,22 @@ def test_the_directory_is_looked_up_at_each_reload(directory: str, option: str) 
         (facts("ExecStop=/bin/kill -s QUIT $MAINPID"), ["--stop-signal", "SIGQUIT"]),
         (facts("ExecStop=/bin/kill -INT $MAINPID"), ["--stop-signal", "SIGINT"]),
         (facts("ExecStop=kill -SIGUSR1 $MAINPID"), ["--stop-signal", "SIGUSR1"]),
+        (facts("ExecStop=kill -quit $MAINPID"), ["--stop-signal", "SIGQUIT"]),
+        (facts("ExecStop=kill -s sigint $MAINPID"), ["--stop-signal", "SIGINT"]),
+        (facts("ExecStop=kill -n 3 $MAINPID"), ["--stop-signal", "SIGQUIT"]),
+        (facts("ExecStop=kill --signal=QUIT $MAINPID"), ["--stop-signal", "SIGQUIT"]),
+        (facts("ExecStop=kill --signal 2 $MAINPID"), ["--stop-signal", "SIGINT"]),
+        (
+            facts("ExecStop=/sbin/start-stop-daemon --stop --signal INT --pidfile /run/x"),
+            ["--stop-signal", "SIGINT"],
+        ),
+        (
+            facts("ExecStop=start-stop-daemon -K --signal=quit -p /run/x", KillSignal="2"),
+            ["--stop-signal", "SIGQUIT"],
+        ),
+        (facts("ExecStop=start-stop-daemon -K -s QUIT"), ["--stop-signal", "SIGQUIT"]),
+        (facts("ExecStop=start-stop-daemon -Kp /run/x"), []),
+        (facts("ExecStop=kill --signal="), []),
         (facts("ExecStop=kill -9 $MAINPID"), []),
         (facts("ExecStop=kill -s"), []),
         (facts("ExecStop=kill $MAINPID"), []),
@@ -132,46 +154,6 @@ def test_options_that_the_service_means(found: Facts, options: list[str]) -> Non
 def test_an_option_that_is_given_counts() -> None:
     wrap = replace(WRAP, options=("--ready", "interest"), native=True)
     assert wrapping.own_options(facts(start="/x", Type="notify"), wrap) == ["--adopt", "native"]
-
-
-@pytest.mark.parametrize(
-    ("found", "reason"),
-    [
-        (facts(Type="forking"), "write Type=exec"),
-        (facts(Type="oneshot"), "write Type=exec"),
-        (facts(Type="dbus"), "take BusName= out"),
-        (facts(start="+/usr/bin/x"), "take the + out"),
-        (facts(start="-!/usr/bin/x"), "take the ! out"),
-        (facts(start="!!/usr/bin/x"), "take the ! out"),
-        (facts(start="|x"), "without the | and the shell"),
-        (facts(start="/usr/bin/sockact run -- x"), "sockact runs it already"),
-        (facts(RootDirectory="/srv"), "write RootDirectory= (empty)"),
-        (facts(RootImage="/srv/x.img"), "write RootImage= (empty)"),
-        (facts(PrivateNetwork="yes"), "outside of its network"),
-        (facts(NetworkNamespacePath="/run/netns/x"), "outside of its network"),
-        (facts(RuntimeDirectoryMode="0775"), "write RuntimeDirectoryMode=0755"),
-        (facts(start="gunicorn -D a:a"), "take it out"),
-        (facts(start="python3 -m gunicorn --pid=/run/x a:a"), "take it out"),
-        (facts(Transient="yes"), "write a unit file"),
-        (replace(facts(), service=Unit("dbus.service", PLAIN)), "a part of the system"),
-        (replace(facts(), service=Unit("systemd-resolved.service", PLAIN)), "a part of the system"),
-        (
-            facts(FragmentPath="/run/systemd/generator.late/x.service", SourcePath="/etc/init.d/x"),
-            "generated from /etc/init.d/x",
-        ),
-        (facts(sockets=(Unit("web.socket", {**SOCKET, "Accept": "yes"}),)), "Accept=yes"),
-        (facts(sockets=(Unit("web.socket", {**SOCKET, "ActiveState": "failed"}),)), "is failed"),
-    ],
-)
-def test_refusals(found: Facts, reason: str) -> None:
-    assert reason in refusals.refusal(found)
-    assert "\n" not in refusals.refusal(found)
-
-
-@pytest.mark.parametrize("kind", ["simple", "exec", "idle", "notify", "notify-reload"])
-def test_what_can_be_wrapped(kind: str) -> None:
-    assert refusals.refusal(facts(Type=kind)) == ""
-    assert refusals.refusal(facts(start="/x --pid -D")) == ""
 
 
 @pytest.mark.parametrize(
@@ -227,6 +209,10 @@ def test_a_socket_file_in_the_folder_of_the_service_stays() -> None:
     assert "RuntimeDirectoryPreserve" not in written(found, replace(WRAP, kept=("/run/x/y",)))
     kept = written(found, replace(WRAP, kept=("/run/web/y",)))
     assert kept["RuntimeDirectoryPreserve"] == ["yes"]
+    wrap = replace(WRAP, kept=("/run/user/1/web/y",))
+    assert "RuntimeDirectoryPreserve" not in written(found, wrap)
+    own = written(replace(found, runtime="/run/user/1"), wrap)
+    assert own["RuntimeDirectoryPreserve"] == ["yes"]
 
 
 def test_what_still_runs_by_itself_ends_by_its_own_settings() -> None:
@@ -261,6 +247,17 @@ def test_the_check_sees_an_address_that_nobody_holds() -> None:
     assert "the program binds 127.0.0.1:80" in finding.message
 
 
+@pytest.mark.parametrize(
+    ("now", "limit"), [("30s", 120.0), ("10min", 600.0), ("infinity", float("inf"))]
+)
+def test_how_long_a_start_may_take(now: str, limit: float) -> None:
+    """ExecStartPre= takes of it, too."""
+    found = facts(TimeoutStartUSec=now)
+    assert wrapping.start_limit(found, WRAP) == limit
+    written_one = written(found).get("TimeoutStartSec")
+    assert written_one == (["2min"] if limit == 120.0 else None)
+
+
 def test_times_that_are_asked_for() -> None:
     times = Settings("", (), start_timeout=600.0, trial=60.0, drain_timeout=300.0)
     found = written(facts(), replace(WRAP, settings=times))
@@ -282,7 +279,8 @@ def test_what_changes() -> None:
     for hint in (
         "instead of /bin/kill -HUP $MAINPID",
         "`systemctl stop web.socket web`",
-        "ExecStop=/x stop is not used",
+        "ExecStop=/x stop is not used: sockact drains, and ends the program by SIGTERM; ",
+        "if it ends well by another signal only, add --stop-signal",
         "ExecStartPre= runs at a start",
         "$MAINPID is sockact's",
         "the @ of ExecStart=",
@@ -295,6 +293,10 @@ def test_what_changes() -> None:
     ):
         assert hint in said
     assert "stop both" not in "\n".join(notes.changes(found, replace(WRAP, native=True)))
+    kill = facts("ExecStop=kill -QUIT $MAINPID")
+    assert "--stop-signal" not in "\n".join(notes.changes(kill, WRAP))
+    given = replace(WRAP, options=("--stop-signal", "QUIT"))
+    assert "--stop-signal" not in "\n".join(notes.changes(found, given))
     assert "gunicorn's own READY=1" in "\n".join(notes.changes(facts(Type="notify"), WRAP))
 
 

@@ -1,0 +1,91 @@
+"""The files of a service that `sockact wrap` writes, and where they are."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+
+from sockact.core.errors import OperatorError
+
+DROP_IN = "50-sockact.conf"
+_FAILURES = "starts.json"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the files of a service are."""
+
+    service: str
+    """NAME.service."""
+    folder: str
+    """For the administrator's units."""
+    passing: str
+    """For units that last until the next boot."""
+    runtime: str
+    """Where the runtime folders of all services of sockact are."""
+    state: str
+    """Where what outlives their supervisors is."""
+
+    @property
+    def name(self) -> str:
+        """By which sockact knows it."""
+        return self.service.removesuffix(".service")
+
+    @property
+    def socket(self) -> str:
+        """NAME.socket."""
+        return f"{self.name}.socket"
+
+    @property
+    def socket_path(self) -> str:
+        return os.path.join(self.folder, self.socket)
+
+    @property
+    def drop_in_path(self) -> str:
+        return os.path.join(self.folder, f"{self.service}.d", DROP_IN)
+
+
+def write(path: str, text: str) -> None:
+    """Replace a file in one step, and make its folder. Raises OperatorError."""
+    following = f"{path}.new"
+    try:
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        with open(following, "w", encoding="utf-8", errors="surrogateescape") as file:
+            os.fchmod(file.fileno(), 0o644)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(following, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(following)
+        hint = "use sudo, or --user-unit" if isinstance(error, PermissionError) else "mend that"
+        raise OperatorError(f"cannot write {path}: {error.strerror}; {hint}") from error
+
+
+def remove(path: str) -> None:
+    """Remove a file, and its folder when that is a drop-in folder with nothing else in it.
+
+    Raises OperatorError.
+    """
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+    except OSError as error:
+        hint = "use sudo" if isinstance(error, PermissionError) else "mend that"
+        raise OperatorError(f"cannot remove {path}: {error.strerror}; {hint}") from error
+    if os.path.dirname(path).endswith(".d"):
+        with contextlib.suppress(OSError):
+            os.rmdir(os.path.dirname(path))
+
+
+def clear(place: Place) -> None:
+    """Remove what the supervisor has left in its folders, of which systemd no longer knows."""
+    with contextlib.suppress(OSError):
+        os.rmdir(os.path.join(place.runtime, place.name))
+    state = os.path.join(place.state, place.name)
+    with contextlib.suppress(OSError):
+        os.unlink(os.path.join(state, _FAILURES))
+    with contextlib.suppress(OSError):
+        os.rmdir(state)

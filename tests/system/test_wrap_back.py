@@ -1,0 +1,216 @@
+"""`sockact wrap` and `unwrap` that fail, are interrupted or killed, or are taken back at once."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+from tests.servers.apps import answers
+from tests.servers.commands import WSGI
+from tests.support import wait
+from tests.system.site import DROP_IN, SOCKET, debian
+from tests.system.units import ADDRESS, USER
+
+if TYPE_CHECKING:
+    from tests.system.site import Site
+
+# What `sockact wrap` does up to the moment before the restart.
+BESIDE = """
+import sys
+from sockact.cli.wrap import place_of
+from sockact.systemd import marks, migrate
+from sockact.systemd.manager import Manager
+
+manager, place = Manager(), place_of(sys.argv[1], user_unit=False)
+found = [one for one in migrate.sockets(manager, place) if one.address.port == 8000]
+text = marks.marked("[Socket]\\nListenStream=127.0.0.1:8000\\n")
+with migrate._open(found) as seam:
+    assert migrate._listen_beside(manager, place, text, seam)
+    required = marks.marked(f"[Unit]\\nRequires={place.socket}\\n")
+    migrate._write_all(manager, place, text, required)
+    assert seam.to_new()
+"""
+# At gRPC's own port, which is in the range of net.ipv4.ip_local_port_range.
+ODD = """
+import http.server
+http.server.test(http.server.SimpleHTTPRequestHandler, port=50051, bind="127.0.0.1")
+"""
+INTERRUPT = """
+for folder in /proc/[0-9]*; do
+    tr '\\0' ' ' < $folder/cmdline | grep -q '[s]ockact[^ ]* wrap' && kill -INT ${folder#/proc/}
+done
+true
+"""
+
+
+def test_a_program_that_does_not_start_wrapped(site: Site) -> None:
+    picky = "import os\nif 'SOCKACT_NAME' in os.environ:\n    raise RuntimeError('not in there')\n"
+    site.machine.write("/opt/zoo/picky.py", f"{picky}from tests.servers.apps.wsgi import app\n")
+    start = f"ExecStart=/usr/bin/gunicorn --bind {ADDRESS} picky:app"
+    text = site.install(start, "Restart=always")
+    before = site.main_pid
+    done = site.wrap(check=False)
+    assert done.returncode == 1
+    warning, reason, *quoted = done.stderr.splitlines()
+    assert warning.startswith("sockact: warning: site.service: Restart=always: ")
+    assert reason == "sockact: site.service did not start; it is as it was"
+    assert "RuntimeError: not in there" in "".join(quoted)
+    site.wait_serving()
+    site.is_plain(text)
+    assert site.main_pid != before
+
+
+def test_a_program_that_does_not_start_unwrapped(site: Site) -> None:
+    condition = 'test -n "$$SOCKACT_NAME" -o ! -e /run/moody'
+    site.install(f"ExecStart=/bin/sh -c '{condition} && exec gunicorn --bind {ADDRESS} {WSGI}'")
+    site.wrap()
+    site.machine.write("/run/moody", "")
+    done = site.unwrap(check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    assert "nobody has 127.0.0.1:8000; it is wrapped as before" in done.stderr
+    assert site.ask() == answers.fast("1").decode()
+    assert site.findings() == []
+    site.machine.path("/run/moody").unlink()
+    site.unwrap()
+
+
+def test_an_interrupt_takes_everything_back(site: Site) -> None:
+    slow = "import os, time\nif 'SOCKACT_NAME' in os.environ:\n    time.sleep(60)\n"
+    site.machine.write("/opt/zoo/slow.py", f"{slow}from tests.servers.apps.wsgi import app\n")
+    text = site.install(f"ExecStart=/usr/bin/gunicorn --bind {ADDRESS} slow:app")
+    words = ("sockact", "wrap", site.unit)
+    with subprocess.Popen(
+        [*site.machine.enter("--all", "--root"), *words], stderr=subprocess.PIPE, text=True
+    ) as wrapping:
+
+        def starting() -> bool:
+            return set(site.active().values()) == {"activating", "active"}
+
+        wait.until(starting, "the wrapped program to be started")
+        site.run("sh", "-c", INTERRUPT)
+        _, stderr = wrapping.communicate(timeout=30)
+    assert (wrapping.returncode, stderr.count("\n")) == (1, 1)
+    assert stderr.endswith("interrupted by SIGINT; it is as it was\n")
+    site.wait_serving()
+    site.is_plain(text)
+
+
+def test_an_interrupt_of_the_way_back(site: Site) -> None:
+    """Which the program has caused, and which waits for it to start as before."""
+    picky = "import os\nif 'SOCKACT_NAME' in os.environ:\n    raise RuntimeError('not in there')\n"
+    site.machine.write("/opt/zoo/picky.py", f"{picky}from tests.servers.apps.wsgi import app\n")
+    hold = "/run/hold"
+    text = site.install(
+        f"ExecStartPre=/bin/sh -c 'test -e {DROP_IN} || test ! -e {hold} || cat {hold}'",
+        f"ExecStart=/usr/bin/gunicorn --bind {ADDRESS} picky:app",
+    )
+    site.run("mkfifo", "-m", "644", hold)
+    with subprocess.Popen(
+        [*site.machine.enter("--all", "--root"), "sockact", "wrap", site.unit],
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as wrapping:
+        # Returns when the program is started as before.
+        with site.machine.path(hold).open("w"):
+            site.run("sh", "-c", INTERRUPT)
+            site.machine.path(hold).unlink()
+        _, stderr = wrapping.communicate(timeout=30)
+    assert wrapping.returncode == 1
+    assert "sockact: site.service did not start; it is as it was\n" in stderr
+    site.wait_serving()
+    site.is_plain(text)
+
+
+def test_a_listener_of_another_ip_address(site: Site) -> None:
+    """sockact adopts by the port; the way back has to know that, too."""
+    text = site.install(*debian(site.machine))
+    site.wrap("--listen", "0.0.0.0:8000")
+    assert site.ask() == answers.fast("1").decode()
+    done = site.unwrap()
+    assert "nobody listened for " in done.stdout
+    site.wait_serving()
+    site.is_plain(text)
+
+
+def test_whoever_may_not(site: Site) -> None:
+    """They learn what to do, and nothing changes."""
+    site.install(*debian(site.machine))
+
+    def unwrap() -> str:
+        done = site.machine.run("sockact", "unwrap", site.unit, user=USER)
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+        return done.stderr
+
+    site.wrap("--no-restart")
+    now = "Permission denied; use sudo; it is wrapped as before"
+    assert f"cannot remove {DROP_IN}: {now}" in unwrap()
+    site.systemctl("restart", site.unit)
+    before = site.main_pid
+    now = "Permission denied; use sudo, or --user-unit; it is wrapped as before"
+    assert f"cannot write {DROP_IN}: {now}" in unwrap()
+    assert site.main_pid == before
+    assert site.findings() == []
+    site.unwrap()
+    site.wait_serving()
+
+
+def test_a_port_of_the_kernels_choice(site: Site) -> None:
+    """It may be meant all the same: the line to write is named."""
+    site.machine.write("/opt/zoo/odd.py", ODD)
+    start, url = "ExecStart=/usr/bin/python3 /opt/zoo/odd.py", "http://127.0.0.1:50051"
+    site.install(start, url=url)
+    done = site.wrap(check=False)
+    assert "site listens only where" in done.stderr
+    assert "if these count, add --listen 127.0.0.1:50051\n" in done.stderr
+    site.systemctl("stop", site.unit)
+    site.install("Environment=PORT=50051", start, url=url)
+    done = site.wrap("--dry-run")
+    assert "\nListenStream=127.0.0.1:50051\n" in done.stdout
+
+
+def test_a_wrap_that_was_killed(site: Site) -> None:
+    text = site.install(*debian(site.machine))
+    site.wrap("--no-restart")
+    site.machine.path(DROP_IN).unlink()
+    site.systemctl("daemon-reload")
+    meanwhile = f"/run/systemd/system/{site.socket}.d/50-sockact.conf"
+    site.machine.write(meanwhile, "[Socket]\nReusePort=yes\n")
+    done = site.wrap(check=False)
+    assert f"a wrap was cut short, and left {SOCKET}: `sockact unwrap " in done.stderr
+    site.systemctl("stop", site.unit)
+    done = site.wrap(check=False)
+    assert "a wrap was cut short" in done.stderr
+    site.systemctl("start", site.unit)
+    site.wait_serving()
+    before = site.main_pid
+    done = site.unwrap()
+    assert f"removed {SOCKET}" in done.stdout
+    assert f"removed {DROP_IN}" not in done.stdout
+    assert site.main_pid == before
+    assert not site.there(meanwhile)
+    site.is_plain(text)
+
+
+def test_a_wrap_that_was_killed_beside_the_old_program(site: Site) -> None:
+    """The .socket unit listens, and gets all that is new, while the program runs by itself."""
+    text = site.install(*debian(site.machine))
+    before = site.main_pid
+    site.run("python3", "-I", "-c", BESIDE, site.unit)
+    assert site.active() == {site.unit: "active", site.socket: "active"}
+    site.unwrap()
+    assert site.main_pid == before
+    assert {site.ask() for _ in range(20)} == {answers.fast("1").decode()}
+    site.is_plain(text)
+
+
+def test_a_native_wrap_that_took_no_effect(site: Site) -> None:
+    site.machine.write(SOCKET, f"[Socket]\nListenStream={ADDRESS}\n")
+    start = f"ExecStart=/usr/bin/gunicorn --workers 2 {WSGI}"
+    site.install("[Unit]", f"Requires={site.socket}", "[Service]", start)
+    before = site.main_pid
+    site.wrap("--no-restart")
+    done = site.unwrap()
+    assert done.stdout.endswith("site.service: unwrapped\n")
+    assert site.main_pid == before
+    assert not site.there(DROP_IN)
