@@ -66,6 +66,15 @@ class Announcer:
         self._line = ""
         self._look_after()
 
+    def take_over(self, phase: Phase) -> None:
+        """systemd knows of this phase from an earlier version of us."""
+        self._phase = phase
+
+    @property
+    def late(self) -> bool:
+        """Does something wait for systemd to read?"""
+        return self._notifier.undelivered
+
     def phase(self, phase: Phase, service: Service) -> None:
         """The service entered this phase."""
         reloaded = self._phase is Phase.RELOADING

@@ -1,0 +1,125 @@
+"""The other end of an upgrade in place: this code was executed by an earlier version of itself.
+
+docs/upgrade.md. Nothing of what was handed over is undone when it cannot be gone on with: then this
+code executes itself once more, with the listeners only, and starts the service anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+
+import sockact
+from sockact.core.errors import OperatorError
+from sockact.core.news import News
+from sockact.core.record import replace
+from sockact.core.settings import Settings
+from sockact.kernel import memfd, procfs
+from sockact.kernel.libc import become_subreaper
+from sockact.kernel.listener import of_descriptor
+from sockact.supervisor import carried as carrying
+from sockact.supervisor import launch, report
+from sockact.supervisor.main import serve
+from sockact.supervisor.paths import Claim
+from sockact.supervisor.report import Reporter
+from sockact.supervisor.running import Held, Running
+from sockact.supervisor.upgrade import CHECK, PROOF, VARIABLE, leap
+from sockact.systemd.fdstore import Process, process_name
+from sockact.systemd.notify import Notifier
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sockact.supervisor.carried import Carried
+
+_STDIN = 0
+_DIGITS = 9
+
+
+def main(told: str) -> int:
+    """`told` is the value of VARIABLE; the exit status of `sockact run`."""
+    if told == CHECK:
+        return _check()
+    try:
+        carried = _given(told)
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"sockact: {VARIABLE} is for sockact itself ({error}): unset it\n")
+        return 2
+    return _resume(carried)
+
+
+def _check() -> int:
+    """Could we go on with this state? Says so on stdout, or why not."""
+    try:
+        carried = carrying.read(memfd.contents(_STDIN))
+        Settings.from_older(carried.settings)
+    except (OSError, ValueError, TypeError) as error:
+        sys.stdout.write(str(error))
+        return 1
+    sys.stdout.write(f"{PROOF}{sockact.__version__}")
+    return 0
+
+
+def _given(told: str) -> Carried:
+    """What was handed over. Raises OSError, ValueError."""
+    if not (told.isascii() and told.isdecimal() and len(told) <= _DIGITS):
+        raise ValueError(f"{told!r} is no descriptor")
+    fd = int(told)
+    carried = carrying.read(memfd.contents(fd))
+    if carried.pid != os.getpid():
+        raise ValueError(f"it is of process {carried.pid}")
+    os.close(fd)
+    for one in carried.descriptors():
+        os.set_inheritable(one, False)
+    return carried
+
+
+def _resume(carried: Carried) -> int:
+    with contextlib.suppress(OSError), open("/proc/self/comm", "w") as file:
+        file.write(carried.command_name)
+    settings = Settings.from_older(carried.settings)
+    reporter = Reporter(settings.name)
+    status = None
+    held = _held(carried, settings, reporter)
+    try:
+        become_subreaper()  # It is kept over execve; this costs nothing.
+        status = _anew(held, carried) if carried.anew else _go_on(held, carried)
+        return status
+    except OperatorError as error:
+        reporter.say(str(error), report.ERROR)
+        return 2
+    finally:
+        held.release(status)
+        reporter.close()
+
+
+def _held(carried: Carried, settings: Settings, reporter: Reporter) -> Held:
+    launch.keep_file_limit(carried.files)
+    notifier = Notifier(os.environ)
+    notifier.stores = carried.stores
+    claim = Claim(carried.directory, carried.lock, carried.made_directory)
+    listeners = [of_descriptor(x.fd, x.name, owned=x.owned) for x in carried.listeners]
+    return Held(settings, reporter, claim, notifier, listeners)
+
+
+def _go_on(held: Held, carried: Carried) -> int:
+    try:
+        running = Running(held, carried.engine.adopt, carried)
+        running.take_over()
+    except Exception as error:
+        # Whatever it is: clients wait, and nobody else can serve them.
+        leap(replace(carried, anew=f"{type(error).__name__}: {error}"))
+    return running.go_on()
+
+
+def _anew(held: Held, carried: Carried) -> int:
+    """Start again as if the supervisor had been killed: nothing but the listeners is left."""
+    message = f"the upgrade from {carried.version} failed ({carried.anew}): starting anew"
+    held.reporter.say(message, report.ERROR, news=News.UPGRADE_FAILED)
+    left = []
+    for pid in procfs.children(os.getpid()):
+        with contextlib.suppress(OSError):
+            left.append(Process(process_name(pid), pid, os.pidfd_open(pid)))
+            signal.pidfd_send_signal(left[-1].pidfd, held.settings.stop_signal)
+    return serve(held, left)
