@@ -20,8 +20,8 @@ def under_way(service: Service) -> str:
         return "the service starts"
     if service.phase in (Phase.STOPPING, Phase.STOPPED):
         return "the service stops"
-    if service.in_handover:
-        return "a reload is under way"
+    if service.handover is not None and service.in_handover:
+        return f"a {'rollback' if service.handover.rollback else 'reload'} is under way"
     if service.pending is not None:
         return f"generation {service.pending.number} starts"
     for g in service.generations:

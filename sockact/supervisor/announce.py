@@ -70,11 +70,6 @@ class Announcer:
         """systemd knows of this phase from an earlier version of us."""
         self._phase = phase
 
-    @property
-    def late(self) -> bool:
-        """Does something wait for systemd to read?"""
-        return self._notifier.undelivered
-
     def phase(self, phase: Phase, service: Service) -> None:
         """The service entered this phase."""
         reloaded = self._phase is Phase.RELOADING

@@ -121,6 +121,23 @@ class CarriedHistory:
 
 
 @dataclass(frozen=True)
+class CarriedFile:
+    """What systemd is still to be told of its descriptor store, under this name."""
+
+    name: str
+    text: str
+    fd: int | None
+
+
+@dataclass(frozen=True)
+class CarriedState:
+    """A state of the service that systemd is still to be told."""
+
+    name: str
+    more: str
+
+
+@dataclass(frozen=True)
 class CarriedEngine:
     """What is supervised."""
 
@@ -159,6 +176,8 @@ class Carried:
     """The soft limit of open files that the programs get back."""
     stores: bool
     """Whether systemd stores descriptors."""
+    files_untold: tuple[CarriedFile, ...]
+    states_untold: tuple[CarriedState, ...]
     listeners: tuple[CarriedListener, ...]
     control: int
     connections: tuple[CarriedConnection, ...]
@@ -171,6 +190,7 @@ class Carried:
         found = [self.lock, *(listener.fd for listener in self.listeners)]
         if self.anew:
             return found
+        found += [file.fd for file in self.files_untold if file.fd is not None]
         found += [self.engine.calls, self.control, *(one.fd for one in self.connections)]
         for generation in self.engine.generations:
             if generation.notifications is not None:
@@ -182,6 +202,7 @@ class Carried:
 _READER = Reader(
     *(Carried, CarriedEngine, CarriedService, CarriedGeneration, CarriedPump, CarriedNotified),
     *(CarriedListener, CarriedProcess, CarriedFailure, CarriedConnection, CarriedHistory),
+    *(CarriedFile, CarriedState),
     *(Adopt, Entry, Exit, Failure, Gate, Generation, Handover, Outcome, Phase, State),
 )
 

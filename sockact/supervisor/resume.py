@@ -54,8 +54,9 @@ def _check() -> int:
     try:
         carried = carrying.read(memfd.contents(_STDIN))
         Settings.from_older(carried.settings)
-    except (OSError, ValueError, TypeError) as error:
-        sys.stdout.write(str(error))
+        Notifier(os.environ).close()  # It needs a module of others.
+    except Exception as error:
+        sys.stdout.write(f"{type(error).__name__}: {error}")
         return 1
     sys.stdout.write(f"{PROOF}{sockact.__version__}")
     return 0
@@ -97,7 +98,11 @@ def _resume(carried: Carried) -> int:
 def _held(carried: Carried, settings: Settings, reporter: Reporter) -> Held:
     launch.keep_file_limit(carried.files)
     notifier = Notifier(os.environ)
-    notifier.stores = carried.stores
+    notifier.take_over(
+        [(one.name, one.text, one.fd) for one in carried.files_untold],
+        [(one.name, one.more) for one in carried.states_untold],
+        stores=carried.stores,
+    )
     claim = Claim(carried.directory, carried.lock, carried.made_directory)
     listeners = [of_descriptor(x.fd, x.name, owned=x.owned) for x in carried.listeners]
     return Held(settings, reporter, claim, notifier, listeners)
@@ -109,7 +114,7 @@ def _go_on(held: Held, carried: Carried) -> int:
         running.take_over()
     except Exception as error:
         # Whatever it is: clients wait, and nobody else can serve them.
-        leap(replace(carried, anew=f"{type(error).__name__}: {error}"))
+        leap(replace(carried, anew=f"{type(error).__name__}: {error}", files_untold=()))
     return running.go_on()
 
 

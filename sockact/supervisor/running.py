@@ -11,7 +11,7 @@ from sockact.core.model import Policy, Ready
 from sockact.core.news import News
 from sockact.supervisor import control, launch, report, store
 from sockact.supervisor.announce import Announcer
-from sockact.supervisor.carried import Carried, CarriedListener
+from sockact.supervisor.carried import Carried, CarriedFile, CarriedListener, CarriedState
 from sockact.supervisor.history import History
 from sockact.supervisor.loop import Loop
 from sockact.supervisor.state_dir import state_dir
@@ -160,6 +160,7 @@ class Running:
         with open(_COMMAND_NAME) as file:
             command_name = file.read().rstrip("\n")
         self._server.flush()
+        files, states = held.notifier.untold()
         return Carried(
             sockact.__version__,
             os.getpid(),
@@ -170,6 +171,8 @@ class Running:
             held.claim.fileno(),
             launch.file_limit(),
             held.notifier.stores,
+            tuple(CarriedFile(*one) for one in files),
+            tuple(CarriedState(*one) for one in states),
             tuple(CarriedListener(x.socket.fileno(), x.name, x.owned) for x in held.listeners),
             self._server.fileno(),
             self._server.carried(),

@@ -157,9 +157,8 @@ class Supervisor(Engine):
             return "the program has not carried out an order yet"
         if self._postponed.busy():
             return "/proc cannot be read now"
-        if self._watchdog and self._watchdog.busy():
-            return "the watchdog's probe is under way"
-        return "systemd does not read what it is told" if self._announcer.late else ""
+        probes = self._watchdog is not None and self._watchdog.busy()
+        return "the watchdog's probe is under way" if probes else ""
 
     def carried(self) -> CarriedEngine:
         """All that is known of the service, while not busy."""

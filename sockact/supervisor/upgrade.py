@@ -74,7 +74,11 @@ class Upgrades:
         self._answer_at = time.monotonic() + _PATIENCE
         if self._attempt is None:
             self._look_in(0.0)
-        return lambda: self._waiting.remove(failed) if failed in self._waiting else None
+
+        def leave() -> None:
+            self._waiting = [one for one in self._waiting if one is not failed]
+
+        return leave
 
     def reaped(self, pid: int, exit: Exit) -> None:
         """A child has ended: perhaps the one that proves."""
