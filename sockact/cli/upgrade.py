@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import click
 
 from sockact.cli import service
 from sockact.cli.main import Failure, complain
-from sockact.cli.service import Service
-from sockact.supervisor import client, paths
+from sockact.supervisor import client
+
+if TYPE_CHECKING:
+    from sockact.cli.service import Service
 
 SECONDS = 90.0
 """A supervisor waits 30 s for what is under way, and as long for the proof of the new version."""
@@ -33,7 +36,7 @@ def command(name: str | None, everything: bool) -> None:
         return
     if _named(click.get_current_context()):
         raise click.UsageError("write NAME or --all, not both")
-    failures = _upgrade_all([Service(*one) for one in paths.running().items()])
+    failures = _upgrade_all(service.found())
     for failure in failures:
         complain(failure)
     if failures:

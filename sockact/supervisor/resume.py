@@ -23,6 +23,7 @@ from sockact.supervisor import carried as carrying
 from sockact.supervisor import launch, report
 from sockact.supervisor.main import serve
 from sockact.supervisor.paths import Claim
+from sockact.supervisor.processes import below
 from sockact.supervisor.report import Reporter
 from sockact.supervisor.running import Held, Running
 from sockact.supervisor.upgrade import CHECK, PROOF, VARIABLE, leap
@@ -122,9 +123,15 @@ def _anew(held: Held, carried: Carried) -> int:
     """Start again as if the supervisor had been killed: nothing but the listeners is left."""
     message = f"the upgrade from {carried.version} failed ({carried.anew}): starting anew"
     held.reporter.say(message, report.ERROR, news=News.UPGRADE_FAILED)
-    left = []
-    for pid in procfs.children(os.getpid()):
+    left: list[Process] = []
+    for pid in _children():
         with contextlib.suppress(OSError):
             left.append(Process(process_name(pid), pid, os.pidfd_open(pid)))
             signal.pidfd_send_signal(left[-1].pidfd, held.settings.stop_signal)
     return serve(held, left)
+
+
+def _children() -> list[int]:
+    """The first processes of generations, and orphans of theirs."""
+    found = map(procfs.process, below(os.getpid()))
+    return [process.pid for process in found if process and process.parent == os.getpid()]

@@ -133,17 +133,16 @@ class Upgrades:
             self._refuse(f"what is installed cannot go on: {reason}")
         elif not said.startswith(PROOF):
             self._refuse("what is installed knows of no upgrade in place")
-        elif self._busy():
-            self._look_in(_FIRST_PAUSE)
         else:
-            self._leap()
+            # As a timer: other children, and other signals, may have been noted with this one.
+            self._timer = self._loop.at(time.monotonic(), self._leap)
 
     def _leap(self) -> None:
         # From here on a signal waits for the new version. One that is noted would be lost.
         signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
         try:
-            if self._loop.signalled():
-                self._look_in(0.0)
+            if self._loop.signalled() or self._busy():
+                self._look_in(_FIRST_PAUSE)
             else:
                 leap(self._carry())
         except OSError as error:

@@ -89,6 +89,17 @@ def test_another_format(service: Service, program: Program, installed: Installed
     goes_on(service, program)
 
 
+def test_a_version_before_there_were_upgrades(
+    service: Service, program: Program, installed: Installed
+) -> None:
+    """It takes what is asked of it for a start, and finds the service running."""
+    installed.change("__main__.py", 'os.environ.pop("SOCKACT_UPGRADE", "")', '""')
+    outcome = service.run("upgrade", service.name)
+    assert outcome.code == 1
+    assert "what is installed cannot go on: exited with status 2" in outcome.stderr
+    goes_on(service, program)
+
+
 def test_a_setting_that_is_not_known_any_more(
     service: Service, program: Program, installed: Installed
 ) -> None:
@@ -208,6 +219,22 @@ def test_the_variable_of_somebody_else(folder: Path, handed: str) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("sockact: SOCKACT_UPGRADE is for sockact itself (")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_signal_that_comes_with_the_proof(
+    service: Service, program: Program, installed: Installed, folder: Path
+) -> None:
+    once = f"not __import__('os').path.exists({str(folder / 'once')!r})"
+    hangs_up = f"open({str(folder / 'once')!r}, 'w'); os.kill(os.getppid(), signal.SIGHUP)"
+    installed.change(
+        "supervisor/resume.py",
+        '    sys.stdout.write(f"{PROOF}',
+        f'    if {once}: {hangs_up}\n    sys.stdout.write(f"{{PROOF}}',
+    )
+    program.publish("2")
+    assert service.run("upgrade", service.name).code == 0
+    assert service.states() == {2: "running"}
+    assert program.ask() == "2"
 
 
 def test_a_stop_comes_before_it(service: Service, program: Program) -> None:
