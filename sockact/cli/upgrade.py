@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sockact.cli import service
-from sockact.cli.main import Failure, complain
+from sockact.cli.main import Failure, complain, printable
 from sockact.supervisor import client
 
 if TYPE_CHECKING:
@@ -70,5 +70,6 @@ def _upgrade(target: Service) -> str:
                 raise
             reason = error.parameters.get("reason", "no reason given")
             raise Failure(f"{target.name}: not upgraded: {reason}") from error
-    version, before = answer["version"], answer["before"]
+    # As root we may be speaking to what another user has put there.
+    version, before = (printable(str(answer.get(key))) for key in ("version", "before"))
     return f"{target.name}: runs sockact {version} now, {before} before"

@@ -43,10 +43,15 @@ def main(told: str) -> int:
     if told == CHECK:
         return _check()
     try:
-        carried = _given(told)
+        data = _given(told)
     except (OSError, ValueError) as error:
         sys.stderr.write(f"sockact: {VARIABLE} is for sockact itself ({error}): unset it\n")
         return 2
+    try:
+        carried = carrying.read(data)
+    except ValueError as error:
+        sys.stderr.write(f"sockact: the upgrade failed: {error}; start the service again\n")
+        return 1
     return _resume(carried)
 
 
@@ -63,21 +68,21 @@ def _check() -> int:
     return 0
 
 
-def _given(told: str) -> Carried:
+def _given(told: str) -> bytes:
     """What was handed over. Raises OSError, ValueError."""
     if not (told.isascii() and told.isdecimal() and len(told) <= _DIGITS):
         raise ValueError(f"{told!r} is no descriptor")
-    fd = int(told)
-    carried = carrying.read(memfd.contents(fd))
-    if carried.pid != os.getpid():
-        raise ValueError(f"it is of process {carried.pid}")
-    os.close(fd)
-    for one in carried.descriptors():
-        os.set_inheritable(one, False)
-    return carried
+    data = memfd.contents(int(told))
+    os.close(int(told))
+    return data
 
 
 def _resume(carried: Carried) -> int:
+    if carried.pid != os.getpid():
+        sys.stderr.write(f"sockact: {VARIABLE} is of process {carried.pid}: unset it\n")
+        return 2
+    for one in carried.descriptors():
+        os.set_inheritable(one, False)
     with contextlib.suppress(OSError), open("/proc/self/comm", "w") as file:
         file.write(carried.command_name)
     settings = Settings.from_older(carried.settings)

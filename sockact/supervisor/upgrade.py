@@ -102,9 +102,12 @@ class Upgrades:
 
     def _look(self) -> None:
         self._timer = None
-        if not (reason := self._busy()):
+        if reason := self._busy():
+            self._later(reason)
+        else:
             self._prove()
-            return
+
+    def _later(self, reason: str) -> None:
         if time.monotonic() >= self._answer_at:
             self._answer(f"{reason}: it follows by itself when that is over")
         self._look_in(min(2 * self._pause, _LONGEST_PAUSE))
@@ -141,8 +144,8 @@ class Upgrades:
         # From here on a signal waits for the new version. One that is noted would be lost.
         signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
         try:
-            if self._loop.signalled() or self._busy():
-                self._look_in(_FIRST_PAUSE)
+            if reason := "a signal has come" if self._loop.signalled() else self._busy():
+                self._later(reason)
             else:
                 leap(self._carry())
         except OSError as error:

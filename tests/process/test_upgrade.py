@@ -181,8 +181,7 @@ def test_a_drain_goes_on(start: StartService, program: Program, body: str) -> No
         until_busy(service)
         program.publish("2", body)
         assert service.reload().code == 0
-        closed = service.status
-        wait.until(lambda: closed()["generations"][0]["gate"] == "closed", "the gate to close")
+        wait.until(lambda: service.status()["generations"][0]["gate"] == "closed", "its gate")
         left = service.status()["generations"][0]["seconds_left"]
         upgrade(service)
         first, second = service.status()["generations"]

@@ -11,6 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sockact.core.model import Phase
+from sockact.core.settings import Adopt
+from sockact.kernel import memfd
+from sockact.supervisor import carried
+from sockact.supervisor.carried import Carried, CarriedEngine, CarriedHistory, CarriedService
 from tests.support import wait
 from tests.support.installed import Installed
 from tests.support.program import Hammer, Program
@@ -219,6 +224,31 @@ def test_the_variable_of_somebody_else(folder: Path, handed: str) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("sockact: SOCKACT_UPGRADE is for sockact itself (")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_state_that_is_not_ours() -> None:
+    service = CarriedService(Phase.SERVING, (), 0, None, None, 0, 0, None, 0)
+    history = CarriedHistory((), ())
+    engine = CarriedEngine(Adopt.SHIM, "x", 0, service, (), (), (), (), history, 0, ())
+    of_init = Carried("1", 1, "x", "{}", "/", False, 0, 1, False, (), (), (), 0, (), engine)
+    for data, code, text in (
+        (carried.write(of_init), 2, "SOCKACT_UPGRADE is of process 1: unset it"),
+        (b"[]", 1, "its state has format None, and this version reads"),
+        (b"\xff", 1, "the upgrade failed: "),
+    ):
+        fd = memfd.sealed("test", data)
+        done = subprocess.run(
+            [*SOCKACT, "run", "--", "true"],
+            env={**os.environ, "SOCKACT_UPGRADE": str(fd)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            pass_fds=(fd,),
+        )
+        os.close(fd)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (code, "", 1), done
+        assert text in done.stderr
 
 
 def test_a_signal_that_comes_with_the_proof(
