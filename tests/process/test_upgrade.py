@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import socket
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 
-from tests.support import leaks, varlink, wait
-from tests.support.installed import Installed
+from tests.support import wait
+from tests.support.installed import Installed, upgrade
 from tests.support.program import Hammer, Program, ask, connect, read_all
 
 if TYPE_CHECKING:
+    import socket
     from pathlib import Path
     from typing import Any
 
@@ -82,11 +79,6 @@ def installed(folder: Path) -> Installed:
     return found
 
 
-def upgrade(service: Service) -> None:
-    outcome = service.run("upgrade", service.name)
-    assert outcome.code == 0, (outcome, service.stderr)
-
-
 def slow(program: Program, seconds: float) -> socket.socket:
     """A request that is being answered for so long."""
     sock = connect(("127.0.0.1", program.port))
@@ -100,11 +92,6 @@ def until_busy(service: Service, requests: int = 1) -> None:
         return sum(counts) == requests
 
     wait.until(busy, "the requests to arrive")
-
-
-def serves(service: Service, number: int) -> bool:
-    """Does this generation serve, and is it alone?"""
-    return service.states() == {number: "running"}
 
 
 def lasting(status: dict[str, Any]) -> dict[str, Any]:
@@ -214,10 +201,13 @@ def test_a_predecessor_that_is_kept_can_still_be_gone_back_to(
     assert service.status()["handover"]["rollback"]
 
 
-def test_the_program_may_bind_again(start: StartService, program: Program) -> None:
-    """Its seccomp filter asks whoever holds the descriptor for its notifications."""
+@pytest.mark.parametrize("adopt", ["seccomp", "shim"])
+def test_the_program_may_bind_again(start: StartService, program: Program, adopt: str) -> None:
+    """Its seccomp filter asks whoever holds the descriptor for its notifications, its shim whoever
+    listens at the address that it knows.
+    """
     program.publish("1", BINDS_AGAIN)
-    service = start(program.command, listen=program.listen)
+    service = start(program.command, listen=program.listen, options=("--adopt", adopt))
     upgrade(service)
     assert program.ask("again") == "bound"
     upgrade(service)
@@ -233,109 +223,6 @@ def test_stderr_of_a_successor_is_passed_on(start: StartService, program: Progra
     program.ask("after")
     wait.until(lambda: "\nafter\n" in service.stderr, "what it said")
     assert service.stderr.count("\nbefore\n") == service.stderr.count("\nafter\n") == 1
-
-
-def test_a_crash_meanwhile_is_noticed(start: StartService, program: Program) -> None:
-    service = start(program.command, listen=program.listen)
-    for number in range(1, 6):
-        wait.until(partial(serves, service, number), "it to serve")
-        pid = service.status()["generations"][0]["pid"]
-        with ThreadPoolExecutor() as pool:
-            outcome = pool.submit(service.run, "upgrade", service.name)
-            os.kill(pid, signal.SIGKILL)
-            assert outcome.result().code == 0
-        program.ask()
-    wait.until(partial(serves, service, 6), "the sixth to serve")
-
-
-def test_a_signal_meanwhile_is_not_lost(start: StartService, program: Program) -> None:
-    service = start(program.command, listen=program.listen)
-    for number in range(2, 6):
-        with ThreadPoolExecutor() as pool:
-            outcome = pool.submit(service.run, "upgrade", service.name)
-            service.signal(signal.SIGHUP)
-            assert outcome.result().code == 0
-        wait.until(partial(serves, service, number), "the reload")
-
-
-def test_it_waits_for_a_reload(start: StartService, program: Program, folder: Path) -> None:
-    go = folder / "go"
-    program.publish("1")
-    service = start(program.command, listen=program.listen)
-    program.publish("2", f"while not os.path.exists({str(go)!r}): time.sleep(0.01)\n{BLOCKING}")
-    with ThreadPoolExecutor() as pool:
-        reload = pool.submit(service.reload)
-        wait.until(lambda: service.states() == {1: "running", 2: "pending"}, "the reload")
-        upgrading = pool.submit(service.run, "upgrade", service.name)
-        wait.until(lambda: any(" upgrade " in x for x in leaks.processes().values()), "the call")
-        assert not upgrading.done()
-        go.touch()
-        assert reload.result().code == 0
-        assert upgrading.result().code == 0
-    assert program.ask() == "2"
-
-
-def test_clients_of_the_control_socket_stay_connected(
-    start: StartService, program: Program
-) -> None:
-    service = start(program.command, listen=program.listen)
-    with contextlib.ExitStack() as stack:
-        idle = stack.enter_context(socket.socket(socket.AF_UNIX))
-        idle.connect(str(service.control))
-        # The first half of a call.
-        idle.sendall(b'{"method": "org.sockact.Service.Sta')
-        watcher = stack.enter_context(socket.socket(socket.AF_UNIX))
-        watcher.settimeout(wait.TIMEOUT)
-        watcher.connect(str(service.control))
-        watcher.sendall(b'{"method": "org.sockact.Service.Status", "more": true}\0')
-        assert b"serving" in watcher.recv(1 << 16)
-        asking = [stack.enter_context(varlink.begin(service.control, "Upgrade")) for _ in range(5)]
-        for sock in asking:
-            assert varlink.finish(sock).keys() == {"version", "before"}
-        for _ in range(3):
-            assert b"serving" in watcher.recv(1 << 16)
-        idle.sendall(b'tus"}\0')
-        assert varlink.finish(idle)["status"]["state"] == "serving"
-
-
-def test_the_watchdog_is_pinged_on(start: StartService, program: Program) -> None:
-    environment = {**os.environ, "WATCHDOG_USEC": "400000"}
-    service = start(program.command, listen=program.listen, environment=environment)
-    service.notify.wait_for("WATCHDOG", "1")
-    upgrade(service)
-    while service.notify.receive(0):
-        pass
-    for _ in range(3):
-        service.notify.wait_for("WATCHDOG", "1")
-
-
-def test_the_programs_own_watchdog_is_heard_on(start: StartService, program: Program) -> None:
-    """Its $NOTIFY_SOCKET stays the same."""
-    program.publish(
-        "1",
-        """
-def tell(text):
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-        sock.connect(os.environ["NOTIFY_SOCKET"].replace("@", chr(0), 1))
-        sock.send(text)
-listener = bound()
-tell(b"READY=1")
-while True:
-    connection, _ = listener.accept()
-    with connection:
-        connection.recv(100)
-        try:
-            tell(b"WATCHDOG=1")
-            connection.sendall(VERSION)
-        except OSError as error:
-            connection.sendall(str(error).encode())
-""",
-    )
-    service = start(program.command, listen=program.listen, options=("--ready", "notify"))
-    for _ in range(2):
-        assert program.ask() == "1"
-        upgrade(service)
-    assert program.ask() == "1"
 
 
 def test_unix_listeners_and_their_files_stay(start: StartService, folder: Path) -> None:
@@ -381,25 +268,3 @@ def kinds(service: Service) -> list[str]:
         with contextlib.suppress(FileNotFoundError):
             found.append(os.readlink(f"{folder}/{name}").partition(":")[0])
     return sorted(found)
-
-
-def test_all_services_at_once(start: StartService, folder: Path) -> None:
-    programs = []
-    for name in ("one", "two"):
-        (folder / name).mkdir()
-        programs.append(Program(folder / name))
-    first = start(programs[0].command, listen=programs[0].listen, name="one")
-    launcher = ("env", f"SOCKACT_RUNTIME_DIR={first.runtime}")
-    second = start(programs[1].command, listen=programs[1].listen, name="two", launcher=launcher)
-    both = first.run("upgrade", "--all")
-    assert (both.code, both.stderr) == (0, "")
-    assert [line.partition(":")[0] for line in both.stdout.splitlines()] == ["one", "two"]
-    assert [program.ask() for program in programs] == ["1", "1"]
-    second.signal(signal.SIGTERM)
-    assert second.process.wait(30) == 0
-    assert first.stop() == 0
-    none = first.run("upgrade", "--all")
-    assert (none.code, none.stdout, none.stderr) == (0, "", "")
-    assert first.run("upgrade", "one").code == 3
-    named = first.run("upgrade", "--all", "one")
-    assert (named.code, "not both" in named.stderr) == (2, True)

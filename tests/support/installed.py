@@ -10,6 +10,8 @@ from tests.support.service import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.support.service import Service
+
 LAUNCH = 'python=$0; shift; exec "$python" "{}/sockact/__main__.py" "$@"'
 
 
@@ -46,3 +48,9 @@ class Installed:
     def remove(self) -> None:
         """As the package manager would."""
         shutil.rmtree(self.package)
+
+
+def upgrade(service: Service) -> None:
+    """`sockact upgrade NAME`, which has to succeed."""
+    outcome = service.run("upgrade", service.name)
+    assert outcome.code == 0, (outcome, service.stderr)
