@@ -40,13 +40,13 @@ _DIGITS = 9
 
 def main(told: str) -> int:
     """`told` is the value of VARIABLE; the exit status of `sockact run`."""
-    if told == CHECK:
-        return _check()
     try:
-        data = _given(told)
+        data = memfd.contents(_STDIN) if told == CHECK else _given(told)
     except (OSError, ValueError) as error:
         sys.stderr.write(f"sockact: {VARIABLE} is for sockact itself ({error}): unset it\n")
         return 2
+    if told == CHECK:
+        return _check(data)
     try:
         carried = carrying.read(data)
     except ValueError as error:
@@ -55,10 +55,10 @@ def main(told: str) -> int:
     return _resume(carried)
 
 
-def _check() -> int:
+def _check(data: bytes) -> int:
     """Could we go on with this state? Says so on stdout, or why not."""
     try:
-        carried = carrying.read(memfd.contents(_STDIN))
+        carried = carrying.read(data)
         Settings.from_older(carried.settings)
         Notifier(os.environ).close()  # It needs a module of others.
     except Exception as error:

@@ -210,7 +210,7 @@ def test_what_was_proved_fails_all_the_same(
     assert service.stop() == 0
 
 
-@pytest.mark.parametrize("handed", ["x", "-1", "\u0661", "0", "2", "999", "9" * 40])
+@pytest.mark.parametrize("handed", ["x", "check", "-1", "\u0661", "0", "2", "999", "9" * 40])
 def test_the_variable_of_somebody_else(folder: Path, handed: str) -> None:
     environment = {**os.environ, "SOCKACT_UPGRADE": handed, "SOCKACT_RUNTIME_DIR": str(folder)}
     done = subprocess.run(

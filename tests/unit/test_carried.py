@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -70,6 +71,21 @@ def test_a_service_comes_back_with_another_policy(found: carried.CarriedService)
     service = carried.service_from(found, Policy(kill_timeout=7.0))
     assert service.policy.kill_timeout == 7.0
     assert carried.service_of(service) == found
+
+
+def test_nothing_of_a_service_is_forgotten() -> None:
+    assert {*carried.CarriedService.__annotations__} | {"policy"} == {*Service.__annotations__}
+
+
+def test_what_the_first_version_wrote_is_still_read() -> None:
+    """Never change this file: a version that runs somewhere leaves such a state."""
+    found = carried.read((Path(__file__).parent / "state-1.json").read_bytes())
+    assert found.version == "0.1.0"
+    (generation, successor) = found.engine.service.generations
+    assert (generation.state, generation.gate) == (State.DRAINING, Gate.CLOSED)
+    assert successor.state is State.RUNNING
+    assert found.engine.generations[0].removed == (Entry(4711, 6, 5, 25, 5, 99),)
+    Settings.from_older(found.settings)
 
 
 ANYTHING = st.recursive(
