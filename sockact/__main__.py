@@ -55,6 +55,8 @@ def _run(words: list[str]) -> int:
     # Until the supervisor's loop can take them, they wait instead of killing.
     ours = "SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGCHLD"
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [getattr(signal, name) for name in ours])
+    if handed := os.environ.pop("SOCKACT_UPGRADE", ""):
+        return _go_on(handed)
     _open_standard()
     reader, writer = os.pipe()
     try:
@@ -75,6 +77,20 @@ def _run(words: list[str]) -> int:
     if code < 0:
         _give_up(f"signal {-code} has ended the process that reads the command line")
     return supervise(told.decode()) if told else code
+
+
+def _go_on(handed: str) -> int:
+    """In the place of an earlier version (docs/upgrade.md), or only tell it whether we could; an
+    exit status.
+    """
+    try:
+        from sockact.supervisor.resume import main as resume
+    except Exception as error:
+        if handed == "check":
+            sys.stdout.write(f"{type(error).__name__}: {error}")
+            return 1
+        raise
+    return resume(handed)
 
 
 def _tell_settings(words: list[str], writer: int) -> int:

@@ -91,10 +91,16 @@ def one(name: str | None) -> Service:
     return services[0]
 
 
+def found() -> list[Service]:
+    """All services that run here, if any."""
+    with _explained():
+        return [Service(name, directory) for name, directory in paths.running().items()]
+
+
 def running() -> list[Service]:
     """All services that run here, at least one."""
+    services = found()
     with _explained():
-        services = [Service(name, directory) for name, directory in paths.running().items()]
         if not services:
             raise NotRunning(
                 f"no service runs (looked in {paths.base_dir()}): start one with `sockact run`, "

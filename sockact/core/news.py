@@ -27,5 +27,8 @@ class News(StrEnum):
     """Clients are not served, although the generation runs."""
     ADAPTER = "adapter"
     """An adapter of the shim does not fit the server."""
+    UPGRADED = "upgraded"
+    """Another version of sockact has taken over, in place."""
+    UPGRADE_FAILED = "upgrade_failed"
     LISTENER = "listener"
     """The program has shut a listener down."""

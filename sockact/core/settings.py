@@ -64,6 +64,12 @@ class Settings:
         return cls.from_dict(json.loads(text))
 
     @classmethod
+    def from_older(cls, text: str) -> Settings:
+        """As `from_json`; settings that the version which wrote it did not know are as usual."""
+        usual = asdict(cls("", ()))
+        return cls.from_dict(usual | json.loads(text))
+
+    @classmethod
     def from_dict(cls, data: dict[str, object]) -> Settings:
         """Rebuild settings from what `dataclasses.asdict` gave, after a trip through JSON.
 

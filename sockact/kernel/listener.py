@@ -54,6 +54,11 @@ def of_socket(name: str, found: socket.socket, *, owned: bool) -> Listener:
     return Listener(name, found, address_of(found), os.fstat(found.fileno()).st_ino, owned)
 
 
+def of_descriptor(fd: int, name: str, *, owned: bool) -> Listener:
+    """The Listener of a descriptor, which is its own from then on. Raises OSError, KeyError."""
+    return of_socket(name, socket.socket(fileno=fd), owned=owned)
+
+
 def address_of(found: socket.socket) -> Address:
     """The local address of a socket. Raises KeyError for other families and types."""
     family, kind = FAMILIES[found.family], KINDS[found.type]

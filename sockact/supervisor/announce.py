@@ -68,6 +68,10 @@ class Announcer:
         """A reload that begins now is systemd's own: its ExecReload= is being run."""
         self._look_after()
 
+    def take_over(self, phase: Phase) -> None:
+        """systemd knows of this phase from an earlier version of us."""
+        self._phase = phase
+
     def phase(self, phase: Phase, service: Service) -> None:
         """The service entered this phase."""
         reloaded = self._phase is Phase.RELOADING

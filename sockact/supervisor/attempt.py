@@ -25,10 +25,13 @@ _GRACE = 1.0
 
 @dataclass(frozen=True)
 class Command:
-    """What to execute. `speaks`: it writes one line that says how it failed."""
+    """What to execute. `speaks`: it writes one line that says how it failed; `stdin`: what it reads
+    from, if anything.
+    """
 
     words: tuple[str, ...]
     speaks: bool = False
+    stdin: int | None = None
 
 
 def of_shell(command: str) -> Command:
@@ -72,6 +75,11 @@ class Attempts:
             # No process left (EAGAIN), or Python replaced meanwhile: it may work the next time.
             self._done(f"cannot be started: {error.strerror}")
 
+    @property
+    def under_way(self) -> bool:
+        """Has one not ended yet?"""
+        return self._running is not None
+
     def reaped(self, pid: int, exit: Exit) -> None:
         """A child has ended: perhaps the attempt under way."""
         if self._running is not None and self._running.pid == pid:
@@ -100,6 +108,8 @@ class Attempt:
         done: Callable[[str], None],
     ) -> None:
         """Start it. Raises OSError when there is no process to be had, or no program."""
+        self.said = ""
+        """What it wrote, once it has ended."""
         self._done = done
         self._said = -1
         self._late = ""
@@ -111,8 +121,8 @@ class Attempt:
 
     def ended(self, exit: Exit) -> None:
         """The process has been reaped."""
-        said = self._close()
-        self._done("" if exit.clean else self._late or said or str(exit))
+        self.said = self._close()
+        self._done("" if exit.clean else self._late or self.said or str(exit))
 
     def abandon(self) -> None:
         """Nobody wants to know any more; what is killed here is reaped like any child."""
@@ -149,6 +159,8 @@ class Attempt:
         if command.speaks:
             self._said, theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
             actions.append((os.POSIX_SPAWN_DUP2, theirs, 1))
+        if command.stdin is not None:
+            actions.append((os.POSIX_SPAWN_DUP2, command.stdin, 0))
         try:
             return os.posix_spawn(
                 command.words[0],

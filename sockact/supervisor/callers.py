@@ -44,6 +44,15 @@ class Callers:
 
         return leave
 
+    def carried(self) -> tuple[int, tuple[str, ...]]:
+        """What `last` knows beside the handover, for the supervisor that takes our place."""
+        about, lines = self._failed_output
+        return about, tuple(lines)
+
+    def take_over(self, about: int, lines: tuple[str, ...]) -> None:
+        """Know what an earlier version of us knew."""
+        self._failed_output = about, list(lines)
+
     def last(self, handover: Handover | None) -> Json | None:
         """The last handover as `status` shows it."""
         if handover is None:

@@ -59,7 +59,15 @@ class Order:
 class Calls:
     """Listens on an abstract socket; `address` is its name without the leading NUL."""
 
-    def __init__(self, loop: Loop, address: str, membership: Membership, bind: Bind) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        address: str,
+        membership: Membership,
+        bind: Bind,
+        listening: int | None = None,
+    ) -> None:
+        """`listening` is the socket, where there is one already."""
         self.address = address
         self._loop = loop
         self._membership = membership
@@ -68,15 +76,21 @@ class Calls:
         self._ringing: dict[int, Timer] = {}
         self._open: set[_Conversation] = set()
         self._closed = False
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._socket.bind(b"\0" + address.encode())
-        self._socket.listen(_MOST_CONNECTIONS)
+        self._socket = _listen(address) if listening is None else socket.socket(fileno=listening)
         self._socket.setblocking(False)
         self._watch()
 
     def _watch(self) -> None:
         if self._socket.fileno() >= 0:
             self._loop.watch(self._socket.fileno(), READ, self._accept)
+
+    def fileno(self) -> int:
+        """The socket that the shims connect to."""
+        return self._socket.fileno()
+
+    def busy(self) -> bool:
+        """Is there an order that has not been carried out, or a conversation?"""
+        return bool(self._orders or self._open)
 
     def reaches(self, pid: int) -> bool:
         """Does this process have the shim?"""
@@ -302,6 +316,13 @@ class _Conversation:
         except OSError:
             return False  # It has gone, which the next thing that it misses will tell.
         return True
+
+
+def _listen(address: str) -> socket.socket:
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listening.bind(b"\0" + address.encode())
+    listening.listen(_MOST_CONNECTIONS)
+    return listening
 
 
 def _carry_options(fds: list[int], found: Listener) -> None:

@@ -11,12 +11,13 @@ import contextlib
 import errno
 import os
 import time
+from functools import partial
 
 import sockact
 from sockact.supervisor import control_socket, paths, varlink
 from sockact.supervisor.control_connection import Connection, Pending
 from sockact.supervisor.loop import READ
-from sockact.supervisor.varlink import INTERFACE
+from sockact.supervisor.varlink import INTERFACE, Call
 from sockact.supervisor.varlink import Refused as Refused
 
 TYPE_CHECKING = False
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
+    from sockact.supervisor.carried import CarriedConnection
     from sockact.supervisor.loop import Loop, Timer
-    from sockact.supervisor.varlink import Call, JsonObject
+    from sockact.supervisor.varlink import JsonObject
 
     class Service(Protocol):
         """What the calls are about. May raise Refused(STOPPING) and the like."""
@@ -49,6 +51,12 @@ if TYPE_CHECKING:
         def rollback(self, done: Callable[[JsonObject, bool], None]) -> Callable[[], None]:
             """Go back to the generation before, as `reload` goes on to the next."""
 
+        def upgrade(self, failed: Callable[[str], None]) -> Callable[[], None]:
+            """Let the version take over that is installed now; `failed(reason)` when it does not.
+
+            What it returns is called when the client has left.
+            """
+
         def reset(self) -> None:
             """Forget what has failed."""
 
@@ -61,8 +69,10 @@ RELOAD_FAILED = f"{INTERFACE}.ReloadFailed"
 ROLLBACK_FAILED = f"{INTERFACE}.RollbackFailed"
 TOO_MANY_FAILURES = f"{INTERFACE}.TooManyFailures"
 NO_PREDECESSOR = f"{INTERFACE}.NoPredecessor"
+UPGRADE_FAILED = f"{INTERFACE}.UpgradeFailed"
 TOO_MANY_CONNECTIONS = f"{INTERFACE}.TooManyConnections"
 
+_STATUS, _UPGRADE = "Status", "Upgrade"
 CONNECTIONS_LIMIT = 128
 # A connection's first call may take this long to arrive before it counts as one that asks nothing.
 _YOUNG_SECONDS = 1.0
@@ -74,8 +84,13 @@ _NO_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 class Server:
     """Listens on the control socket in `directory`, whose lock the caller holds."""
 
-    def __init__(self, loop: Loop, directory: str, service: Service) -> None:
-        """Raises paths.RuntimeDirError when the socket cannot be made."""
+    def __init__(
+        self, loop: Loop, directory: str, service: Service, listening: int | None = None
+    ) -> None:
+        """`listening` is the socket, where there is one already.
+
+        Raises paths.RuntimeDirError when it cannot be made.
+        """
         self._loop = loop
         self._service = service
         self._path = paths.control_path(directory)
@@ -84,7 +99,10 @@ class Server:
         self._timer: Timer | None = None
         self._retry: Timer | None = None
         self._stale = False
-        self._listener = control_socket.listen(self._path, CONNECTIONS_LIMIT)
+        if listening is None:
+            self._listener = control_socket.listen(self._path, CONNECTIONS_LIMIT)
+        else:
+            self._listener = control_socket.taken_over(listening)
         loop.watch(self._listener.fileno(), READ, self._accept)
 
     def changed(self) -> None:
@@ -99,6 +117,30 @@ class Server:
             self._push()
         for connection in tuple(self._connections.values()):
             connection.flush()
+
+    def fileno(self) -> int:
+        """The socket that clients connect to."""
+        return self._listener.fileno()
+
+    def busy(self) -> str:
+        """Which call could not be answered by a supervisor that takes our place, "" for none."""
+        calls = (one.pending.member for one in self._connections.values() if one.pending)
+        return next((call for call in calls if call not in (_STATUS, _UPGRADE)), "")
+
+    def carried(self) -> tuple[CarriedConnection, ...]:
+        """The clients, for the supervisor that takes our place."""
+        return tuple(connection.carried() for connection in self._connections.values())
+
+    def take_over(self, clients: tuple[CarriedConnection, ...], before: str) -> None:
+        """Go on with the clients of an earlier version of us, which was `before`."""
+        for client in clients:
+            connection = Connection(self._loop, control_socket.taken_over(client.fd), self, client)
+            self._connections[client.fd] = connection
+            if client.call == _UPGRADE:
+                versions = {"version": sockact.__version__, "before": before}
+                connection.send(varlink.encode_reply(versions))
+            elif client.call:
+                self.handle(connection, Call(f"{INTERFACE}.{client.call}", {}, more=True))
 
     def close(self) -> None:
         """Flush, close every connection and remove the socket. Nobody's cancel is called."""
@@ -160,7 +202,7 @@ class Server:
 
     def handle(self, connection: Connection, call: Call) -> None:
         """Answer the call now, or leave it pending."""
-        pending = Pending(connection)
+        pending = Pending(connection, call.member)
         if not call.oneway:
             connection.pending = pending
         try:
@@ -175,13 +217,16 @@ class Server:
             pending.finish(varlink.encode_reply(answer))
         elif call.interface != INTERFACE:
             raise Refused(varlink.INTERFACE_NOT_FOUND, {"interface": call.interface})
-        elif call.member == "Status":
+        elif call.member == _STATUS:
             self._status(call, pending)
         elif call.member == "Reload":
             self._reload(call, pending)
         elif call.member == "Rollback":
             call.allow()
             pending.cancel = self._service.rollback(_handover_to(pending, ROLLBACK_FAILED))
+        elif call.member == _UPGRADE:
+            call.allow()
+            pending.cancel = self._service.upgrade(partial(_not_upgraded, pending))
         elif call.member == "Reset":
             call.allow()
             self._service.reset()
@@ -242,6 +287,10 @@ def _handover_to(pending: Pending, failure: str) -> Callable[[JsonObject, bool],
         pending.finish(varlink.encode_reply(answer) if ok else varlink.encode_error(error))
 
     return done
+
+
+def _not_upgraded(pending: Pending, reason: str) -> None:
+    pending.finish(varlink.encode_error(Refused(UPGRADE_FAILED, {"reason": reason})))
 
 
 def _describe(interface: str) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 
 from sockact.supervisor import varlink
+from sockact.supervisor.carried import CarriedConnection
 from sockact.supervisor.loop import READ, WRITE
 from sockact.supervisor.varlink import Malformed
 
@@ -39,12 +40,15 @@ _READ_SIZE = 64 * 1024
 
 
 class Pending:
-    """A call that has not had its last reply. `cancel` is called when the client leaves before."""
+    """A call of the method `member` that has not had its last reply. `cancel` is called when the
+    client leaves before.
+    """
 
-    __slots__ = ("cancel", "connection")
+    __slots__ = ("cancel", "connection", "member")
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, member: str) -> None:
         self.connection = connection
+        self.member = member
         self.cancel: Callable[[], None] | None = None
 
     def finish(self, reply: bytes) -> None:
@@ -57,7 +61,13 @@ class Pending:
 class Connection:
     """One client."""
 
-    def __init__(self, loop: Loop, sock: socket.socket, server: Server) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        sock: socket.socket,
+        server: Server,
+        carried: CarriedConnection | None = None,
+    ) -> None:
         self.fd = sock.fileno()
         self.since = time.monotonic()
         self.pending: Pending | None = None
@@ -70,6 +80,21 @@ class Connection:
         self._open = True
         self._mask = READ
         loop.watch(self.fd, READ, self._on_ready)
+        if carried is not None:
+            self._receiver.feed(carried.received.encode("latin-1"))
+            self._outbox += carried.unsent.encode("latin-1")
+            self._ended = carried.ended
+            self._settle()
+
+    def carried(self) -> CarriedConnection:
+        """For the supervisor that takes our place."""
+        return CarriedConnection(
+            self.fd,
+            self.pending.member if self.pending else "",
+            self._receiver.held.decode("latin-1"),
+            self._outbox.decode("latin-1"),
+            self._ended,
+        )
 
     def send(self, message: bytes) -> None:
         """Queue a reply and send what the kernel takes now."""

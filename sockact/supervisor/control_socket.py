@@ -30,6 +30,13 @@ def listen(path: str, backlog: int) -> socket.socket:
     return sock
 
 
+def taken_over(fd: int) -> socket.socket:
+    """A socket that an earlier version of us had, non-blocking."""
+    sock = socket.socket(fileno=fd)
+    sock.setblocking(False)
+    return sock
+
+
 def permitted(sock: socket.socket) -> bool:
     """Whether the process at the other end is root's or our own user's."""
     size = struct.calcsize("iII")

@@ -19,10 +19,11 @@ from sockact.kernel.listener import clear_nonblocking
 from sockact.supervisor import report
 from sockact.supervisor.callers import Callers
 from sockact.supervisor.calls import Calls
+from sockact.supervisor.context import Context
 from sockact.supervisor.counting import Counting
 from sockact.supervisor.ending import Ending
 from sockact.supervisor.gates import Gates
-from sockact.supervisor.generation import Context, Launched
+from sockact.supervisor.generation import Launched
 from sockact.supervisor.listeners_watch import ListenersWatch
 from sockact.supervisor.postponed import Postponed
 from sockact.supervisor.processes import Processes
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from sockact.core.settings import Adopt, Settings
     from sockact.kernel.listener import Listener
     from sockact.supervisor.announce import Announcer
+    from sockact.supervisor.carried import CarriedEngine
     from sockact.supervisor.history import History
     from sockact.supervisor.loop import Loop, Timer
     from sockact.supervisor.report import Reporter
@@ -56,7 +58,10 @@ _NO_FAILURES = (STOPPING, BY_HAND)
 
 
 class Engine:
-    """One service: its state, and everything that is done about it."""
+    """One service: its state, and everything that is done about it.
+
+    `carried` is of the supervisor whose place we take; `take_over` has to follow.
+    """
 
     exit_status: int | None = None
     _turning = False
@@ -75,6 +80,7 @@ class Engine:
         reporter: Reporter,
         shim_address: str,
         history: History,
+        carried: CarriedEngine | None = None,
     ) -> None:
         self._loop = loop
         self._listeners = listeners
@@ -83,7 +89,8 @@ class Engine:
         self._history = history
         self._processes = Processes(shim_address)
         self._ending = Ending(self._processes, settings.stop_signal, self._say)
-        self._calls = Calls(loop, shim_address, self._generation_of, self._where)
+        listening = carried.calls if carried else None
+        self._calls = Calls(loop, shim_address, self._generation_of, self._where, listening)
         notice = partial(self._say, level=report.NOTICE, news=News.ADAPTER)
         self._gates = Gates(self._processes, self._calls, listeners, self._gate_moved, notice)
         self._context = Context(
@@ -212,7 +219,7 @@ class Engine:
             for listener in self._listeners:
                 clear_nonblocking(listener)
         try:
-            launched = Launched(self._context, number, capture=self._service.in_handover)
+            launched = Launched.start(self._context, number, capture=self._service.in_handover)
         except (OperatorError, OSError) as error:
             self.handle(events.LaunchFailed(number, str(error)))
             self.handle(events.Gone(number))

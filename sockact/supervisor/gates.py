@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sockact.handover.gate import Entry
     from sockact.kernel.listener import Listener
     from sockact.supervisor.calls import Calls
+    from sockact.supervisor.carried import CarriedGeneration
     from sockact.supervisor.processes import Processes
 
     # (generation, gate, reason)
@@ -160,6 +161,20 @@ class Gates:
         for entry in self._removed.get(generation, {}).values():
             found.setdefault(entry.pid, set()).add(entry.epfd)
         return found
+
+    def carried(self, generation: int) -> tuple[tuple[Entry, ...], tuple[str, ...]]:
+        """(what was taken out of epoll, the adapters that were reported) of a generation, for the
+        supervisor that takes our place.
+        """
+        removed = tuple(self._removed.get(generation, {}).values())
+        return removed, tuple(sorted(self._unfit.get(generation, ())))
+
+    def take_over(self, carried: CarriedGeneration) -> None:
+        """Know what an earlier version of us knew."""
+        if carried.removed:
+            self._removed[carried.number] = {entry.place: entry for entry in carried.removed}
+        if carried.unfit:
+            self._unfit[carried.number] = {*carried.unfit}
 
     def forget(self, generation: int) -> None:
         self._supersede(generation)

@@ -22,6 +22,7 @@ from sockact.core.settings import Adopt
 from sockact.handover.adopt import Adoption
 from sockact.kernel.seccomp import Call
 from sockact.supervisor import launch
+from sockact.supervisor.carried import CarriedGeneration
 from sockact.supervisor.environment import (
     adoption_environment,
     probe_environment,
@@ -38,15 +39,13 @@ from sockact.supervisor.trial import command_of as trial_command_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
 
-    from sockact.core.events import Event
     from sockact.core.matching import Address
     from sockact.core.model import Exit
-    from sockact.core.settings import Settings
     from sockact.kernel.listener import Listener
-    from sockact.supervisor.loop import Loop
-    from sockact.supervisor.processes import Processes
+    from sockact.supervisor.carried import CarriedNotified
+    from sockact.supervisor.context import Context
+    from sockact.supervisor.gates import Gates
 
 
 NO_SHIM = (
@@ -59,63 +58,79 @@ NOT_TAKEN = (
 )
 
 
-class Context:
-    """What all generations of a service share."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        adopt: Adopt,
-        loop: Loop,
-        listeners: list[Listener],
-        processes: Processes,
-        environment: dict[str, str],
-        shim_address: str,
-        handle: Callable[[Event], None],
-    ) -> None:
-        self.settings = settings
-        self.adopt = adopt
-        self.loop = loop
-        self.listeners = listeners
-        self.processes = processes
-        self.environment = environment
-        self.shim_address = shim_address
-        self.handle = handle
-
-
 class Launched:
     """One generation from its launch until it is forgotten."""
 
-    def __init__(self, context: Context, number: int, *, capture: bool) -> None:
-        """Launch it; `capture` keeps the end of its stderr. Raises OperatorError."""
+    _launch: launch.Launch
+
+    def __init__(self, context: Context, number: int) -> None:
+        """To be launched, or taken over."""
         self.number = number
+        self.pid = 0
         self.started = time.time()
         self._context = context
         self._pending = True
         self._adoption = Adoption(context.listeners)
-        identifier = context.settings.identifier
-        self._outputs = Outputs(
-            context.loop,
-            context.environment,
-            f"{identifier}-{number}" if identifier else "",
-            capture=capture,
-        )
+        self._outputs: Outputs | None = None
         self._notified: Notified | None = None
         self._readiness: Readiness | None = None
         self._probe: Probe | None = None
         self._trial: Trial | None = None
         self._news: socket.socket | None = None
         self._notifications: int | None = None
+
+    @classmethod
+    def start(cls, context: Context, number: int, *, capture: bool) -> Launched:
+        """Launch it; `capture` keeps the end of its stderr. Raises OperatorError."""
+        found = cls(context, number)
+        identifier = context.settings.identifier
         try:
-            self._launch = self._prepare()
-            self.pid, self._news = launch.spawn(self._launch)
+            found._outputs = Outputs.open(
+                context.loop,
+                context.environment,
+                f"{identifier}-{number}" if identifier else "",
+                capture=capture,
+            )
+            found._launch = found._prepare(found._outputs)
+            found.pid, found._news = launch.spawn(found._launch)
         except Exception:
-            self.close()
+            found.close()
             raise
-        self._outputs.launched()
-        context.processes.add(self.pid, number)
-        context.loop.watch(self._news.fileno(), READ, self._read_news)
-        self._readiness = self._watch_readiness()
+        found._outputs.launched()
+        context.processes.add(found.pid, number)
+        context.loop.watch(found._news.fileno(), READ, found._read_news)
+        found._readiness = found._watch_readiness()
+        return found
+
+    @classmethod
+    def take_over(cls, context: Context, carried: CarriedGeneration) -> Launched:
+        """One that an earlier version of us has launched, and that is not pending any more."""
+        found = cls(context, carried.number)
+        found.pid, found.started, found._pending = carried.pid, carried.started, False
+        if carried.pump:
+            found._outputs = Outputs.take_over(context.loop, carried.pump)
+        if carried.notified:
+            found._notified = found._listen_for_ready(carried.notified)
+        if carried.notifications is not None:
+            found._watch_filter(carried.notifications)
+        return found
+
+    def carried(self, gates: Gates) -> CarriedGeneration:
+        """For the supervisor that takes our place."""
+        return CarriedGeneration(
+            self.number,
+            self.pid,
+            self.started,
+            self._notifications,
+            self._notified.carried() if self._notified else None,
+            self._outputs.carried() if self._outputs else None,
+            *gates.carried(self.number),
+        )
+
+    def busy(self) -> bool:
+        """Is its launch, its probe or its trial not over?"""
+        under_way = (self._news, self._readiness, self._probe, self._trial)
+        return any(one is not None for one in under_way)
 
     def probe(self) -> None:
         """Begin with the configured probe; once."""
@@ -176,7 +191,7 @@ class Launched:
             self._read_news(0)
 
     def stderr_tail(self) -> list[str]:
-        return self._outputs.tail()
+        return self._outputs.tail() if self._outputs else []
 
     def settled(self) -> None:
         """It is not pending any more: end the watches that only matter for that."""
@@ -198,21 +213,19 @@ class Launched:
             self._notified = None
         self._close_news()
         self._close_notifications()
-        self._outputs.close()
+        if self._outputs:
+            self._outputs.close()
 
-    def _prepare(self) -> launch.Launch:
+    def _prepare(self, outputs: Outputs) -> launch.Launch:
         context = self._context
         settings = context.settings
         environment = program_environment(
             context.environment, settings.name, self.number, context.shim_address
         )
-        environment |= self._outputs.environment()
+        environment |= outputs.environment()
         environment |= adoption_environment(context.adopt, context.listeners, self._adoption.paths)
         if settings.ready == "notify":
-            address = f"{context.shim_address}/notify-{self.number}"
-            self._notified = Notified(
-                context.loop, address, self._pids, self._said_ready, self._bound
-            )
+            self._notified = self._listen_for_ready()
             environment["NOTIFY_SOCKET"] = self._notified.address
             if usec := context.environment.get("WATCHDOG_USEC"):
                 environment["WATCHDOG_USEC"] = usec
@@ -223,9 +236,15 @@ class Launched:
             environment,
             frozenset(self._adoption.calls if context.adopt is Adopt.SECCOMP else ()),
             tuple(x.socket.fileno() for x in context.listeners) if native else (),
-            self._outputs.lay(),
+            outputs.lay(),
             settings.stop_signal,
         )
+
+    def _listen_for_ready(self, carried: CarriedNotified | None = None) -> Notified:
+        context = self._context
+        address = f"{context.shim_address}/notify-{self.number}"
+        heard = self._said_ready, self._bound
+        return Notified(context.loop, address, self._pids, *heard, carried)
 
     def _watch_readiness(self) -> Readiness | None:
         if self._context.settings.ready == "notify":
@@ -290,14 +309,17 @@ class Launched:
 
     def _learn(self, news: int | launch.Failed | None) -> None:
         if isinstance(news, int):
-            self._notifications = news
-            self._context.loop.watch(news, READ, self._notification)
+            self._watch_filter(news)
             return
         self._close_news()
         if isinstance(news, launch.Failed):
             self._context.handle(LaunchFailed(self.number, news.explain(self._launch)))
         else:
             self._bound()
+
+    def _watch_filter(self, notifications: int) -> None:
+        self._notifications = notifications
+        self._context.loop.watch(notifications, READ, self._notification)
 
     def _notification(self, _mask: int) -> None:
         assert self._notifications is not None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 
 from sockact.core.failures import MOST, Failure, Window, describe
+from sockact.supervisor.carried import CarriedHistory
 from sockact.supervisor.state_dir import StateFile
 
 TYPE_CHECKING = False
@@ -31,16 +32,25 @@ class History:
         window: Window,
         notice: Callable[[str], None],
         clock: Clock = time.time,
+        carried: CarriedHistory | None = None,
     ) -> None:
+        """`carried` is of the supervisor whose place we take: then nothing starts."""
         self._file = StateFile(directory, FILE)
         self._window = window
         self._notice: Callable[[str], None] | None = notice
         self._clock = clock
+        if carried is not None:
+            self._failures, self._starts = carried.failures, carried.starts
+            return
         known = self._file.read()
         data = known if isinstance(known, dict) else {}
         self._failures = _failures(data.get("failures"))
         self._starts = (*_times(data.get("starts")), clock())[-MOST:]
         self._save()
+
+    def carried(self) -> CarriedHistory:
+        """For the supervisor that takes our place."""
+        return CarriedHistory(self._failures, self._starts)
 
     def failed(self, generation: int, reason: str) -> None:
         """A generation came to nothing."""

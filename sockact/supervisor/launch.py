@@ -53,6 +53,16 @@ def raise_file_limit() -> None:
     _Files.soft = soft
 
 
+def file_limit() -> int | None:
+    """The soft limit that `raise_file_limit` found."""
+    return _Files.soft
+
+
+def keep_file_limit(soft: int | None) -> None:
+    """It was raised already, by an earlier version of us, and this is what that had found."""
+    _Files.soft = soft
+
+
 def _restore_file_limit() -> None:
     if _Files.soft is not None:
         _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -97,6 +97,10 @@ class Loop:
         self.watch(receive.fileno(), READ, self._read_signals)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
 
+    def signalled(self) -> bool:
+        """Has a signal come that is still to be delivered?"""
+        return bool(self._signals)
+
     def run(self) -> None:
         """Turn until `stop()`, even if that came before. Sleeps in one epoll_wait, for as long as
         nothing is due.

@@ -17,6 +17,7 @@ import struct
 import time
 
 from sockact.kernel import procfs
+from sockact.supervisor.carried import CarriedNotified
 from sockact.supervisor.loop import READ
 
 TYPE_CHECKING = False
@@ -40,6 +41,7 @@ class Notified:
         pids: Callable[[], list[int]],
         ready: Callable[[], None],
         refused: Callable[[], None],
+        carried: CarriedNotified | None = None,
     ) -> None:
         """`pids` tells the generation's processes; `refused` hears of a stranger, once."""
         self.address = "@" + address
@@ -51,11 +53,19 @@ class Notified:
         self._pids = pids
         self._ready = ready
         self._refused = refused
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        if carried is None:
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+            self._socket.bind(b"\0" + address.encode())
+        else:
+            self._socket = socket.socket(fileno=carried.fd)
+            self.alive_at = carried.alive_at
         self._socket.setblocking(False)
-        self._socket.bind(b"\0" + address.encode())
         loop.watch(self._socket.fileno(), READ, self._readable)
+
+    def carried(self) -> CarriedNotified:
+        """For the supervisor that takes our place."""
+        return CarriedNotified(self._socket.fileno(), self.alive_at)
 
     def close(self) -> None:
         self._loop.unwatch(self._socket.fileno())

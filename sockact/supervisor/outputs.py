@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from sockact.core.record import replace
 from sockact.supervisor.pump import Pump
 from sockact.systemd import stream
 
@@ -15,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sockact.supervisor.carried import CarriedPump
     from sockact.supervisor.loop import Loop
 
 _STDERR = 2
@@ -23,26 +25,47 @@ _STDERR = 2
 class Outputs:
     """Those of one generation."""
 
-    def __init__(
-        self, loop: Loop, environment: Mapping[str, str], identifier: str, *, capture: bool
-    ) -> None:
-        """`identifier`: for the journal, where ours are its streams; empty for none of its own."""
+    def __init__(self) -> None:
         self._stream: int | None = None
         self._streamed: tuple[int, ...] = ()
+        self._pump: Pump | None = None
+
+    @classmethod
+    def open(
+        cls, loop: Loop, environment: Mapping[str, str], identifier: str, *, capture: bool
+    ) -> Outputs:
+        """`identifier`: for the journal, where ours are its streams; empty for none of its own.
+
+        Raises OSError.
+        """
+        found = cls()
         if identifier and (streamed := stream.outputs(environment)):
             try:
-                self._stream = stream.connect(identifier)
-                self._streamed = streamed
+                found._stream = stream.connect(identifier)
+                found._streamed = streamed
             except OSError:
                 pass  # journald takes no more: its lines come under the service's identifier.
-        target = self._stream if _STDERR in self._streamed else None
-        self._pump: Pump | None = None
         try:
             if capture:
-                self._pump = Pump(loop, _STDERR if target is None else target)
+                found._pump = Pump(loop, found._target())
         except OSError:
-            self.close()
+            found.close()
             raise
+        return found
+
+    @classmethod
+    def take_over(cls, loop: Loop, carried: CarriedPump) -> Outputs:
+        """Those of a generation that an earlier version of us has launched."""
+        found = cls()
+        if carried.stream is not None:
+            found._stream, found._streamed = carried.stream, (_STDERR,)
+        found._pump = Pump(loop, found._target(), carried)
+        return found
+
+    def carried(self) -> CarriedPump | None:
+        """For the supervisor that takes our place; None when there is nothing left to pass on."""
+        found = self._pump.carried() if self._pump else None
+        return replace(found, stream=self._stream) if found else None
 
     def environment(self) -> dict[str, str]:
         """What systemd.exec(5) promises a program whose output is a stream."""
@@ -58,9 +81,11 @@ class Outputs:
         return tuple(found)
 
     def launched(self) -> None:
-        """The program has them."""
+        """The program has them: what nothing is passed on to is closed."""
         if self._pump:
             self._pump.launched()
+        if self._pump is None or _STDERR not in self._streamed:
+            self._close_stream()
 
     def tail(self) -> list[str]:
         """The last lines of its standard error, if they were kept; the newest last."""
@@ -70,6 +95,15 @@ class Outputs:
         """Pass on what is left, then let go."""
         if self._pump:
             self._pump.close()
+        self._close_stream()
+
+    def _target(self) -> int:
+        """Where what is captured of its standard error goes on to."""
+        if self._stream is not None and _STDERR in self._streamed:
+            return self._stream
+        return _STDERR
+
+    def _close_stream(self) -> None:
         if self._stream is not None:
             os.close(self._stream)
             self._stream = None

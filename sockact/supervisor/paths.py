@@ -96,21 +96,24 @@ class Claim:
     """The directory of a service whose lock this process holds, until it releases or ends."""
 
     def __init__(self, directory: str, fd: int, made: bool) -> None:
-        self._directory = directory
+        self.directory = directory
+        self.made = made
         self._fd = fd
-        self._made = made
+
+    def fileno(self) -> int:
+        return self._fd
 
     def release(self) -> None:
         """Remove the lock, and the directory if the claim made it, and let others have both."""
         if self._fd < 0:
             return
-        path = os.path.join(self._directory, LOCK)
+        path = os.path.join(self.directory, LOCK)
         # While the lock is held: afterwards it would be the next one's.
         with contextlib.suppress(OSError):
             if _is_at(self._fd, path):
                 os.unlink(path)
-                if self._made:
-                    os.rmdir(self._directory)
+                if self.made:
+                    os.rmdir(self.directory)
         os.close(self._fd)
         self._fd = -1
 

@@ -35,6 +35,10 @@ class Postponed:
         self._waiting[key] = work
         self._try(key, work)
 
+    def busy(self) -> bool:
+        """Does something wait to be done?"""
+        return bool(self._waiting)
+
     def _try(self, key: Hashable, work: Callable[[], None]) -> None:
         if self._waiting.get(key) is not work:
             return

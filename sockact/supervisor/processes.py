@@ -19,10 +19,13 @@ from sockact.core.model import Exit
 from sockact.core.record import dataclass, field
 from sockact.kernel import pidfd, procfs
 from sockact.kernel.procfs import Process
+from sockact.supervisor.carried import CarriedFailure, CarriedProcess
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from sockact.supervisor.carried import CarriedEngine
 
 GENERATION_VARIABLE = "SOCKACT_GENERATION"
 SHIM_VARIABLE = "SOCKACT_SHIM"
@@ -59,6 +62,22 @@ class Processes:
     def add(self, pid: int, generation: int) -> None:
         """This child of ours is the first process of the generation."""
         self._roots[pid] = generation
+
+    def carried(self) -> tuple[tuple[CarriedProcess, ...], tuple[CarriedProcess, ...]]:
+        """(the first processes, those that are known) for the supervisor that takes our place."""
+        roots = tuple(CarriedProcess(pid, number) for pid, number in self._roots.items())
+        known = ((pid, number, at) for (pid, at), number in self._known.items())
+        return roots, tuple(CarriedProcess(*one) for one in known)
+
+    def carried_failures(self) -> tuple[CarriedFailure, ...]:
+        """How others ended, for the same."""
+        return tuple(CarriedFailure(*one) for one in self._failures.items())
+
+    def take_over(self, carried: CarriedEngine) -> None:
+        """Know what an earlier version of us knew."""
+        self._roots = {one.pid: one.generation for one in carried.roots}
+        self._known = {(one.pid, one.started): one.generation for one in carried.known}
+        self._failures = {one.generation: one.exit for one in carried.failures}
 
     def root(self, generation: int) -> int | None:
         """The generation's first process, while it lives or is not reaped."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import time
 
+from sockact.supervisor.carried import CarriedPump
 from sockact.supervisor.loop import READ
 from sockact.supervisor.output import CHUNK, writable, write_now
 
@@ -31,15 +32,19 @@ _MOST_READS = 16
 class Pump:
     """A pipe from a generation's stderr to ours."""
 
-    def __init__(self, loop: Loop, target: int = 2) -> None:
+    def __init__(self, loop: Loop, target: int = 2, carried: CarriedPump | None = None) -> None:
         self._loop = loop
         self._target = target
-        self._read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        # The program's end blocks like any stderr; the flag belongs to each end's own description.
-        os.set_blocking(write, True)
-        self.write_end: int | None = write
+        self.write_end: int | None = None
         self._rest = b""
         self._tail = b""
+        if carried is None:
+            self._read, self.write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+            # The program's end blocks like any stderr; the flag is of each end's own description.
+            os.set_blocking(self.write_end, True)
+        else:
+            self._read = carried.fd
+            self._rest, self._tail = (x.encode("latin-1") for x in (carried.rest, carried.tail))
         self._timer: Timer | None = None
         self._open = True
         loop.watch(self._read, READ, self._readable)
@@ -55,6 +60,12 @@ class Pump:
         self._move()
         lines = self._tail.decode("utf-8", "replace").splitlines()
         return lines[-TAIL_LINES:]
+
+    def carried(self) -> CarriedPump | None:
+        """For the supervisor that takes our place; None when there is nothing left to pass on."""
+        if not self._open:
+            return None
+        return CarriedPump(self._read, self._rest.decode("latin-1"), self._tail.decode("latin-1"))
 
     def close(self) -> None:
         """Pass on what is left, then let go."""

@@ -14,8 +14,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sockact.core.model import Generation, Handover, Service
     from sockact.kernel.listener import Listener
+    from sockact.supervisor.context import Context
     from sockact.supervisor.gates import Gates
-    from sockact.supervisor.generation import Context, Launched
+    from sockact.supervisor.generation import Launched
 
     Json = dict[str, object]
 

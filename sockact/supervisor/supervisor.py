@@ -8,11 +8,14 @@ from functools import partial
 from sockact.core import events
 from sockact.core.model import Phase
 from sockact.core.news import News
+from sockact.core.upgrade import under_way
 from sockact.handover.stuck import AcceptQueues
 from sockact.supervisor import report
+from sockact.supervisor.carried import CarriedEngine, service_from, service_of
 from sockact.supervisor.control import NO_PREDECESSOR, STOPPING, TOO_MANY_FAILURES
 from sockact.supervisor.engine import Engine
 from sockact.supervisor.environment import probe_environment
+from sockact.supervisor.generation import Launched
 from sockact.supervisor.status import service_status
 from sockact.supervisor.store import Leftovers
 from sockact.supervisor.trial import watchdog_command_of
@@ -24,7 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sockact.supervisor.callers import Done
+    from sockact.supervisor.engine import Watch
     from sockact.supervisor.status import Json
+    from sockact.supervisor.upgrade import Upgrades
     from sockact.systemd.fdstore import Process
 
 
@@ -33,6 +38,8 @@ class Supervisor(Engine):
 
     _leftovers: Leftovers | None = None
     _watchdog: Watchdog | None = None
+    upgrades: Upgrades
+    """To be set before anything is asked."""
 
     def status(self) -> Json:
         """The Status of docs/control.md."""
@@ -75,6 +82,12 @@ class Supervisor(Engine):
         leave = self._callers.join(identity, wait_drained=False, done=finished)
         self.handle(events.Rollback())
         return leave
+
+    def upgrade(self, failed: Callable[[str], None]) -> Callable[[], None]:
+        """Let the version take over that is installed now. Raises Refused while stopping."""
+        if self._service.phase in (Phase.STOPPING, Phase.STOPPED):
+            raise Refused(STOPPING, {})
+        return self.upgrades.ask(failed)
 
     def reset(self) -> None:
         """Forget what has failed."""
@@ -119,8 +132,11 @@ class Supervisor(Engine):
     def start(self, watchdog_interval: float | None) -> None:
         """Launch the first generation; ping systemd's watchdog so often, in seconds."""
         self.handle(events.Start())
-        if watchdog_interval:
-            self._watchdog = self._make_watchdog(watchdog_interval)
+        self._start_watchdog(watchdog_interval)
+
+    def _start_watchdog(self, interval: float | None) -> None:
+        if interval:
+            self._watchdog = self._make_watchdog(interval)
             self._watches.append(self._watchdog)
             self._watchdog.start(
                 lambda: self._service.phase,
@@ -128,6 +144,60 @@ class Supervisor(Engine):
                 self._replace_serving,
                 self._leave_to_systemd,
             )
+
+    def watch(self, watch: Watch) -> None:
+        """Tell this one, too, of children that have ended and are no program."""
+        self._watches.append(watch)
+
+    # Another version takes our place.
+
+    def busy(self) -> str:
+        """What only this process knows of, and has to end first; "" for nothing."""
+        if reason := under_way(self._service):
+            return reason
+        if any(launched.busy() for launched in self._launched.values()):
+            return "a launch is not over"
+        if self._calls.busy():
+            return "the program has not carried out an order yet"
+        if self._postponed.busy():
+            return "/proc cannot be read now"
+        probes = self._watchdog is not None and self._watchdog.busy()
+        return "the watchdog's probe is under way" if probes else ""
+
+    def carried(self) -> CarriedEngine:
+        """All that is known of the service, while not busy."""
+        launched = (one.carried(self._gates) for one in self._launched.values())
+        return CarriedEngine(
+            self._context.adopt,
+            self._context.shim_address,
+            self._calls.fileno(),
+            service_of(self._service),
+            tuple(launched),
+            *self._processes.carried(),
+            self._processes.carried_failures(),
+            self._history.carried(),
+            *self._callers.carried(),
+        )
+
+    def take_over(self, carried: CarriedEngine, watchdog_interval: float | None) -> None:
+        """Go on where an earlier version of us was."""
+        self._service = service_from(carried.service, self._service.policy)
+        self._processes.take_over(carried)
+        for one in carried.generations:
+            self._launched[one.number] = Launched.take_over(self._context, one)
+            self._gates.take_over(one)
+        self._callers.take_over(carried.failed_handover, carried.failed_lines)
+        self._announcer.take_over(self._service.phase)
+        for g in self._service.generations:
+            if not g.ending:
+                # The order was given a moment after it was decided on, or not at all.
+                self._last_responses(g.number)
+        # What ended meanwhile was announced to the process, but perhaps not to us.
+        self._reap()
+        self._look_for_gone()
+        self._arm()
+        self._announcer.changed(self._service)
+        self._start_watchdog(watchdog_interval)
 
     def close(self) -> None:
         """Let go of everything but the listeners."""

@@ -124,6 +124,11 @@ class Receiver:
         """Bytes that were fed and not yet taken."""
         return len(self._buffer)
 
+    @property
+    def held(self) -> bytes:
+        """Those bytes."""
+        return bytes(self._buffer)
+
     def feed(self, data: bytes) -> None:
         self._buffer += data
 

@@ -68,6 +68,10 @@ class Watchdog:
         if self._probe:
             self._probe.reaped(pid, exit)
 
+    def busy(self) -> bool:
+        """Is an attempt of the probe under way?"""
+        return self._probe is not None and self._probe.under_way
+
     def close(self) -> None:
         if self._probe:
             self._probe.stop()

@@ -29,6 +29,8 @@ MESSAGE_IDS = {
     News.GATE: "dce124f040bb4027beb78241b32b29df",
     News.STUCK: "a4c816409f314487b49eef72885ab8e0",
     News.ADAPTER: "938e94602f8744298a0585dd31e357d4",
+    News.UPGRADED: "f48dd0435f494fc298360b58b442db1d",
+    News.UPGRADE_FAILED: "4aeb7e95b2c742afa995eb8a0b748bd3",
     News.LISTENER: "c6c1f50fc8af4d08ab3d4b223950cadd",
 }
 """One for each kind (sd-id128(3), `systemd-id128 new`); they never change."""

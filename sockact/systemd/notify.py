@@ -95,6 +95,25 @@ class Notifier:
         if self.stores:
             self.remove(TRIAL)
 
+    def untold(self) -> tuple[list[tuple[str, str, int | None]], list[tuple[str, str]]]:
+        """What systemd does not know yet, but for the status: (name, text, descriptor) of what is
+        stored or removed, and (name, more) of states.
+        """
+        files = [(name, text, fd) for name, (text, fd) in self._files.items()]
+        return files, list(self._states)
+
+    def take_over(
+        self,
+        files: list[tuple[str, str, int | None]],
+        states: list[tuple[str, str]],
+        *,
+        stores: bool,
+    ) -> None:
+        """Go on with what another has left untold; a status is to follow."""
+        self.stores = stores
+        self._files = {name: (text, fd) for name, text, fd in files}
+        self._states = states
+
     def store(self, name: str, fd: int, *, poll: bool) -> None:
         """Let systemd keep a duplicate under that name of printable ASCII without a colon, of at
         most 255 characters (FDSTORE=1).

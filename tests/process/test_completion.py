@@ -21,7 +21,7 @@ from sockact.cli import complete
 from sockact.cli.main import cli
 from sockact.cli.manual import completions
 from sockact.supervisor import paths
-from sockact.systemd import migrate
+from sockact.systemd import places
 from tests.support import wait
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ def test_units(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     units = folder / "systemd" / "user"
     (units / "mine.service.d").mkdir(parents=True)
     (units / "other.service.d").mkdir()
-    (units / "mine.service.d" / migrate.DROP_IN).write_text("")
+    (units / "mine.service.d" / places.DROP_IN).write_text("")
     hostile = (
         "mine\n.service",
         "mi\x1b[2J.service",

@@ -96,6 +96,10 @@ class FakeService:
             done(*self.at_once)
         return lambda: self.cancelled.append(number)
 
+    def upgrade(self, failed: Callable[[str], None]) -> Callable[[], None]:
+        failed("nothing newer")
+        return lambda: None
+
     def reset(self) -> None:
         self.resets += 1
 

@@ -107,6 +107,23 @@ def test_imports_follow_the_arrows(path: Path) -> None:
         assert allowed, f"{room} must not import {name}"
 
 
+@pytest.mark.parametrize(
+    "files",
+    ["*.py", *(f"{room}/*.py" for room in ("core", "kernel", "handover", "supervisor"))]
+    + [f"systemd/{name}.py" for name in ("listeners", "notify", "journal", "fdstore")],
+)
+def test_no_module_of_ours_is_loaded_late(files: str) -> None:
+    """The package may be replaced under a running supervisor: docs/upgrade.md."""
+    found = [path for path in PACKAGE.glob(files) if path.name != "__main__.py"]
+    assert found
+    for path in found:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                inner = ast.Module(node.body, [])
+                names = [x for x in ast.walk(inner) if isinstance(x, ast.Import | ast.ImportFrom)]
+                assert "sockact" not in " ".join(map(ast.unparse, names)), (path, node.name)
+
+
 @pytest.mark.parametrize("path", sorted((PACKAGE / "core").glob("*.py")), ids=lambda p: p.name)
 def test_core_is_pure(path: Path) -> None:
     assert not {name.partition(".")[0] for name in imported(path)} & IMPURE
@@ -136,7 +153,8 @@ def loaded(code: str) -> set[str]:
 
 def test_supervisor_loads_little() -> None:
     bare = loaded("pass")
-    found = loaded(f"sys.path.append({str(ROOT)!r}); import sockact.supervisor.main")
+    ours = "sockact.supervisor.main, sockact.supervisor.resume"
+    found = loaded(f"sys.path.append({str(ROOT)!r}); import {ours}")
     assert not {*FORBIDDEN} & (found - bare)
     public = {name for name in found - bare if not name.startswith("_")}
     assert public - {*LOADED.split()} == set()

@@ -61,7 +61,7 @@ def test_it_takes_the_place_of_the_journals_only(
     journald: socket.socket, loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream, "outputs", lambda environ: (1,))
-    outputs = Outputs(loop, {}, "web-2", capture=True)
+    outputs = Outputs.open(loop, {}, "web-2", capture=True)
     laid = {target: source for source, target in outputs.lay()}
     found = os.fstat(laid[1])
     assert outputs.environment() == {"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"}
@@ -77,7 +77,7 @@ def test_what_is_pumped_is_the_generations_too(
     journald: socket.socket, loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream, "outputs", lambda environ: (1, 2))
-    outputs = Outputs(loop, {}, "web-2", capture=True)
+    outputs = Outputs.open(loop, {}, "web-2", capture=True)
     # The last word about standard error is the pump's.
     assert [target for _source, target in outputs.lay()] == [1, 2, 2]
     os.write(outputs.lay()[-1][0], b"error\n")
@@ -94,6 +94,6 @@ def test_a_journal_that_takes_none(loop: Loop, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(stream, "outputs", lambda environ: (1, 2))
     monkeypatch.setattr(stream, "connect", refuse)
-    outputs = Outputs(loop, {"JOURNAL_STREAM": "1:2"}, "web-2", capture=False)
+    outputs = Outputs.open(loop, {"JOURNAL_STREAM": "1:2"}, "web-2", capture=False)
     assert (outputs.lay(), outputs.environment()) == ((), {})
     outputs.close()

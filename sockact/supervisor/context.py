@@ -1,0 +1,37 @@
+"""What all generations of a service share."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sockact.core.events import Event
+    from sockact.core.settings import Adopt, Settings
+    from sockact.kernel.listener import Listener
+    from sockact.supervisor.loop import Loop
+    from sockact.supervisor.processes import Processes
+
+
+class Context:
+    """One for each service; `handle` takes the events."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        adopt: Adopt,
+        loop: Loop,
+        listeners: list[Listener],
+        processes: Processes,
+        environment: dict[str, str],
+        shim_address: str,
+        handle: Callable[[Event], None],
+    ) -> None:
+        self.settings = settings
+        self.adopt = adopt
+        self.loop = loop
+        self.listeners = listeners
+        self.processes = processes
+        self.environment = environment
+        self.shim_address = shim_address
+        self.handle = handle

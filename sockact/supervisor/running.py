@@ -1,0 +1,197 @@
+"""A supervisor with all that belongs to it, started or taken over from an earlier version."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import sockact
+from sockact.core.failures import Window
+from sockact.core.model import Policy, Ready
+from sockact.core.news import News
+from sockact.supervisor import control, launch, report, store
+from sockact.supervisor.announce import Announcer
+from sockact.supervisor.carried import Carried, CarriedFile, CarriedListener, CarriedState
+from sockact.supervisor.history import History
+from sockact.supervisor.loop import Loop
+from sockact.supervisor.state_dir import state_dir
+from sockact.supervisor.supervisor import Supervisor
+from sockact.supervisor.upgrade import Upgrades
+from sockact.systemd.notify import watchdog_interval
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sockact.core.settings import Adopt, Settings
+    from sockact.kernel.listener import Listener
+    from sockact.supervisor.paths import Claim
+    from sockact.supervisor.report import Reporter
+    from sockact.systemd.fdstore import Process
+    from sockact.systemd.notify import Notifier
+
+SIGNALS = (
+    signal.SIGCHLD,
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGTERM,
+    signal.SIGUSR1,
+)
+
+_JITTER = 0.25
+_COMMAND_NAME = "/proc/self/comm"
+
+
+class Held:
+    """What a supervisor has before it serves, and lets go of at its end."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        reporter: Reporter,
+        claim: Claim,
+        notifier: Notifier,
+        listeners: list[Listener],
+    ) -> None:
+        self.settings = settings
+        self.reporter = reporter
+        self.claim = claim
+        self.notifier = notifier
+        self.listeners = listeners
+
+    def release(self, status: int | None) -> None:
+        """The service has ended with this exit status, or failed (None)."""
+        store.close_listeners(self.listeners, self.notifier, ended=status == 0)
+        self.notifier.close()
+        self.claim.release()
+
+
+class Running:
+    """The loop and everything in it."""
+
+    def __init__(self, held: Held, way: Adopt, carried: Carried | None = None) -> None:
+        """`carried` is what an earlier version of us has left."""
+        settings = held.settings
+        self._held = held
+        self._carried = carried
+        engine = carried.engine if carried else None
+        environment = dict(os.environ)
+        self._watchdog = watchdog_interval(environment) if held.notifier.active else None
+        self._loop = Loop()
+        history = History(
+            state_dir(settings.name, environment),
+            Window(settings.start_limit_interval, settings.start_limit_burst),
+            self._notice,
+            carried=engine.history if engine else None,
+        )
+        announcer = Announcer(self._loop, held.notifier, self._notice, history.describe)
+        name = f"sockact/{settings.name}/{os.getpid()}/{os.urandom(8).hex()}"
+        self._supervisor = Supervisor(
+            settings,
+            policy_of(settings),
+            way,
+            held.listeners,
+            environment,
+            self._loop,
+            announcer,
+            held.reporter,
+            engine.shim_address if engine else name,
+            history,
+            engine,
+        )
+        self._server = control.Server(
+            self._loop,
+            held.claim.directory,
+            self._supervisor,
+            carried.control if carried else None,
+        )
+        self._supervisor.changed = self._server.changed
+        self._upgrades = Upgrades(self._loop, SIGNALS, self._busy, self._carry, self._notice)
+        self._supervisor.upgrades = self._upgrades
+        self._supervisor.watch(self._upgrades)
+
+    def start(self, left: list[Process]) -> int:
+        """Serve, once what an earlier supervisor has left has ended; the exit status."""
+        forget = self._held.notifier.remove
+        try:
+            self._loop.catch(SIGNALS, self._supervisor.signalled)
+            self._supervisor.start_after(store.living(left, forget), forget, self._watchdog)
+            return self._run()
+        finally:
+            self._close()
+
+    def take_over(self) -> None:
+        """Go on where the earlier version was; `go_on` has to follow."""
+        assert self._carried
+        self._supervisor.take_over(self._carried.engine, self._watchdog)
+        before, now = self._carried.version, sockact.__version__
+        self._held.reporter.say(f"upgraded in place, from {before} to {now}", news=News.UPGRADED)
+        self._server.take_over(self._carried.connections, before)
+
+    def go_on(self) -> int:
+        """Serve; the exit status."""
+        try:
+            self._loop.catch(SIGNALS, self._supervisor.signalled)
+            return self._run()
+        finally:
+            self._close()
+
+    def _run(self) -> int:
+        self._loop.run()
+        assert self._supervisor.exit_status is not None
+        return self._supervisor.exit_status
+
+    def _close(self) -> None:
+        self._upgrades.close()
+        self._server.close()
+        self._supervisor.close()
+        self._loop.close()
+
+    def _notice(self, message: str, news: News = News.NOTE) -> None:
+        self._held.reporter.say(message, report.NOTICE, news=news)
+
+    def _busy(self) -> str:
+        if reason := self._supervisor.busy():
+            return reason
+        call = self._server.busy()
+        return f"a client waits for the end of its {call}" if call else ""
+
+    def _carry(self) -> Carried:
+        held = self._held
+        with open(_COMMAND_NAME) as file:
+            command_name = file.read().rstrip("\n")
+        self._server.flush()
+        files, states = held.notifier.untold()
+        return Carried(
+            sockact.__version__,
+            os.getpid(),
+            command_name,
+            held.settings.to_json(),
+            held.claim.directory,
+            held.claim.made,
+            held.claim.fileno(),
+            launch.file_limit(),
+            held.notifier.stores,
+            tuple(CarriedFile(*one) for one in files),
+            tuple(CarriedState(*one) for one in states),
+            tuple(CarriedListener(x.socket.fileno(), x.name, x.owned) for x in held.listeners),
+            self._server.fileno(),
+            self._server.carried(),
+            self._supervisor.carried(),
+        )
+
+
+def policy_of(settings: Settings) -> Policy:
+    """The part of the settings that the lifecycle decides by."""
+    ready = {"interest": Ready.INTEREST, "notify": Ready.NOTIFY}
+    return Policy(
+        ready=ready.get(settings.ready, Ready.PROBE),
+        start_timeout=settings.start_timeout,
+        trial=settings.trial,
+        probed=bool(settings.probe),
+        keep_predecessor=settings.keep_predecessor,
+        max_draining=settings.max_draining,
+        drain_timeout=settings.drain_timeout,
+        kill_timeout=settings.kill_timeout,
+        jitter=_JITTER,
+        seed=int.from_bytes(os.urandom(4)) / 2**32,
+    )

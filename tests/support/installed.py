@@ -1,0 +1,56 @@
+"""A sockact of its own on disk, which a test can replace under a running supervisor."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+from tests.support.service import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.service import Service
+
+LAUNCH = 'python=$0; shift; exec "$python" "{}/sockact/__main__.py" "$@"'
+
+
+class Installed:
+    """A copy of the package in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.package = folder / "sockact"
+        without = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / "sockact", self.package, ignore=without)
+
+    @property
+    def launcher(self) -> tuple[str, ...]:
+        """Starts a service with this copy."""
+        return "/bin/sh", "-c", LAUNCH.format(self.folder)
+
+    def publish(self, version: str) -> None:
+        """Another version; not of the same length as the one before, or bytecode hides it."""
+        self.write("__init__.py", f'__version__ = "{version}"\n')
+
+    def write(self, name: str, text: str) -> None:
+        """Replace a file."""
+        following = self.package / f"{name}.next"
+        following.write_text(text)
+        following.rename(self.package / name)
+
+    def change(self, name: str, old: str, new: str) -> None:
+        """Replace a text that is there once in a file."""
+        text = (self.package / name).read_text()
+        assert text.count(old) == 1, (name, old)
+        self.write(name, text.replace(old, new))
+
+    def remove(self) -> None:
+        """As the package manager would."""
+        shutil.rmtree(self.package)
+
+
+def upgrade(service: Service) -> None:
+    """`sockact upgrade NAME`, which has to succeed."""
+    outcome = service.run("upgrade", service.name)
+    assert outcome.code == 0, (outcome, service.stderr)
