@@ -33,6 +33,7 @@ OTHERS = {
     *("--init", "--cap-add", "--stop-timeout", "--signal"),  # docker's
     *("--bind", "--host", "--port", "--uds", "--fd", "--pid", "--daemon"),  # servers'
     *("--http-socket", "--noreload"),
+    *("--no-dereference", "--pedantic", "--display-info"),  # chown's, lintian's
 }
 # How each server is asked for its own options, page by page.
 GUNICORN, UVICORN = ["gunicorn", "--help"], ["uvicorn", "--help"]

@@ -327,6 +327,11 @@ COMMANDS = {
     "stop": _speaks(
         _STOP, ("run", "status"), "For a service that has units write `systemctl stop NAME`."
     ),
+    "upgrade": _speaks(
+        "\n    sockact upgrade myapp\n    sockact upgrade --all\n",
+        ("run", "status"),
+        "Packages of sockact do this for all services of the system when they are upgraded.",
+    ),
     "init": _INIT,
     "wrap": _WRAP,
     "unwrap": Extra(f"{_STATUS}\n## EXAMPLES\n\n    sockact unwrap gunicorn\n", related=("wrap",)),
