@@ -107,6 +107,8 @@ def _gate(g: Generation, gates: Gates, pids: list[int]) -> Json:
         by = Gate.NONE.value  # It was tried.
     elif g.state is not State.PENDING:
         by, reason = gates.way(g.number, pids)
+        if g.gate is Gate.CLOSED and by == Gate.NONE.value:
+            by, reason = None, ""  # It was moved; a process that ends no longer shows how.
     return {"gate": g.gate.value, "gate_by": by, "gate_reason": g.gate_reason or reason}
 
 

@@ -353,6 +353,31 @@ def test_a_process_of_another_user_is_told(start: StartService, folder: Path) ->
     assert service.stop("--now") == 0
 
 
+# As an interpreter that ends: it has given the shim's signals back.
+ENDS_SLOWLY = """
+def tell(*_):
+    signal.signal(50, signal.SIG_DFL)
+    open(sys.argv[2], "w").close()
+signal.signal(signal.SIGTERM, tell)
+listener = bound()
+while True:
+    connection = listener.accept()[0]
+    connection.recv(9); connection.sendall(NUMBER); connection.close()
+"""
+
+
+def test_who_is_ending_had_a_gate(start: StartService, folder: Path) -> None:
+    told = folder / "told"
+    waiting = Waiting(start, folder, ENDS_SLOWLY, arguments=(str(told),))
+    pid = waiting.generation(1)["pid"]
+    assert waiting.service.reload().code == 0
+    wait.until(told.exists, "the SIGTERM")
+    assert waiting.gate() == ("closed", None)
+    assert waiting.generation(1)["gate_reason"] == ""
+    os.kill(pid, signal.SIGKILL)
+    waiting.service.wait_drained()
+
+
 # Meanwhile it binds another socket to its address, and waits on that in a thread.
 BINDS_AGAIN = """
 def tell(*_):
