@@ -205,8 +205,10 @@ def lock(directory: str) -> int:
 
 def is_running(directory: str) -> bool:
     """Whether a supervisor holds this directory's lock; False when we may not look."""
+    # The directory is another user's, who may have put a pipe there: O_NONBLOCK.
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
-        fd = os.open(os.path.join(directory, LOCK), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(os.path.join(directory, LOCK), flags)
     except OSError:
         return False
     try:

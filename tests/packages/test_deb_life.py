@@ -125,6 +125,8 @@ def test_a_purge_keeps_what_the_programs_wrote(installed: Machine) -> None:
     state = installed.path("/var/lib/private/sockact")
     assert {path.name for path in (state / "one").iterdir()} == {"mine", "starts.json"}
     (state / "two/mine").unlink()
+    # Of a service's user who means harm: whoever opens it waits for ever.
+    installed.run("sh", "-c", "mkdir /run/sockact/bad; mkfifo /run/sockact/bad/lock", check=True)
     said = apt(installed, "purge", "sockact")
     assert "sockact: /var/lib/private/sockact/one has files of its program: they stay" in said
     assert [path.name for path in state.iterdir()] == ["one"]

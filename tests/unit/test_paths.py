@@ -106,6 +106,12 @@ def test_the_lock_is_held_once(tmp_path: Path) -> None:
     os.close(paths.lock(directory))
 
 
+def test_a_pipe_in_the_place_of_the_lock_holds_nobody_up(tmp_path: Path) -> None:
+    """Root looks into the folders of all services, and each belongs to a user of its own."""
+    os.mkfifo(tmp_path / "lock")
+    assert not paths.is_running(str(tmp_path))
+
+
 def test_a_longer_pid_of_before_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "lock").write_text("123456789012\n")
     os.close(paths.lock(str(tmp_path)))
