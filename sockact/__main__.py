@@ -42,10 +42,12 @@ def _isolate() -> None:
                 _give_up(f"cannot start {sys.executable} again: {error.strerror}")
         if not sys.flags.safe_path:
             del sys.path[0]
-    # Run by its path or with -m, a checkout works like an installed package. Last, so that nothing
-    # that lies there hides the standard library.
-    if _ROOT not in sys.path:
-        sys.path.append(_ROOT)
+    # This very package, whatever else is installed: once it is loaded, its modules are its own.
+    # Only for a moment, so that nothing that lies beside it hides the standard library.
+    sys.path.insert(0, _ROOT)
+    import sockact  # noqa: F401
+
+    del sys.path[0]
 
 
 def _run(words: list[str]) -> int:

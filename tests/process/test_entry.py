@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import venv
 from typing import TYPE_CHECKING
 
 import pytest
@@ -78,3 +80,22 @@ def test_nothing_else_is_loaded(
     )
     assert "not to be loaded" not in done.stderr, done.stderr
     assert done.returncode == {"--version": 0, "status": 3}.get(command[0], 2), done.stderr
+
+
+def test_it_is_this_package_whatever_else_is_installed(folder: Path) -> None:
+    """A copy is run by its path; the sockact of the environment is another one."""
+    copy = folder / "copy" / "sockact"
+    shutil.copytree(ROOT / "sockact", copy, ignore=shutil.ignore_patterns("__pycache__"))
+    (copy / "__init__.py").write_text('__version__ = "7.7.7.7"\n')
+    installed = venv_with(folder, ROOT)
+    words = (str(installed), "-I", str(copy / "__main__.py"), "--version")
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("sockact 7.7.7.7\n", "")
+
+
+def venv_with(folder: Path, path: Path) -> Path:
+    """An interpreter of its own that also looks in `path` for modules, by a .pth file."""
+    venv.create(folder / "venv", symlinks=True)
+    (site,) = (folder / "venv").glob("lib/python3*/site-packages")
+    (site / "more.pth").write_text("".join(f"{one}\n" for one in (path, *sys.path) if one))
+    return folder / "venv" / "bin" / "python"
