@@ -10,7 +10,7 @@ import click
 from sockact.cli.main import Failure
 from sockact.cli.wrap import failure, place_of, read, told
 from sockact.core.errors import OperatorError
-from sockact.systemd import check_socket, marks, unwrapping
+from sockact.systemd import check_socket, marks, places, unwrapping
 from sockact.systemd.manager import Manager
 from sockact.systemd.undoing import interruptible
 
@@ -65,7 +65,7 @@ def _files(place: Place, *, force: bool) -> tuple[str, str]:
     """The texts of the drop-in and the .socket unit; "": there is none of ours. A wrap that was
     killed may have left only the latter.
     """
-    texts = {path: unwrapping.ours(path) for path in (place.drop_in_path, place.socket_path)}
+    texts = {path: places.ours(path) for path in (place.drop_in_path, place.socket_path)}
     foreign = not texts[place.drop_in_path] and os.path.lexists(place.drop_in_path)
     if foreign or not any(texts.values()):
         there = "is not ours" if foreign else "is not there"

@@ -20,10 +20,10 @@ from sockact.systemd import (
     marks,
     migrate,
     notes,
+    places,
     refusals,
     socket_unit,
     unitfile,
-    unwrapping,
     wrapping,
 )
 from sockact.systemd.check import Level
@@ -172,6 +172,11 @@ class Draft:
             marks.marked(wrapping.drop_in(found, self.wrap, leaving=True)),
             marks.marked(wrapping.drop_in(found, self.wrap)),
         )
+        if later := wrapping.overriding(found, self.wrap):
+            raise OperatorError(
+                f"{self.name} cannot be wrapped: {later}: give that file a name that sorts before "
+                f"ours, such as override.conf"
+            )
         self.findings = self._check()
 
     def _addresses(self, listen: tuple[str, ...]) -> tuple[Address, ...]:
@@ -257,14 +262,14 @@ def _nowhere(name: str, left: list[Bound]) -> str:
 
 def _refuse(found: Facts, place: Place) -> None:
     name = found.service.name
-    if unwrapping.ours(place.drop_in_path):
+    if places.unfinished(place):
+        raise OperatorError(
+            f"{name}: a wrap, or the way back, is under way or was cut short: "
+            f"`sockact unwrap {name}` takes that back; wrap it again then"
+        )
+    if places.ours(place.drop_in_path):
         raise OperatorError(
             f"{name} is wrapped already: for other options `sockact unwrap {name}` first"
-        )
-    if unwrapping.ours(place.socket_path):
-        raise OperatorError(
-            f"{name}: a wrap was cut short, and left {place.socket_path}: `sockact unwrap {name}` "
-            f"takes that back; wrap it again then"
         )
     if why := refusals.refusal(found):
         raise OperatorError(f"{name} cannot be wrapped: {why}")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _LINES = 12
 _LOOKS = 10
 _LAG = 0.2
+_MAIN = b"/sockact/__main__.py"
 
 _STAND_IN = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=true\n"
 _MEANWHILE = "[Socket]\nReusePort=yes\nService={}\n"
@@ -124,6 +125,11 @@ def _take_over(
     elif seam:
         seam.close()
     restart(manager, place)
+    if not runs_wrapped(manager, place):
+        raise OperatorError(
+            f"{place.service} runs without sockact: `{manager.name} cat {place.service}` shows "
+            f"what overrides {place.drop_in_path}"
+        )
     waited = time.monotonic() - began
     write(place.drop_in_path, texts.final)
     manager.call("daemon-reload")
@@ -259,6 +265,18 @@ def start_again(manager: Manager, place: Place) -> None:
 def main_pid(manager: Manager, place: Place) -> str:
     """The service's main process; 0 when it does not run."""
     return manager.call("show", "--value", "--property=MainPID", place.service).strip()
+
+
+def runs_wrapped(manager: Manager, place: Place) -> bool:
+    """Is the main process sockact? Not if nobody has restarted the service since the wrap."""
+    try:
+        with open(f"/proc/{main_pid(manager, place)}/cmdline", "rb") as file:
+            words = file.read().split(b"\0")
+    except OSError:
+        return False
+    # The command, or its own file after it has started itself anew.
+    ours = [os.path.basename(word) == b"sockact" or _MAIN in word for word in words]
+    return any(found and word == b"run" for found, word in zip(ours, words[1:5], strict=False))
 
 
 def _tidy(manager: Manager, place: Place, addresses: Sequence[Address]) -> None:

@@ -7,8 +7,18 @@ import os
 from dataclasses import dataclass
 
 from sockact.core.errors import OperatorError
+from sockact.systemd import marks, unitfile
 
-DROP_IN = "50-sockact.conf"
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sockact.systemd.unitfile import Settings
+
+# systemd reads drop-ins in the order of their names, and the last word counts: this comes after
+# override.conf, which `systemctl edit` writes.
+DROP_IN = "zz-sockact.conf"
+# In [Unit], where systemd ignores what begins with X-.
+_UNFINISHED = "X-Sockact"
+UNFINISHED = f"{_UNFINISHED}=unfinished"
 _FAILURES = "starts.json"
 
 
@@ -44,6 +54,32 @@ class Place:
     @property
     def drop_in_path(self) -> str:
         return os.path.join(self.folder, f"{self.service}.d", DROP_IN)
+
+
+def ours(path: str) -> str:
+    """The text of a file that `sockact wrap` has written; empty when there is none, or another's.
+
+    Raises OperatorError when it cannot be read.
+    """
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            text = file.read()
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise OperatorError(f"cannot read {path}: {error.strerror}; use sudo") from error
+    return text if marks.is_ours(text) else ""
+
+
+def unfinished(place: Place) -> bool:
+    """Is a wrap, or the way back, under way, or was it cut short? Raises OperatorError."""
+    text = ours(place.drop_in_path)
+    return is_unfinished(unitfile.parse(text)) if text else bool(ours(place.socket_path))
+
+
+def is_unfinished(drop_in: dict[str, Settings]) -> bool:
+    """Is it the drop-in of a wrap that is under way?"""
+    return _UNFINISHED in drop_in.get("Unit", {})
 
 
 def write(path: str, text: str) -> None:

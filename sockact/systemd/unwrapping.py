@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from dataclasses import replace
 
@@ -17,13 +16,14 @@ from sockact.systemd.migrate import (
     of,
     remove_passing,
     restart,
+    runs_wrapped,
     sockets,
     stand_in,
     start_again,
     stop,
 )
 from sockact.systemd.outage import Outage
-from sockact.systemd.places import Place, clear, remove, write
+from sockact.systemd.places import UNFINISHED, Place, clear, ours, remove, write
 from sockact.systemd.undoing import NotRestored, carry_out
 
 TYPE_CHECKING = False
@@ -38,29 +38,14 @@ if TYPE_CHECKING:
 _ENDING = ("ExecStop", "KillMode", "KillSignal", "SendSIGHUP", "TimeoutStopSec")
 _STEP = 0.02
 _BIND_SECONDS = 60.0
-_MAIN = b"/sockact/__main__.py"
-
-
-def ours(path: str) -> str:
-    """The text of a file that `sockact wrap` has written; empty when there is none, or another's.
-
-    Raises OperatorError when it cannot be read.
-    """
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            text = file.read()
-    except FileNotFoundError:
-        return ""
-    except OSError as error:
-        raise OperatorError(f"cannot read {path}: {error.strerror}; use sudo") from error
-    return text if marks.is_ours(text) else ""
 
 
 def farewell(drop_in: str, socket: str) -> str:
     """The drop-in for the restart: sockact ends as it does, and the program starts by itself, after
     the .socket unit has stopped ("": that one stays).
     """
-    unit = ["[Unit]", f"Conflicts={socket}", f"After={socket}", ""] if socket else []
+    order = [f"Conflicts={socket}", f"After={socket}"] if socket else []
+    unit = ["[Unit]", UNFINISHED, *order, ""]
     lines = [line for line in drop_in.split("\n") if line.partition("=")[0] in _ENDING]
     # The drain asks for more time, and whoever speaks for the program says when it is ready.
     lines.insert(0, "NotifyAccess=all")
@@ -75,7 +60,7 @@ def unwrap(
     before.
     """
     done = Done()
-    wrapped = _runs_wrapped(manager, place)
+    wrapped = runs_wrapped(manager, place)
     if wrapped:
         with Outage(addresses) as outage:
             done = carry_out(lambda undo: _let_go(undo, manager, place, drop_in, socket, addresses))
@@ -95,18 +80,6 @@ def unwrap(
         _clean_up(manager, place, addresses)
     clear(place)
     return done
-
-
-def _runs_wrapped(manager: Manager, place: Place) -> bool:
-    """Is the main process sockact? Not if nobody has restarted the service since the wrap."""
-    try:
-        with open(f"/proc/{main_pid(manager, place)}/cmdline", "rb") as file:
-            words = file.read().split(b"\0")
-    except OSError:
-        return False
-    # The command, or its own file after it has started itself anew.
-    ours = [os.path.basename(word) == b"sockact" or _MAIN in word for word in words]
-    return any(found and word == b"run" for found, word in zip(ours, words[1:5], strict=False))
 
 
 def _let_go(

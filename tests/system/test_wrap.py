@@ -132,6 +132,48 @@ def test_what_is_refused_and_what_is_only_shown(site: Site) -> None:
     site.is_plain(text)
 
 
+def test_drop_ins_of_the_administrator(site: Site) -> None:
+    """What `systemctl edit` writes is read before ours; what is read after it is refused."""
+    site.install(*debian(site.machine))
+    folder = f"{UNITS}/{site.unit}.d"
+    start = f"ExecStart=\nExecStart=/usr/bin/gunicorn --bind {ADDRESS} {WSGI}\n"
+    try:
+        site.machine.write(f"{folder}/override.conf", f"[Service]\n{start}KillMode=process\n")
+        site.machine.write(f"{folder}/zzz.conf", "[Service]\nType=exec\n")
+        site.systemctl("daemon-reload")
+        done = site.wrap(check=False)
+        assert done.returncode == 1
+        assert f"cannot be wrapped: {folder}/zzz.conf, which systemd reads after" in done.stderr
+        site.machine.path(f"{folder}/zzz.conf").unlink()
+        site.systemctl("daemon-reload")
+        site.wrap()
+        assert site.findings() == []
+        assert site.status()["generations"]
+        site.machine.write(
+            f"{folder}/override.conf", f"[Service]\n{start.replace(' --b', ' -w 3 --b')}"
+        )
+        site.systemctl("daemon-reload")
+        (finding,) = site.findings()
+        assert "it changed since the wrap, and zz-sockact.conf hides it" in finding
+        site.unwrap()
+    finally:
+        site.machine.path(f"{folder}/override.conf").unlink()
+
+
+def test_a_drop_in_that_appears_meanwhile(site: Site) -> None:
+    """systemd took the restart for a success, and yet sockact does not run."""
+    text = site.install(*debian(site.machine))
+    start = f"ExecStart=\nExecStart=/usr/bin/gunicorn --bind {ADDRESS} {WSGI}\n"
+    # Not loaded yet: whoever reads the unit now does not know of it.
+    site.machine.write(f"{UNITS}/{site.unit}.d/zzz.conf", f"[Service]\nType=exec\n{start}")
+    done = site.wrap(check=False)
+    assert "site.service runs without sockact: `systemctl cat site.service` shows" in done.stderr
+    assert done.stderr.endswith("; it is as it was\n")
+    site.machine.path(f"{UNITS}/{site.unit}.d/zzz.conf").unlink()
+    site.wait_serving()
+    site.is_plain(text)
+
+
 def test_a_wrap_for_later(site: Site) -> None:
     text = site.install(*debian(site.machine))
     before = site.main_pid

@@ -174,13 +174,13 @@ def test_a_wrap_that_was_killed(site: Site) -> None:
     site.wrap("--no-restart")
     site.machine.path(DROP_IN).unlink()
     site.systemctl("daemon-reload")
-    meanwhile = f"/run/systemd/system/{site.socket}.d/50-sockact.conf"
+    meanwhile = f"/run/systemd/system/{site.socket}.d/zz-sockact.conf"
     site.machine.write(meanwhile, "[Socket]\nReusePort=yes\n")
     done = site.wrap(check=False)
-    assert f"a wrap was cut short, and left {SOCKET}: `sockact unwrap " in done.stderr
+    assert "was cut short: `sockact unwrap site.service` takes that back" in done.stderr
     site.systemctl("stop", site.unit)
     done = site.wrap(check=False)
-    assert "a wrap was cut short" in done.stderr
+    assert "was cut short" in done.stderr
     site.systemctl("start", site.unit)
     site.wait_serving()
     before = site.main_pid
