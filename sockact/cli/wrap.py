@@ -22,6 +22,7 @@ from sockact.systemd import (
     notes,
     places,
     refusals,
+    running,
     socket_unit,
     unitfile,
     wrapping,
@@ -29,8 +30,9 @@ from sockact.systemd import (
 from sockact.systemd.check import Level
 from sockact.systemd.manager import Manager
 from sockact.systemd.migrate import Texts
+from sockact.systemd.outage import Outage
 from sockact.systemd.places import Place
-from sockact.systemd.undoing import NotRestored, interruptible
+from sockact.systemd.undoing import NotRestored, Quoting, interruptible
 
 if TYPE_CHECKING:
     from sockact.core.matching import Address
@@ -189,7 +191,7 @@ class Draft:
         wanted = tuple(dict.fromkeys(listeners.parse(text)[1] for text in listen))
         own = []
         if self.facts.service.running:
-            own = migrate.sockets(self.manager, self.place)
+            own = running.sockets(self.manager, self.place)
         elif not wanted:
             raise OperatorError(
                 f"{self.name} does not run, so its addresses cannot be seen: "
@@ -283,19 +285,34 @@ def _migrate(wrap: Draft) -> None:
     service = wrap.facts.service
     needs = service.span("TimeoutStopUSec") + wrapping.start_limit(wrap.facts, wrap.wrap)
     manager = Manager(wrap.manager.user, min(needs + _MARGIN, _LONGEST))
+    outage = Outage(wrap.addresses)
     try:
         with interruptible():
-            done = migrate.wrap(manager, wrap.place, wrap.texts, wrap.addresses, wrap.bound)
+            done = migrate.wrap(manager, wrap.place, wrap.texts, outage, wrap.bound)
     except OperatorError as error:
-        raise failure(error, "it is as it was") from error
+        raise failure(error, "it is as it was", outage) from error
     click.echo(f"{service.name}: wrapped; {told(done)}")
 
 
-def failure(error: OperatorError, now: str) -> Failure:
-    """What went wrong, how things stand now, and what the service said before it gave up."""
-    lines = error.lines if isinstance(error, migrate.NotStarted) else ()
-    restored = not isinstance(error, NotRestored)
-    return Failure(f"{error}; {now}" if restored else str(error), lines)
+def failure(error: OperatorError, now: str, outage: Outage) -> Failure:
+    """What went wrong, how things stand now, what clients met, and what the service said before it
+    gave up.
+    """
+    lines = error.lines if isinstance(error, Quoting) else ()
+    met = _unheard(outage.seconds)
+    if outage.cut_off:
+        who = "1 client" if outage.cut_off == 1 else f"{outage.cut_off} clients"
+        met.append(f"{who} that waited in a queue that had to be closed: cut off")
+    restored = [] if isinstance(error, NotRestored) else [now]
+    return Failure("; ".join([str(error), *restored, *met]), lines)
+
+
+def _unheard(seconds: float | None) -> list[str]:
+    if seconds is None:
+        return ["how long nobody listened could not be measured"]
+    if seconds:
+        return [f"nobody listened for {seconds:.2f} s: who came just then was refused"]
+    return []
 
 
 def told(done: migrate.Done) -> str:
@@ -303,11 +320,7 @@ def told(done: migrate.Done) -> str:
     last = f"new ones waited, {done.waited:.2f} s at the most"
     if done.put_off:
         last = f"for {done.waited:.2f} s new ones were put off, and tried again"
-    met = []
-    if done.refused is None:
-        met.append("how long nobody listened could not be measured")
-    elif done.refused:
-        met.append(f"nobody listened for {done.refused:.2f} s: who came just then was refused")
+    met = _unheard(done.refused)
     if done.cut_off:
         met.append("who still waited in the queue that was closed may have been cut off")
     return "; ".join([*(met or ["no client was refused"]), last])

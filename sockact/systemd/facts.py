@@ -148,6 +148,10 @@ def _unit(manager: Manager, name: str) -> Unit:
         )
     paths = [properties.get("FragmentPath", ""), *properties.get("DropInPaths", "").split()]
     changed = max((_changed(path) for path in paths if path), default=0.0)
+    if gone := [path for path in paths if path and not os.path.lexists(path)]:
+        raise OperatorError(
+            f"{gone[0]} of {name} is gone: `{manager.name} daemon-reload`, and then this again"
+        )
     text = manager.cat(name)
     parts = {path: unitfile.parse(part) for path, part in unitfile.parts(text, paths).items()}
     return Unit(name, properties, unitfile.parse(text), changed, parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from dataclasses import dataclass
 
@@ -96,8 +97,18 @@ def write(path: str, text: str) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             os.unlink(following)
-        hint = "use sudo, or --user-unit" if isinstance(error, PermissionError) else "mend that"
-        raise OperatorError(f"cannot write {path}: {error.strerror}; {hint}") from error
+        raise _cannot_write(path, error) from error
+
+
+def check_writable(path: str) -> None:
+    """Raises OperatorError, as `write` would."""
+    if not os.access(os.path.dirname(path), os.W_OK):
+        raise _cannot_write(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+
+
+def _cannot_write(path: str, error: OSError) -> OperatorError:
+    hint = "use sudo, or --user-unit" if isinstance(error, PermissionError) else "mend that"
+    return OperatorError(f"cannot write {path}: {error.strerror}; {hint}")
 
 
 def remove(path: str) -> None:

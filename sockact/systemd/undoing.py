@@ -22,7 +22,19 @@ if TYPE_CHECKING:
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class NotRestored(OperatorError):
+class Quoting(OperatorError):
+    """`lines` are the service's last ones in the journal."""
+
+    def __init__(self, message: str, lines: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.lines = lines
+
+
+class NotStarted(Quoting):
+    """The service did not start."""
+
+
+class NotRestored(Quoting):
     """Not all was taken back."""
 
 
@@ -67,8 +79,8 @@ def carry_out(steps: Callable[[ExitStack], T]) -> T:
 def _take_back(undo: ExitStack, error: BaseException) -> None:
     try:
         undo.close()
-    except NotRestored:
-        raise
+    except NotRestored as another:
+        raise NotRestored(f"{error}; {another}", another.lines) from error
     except (OSError, OperatorError) as another:
         raise NotRestored(f"{error}; and not all was taken back: {another}") from error
 

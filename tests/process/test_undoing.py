@@ -11,6 +11,7 @@ import pytest
 from sockact.cli.wrap import failure
 from sockact.core.errors import OperatorError
 from sockact.systemd import places
+from sockact.systemd.outage import Outage
 from sockact.systemd.undoing import NotRestored, carry_out, interruptible
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def test_a_way_back_that_fails() -> None:
     with pytest.raises(NotRestored) as caught, interruptible():
         carry_out(steps)
     assert told.calls == ["first"]
-    said = failure(caught.value, "it is as it was").message
+    said = failure(caught.value, "it is as it was", Outage([])).message
     assert said == "it failed; and not all was taken back: that neither"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from typing import TYPE_CHECKING
 
+from bench.load import Kind, Load
 from tests.servers.apps import answers
 from tests.servers.commands import WSGI
 from tests.support import wait
@@ -14,15 +15,16 @@ from tests.system.units import ADDRESS, USER
 if TYPE_CHECKING:
     from tests.system.site import Site
 
+LOAD = Load(Kind.NEW, 4, pause=0.005)
 # What `sockact wrap` does up to the moment before the restart.
 BESIDE = """
 import sys
 from sockact.cli.wrap import place_of
-from sockact.systemd import marks, migrate
+from sockact.systemd import marks, migrate, running
 from sockact.systemd.manager import Manager
 
 manager, place = Manager(), place_of(sys.argv[1], user_unit=False)
-found = [one for one in migrate.sockets(manager, place) if one.address.port == 8000]
+found = [one for one in running.sockets(manager, place) if one.address.port == 8000]
 text = marks.marked("[Socket]\\nListenStream=127.0.0.1:8000\\n")
 with migrate._open(found) as seam:
     assert migrate._listen_beside(manager, place, text, seam)
@@ -35,6 +37,8 @@ ODD = """
 import http.server
 http.server.test(http.server.SimpleHTTPRequestHandler, port=50051, bind="127.0.0.1")
 """
+WHOLE = "from tests.servers.apps.wsgi import app\n"
+BROKEN = f"import nothere\n{WHOLE}"
 INTERRUPT = """
 for folder in /proc/[0-9]*; do
     tr '\\0' ' ' < $folder/cmdline | grep -q '[s]ockact[^ ]* wrap' && kill -INT ${folder#/proc/}
@@ -53,11 +57,82 @@ def test_a_program_that_does_not_start_wrapped(site: Site) -> None:
     assert done.returncode == 1
     warning, reason, *quoted = done.stderr.splitlines()
     assert warning.startswith("sockact: warning: site.service: Restart=always: ")
-    assert reason == "sockact: site.service did not start; it is as it was"
+    assert reason.startswith(
+        "sockact: site.service did not start; it is as it was; nobody listened for "
+    )
     assert "RuntimeError: not in there" in "".join(quoted)
     site.wait_serving()
     site.is_plain(text)
     assert site.main_pid != before
+
+
+def test_a_program_that_does_not_start_at_all(site: Site) -> None:
+    """gunicorn listens before a worker finds out: nobody may call that a success."""
+    site.machine.write("/opt/zoo/whole.py", WHOLE)
+    text = site.install(f"ExecStart=/usr/bin/gunicorn --bind {ADDRESS} whole:app")
+    site.machine.write("/opt/zoo/whole.py", BROKEN)
+    done = site.wrap(check=False)
+    assert done.returncode == 1
+    reason, *quoted = done.stderr.splitlines()
+    assert "site.service did not start; site.service is DOWN: it does not start as it" in reason
+    assert "then `systemctl start site`; nobody listened for " in reason
+    assert "it is as it was;" not in reason
+    assert "ModuleNotFoundError: No module named 'nothere'" in "".join(quoted)
+    site.machine.write("/opt/zoo/whole.py", WHOLE)
+    site.systemctl("start", site.unit)
+    site.wait_serving()
+    site.is_plain(text)
+
+
+def test_what_does_not_start_is_not_unwrapped(site: Site) -> None:
+    """It is tried before anything is given up."""
+    site.machine.write("/opt/zoo/whole.py", WHOLE)
+    text = site.install(f"ExecStart=/usr/bin/gunicorn --bind {ADDRESS} whole:app")
+    site.wrap()
+    site.machine.write("/opt/zoo/whole.py", BROKEN)
+    with site.load(LOAD) as load:
+        done = site.unwrap(check=False)
+        report = load.stop()
+    assert not report.failures(), report.explain()
+    reason, *quoted = done.stderr.splitlines()
+    assert "does not start anew (a reload failed), so it would be down" in reason
+    assert reason.endswith("; it is wrapped as before")
+    assert "ModuleNotFoundError: No module named 'nothere'" in "".join(quoted)
+    assert site.findings() == []
+    done = site.unwrap("--force", check=False)
+    reason, *quoted = done.stderr.splitlines()
+    assert "by itself site.service ended soon after it was started; site.service is DOWN" in reason
+    site.machine.write("/opt/zoo/whole.py", WHOLE)
+    site.systemctl("start", site.unit)
+    site.unwrap()
+    site.is_plain(text)
+
+
+def test_a_socket_whose_file_was_removed(site: Site) -> None:
+    text = site.install(*debian(site.machine))
+    site.wrap()
+    site.machine.path(SOCKET).unlink()
+    done = site.unwrap(check=False)
+    assert f"{SOCKET} of site.socket is gone: `systemctl daemon-reload`, " in done.stderr
+    assert done.stderr.count("\n") == 1
+    site.systemctl("daemon-reload")
+    done = site.unwrap()
+    assert "nobody listened for " in done.stdout
+    site.wait_serving()
+    site.is_plain(text)
+
+
+def test_a_wrapped_service_that_is_reverted(site: Site) -> None:
+    """`systemctl revert` removes the drop-in, and knows nothing of the rest."""
+    text = site.install(*debian(site.machine))
+    site.wrap()
+    site.systemctl("revert", site.unit)
+    found = " ".join(site.findings())
+    assert "was cut short" in found
+    done = site.unwrap()
+    assert f"removed {SOCKET}" in done.stdout
+    site.wait_serving()
+    site.is_plain(text)
 
 
 def test_a_program_that_does_not_start_unwrapped(site: Site) -> None:
@@ -91,7 +166,7 @@ def test_an_interrupt_takes_everything_back(site: Site) -> None:
         site.run("sh", "-c", INTERRUPT)
         _, stderr = wrapping.communicate(timeout=30)
     assert (wrapping.returncode, stderr.count("\n")) == (1, 1)
-    assert stderr.endswith("interrupted by SIGINT; it is as it was\n")
+    assert "interrupted by SIGINT; it is as it was; nobody listened for " in stderr
     site.wait_serving()
     site.is_plain(text)
 
