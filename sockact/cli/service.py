@@ -56,6 +56,10 @@ class Service:
         return Failure(f"{self.name}: {error}")
 
     def _not_running(self) -> Failure:
+        from sockact.cli import wrapped  # Only for this does a command read files of systemd.
+
+        if unfinished := wrapped.unfinished(self.name):
+            return NotRunning(f"{self.name} does not run: {unfinished}")
         others = ", ".join(paths.running())
         hint = f"these run: {others}" if others else "start it first"
         return NotRunning(

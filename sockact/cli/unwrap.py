@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sockact.cli import wrapped
 from sockact.cli.main import Failure
-from sockact.cli.wrap import failure, place_of, read, told
+from sockact.cli.wrap import failure, read, told
 from sockact.core.errors import OperatorError
 from sockact.systemd import check_socket, marks, places, running, unwrapping
 from sockact.systemd.manager import Manager
@@ -43,7 +44,7 @@ def command(unit: str, user_unit: bool, force: bool) -> None:
     manager = Manager(user_unit)
     try:
         found = read(manager, unit)
-        place = place_of(found.service.name, user_unit=user_unit)
+        place = wrapped.place_of(found.service.name, user_unit=user_unit)
         drop_in, socket = _files(place, force=force)
     except OperatorError as error:
         raise Failure(str(error)) from error

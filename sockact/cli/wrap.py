@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sockact.cli import passing, probes
+from sockact.cli import passing, probes, wrapped
 from sockact.cli.check import examine
 from sockact.cli.main import Failure, complain
 from sockact.core.errors import OperatorError
@@ -31,7 +31,6 @@ from sockact.systemd.check import Level
 from sockact.systemd.manager import Manager
 from sockact.systemd.migrate import Texts
 from sockact.systemd.outage import Outage
-from sockact.systemd.places import Place
 from sockact.systemd.undoing import NotRestored, Quoting, interruptible
 
 if TYPE_CHECKING:
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from sockact.systemd.check import Finding
     from sockact.systemd.facts import Facts
     from sockact.systemd.listening import Bound
+    from sockact.systemd.places import Place
 
 _SUFFIXES = ("socket", "timer", "target", "path", "mount", "slice", "scope", "device", "swap")
 # What systemd's own work takes, beside that of the programs.
@@ -71,7 +71,7 @@ def command(unit: str, listen: tuple[str, ...], user_unit: bool, **options: Any)
     manager = Manager(user_unit)
     try:
         found = read(manager, unit)
-        place = place_of(found.service.name, user_unit=user_unit)
+        place = wrapped.place_of(found.service.name, user_unit=user_unit)
         wrap = Draft(manager, found, place, listen, options)
         if dry_run:
             wrap.show()
@@ -119,17 +119,6 @@ def _check_name(name: str) -> None:
             f"{name}.service cannot name a service of sockact: use at most {paths.NAME_LIMIT} of "
             f"A-Z a-z 0-9 _ . @ - without a dot or a dash in front"
         )
-
-
-def place_of(service: str, *, user_unit: bool) -> Place:
-    """Where the files of a service are, and are to be."""
-    if not user_unit:
-        folders = ("/run/systemd/system", paths.SYSTEM_BASE, "/var/lib/sockact")
-        return Place(service, passing.SYSTEM_FOLDER, *folders)
-    run = Manager(user=True).runtime
-    home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    own = (f"{run}/systemd/user", f"{run}/sockact", f"{home}/sockact")
-    return Place(service, passing.unit_folder(user_unit=True), *own)
 
 
 def _explain(error: Exception, unit: str) -> str:
@@ -264,11 +253,8 @@ def _nowhere(name: str, left: list[Bound]) -> str:
 
 def _refuse(found: Facts, place: Place) -> None:
     name = found.service.name
-    if places.unfinished(place):
-        raise OperatorError(
-            f"{name}: a wrap, or the way back, is under way or was cut short: "
-            f"`sockact unwrap {name}` takes that back; wrap it again then"
-        )
+    if places.unfinished(place) and (why := wrapped.unfinished(place.name)):
+        raise OperatorError(f"{name}: {why}; wrap it again then")
     if places.ours(place.drop_in_path):
         raise OperatorError(
             f"{name} is wrapped already: for other options `sockact unwrap {name}` first"

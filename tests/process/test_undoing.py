@@ -105,6 +105,16 @@ def test_a_way_back_that_fails() -> None:
     assert said == "it failed; and not all was taken back: that neither"
 
 
+def test_what_clients_met_is_told() -> None:
+    outage = Outage([])
+    assert failure(OperatorError("no"), "as it was", outage).message == "no; as it was"
+    outage.cut_off, outage.seconds = 2, 0.256
+    assert failure(OperatorError("no"), "as it was", outage).message == (
+        "no; as it was; nobody listened for 0.26 s: who came just then was refused; 2 clients that "
+        "waited in a queue that had to be closed: cut off"
+    )
+
+
 def test_who_asked_not_to_be_interrupted() -> None:
     """nohup(1)."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)

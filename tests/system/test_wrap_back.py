@@ -19,7 +19,7 @@ LOAD = Load(Kind.NEW, 4, pause=0.005)
 # What `sockact wrap` does up to the moment before the restart.
 BESIDE = """
 import sys
-from sockact.cli.wrap import place_of
+from sockact.cli.wrapped import place_of
 from sockact.systemd import marks, migrate, running
 from sockact.systemd.manager import Manager
 
@@ -28,9 +28,37 @@ found = [one for one in running.sockets(manager, place) if one.address.port == 8
 text = marks.marked("[Socket]\\nListenStream=127.0.0.1:8000\\n")
 with migrate._open(found) as seam:
     assert migrate._listen_beside(manager, place, text, seam)
-    required = marks.marked(f"[Unit]\\nRequires={place.socket}\\n")
+    required = marks.marked(f"[Unit]\\nX-Sockact=unfinished\\nRequires={place.socket}\\n")
     migrate._write_all(manager, place, text, required)
     assert seam.to_new()
+"""
+# And what is said when it goes no further.
+FAILING = """
+import socket, sys
+from sockact.cli.wrapped import place_of
+from sockact.core.errors import OperatorError
+from sockact.systemd import marks, migrate, running
+from sockact.systemd.manager import Manager
+from sockact.systemd.outage import Outage
+
+manager, place = Manager(), place_of(sys.argv[1], user_unit=False)
+found = [one for one in running.sockets(manager, place) if one.address.port == 8000]
+text = marks.marked("[Socket]\\nListenStream=127.0.0.1:8000\\n")
+required = marks.marked(f"[Unit]\\nRequires={place.socket}\\n")
+outage = Outage([found[0].address])
+clients = []
+
+class Seam(migrate.Seam):
+    def to_new(self):
+        done = super().to_new()
+        clients.extend(socket.create_connection(("127.0.0.1", 8000)) for _ in range(3))
+        raise OSError("no further")
+
+migrate.Seam = Seam
+try:
+    migrate.wrap(manager, place, migrate.Texts(text, required, required), outage, found)
+except OperatorError as error:
+    print(outage.cut_off, outage.seconds, type(error).__name__)
 """
 # At gRPC's own port, which is in the range of net.ipv4.ip_local_port_range.
 ODD = """
@@ -252,7 +280,7 @@ def test_a_wrap_that_was_killed(site: Site) -> None:
     meanwhile = f"/run/systemd/system/{site.socket}.d/zz-sockact.conf"
     site.machine.write(meanwhile, "[Socket]\nReusePort=yes\n")
     done = site.wrap(check=False)
-    assert "was cut short: `sockact unwrap site.service` takes that back" in done.stderr
+    assert "was cut short: `sockact unwrap site` takes that back" in done.stderr
     site.systemctl("stop", site.unit)
     done = site.wrap(check=False)
     assert "was cut short" in done.stderr
@@ -273,7 +301,24 @@ def test_a_wrap_that_was_killed_beside_the_old_program(site: Site) -> None:
     before = site.main_pid
     site.run("python3", "-I", "-c", BESIDE, site.unit)
     assert site.active() == {site.unit: "active", site.socket: "active"}
+    # Nobody accepts there: whoever asks is told what to do.
+    for command in ("wrap", "check", "status"):
+        done = site.run("sockact", command, site.name, check=False)
+        assert done.returncode != 0
+        assert "was cut short" in done.stdout + done.stderr
+        assert "`sockact unwrap site`" in done.stdout + done.stderr
     site.unwrap()
+    assert site.main_pid == before
+    assert {site.ask() for _ in range(20)} == {answers.fast("1").decode()}
+    site.is_plain(text)
+
+
+def test_who_waits_when_a_wrap_fails(site: Site) -> None:
+    """The program never noticed; those few that systemd's queue had are counted."""
+    text = site.install(*debian(site.machine))
+    before = site.main_pid
+    done = site.run("python3", "-I", "-c", FAILING, site.unit)
+    assert done.stdout == "3 0.0 OperatorError\n"
     assert site.main_pid == before
     assert {site.ask() for _ in range(20)} == {answers.fast("1").decode()}
     site.is_plain(text)
