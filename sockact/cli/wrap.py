@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -212,15 +213,17 @@ class Draft:
             raise OperatorError(reason)
         return findings
 
-    def announce(self) -> None:
+    def announce(self, *, dry_run: bool = False) -> None:
         """What it listens on, what is written, and what changes."""
         where = ", ".join(map(str, self.addresses))
         holder = ", ".join(self.wrap.sockets)
-        click.echo(f"{self.facts.service.name}: {where} is {holder}'s from now on")
+        name = self.facts.service.name
+        would = f"would be {holder}'s" if dry_run else f"is {holder}'s from now on"
+        click.echo(f"{name}: {where} {would}")
         for one in self.left:
             click.echo(f"  leaves {one.address} alone (--listen names all that count)")
         for path in self.files():
-            click.echo(f"  writes {path}")
+            click.echo(f"  {'would write' if dry_run else 'writes'} {path}")
         for line in notes.changes(self.facts, self.wrap):
             click.echo(f"  {line}")
         for finding in self.findings:
@@ -233,7 +236,7 @@ class Draft:
 
     def show(self) -> None:
         """All, with the texts."""
-        self.announce()
+        self.announce(dry_run=True)
         for path, text in self.files().items():
             click.echo(f"\n# {path}\n{text}", nl=False)
 
@@ -271,6 +274,8 @@ def _migrate(wrap: Draft) -> None:
     service = wrap.facts.service
     needs = service.span("TimeoutStopUSec") + wrapping.start_limit(wrap.facts, wrap.wrap)
     manager = Manager(wrap.manager.user, min(needs + _MARGIN, _LONGEST))
+    limit = unitfile.span(math.ceil(wrapping.start_limit(wrap.facts, wrap.wrap)))
+    click.echo(f"{service.name}: waits for the program to serve under sockact, {limit} at the most")
     outage = Outage(wrap.addresses)
     try:
         with interruptible():

@@ -125,6 +125,9 @@ def test_what_is_refused_and_what_is_only_shown(site: Site) -> None:
     done = site.wrap("--dry-run")
     assert f"\n# {DROP_IN}\n# Written by `sockact wrap`" in done.stdout
     assert f"\nListenStream={ADDRESS}\n" in done.stdout
+    assert (
+        f"site.service: {ADDRESS} would be site.socket's\n  would write {SOCKET}\n" in done.stdout
+    )
     done = site.wrap("--listen", "127.0.0.1:8001", check=False)
     assert f"the program binds {ADDRESS}, but no listener has that address" in done.stderr
     done = site.unwrap(check=False)
@@ -168,7 +171,7 @@ def test_a_drop_in_that_appears_meanwhile(site: Site) -> None:
     site.machine.write(f"{UNITS}/{site.unit}.d/zzz.conf", f"[Service]\nType=exec\n{start}")
     done = site.wrap(check=False)
     assert "site.service runs without sockact: `systemctl cat site.service` shows" in done.stderr
-    assert done.stderr.endswith("; it is as it was\n")
+    assert "; it is as it was; nobody listened for " in done.stderr
     site.machine.path(f"{UNITS}/{site.unit}.d/zzz.conf").unlink()
     site.wait_serving()
     site.is_plain(text)
@@ -211,6 +214,8 @@ def test_a_service_that_does_not_run(site: Site) -> None:
     assert "write them, as in --listen 127.0.0.1:8000" in done.stderr
     done = site.wrap("--listen", ADDRESS)
     assert "next: `systemctl start site`" in done.stdout
+    (finding,) = site.findings()
+    assert "it is inactive, so nobody listens" in finding
     assert site.active() == {site.unit: "inactive", site.socket: "inactive"}
     site.systemctl("start", site.unit)
     assert site.ask() == answers.fast("1").decode()

@@ -229,3 +229,14 @@ def test_a_wrap_that_was_cut_short() -> None:
     (finding,) = examine(wrapped(**{"/etc/x/zz_sockact.conf": unfinished}))
     assert "was cut short" in finding.message
     assert finding.write == "run `sockact unwrap web`"
+
+
+def test_a_socket_that_is_off() -> None:
+    (finding,) = examine(socket(UnitFileState="disabled"))
+    assert finding.level == Level.WARNING
+    assert finding.write == "run `systemctl enable --now web.socket`"
+    (finding,) = examine(socket(UnitFileState="static"))
+    assert finding.write == "run `systemctl start web.socket`"
+    (finding,) = examine(socket(UnitFileState="enabled", ActiveState="failed"))
+    assert finding.level == Level.ERROR
+    assert "it has failed, so nobody listens" in finding.message
