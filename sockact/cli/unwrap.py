@@ -9,7 +9,7 @@ import click
 
 from sockact.cli import wrapped
 from sockact.cli.main import Failure
-from sockact.cli.wrap import failure, read, told
+from sockact.cli.wrap import failure, read, split, told
 from sockact.core.errors import OperatorError
 from sockact.systemd import check_socket, marks, places, running, unwrapping
 from sockact.systemd.manager import Manager
@@ -62,6 +62,7 @@ def _unwrap(
     needs = found.service.span("TimeoutStopUSec") + found.service.span("TimeoutStartUSec")
     manager = Manager(user_unit, min(needs + _MARGIN, _LONGEST))
     outage = Outage(_addresses(manager, found, place, socket))
+    split(place.name, user_unit=user_unit)
     try:
         with interruptible():
             return unwrapping.unwrap(manager, place, drop_in, socket, outage, force=force)

@@ -32,7 +32,7 @@ from sockact.systemd.check import Level
 from sockact.systemd.manager import Manager
 from sockact.systemd.migrate import Texts
 from sockact.systemd.outage import Outage
-from sockact.systemd.undoing import NotRestored, Quoting, interruptible
+from sockact.systemd.undoing import NotRestored, Quoting, in_a_child, interruptible
 
 if TYPE_CHECKING:
     from sockact.core.matching import Address
@@ -277,12 +277,21 @@ def _migrate(wrap: Draft) -> None:
     limit = unitfile.span(math.ceil(wrapping.start_limit(wrap.facts, wrap.wrap)))
     click.echo(f"{service.name}: waits for the program to serve under sockact, {limit} at the most")
     outage = Outage(wrap.addresses)
+    split(wrap.name, user_unit=wrap.manager.user)
     try:
         with interruptible():
             done = migrate.wrap(manager, wrap.place, wrap.texts, outage, wrap.bound)
     except OperatorError as error:
         raise failure(error, "it is as it was", outage) from error
     click.echo(f"{service.name}: wrapped; {told(done)}")
+
+
+def split(name: str, *, user_unit: bool) -> None:
+    """What follows is taken back even if this process is killed."""
+    try:
+        in_a_child(f"{'--user-unit ' if user_unit else ''}{name}")
+    except OperatorError as error:
+        raise Failure(str(error)) from error
 
 
 def failure(error: OperatorError, now: str, outage: Outage) -> Failure:

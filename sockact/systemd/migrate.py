@@ -136,8 +136,11 @@ def _lead_back(
     """Before systemd's sockets close: whoever comes now goes to the program that never stopped, and
     who waits there already is counted. No other socket can take them.
     """
-    with contextlib.suppress(OSError):
-        if seam and main_pid(manager, place) == old:
+    with contextlib.suppress(OSError, OperatorError):
+        untouched = main_pid(manager, place) == old
+        if untouched and not seam:
+            return  # What waits is the program's own to accept.
+        if seam and untouched:
             seam.to_old()
         outage.cut_off = sum(listening.waiting(one, own) for one in outage.addresses)
 
