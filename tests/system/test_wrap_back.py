@@ -229,11 +229,11 @@ def test_an_interrupt_of_the_way_back(site: Site) -> None:
     ) as wrapping:
         # Returns when the program is started as before.
         with site.machine.path(hold).open("w"):
-            site.run("sh", "-c", INTERRUPT)
+            site.run("sh", "-c", END.format("INT", ""))
             site.machine.path(hold).unlink()
         _, stderr = wrapping.communicate(timeout=30)
     assert wrapping.returncode == 1
-    assert "sockact: site.service did not start; it is as it was\n" in stderr
+    assert "site.service did not start; it is as it was; nobody listened for " in stderr
     site.wait_serving()
     site.is_plain(text)
 
