@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -20,6 +21,9 @@ from sockact.systemd.manager import Manager
 if TYPE_CHECKING:
     from sockact.systemd.facts import Facts
 
+# systemctl would take * ? and [ for patterns.
+_UNIT = re.compile(r"[A-Za-z0-9_.:@\\][A-Za-z0-9_.:@\\-]*")
+
 
 @click.command(name="check", short_help="Look for settings that break the promise.")
 @click.argument("unit", metavar="UNIT|NAME", shell_complete=complete.units)
@@ -30,7 +34,7 @@ def command(unit: str, user_unit: bool, as_json: bool) -> None:
 
     Exits with 1 when there are errors, with 0 when there are only warnings, or none.
     """
-    if not unit or unit.startswith("-") or "/" in unit:
+    if not _UNIT.fullmatch(unit):
         raise click.UsageError(f"{unit!r} is no unit: write a name such as myapp.service")
     try:
         found = facts.read(Manager(user_unit), unit)

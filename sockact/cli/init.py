@@ -15,7 +15,7 @@ from sockact.cli.files import write_all
 from sockact.cli.main import Failure, complain
 from sockact.cli.options import check_name
 from sockact.core.errors import OperatorError
-from sockact.systemd import addresses, listeners, units
+from sockact.systemd import addresses, listeners, listening, units
 from sockact.systemd.manager import Manager
 from sockact.systemd.unitfile import command_line, escape_value
 
@@ -86,7 +86,7 @@ def command(name: str, listen: tuple[str, ...], program: tuple[str, ...], **opti
         if not options["force"]:
             _refuse_to_hide(texts, user_unit=options["user_unit"])
         write_all(folder, texts, force=options["force"])
-        _tell_systemd(name, options)
+        _tell_systemd(name, options, plan.addresses)
 
 
 command.params[-1:-1] = passing.OPTIONS
@@ -233,15 +233,24 @@ def _show(folder: str, texts: dict[str, str]) -> None:
     click.echo("\n".join(blocks), nl=False)
 
 
-def _tell_systemd(name: str, options: dict[str, Any]) -> None:
+def _tell_systemd(name: str, options: dict[str, Any], wanted: tuple[Address, ...]) -> None:
     manager = Manager(options["user_unit"])
     enable = ("enable", "--now", f"{name}.socket")
+    taken: list[str] = []
     try:
         manager.call("daemon-reload")
         if options["enable"]:
+            taken = [str(address) for address in wanted if listening.held(address)]
             manager.call(*enable)
     except OperatorError as error:
-        raise Failure(f"the units of {name} are written, but {error}") from error
+        why = str(error)
+        if taken:
+            why = (
+                f"{name}.socket cannot listen on {', '.join(taken)}: somebody else does (`ss "
+                f"-lntuxp` says who); end that, then `{manager.name} {' '.join(enable)}`, or write "
+                f"another --listen, and add --force"
+            )
+        raise Failure(f"the units of {name} are written, but {why}") from error
     after = f"{manager.name} start {name}"
     if not options["enable"]:
         after = f"{manager.name} {' '.join(enable)}`, then `{after}"

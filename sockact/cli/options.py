@@ -40,12 +40,13 @@ def check_some_time(
     return span
 
 
-def check_name(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+def check_name(_context: click.Context, option: click.Parameter, value: str | None) -> str | None:
     """A callback: the name of a service."""
     if value is not None and not paths.valid_name(value):
         raise click.BadParameter(
             f"{value!r} cannot name a service: use at most {paths.NAME_LIMIT} of "
-            f"A-Z a-z 0-9 : _ . @ - without a dot or a dash in front"
+            f"A-Z a-z 0-9 : _ . @ - without a dot or a dash in front",
+            param_hint="NAME" if isinstance(option, click.Argument) else None,
         )
     return value
 

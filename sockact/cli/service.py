@@ -67,6 +67,10 @@ class Service:
                 f"{self.name}: its supervisor runs, but its control socket in {self.directory} is "
                 f"gone: `systemctl restart {self.name}` makes it again"
             )
+        from sockact.cli import wrapped  # Only for this does a command read files of systemd.
+
+        if unfinished := wrapped.unfinished(self.name):
+            return NotRunning(f"{self.name} does not run: {unfinished}")
         if hint := _of_the_system(self.name, self.directory):
             return NotRunning(hint)
         others = ", ".join(paths.running())

@@ -37,7 +37,8 @@ def starts(status: dict[str, Any], now: float) -> dict[str, Any] | None:
 
 def describe(found: dict[str, Any]) -> str:
     """In a line."""
-    text = f"  {found['unit']}: restarted {found['restarts']} times by systemd"
+    times = "once" if found["restarts"] == 1 else f"{found['restarts']} times"
+    text = f"  {found['unit']}: restarted {times} by systemd"
     if (left := found["starts_left"]) is not None:
         text += (
             f"; {left} of {found['start_limit_burst']} starts are left in "

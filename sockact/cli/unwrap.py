@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sockact.cli import complete
+from sockact.cli import complete, wrapped
 from sockact.cli.main import Failure
-from sockact.cli.wrap import failure, place_of, read, told
+from sockact.cli.wrap import failure, read, split, told
 from sockact.core.errors import OperatorError
-from sockact.systemd import check_socket, marks, unwrapping
+from sockact.systemd import check_socket, marks, places, running, unwrapping
 from sockact.systemd.manager import Manager
+from sockact.systemd.outage import Outage
 from sockact.systemd.undoing import interruptible
 
 if TYPE_CHECKING:
+    from sockact.core.matching import Address
     from sockact.systemd.facts import Facts
     from sockact.systemd.migrate import Done
     from sockact.systemd.places import Place
@@ -28,7 +30,11 @@ _LONGEST = 3600.0
 @click.command(name="unwrap", short_help="Take `sockact wrap` back.")
 @click.argument("unit", shell_complete=complete.wrapped)
 @click.option("--user-unit", is_flag=True, help="A unit of `systemctl --user`.")
-@click.option("--force", is_flag=True, help="Remove the files even if they were changed.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Even if the files were changed, or the program does not start anew.",
+)
 def command(unit: str, user_unit: bool, force: bool) -> None:
     """Remove the files that `sockact wrap` has written, and restart the service without sockact.
 
@@ -38,11 +44,11 @@ def command(unit: str, user_unit: bool, force: bool) -> None:
     manager = Manager(user_unit)
     try:
         found = read(manager, unit)
-        place = place_of(found.service.name, user_unit=user_unit)
+        place = wrapped.place_of(found.service.name, user_unit=user_unit)
         drop_in, socket = _files(place, force=force)
     except OperatorError as error:
         raise Failure(str(error)) from error
-    done = _unwrap(user_unit, found, place, drop_in, socket)
+    done = _unwrap(user_unit, found, place, drop_in, socket, force=force)
     for path, text in ((place.drop_in_path, drop_in), (place.socket_path, socket)):
         if text:
             click.echo(f"  removed {path}")
@@ -50,23 +56,34 @@ def command(unit: str, user_unit: bool, force: bool) -> None:
     click.echo(f"{place.service}: unwrapped{runs}")
 
 
-def _unwrap(user_unit: bool, found: Facts, place: Place, drop_in: str, socket: str) -> Done:
-    own = [one for one in found.sockets if one.name == place.socket] if socket else []
-    addresses = [address for one in own for address in check_socket.addresses_of(one)[0]]
+def _unwrap(
+    user_unit: bool, found: Facts, place: Place, drop_in: str, socket: str, *, force: bool
+) -> Done:
     needs = found.service.span("TimeoutStopUSec") + found.service.span("TimeoutStartUSec")
     manager = Manager(user_unit, min(needs + _MARGIN, _LONGEST))
+    outage = Outage(_addresses(manager, found, place, socket))
+    split(place.name, user_unit=user_unit)
     try:
         with interruptible():
-            return unwrapping.unwrap(manager, place, drop_in, socket, addresses)
+            return unwrapping.unwrap(manager, place, drop_in, socket, outage, force=force)
     except OperatorError as error:
-        raise failure(error, "it is wrapped as before") from error
+        raise failure(error, "it is wrapped as before", outage) from error
+
+
+def _addresses(manager: Manager, found: Facts, place: Place, socket: str) -> list[Address]:
+    """Of our .socket unit; where its file is gone, what sockact still has of it."""
+    if socket or not found.sockets:
+        own = [one for one in found.sockets if one.name == place.socket]
+        known = [address for one in own for address in check_socket.addresses_of(one)[0]]
+        return known or running.handed(manager, place)
+    return []
 
 
 def _files(place: Place, *, force: bool) -> tuple[str, str]:
     """The texts of the drop-in and the .socket unit; "": there is none of ours. A wrap that was
     killed may have left only the latter.
     """
-    texts = {path: unwrapping.ours(path) for path in (place.drop_in_path, place.socket_path)}
+    texts = {path: places.ours(path) for path in (place.drop_in_path, place.socket_path)}
     foreign = not texts[place.drop_in_path] and os.path.lexists(place.drop_in_path)
     if foreign or not any(texts.values()):
         there = "is not ours" if foreign else "is not there"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from sockact.cli import complete, passing, probes
+from sockact.cli import complete, passing, probes, wrapped
 from sockact.cli.check import examine
 from sockact.cli.main import Failure, complain
 from sockact.core.errors import OperatorError
@@ -20,23 +21,25 @@ from sockact.systemd import (
     marks,
     migrate,
     notes,
+    places,
     refusals,
+    running,
     socket_unit,
     unitfile,
-    unwrapping,
     wrapping,
 )
 from sockact.systemd.check import Level
 from sockact.systemd.manager import Manager
 from sockact.systemd.migrate import Texts
-from sockact.systemd.places import Place
-from sockact.systemd.undoing import NotRestored, interruptible
+from sockact.systemd.outage import Outage
+from sockact.systemd.undoing import NotRestored, Quoting, in_a_child, interruptible
 
 if TYPE_CHECKING:
     from sockact.core.matching import Address
     from sockact.systemd.check import Finding
     from sockact.systemd.facts import Facts
     from sockact.systemd.listening import Bound
+    from sockact.systemd.places import Place
 
 _SUFFIXES = ("socket", "timer", "target", "path", "mount", "slice", "scope", "device", "swap")
 # What systemd's own work takes, beside that of the programs.
@@ -69,7 +72,7 @@ def command(unit: str, listen: tuple[str, ...], user_unit: bool, **options: Any)
     manager = Manager(user_unit)
     try:
         found = read(manager, unit)
-        place = place_of(found.service.name, user_unit=user_unit)
+        place = wrapped.place_of(found.service.name, user_unit=user_unit)
         wrap = Draft(manager, found, place, listen, options)
         if dry_run:
             wrap.show()
@@ -119,17 +122,6 @@ def _check_name(name: str) -> None:
         )
 
 
-def place_of(service: str, *, user_unit: bool) -> Place:
-    """Where the files of a service are, and are to be."""
-    if not user_unit:
-        folders = ("/run/systemd/system", paths.SYSTEM_BASE, "/var/lib/sockact")
-        return Place(service, passing.SYSTEM_FOLDER, *folders)
-    run = Manager(user=True).runtime
-    home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
-    own = (f"{run}/systemd/user", f"{run}/sockact", f"{home}/sockact")
-    return Place(service, passing.unit_folder(user_unit=True), *own)
-
-
 def _explain(error: Exception, unit: str) -> str:
     if isinstance(error, PermissionError):
         return f"cannot look at the processes of {unit}: use sudo"
@@ -172,6 +164,11 @@ class Draft:
             marks.marked(wrapping.drop_in(found, self.wrap, leaving=True)),
             marks.marked(wrapping.drop_in(found, self.wrap)),
         )
+        if later := wrapping.overriding(found, self.wrap):
+            raise OperatorError(
+                f"{self.name} cannot be wrapped: {later}: give that file a name that sorts before "
+                f"ours, such as override.conf"
+            )
         self.findings = self._check()
 
     def _addresses(self, listen: tuple[str, ...]) -> tuple[Address, ...]:
@@ -184,7 +181,7 @@ class Draft:
         wanted = tuple(dict.fromkeys(listeners.parse(text)[1] for text in listen))
         own = []
         if self.facts.service.running:
-            own = migrate.sockets(self.manager, self.place)
+            own = running.sockets(self.manager, self.place)
         elif not wanted:
             raise OperatorError(
                 f"{self.name} does not run, so its addresses cannot be seen: "
@@ -216,15 +213,17 @@ class Draft:
             raise OperatorError(reason)
         return findings
 
-    def announce(self) -> None:
+    def announce(self, *, dry_run: bool = False) -> None:
         """What it listens on, what is written, and what changes."""
         where = ", ".join(map(str, self.addresses))
         holder = ", ".join(self.wrap.sockets)
-        click.echo(f"{self.facts.service.name}: {where} is {holder}'s from now on")
+        name = self.facts.service.name
+        would = f"would be {holder}'s" if dry_run else f"is {holder}'s from now on"
+        click.echo(f"{name}: {where} {would}")
         for one in self.left:
             click.echo(f"  leaves {one.address} alone (--listen names all that count)")
         for path in self.files():
-            click.echo(f"  writes {path}")
+            click.echo(f"  {'would write' if dry_run else 'writes'} {path}")
         for line in notes.changes(self.facts, self.wrap):
             click.echo(f"  {line}")
         for finding in self.findings:
@@ -237,7 +236,7 @@ class Draft:
 
     def show(self) -> None:
         """All, with the texts."""
-        self.announce()
+        self.announce(dry_run=True)
         for path, text in self.files().items():
             click.echo(f"\n# {path}\n{text}", nl=False)
 
@@ -257,14 +256,11 @@ def _nowhere(name: str, left: list[Bound]) -> str:
 
 def _refuse(found: Facts, place: Place) -> None:
     name = found.service.name
-    if unwrapping.ours(place.drop_in_path):
+    if places.unfinished(place) and (why := wrapped.unfinished(place.name)):
+        raise OperatorError(f"{name}: {why}; wrap it again then")
+    if places.ours(place.drop_in_path):
         raise OperatorError(
             f"{name} is wrapped already: for other options `sockact unwrap {name}` first"
-        )
-    if unwrapping.ours(place.socket_path):
-        raise OperatorError(
-            f"{name}: a wrap was cut short, and left {place.socket_path}: `sockact unwrap {name}` "
-            f"takes that back; wrap it again then"
         )
     if why := refusals.refusal(found):
         raise OperatorError(f"{name} cannot be wrapped: {why}")
@@ -278,19 +274,45 @@ def _migrate(wrap: Draft) -> None:
     service = wrap.facts.service
     needs = service.span("TimeoutStopUSec") + wrapping.start_limit(wrap.facts, wrap.wrap)
     manager = Manager(wrap.manager.user, min(needs + _MARGIN, _LONGEST))
+    limit = unitfile.span(math.ceil(wrapping.start_limit(wrap.facts, wrap.wrap)))
+    click.echo(f"{service.name}: waits for the program to serve under sockact, {limit} at the most")
+    outage = Outage(wrap.addresses)
+    split(wrap.name, user_unit=wrap.manager.user)
     try:
         with interruptible():
-            done = migrate.wrap(manager, wrap.place, wrap.texts, wrap.addresses, wrap.bound)
+            done = migrate.wrap(manager, wrap.place, wrap.texts, outage, wrap.bound)
     except OperatorError as error:
-        raise failure(error, "it is as it was") from error
+        raise failure(error, "it is as it was", outage) from error
     click.echo(f"{service.name}: wrapped; {told(done)}")
 
 
-def failure(error: OperatorError, now: str) -> Failure:
-    """What went wrong, how things stand now, and what the service said before it gave up."""
-    lines = error.lines if isinstance(error, migrate.NotStarted) else ()
-    restored = not isinstance(error, NotRestored)
-    return Failure(f"{error}; {now}" if restored else str(error), lines)
+def split(name: str, *, user_unit: bool) -> None:
+    """What follows is taken back even if this process is killed."""
+    try:
+        in_a_child(f"{'--user-unit ' if user_unit else ''}{name}")
+    except OperatorError as error:
+        raise Failure(str(error)) from error
+
+
+def failure(error: OperatorError, now: str, outage: Outage) -> Failure:
+    """What went wrong, how things stand now, what clients met, and what the service said before it
+    gave up.
+    """
+    lines = error.lines if isinstance(error, Quoting) else ()
+    met = _unheard(outage.seconds)
+    if outage.cut_off:
+        who = "1 client" if outage.cut_off == 1 else f"{outage.cut_off} clients"
+        met.append(f"{who} that waited in a queue that had to be closed: cut off")
+    restored = [] if isinstance(error, NotRestored) else [now]
+    return Failure("; ".join([str(error), *restored, *met]), lines)
+
+
+def _unheard(seconds: float | None) -> list[str]:
+    if seconds is None:
+        return ["how long nobody listened could not be measured"]
+    if seconds:
+        return [f"nobody listened for {seconds:.2f} s: who came just then was refused"]
+    return []
 
 
 def told(done: migrate.Done) -> str:
@@ -298,11 +320,7 @@ def told(done: migrate.Done) -> str:
     last = f"new ones waited, {done.waited:.2f} s at the most"
     if done.put_off:
         last = f"for {done.waited:.2f} s new ones were put off, and tried again"
-    met = []
-    if done.refused is None:
-        met.append("how long nobody listened could not be measured")
-    elif done.refused:
-        met.append(f"nobody listened for {done.refused:.2f} s: who came just then was refused")
+    met = _unheard(done.refused)
     if done.cut_off:
         met.append("who still waited in the queue that was closed may have been cut off")
     return "; ".join([*(met or ["no client was refused"]), last])

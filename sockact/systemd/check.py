@@ -44,9 +44,14 @@ class Finding:
 
 def check(facts: Facts, settings: Settings | None) -> list[Finding]:
     """All findings, errors first. `settings` are those of `sockact run`; None: cannot be read."""
-    from sockact.systemd import check_life, check_limits, check_socket
+    from sockact.systemd import check_life, check_limits, check_socket, check_wrap
 
     def found() -> Iterator[Finding]:
+        yield from check_wrap.findings(facts)
+        if facts.options is None and not check_life.by_shell(facts):
+            # All that could be said besides is what a wrap does.
+            yield check_wrap.not_run(facts)
+            return
         for rules in (check_life, check_socket, check_limits):
             yield from rules.findings(facts, settings)
 

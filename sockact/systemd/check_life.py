@@ -39,14 +39,15 @@ def _start(facts: Facts) -> Iterator[Finding]:
     unit = facts.service.name
     if facts.options is not None:
         return
-    first = facts.start[0] if facts.start else ""
     now = facts.service.written("ExecStart")
-    if os.path.basename(first) in _SHELLS and any("sockact" in word for word in facts.start):
-        message = "LISTEN_PID= of systemd names the shell, so that sockact gets no listener"
-        yield Finding(ERROR, unit, now, message, "write ExecStart=sockact run …, without it")
-        return
-    write = "write ExecStart=sockact run --name NAME -- PROGRAM"
-    yield Finding(ERROR, unit, now, "sockact does not run it", write)
+    message = "LISTEN_PID= of systemd names the shell, so that sockact gets no listener"
+    yield Finding(ERROR, unit, now, message, "write ExecStart=sockact run …, without it")
+
+
+def by_shell(facts: Facts) -> bool:
+    """Is there a shell, or its like, between systemd and sockact?"""
+    first = facts.start[0] if facts.start else ""
+    return os.path.basename(first) in _SHELLS and any("sockact" in word for word in facts.start)
 
 
 def _notify(facts: Facts) -> Iterator[Finding]:

@@ -113,10 +113,20 @@ def _state(facts: Facts, socket: Unit, mine: list[Address]) -> Iterator[Finding]
         yield Finding(ERROR, socket.name, "", message, write)
         return
     if not socket.running:
+        state = socket.get("ActiveState")
         if facts.service.running:
-            state = socket.get("ActiveState")
             message = f"it is {state} while the service runs: a restart finds no listener"
             yield Finding(ERROR, socket.name, "", message, f"run {restart}")
+        elif state == "failed":
+            message = "it has failed, so nobody listens: clients are refused"
+            write = f"run `systemctl status {socket.name}`, mend that, then {restart}"
+            yield Finding(ERROR, socket.name, "", message, write)
+        elif socket.get("UnitFileState"):  # Or else it is not written yet.
+            message = f"it is {state}, so nobody listens: clients are refused"
+            write = f"run `systemctl start {socket.name}`"
+            if socket.get("UnitFileState") == "disabled":
+                write = f"run `systemctl enable --now {socket.name}`"
+            yield Finding(WARNING, socket.name, "", message, write)
         return
     missing = [str(address) for address in mine if not held(address)]
     started = socket.get("ActiveEnterTimestamp").removeprefix("@")

@@ -30,6 +30,8 @@ class Unit:
     files: dict[str, Settings] = field(default_factory=dict)
     changed: float = 0.0
     """When a file of it was last changed, in seconds since 1970."""
+    parts: dict[str, dict[str, Settings]] = field(default_factory=dict)
+    """What each of its files says by itself: path → section → settings, in their order."""
 
     def get(self, name: str) -> str:
         """A property; empty where this version of systemd has none of that name."""
@@ -146,7 +148,13 @@ def _unit(manager: Manager, name: str) -> Unit:
         )
     paths = [properties.get("FragmentPath", ""), *properties.get("DropInPaths", "").split()]
     changed = max((_changed(path) for path in paths if path), default=0.0)
-    return Unit(name, properties, unitfile.parse(manager.cat(name)), changed)
+    if gone := [path for path in paths if path and not os.path.lexists(path)]:
+        raise OperatorError(
+            f"{gone[0]} of {name} is gone: `{manager.name} daemon-reload`, and then this again"
+        )
+    text = manager.cat(name)
+    parts = {path: unitfile.parse(part) for path, part in unitfile.parts(text, paths).items()}
+    return Unit(name, properties, unitfile.parse(text), changed, parts)
 
 
 def _changed(path: str) -> float:

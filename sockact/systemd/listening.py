@@ -58,6 +58,22 @@ def is_held(address: Address) -> bool:
     return _inet(address)
 
 
+def waiting(address: Address, but: set[int]) -> int:
+    """How many connections wait to be accepted there, without those of the sockets of these
+    inodes; 0 for what is no TCP. Raises OSError.
+    """
+    name = {Family.INET: "tcp", Family.INET6: "tcp6"}.get(address.family)
+    if name is None or address.kind is not Kind.STREAM:
+        return 0
+    number = next(one[1] for one in _TABLES if one[0] == name)
+    with open(f"/proc/net/{name}") as table:
+        lines = table.read().splitlines()[1:]
+    # Of a listening socket, the receive queue is the number of those who wait.
+    queues = {int(f[9]): int(f[4].partition(":")[2], 16) for f in map(str.split, lines)}
+    found = _table(f"/proc/net/{name}", number, address.family, address.kind)
+    return sum(queues.get(inode, 0) for inode, at in found if at == address and inode not in but)
+
+
 def bound(pids: Iterable[int]) -> list[Bound]:
     """Every listening socket of some processes, in the order of its inodes.
 

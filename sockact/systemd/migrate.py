@@ -11,11 +11,11 @@ import time
 from dataclasses import dataclass
 
 from sockact.core.errors import OperatorError
-from sockact.systemd import listening
-from sockact.systemd.outage import Outage
+from sockact.systemd import listening, running
 from sockact.systemd.places import DROP_IN, Place, clear, remove, write
+from sockact.systemd.running import main_pid, of, runs_wrapped
 from sockact.systemd.seam import Seam
-from sockact.systemd.undoing import NotRestored, carry_out
+from sockact.systemd.undoing import NotRestored, NotStarted, carry_out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,10 +25,7 @@ if TYPE_CHECKING:
     from sockact.core.matching import Address
     from sockact.systemd.listening import Bound
     from sockact.systemd.manager import Manager
-
-_LINES = 12
-_LOOKS = 10
-_LAG = 0.2
+    from sockact.systemd.outage import Outage
 
 _STAND_IN = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=true\n"
 _MEANWHILE = "[Socket]\nReusePort=yes\nService={}\n"
@@ -60,14 +57,6 @@ class Done:
     """Who came while nobody accepted was not heard, and tried again."""
 
 
-class NotStarted(OperatorError):
-    """The service did not start; `lines` are its last ones in the journal."""
-
-    def __init__(self, message: str, lines: tuple[str, ...]) -> None:
-        super().__init__(message)
-        self.lines = lines
-
-
 def install(manager: Manager, place: Place, texts: Texts) -> None:
     """Only write the files, for a service that is to be started later. Raises OperatorError."""
 
@@ -82,18 +71,19 @@ def wrap(
     manager: Manager,
     place: Place,
     texts: Texts,
-    addresses: Sequence[Address],
+    outage: Outage,
     found: Sequence[Bound],
 ) -> Done:
     """Write the files, and let the wrapped program take over. `found` are the old sockets of all
-    these addresses, if they may be shared. Raises OperatorError, and all is as before.
+    addresses that are watched, if they may be shared. Raises OperatorError, and all is as before;
+    the outage says what clients met.
     """
-    with Outage(addresses) as outage, contextlib.ExitStack() as after:
+    with outage, contextlib.ExitStack() as after:
         waited, emptied = carry_out(
-            lambda undo: _take_over(undo, after, manager, place, texts, found)
+            lambda undo: _take_over(undo, after, manager, place, texts, outage, found)
         )
     if found:
-        _tidy(manager, place, addresses)
+        _tidy(manager, place, outage.addresses)
     return Done(outage.seconds, waited, cut_off=not emptied)
 
 
@@ -103,17 +93,22 @@ def _take_over(
     manager: Manager,
     place: Place,
     texts: Texts,
+    outage: Outage,
     found: Sequence[Bound],
 ) -> tuple[float, bool]:
     """For how long nobody accepted, and whether all had been accepted before."""
     undo.callback(clear, place)
-    undo.callback(_restart_old, manager, place, main_pid(manager, place))
+    before = tuple(one.address for one in found)
+    old = main_pid(manager, place)
+    undo.callback(_restart_old, manager, place, old, before)
     seam = _open(found)
     if seam:
         after.callback(seam.close)
         undo.callback(seam.close)
         undo.callback(seam.unshare)
     undo.callback(_forget, manager, place, bool(texts.socket))
+    if texts.socket:
+        undo.callback(_lead_back, manager, place, seam, old, outage, {one.inode for one in found})
     beside = seam is not None and _listen_beside(manager, place, texts.socket, seam)
     _write_all(manager, place, texts.socket, texts.entering)
     began = time.monotonic()
@@ -124,10 +119,30 @@ def _take_over(
     elif seam:
         seam.close()
     restart(manager, place)
+    if not runs_wrapped(manager, place):
+        raise OperatorError(
+            f"{place.service} runs without sockact: `{manager.name} cat {place.service}` shows "
+            f"what overrides {place.drop_in_path}"
+        )
     waited = time.monotonic() - began
     write(place.drop_in_path, texts.final)
     manager.call("daemon-reload")
     return waited, emptied
+
+
+def _lead_back(
+    manager: Manager, place: Place, seam: Seam | None, old: str, outage: Outage, own: set[int]
+) -> None:
+    """Before systemd's sockets close: whoever comes now goes to the program that never stopped, and
+    who waits there already is counted. No other socket can take them.
+    """
+    with contextlib.suppress(OSError, OperatorError):
+        untouched = main_pid(manager, place) == old
+        if untouched and not seam:
+            return  # What waits is the program's own to accept.
+        if seam and untouched:
+            seam.to_old()
+        outage.cut_off = sum(listening.waiting(one, own) for one in outage.addresses)
 
 
 def _move(seam: Seam, place: Place) -> bool:
@@ -146,22 +161,8 @@ def restart(manager: Manager, place: Place) -> None:
     try:
         manager.call("restart", place.service)
     except OperatorError as error:
-        lines = _last_lines(manager, place, began)
+        lines = running.last_lines(manager, place, began)
         raise NotStarted(f"{place.service} did not start", lines) from error
-
-
-def _last_lines(manager: Manager, place: Place, since: float) -> tuple[str, ...]:
-    """What the service said, as soon as the journal has all of it: it lags behind."""
-    before = said = ""
-    with contextlib.suppress(OperatorError):
-        for _ in range(_LOOKS):
-            said = manager.journal(place.service, since)
-            if said and said == before:
-                break
-            before = said
-            time.sleep(_LAG)
-        return tuple(said.splitlines()[-_LINES:])
-    return ()
 
 
 def _open(found: Sequence[Bound]) -> Seam | None:
@@ -235,44 +236,33 @@ def stop(manager: Manager, unit: str) -> None:
         manager.call("stop", unit)
 
 
-def _restart_old(manager: Manager, place: Place, old: str) -> None:
+def _restart_old(manager: Manager, place: Place, old: str, addresses: Sequence[Address]) -> None:
     """Let the service run again as it did, unless it never stopped."""
     if main_pid(manager, place) == old != "0":
         return
-    start_again(manager, place)
+    start_again(manager, place, addresses)
 
 
-def start_again(manager: Manager, place: Place) -> None:
-    """Start a service that has just failed. Raises NotRestored."""
+def start_again(manager: Manager, place: Place, addresses: Sequence[Address]) -> None:
+    """Start a service that has just failed, and see it listen. Raises NotRestored."""
+    began = time.time()
     with contextlib.suppress(OperatorError):
         manager.call("reset-failed", place.service)
     try:
         # Not `restart`: it may be waiting for one.
         manager.call("stop", place.service)
         manager.call("start", place.service)
+        running.wait_bound(manager, place, addresses)
+        running.stay_up(manager, place, addresses)
     except OperatorError as error:
         raise NotRestored(
-            f"{place.service} did not start, and neither as it was before: {error}"
+            f"{place.service} is DOWN: it does not start as it was, either; mend the program, then "
+            f"`{manager.name} start {place.name}`",
+            running.last_lines(manager, place, began),
         ) from error
-
-
-def main_pid(manager: Manager, place: Place) -> str:
-    """The service's main process; 0 when it does not run."""
-    return manager.call("show", "--value", "--property=MainPID", place.service).strip()
 
 
 def _tidy(manager: Manager, place: Place, addresses: Sequence[Address]) -> None:
     """What let systemd bind beside the old program has no place on the listener."""
     with contextlib.suppress(OSError, OperatorError), of(manager, place, addresses) as own:
         own.keep_others_out()
-
-
-def of(manager: Manager, place: Place, addresses: Sequence[Address]) -> Seam:
-    """The sockets that the service now has at these addresses. Raises OSError and OperatorError."""
-    return Seam([one for one in sockets(manager, place) if one.address in addresses])
-
-
-def sockets(manager: Manager, place: Place) -> list[Bound]:
-    """What the processes of the service listen on. Raises OSError and OperatorError."""
-    cgroup = manager.call("show", "--value", "--property=ControlGroup", place.service).strip()
-    return listening.bound(listening.members(cgroup)) if cgroup else []

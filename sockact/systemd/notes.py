@@ -28,6 +28,7 @@ def changes(facts: Facts, wrap: Wrap) -> Iterator[str]:
             f"`{systemctl} stop {name}` leaves the socket, which starts it again for the next "
             f"client; to stop both: `{systemctl} stop {' '.join(wrap.sockets)} {name}`"
         )
+    yield f"`{systemctl} revert {name}` would take half of it back: `sockact unwrap` takes all"
     if stop := files.get("ExecStop"):
         how = ""
         if not (wrapping.understands_stop(facts.service) or "--stop-signal" in wrap.options):

@@ -21,13 +21,15 @@ class Outage:
     """Looks at the kernel's tables, some hundred times a second, as long as it is entered."""
 
     def __init__(self, addresses: Sequence[Address]) -> None:
-        self._addresses = tuple(addresses)
+        self.addresses = tuple(addresses)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self.seconds: float | None = 0.0
         """How long it was in all, as exact as the looking; of the address that was worst off. None:
         the tables cannot be read.
         """
+        self.cut_off = 0
+        """How many waited in a queue that was closed with them in it, because of a failure."""
 
     def __enter__(self) -> Outage:
         self._thread.start()
@@ -50,9 +52,9 @@ class Outage:
 
     def _measure(self) -> None:
         last = time.monotonic()
-        lost = dict.fromkeys(self._addresses, 0.0)
+        lost = dict.fromkeys(self.addresses, 0.0)
         while not self._over.wait(_STEP):
-            free = [address for address in self._addresses if not is_held(address)]
+            free = [address for address in self.addresses if not is_held(address)]
             now = time.monotonic()
             for address in free:
                 lost[address] += now - last

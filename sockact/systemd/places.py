@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from dataclasses import dataclass
 
 from sockact.core.errors import OperatorError
+from sockact.systemd import marks, unitfile
 
-DROP_IN = "50-sockact.conf"
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sockact.systemd.unitfile import Settings
+
+# systemd reads drop-ins in the order of their names, and the last word counts: this comes after
+# override.conf, which `systemctl edit` writes.
+DROP_IN = "zz-sockact.conf"
+# In [Unit], where systemd ignores what begins with X-.
+_UNFINISHED = "X-Sockact"
+UNFINISHED = f"{_UNFINISHED}=unfinished"
 _FAILURES = "starts.json"
 
 
@@ -46,6 +57,32 @@ class Place:
         return os.path.join(self.folder, f"{self.service}.d", DROP_IN)
 
 
+def ours(path: str) -> str:
+    """The text of a file that `sockact wrap` has written; empty when there is none, or another's.
+
+    Raises OperatorError when it cannot be read.
+    """
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            text = file.read()
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise OperatorError(f"cannot read {path}: {error.strerror}; use sudo") from error
+    return text if marks.is_ours(text) else ""
+
+
+def unfinished(place: Place) -> bool:
+    """Is a wrap, or the way back, under way, or was it cut short? Raises OperatorError."""
+    text = ours(place.drop_in_path)
+    return is_unfinished(unitfile.parse(text)) if text else bool(ours(place.socket_path))
+
+
+def is_unfinished(drop_in: dict[str, Settings]) -> bool:
+    """Is it the drop-in of a wrap that is under way?"""
+    return _UNFINISHED in drop_in.get("Unit", {})
+
+
 def write(path: str, text: str) -> None:
     """Replace a file in one step, and make its folder. Raises OperatorError."""
     following = f"{path}.new"
@@ -60,8 +97,18 @@ def write(path: str, text: str) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             os.unlink(following)
-        hint = "use sudo, or --user-unit" if isinstance(error, PermissionError) else "mend that"
-        raise OperatorError(f"cannot write {path}: {error.strerror}; {hint}") from error
+        raise _cannot_write(path, error) from error
+
+
+def check_writable(path: str) -> None:
+    """Raises OperatorError, as `write` would."""
+    if not os.access(os.path.dirname(path), os.W_OK):
+        raise _cannot_write(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+
+
+def _cannot_write(path: str, error: OSError) -> OperatorError:
+    hint = "use sudo, or --user-unit" if isinstance(error, PermissionError) else "mend that"
+    return OperatorError(f"cannot write {path}: {error.strerror}; {hint}")
 
 
 def remove(path: str) -> None:

@@ -6,9 +6,12 @@ For the command line only: a signal is a KeyboardInterrupt here, which ends what
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import sys
 
 from sockact.core.errors import OperatorError
+from sockact.kernel import libc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +25,19 @@ if TYPE_CHECKING:
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class NotRestored(OperatorError):
+class Quoting(OperatorError):
+    """`lines` are the service's last ones in the journal."""
+
+    def __init__(self, message: str, lines: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.lines = lines
+
+
+class NotStarted(Quoting):
+    """The service did not start."""
+
+
+class NotRestored(Quoting):
     """Not all was taken back."""
 
 
@@ -43,6 +58,32 @@ def interruptible() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def in_a_child(name: str) -> None:
+    """Go on in a child process: should this one be killed, even by SIGKILL, the child is told
+    (PR_SET_PDEATHSIG), as if it was interrupted. This one passes signals on, and ends as the child
+    does. Raises OperatorError when the child is killed. To be called before there are threads.
+    """
+    sys.stdout.flush()
+    parent = os.getpid()
+    child = os.fork()
+    if not child:
+        libc.die_with_parent(signal.SIGTERM)
+        if os.getppid() != parent:
+            os._exit(1)  # It has ended meanwhile, and nothing was begun.
+        return
+    for number in _SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda number, _frame: os.kill(child, number))
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    if code < 0:
+        raise OperatorError(
+            f"killed by {signal.Signals(-code).name} half-way: `sockact unwrap {name}` takes back "
+            f"what is left"
+        )
+    sys.exit(code)
 
 
 def carry_out(steps: Callable[[ExitStack], T]) -> T:
@@ -67,8 +108,8 @@ def carry_out(steps: Callable[[ExitStack], T]) -> T:
 def _take_back(undo: ExitStack, error: BaseException) -> None:
     try:
         undo.close()
-    except NotRestored:
-        raise
+    except NotRestored as another:
+        raise NotRestored(f"{error}; {another}", another.lines) from error
     except (OSError, OperatorError) as another:
         raise NotRestored(f"{error}; and not all was taken back: {another}") from error
 

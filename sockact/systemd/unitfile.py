@@ -10,7 +10,7 @@ import re
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
 Settings = dict[str, list[str]]
 """Of one section: the values of each setting, in the order in which they are written."""
@@ -156,6 +156,19 @@ def parse(text: str) -> dict[str, Settings]:
         elif equals:
             section[key.strip()] = []
     return sections
+
+
+def parts(text: str, paths: Collection[str]) -> dict[str, str]:
+    """Path → text of the files of a unit, whose paths are known, as `systemctl cat` prints them."""
+    found: dict[str, str] = {}
+    path = ""
+    for line in text.split("\n"):
+        if line.startswith("# /") and line[2:] in paths and line[2:] not in found:
+            path = line[2:]
+            found[path] = ""
+        elif path:
+            found[path] += f"{line}\n"
+    return found
 
 
 def _lines(text: str) -> Iterator[str]:

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from dataclasses import replace
 
-from sockact.core import matching
 from sockact.core.errors import OperatorError
-from sockact.systemd import marks
-from sockact.systemd.listening import held
-from sockact.systemd.migrate import (
-    Done,
-    main_pid,
-    of,
-    remove_passing,
-    restart,
-    sockets,
-    stand_in,
-    start_again,
-    stop,
+from sockact.systemd import marks, unitfile
+from sockact.systemd.migrate import Done, remove_passing, restart, stand_in, start_again, stop
+from sockact.systemd.places import (
+    UNFINISHED,
+    Place,
+    check_writable,
+    clear,
+    is_unfinished,
+    ours,
+    remove,
+    write,
 )
-from sockact.systemd.outage import Outage
-from sockact.systemd.places import Place, clear, remove, write
-from sockact.systemd.undoing import NotRestored, carry_out
+from sockact.systemd.running import last_lines, main_pid, of, runs_wrapped, stay_up, wait_bound
+from sockact.systemd.undoing import NotRestored, NotStarted, carry_out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,58 +29,55 @@ if TYPE_CHECKING:
 
     from sockact.core.matching import Address
     from sockact.systemd.manager import Manager
+    from sockact.systemd.outage import Outage
 
 # How the service ends; the rest of the drop-in is about how it starts.
 _ENDING = ("ExecStop", "KillMode", "KillSignal", "SendSIGHUP", "TimeoutStopSec")
-_STEP = 0.02
-_BIND_SECONDS = 60.0
-_MAIN = b"/sockact/__main__.py"
-
-
-def ours(path: str) -> str:
-    """The text of a file that `sockact wrap` has written; empty when there is none, or another's.
-
-    Raises OperatorError when it cannot be read.
-    """
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            text = file.read()
-    except FileNotFoundError:
-        return ""
-    except OSError as error:
-        raise OperatorError(f"cannot read {path}: {error.strerror}; use sudo") from error
-    return text if marks.is_ours(text) else ""
 
 
 def farewell(drop_in: str, socket: str) -> str:
     """The drop-in for the restart: sockact ends as it does, and the program starts by itself, after
     the .socket unit has stopped ("": that one stays).
     """
-    unit = ["[Unit]", f"Conflicts={socket}", f"After={socket}", ""] if socket else []
+    order = [f"Conflicts={socket}", f"After={socket}"] if socket else []
+    unit = ["[Unit]", UNFINISHED, *order, ""]
     lines = [line for line in drop_in.split("\n") if line.partition("=")[0] in _ENDING]
+    if not drop_in:
+        lines = ["KillMode=mixed"]
     # The drain asks for more time, and whoever speaks for the program says when it is ready.
     lines.insert(0, "NotifyAccess=all")
     return marks.marked("\n".join([*unit, "[Service]", *lines, ""]))
 
 
 def unwrap(
-    manager: Manager, place: Place, drop_in: str, socket: str, addresses: Sequence[Address]
+    manager: Manager,
+    place: Place,
+    drop_in: str,
+    socket: str,
+    outage: Outage,
+    *,
+    force: bool = False,
 ) -> Done:
-    """Let the program run by itself again, and remove our files, whose texts are given; `addresses`
-    are those of our .socket unit, if there is one. Raises OperatorError, and it is wrapped as
-    before.
+    """Let the program run by itself again, and remove our files, whose texts are given; `outage`
+    watches the addresses of our .socket unit, none if it is another's. With `force` it need not
+    start anew first. Raises OperatorError, and it is wrapped as before.
     """
     done = Done()
-    wrapped = _runs_wrapped(manager, place)
+    addresses = outage.addresses
+    wrapped = runs_wrapped(manager, place)
     if wrapped:
-        with Outage(addresses) as outage:
+        # After `systemctl revert`, or half of an unwrap, a reload is not what it was.
+        if drop_in and not is_unfinished(unitfile.parse(drop_in)) and not force:
+            check_writable(place.drop_in_path)
+            _prove(manager, place)
+        with outage:
             done = carry_out(lambda undo: _let_go(undo, manager, place, drop_in, socket, addresses))
         done = replace(done, refused=outage.seconds)
     elif socket and main_pid(manager, place) == "0":
         stop(manager, place.socket)
     try:
-        for path, text in ((place.drop_in_path, drop_in), (place.socket_path, socket)):
-            if text:
+        for path in (place.drop_in_path, place.socket_path):
+            if ours(path):
                 remove(path)
         manager.call("daemon-reload")
     except OperatorError as error:
@@ -95,18 +88,6 @@ def unwrap(
         _clean_up(manager, place, addresses)
     clear(place)
     return done
-
-
-def _runs_wrapped(manager: Manager, place: Place) -> bool:
-    """Is the main process sockact? Not if nobody has restarted the service since the wrap."""
-    try:
-        with open(f"/proc/{main_pid(manager, place)}/cmdline", "rb") as file:
-            words = file.read().split(b"\0")
-    except OSError:
-        return False
-    # The command, or its own file after it has started itself anew.
-    ours = [os.path.basename(word) == b"sockact" or _MAIN in word for word in words]
-    return any(found and word == b"run" for found, word in zip(ours, words[1:5], strict=False))
 
 
 def _let_go(
@@ -120,18 +101,39 @@ def _let_go(
     """What clients met, all but for how long nobody listened."""
     old = main_pid(manager, place)
     undo.callback(_put_back, manager, place, drop_in, socket, old, addresses)
-    write(place.drop_in_path, farewell(drop_in, place.socket if socket else ""))
+    write(place.drop_in_path, farewell(drop_in, place.socket if addresses else ""))
     manager.call("daemon-reload")
     began = time.monotonic()
-    put_off, emptied = False, not socket
-    if socket:
+    put_off, emptied = False, not addresses
+    if addresses:
         # Who comes from now on tries again a second later; who waits is still served.
         with contextlib.suppress(OSError), of(manager, place, addresses) as seam:
             emptied = seam.admit_no_more()
             put_off = True
+    since = time.time()
     restart(manager, place)
-    _wait_bound(manager, place, addresses)
-    return Done(0.0, time.monotonic() - began, cut_off=not emptied, put_off=put_off)
+    wait_bound(manager, place, addresses)
+    waited = time.monotonic() - began
+    try:
+        stay_up(manager, place, addresses)
+    except OperatorError as error:
+        raise NotStarted(f"by itself {error}", last_lines(manager, place, since)) from error
+    return Done(0.0, waited, cut_off=not emptied, put_off=put_off)
+
+
+def _prove(manager: Manager, place: Place) -> None:
+    """Let sockact start the program anew, while the one that runs still serves. What does not start
+    then does not start by itself either. Raises NotStarted.
+    """
+    since = time.time()
+    try:
+        manager.call("reload", place.service)
+    except OperatorError as error:
+        raise NotStarted(
+            f"the program of {place.service} does not start anew (a reload failed), so it would be "
+            f"down: mend the program, or add --force",
+            last_lines(manager, place, since),
+        ) from error
 
 
 def _clean_up(manager: Manager, place: Place, addresses: Sequence[Address]) -> None:
@@ -145,34 +147,6 @@ def _clean_up(manager: Manager, place: Place, addresses: Sequence[Address]) -> N
         with contextlib.suppress(OSError), of(manager, place, addresses) as seam:
             seam.admit_again()
             seam.let_go()
-
-
-def _wait_bound(manager: Manager, place: Place, addresses: Sequence[Address]) -> None:
-    """Return when the program listens everywhere. Raises OperatorError."""
-    deadline = time.monotonic() + _BIND_SECONDS
-    while missing := _missing(manager, place, addresses):
-        state = manager.call("show", "--value", "--property=ActiveState", place.service).strip()
-        if state in ("failed", "inactive") or time.monotonic() > deadline:
-            names = ", ".join(map(str, missing))
-            raise OperatorError(f"{place.service} by itself is {state}, and nobody has {names}")
-        time.sleep(_STEP)
-
-
-def _missing(manager: Manager, place: Place, addresses: Sequence[Address]) -> list[Address]:
-    """Where the program does not listen yet. It may bind another IP address than the .socket unit
-    had: what counts is what sockact would adopt.
-    """
-    free = [address for address in addresses if not held(address)]
-    if not free:
-        return []
-    try:
-        own = [one.address for one in sockets(manager, place)]
-    except OSError:
-        return free
-    known = tuple(addresses)
-    answers = [matching.match(address, known) for address in own]
-    taken = {known[one.index] for one in answers if isinstance(one, matching.Adopted)}
-    return [address for address in free if address not in taken]
 
 
 def _put_back(
@@ -197,4 +171,4 @@ def _put_back(
         with contextlib.suppress(OSError), of(manager, place, addresses) as seam:
             seam.admit_again()
         return
-    start_again(manager, place)
+    start_again(manager, place, addresses)

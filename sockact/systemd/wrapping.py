@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from sockact.core.settings import Settings
 from sockact.systemd import check_limits, refusals, socket_files, unitfile
 from sockact.systemd.hardening import Setting
+from sockact.systemd.places import DROP_IN, UNFINISHED
 from sockact.systemd.unitfile import span
 
 TYPE_CHECKING = False
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from sockact.systemd.facts import Facts, Unit
 
 _MARGIN = 20.0
+# What a later drop-in has of these is added.
+_LISTS = ("Requires", "After", "Environment")
 _STOPS = ("15", "2", "")
 _KILLERS = ("kill", "start-stop-daemon")
 _SIGNAL_OPTIONS = ("-s", "-n", "--signal")
@@ -112,15 +115,31 @@ def start_line(facts: Facts, wrap: Wrap) -> str:
     """ExecStart= with `sockact run` around the same words, which systemd expands as before."""
     line = facts.service.start
     signs = unitfile.prefixes(line)
-    first, *others = unitfile.raw_words(line[len(signs) :].lstrip())
-    if "@" in signs:
-        others = others[1:]
-    # In the program's own place systemd expands no $VARIABLES.
-    words = [first.replace("$", "$$"), *others]
     run = unitfile.command_line((wrap.sockact, "run", "--name", wrap.name))
     given = unitfile.command_line((*own_options(facts, wrap), *wrap.options))
-    parts = [run, _directory(facts.service), given, "--", *words]
+    parts = [run, _directory(facts.service), given, "--", *_program(line)]
     return (":" if ":" in signs else "") + " ".join(filter(None, parts))
+
+
+def _program(line: str) -> list[str]:
+    """The words of the program in a line of ExecStart=, as they are to be written behind `--`."""
+    signs = unitfile.prefixes(line)
+    first, *others = unitfile.raw_words(line[len(signs) :].lstrip())
+    # In the program's own place systemd expands no $VARIABLES.
+    return [first.replace("$", "$$"), *others["@" in signs :]]
+
+
+def hidden_start(service: Unit) -> str:
+    """The ExecStart= that our drop-in hides, when it has changed since the wrap; or empty."""
+    own, others = "", ""
+    for path, part in service.parts.items():
+        lines = part.get("Service", {}).get("ExecStart", [])
+        if os.path.basename(path) == DROP_IN:
+            own = lines[-1] if lines else ""
+        elif lines:
+            others = lines[-1]
+    changed = own and others and not own.endswith(" ".join([" --", *_program(others)]))
+    return others if changed else ""
 
 
 def _directory(service: Unit) -> str:
@@ -138,11 +157,29 @@ def drop_in(facts: Facts, wrap: Wrap, *, leaving: bool = False) -> str:
     """The text of the drop-in; with `leaving`, while what runs still is the program itself, which
     ends by its own settings.
     """
-    lines = ["[Unit]", *map(_line, _unit(facts, wrap)), "", "[Service]"]
+    unfinished = [UNFINISHED] if leaving else []
+    lines = ["[Unit]", *unfinished, *map(_line, _unit(facts, wrap)), "", "[Service]"]
     lines += map(_line, [*_life(facts, wrap), *_rights(facts, wrap)])
     if not leaving:
         lines += map(_line, ending(facts, wrap))
     return "\n".join(lines) + "\n"
+
+
+def overriding(facts: Facts, wrap: Wrap) -> str:
+    """A drop-in that systemd reads after ours, and what of ours it changes; empty: none does."""
+    ours = unitfile.parse(drop_in(facts, wrap))
+    for path, part in facts.service.parts.items():
+        if os.path.basename(path) <= DROP_IN or not path.endswith(".conf"):
+            continue
+        keys = [
+            key
+            for section, settings in ours.items()
+            for key in settings
+            if key in part.get(section, {}) and key not in _LISTS
+        ]
+        if keys:
+            return f"{path}, which systemd reads after {DROP_IN}, has {keys[0]}="
+    return ""
 
 
 def _line(setting: Setting) -> str:

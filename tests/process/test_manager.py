@@ -10,6 +10,7 @@ import pytest
 from sockact.systemd import migrate
 from sockact.systemd.manager import Manager
 from sockact.systemd.places import Place
+from sockact.systemd.undoing import NotStarted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,7 +39,7 @@ def test_nothing_is_missed_at_the_beginning(asked: Path) -> None:
 
 
 def test_what_is_not_there_yet_is_waited_for(asked: Path) -> None:
-    with pytest.raises(migrate.NotStarted) as caught:
+    with pytest.raises(NotStarted) as caught:
         migrate.restart(Manager(), Place("web.service", *("/nowhere",) * 4))
     assert caught.value.lines == ("no module named app",)
     assert len(asked.read_text().splitlines()) == 5

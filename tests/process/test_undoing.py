@@ -11,6 +11,7 @@ import pytest
 from sockact.cli.wrap import failure
 from sockact.core.errors import OperatorError
 from sockact.systemd import places
+from sockact.systemd.outage import Outage
 from sockact.systemd.undoing import NotRestored, carry_out, interruptible
 
 if TYPE_CHECKING:
@@ -100,8 +101,18 @@ def test_a_way_back_that_fails() -> None:
     with pytest.raises(NotRestored) as caught, interruptible():
         carry_out(steps)
     assert told.calls == ["first"]
-    said = failure(caught.value, "it is as it was").message
+    said = failure(caught.value, "it is as it was", Outage([])).message
     assert said == "it failed; and not all was taken back: that neither"
+
+
+def test_what_clients_met_is_told() -> None:
+    outage = Outage([])
+    assert failure(OperatorError("no"), "as it was", outage).message == "no; as it was"
+    outage.cut_off, outage.seconds = 2, 0.256
+    assert failure(OperatorError("no"), "as it was", outage).message == (
+        "no; as it was; nobody listened for 0.26 s: who came just then was refused; 2 clients that "
+        "waited in a queue that had to be closed: cut off"
+    )
 
 
 def test_who_asked_not_to_be_interrupted() -> None:

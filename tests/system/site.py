@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.support.machine import Machine
 
 UNITS = "/etc/systemd/system"
-DROP_IN = f"{UNITS}/site.service.d/50-sockact.conf"
+DROP_IN = f"{UNITS}/site.service.d/zz-sockact.conf"
 SOCKET = f"{UNITS}/site.socket"
 SETTINGS = f"User={USER}\nWorkingDirectory=/srv/app/current\nEnvironment=PYTHONPATH=/opt/zoo:.\n"
 

@@ -96,6 +96,28 @@ def test_a_service_of_init_reloads(site: Site, user: tuple[str, ...]) -> None:
     assert site.show("web.service", "User") == (user[1] if user else "web")
 
 
+def test_an_address_that_somebody_has(site: Site) -> None:
+    """What systemctl says of it names no cause."""
+    address = f"127.0.0.1:{next(PORTS)}"
+    site.machine.write("/etc/systemd/system/web2.socket", f"[Socket]\nListenStream={address}\n")
+    site.machine.write("/etc/systemd/system/web2.service", "[Service]\nExecStart=true\n")
+    site.machine.systemctl("start", "web2.socket", check=True)
+    words = ("init", "web", "--listen", address, "--enable", "--", "gunicorn", "site_app:app")
+    done = site.machine.run("sockact", *words)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"sockact: the units of web are written, but web.socket cannot listen on {address}: "
+        "somebody else does (`ss -lntuxp` says who); end that, then `systemctl enable --now "
+        "web.socket`, or write another --listen, and add --force\n"
+    )
+    status, findings = site.check("web")
+    assert status == 1
+    assert findings == ["error web.socket it has failed, so nobody listens: clients are refused"]
+    site.stop("web2.socket")
+    done = site.machine.run("sockact", "check", "we*")
+    assert (done.returncode, "is no unit" in done.stderr) == (2, True)
+
+
 @pytest.mark.parametrize("path", ["/run/web.sock", "/tmp/web.sock"])
 @pytest.mark.parametrize("server", ["gunicorn", "uvicorn"])
 def test_socket_files_that_servers_change(site: Site, path: str, server: str) -> None:

@@ -50,7 +50,9 @@ def test_each_generation_has_its_own(deploy: Deploy) -> None:
 
 def test_without_one_it_is_the_services(deploy: Deploy) -> None:
     """What `sockact wrap` does: whoever filters by the identifier so far goes on finding it."""
-    units = replace(TELLING, options=("--identifier", ""), settings=("SyslogIdentifier=as-it-was",))
+    # By a name that the journal does not know from the other test.
+    settings = ("SyslogIdentifier=as-it-was",)
+    units = replace(TELLING, name="plain", options=("--identifier", ""), settings=settings)
     service = deploy(units)
     _wait(service, "as-it-was")
     assert not _lines(service, f"{service.name}-1")

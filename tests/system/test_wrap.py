@@ -125,10 +125,55 @@ def test_what_is_refused_and_what_is_only_shown(site: Site) -> None:
     done = site.wrap("--dry-run")
     assert f"\n# {DROP_IN}\n# Written by `sockact wrap`" in done.stdout
     assert f"\nListenStream={ADDRESS}\n" in done.stdout
+    assert (
+        f"site.service: {ADDRESS} would be site.socket's\n  would write {SOCKET}\n" in done.stdout
+    )
     done = site.wrap("--listen", "127.0.0.1:8001", check=False)
     assert f"the program binds {ADDRESS}, but no listener has that address" in done.stderr
     done = site.unwrap(check=False)
     assert "is not wrapped" in done.stderr
+    site.is_plain(text)
+
+
+def test_drop_ins_of_the_administrator(site: Site) -> None:
+    """What `systemctl edit` writes is read before ours; what is read after it is refused."""
+    site.install(*debian(site.machine))
+    folder = f"{UNITS}/{site.unit}.d"
+    start = f"ExecStart=\nExecStart=/usr/bin/gunicorn --bind {ADDRESS} {WSGI}\n"
+    try:
+        site.machine.write(f"{folder}/override.conf", f"[Service]\n{start}KillMode=process\n")
+        site.machine.write(f"{folder}/zzz.conf", "[Service]\nType=exec\n")
+        site.systemctl("daemon-reload")
+        done = site.wrap(check=False)
+        assert done.returncode == 1
+        assert f"cannot be wrapped: {folder}/zzz.conf, which systemd reads after" in done.stderr
+        site.machine.path(f"{folder}/zzz.conf").unlink()
+        site.systemctl("daemon-reload")
+        site.wrap()
+        assert site.findings() == []
+        assert site.status()["generations"]
+        site.machine.write(
+            f"{folder}/override.conf", f"[Service]\n{start.replace(' --b', ' -w 3 --b')}"
+        )
+        site.systemctl("daemon-reload")
+        (finding,) = site.findings()
+        assert "it changed since the wrap, and zz-sockact.conf hides it" in finding
+        site.unwrap()
+    finally:
+        site.machine.path(f"{folder}/override.conf").unlink()
+
+
+def test_a_drop_in_that_appears_meanwhile(site: Site) -> None:
+    """systemd took the restart for a success, and yet sockact does not run."""
+    text = site.install(*debian(site.machine))
+    start = f"ExecStart=\nExecStart=/usr/bin/gunicorn --bind {ADDRESS} {WSGI}\n"
+    # Not loaded yet: whoever reads the unit now does not know of it.
+    site.machine.write(f"{UNITS}/{site.unit}.d/zzz.conf", f"[Service]\nType=exec\n{start}")
+    done = site.wrap(check=False)
+    assert "site.service runs without sockact: `systemctl cat site.service` shows" in done.stderr
+    assert "; it is as it was; nobody listened for " in done.stderr
+    site.machine.path(f"{UNITS}/{site.unit}.d/zzz.conf").unlink()
+    site.wait_serving()
     site.is_plain(text)
 
 
@@ -169,6 +214,8 @@ def test_a_service_that_does_not_run(site: Site) -> None:
     assert "write them, as in --listen 127.0.0.1:8000" in done.stderr
     done = site.wrap("--listen", ADDRESS)
     assert "next: `systemctl start site`" in done.stdout
+    (finding,) = site.findings()
+    assert "it is inactive, so nobody listens" in finding
     assert site.active() == {site.unit: "inactive", site.socket: "inactive"}
     site.systemctl("start", site.unit)
     assert site.ask() == answers.fast("1").decode()

@@ -5,6 +5,9 @@ from __future__ import annotations
 import subprocess
 from typing import TYPE_CHECKING
 
+import pytest
+
+from bench.load import Kind, Load
 from tests.servers.apps import answers
 from tests.servers.commands import WSGI
 from tests.support import wait
@@ -14,30 +17,64 @@ from tests.system.units import ADDRESS, USER
 if TYPE_CHECKING:
     from tests.system.site import Site
 
+LOAD = Load(Kind.NEW, 4, pause=0.005)
 # What `sockact wrap` does up to the moment before the restart.
 BESIDE = """
 import sys
-from sockact.cli.wrap import place_of
-from sockact.systemd import marks, migrate
+from sockact.cli.wrapped import place_of
+from sockact.systemd import marks, migrate, running
 from sockact.systemd.manager import Manager
 
 manager, place = Manager(), place_of(sys.argv[1], user_unit=False)
-found = [one for one in migrate.sockets(manager, place) if one.address.port == 8000]
+found = [one for one in running.sockets(manager, place) if one.address.port == 8000]
 text = marks.marked("[Socket]\\nListenStream=127.0.0.1:8000\\n")
 with migrate._open(found) as seam:
     assert migrate._listen_beside(manager, place, text, seam)
-    required = marks.marked(f"[Unit]\\nRequires={place.socket}\\n")
+    required = marks.marked(f"[Unit]\\nX-Sockact=unfinished\\nRequires={place.socket}\\n")
     migrate._write_all(manager, place, text, required)
     assert seam.to_new()
+"""
+# And what is said when it goes no further.
+FAILING = """
+import socket, sys
+from sockact.cli.wrapped import place_of
+from sockact.core.errors import OperatorError
+from sockact.systemd import marks, migrate, running
+from sockact.systemd.manager import Manager
+from sockact.systemd.outage import Outage
+
+manager, place = Manager(), place_of(sys.argv[1], user_unit=False)
+found = [one for one in running.sockets(manager, place) if one.address.port == 8000]
+text = marks.marked("[Socket]\\nListenStream=127.0.0.1:8000\\n")
+required = marks.marked(f"[Unit]\\nRequires={place.socket}\\n")
+outage = Outage([found[0].address])
+clients = []
+
+class Seam(migrate.Seam):
+    def to_new(self):
+        done = super().to_new()
+        clients.extend(socket.create_connection(("127.0.0.1", 8000)) for _ in range(3))
+        raise OSError("no further")
+
+migrate.Seam = Seam
+try:
+    migrate.wrap(manager, place, migrate.Texts(text, required, required), outage, found)
+except OperatorError as error:
+    print(outage.cut_off, outage.seconds, type(error).__name__)
 """
 # At gRPC's own port, which is in the range of net.ipv4.ip_local_port_range.
 ODD = """
 import http.server
 http.server.test(http.server.SimpleHTTPRequestHandler, port=50051, bind="127.0.0.1")
 """
-INTERRUPT = """
-for folder in /proc/[0-9]*; do
-    tr '\\0' ' ' < $folder/cmdline | grep -q '[s]ockact[^ ]* wrap' && kill -INT ${folder#/proc/}
+WHOLE = "from tests.servers.apps.wsgi import app\n"
+BROKEN = f"import nothere\n{WHOLE}"
+END = """
+for pid in $(ls /proc | grep '^[0-9]' | sort -n); do
+    if tr '\\0' ' ' < /proc/$pid/cmdline | grep -q '[s]ockact[^ ]* wrap'; then
+        kill -{} $pid
+        {}
+    fi
 done
 true
 """
@@ -53,11 +90,82 @@ def test_a_program_that_does_not_start_wrapped(site: Site) -> None:
     assert done.returncode == 1
     warning, reason, *quoted = done.stderr.splitlines()
     assert warning.startswith("sockact: warning: site.service: Restart=always: ")
-    assert reason == "sockact: site.service did not start; it is as it was"
+    assert reason.startswith(
+        "sockact: site.service did not start; it is as it was; nobody listened for "
+    )
     assert "RuntimeError: not in there" in "".join(quoted)
     site.wait_serving()
     site.is_plain(text)
     assert site.main_pid != before
+
+
+def test_a_program_that_does_not_start_at_all(site: Site) -> None:
+    """gunicorn listens before a worker finds out: nobody may call that a success."""
+    site.machine.write("/opt/zoo/whole.py", WHOLE)
+    text = site.install(f"ExecStart=/usr/bin/gunicorn --bind {ADDRESS} whole:app")
+    site.machine.write("/opt/zoo/whole.py", BROKEN)
+    done = site.wrap(check=False)
+    assert done.returncode == 1
+    reason, *quoted = done.stderr.splitlines()
+    assert "site.service did not start; site.service is DOWN: it does not start as it" in reason
+    assert "then `systemctl start site`; nobody listened for " in reason
+    assert "it is as it was;" not in reason
+    assert "ModuleNotFoundError: No module named 'nothere'" in "".join(quoted)
+    site.machine.write("/opt/zoo/whole.py", WHOLE)
+    site.systemctl("start", site.unit)
+    site.wait_serving()
+    site.is_plain(text)
+
+
+def test_what_does_not_start_is_not_unwrapped(site: Site) -> None:
+    """It is tried before anything is given up."""
+    site.machine.write("/opt/zoo/whole.py", WHOLE)
+    text = site.install(f"ExecStart=/usr/bin/gunicorn --bind {ADDRESS} whole:app")
+    site.wrap()
+    site.machine.write("/opt/zoo/whole.py", BROKEN)
+    with site.load(LOAD) as load:
+        done = site.unwrap(check=False)
+        report = load.stop()
+    assert not report.failures(), report.explain()
+    reason, *quoted = done.stderr.splitlines()
+    assert "does not start anew (a reload failed), so it would be down" in reason
+    assert reason.endswith("; it is wrapped as before")
+    assert "ModuleNotFoundError: No module named 'nothere'" in "".join(quoted)
+    assert site.findings() == []
+    done = site.unwrap("--force", check=False)
+    reason, *quoted = done.stderr.splitlines()
+    assert "by itself site.service ended soon after it was started; site.service is DOWN" in reason
+    site.machine.write("/opt/zoo/whole.py", WHOLE)
+    site.systemctl("start", site.unit)
+    site.unwrap()
+    site.is_plain(text)
+
+
+def test_a_socket_whose_file_was_removed(site: Site) -> None:
+    text = site.install(*debian(site.machine))
+    site.wrap()
+    site.machine.path(SOCKET).unlink()
+    done = site.unwrap(check=False)
+    assert f"{SOCKET} of site.socket is gone: `systemctl daemon-reload`, " in done.stderr
+    assert done.stderr.count("\n") == 1
+    site.systemctl("daemon-reload")
+    done = site.unwrap()
+    assert "nobody listened for " in done.stdout
+    site.wait_serving()
+    site.is_plain(text)
+
+
+def test_a_wrapped_service_that_is_reverted(site: Site) -> None:
+    """`systemctl revert` removes the drop-in, and knows nothing of the rest."""
+    text = site.install(*debian(site.machine))
+    site.wrap()
+    site.systemctl("revert", site.unit)
+    found = " ".join(site.findings())
+    assert "was cut short" in found
+    done = site.unwrap()
+    assert f"removed {SOCKET}" in done.stdout
+    site.wait_serving()
+    site.is_plain(text)
 
 
 def test_a_program_that_does_not_start_unwrapped(site: Site) -> None:
@@ -75,7 +183,13 @@ def test_a_program_that_does_not_start_unwrapped(site: Site) -> None:
     site.unwrap()
 
 
-def test_an_interrupt_takes_everything_back(site: Site) -> None:
+@pytest.mark.parametrize(
+    ("signal", "then"),
+    [("INT", "exit"), ("INT", ""), ("KILL", "exit")],
+    ids=["one", "both", "kill"],
+)
+def test_an_end_takes_everything_back(site: Site, signal: str, then: str) -> None:
+    """Ctrl-C reaches both processes."""
     slow = "import os, time\nif 'SOCKACT_NAME' in os.environ:\n    time.sleep(60)\n"
     site.machine.write("/opt/zoo/slow.py", f"{slow}from tests.servers.apps.wsgi import app\n")
     text = site.install(f"ExecStart=/usr/bin/gunicorn --bind {ADDRESS} slow:app")
@@ -88,10 +202,12 @@ def test_an_interrupt_takes_everything_back(site: Site) -> None:
             return set(site.active().values()) == {"activating", "active"}
 
         wait.until(starting, "the wrapped program to be started")
-        site.run("sh", "-c", INTERRUPT)
+        site.run("sh", "-c", END.format(signal, then))
         _, stderr = wrapping.communicate(timeout=30)
-    assert (wrapping.returncode, stderr.count("\n")) == (1, 1)
-    assert stderr.endswith("interrupted by SIGINT; it is as it was\n")
+    # Of the two processes, the first was killed, and the other one takes back.
+    by = "SIGINT" if signal == "INT" else "SIGTERM"
+    assert stderr.count("\n") == 1
+    assert f"interrupted by {by}; it is as it was; nobody listened for " in stderr
     site.wait_serving()
     site.is_plain(text)
 
@@ -113,11 +229,11 @@ def test_an_interrupt_of_the_way_back(site: Site) -> None:
     ) as wrapping:
         # Returns when the program is started as before.
         with site.machine.path(hold).open("w"):
-            site.run("sh", "-c", INTERRUPT)
+            site.run("sh", "-c", END.format("INT", ""))
             site.machine.path(hold).unlink()
         _, stderr = wrapping.communicate(timeout=30)
     assert wrapping.returncode == 1
-    assert "sockact: site.service did not start; it is as it was\n" in stderr
+    assert "site.service did not start; it is as it was; nobody listened for " in stderr
     site.wait_serving()
     site.is_plain(text)
 
@@ -174,13 +290,13 @@ def test_a_wrap_that_was_killed(site: Site) -> None:
     site.wrap("--no-restart")
     site.machine.path(DROP_IN).unlink()
     site.systemctl("daemon-reload")
-    meanwhile = f"/run/systemd/system/{site.socket}.d/50-sockact.conf"
+    meanwhile = f"/run/systemd/system/{site.socket}.d/zz-sockact.conf"
     site.machine.write(meanwhile, "[Socket]\nReusePort=yes\n")
     done = site.wrap(check=False)
-    assert f"a wrap was cut short, and left {SOCKET}: `sockact unwrap " in done.stderr
+    assert "was cut short: `sockact unwrap site` takes that back" in done.stderr
     site.systemctl("stop", site.unit)
     done = site.wrap(check=False)
-    assert "a wrap was cut short" in done.stderr
+    assert "was cut short" in done.stderr
     site.systemctl("start", site.unit)
     site.wait_serving()
     before = site.main_pid
@@ -198,7 +314,24 @@ def test_a_wrap_that_was_killed_beside_the_old_program(site: Site) -> None:
     before = site.main_pid
     site.run("python3", "-I", "-c", BESIDE, site.unit)
     assert site.active() == {site.unit: "active", site.socket: "active"}
+    # Nobody accepts there: whoever asks is told what to do.
+    for command in ("wrap", "check", "status"):
+        done = site.run("sockact", command, site.name, check=False)
+        assert done.returncode != 0
+        assert "was cut short" in done.stdout + done.stderr
+        assert "`sockact unwrap site`" in done.stdout + done.stderr
     site.unwrap()
+    assert site.main_pid == before
+    assert {site.ask() for _ in range(20)} == {answers.fast("1").decode()}
+    site.is_plain(text)
+
+
+def test_who_waits_when_a_wrap_fails(site: Site) -> None:
+    """The program never noticed; those few that systemd's queue had are counted."""
+    text = site.install(*debian(site.machine))
+    before = site.main_pid
+    done = site.run("python3", "-I", "-c", FAILING, site.unit)
+    assert done.stdout == "3 0.0 OperatorError\n"
     assert site.main_pid == before
     assert {site.ask() for _ in range(20)} == {answers.fast("1").decode()}
     site.is_plain(text)

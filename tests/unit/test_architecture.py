@@ -17,7 +17,7 @@ ARROWS = {
     "core": ("core",),
     "kernel": ("kernel", "core.drain", "core.errors", "core.matching", "core.model", "core.record"),
     "handover": ("handover", "kernel", "core"),
-    "systemd": ("systemd", "kernel", "core"),
+    "systemd": ("systemd", "kernel", "core", "handover.interest"),
     "supervisor": ("supervisor", "handover", "kernel", "systemd", "core", ""),
     # The client's side of the control socket, and what both sides share.
     "cli": (
@@ -25,6 +25,7 @@ ARROWS = {
         *("systemd.addresses", "systemd.check", "systemd.check_socket", "systemd.facts"),
         *("systemd.manager", "systemd.templates", "systemd.unitfile", "systemd.units"),
         *("systemd.marks", "systemd.migrate", "systemd.notes", "systemd.places"),
+        *("systemd.outage", "systemd.running"),
         *("systemd.refusals", "systemd.socket_unit", "systemd.undoing"),
         *("systemd.unwrapping", "systemd.wrapping"),
         *("systemd.listeners", "systemd.listening"),

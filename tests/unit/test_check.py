@@ -104,7 +104,7 @@ def run(options: str, program: str = "gunicorn a:a") -> Facts:
         (facts(reload="/bin/kill -HUP $MAINPID"), "error", "and never fails"),
         (facts(reload="/bin/true"), "error", "write ExecReload=sockact reload web"),
         (facts(reload="sockact reload other"), "error", "the service is called web"),
-        (facts(start="/usr/bin/gunicorn a:a"), "error", "write ExecStart=sockact run"),
+        (facts(start="/usr/bin/gunicorn a:a"), "error", "; run `sockact wrap web`"),
         (facts(start="/bin/sh -c 'sockact run -- x'"), "error", "names the shell"),
         (run("--drain-timeout soon"), "error", "mend the options"),
         (run("--bind", "x"), "error", "mend the options"),
@@ -196,3 +196,47 @@ def test_a_socket_that_changed_since_it_was_started(monkeypatch: pytest.MonkeyPa
     (finding,) = examine(replace(found, sockets=(changed,)))
     assert (finding.level, finding.unit) == (Level.WARNING, "web.socket")
     assert examine(found) == []
+
+
+def test_a_service_that_sockact_does_not_run() -> None:
+    """All that a wrap sets right is not told one by one."""
+    plain = facts(start="gunicorn a:a", reload="", Type="simple", KillMode="control-group")
+    (finding,) = examine(replace(plain, sockets=(), runtime="/run/user/1"))
+    assert finding.write == "run `sockact wrap --user-unit web`"
+
+
+def wrapped(**parts: str) -> Facts:
+    """Name of a file → its part, besides the unit that init wrote."""
+    files = {"web.service": f"[Service]\nExecStart={START}", **parts}
+    found = {name.replace("_", "-"): unitfile.parse(text) for name, text in files.items()}
+    return replace(facts(), service=replace(facts().service, parts=found))
+
+
+def test_a_drop_in_that_ours_hides() -> None:
+    program = "[Service]\nExecStart=gunicorn --bind 127.0.0.1:80 a:a"
+    ours = {"/etc/x/zz_sockact.conf": f"[Service]\nExecStart={START}"}
+    assert examine(wrapped(**{"/x/override.conf": program, **ours})) == []
+    (finding,) = examine(wrapped(**{"/x/override.conf": program + " --workers 1", **ours}))
+    assert str(finding) == (
+        "error: web.service: ExecStart=gunicorn --bind 127.0.0.1:80 a:a --workers 1: it changed "
+        "since the wrap, and zz-sockact.conf hides it; run `sockact unwrap web`, then "
+        "`sockact wrap web`"
+    )
+
+
+def test_a_wrap_that_was_cut_short() -> None:
+    unfinished = "[Unit]\nX-Sockact=unfinished"
+    (finding,) = examine(wrapped(**{"/etc/x/zz_sockact.conf": unfinished}))
+    assert "was cut short" in finding.message
+    assert finding.write == "run `sockact unwrap web`"
+
+
+def test_a_socket_that_is_off() -> None:
+    (finding,) = examine(socket(UnitFileState="disabled"))
+    assert finding.level == Level.WARNING
+    assert finding.write == "run `systemctl enable --now web.socket`"
+    (finding,) = examine(socket(UnitFileState="static"))
+    assert finding.write == "run `systemctl start web.socket`"
+    (finding,) = examine(socket(UnitFileState="enabled", ActiveState="failed"))
+    assert finding.level == Level.ERROR
+    assert "it has failed, so nobody listens" in finding.message

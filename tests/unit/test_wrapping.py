@@ -312,13 +312,36 @@ def test_marks() -> None:
     assert unitfile.parse(text) == {"Unit": {"Description": ["ä"]}}
 
 
+def test_a_drop_in_that_is_read_after_ours() -> None:
+    def overriding(name: str, text: str) -> str:
+        found = facts()
+        part = {f"/etc/systemd/system/web.service.d/{name}": unitfile.parse(text)}
+        return wrapping.overriding(replace(found, service=replace(found.service, parts=part)), WRAP)
+
+    assert not overriding("override.conf", "[Service]\nExecStart=\nExecStart=/bin/true\n")
+    assert not overriding("zzz.conf", "[Service]\nEnvironment=A=1\nMemoryMax=1G\n")
+    assert overriding("zzz.conf", "[Service]\nMemoryMax=1G\nType=exec\n") == (
+        "/etc/systemd/system/web.service.d/zzz.conf, which systemd reads after zz-sockact.conf, "
+        "has Type="
+    )
+    assert overriding("zzz.conf", "[Service]\nExecReload=\n").endswith(" has ExecReload=")
+
+
+def test_the_files_of_a_unit() -> None:
+    text = "# /etc/a\n[Service]\n# /etc/b\nType=exec\n\n# /etc/c\n[Unit]\n"
+    assert unitfile.parts(text, ["/etc/a", "/etc/c"]) == {
+        "/etc/a": "[Service]\n# /etc/b\nType=exec\n\n",
+        "/etc/c": "[Unit]\n\n",
+    }
+
+
 def test_the_way_back_ends_sockact_as_it_has_to_end() -> None:
     found = facts("ExecStop=/x", TimeoutStopUSec="5s")
     drop_in = marks.marked(wrapping.drop_in(found, WRAP))
     text = unwrapping.farewell(drop_in, "web.socket")
     assert marks.is_unchanged(text)
     assert unitfile.parse(text) == {
-        "Unit": {"Conflicts": ["web.socket"], "After": ["web.socket"]},
+        "Unit": {"X-Sockact": ["unfinished"], "Conflicts": ["web.socket"], "After": ["web.socket"]},
         "Service": {
             "NotifyAccess": ["all"],
             "ExecStop": [],
@@ -326,4 +349,4 @@ def test_the_way_back_ends_sockact_as_it_has_to_end() -> None:
             "TimeoutStopSec": ["90s"],
         },
     }
-    assert "[Unit]" not in unwrapping.farewell(drop_in, "")
+    assert "web.socket" not in unwrapping.farewell(drop_in, "")
