@@ -27,8 +27,8 @@ _SYSTEM = tuple(
     f"{base}/systemd/system" for base in ("/etc", "/run", "/usr/local/lib", "/usr/lib", "/lib")
 )
 _USER = tuple(f"{base}/systemd/user" for base in ("/etc", "/run", "/usr/local/lib", "/usr/lib"))
-# As migrate.DROP_IN, without what that loads.
-_DROP_IN = "50-sockact.conf"
+# As places.DROP_IN, without what that loads.
+_DROP_IN = "zz-sockact.conf"
 
 
 def names(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:

@@ -115,7 +115,7 @@ def test_what_is_refused_and_what_is_only_shown(site: Site) -> None:
         ("nothing", "nothing.service is not loaded (masked)"),
         ("site.socket", "is no service: write a name such as myapp.service"),
         ("getty@", "name an instance, such as getty@1.service"),
-        ("systemd-tmpfiles-setup", "cannot be wrapped: it is a part of the system"),
+        ("systemd-tmpfiles-setup", "cannot be wrapped: Type=oneshot"),
         ("si*", "cannot name a service of sockact"),
     ):
         done = site.run("sockact", "wrap", name, check=False)
