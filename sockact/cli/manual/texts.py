@@ -252,7 +252,7 @@ What fails, or is interrupted, is taken back.
 /etc/systemd/system/NAME.socket
 :   The addresses, if the service had no socket.
 
-/etc/systemd/system/NAME.service.d/50-sockact.conf
+/etc/systemd/system/NAME.service.d/zz-sockact.conf
 :   The drop-in. Both are below ~/.config/systemd/user with --user-unit.
 
 ## EXAMPLES

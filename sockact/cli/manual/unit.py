@@ -45,7 +45,7 @@ The addresses are in a drop-in, sockact@myapp.socket.d/listen.conf:
 
 ## A DROP-IN FOR A SERVICE THAT IS THERE
 
-`sockact wrap NAME` writes NAME.socket, and NAME.service.d/50-sockact.conf with the same command
+`sockact wrap NAME` writes NAME.socket, and NAME.service.d/zz-sockact.conf with the same command
 line behind `sockact run` and those of the settings below that differ. `sockact wrap NAME --dry-run`
 shows them.
 
