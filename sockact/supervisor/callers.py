@@ -4,7 +4,7 @@ predecessor is gone, too.
 
 from __future__ import annotations
 
-from sockact.core.model import Outcome
+from sockact.core.model import Gate, Outcome
 from sockact.core.news import News
 from sockact.core.record import replace
 from sockact.supervisor import report
@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sockact.core.model import Handover
+    from sockact.core.model import Generation, Handover, Service
     from sockact.supervisor.generation import Launched
     from sockact.supervisor.report import Say
     from sockact.supervisor.status import Json
@@ -30,6 +30,7 @@ class Callers:
         self._say = say
         self._failed_output: tuple[int, list[str]] = (0, [])
         self._waiting: dict[int, list[tuple[bool, Done]]] = {}
+        self._closing: dict[int, list[tuple[Handover, Done]]] = {}
         self._draining: dict[int, list[tuple[Handover, Done]]] = {}
 
     def join(self, identity: int, wait_drained: bool, done: Done) -> Callable[[], None]:
@@ -39,8 +40,8 @@ class Callers:
         def leave() -> None:
             for waiting in self._waiting.values():
                 waiting[:] = [entry for entry in waiting if entry[1] is not done]
-            for draining in self._draining.values():
-                draining[:] = [entry for entry in draining if entry[1] is not done]
+            for later in (*self._closing.values(), *self._draining.values()):
+                later[:] = [entry for entry in later if entry[1] is not done]
 
         return leave
 
@@ -60,18 +61,32 @@ class Callers:
         about, lines = self._failed_output
         return handover_status(handover, lines if handover.id == about else [])
 
-    def finished(self, handover: Handover, successor: Launched | None, draining: bool) -> None:
-        """It has its outcome. `draining`: processes of the predecessor are still there."""
+    def finished(
+        self, handover: Handover, successor: Launched | None, predecessor: Generation | None
+    ) -> None:
+        """It has its outcome. `predecessor`: as long as processes of it are still there."""
         committed = handover.outcome is Outcome.COMMITTED
         stderr = [] if committed or successor is None else successor.stderr_tail()
         if not committed:
             self._failed_output = (handover.id, stderr)
         self._tell(handover)
         for wait_drained, done in self._waiting.pop(handover.id, ()):
-            if wait_drained and committed and draining and handover.predecessor is not None:
-                self._draining.setdefault(handover.predecessor, []).append((handover, done))
+            if wait_drained and committed and predecessor is not None:
+                self._draining.setdefault(predecessor.number, []).append((handover, done))
+            elif committed and predecessor is not None and _accepts(predecessor):
+                self._closing.setdefault(predecessor.number, []).append((handover, done))
             else:
                 done(handover_status(handover, stderr), committed)
+
+    def changed(self, service: Service) -> None:
+        """Answer those whose predecessor accepts nobody any more: who connects after a reload has
+        said that it is done reaches the release that it was for.
+        """
+        for number in tuple(self._closing):
+            g = service.get(number)
+            if g is None or not _accepts(g):
+                for handover, done in self._closing.pop(number):
+                    done(handover_status(handover, []), True)
 
     def _tell(self, handover: Handover) -> None:
         if handover.outcome is Outcome.COMMITTED:
@@ -88,3 +103,8 @@ class Callers:
         """Its last process has ended."""
         for handover, done in self._draining.pop(generation, ()):
             done(handover_status(replace(handover, drained=True), []), True)
+
+
+def _accepts(g: Generation) -> bool:
+    """For a moment still: the order to close its gate is out, and that has a deadline."""
+    return g.gate is Gate.CLOSING and not g.ending

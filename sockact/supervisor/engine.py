@@ -138,6 +138,7 @@ class Engine:
             self._turning = False
         self._arm()
         self._announcer.changed(self._service)
+        self._callers.changed(self._service)
         self.changed()
 
     def _settle(self) -> None:
@@ -233,8 +234,8 @@ class Engine:
             self._history.failed(handover.successor, handover.reason)
         elif handover.outcome is Outcome.COMMITTED and not handover.rollback:
             self._history.mended()
-        draining = any(g.number == handover.predecessor for g in self._service.generations)
-        self._callers.finished(handover, self._launched.get(handover.successor), draining)
+        predecessor = self._service.get(handover.predecessor or 0)
+        self._callers.finished(handover, self._launched.get(handover.successor), predecessor)
 
     def _quit(self, status: int) -> None:
         self.exit_status = status

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -223,6 +225,32 @@ def test_queued_reload_follows_a_refused_one(
     assert "status 7" in refused["reason"]
     assert handover(second)["outcome"] == "committed"
     assert program.ask() == "3"
+
+
+def test_a_reload_is_done_when_the_predecessor_accepts_nobody(
+    service: Service, program: Program
+) -> None:
+    """Who connects after it has said so reaches the release that it was for."""
+    program.publish("2")
+    before = service.status()["generations"][0]["pids"][0]
+    os.kill(before, signal.SIGSTOP)
+    try:
+        with begin_reload(service) as reload:
+            wait.until(lambda: service.states().get(2) == "running", "the successor")
+            assert gate_of(service, 1) == "closing"
+            assert not select.select([reload], [], [], 0)[0]
+            os.kill(before, signal.SIGCONT)
+            assert handover(reload)["outcome"] == "committed"
+            assert program.ask() == "2"
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(before, signal.SIGCONT)
+
+
+def gate_of(service: Service, number: int) -> str:
+    """Its state, in the words of the status."""
+    generations = service.status()["generations"]
+    return next(str(g["gate"]) for g in generations if g["number"] == number)
 
 
 def test_wait_drained(service: Service, program: Program) -> None:
