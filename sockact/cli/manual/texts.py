@@ -336,4 +336,5 @@ COMMANDS = {
     "wrap": _WRAP,
     "unwrap": Extra(f"{_STATUS}\n## EXAMPLES\n\n    sockact unwrap gunicorn\n", related=("wrap",)),
     "check": _CHECK,
+    "config": Extra(f"{_STATUS}\n## EXAMPLES\n\n    sockact config check app\n", related=("run",)),
 }
