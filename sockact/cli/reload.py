@@ -57,6 +57,10 @@ def _reload(
         except client.RemoteError as error:
             if error.name.endswith(".TooManyFailures"):
                 raise Failure(_too_many(target.name, error.parameters)) from error
+            if error.name.endswith(".ConfigurationRefused"):
+                reason = error.parameters.get("reason", "its configuration is invalid")
+                text = f"{target.name}: not reloaded: {reason}; everything goes on as it was"
+                raise Failure(text) from error
             if not error.name.endswith(".ReloadFailed"):
                 raise
             answer = error.parameters

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 import pytest
@@ -16,29 +14,8 @@ from sockact.cli import run
 from sockact.cli.configuration import document, keys, loading
 from sockact.core.release import pinned
 from sockact.core.settings import Adopt, Settings
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-WHOLE = """\
-# A service.
-command = ["/srv/app/current/bin/serve", "--port", "80"]
-directory = "/"
-release = "/"
-listen = ["127.0.0.1:8000", "web=[::1]:8000"]
-adopt = "seccomp"
-ready = "notify"
-start-timeout = "2min"
-trial = 5
-probe = "tcp"
-probe-interval = 0.5
-max-draining = 2
-stop-signal = "INT"
-
-[environment]
-DATABASE = "db"
-"EMPTY" = ""
-"""
+from tests.support import invalid
+from tests.support.invalid import WHOLE
 
 
 def settings(path: Path, *more: str) -> Settings:
@@ -253,55 +230,15 @@ def test_a_release_is_the_same_for_the_whole_generation() -> None:
     assert pinned("/srv/currently", "/srv/current", "/srv/7") == "/srv/currently"
 
 
-# A thousand files, of a generator that always makes the same ones.
-
-VALUES: tuple[object, ...] = (None, True, -1, 10**30, 1.5, "", "\0", "x" * 500, [], [[]], {}, [1])
-
-
-def wrong_type(chance: random.Random, said: dict[str, object]) -> bytes:
-    said[chance.choice([*said, "max-draining", "trial", "command"])] = {"A": chance.choice(VALUES)}
-    if isinstance(said.get("environment"), dict):
-        said["environment"] = chance.choice((1, "a", [], None))
-    return json.dumps(said, indent=1).encode()
-
-
-def unknown_key(chance: random.Random, said: dict[str, object]) -> bytes:
-    key = chance.choice([*said])
-    at = chance.randrange(len(key) + 1)
-    said[key[:at] + chance.choice("_xZ9 \t.é\n") + key[at:]] = said.pop(key)
-    return json.dumps(said, indent=1).encode()
-
-
-def truncated(chance: random.Random, said: dict[str, object]) -> bytes:
-    whole = json.dumps(said, indent=1).encode()
-    return whole[: chance.randrange(len(whole) - 1)]
-
-
-def binary(chance: random.Random, _said: dict[str, object]) -> bytes:
-    return chance.randbytes(chance.randrange(1, 5000)) + b"\xff"
-
-
-def huge(chance: random.Random, _said: dict[str, object]) -> bytes:
-    return chance.choice((b"[", b"{", b"a", b'"', b"\n", b"\0")) * (document.LARGEST + 1)
-
-
-@pytest.mark.parametrize("kind", [wrong_type, unknown_key, truncated, binary, huge])
-def test_a_thousand_invalid_files(
-    tmp_path: Path, kind: Callable[[random.Random, dict[str, object]], bytes]
-) -> None:
+@pytest.mark.parametrize("kind", invalid.KINDS)
+def test_a_thousand_invalid_files(tmp_path: Path, kind: invalid.Kind) -> None:
     """Two hundred of each kind: a message that names the place, and nothing else happens."""
     for number in range(200):
-        chance = random.Random(f"{kind.__name__} {number}")
-        said = dict(document.parse(WHOLE.encode(), ".toml").values)
-        data = kind(chance, said)
-        # JSON is YAML, too, but for its escapes; as TOML it breaks in the first line.
-        extension = chance.choice((".json", ".json", ".yaml", ".toml"))
-        if extension == ".yaml" and kind in (binary, huge):
-            data = b"a: " + data
+        extension, data = invalid.make(kind, number)
         path = written(tmp_path, data, f"app{extension}")
         found = refusal(path)
         place = rf"{re.escape(str(path))}(:[1-9][0-9]*)?: \S"
         assert all(re.match(place, line) for line in found), found
-        if kind in (wrong_type, unknown_key, truncated, binary) and ": too many" not in found[0]:
+        if kind is not invalid.huge and ": too many" not in found[0]:
             assert re.match(rf"{re.escape(str(path))}:[1-9]", found[0]), (data, found)
         assert sum(map(len, found)) < 20_000
