@@ -120,8 +120,6 @@ class Engine:
         self._watches: list[Watch] = []
         self.changed: Callable[[], None] = lambda: None
         """Called after each change that `status` shows."""
-        self.turned: Callable[[], None] = lambda: None
-        """Called after each event that was decided on."""
 
     # Events and actions.
 
@@ -143,7 +141,6 @@ class Engine:
         self._arm()
         self._announcer.changed(self._service)
         self.changed()
-        self.turned()
 
     def _settle(self) -> None:
         """End the watches over generations that are not pending, or on trial, any more."""

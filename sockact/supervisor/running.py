@@ -116,7 +116,12 @@ class Running:
         configured = Configured(self._loop, supervisor, environment, held.listeners, held.reporter)
         supervisor.configured = configured
         supervisor.watch(configured)
-        supervisor.turned = configured.look
+
+        def changed() -> None:
+            self._server.changed()
+            configured.look()
+
+        supervisor.changed = changed
 
     def start(self, left: list[Process]) -> int:
         """Serve, once what an earlier supervisor has left has ended; the exit status."""
