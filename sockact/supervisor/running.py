@@ -15,6 +15,7 @@ from sockact.supervisor.configured import Configured
 from sockact.supervisor.deciding import policy_of
 from sockact.supervisor.history import History
 from sockact.supervisor.loop import Loop
+from sockact.supervisor.snapshots import Snapshots
 from sockact.supervisor.state_dir import state_dir
 from sockact.supervisor.supervisor import Supervisor
 from sockact.supervisor.upgrade import Upgrades
@@ -116,9 +117,11 @@ class Running:
         configured = Configured(self._loop, supervisor, environment, held.listeners, held.reporter)
         supervisor.configured = configured
         supervisor.watch(configured)
+        kept = Snapshots(state_dir(held.settings.name, environment), self._notice)
 
         def changed() -> None:
             self._server.changed()
+            kept.serves(supervisor.served())
             configured.look()
 
         supervisor.changed = changed

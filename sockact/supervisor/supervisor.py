@@ -94,6 +94,12 @@ class Supervisor(Engine):
         """Is no generation starting or on trial?"""
         return not self._service.in_handover and self._service.pending is None
 
+    def served(self) -> Settings | None:
+        """Those of the generation that serves, while that is not in question."""
+        serving = self._service.serving if self.is_idle() else None
+        launched = self._launched.get(serving.number) if serving else None
+        return launched.settings if launched else None
+
     def settings(self) -> Settings:
         """Those of the generation that serves."""
         return self._context.settings

@@ -179,3 +179,55 @@ def test_it_is_read_after_an_upgrade_in_place(start: StartService, folder: Path)
     one.write(adopt="auto", environment={"GREETING": "second"})
     assert one.service.reload().code == 0
     assert one.program.ask() == f"second - {folder}"
+
+
+def test_what_has_served_is_kept(start: StartService, folder: Path) -> None:
+    one = Configured(start, folder)
+    texts = [one.path.read_text()]
+    for number in (1, 2):
+        one.write(environment={"GREETING": str(number)})
+        texts.append(one.path.read_text())
+        assert one.service.reload().code == 0
+    one.write(command=["/bin/false"])
+    assert one.service.reload().code == 1
+    config = str(one.path)
+    for number, text in enumerate(texts, 1):
+        assert one.service.run("config", "show", config, str(number)).stdout == text
+    assert one.service.run("config", "show", config).stdout == one.path.read_text()
+    history = one.service.run("config", "history", config).stdout.splitlines()
+    assert [line.split()[0] for line in history] == ["1", "2", "3"]
+    (kept,) = folder.glob("*/state/test/config")
+    assert all(file.stat().st_mode & 0o777 == 0o600 for file in kept.iterdir())
+    assert kept.stat().st_mode & 0o777 == 0o700
+    assert '-  "GREETING": "1"' in one.service.run("config", "diff", config, "2", "3").stdout
+    assert '+  "/bin/false"' in one.service.run("config", "diff", config).stdout
+
+
+def test_going_back(start: StartService, folder: Path) -> None:
+    one = Configured(start, folder, environment={"GREETING": "first"})
+    one.program.publish("1", ENVIRONMENT)
+    one.path.chmod(0o640)
+    one.write(environment={"GREETING": "second"})
+    assert one.service.reload().code == 0
+    config = str(one.path)
+    back = one.service.run("config", "rollback", config, "1")
+    assert back.stdout.startswith("test: configuration 1: generation 3 serves"), back
+    assert one.program.ask().startswith("first")
+    assert json.loads(one.path.read_text())["environment"] == {"GREETING": "first"}
+    assert one.path.stat().st_mode & 0o777 == 0o640
+    missing = one.service.run("config", "rollback", config, "9")
+    assert (missing.code, "1 to 3 are there" in missing.stderr) == (2, True)
+    # The program does not start any more: the file is as it was.
+    one.write(environment={"GREETING": "third"})
+    now = one.path.read_text()
+    one.program.publish("2", "raise SystemExit(3)\n")
+    assert one.service.run("config", "rollback", config, "2").code == 1
+    assert one.path.read_text() == now
+    assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_restart_with_the_same_file_is_no_other(start: StartService, folder: Path) -> None:
+    one = Configured(start, folder)
+    assert one.service.reload().code == 0
+    history = one.service.run("config", "history", str(one.path)).stdout
+    assert len(history.splitlines()) == 1

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
-from sockact.cli import run
+from sockact.cli import config, run
 from sockact.cli.configuration import document, keys, loading
 from sockact.core.release import pinned
 from sockact.core.settings import Adopt, Settings
@@ -242,3 +242,29 @@ def test_a_thousand_invalid_files(tmp_path: Path, kind: invalid.Kind) -> None:
         if kind is not invalid.huge and ": too many" not in found[0]:
             assert re.match(rf"{re.escape(str(path))}:[1-9]", found[0]), (data, found)
         assert sum(map(len, found)) < 20_000
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["check"], "Missing argument"),
+        (["chekc", "app"], "is not one of 'check', 'show'"),
+        (["check", "app", "1"], "check takes no NUMBER"),
+        (["rollback", "app"], "rollback takes one NUMBER"),
+        (["diff", "app", "1", "2", "3"], "diff takes at most 2"),
+        (["show", "app", "0"], "0 is not in the range"),
+        (["show", "app", "7"], "there is no configuration 7: none has served yet"),
+        (["history", "./evil.toml"], "'../../x' in "),
+        (["history", "../..."], "cannot name a service"),
+    ],
+)
+def test_config_in_a_wrong_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], hint: str
+) -> None:
+    monkeypatch.setenv("SOCKACT_CONFIG_DIR", str(tmp_path))
+    monkeypatch.setenv("SOCKACT_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path, "name = '../../x'\n", "evil.toml")
+    with pytest.raises(click.UsageError) as error:
+        config.command.main(words, standalone_mode=False)
+    assert hint in error.value.format_message()
