@@ -11,11 +11,13 @@ import click
 import pytest
 
 from sockact.cli import config, run
+from sockact.cli.check import examine
 from sockact.cli.configuration import document, keys, loading
 from sockact.core.release import pinned
 from sockact.core.settings import Adopt, Settings
 from tests.support import invalid
 from tests.support.invalid import WHOLE
+from tests.unit.test_check import facts
 
 
 def settings(path: Path, *more: str) -> Settings:
@@ -268,3 +270,16 @@ def test_config_in_a_wrong_way(
     with pytest.raises(click.UsageError) as error:
         config.command.main(words, standalone_mode=False)
     assert hint in error.value.format_message()
+
+
+def test_sockact_check_looks_into_the_file(tmp_path: Path) -> None:
+    text = 'command = ["gunicorn", "a:a"]\nname = "web"\n'
+    path = written(tmp_path, text)
+    unit = facts(start=f"/usr/bin/sockact run --config {path}")
+    assert examine(unit) == []
+    written(tmp_path, f'{text}drain-timeout = "1h"\n')
+    assert "TimeoutStopSec=90s" in [finding.setting for finding in examine(unit)]
+    written(tmp_path, f"{text}adopt = 1\n")
+    (finding,) = examine(unit)
+    assert finding.setting == "ExecStart="
+    assert finding.message.startswith(f"{path}:3: adopt: ")
