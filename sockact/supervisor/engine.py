@@ -240,12 +240,11 @@ class Engine:
         elif handover.outcome is Outcome.COMMITTED and not handover.rollback:
             self._history.mended()
         draining = any(g.number == handover.predecessor for g in self._service.generations)
-        # Whoever serves now, its settings are those of the service.
-        committed = handover.outcome is Outcome.COMMITTED
-        serving = self._launched.get(handover.successor if committed else handover.predecessor or 0)
-        if serving:
-            self.use(serving.settings)
-        self._callers.finished(handover, self._launched.get(handover.successor), draining)
+        successor = self._launched.get(handover.successor)
+        if handover.outcome is Outcome.COMMITTED and successor:
+            self._context.served = successor.settings
+        self.use(self._context.served)
+        self._callers.finished(handover, successor, draining)
 
     def use(self, settings: Settings) -> None:
         """From now on, and for the next generation."""

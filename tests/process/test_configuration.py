@@ -231,3 +231,18 @@ def test_a_restart_with_the_same_file_is_no_other(start: StartService, folder: P
     assert one.service.reload().code == 0
     history = one.service.run("config", "history", str(one.path)).stdout
     assert len(history.splitlines()) == 1
+
+
+def test_nor_while_nothing_serves(start: StartService, folder: Path) -> None:
+    """The program crashes again and again, and the configuration that was to help is worse."""
+    one = Configured(start, folder)
+    pid = one.service.status()["generations"][0]["pid"]
+    one.program.publish("2", "raise SystemExit(3)\n")
+    os.kill(pid, signal.SIGKILL)
+    wait.until(lambda: one.service.status()["state"] == "backoff", "the program to be waited for")
+    one.write(command=["/bin/false"])
+    assert one.service.reload().code == 1
+    assert one.service.status()["command"] == one.program.command
+    one.program.publish("3")
+    wait.until(lambda: "running" in one.service.states().values(), "a launch of the old one")
+    assert one.program.ask() == "3"
