@@ -136,7 +136,11 @@ class Configured:
     def _read(self) -> None:
         words = (sys.executable, *sys.orig_argv[1:])
         environment = {**self._environment, VARIABLE: "1"}
-        self._answer = os.memfd_create("sockact-settings")
+        try:
+            self._answer = os.memfd_create("sockact-settings")
+        except OSError as error:
+            self._refuse(f"the configuration cannot be read: {error.strerror}")
+            return
         command = Command(words, speaks=True, stdin=self._answer, longest=_LONGEST)
         try:
             self._attempt = Attempt(self._loop, command, environment, _WITHIN, self._was_read)
