@@ -59,6 +59,9 @@ def _run(words: list[str]) -> int:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [getattr(signal, name) for name in ours])
     if handed := os.environ.pop("SOCKACT_UPGRADE", ""):
         return _go_on(handed)
+    if os.environ.pop("SOCKACT_READ", ""):
+        os.dup2(1, 2)  # Of a refusal, too, the supervisor hears there.
+        return _tell_settings(words, 0)
     _open_standard()
     reader, writer = os.pipe()
     try:

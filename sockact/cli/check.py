@@ -58,7 +58,7 @@ def examine(found: Facts) -> list[Finding]:
     """All findings, with those about the options of `sockact run`."""
     try:
         settings = _settings(found)
-    except click.UsageError as error:
+    except click.ClickException as error:
         message = error.format_message().rstrip(".")
         wrong = Finding(Level.ERROR, found.service.name, "ExecStart=", message, "mend the options")
         return [wrong, *check(found, None)]
@@ -66,14 +66,16 @@ def examine(found: Facts) -> list[Finding]:
 
 
 def _settings(found: Facts) -> Settings | None:
-    """What `sockact run` is told; None when it does not run. Raises UsageError."""
+    """What `sockact run` is told; None when it does not run. Raises UsageError, Invalid."""
     if found.options is None:
         return None
     words = _without_directory(found.options)
     with run.command.make_context("sockact run", words) as context:
         values = dict(context.params)
         del values["directory"]
-        program = tuple(values.pop("program"))
+        config = values.pop("config")
+        program = config.checked.command if config else tuple(values.pop("program"))
+        values.pop("program", None)
         name = values.pop("name") or (run.name_of(program) if program else "NAME")
         adopt = Adopt(values.pop("adopt"))
         return Settings(name, program, adopt=adopt, **values)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _COMMANDS = (
     *("run", "reload", "rollback", "status", "reset", "stop", "upgrade"),
-    *("init", "wrap", "unwrap", "check"),
+    *("init", "wrap", "unwrap", "check", "config"),
 )
 
 

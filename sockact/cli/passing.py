@@ -27,7 +27,7 @@ class Verbatim(click.Command):
 OPTIONS = [
     option
     for option in run.command.params
-    if option.name not in ("name", "listen", "directory", "program")
+    if option.name not in ("config", "name", "listen", "directory", "program")
 ]
 """Whatever `sockact run` can do, but for what is the unit's."""
 

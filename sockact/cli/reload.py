@@ -38,10 +38,21 @@ def command(
     handover = _reload(target, {"wait_drained": wait_drained, "force": force}, timeout)
     if as_json:
         click.echo(json.dumps(handover, indent=2))
-    if handover["outcome"] != "committed":
-        raise Failure(f"{target.name}: {_failed(handover)}", quoted=tuple(handover["stderr"]))
+    _raise_unless_committed(target, handover)
     if not as_json:
         click.echo(f"{target.name}: {_succeeded(handover)}")
+
+
+def perform(target: service.Service) -> str:
+    """For another command: what has come of it, in words. Raises Failure."""
+    handover = _reload(target, {}, None)
+    _raise_unless_committed(target, handover)
+    return _succeeded(handover)
+
+
+def _raise_unless_committed(target: service.Service, handover: dict[str, Any]) -> None:
+    if handover["outcome"] != "committed":
+        raise Failure(f"{target.name}: {_failed(handover)}", quoted=tuple(handover["stderr"]))
 
 
 def _reload(
@@ -57,6 +68,10 @@ def _reload(
         except client.RemoteError as error:
             if error.name.endswith(".TooManyFailures"):
                 raise Failure(_too_many(target.name, error.parameters)) from error
+            if error.name.endswith(".ConfigurationRefused"):
+                reason = error.parameters.get("reason", "its configuration is invalid")
+                text = f"{target.name}: not reloaded: {reason}; everything goes on as it was"
+                raise Failure(text) from error
             if not error.name.endswith(".ReloadFailed"):
                 raise
             answer = error.parameters

@@ -21,12 +21,30 @@ from sockact.supervisor import paths
 if TYPE_CHECKING:
     from typing import Any
 
+    from sockact.cli.configuration.loading import Loaded
+
+
+def _load(context: click.Context, _option: click.Parameter, value: str | None) -> Loaded | None:
+    if value is None or context.resilient_parsing:
+        return None
+    from sockact.cli.configuration import loading  # Most command lines have no file.
+
+    return loading.take(context, value)
+
 
 @click.command(
     name="run",
     context_settings={"allow_interspersed_args": False},
     options_metavar="[OPTIONS] [--]",
     short_help="Run a program so that it can be reloaded.",
+)
+@click.option(
+    "--config",
+    metavar="FILE",
+    type=click.Path(),
+    is_eager=True,
+    callback=_load,
+    help="Take PROGRAM, and what is not given here, from FILE, or from /etc/sockact/FILE.toml.",
 )
 @click.option(
     "--name",
@@ -136,12 +154,21 @@ if TYPE_CHECKING:
     shell_complete=complete.program,
 )
 def command(
-    program: tuple[str, ...], name: str | None, directory: str | None, adopt: str, **options: Any
+    program: tuple[str, ...],
+    config: Loaded | None,
+    name: str | None,
+    directory: str | None,
+    adopt: str,
+    **options: Any,
 ) -> Settings:
     """Run PROGRAM under a supervisor, so that `sockact reload` can replace it.
 
     The program and its command line stay as they are. Times are in seconds, or like '1min 30s'.
     """
+    if config:
+        if program:
+            raise click.UsageError(f"the program is in {config.path}: leave it out here")
+        return _configured(config, name, directory, {"adopt": Adopt(adopt), **options})
     if not program:
         raise click.UsageError(
             "no program given: write it last, as in `sockact run -- gunicorn app:app`"
@@ -149,6 +176,28 @@ def command(
     name = name or name_of(program)
     probes.check_together(options)
     return Settings(name, program, _logical(directory), adopt=Adopt(adopt), **options)
+
+
+def _configured(
+    config: Loaded, name: str | None, directory: str | None, options: dict[str, Any]
+) -> Settings:
+    """What the file says, and where it says nothing the command line. Raises Invalid."""
+    said = config.checked
+    try:
+        name = name or name_of(said.command)
+        probes.check_together(options)
+    except click.UsageError as error:
+        raise config.refuse(error) from None
+    return Settings(
+        name,
+        said.command,
+        _logical(directory or said.release or None),
+        **options,
+        environment=said.environment,
+        release=said.release,
+        config=config.path,
+        config_text=config.document.text,
+    )
 
 
 def _logical(directory: str | None) -> str:

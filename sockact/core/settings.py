@@ -53,6 +53,14 @@ class Settings:
     stop_signal: int = 15
     identifier: str = ""
     """By which the journal knows a generation's lines, with its number; empty: as systemd says."""
+    environment: tuple[str, ...] = ()
+    """NAME=VALUE, on top of the supervisor's own."""
+    release: str = ""
+    """A symbolic link to the release that is deployed, followed once for each generation."""
+    config: str = ""
+    """The configuration file that some of this is from; empty: there is none."""
+    config_text: str = ""
+    """What it said."""
 
     def to_json(self) -> str:
         """What `from_json` turns back; also of names that are not UTF-8."""
@@ -102,6 +110,10 @@ class Settings:
             kill_timeout=_seconds(data, "kill_timeout"),
             stop_signal=_count(data, "stop_signal"),
             identifier=_text(data, "identifier"),
+            environment=_texts(data, "environment"),
+            release=_text(data, "release"),
+            config=_text(data, "config"),
+            config_text=_text(data, "config_text"),
         )
 
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from sockact.supervisor.loop import Loop, Timer
 
 _FOLDER = os.path.dirname(os.path.abspath(__file__))
-_LONGEST = 200
 _GRACE = 1.0
 """Seconds: what speaks says more of a timeout than we could."""
 
@@ -26,12 +25,13 @@ _GRACE = 1.0
 @dataclass(frozen=True)
 class Command:
     """What to execute. `speaks`: it writes one line that says how it failed; `stdin`: what it reads
-    from, if anything.
+    from, if anything. Of what it writes, `longest` bytes are kept.
     """
 
     words: tuple[str, ...]
     speaks: bool = False
     stdin: int | None = None
+    longest: int = 200
 
 
 def of_shell(command: str) -> Command:
@@ -112,6 +112,7 @@ class Attempt:
         """What it wrote, once it has ended."""
         self._done = done
         self._said = -1
+        self._longest = command.longest
         self._late = ""
         self.pid = self._spawn(command, environment)
         self._timer: Timer | None = None
@@ -183,7 +184,7 @@ class Attempt:
         if self._said < 0:
             return ""
         try:
-            text = os.read(self._said, _LONGEST)
+            text = os.read(self._said, self._longest)
         except BlockingIOError:
             text = b""
         os.close(self._said)

@@ -28,6 +28,9 @@ class Context:
         handle: Callable[[Event], None],
     ) -> None:
         self.settings = settings
+        """For the next generation, and for the supervisor itself."""
+        self.served = settings
+        """Those of the last handover that was committed: one that fails leaves them."""
         self.adopt = adopt
         self.loop = loop
         self.listeners = listeners

@@ -40,9 +40,11 @@ if TYPE_CHECKING:
             wait_drained: bool,
             force: bool,
             done: Callable[[JsonObject, bool], None],
+            refuse: Callable[[str], None],
             exec_reload: bool,
         ) -> Callable[[], None]:
-            """Begin or join a reload; `done(handover, ok)` is called once, later or at once.
+            """Begin or join a reload; `done(handover, ok)` is called once, later or at once, or
+            `refuse(reason)` instead: the configuration is invalid.
 
             `exec_reload`: systemd knows of it.
             What it returns is called, before `done`, when the client has left.
@@ -68,6 +70,7 @@ STOPPING = f"{INTERFACE}.Stopping"
 RELOAD_FAILED = f"{INTERFACE}.ReloadFailed"
 ROLLBACK_FAILED = f"{INTERFACE}.RollbackFailed"
 TOO_MANY_FAILURES = f"{INTERFACE}.TooManyFailures"
+CONFIGURATION_REFUSED = f"{INTERFACE}.ConfigurationRefused"
 NO_PREDECESSOR = f"{INTERFACE}.NoPredecessor"
 UPGRADE_FAILED = f"{INTERFACE}.UpgradeFailed"
 TOO_MANY_CONNECTIONS = f"{INTERFACE}.TooManyConnections"
@@ -226,7 +229,7 @@ class Server:
             pending.cancel = self._service.rollback(_handover_to(pending, ROLLBACK_FAILED))
         elif call.member == _UPGRADE:
             call.allow()
-            pending.cancel = self._service.upgrade(partial(_not_upgraded, pending))
+            pending.cancel = self._service.upgrade(partial(_refuse, pending, UPGRADE_FAILED))
         elif call.member == "Reset":
             call.allow()
             self._service.reset()
@@ -252,7 +255,9 @@ class Server:
         call.allow("wait_drained", "force", "exec_reload")
         done = _handover_to(pending, RELOAD_FAILED)
         drained, force = call.flag("wait_drained"), call.flag("force")
-        pending.cancel = self._service.reload(drained, force, done, call.flag("exec_reload"))
+        refuse = partial(_refuse, pending, CONFIGURATION_REFUSED)
+        own = call.flag("exec_reload")
+        pending.cancel = self._service.reload(drained, force, done, refuse, own)
 
     def _status_reply(self) -> bytes:
         return varlink.encode_reply({"status": self._service.status()}, continues=True)
@@ -289,8 +294,8 @@ def _handover_to(pending: Pending, failure: str) -> Callable[[JsonObject, bool],
     return done
 
 
-def _not_upgraded(pending: Pending, reason: str) -> None:
-    pending.finish(varlink.encode_error(Refused(UPGRADE_FAILED, {"reason": reason})))
+def _refuse(pending: Pending, error: str, reason: str) -> None:
+    pending.finish(varlink.encode_error(Refused(error, {"reason": reason})))
 
 
 def _describe(interface: str) -> str:

@@ -9,6 +9,8 @@ from sockact.supervisor import report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sockact.supervisor.processes import Processes, Signalled
     from sockact.supervisor.report import Say
 
@@ -16,16 +18,18 @@ if TYPE_CHECKING:
 class Ending:
     """Sends the signals of one service. Raises procfs.Unavailable."""
 
-    def __init__(self, processes: Processes, stop_signal: int, say: Say) -> None:
+    def __init__(self, processes: Processes, stop_signal: Callable[[int], int], say: Say) -> None:
+        """`stop_signal` tells that of a generation."""
         self._processes = processes
-        self._stop_signal = signal.Signals(stop_signal)
+        self._stop_signal = stop_signal
         self._say = say
         self._refused: dict[int, set[tuple[signal.Signals, int]]] = {}
 
     def terminate(self, generation: int, reason: str) -> None:
         """Ask its first process to end; all of them, once that is gone."""
-        done = self._processes.signal(generation, self._stop_signal)
-        self._tell(generation, self._stop_signal, done, reason)
+        number = signal.Signals(self._stop_signal(generation))
+        done = self._processes.signal(generation, number)
+        self._tell(generation, number, done, reason)
 
     def kill(self, generation: int, reason: str) -> None:
         """SIGKILL to every process of the generation."""

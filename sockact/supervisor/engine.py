@@ -13,6 +13,7 @@ from sockact.core.lifecycle import next_deadline, step
 from sockact.core.matching import Kind
 from sockact.core.model import Gate, Outcome, Phase, Service, State
 from sockact.core.news import News
+from sockact.core.record import replace
 from sockact.core.trial import BY_HAND
 from sockact.core.turn import STOPPING
 from sockact.kernel.listener import clear_nonblocking
@@ -21,6 +22,7 @@ from sockact.supervisor.callers import Callers
 from sockact.supervisor.calls import Calls
 from sockact.supervisor.context import Context
 from sockact.supervisor.counting import Counting
+from sockact.supervisor.deciding import policy_of
 from sockact.supervisor.ending import Ending
 from sockact.supervisor.gates import Gates
 from sockact.supervisor.generation import Launched
@@ -88,7 +90,7 @@ class Engine:
         self._reporter = reporter
         self._history = history
         self._processes = Processes(shim_address)
-        self._ending = Ending(self._processes, settings.stop_signal, self._say)
+        self._ending = Ending(self._processes, self._stop_signal_of, self._say)
         listening = carried.calls if carried else None
         self._calls = Calls(loop, shim_address, self._generation_of, self._where, listening)
         notice = partial(self._say, level=report.NOTICE, news=News.ADAPTER)
@@ -206,6 +208,10 @@ class Engine:
             case actions.Quit(status):
                 self._quit(status)
 
+    def _stop_signal_of(self, number: int) -> int:
+        launched = self._launched.get(number)
+        return (launched or self._context).settings.stop_signal
+
     def _say(
         self, number: int, message: str, level: int = report.INFO, news: News = News.NOTE
     ) -> None:
@@ -235,7 +241,18 @@ class Engine:
         elif handover.outcome is Outcome.COMMITTED and not handover.rollback:
             self._history.mended()
         predecessor = self._service.get(handover.predecessor or 0)
-        self._callers.finished(handover, self._launched.get(handover.successor), predecessor)
+        successor = self._launched.get(handover.successor)
+        if handover.outcome is Outcome.COMMITTED and successor:
+            self._context.served = successor.settings
+        self.use(self._context.served)
+        self._callers.finished(handover, successor, predecessor)
+
+    def use(self, settings: Settings) -> None:
+        """From now on, and for the next generation."""
+        if settings is not self._context.settings:
+            self._context.settings = settings
+            self._service = replace(self._service, policy=policy_of(settings))
+            self._history.limit(settings.start_limit_interval, settings.start_limit_burst)
 
     def _quit(self, status: int) -> None:
         self.exit_status = status

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from sockact.core.release import pinned
 from sockact.core.settings import Adopt
 from sockact.supervisor.processes import GENERATION_VARIABLE
 
@@ -11,8 +12,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sockact.core.settings import Settings
     from sockact.kernel.listener import Listener
 
+RELEASE_VARIABLE = "SOCKACT_RELEASE"
 SHIM_FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "shim")
 
 # Meant for the supervisor alone. FDSTORE is there from systemd 254 on, LISTEN_PIDFDID from 258 on.
@@ -42,6 +45,17 @@ def program_environment(
     found["SOCKACT_SHIM"] = shim_address
     found[GENERATION_VARIABLE] = str(generation)
     return found
+
+
+def deployed(settings: Settings) -> tuple[tuple[str, ...], str, dict[str, str]]:
+    """The command, the directory, and the service's own variables, with the release of now."""
+    own = dict(variable.split("=", 1) for variable in settings.environment)
+    if not settings.release:
+        return settings.command, settings.directory, own
+    link, target = settings.release, os.path.realpath(settings.release)
+    own[RELEASE_VARIABLE] = target
+    command = tuple(pinned(word, link, target) for word in settings.command)
+    return command, pinned(settings.directory, link, target), own
 
 
 def probe_environment(environment: Mapping[str, str], name: str) -> dict[str, str]:

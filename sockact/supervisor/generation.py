@@ -25,6 +25,7 @@ from sockact.supervisor import launch
 from sockact.supervisor.carried import CarriedGeneration
 from sockact.supervisor.environment import (
     adoption_environment,
+    deployed,
     probe_environment,
     program_environment,
 )
@@ -69,6 +70,8 @@ class Launched:
         self.pid = 0
         self.started = time.time()
         self._context = context
+        self.settings = context.settings
+        """Of this generation: the next one may have others."""
         self._pending = True
         self._adoption = Adoption(context.listeners)
         self._outputs: Outputs | None = None
@@ -83,7 +86,7 @@ class Launched:
     def start(cls, context: Context, number: int, *, capture: bool) -> Launched:
         """Launch it; `capture` keeps the end of its stderr. Raises OperatorError."""
         found = cls(context, number)
-        identifier = context.settings.identifier
+        identifier = found.settings.identifier
         try:
             found._outputs = Outputs.open(
                 context.loop,
@@ -137,8 +140,8 @@ class Launched:
         if self._probe is None:
             self._probe = Probe(
                 self._context.loop,
-                command_of(self._context.settings.ready),
-                probe_environment(self._context.environment, self._context.settings.name),
+                command_of(self.settings.ready),
+                probe_environment(self._context.environment, self.settings.name),
                 lambda: self._context.handle(Proven(self.number)),
                 self._observe,
             )
@@ -152,7 +155,7 @@ class Launched:
     def on_trial(self) -> None:
         """Begin with the watch over its trial; once."""
         if self._trial is None:
-            context, settings = self._context, self._context.settings
+            context, settings = self._context, self.settings
             watch = Watch(
                 trial_command_of(settings, context.listeners),
                 probe_environment(context.environment, settings.name),
@@ -217,10 +220,10 @@ class Launched:
             self._outputs.close()
 
     def _prepare(self, outputs: Outputs) -> launch.Launch:
-        context = self._context
-        settings = context.settings
+        context, settings = self._context, self.settings
+        command, directory, own = deployed(settings)
         environment = program_environment(
-            context.environment, settings.name, self.number, context.shim_address
+            context.environment | own, settings.name, self.number, context.shim_address
         )
         environment |= outputs.environment()
         environment |= adoption_environment(context.adopt, context.listeners, self._adoption.paths)
@@ -231,8 +234,8 @@ class Launched:
                 environment["WATCHDOG_USEC"] = usec
         native = context.adopt is Adopt.NATIVE
         return launch.Launch(
-            settings.command,
-            settings.directory,
+            command,
+            directory,
             environment,
             frozenset(self._adoption.calls if context.adopt is Adopt.SECCOMP else ()),
             tuple(x.socket.fileno() for x in context.listeners) if native else (),
@@ -247,7 +250,7 @@ class Launched:
         return Notified(context.loop, address, self._pids, *heard, carried)
 
     def _watch_readiness(self) -> Readiness | None:
-        if self._context.settings.ready == "notify":
+        if self.settings.ready == "notify":
             return None
         return Readiness(
             self._context.loop,
@@ -282,7 +285,7 @@ class Launched:
 
     def _hint(self, bound: bool) -> str:
         """What it is that does not come, should it never get ready."""
-        ready = self._context.settings.ready
+        ready = self.settings.ready
         if self._probe:
             why = f": its last attempt {self._probe.reason}" if self._probe.reason else ""
             return f"the probe {ready} did not pass{why}"

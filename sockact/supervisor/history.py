@@ -57,6 +57,10 @@ class History:
         self._failures = (*self._failures, Failure(self._clock(), generation, reason))[-MOST:]
         self._save()
 
+    def limit(self, interval: float, burst: int) -> None:
+        """Other limits hold from now on, for what has failed already, too."""
+        self._window = Window(interval, burst)
+
     def reset(self) -> None:
         """Forget the failures."""
         self._failures = ()

@@ -7,13 +7,15 @@ import signal
 
 import sockact
 from sockact.core.failures import Window
-from sockact.core.model import Policy, Ready
 from sockact.core.news import News
 from sockact.supervisor import control, launch, report, store
 from sockact.supervisor.announce import Announcer
 from sockact.supervisor.carried import Carried, CarriedFile, CarriedListener, CarriedState
+from sockact.supervisor.configured import Configured
+from sockact.supervisor.deciding import policy_of
 from sockact.supervisor.history import History
 from sockact.supervisor.loop import Loop
+from sockact.supervisor.snapshots import Snapshots
 from sockact.supervisor.state_dir import state_dir
 from sockact.supervisor.supervisor import Supervisor
 from sockact.supervisor.upgrade import Upgrades
@@ -37,7 +39,6 @@ SIGNALS = (
     signal.SIGUSR1,
 )
 
-_JITTER = 0.25
 _COMMAND_NAME = "/proc/self/comm"
 
 
@@ -108,6 +109,22 @@ class Running:
         self._upgrades = Upgrades(self._loop, SIGNALS, self._busy, self._carry, self._notice)
         self._supervisor.upgrades = self._upgrades
         self._supervisor.watch(self._upgrades)
+        if settings.config:
+            self._configure(environment)
+
+    def _configure(self, environment: dict[str, str]) -> None:
+        held, supervisor = self._held, self._supervisor
+        configured = Configured(self._loop, supervisor, environment, held.listeners, held.reporter)
+        supervisor.configured = configured
+        supervisor.watch(configured)
+        kept = Snapshots(state_dir(held.settings.name, environment), self._notice)
+
+        def changed() -> None:
+            self._server.changed()
+            kept.serves(supervisor.served())
+            configured.look()
+
+        supervisor.changed = changed
 
     def start(self, left: list[Process]) -> int:
         """Serve, once what an earlier supervisor has left has ended; the exit status."""
@@ -165,7 +182,7 @@ class Running:
             sockact.__version__,
             os.getpid(),
             command_name,
-            held.settings.to_json(),
+            self._supervisor.settings().to_json(),
             held.claim.directory,
             held.claim.made,
             held.claim.fileno(),
@@ -178,20 +195,3 @@ class Running:
             self._server.carried(),
             self._supervisor.carried(),
         )
-
-
-def policy_of(settings: Settings) -> Policy:
-    """The part of the settings that the lifecycle decides by."""
-    ready = {"interest": Ready.INTEREST, "notify": Ready.NOTIFY}
-    return Policy(
-        ready=ready.get(settings.ready, Ready.PROBE),
-        start_timeout=settings.start_timeout,
-        trial=settings.trial,
-        probed=bool(settings.probe),
-        keep_predecessor=settings.keep_predecessor,
-        max_draining=settings.max_draining,
-        drain_timeout=settings.drain_timeout,
-        kill_timeout=settings.kill_timeout,
-        jitter=_JITTER,
-        seed=int.from_bytes(os.urandom(4)) / 2**32,
-    )

@@ -12,6 +12,7 @@ from sockact.core.upgrade import under_way
 from sockact.handover.stuck import AcceptQueues
 from sockact.supervisor import report
 from sockact.supervisor.carried import CarriedEngine, service_from, service_of
+from sockact.supervisor.configured import Asked
 from sockact.supervisor.control import NO_PREDECESSOR, STOPPING, TOO_MANY_FAILURES
 from sockact.supervisor.engine import Engine
 from sockact.supervisor.environment import probe_environment
@@ -26,7 +27,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sockact.core.settings import Settings
     from sockact.supervisor.callers import Done
+    from sockact.supervisor.configured import Configured, Refuse
     from sockact.supervisor.engine import Watch
     from sockact.supervisor.status import Json
     from sockact.supervisor.upgrade import Upgrades
@@ -40,6 +43,8 @@ class Supervisor(Engine):
     _watchdog: Watchdog | None = None
     upgrades: Upgrades
     """To be set before anything is asked."""
+    configured: Configured | None = None
+    """Where the settings are from a file."""
 
     def status(self) -> Json:
         """The Status of docs/control.md."""
@@ -48,27 +53,61 @@ class Supervisor(Engine):
         return status | {"starts": self._history.status()}
 
     def reload(
-        self, wait_drained: bool, force: bool, done: Done, exec_reload: bool = False
+        self,
+        wait_drained: bool,
+        force: bool,
+        done: Done,
+        refuse: Refuse,
+        exec_reload: bool = False,
     ) -> Callable[[], None]:
         """Begin a handover, or join the queued one. With `exec_reload` systemd is not told of it.
 
+        `refuse(reason)` instead of `done`: the configuration is invalid, nothing has begun.
+
         Raises Refused while stopping, and without `force` when too much has failed lately.
         """
-        if self._service.phase in (Phase.STOPPING, Phase.STOPPED):
+        if self.is_stopping():
             raise Refused(STOPPING, {})
         if self._history.full() and not force:
             raise Refused(TOO_MANY_FAILURES, {"reason": self._history.describe()})
+        asked = Asked(wait_drained, done, refuse, exec_reload)
+        if self.configured:
+            return self.configured.ask(asked)
+        self.begin([asked])
+        assert asked.joined
+        return asked.joined
+
+    def begin(self, asked: list[Asked]) -> None:
+        """One reload for all of them."""
         identity = self._service.queued or self._service.last_handover + 1
-        leave = self._callers.join(identity, wait_drained, done)
-        self._announcer.reload_is_known = exec_reload
+        for one in asked:
+            one.joined = self._callers.join(identity, one.wait_drained, one.done)
+        self._announcer.reload_is_known = any(one.exec_reload for one in asked)
         self.handle(events.Reload())
         self._announcer.reload_is_known = False
-        return leave
+
+    def is_stopping(self) -> bool:
+        """Will there be no reload any more?"""
+        return self._service.phase in (Phase.STOPPING, Phase.STOPPED)
+
+    def is_idle(self) -> bool:
+        """Is no generation starting or on trial?"""
+        return not self._service.in_handover and self._service.pending is None
+
+    def served(self) -> Settings | None:
+        """Those of the generation that serves, while that is not in question."""
+        serving = self._service.serving if self.is_idle() else None
+        launched = self._launched.get(serving.number) if serving else None
+        return launched.settings if launched else None
+
+    def settings(self) -> Settings:
+        """Those of the generation that serves."""
+        return self._context.settings
 
     def rollback(self, done: Done) -> Callable[[], None]:
         """Go back to the generation before. Raises Refused when it is not there any more."""
         service = self._service
-        if service.phase in (Phase.STOPPING, Phase.STOPPED):
+        if self.is_stopping():
             raise Refused(STOPPING, {})
         if not service.can_go_back:
             raise Refused(NO_PREDECESSOR, {})
@@ -85,7 +124,7 @@ class Supervisor(Engine):
 
     def upgrade(self, failed: Callable[[str], None]) -> Callable[[], None]:
         """Let the version take over that is installed now. Raises Refused while stopping."""
-        if self._service.phase in (Phase.STOPPING, Phase.STOPPED):
+        if self.is_stopping():
             raise Refused(STOPPING, {})
         return self.upgrades.ask(failed)
 
@@ -155,6 +194,8 @@ class Supervisor(Engine):
         """What only this process knows of, and has to end first; "" for nothing."""
         if reason := under_way(self._service):
             return reason
+        if reason := self.configured.busy() if self.configured else "":
+            return reason
         if any(launched.busy() for launched in self._launched.values()):
             return "a launch is not over"
         if self._calls.busy():
@@ -203,6 +244,8 @@ class Supervisor(Engine):
         """Let go of everything but the listeners."""
         for launched in self._launched.values():
             launched.close()
+        if self.configured:
+            self.configured.close()
         if self._watchdog:
             self._watchdog.close()
         if self._leftovers:
@@ -244,4 +287,8 @@ class Supervisor(Engine):
         if self._history.full():
             self._notice(f"SIGHUP: no reload: {self._history.describe()}")
         else:
-            self.handle(events.Reload())
+            nobody = Asked(False, lambda _handover, _ok: None, lambda _reason: None, False)
+            if self.configured:
+                self.configured.ask(nobody)
+            else:
+                self.begin([nobody])

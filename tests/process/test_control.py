@@ -85,6 +85,7 @@ class FakeService:
         wait_drained: bool,
         force: bool,
         done: Callable[[dict[str, Any], bool], None],
+        _refuse: Callable[[str], None],
         exec_reload: bool = False,
     ) -> Callable[[], None]:
         if self.refusal:

@@ -22,6 +22,7 @@ ARROWS = {
     # The client's side of the control socket, and what both sides share.
     "cli": (
         *("cli", "supervisor.client", "supervisor.paths", "supervisor.varlink", "core", ""),
+        "supervisor.state_dir",
         *("systemd.addresses", "systemd.check", "systemd.check_socket", "systemd.facts"),
         *("systemd.manager", "systemd.templates", "systemd.unitfile", "systemd.units"),
         *("systemd.marks", "systemd.migrate", "systemd.notes", "systemd.places"),

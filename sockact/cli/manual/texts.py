@@ -336,4 +336,8 @@ COMMANDS = {
     "wrap": _WRAP,
     "unwrap": Extra(f"{_STATUS}\n## EXAMPLES\n\n    sockact unwrap gunicorn\n", related=("wrap",)),
     "check": _CHECK,
+    "config": Extra(
+        f"{_STATUS}\n## EXAMPLES\n\n    sockact config check app\n    sockact config diff app\n",
+        related=("run", "reload"),
+    ),
 }

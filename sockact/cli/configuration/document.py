@@ -1,0 +1,237 @@
+"""The text of a configuration file as plain data, with the line that each key is on.
+
+What is read may be anything at all: nothing but `Unreadable` is raised, and nothing takes longer
+than the size allows.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+import tomllib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    Lines = dict[tuple[str, ...], int]
+
+LARGEST = 64 * 1024
+"""Bytes: more than anybody writes by hand."""
+_DEEPEST = 20
+_PARSED_AT_MOST = 2 * 1024 * 1024
+"""Bytes that finding the lines of a TOML file may cost besides."""
+_TOO_DEEP = "too many levels are in each other"
+_STATED = re.compile(r" \(at line (\d+), column \d+\)$")
+_PART = r"""(?:[\w-]+|"(?:[^"\\]|\\.)*"|'[^']*')"""
+_KEY = re.compile(rf"\s*({_PART}(?:\s*\.\s*{_PART})*)\s*=")
+_HEADER = re.compile(rf"\s*\[\s*({_PART}(?:\s*\.\s*{_PART})*)\s*\]")
+_TOKEN = re.compile(r'("(?:[^"\\]|\\.)*")(\s*:)?|[{}\[\]]')
+
+
+class Unreadable(Exception):
+    """It cannot be read: what is wrong, and on which line (from 1; 0: nowhere in particular)."""
+
+    def __init__(self, line: int, text: str) -> None:
+        super().__init__(text)
+        self.line = line
+
+
+@dataclass(frozen=True)
+class Document:
+    """What the file says."""
+
+    values: dict[str, object]
+    lines: Lines = field(default_factory=dict)
+    """Path of keys → line, from 1."""
+    text: str = ""
+
+    def line(self, *path: str) -> int:
+        """Where this key is; of one that is not found, where what it is in is."""
+        while path and path not in self.lines:
+            path = path[:-1]
+        return self.lines.get(path, 1)
+
+
+def read(path: str) -> Document:
+    """The document in this file. Raises Unreadable."""
+    return parse(_bytes(path), os.path.splitext(path)[1])
+
+
+def parse(data: bytes, extension: str) -> Document:
+    """What these bytes say in the format of the extension. Raises Unreadable."""
+    reader = _READERS.get(extension)
+    if reader is None:
+        raise Unreadable(0, f"its name has to end in {', '.join(_READERS)}")
+    if len(data) > LARGEST:
+        raise Unreadable(0, f"it is larger than {LARGEST // 1024} KiB")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise Unreadable(line, f"byte {error.start + 1} of the file is not UTF-8") from None
+    try:
+        values, lines = reader(text)
+    except RecursionError:
+        raise Unreadable(0, _TOO_DEEP) from None
+    except ValueError as error:
+        # Of a single value: a number of 5,000 digits, the 99th of May.
+        raise Unreadable(0, str(error)) from None
+    if not isinstance(values, dict):
+        raise Unreadable(1, "keys with their values are needed, as in `command: [a, b]`")
+    return Document(values, lines, text)
+
+
+def _bytes(path: str) -> bytes:
+    try:
+        # A FIFO would let us wait for ever.
+        with open(
+            path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)
+        ) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise Unreadable(0, "it is no regular file")
+            return file.read(LARGEST + 1)
+    except OSError as error:
+        raise Unreadable(0, error.strerror or str(error)) from None
+    except ValueError as error:
+        raise Unreadable(0, str(error)) from None  # A NUL in its name.
+
+
+def _toml(text: str) -> tuple[object, Lines]:
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        stated = _STATED.search(str(error))
+        line = int(stated[1]) if stated else text.rstrip().count("\n") + 1
+        raise Unreadable(line, _STATED.sub("", str(error))) from None
+    return values, _toml_lines(text)
+
+
+def _toml_lines(text: str) -> Lines:
+    """tomllib tells no lines. What looks like a key begins a statement if the one before is whole;
+    else it is in a text of several lines.
+    """
+    found: Lines = {}
+    table: tuple[str, ...] = ()
+    rows = text.split("\n")
+    begun, cost = 0, 0
+    for number, row in enumerate(rows):
+        header = _HEADER.match(row)
+        key = None if header else _KEY.match(row)
+        if not header and not key:
+            continue
+        before = "\n".join(rows[begun:number])
+        cost += len(before)
+        if cost > _PARSED_AT_MOST:
+            break
+        if not _is_whole(before):
+            continue
+        begun = number
+        if header:
+            table = _toml_path(f"[{header[1]}]")
+            found.setdefault(table, number + 1)
+        elif key:
+            path = table + _toml_path(f"{key[1]} = {{}}")
+            for length in range(len(table) + 1, len(path) + 1):
+                found.setdefault(path[:length], number + 1)
+    return found
+
+
+def _is_whole(statement: str) -> bool:
+    try:
+        tomllib.loads(statement)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _toml_path(statement: str) -> tuple[str, ...]:
+    """The keys, one in the other, that a statement makes."""
+    path: list[str] = []
+    inner: Any = tomllib.loads(statement)
+    while inner:
+        ((key, inner),) = inner.items()
+        path.append(key)
+    return tuple(path)
+
+
+def _json(text: str) -> tuple[object, Lines]:
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise Unreadable(error.lineno, error.msg) from None
+    lines: Lines = {}
+    for path, line in _json_keys(text):
+        if path in lines:
+            raise Unreadable(line, f"{path[-1]!r} is there twice, on line {lines[path]} too")
+        lines[path] = line
+    return values, lines
+
+
+def _json_keys(text: str) -> Iterator[tuple[tuple[str, ...], int]]:
+    """The keys that are in objects only, of a text that is known to be JSON, and their lines."""
+    path: list[str] = [""]
+    line, at, lists = 1, 0, 0
+    for token in _TOKEN.finditer(text):
+        line, at = line + text.count("\n", at, token.start()), token.start()
+        if token[2]:
+            path[-1] = json.loads(token[1])
+            if not lists:
+                yield tuple(path[1:]), line
+        elif token[0] == "{":
+            path.append("")
+        elif token[0] == "}":
+            path.pop()
+        elif token[0] in "[]":
+            lists += 1 if token[0] == "[" else -1
+
+
+def _yaml(text: str) -> tuple[object, Lines]:
+    try:
+        import yaml  # Only where such a file is read: it is no dependency.
+    except ImportError:
+        raise Unreadable(0, "reading YAML needs PyYAML: install python3-yaml") from None
+    lines: Lines = {}
+    try:
+        depth = 0
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            line = event.start_mark.line + 1
+            if isinstance(event, yaml.AliasEvent):
+                raise Unreadable(line, "references (*) are not taken here")
+            opens = isinstance(event, yaml.CollectionStartEvent)
+            depth += opens - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _DEEPEST:  # PyYAML takes minutes for what is very deep.
+                raise Unreadable(line, _TOO_DEEP)
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        _yaml_lines(node, (), lines)
+        return (None if node is None else loader.construct_document(node)), lines
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise Unreadable(mark.line + 1 if mark else 0, error.problem or "no YAML") from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise Unreadable(line, f"a character is not allowed: {error.reason}") from None
+
+
+def _yaml_lines(node: Any, path: tuple[str, ...], lines: Lines) -> None:
+    for entry in node.value if node is not None and node.id == "mapping" else ():
+        key, value = entry
+        line, below = key.start_mark.line + 1, (*path, str(key.value))
+        if below in lines:
+            raise Unreadable(line, f"{below[-1]!r} is there twice, on line {lines[below]} too")
+        lines[below] = line
+        _yaml_lines(value, below, lines)
+
+
+_READERS: dict[str, Callable[[str], tuple[object, Lines]]] = {
+    ".toml": _toml,
+    ".yaml": _yaml,
+    ".yml": _yaml,
+    ".json": _json,
+}
+EXTENSIONS = tuple(_READERS)

@@ -1,0 +1,97 @@
+"""From a configuration file to the options of `sockact run`, or to everything that is wrong."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import click
+
+from sockact.cli.configuration import keys
+from sockact.cli.configuration.document import EXTENSIONS, Document, Unreadable, read
+from sockact.cli.configuration.keys import Problem
+from sockact.supervisor import paths
+
+if TYPE_CHECKING:
+    from sockact.cli.configuration.keys import Checked
+
+FOLDER = "/etc/sockact"
+_MOST_SHOWN = 20
+_LONGEST = 400
+_OPTION = re.compile(r"--([a-z][a-z-]*)")
+
+
+class Invalid(click.ClickException):
+    """The file is refused: the first problem, and the others below it. Nothing was done."""
+
+    exit_code = 2
+
+    def __init__(self, path: str, problems: list[Problem]) -> None:
+        lines = [_line(path, problem) for problem in problems]
+        first, *others = lines
+        super().__init__(first + (f" (and {len(others)} more)" if others else ""))
+        self.quoted = tuple(others[:_MOST_SHOWN])
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A file without a mistake in any single key."""
+
+    path: str
+    document: Document
+    checked: Checked
+
+    def refuse(self, error: click.UsageError) -> Invalid:
+        """An option that does not go with another one, where the file names it."""
+        named = _OPTION.search(error.message)
+        line = self.document.line(named[1]) if named else 1
+        return Invalid(self.path, [Problem(line, _OPTION.sub(r"\1", error.message))])
+
+
+def place(wanted: str) -> str:
+    """The file that is meant: a path, or the name of a service.
+
+    Raises UsageError when the service has several.
+    """
+    if "/" in wanted or os.path.splitext(wanted)[1] in EXTENSIONS:
+        return os.path.abspath(wanted)
+    folder = os.path.abspath(os.environ.get("SOCKACT_CONFIG_DIR") or FOLDER)
+    there = [path for path in _of_name(folder, wanted) if os.path.lexists(path)]
+    if len(there) > 1:
+        raise click.UsageError(f"{there[0]} and {there[1]} are both there: leave one of them")
+    return there[0] if there else _of_name(folder, wanted)[0]
+
+
+def _of_name(folder: str, name: str) -> list[str]:
+    return [os.path.join(folder, name + extension) for extension in EXTENSIONS]
+
+
+def load(wanted: str, context: click.Context) -> Loaded:
+    """What the file says; `context` is of `sockact run`. Raises Invalid, UsageError."""
+    path = place(wanted)
+    try:
+        document = read(path)
+    except Unreadable as error:
+        raise Invalid(path, [Problem(error.line, str(error))]) from None
+    checked = keys.check(document, context)
+    if checked.problems:
+        raise Invalid(path, checked.problems)
+    name = os.path.splitext(os.path.basename(path))[0]
+    if paths.valid_name(name):
+        checked.options.setdefault("name", name)
+    return Loaded(path, document, checked)
+
+
+def take(context: click.Context, wanted: str) -> Loaded:
+    """For --config: what the command line does not say is taken from the file."""
+    loaded = load(wanted, context)
+    context.default_map = loaded.checked.options
+    return loaded
+
+
+def _line(path: str, problem: Problem) -> str:
+    where = f"{path}:{problem.line}" if problem.line else path
+    text = " ".join(problem.text.split())
+    return f"{where}: {text if len(text) <= _LONGEST else f'{text[:_LONGEST]}…'}"
