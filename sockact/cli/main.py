@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _COMMANDS = (
-    *("run", "reload", "rollback", "status", "reset", "stop", "upgrade"),
+    *("run", "reload", "rollback", "status", "history"),
+    *("reset", "stop", "upgrade"),
     *("init", "wrap", "unwrap", "check"),
 )
 

@@ -57,6 +57,9 @@ if TYPE_CHECKING:
             What it returns is called when the client has left.
             """
 
+        def history(self) -> JsonObject:
+            """The last handovers and the totals: what History answers."""
+
         def reset(self) -> None:
             """Forget what has failed."""
 
@@ -227,6 +230,9 @@ class Server:
         elif call.member == _UPGRADE:
             call.allow()
             pending.cancel = self._service.upgrade(partial(_not_upgraded, pending))
+        elif call.member == "History":
+            call.allow()
+            pending.finish(varlink.encode_reply(self._service.history()))
         elif call.member == "Reset":
             call.allow()
             self._service.reset()

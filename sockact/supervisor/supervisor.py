@@ -59,6 +59,8 @@ class Supervisor(Engine):
         if self._history.full() and not force:
             raise Refused(TOO_MANY_FAILURES, {"reason": self._history.describe()})
         identity = self._service.queued or self._service.last_handover + 1
+        cause = "unit" if exec_reload else "command"
+        self._history.ledger.asked(self._service, cause)
         leave = self._callers.join(identity, wait_drained, done)
         self._announcer.reload_is_known = exec_reload
         self.handle(events.Reload())
@@ -73,6 +75,8 @@ class Supervisor(Engine):
         if not service.can_go_back:
             raise Refused(NO_PREDECESSOR, {})
         under_way = service.handover if service.in_handover else None
+        if under_way is None:
+            self._history.ledger.asked(service, "command")
         identity = under_way.id if under_way else service.last_handover + 1
 
         def finished(handover: Json, committed: bool) -> None:
@@ -88,6 +92,10 @@ class Supervisor(Engine):
         if self._service.phase in (Phase.STOPPING, Phase.STOPPED):
             raise Refused(STOPPING, {})
         return self.upgrades.ask(failed)
+
+    def history(self) -> Json:
+        """The answer to History of docs/control.md."""
+        return self._history.ledger.status()
 
     def reset(self) -> None:
         """Forget what has failed."""
@@ -231,6 +239,7 @@ class Supervisor(Engine):
 
     def _replace_serving(self, wrong: str) -> None:
         self._say_of_serving(f"{wrong}: it is replaced")
+        self._history.ledger.asked(self._service, "watchdog")
         self.handle(events.Reload())
 
     def _leave_to_systemd(self, wrong: str) -> None:
@@ -244,4 +253,5 @@ class Supervisor(Engine):
         if self._history.full():
             self._notice(f"SIGHUP: no reload: {self._history.describe()}")
         else:
+            self._history.ledger.asked(self._service, "SIGHUP")
             self.handle(events.Reload())

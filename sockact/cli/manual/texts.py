@@ -323,6 +323,9 @@ COMMANDS = {
     "reload": _speaks(_RELOAD, ("rollback", "status", "reset")),
     "rollback": _speaks("\n    sockact rollback myapp\n", ("reload", "run")),
     "status": _speaks(_SHOW, ("reload", "run"), _COUNTS),
+    "history": _speaks(
+        "\n    sockact history myapp\n    sockact history --json myapp\n", ("status", "reload")
+    ),
     "reset": _speaks("\n    sockact reset myapp\n    sockact reload myapp\n", ("reload", "status")),
     "stop": _speaks(
         _STOP, ("run", "status"), "For a service that has units write `systemctl stop NAME`."
