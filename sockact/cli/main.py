@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _COMMANDS = (
     *("run", "reload", "rollback", "status", "history"),
     *("reset", "stop", "upgrade"),
-    *("init", "wrap", "unwrap", "check"),
+    *("init", "wrap", "unwrap", "check", "exporter"),
 )
 
 
