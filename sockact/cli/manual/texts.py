@@ -340,12 +340,7 @@ COMMANDS = {
     "unwrap": Extra(f"{_STATUS}\n## EXAMPLES\n\n    sockact unwrap gunicorn\n", related=("wrap",)),
     "check": _CHECK,
     "exporter": Extra(
-        f"""{_STATUS}
-## EXAMPLES
-
-    systemctl enable --now sockact-exporter.socket
-    sockact exporter --listen 127.0.0.1:9927
-""",
+        f"{_STATUS}\n## EXAMPLES\n\n    systemctl enable --now sockact-exporter.socket\n",
         "It needs the Python package prometheus_client.",
         ("status", "history"),
     ),
