@@ -20,7 +20,7 @@ from sockact.cli.scraping import MOST_CLIENTS
 from tests.support import varlink, wait
 from tests.support.exporter import OPENMETRICS, Exporter
 from tests.support.program import Program
-from tests.support.service import SOCKACT
+from tests.support.service import ROOT, SOCKACT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -108,18 +108,29 @@ def _kill(service: Service) -> None:
 
 
 def test_prometheus_accepts_the_page(start: StartService, program: Program, folder: Path) -> None:
-    tool = shutil.which("promtool")
-    if tool is None:
-        pytest.skip("promtool is missing: it is in the package prometheus")
     service = start(program.command, listen=program.listen)
     assert service.reload("--wait-drained").code == 0
     with Exporter(service.runtime) as exporter:
         page = exporter.page()
     assert 'sockact_up{service="test"} 1.0' in page
+    assert promtool("check", "metrics", given=page) == ""
+
+
+def test_prometheus_accepts_the_alerts() -> None:
+    rules = ROOT / "packaging" / "prometheus" / "sockact.rules.yml"
+    assert "9 rules found" in promtool("check", "rules", str(rules))
+
+
+def promtool(*arguments: str, given: str = "") -> str:
+    """What it says; skips the test where it is missing."""
+    tool = shutil.which("promtool")
+    if tool is None:
+        pytest.skip("promtool is missing: it is in the package prometheus")
     done = subprocess.run(
-        [tool, "check", "metrics"], input=page, capture_output=True, text=True, check=False
+        [tool, *arguments], input=given, capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert done.returncode == 0, done
+    return done.stdout + done.stderr
 
 
 def test_exemplars_are_the_ids_of_handovers(

@@ -62,7 +62,7 @@ _STARTS = """
 :   Locked as long as the supervisor lives, with its pid.
 
 /var/lib/sockact/NAME/starts.json
-:   The last failures and starts. For other users than root: below $XDG_STATE_HOME, or
+:   The last failures, starts and handovers. For other users than root: below $XDG_STATE_HOME, or
     ~/.local/state. In a unit: in its StateDirectory=.
 """
 
