@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _COMMANDS = (
-    *("run", "reload", "rollback", "status", "reset", "stop", "upgrade"),
-    *("init", "wrap", "unwrap", "check", "config"),
+    *("run", "reload", "rollback", "status", "history"),
+    *("reset", "stop", "upgrade"),
+    *("init", "wrap", "unwrap", "check", "config", "exporter"),
 )
 
 

@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from sockact.core.model import Handover, Phase
 
 
+IDLE = "nothing is busy or fresh"
+"""The reason of Terminate when nobody needs the generation any more."""
+
+
 @dataclass(frozen=True)
 class Spawn:
     """Launch the program as this generation and watch for its readiness."""

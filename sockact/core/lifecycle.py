@@ -31,7 +31,7 @@ late news: it changes nothing.
 
 from __future__ import annotations
 
-from sockact.core import trial
+from sockact.core import actions, trial
 from sockact.core.actions import (
     Action,
     Announce,
@@ -264,7 +264,7 @@ def _census(turn: Turn, event: Event) -> None:
         return
     idle = 0 if event.busy or event.fresh else g.idle_samples + 1
     if idle >= IDLE_SAMPLES or (idle and event.settled):
-        turn.terminate(g, "nothing is busy or fresh")
+        turn.terminate(g, actions.IDLE)
         return
     interval = turn.state.policy.census_interval if event.look_in is None else event.look_in
     turn.update(replace(g, idle_samples=idle, census_at=turn.now + interval))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 
 from sockact.core.failures import Failure
+from sockact.core.ledger import Account, LedgerEntry, Span, Times, Totals
 from sockact.core.model import Exit, Gate, Generation, Handover, Outcome, Phase, Service, State
 from sockact.core.plain import Reader, plain
 from sockact.core.record import dataclass
@@ -120,6 +121,8 @@ class CarriedHistory:
 
     failures: tuple[Failure, ...]
     starts: tuple[float, ...]
+    account: Account | None = None
+    """The ledger, with what is open of it."""
 
 
 @dataclass(frozen=True)
@@ -207,6 +210,7 @@ _READER = Reader(
     *(Carried, CarriedEngine, CarriedService, CarriedGeneration, CarriedPump, CarriedNotified),
     *(CarriedListener, CarriedProcess, CarriedFailure, CarriedConnection, CarriedHistory),
     *(CarriedFile, CarriedState),
+    *(Account, LedgerEntry, Span, Times, Totals),
     *(Adopt, Entry, Exit, Failure, Gate, Generation, Handover, Outcome, Phase, State),
 )
 

@@ -61,10 +61,19 @@ _NEEDS_RESTART = ("name", "listen", "adopt", "watchdog_probe")
 class Asked:
     """One reload that somebody wants."""
 
-    def __init__(self, wait_drained: bool, done: Done, refuse: Refuse, exec_reload: bool) -> None:
-        self.wait_drained = wait_drained
+    def __init__(
+        self,
+        cause: str,
+        done: Done,
+        refuse: Refuse,
+        wait_drained: bool = False,
+        exec_reload: bool = False,
+    ) -> None:
+        self.cause = cause
+        """Who asks: `cause` of a HandoverRecord of docs/control.md."""
         self.done = done
         self.refuse = refuse
+        self.wait_drained = wait_drained
         self.exec_reload = exec_reload
         self.joined: Callable[[], None] | None = None
         """For a caller that leaves, once the reload is under way."""

@@ -59,6 +59,9 @@ if TYPE_CHECKING:
             What it returns is called when the client has left.
             """
 
+        def history(self) -> JsonObject:
+            """The last handovers and the totals: what History answers."""
+
         def reset(self) -> None:
             """Forget what has failed."""
 
@@ -230,6 +233,9 @@ class Server:
         elif call.member == _UPGRADE:
             call.allow()
             pending.cancel = self._service.upgrade(partial(_refuse, pending, UPGRADE_FAILED))
+        elif call.member == "History":
+            call.allow()
+            pending.finish(varlink.encode_reply(self._service.history()))
         elif call.member == "Reset":
             call.allow()
             self._service.reset()

@@ -16,6 +16,7 @@ from sockact.core.news import News
 from sockact.core.record import replace
 from sockact.core.trial import BY_HAND
 from sockact.core.turn import STOPPING
+from sockact.handover import census
 from sockact.kernel.listener import clear_nonblocking
 from sockact.supervisor import report
 from sockact.supervisor.callers import Callers
@@ -131,7 +132,9 @@ class Engine:
         self._turning = True
         try:
             while self._events:
-                self._service, asked = step(self._service, self._events.popleft(), time.monotonic())
+                now = time.monotonic()
+                self._service, asked = step(self._service, self._events.popleft(), now)
+                self._history.ledger.stepped(self._service, asked, now)
                 for action in asked:
                     key = type(action), getattr(action, "number", None)
                     self._postponed.attempt(key, partial(self._perform, action))
@@ -186,6 +189,8 @@ class Engine:
                 self._take_census(number)
             case actions.Terminate(number, reason):
                 self._counting.forget(number)
+                if reason and reason != actions.IDLE:
+                    self._count_forced(number)
                 self._ending.terminate(number, reason)
             case actions.Kill(number, reason):
                 self._ending.kill(number, reason)
@@ -215,7 +220,7 @@ class Engine:
     def _say(
         self, number: int, message: str, level: int = report.INFO, news: News = News.NOTE
     ) -> None:
-        self._reporter.say(message, level, number, news)
+        self._reporter.say(message, level, number, news, self._history.ledger.of(number))
 
     def _notice(self, message: str, news: News = News.NOTE) -> None:
         self._reporter.say(message, report.NOTICE, news=news)
@@ -306,6 +311,16 @@ class Engine:
         g = self._service.get(number)
         closed = g is not None and g.gate is Gate.CLOSED
         self.handle(self._counting.count(number, closed))
+
+    def _count_forced(self, number: int) -> None:
+        """It is told to end whatever it has: how many connections does that cut off?"""
+        pids = self._processes.latest().get(number, [])
+        try:
+            found = census.count({number: pids}, self._listeners)
+        except OSError:
+            found = None
+        if found:  # Else the kernel does not tell. It has to end all the same.
+            self._history.ledger.forced(number, found[number].busy + found[number].fresh)
 
     def _last_responses(self, number: int) -> None:
         g = self._service.get(number)

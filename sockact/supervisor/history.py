@@ -1,15 +1,19 @@
-"""The failures of one service, across restarts of its supervisor, and the starts of those.
+"""What one service remembers across restarts of its supervisor.
 
-docs/limits.md. systemd counts the starts of the supervisor (StartLimitBurst=); we count the
-generations that came to nothing.
+docs/limits.md: the failures, and the starts of the supervisor. systemd counts those
+(StartLimitBurst=); we count the generations that came to nothing. docs/metrics.md: the ledger.
 """
 
 from __future__ import annotations
 
 import time
 
+from sockact.core import ledger
 from sockact.core.failures import MOST, Failure, Window, describe
+from sockact.core.ledger import Account, LedgerEntry, Span, Times, Totals
+from sockact.core.plain import Reader, plain
 from sockact.supervisor.carried import CarriedHistory
+from sockact.supervisor.ledger import Ledger
 from sockact.supervisor.state_dir import StateFile
 
 TYPE_CHECKING = False
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     Clock = Callable[[], float]
 
 FILE = "starts.json"
+_READER = Reader(Account, LedgerEntry, Span, Times, Totals)
 
 
 class History:
@@ -39,22 +44,27 @@ class History:
         self._window = window
         self._notice: Callable[[str], None] | None = notice
         self._clock = clock
+        known = self._file.read()
+        data = known if isinstance(known, dict) else {}
+        # An earlier version carries no ledger, but may have found one.
+        account = carried and carried.account
+        self.ledger = Ledger(account or _account(data.get("ledger")), self._save, clock)
         if carried is not None:
             self._failures, self._starts = carried.failures, carried.starts
             return
-        known = self._file.read()
-        data = known if isinstance(known, dict) else {}
         self._failures = _failures(data.get("failures"))
         self._starts = (*_times(data.get("starts")), clock())[-MOST:]
+        self.ledger.started()
         self._save()
 
     def carried(self) -> CarriedHistory:
         """For the supervisor that takes our place."""
-        return CarriedHistory(self._failures, self._starts)
+        return CarriedHistory(self._failures, self._starts, self.ledger.account)
 
     def failed(self, generation: int, reason: str) -> None:
         """A generation came to nothing."""
         self._failures = (*self._failures, Failure(self._clock(), generation, reason))[-MOST:]
+        self.ledger.failed()
         self._save()
 
     def limit(self, interval: float, burst: int) -> None:
@@ -99,12 +109,26 @@ class History:
     def _save(self) -> None:
         failures = [[failure.at, failure.generation, failure.reason] for failure in self._failures]
         try:
-            self._file.write({"failures": failures, "starts": list(self._starts)})
+            self._file.write(
+                {
+                    "failures": failures,
+                    "starts": list(self._starts),
+                    "ledger": plain(self.ledger.account),
+                }
+            )
         except OSError as error:
             if self._notice:
                 path = self._file.path
-                self._notice(f"{path}: {error.strerror}: failures are only counted until the end")
+                self._notice(f"{path}: {error.strerror}: what it counts is forgotten at its end")
                 self._notice = None
+
+
+def _account(found: object) -> Account:
+    """A new one where that is none, or is of a newer version."""
+    try:
+        return ledger.recovered(_READER.read(Account, found)) or Account()
+    except (ValueError, OverflowError):
+        return Account()
 
 
 def _failures(found: object) -> tuple[Failure, ...]:

@@ -38,15 +38,20 @@ class Reporter:
         self._journal = _journal() if self._in_journal else None
 
     def say(
-        self, message: str, level: int = INFO, generation: int = 0, news: News = News.NOTE
+        self,
+        message: str,
+        level: int = INFO,
+        generation: int = 0,
+        news: News = News.NOTE,
+        handover: str = "",
     ) -> None:
-        """Report one thing once."""
+        """Report one thing once; `handover` is the id of the one that it is part of."""
         if generation:
             message = f"generation {generation}: {message}"
         if self._dropped:
             message = f"{message} ({self._dropped} messages before this one were lost)"
         message = message.replace("\n", " ")
-        if self._send(message, level, generation, news) or self._write(message, level):
+        if self._send(message, level, generation, news, handover) or self._write(message, level):
             self._dropped = 0
         else:
             self._dropped += 1
@@ -55,7 +60,7 @@ class Reporter:
         if self._journal:
             self._journal.close()
 
-    def _send(self, message: str, level: int, generation: int, news: News) -> bool:
+    def _send(self, message: str, level: int, generation: int, news: News, handover: str) -> bool:
         if self._journal is None:
             return False
         fields = {
@@ -67,6 +72,8 @@ class Reporter:
         }
         if generation:
             fields["SOCKACT_GENERATION"] = str(generation)
+        if handover:
+            fields["SOCKACT_HANDOVER"] = handover
         if news in MESSAGE_IDS:
             fields["MESSAGE_ID"] = MESSAGE_IDS[news]
         return self._journal.send(fields)

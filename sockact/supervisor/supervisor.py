@@ -70,7 +70,8 @@ class Supervisor(Engine):
             raise Refused(STOPPING, {})
         if self._history.full() and not force:
             raise Refused(TOO_MANY_FAILURES, {"reason": self._history.describe()})
-        asked = Asked(wait_drained, done, refuse, exec_reload)
+        cause = "unit" if exec_reload else "command"
+        asked = Asked(cause, done, refuse, wait_drained, exec_reload)
         if self.configured:
             return self.configured.ask(asked)
         self.begin([asked])
@@ -81,6 +82,7 @@ class Supervisor(Engine):
         """One reload for all of them."""
         identity = self._service.queued or self._service.last_handover + 1
         for one in asked:
+            self._history.ledger.asked(self._service, one.cause)
             one.joined = self._callers.join(identity, one.wait_drained, one.done)
         self._announcer.reload_is_known = any(one.exec_reload for one in asked)
         self.handle(events.Reload())
@@ -112,6 +114,8 @@ class Supervisor(Engine):
         if not service.can_go_back:
             raise Refused(NO_PREDECESSOR, {})
         under_way = service.handover if service.in_handover else None
+        if under_way is None:
+            self._history.ledger.asked(service, "command")
         identity = under_way.id if under_way else service.last_handover + 1
 
         def finished(handover: Json, committed: bool) -> None:
@@ -127,6 +131,10 @@ class Supervisor(Engine):
         if self.is_stopping():
             raise Refused(STOPPING, {})
         return self.upgrades.ask(failed)
+
+    def history(self) -> Json:
+        """The answer to History of docs/control.md."""
+        return self._history.ledger.status()
 
     def reset(self) -> None:
         """Forget what has failed."""
@@ -274,6 +282,7 @@ class Supervisor(Engine):
 
     def _replace_serving(self, wrong: str) -> None:
         self._say_of_serving(f"{wrong}: it is replaced")
+        self._history.ledger.asked(self._service, "watchdog")
         self.handle(events.Reload())
 
     def _leave_to_systemd(self, wrong: str) -> None:
@@ -287,7 +296,7 @@ class Supervisor(Engine):
         if self._history.full():
             self._notice(f"SIGHUP: no reload: {self._history.describe()}")
         else:
-            nobody = Asked(False, lambda _handover, _ok: None, lambda _reason: None, False)
+            nobody = Asked("SIGHUP", lambda _handover, _ok: None, lambda _reason: None)
             if self.configured:
                 self.configured.ask(nobody)
             else:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from sockact.core.matching import Address, Family, Kind
-from sockact.systemd import units
+from sockact.systemd import exporter_units, units
 from sockact.systemd.unitfile import command_line
 from sockact.systemd.units import Plan
 
@@ -40,6 +40,7 @@ def files(sockact: str = _SOCKACT) -> dict[str, str]:
         "sockact@.socket": units.socket(_instance(sockact, user_unit=False)),
         "user/sockact@.service": units.service(_instance(sockact, user_unit=True)),
         "user/sockact@.socket": units.socket(_instance(sockact, user_unit=True)),
+        **exporter_units.files(sockact),
         "examples/myapp.service": units.service(example),
         "examples/myapp.socket": units.socket(example),
         "examples/sockact@myapp.socket.d/listen.conf": _LISTEN,

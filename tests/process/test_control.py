@@ -101,6 +101,9 @@ class FakeService:
         failed("nothing newer")
         return lambda: None
 
+    def history(self) -> dict[str, Any]:
+        return {"handovers": [], "totals": {}}
+
     def reset(self) -> None:
         self.resets += 1
 

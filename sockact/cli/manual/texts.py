@@ -62,7 +62,7 @@ _STARTS = """
 :   Locked as long as the supervisor lives, with its pid.
 
 /var/lib/sockact/NAME/starts.json
-:   The last failures and starts. For other users than root: below $XDG_STATE_HOME, or
+:   The last failures, starts and handovers. For other users than root: below $XDG_STATE_HOME, or
     ~/.local/state. In a unit: in its StateDirectory=.
 """
 
@@ -323,6 +323,9 @@ COMMANDS = {
     "reload": _speaks(_RELOAD, ("rollback", "status", "reset")),
     "rollback": _speaks("\n    sockact rollback myapp\n", ("reload", "run")),
     "status": _speaks(_SHOW, ("reload", "run"), _COUNTS),
+    "history": _speaks(
+        "\n    sockact history myapp\n    sockact history --json myapp\n", ("status", "reload")
+    ),
     "reset": _speaks("\n    sockact reset myapp\n    sockact reload myapp\n", ("reload", "status")),
     "stop": _speaks(
         _STOP, ("run", "status"), "For a service that has units write `systemctl stop NAME`."
@@ -339,5 +342,10 @@ COMMANDS = {
     "config": Extra(
         f"{_STATUS}\n## EXAMPLES\n\n    sockact config check app\n    sockact config diff app\n",
         related=("run", "reload"),
+    ),
+    "exporter": Extra(
+        f"{_STATUS}\n## EXAMPLES\n\n    systemctl enable --now sockact-exporter.socket\n",
+        "It needs the Python package prometheus_client.",
+        ("status", "history"),
     ),
 }

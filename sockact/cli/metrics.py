@@ -1,0 +1,273 @@
+"""From what supervisors answer to Prometheus' metric families: docs/metrics.md lists them.
+
+What a service answers is that service's own, and perhaps its user's: what does not fit makes it
+count as down, and cannot spoil what the others answer.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
+from prometheus_client.samples import Exemplar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from prometheus_client.core import Metric
+
+COUNTER, GAUGE, HISTOGRAM = "counter", "gauge", "histogram"
+STATES = ("starting", "serving", "reloading", "backoff", "stopping")
+_MOST = 256
+"""Of generations, listeners and handovers of one service; no supervisor has that many."""
+_LONGEST = 200
+_ID = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True)
+class Family:
+    """A metric. Each one has the label `service`, too."""
+
+    name: str
+    kind: str
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+FAMILIES = (
+    Family("sockact_up", GAUGE, "Whether the supervisor has answered (1) or not (0)."),
+    Family(
+        *("sockact_service_info", GAUGE, "How the service is run; always 1."),
+        ("version", "adopt", "ready"),
+    ),
+    Family(
+        *("sockact_service_state", GAUGE, "Whether the service is in this state (1) or not (0)."),
+        ("state",),
+    ),
+    Family(
+        *("sockact_generation_info", GAUGE, "A generation that is there; always 1."),
+        ("generation", "state", "gate", "version"),
+    ),
+    Family(
+        *("sockact_generation_start_time_seconds", GAUGE, "When it was launched, since 1970."),
+        ("generation",),
+    ),
+    Family(
+        *("sockact_connections", GAUGE, "Open connections: busy, fresh or quiet."),
+        ("generation", "state"),
+    ),
+    Family(
+        *("sockact_accept_queue_length", GAUGE, "Connections that nobody has accepted yet."),
+        ("listener", "address"),
+    ),
+    Family(
+        *("sockact_accept_queue_limit", GAUGE, "How many of them the kernel keeps."),
+        ("listener", "address"),
+    ),
+    Family(
+        *("sockact_handovers_total", COUNTER, "Handovers that have ended."),
+        ("kind", "outcome"),
+    ),
+    Family(
+        *("sockact_handover_duration_seconds", HISTOGRAM, "From the request to the outcome."),
+        ("kind", "outcome"),
+    ),
+    Family(
+        "sockact_drain_duration_seconds",
+        HISTOGRAM,
+        "From the commit to the end of the predecessor, without the time for which it was kept.",
+    ),
+    Family(
+        "sockact_rollbacks_total",
+        COUNTER,
+        "Releases that were taken back: by command, or because their trial failed.",
+        ("cause",),
+    ),
+    Family("sockact_forced_closes_total", COUNTER, "Connections that were cut off in use."),
+    Family("sockact_failures_total", COUNTER, "Generations that came to nothing."),
+    Family(
+        "sockact_restarts_total", COUNTER, "Launches in the place of a generation that crashed."
+    ),
+    Family("sockact_supervisor_starts_total", COUNTER, "Starts of the supervisor."),
+    Family("sockact_start_limit_failures", GAUGE, "Failures that count for the start limit now."),
+    Family("sockact_start_limit_burst", GAUGE, "With so many a reload has to be forced; 0: never."),
+    Family("sockact_start_limit_interval_seconds", GAUGE, "For so long a failure counts."),
+)
+
+Key = tuple[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Buckets:
+    """A histogram: how many took at most how long, for each bound and for any time."""
+
+    bounds: tuple[float, ...]
+    counts: tuple[int, ...]
+    sum: float
+    exemplars: Mapping[int, Exemplar]
+    """By the place of the bucket."""
+
+
+@dataclass
+class Samples:
+    """What is known of one service: by family and the values of its labels."""
+
+    values: dict[Key, float] = field(default_factory=dict)
+    histograms: dict[Key, Buckets] = field(default_factory=dict)
+
+    def put(self, name: str, value: object, *labels: object) -> None:
+        """A value that may be none of a number's: then ValueError."""
+        self.values[name, tuple(map(_text, labels))] = _number(value)
+
+
+def samples(status: Mapping[str, Any], history: Mapping[str, Any] | None) -> Samples:
+    """Of a service that has answered. An older supervisor has no history.
+
+    Raises LookupError, TypeError, ValueError or AttributeError for what is no such answer.
+    """
+    found = Samples()
+    found.put("sockact_up", 1)
+    _service(found, status)
+    for generation in status["generations"][:_MOST]:
+        _generation(found, generation, status["version"])
+    for listener in status["listeners"][:_MOST]:
+        labels = listener["name"], listener["address"]
+        if listener["queue_length"] is not None:
+            found.put("sockact_accept_queue_length", listener["queue_length"], *labels)
+        if listener["queue_limit"] is not None:
+            found.put("sockact_accept_queue_limit", listener["queue_limit"], *labels)
+    if history is not None:
+        _history(found, history)
+    return found
+
+
+def down() -> Samples:
+    """Of one that has not."""
+    found = Samples()
+    found.put("sockact_up", 0)
+    return found
+
+
+def families(services: Mapping[str, Samples]) -> Iterator[Metric]:
+    """All metrics, in the order of FAMILIES; `services` by name."""
+    for family in FAMILIES:
+        labels = ("service", *family.labels)
+        if family.kind == HISTOGRAM:
+            yield _histogram(family, labels, services)
+            continue
+        kind = CounterMetricFamily if family.kind == COUNTER else GaugeMetricFamily
+        metric = kind(family.name, family.help, labels=labels)
+        for service, found in services.items():
+            for (name, values), value in found.values.items():
+                if name == family.name:
+                    metric.add_metric((service, *values), value)
+        yield metric
+
+
+def _histogram(
+    family: Family, labels: tuple[str, ...], services: Mapping[str, Samples]
+) -> HistogramMetricFamily:
+    metric = HistogramMetricFamily(family.name, family.help, labels=labels)
+    for service, found in services.items():
+        for (name, values), one in found.histograms.items():
+            if name == family.name:
+                metric.add_metric((service, *values), _cumulative(one), sum_value=one.sum)
+    return metric
+
+
+def _cumulative(one: Buckets) -> list[Any]:
+    buckets: list[Any] = []
+    total = 0
+    for place, bound in enumerate((*one.bounds, math.inf)):
+        total += one.counts[place]
+        bucket = (_bound(bound), total)
+        exemplar = one.exemplars.get(place)
+        buckets.append((*bucket, exemplar) if exemplar else bucket)
+    return buckets
+
+
+def _bound(bound: float) -> str:
+    return "+Inf" if bound == math.inf else repr(bound)
+
+
+def _service(found: Samples, status: Mapping[str, Any]) -> None:
+    found.put("sockact_service_info", 1, status["version"], status["adopt"], status["ready"])
+    for state in STATES:
+        found.put("sockact_service_state", int(status["state"] == state), state)
+    starts = status["starts"]
+    found.put("sockact_start_limit_failures", len(starts["failures"]))
+    found.put("sockact_start_limit_burst", starts["burst"])
+    found.put("sockact_start_limit_interval_seconds", starts["interval_seconds"])
+
+
+def _generation(found: Samples, generation: Mapping[str, Any], version: str) -> None:
+    number = generation["number"]
+    state, gate = generation["state"], generation["gate"]
+    found.put("sockact_generation_info", 1, number, state, gate, version)
+    started = _number(generation["started_usec"]) / 1e6
+    found.put("sockact_generation_start_time_seconds", started, number)
+    for kind in ("busy", "fresh", "quiet"):
+        if generation["connections"] is not None:
+            found.put("sockact_connections", generation["connections"][kind], number, kind)
+
+
+def _history(found: Samples, history: Mapping[str, Any]) -> None:
+    totals, handovers = history["totals"], history["handovers"][-_MOST:]
+    for one in totals["handovers"][:_MOST]:
+        labels = one["kind"], one["outcome"]
+        timed = [
+            (_number(entry["duration_seconds"]), entry)
+            for entry in handovers
+            if (entry["kind"], entry["outcome"]) == labels
+        ]
+        buckets = _buckets(one["seconds"], timed)
+        found.histograms["sockact_handover_duration_seconds", tuple(map(_text, labels))] = buckets
+        found.put("sockact_handovers_total", sum(buckets.counts), *labels)
+        if labels == ("rollback", "committed"):
+            found.put("sockact_rollbacks_total", sum(buckets.counts), "command")
+    drained = [(took, entry) for entry in handovers if (took := _drained(entry)) is not None]
+    found.histograms["sockact_drain_duration_seconds", ()] = _buckets(totals["drains"], drained)
+    found.put("sockact_rollbacks_total", totals["taken_back"], "trial")
+    found.put("sockact_forced_closes_total", totals["forced_closes"])
+    found.put("sockact_failures_total", totals["failures"])
+    found.put("sockact_restarts_total", totals["restarts"])
+    found.put("sockact_supervisor_starts_total", totals["supervisor_starts"])
+
+
+def _drained(entry: Mapping[str, Any]) -> float | None:
+    """How long the drain took that this handover led to; None when there was none, or is."""
+    spans = [one["seconds"] for one in entry["phases"] if one["name"] in ("drain", "stop")]
+    over = entry["outcome"] == "committed" and not entry["phase"]
+    return sum(map(_number, spans)) if over and spans else None
+
+
+def _buckets(times: Mapping[str, Any], timed: Iterable[tuple[float, Mapping[str, Any]]]) -> Buckets:
+    bounds = tuple(map(_number, times["bounds"][:_MOST]))
+    counts = tuple(map(int, map(_number, times["counts"])))
+    if list(bounds) != sorted(set(bounds)) or len(counts) != len(bounds) + 1 or min(counts) < 0:
+        raise ValueError("no histogram")
+    exemplars = {}
+    for seconds, entry in timed:  # The newest comes last.
+        place = sum(seconds > bound for bound in bounds)
+        if _ID.fullmatch(entry["id"]) and counts[place]:
+            ended = _number(entry["requested_usec"]) / 1e6 + seconds
+            exemplars[place] = Exemplar({"handover": entry["id"]}, seconds, ended)
+    return Buckets(bounds, counts, _number(times["sum"]), exemplars)
+
+
+def _number(value: object) -> float:
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{value!r} is no number")
+    return float(value)
+
+
+def _text(value: object) -> str:
+    """The value of a label. JSON can have what UTF-8 has not."""
+    return str(value)[:_LONGEST].encode("utf-8", "replace").decode()
