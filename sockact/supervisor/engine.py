@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import socket
 import time
-from collections import deque
 from functools import partial
 
 from sockact.core import actions, events
 from sockact.core.errors import OperatorError
-from sockact.core.lifecycle import next_deadline, step
 from sockact.core.matching import Kind
-from sockact.core.model import Gate, Outcome, Phase, Service, State
+from sockact.core.model import Gate, Outcome, Phase
 from sockact.core.news import News
 from sockact.core.record import replace
 from sockact.core.trial import BY_HAND
@@ -19,7 +17,6 @@ from sockact.core.turn import STOPPING
 from sockact.handover import census
 from sockact.kernel.listener import clear_nonblocking
 from sockact.supervisor import report
-from sockact.supervisor.callers import Callers
 from sockact.supervisor.calls import Calls
 from sockact.supervisor.context import Context
 from sockact.supervisor.counting import Counting
@@ -28,15 +25,14 @@ from sockact.supervisor.ending import Ending
 from sockact.supervisor.gates import Gates
 from sockact.supervisor.generation import Launched
 from sockact.supervisor.listeners_watch import ListenersWatch
-from sockact.supervisor.postponed import Postponed
 from sockact.supervisor.processes import Processes
+from sockact.supervisor.stepping import Stepping
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
-    from sockact.core.events import Event
     from sockact.core.matching import Address
     from sockact.core.model import Exit, Handover, Policy
     from sockact.core.settings import Adopt, Settings
@@ -44,7 +40,7 @@ if TYPE_CHECKING:
     from sockact.supervisor.announce import Announcer
     from sockact.supervisor.carried import CarriedEngine
     from sockact.supervisor.history import History
-    from sockact.supervisor.loop import Loop, Timer
+    from sockact.supervisor.loop import Loop
     from sockact.supervisor.report import Reporter
 
     class Watch(Protocol):
@@ -60,16 +56,14 @@ _NO_FAILURES = (STOPPING, BY_HAND)
 """Reasons of a handover that came to nothing, for which the program is not to blame."""
 
 
-class Engine:
+class Engine(Stepping):
     """One service: its state, and everything that is done about it.
 
     `carried` is of the supervisor whose place we take; `take_over` has to follow.
     """
 
     exit_status: int | None = None
-    _turning = False
     _shut = False
-    _timer: Timer | None = None
 
     def __init__(
         self,
@@ -85,11 +79,8 @@ class Engine:
         history: History,
         carried: CarriedEngine | None = None,
     ) -> None:
-        self._loop = loop
+        super().__init__(policy, loop, announcer, reporter, history)
         self._listeners = listeners
-        self._announcer = announcer
-        self._reporter = reporter
-        self._history = history
         self._processes = Processes(shim_address)
         self._ending = Ending(self._processes, self._stop_signal_of, self._say)
         listening = carried.calls if carried else None
@@ -106,11 +97,6 @@ class Engine:
             shim_address,
             self.handle,
         )
-        self._launched: dict[int, Launched] = {}
-        self._service = Service(policy)
-        self._events: deque[Event] = deque()
-        self._callers = Callers(self._say)
-        self._postponed = Postponed(loop, self._notice)
         self._listeners_watch = ListenersWatch(
             loop, listeners, self._to_listen, partial(self._notice, news=News.LISTENER)
         )
@@ -119,52 +105,6 @@ class Engine:
         )
         self._stop_waiting: list[Callable[[], None]] = []
         self._watches: list[Watch] = []
-        self.changed: Callable[[], None] = lambda: None
-        """Called after each change that `status` shows."""
-
-    # Events and actions.
-
-    def handle(self, event: Event) -> None:
-        """Let the lifecycle decide; an event that comes of its actions is decided after them."""
-        self._events.append(event)
-        if self._turning:
-            return
-        self._turning = True
-        try:
-            while self._events:
-                now = time.monotonic()
-                self._service, asked = step(self._service, self._events.popleft(), now)
-                self._history.ledger.stepped(self._service, asked, now)
-                for action in asked:
-                    key = type(action), getattr(action, "number", None)
-                    self._postponed.attempt(key, partial(self._perform, action))
-                self._settle()
-        finally:
-            self._turning = False
-        self._arm()
-        self._announcer.changed(self._service)
-        self._callers.changed(self._service)
-        self.changed()
-
-    def _settle(self) -> None:
-        """End the watches over generations that are not pending, or on trial, any more."""
-        for number, launched in self._launched.items():
-            g = self._service.get(number)
-            if g is None or g.state is not State.PENDING:
-                launched.settled()
-            if g is None or g.trial_until is None:
-                launched.trial_over()
-
-    def _arm(self) -> None:
-        when = next_deadline(self._service)
-        if self._timer and self._timer.callback and self._timer.when == when:
-            return
-        if self._timer:
-            self._timer.cancel()
-        self._timer = self._loop.at(when, self._tick) if when is not None else None
-
-    def _tick(self) -> None:
-        self.handle(events.Tick())
 
     def _perform(self, action: actions.Action) -> None:
         match action:
@@ -216,14 +156,6 @@ class Engine:
     def _stop_signal_of(self, number: int) -> int:
         launched = self._launched.get(number)
         return (launched or self._context).settings.stop_signal
-
-    def _say(
-        self, number: int, message: str, level: int = report.INFO, news: News = News.NOTE
-    ) -> None:
-        self._reporter.say(message, level, number, news, self._history.ledger.of(number))
-
-    def _notice(self, message: str, news: News = News.NOTE) -> None:
-        self._reporter.say(message, report.NOTICE, news=news)
 
     def _spawn(self, number: int) -> None:
         if len(self._service.generations) == 1:

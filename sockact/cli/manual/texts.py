@@ -2,79 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class Extra:
-    """Of one page."""
-
-    sections: str
-    more: str = ""
-    """The end of its DESCRIPTION."""
-    related: tuple[str, ...] = ()
-    """The commands to look at next."""
-
-
-_STATUS = """
-## EXIT STATUS
-
-0
-:   Done.
-
-1
-:   It failed; a line on standard error says why, and what to do.
-
-2
-:   It was asked in a wrong way, and nothing was done.
-"""
-
-_STATUS_3 = f"""{_STATUS}
-3
-:   The service does not run.
-"""
-
-_FOLDERS = """
-$SOCKACT_RUNTIME_DIR
-:   The folder with one folder for each service, instead of those of FILES.
-
-$RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR
-:   Where that folder is otherwise: the first entry of the one, as RuntimeDirectory= of
-    systemd.exec(5) sets it; sockact below the other, for other users than root.
-"""
-
-_ENVIRONMENT = f"""
-## ENVIRONMENT
-
-$SOCKACT_NAME
-:   The NAME when none is given. A wrapped program has its own name in it.
-{_FOLDERS}
-"""
-
-_CONTROL = """
-/run/sockact/NAME/control
-:   The control socket of a service. It answers root and the service's own user. For other users
-    than root: $XDG_RUNTIME_DIR/sockact/NAME/control.
-"""
-
-_STARTS = """
-/run/sockact/NAME/lock
-:   Locked as long as the supervisor lives, with its pid.
-
-/var/lib/sockact/NAME/starts.json
-:   The last failures, starts and handovers. For other users than root: below $XDG_STATE_HOME, or
-    ~/.local/state. In a unit: in its StateDirectory=.
-"""
-
-_UNITS = """
-/etc/systemd/system, ~/.config/systemd/user
-:   Where the units are written, without and with --user-unit.
-"""
-
-_FILES = f"""
-## FILES
-{_CONTROL}
-"""
+from sockact.cli.manual.extra import (
+    ENVIRONMENT,
+    FILES,
+    FOLDERS,
+    STARTS,
+    STATUS,
+    STATUS_3,
+    UNITS,
+    Extra,
+)
 
 MAIN = Extra(
     more="""
@@ -87,14 +24,14 @@ next.
 service that is there. `sockact run` works without systemd, too: in a container or a terminal. From
 then on it is `systemctl reload`, or `sockact reload`.
 """,
-    sections=f"""{_STATUS_3}
+    sections=f"""{STATUS_3}
 sockact-run(1) has others.
 
-{_ENVIRONMENT}
+{ENVIRONMENT}
 
-{_FILES}
-{_STARTS}
-{_UNITS}
+{FILES}
+{STARTS}
+{UNITS}
 
 ## EXAMPLES
 
@@ -178,7 +115,7 @@ $LISTEN_FDS, $NOTIFY_SOCKET, $WATCHDOG_USEC, $FDSTORE
 
 $SOCKACT_STATE_DIR
 :   Where starts.json is, in a folder NAME.
-{_FOLDERS}
+{FOLDERS}
 
 Of PROGRAM, beside its own:
 
@@ -197,8 +134,8 @@ $SOCKACT_SHIM, $SOCKACT_ADOPT, $SOCKACT_UNIX
 $NOTIFY_SOCKET
 :   With --ready notify: the supervisor's.
 
-{_FILES}
-{_STARTS}
+{FILES}
+{STARTS}
 
 ## EXAMPLES
 
@@ -219,10 +156,10 @@ _INIT = Extra(
 sockact.unit(7) describes what is in the units. PROGRAM is written with its whole path. A warning
 says when its command line names an address that no --listen has.
 """,
-    sections=f"""{_STATUS}
+    sections=f"""{STATUS}
 
 ## FILES
-{_UNITS}
+{UNITS}
 
 ## EXAMPLES
 
@@ -245,7 +182,7 @@ is one restart, and how long nobody listened is stated.
 
 What fails, or is interrupted, is taken back.
 """,
-    sections=f"""{_STATUS}
+    sections=f"""{STATUS}
 
 ## FILES
 
@@ -291,7 +228,7 @@ _CHECK = Extra(
 
 def _speaks(examples: str, related: tuple[str, ...], more: str = "") -> Extra:
     """Of a command that speaks to a service that runs."""
-    return Extra(f"{_STATUS_3}\n{_ENVIRONMENT}\n{_FILES}\n## EXAMPLES\n{examples}", more, related)
+    return Extra(f"{STATUS_3}\n{ENVIRONMENT}\n{FILES}\n## EXAMPLES\n{examples}", more, related)
 
 
 _RELOAD = """
@@ -337,14 +274,14 @@ COMMANDS = {
     ),
     "init": _INIT,
     "wrap": _WRAP,
-    "unwrap": Extra(f"{_STATUS}\n## EXAMPLES\n\n    sockact unwrap gunicorn\n", related=("wrap",)),
+    "unwrap": Extra(f"{STATUS}\n## EXAMPLES\n\n    sockact unwrap gunicorn\n", related=("wrap",)),
     "check": _CHECK,
     "config": Extra(
-        f"{_STATUS}\n## EXAMPLES\n\n    sockact config check app\n    sockact config diff app\n",
+        f"{STATUS}\n## EXAMPLES\n\n    sockact config check app\n    sockact config diff app\n",
         related=("run", "reload"),
     ),
     "exporter": Extra(
-        f"{_STATUS}\n## EXAMPLES\n\n    systemctl enable --now sockact-exporter.socket\n",
+        f"{STATUS}\n## EXAMPLES\n\n    systemctl enable --now sockact-exporter.socket\n",
         "It needs the Python package prometheus_client.",
         ("status", "history"),
     ),
