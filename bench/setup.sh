@@ -2,7 +2,8 @@
 # Set up what tests, demonstration and measurements need; quick when it is there already.
 #
 #     bench/setup.sh venv DIR    a virtual environment with the project (editable) and the servers
-#     bench/setup.sh servers DIR the servers that are no Python packages; DIR/bin gets the one in Go
+#     bench/setup.sh servers DIR the servers that are no Python packages; DIR/bin gets the one in Go,
+#                                and promtool of Prometheus
 #     bench/setup.sh system      debootstrap, for the tests inside of a booted systemd
 #     bench/setup.sh rpm         rpmbuild and rpmlint, for the RPM package
 #     bench/setup.sh tools DIR   wrk, strace, Server::Starter and circus, for the measurements
@@ -12,6 +13,11 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 updated=
+update() {
+    [ -n "$updated" ] || "$@" apt-get -q update
+    updated=1
+}
+
 install() {
     local sudo=
     if ! command -v apt-get >/dev/null; then
@@ -26,10 +32,7 @@ install() {
         sudo=sudo
     fi
     echo "setup: installing $*"
-    if [ -z "$updated" ]; then
-        $sudo apt-get -q update
-        updated=1
-    fi
+    update $sudo
     $sudo env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install "$@"
 }
 
@@ -97,6 +100,23 @@ install_readers() {
     [ ${#packages[@]} = 0 ] || (install "${packages[@]}") || true
 }
 
+# What checks the exporter's page and the alerts. Only this one file: the package starts a server.
+make_promtool() {
+    if command -v promtool >/dev/null || [ -x "$1/bin/promtool" ] || ! command -v apt-get >/dev/null
+    then
+        return
+    fi
+    local folder
+    folder=$(mktemp -d)
+    [ "$(id -u)" != 0 ] || update
+    (cd "$folder" && apt-get -q -o APT::Sandbox::User=root download prometheus >/dev/null)
+    dpkg-deb --fsys-tarfile "$folder"/prometheus_*.deb | tar -xO ./usr/bin/promtool \
+        >"$folder/promtool"
+    chmod 755 "$folder/promtool"
+    mv "$folder/promtool" "$1/bin/promtool"
+    rm -rf "$folder"
+}
+
 install_system_needs() {
     local packages=()
     command -v debootstrap >/dev/null || packages+=(debootstrap)
@@ -110,9 +130,13 @@ case "${1-}" in
 venv)
     make_venv "${2:-.venv}"
     make_servers "${2:-.venv}"
+    make_promtool "${2:-.venv}" || echo "setup: no promtool: the tests that need it are skipped"
     install_readers
     ;;
-servers) make_servers "${2:-.venv}" ;;
+servers)
+    make_servers "${2:-.venv}"
+    make_promtool "${2:-.venv}" || echo "setup: no promtool: the tests that need it are skipped"
+    ;;
 system) install_system_needs ;;
 rpm)
     command -v rpmbuild >/dev/null || install rpm

@@ -123,7 +123,9 @@ def test_prometheus_accepts_the_alerts() -> None:
 
 def promtool(*arguments: str, given: str = "") -> str:
     """What it says; skips the test where it is missing."""
-    tool = shutil.which("promtool")
+    tool = shutil.which("promtool") or shutil.which(
+        "promtool", path=os.path.dirname(sys.executable)
+    )
     if tool is None:
         pytest.skip("promtool is missing: it is in the package prometheus")
     done = subprocess.run(
