@@ -10,6 +10,7 @@ ADDRESS = "127.0.0.1:9927"
 _SOCKET = f"""\
 [Unit]
 Description=Metrics of the services that sockact runs
+Documentation=man:sockact-exporter(1)
 
 [Socket]
 # This machine only. For a Prometheus elsewhere: `systemctl edit` it, with an empty ListenStream=
@@ -23,6 +24,7 @@ WantedBy=sockets.target
 _SERVICE = """\
 [Unit]
 Description=Metrics of the services that sockact runs
+Documentation=man:sockact-exporter(1)
 Requires=sockact-exporter.socket
 After=sockact-exporter.socket
 

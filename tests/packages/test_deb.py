@@ -6,6 +6,7 @@ import hashlib
 import subprocess
 from typing import TYPE_CHECKING
 
+from tests.packages import wanted
 from tests.support import deb
 
 if TYPE_CHECKING:
@@ -62,8 +63,7 @@ def test_it_is_apart_from_the_python_packages_of_the_system(built: Built) -> Non
 
 def test_it_has_all_units_of_the_source(built: Built) -> None:
     found = {path.removeprefix("./usr/lib/systemd/") for path in paths(built.first)}
-    names = [f"sockact@.{kind}" for kind in ("service", "socket")]
-    assert {f"{manager}/{name}" for manager in ("system", "user") for name in names} <= found
+    assert set(wanted.UNITS) <= found
 
 
 def test_lintian(built: Built) -> None:

@@ -157,6 +157,23 @@ def test_instances_are_left_alone(installed: Machine) -> None:
     assert service.ask() == "version 1\n"
 
 
+def test_the_exporter_waits_until_it_is_wanted(installed: Machine) -> None:
+    unit = "sockact-exporter.socket"
+
+    def state() -> tuple[str, str]:
+        words = [
+            installed.systemctl(word, unit).stdout.strip() for word in ("is-enabled", "is-active")
+        ]
+        return words[0], words[1]
+
+    assert state() == ("disabled", "inactive")
+    installed.systemctl("enable", "--now", unit, check=True)
+    install(installed, "/packages/later.deb")
+    assert state() == ("enabled", "active")
+    apt(installed, "remove", "sockact")
+    assert state()[1] == "inactive"
+
+
 def run_script(machine: Machine, name: str, **environment: str) -> None:
     """One of debian/tests. As its restrictions have it, what is on stderr is a failure."""
     done = machine.run(f"/opt/debian-tests/{name}", timeout=120, environment=environment)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import sockact
+from sockact.core import snapshots
 from sockact.supervisor import history, paths, state_dir
 from sockact.systemd import templates
 from tests.support import deb
@@ -57,6 +58,7 @@ def test_the_private_folder_is_the_same_everywhere() -> None:
 def test_a_purge_knows_what_the_supervisor_writes() -> None:
     postrm = (DEBIAN / "sockact.postrm").read_text()
     assert f'"$folder/{history.FILE}"' in postrm
+    assert f'find "$folder/{snapshots.FOLDER}"' in postrm
     assert f'rm -f "$folder/{paths.LOCK}" "$folder/{paths.CONTROL}"' in postrm
     assert f'"{paths.SYSTEM_BASE}/$1/{paths.LOCK}"' in postrm
     root = state_dir.state_dir("x", {}, 0)
@@ -88,4 +90,4 @@ def test_units_start_the_command_of_the_package() -> None:
     for name, text in templates.files("/usr/bin/sockact").items():
         lines = [line for line in text.splitlines() if line.startswith(starts)]
         assert all(line.partition("=")[2].startswith("/usr/bin/sockact ") for line in lines)
-        assert len(lines) == (2 if name.endswith(".service") else 0)
+        assert bool(lines) is name.endswith(".service")

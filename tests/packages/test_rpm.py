@@ -98,11 +98,7 @@ def test_it_has_all_of_the_source(built: Path) -> None:
     assert {f"{PRIVATE}{path.relative_to(package)}" for path in files} <= found
     compiled = {path for path in found if path.endswith(".pyc")}
     assert len(compiled) == len(list(package.rglob("*.py")))
-    names = [f"sockact@.{kind}" for kind in ("service", "socket")]
-    folder = "/usr/lib/systemd"
-    assert {
-        f"{folder}/{manager}/{name}" for manager in ("system", "user") for name in names
-    } <= found
+    assert {f"/usr/lib/systemd/{unit}" for unit in wanted.UNITS} <= found
 
 
 def test_rpmlint(built: Path, tmp_path: Path) -> None:

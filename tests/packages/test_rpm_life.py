@@ -156,7 +156,7 @@ def test_removal(built: Built, machine: Machine, rpm: Rpm) -> None:
     nothing is left.
     """
     before = files(machine)
-    machine.write(PRESET, "enable sockact@.service wanted\ndisable sockact@*\n")
+    machine.write(PRESET, "enable sockact@.service wanted\ndisable sockact*\n")
     said = rpm("--install", NODEPS, str(built.first))
     assert re.search(r"%post\(sockact-0.1.0-1.noarch\): waitpid\(\d+\) rc \d+ status 0", said)
     # %systemd_post asks the presets.

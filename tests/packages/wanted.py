@@ -7,6 +7,15 @@ import shutil
 
 import pytest
 
+from sockact.systemd import templates
+
+UNITS = tuple(
+    name if "/" in name else f"system/{name}"
+    for name in templates.files()
+    if not name.startswith("examples/")
+)
+"""Below /usr/lib/systemd, in each package."""
+
 
 def check(*tools: str) -> None:
     """Skip the test but for $SOCKACT_TEST_PACKAGES=insist; then fail it where a tool is missing."""
