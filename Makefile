@@ -3,6 +3,8 @@
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/stamp
+# Tests wait more than they work.
+JOBS := $(shell expr 2 '*' $$(nproc))
 
 .PHONY: help test test-system lint matrix leaks demo bench clean
 
@@ -25,7 +27,7 @@ help:
 # tests/system are skipped with the reason.
 test: lint
 	@[ "$$(id -u)" != 0 ] || bench/setup.sh system || true
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n $(JOBS)
 
 test-system: $(STAMP)
 	bench/setup.sh system

@@ -128,16 +128,23 @@ class HttpConnection:
     async def _answer(self, path: str, seconds: float) -> Answer:
         http = self._http
         status, step = 0, CHUNK
+        slowly: _Slowly | None = None
         body: list[bytes] = []
         while True:
             event = self._next_event(bool(body) or status != 0)
             if event is h11.NEED_DATA:
-                http.receive_data(await self._receive(step, seconds if status else 0.0))
+                if slowly:
+                    await slowly.wait()
+                http.receive_data(await self._loop.sock_recv(self._sock, step))
             elif isinstance(event, h11.Response):
                 status = event.status_code
-                step = _step(event, seconds) if seconds else CHUNK
+                if seconds:
+                    slowly = _Slowly(event, seconds, self._loop.time())
+                    step = slowly.step
             elif isinstance(event, h11.Data):
                 body.append(bytes(event.data))
+                if slowly:
+                    slowly.received += len(event.data)
             elif isinstance(event, h11.EndOfMessage):
                 return Answer(status, b"".join(body), http.their_state is h11.DONE)
             elif isinstance(event, h11.ConnectionClosed):
@@ -152,15 +159,24 @@ class HttpConnection:
                 raise Failed(Failure.EOF, f"closed {where} the answer") from error
             raise Failed(Failure.WRONG, f"no valid HTTP: {error}") from error
 
-    async def _receive(self, size: int, seconds: float) -> bytes:
-        if seconds:
-            await asyncio.sleep(SLOW_READER_STEP)
-        return await self._loop.sock_recv(self._sock, size)
 
+class _Slowly:
+    """A reader that keeps to a timetable: behind it, it reads without a pause,
+    and takes no longer.
+    """
 
-def _step(response: h11.Response, seconds: float) -> int:
-    length = int(dict(response.headers).get(b"content-length", b"0"))
-    return max(1, int(length * SLOW_READER_STEP / seconds))
+    def __init__(self, response: h11.Response, seconds: float, began: float) -> None:
+        self._length = int(dict(response.headers).get(b"content-length", b"0"))
+        self._seconds = seconds
+        self._began = began
+        self.received = 0
+        self.step = max(1, int(self._length * SLOW_READER_STEP / seconds))
+
+    async def wait(self) -> None:
+        """Return when the next step is due."""
+        part = min(1.0, (self.received + self.step) / max(1, self._length))
+        due = self._began + self._seconds * part
+        await asyncio.sleep(max(0.0, due - asyncio.get_running_loop().time()))
 
 
 def classify(error: Exception) -> tuple[Failure, str]:

@@ -12,12 +12,15 @@ import pytest
 
 from tests.servers import zoo
 from tests.servers.releases import Releases
-from tests.support import leaks
+from tests.support import leaks, wait
 from tests.support.deployment import Deployment, deploy
 from tests.support.service import Service
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from xdist.remote import Producer
+    from xdist.scheduler import LoadScopeScheduling
 
 
 TABLES = pytest.StashKey[list[str]]()
@@ -32,6 +35,25 @@ def pytest_configure(config: pytest.Config) -> None:
     leaks.become_subreaper()
     # A shell that started us in the background had it ignored, and so would all that we start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Not in the first test that needs one: what holds them stays.
+    wait.port_share()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """How `-n` shares out the tests."""
+    from tests.support.sharing import Sharing
+
+    return Sharing(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The order in which `-n` shares them out; without it, they stay as they are."""
+    if hasattr(config, "workerinput"):
+        from tests.support import sharing
+
+        items[:] = sharing.mixed(items)
 
 
 def pytest_terminal_summary(

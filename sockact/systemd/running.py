@@ -87,9 +87,11 @@ def wait_bound(manager: Manager, place: Place, addresses: Sequence[Address]) -> 
     deadline = time.monotonic() + _BIND_SECONDS
     while missing := _missing(manager, place, addresses):
         state = manager.call("show", "--value", "--property=ActiveState", place.service).strip()
-        if state in ("failed", "inactive") or time.monotonic() > deadline:
+        if state in ("failed", "inactive"):
+            raise _ended(place)
+        if time.monotonic() > deadline:
             names = ", ".join(map(str, missing))
-            raise OperatorError(f"{place.service} by itself is {state}, and nobody has {names}")
+            raise OperatorError(f"{place.service} is {state}, and nobody has {names}")
         time.sleep(_STEP)
 
 
@@ -124,13 +126,18 @@ def stay_up(manager: Manager, place: Place, addresses: Sequence[Address]) -> Non
         now = _state(manager, place)
         ended = now.get("ActiveState") not in ("active", "reloading", "activating")
         if ended or now.get("NRestarts") != restarts or "auto-restart" in now.get("SubState", ""):
-            raise OperatorError(f"{place.service} ended soon after it was started")
+            raise _ended(place)
         at = time.monotonic()
         if accepted is None and _accepts(manager, place, addresses):
             accepted = at
         if at >= (began + _UNSEEN if accepted is None else accepted + _SETTLED):
             return
         time.sleep(_STEP)
+
+
+def _ended(place: Place) -> OperatorError:
+    # The same before and after it was seen to listen: that is a matter of moments.
+    return OperatorError(f"{place.service} ended soon after it was started")
 
 
 def _state(manager: Manager, place: Place) -> dict[str, str]:

@@ -112,9 +112,9 @@ def _let_go(
             put_off = True
     since = time.time()
     restart(manager, place)
-    wait_bound(manager, place, addresses)
-    waited = time.monotonic() - began
     try:
+        wait_bound(manager, place, addresses)
+        waited = time.monotonic() - began
         stay_up(manager, place, addresses)
     except OperatorError as error:
         raise NotStarted(f"by itself {error}", last_lines(manager, place, since)) from error

@@ -131,7 +131,7 @@ def test_two_listeners(start: StartService, program: Program, folder: Path, adop
 def test_both_listeners_are_needed(start: StartService, program: Program, folder: Path) -> None:
     """A generation that took only one of them does not serve."""
     path = str(folder / "app.sock")
-    options = ("--start-timeout", "0.5s")
+    options = ("--start-timeout", "3s")
     service = start(program.command, listen=(*program.listen, path), options=options, ready=False)
     assert service.process.wait(10) != 0
     assert path in service.stderr.splitlines()[-1]

@@ -264,7 +264,7 @@ def test_program_that_binds_nothing(start: StartService, folder: Path) -> None:
     program = Program(folder)
     program.publish("1", "signal.pause()\n")
     service = start(
-        program.command, listen=program.listen, options=("--start-timeout", "0.5s"), ready=False
+        program.command, listen=program.listen, options=("--start-timeout", "3s"), ready=False
     )
     assert service.process.wait(10) == 2
     (line,) = service.stderr.splitlines()
@@ -280,7 +280,7 @@ def test_program_that_binds_something_else(start: StartService, folder: Path) ->
         f"a = bound(('127.0.0.1', {other}))\nb = bound({str(path)!r}, socket.AF_UNIX)\naccept(a)\n",
     )
     service = start(
-        program.command, listen=program.listen, options=("--start-timeout", "0.5s"), ready=False
+        program.command, listen=program.listen, options=("--start-timeout", "3s"), ready=False
     )
     assert service.process.wait(10) == 2
     (line,) = service.stderr.splitlines()
@@ -302,7 +302,7 @@ def test_family_mismatch(
 ) -> None:
     program = Program(folder)
     program.publish("1", f"accept(bound(({bind!r}, {program.port}), socket.{family}))\n")
-    options = ("--adopt", adopt, "--start-timeout", "5s")
+    options = ("--adopt", adopt, "--start-timeout", "20s")
     listens = (listen.format(port=program.port),)
     service = start(program.command, listen=listens, options=options, ready=False)
     assert service.process.wait(10) != 0

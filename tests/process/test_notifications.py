@@ -165,7 +165,7 @@ with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
 accept(found)
 """,
     )
-    options = ("--ready", "notify", "--start-timeout", "5s")
+    options = ("--ready", "notify", "--start-timeout", "20s")
     start(program.command, listen=program.listen, options=options)
     assert program.ask() == "1"
 
@@ -184,7 +184,7 @@ os.rename(file.name, {str(told)!r})
 accept(found)
 """,
     )
-    options = ("--ready", "notify", "--start-timeout", "1s", "--kill-timeout", "1s")
+    options = ("--ready", "notify", "--start-timeout", "3s", "--kill-timeout", "1s")
     service = start(program.command, listen=program.listen, options=options, ready=False)
     wait.until(told.exists, "the program's socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
@@ -210,7 +210,7 @@ def test_probe_says_why_it_did_not_pass(
     program = Program(folder)
     program.publish("HTTP/1.0 503 Not yet\r\n\r\n")
     ready = ready.format(port=program.port)
-    options = ("--ready", ready, "--start-timeout", "1s", "--kill-timeout", "1s")
+    options = ("--ready", ready, "--start-timeout", "3s", "--kill-timeout", "1s")
     service = start(program.command, listen=program.listen, options=options, ready=False)
     assert service.process.wait(10) != 0
     assert f"the probe {ready} did not pass: its last attempt {why}" in service.stderr

@@ -61,7 +61,7 @@ def program(folder: Path) -> Program:
 class TestNotify:
     """The program says it itself, to a socket of its generation."""
 
-    OPTIONS = ("--ready", "notify", "--start-timeout", "5s")
+    OPTIONS = ("--ready", "notify", "--start-timeout", "20s")
 
     def test_ready_when_it_says_so(
         self, start: StartService, program: Program, folder: Path
@@ -146,7 +146,7 @@ class TestNotify:
     def test_silence_is_refused(self, start: StartService, program: Program) -> None:
         body = f"{NOTIFY}found = bound()\nnotify(b'READY=1')\naccept(found)\n"
         program.publish("1", body)
-        options = ("--ready", "notify", "--start-timeout", "0.5s")
+        options = ("--ready", "notify", "--start-timeout", "3s")
         service = start(program.command, listen=program.listen, options=options)
         program.publish("2")
         with Hammer(program.port) as hammer:
@@ -173,7 +173,7 @@ class TestProbe:
         return start(program.command, listen=program.listen, options=options)
 
     def test_good_successor(self, start: StartService, program: Program, log: Path) -> None:
-        service = self.start(start, program, log, "5s")
+        service = self.start(start, program, log, "20s")
         assert log.read_text().split() == ["good1"]
         program.publish("good2")
         with Hammer(program.port) as hammer:
@@ -185,14 +185,14 @@ class TestProbe:
 
     def test_bad_successor(self, start: StartService, program: Program, log: Path) -> None:
         """The predecessor answers no probe, and takes over again with nothing lost."""
-        service = self.start(start, program, log, "0.8s")
+        service = self.start(start, program, log, "3s")
         program.publish("bad2")
         with Hammer(program.port, clients=4) as hammer:
             hammer.wait_for("good1")
             outcome = service.reload()
             hammer.wait_for("good1")
         assert outcome.code == 1
-        assert "not ready within the start timeout of 0.8 s" in outcome.stderr
+        assert "not ready within the start timeout of 3 s" in outcome.stderr
         assert hammer.failures == []
         first, *others = log.read_text().split()
         assert first == "good1"
@@ -207,13 +207,13 @@ class TestProbe:
         self, start: StartService, program: Program, log: Path
     ) -> None:
         """It was accepted during the trial; refusing the release must not cut it off."""
-        service = self.start(start, program, log, "0.8s")
+        service = self.start(start, program, log, "3s")
         program.publish("bad2")
         with varlink.begin(service.control, "Reload") as reload:
             wait.until(lambda: service.states() == {1: "paused", 2: "pending"}, "the trial")
             wait.until(lambda: program.ask() == "bad2", "the successor to answer")
             with connect(("127.0.0.1", program.port)) as client:
-                client.sendall(b"slow 1.5")
+                client.sendall(b"slow 4")
                 with pytest.raises(varlink.VarlinkError):
                     varlink.finish(reload)
                 assert read_all(client) == "bad2"
@@ -222,12 +222,12 @@ class TestProbe:
     def test_successor_dies_during_its_trial(
         self, start: StartService, program: Program, log: Path
     ) -> None:
-        service = self.start(start, program, log, "5s")
+        service = self.start(start, program, log, "30s")
         program.publish("bad2", "threading.Timer(0.7, os._exit, (9,)).start()\naccept(bound())\n")
         outcome = service.reload()
         assert outcome.code == 1
         assert "status 9" in outcome.stderr
-        assert outcome.seconds < 3
+        assert outcome.seconds < 30
         assert program.ask() == "good1"
         assert service.states() == {1: "running"}
 
@@ -251,7 +251,7 @@ class TestProbe:
         """One that hangs is ended by the start timeout, and by the end of the service."""
         pids = folder / "pids"
         ready = f"exec:sleep 60 & echo $! $$ >> {pids}; wait"
-        options = ("--ready", ready, "--start-timeout", "0.5s")
+        options = ("--ready", ready, "--start-timeout", "3s")
         service = start(program.command, listen=program.listen, options=options, ready=False)
         assert service.process.wait(10) == 1
         assert "start timeout" in service.stderr
@@ -271,7 +271,7 @@ class TestProbe:
     def test_http(self, start: StartService, program: Program) -> None:
         program.publish("good1", HTTP)
         url = f"http://127.0.0.1:{program.port}/health"
-        options = ("--ready", url, "--start-timeout", "1s")
+        options = ("--ready", url, "--start-timeout", "3s")
         service = start(program.command, listen=program.listen, options=options)
         program.publish("bad2", HTTP)
         assert service.reload().code == 1

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.support.deployment import Deployment
     from tests.support.service import Outcome, Service
 
-START_TIMEOUT = 0.6
+START_TIMEOUT = 2.0
 OPTIONS = ("--start-timeout", f"{START_TIMEOUT}s")
 # What the command line itself takes to start and to end, on a busy machine.
 OVERHEAD = 3.0

@@ -40,6 +40,14 @@ cd "$2/root"
 mount -t proc proc proc
 mount -t sysfs sysfs sys
 mount -t tmpfs -o mode=755 tmpfs run
+# Each daemon-reload runs them all, and they have nothing to find here.
+mkdir -p run/systemd/system-generators
+for generator in usr/lib/systemd/system-generators/*; do
+    case $generator in
+    *-sysv-generator) ;;
+    *) ln -s /dev/null "run/systemd/system-generators/${generator##*/}" ;;
+    esac
+done
 mount -t tmpfs tmpfs tmp
 mount -t tmpfs -o mode=755 tmpfs dev
 mkdir dev/pts dev/shm

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import functools
+import itertools
 import os
 import select
 import socket
@@ -10,12 +13,15 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 T = TypeVar("T")
 
 TIMEOUT = 15.0
 INTERVAL = 0.01
+# Below those that the kernel gives out by itself, to clients above all.
+PORTS = range(16384, 32768)
+SHARE = 256
 
 
 def until(
@@ -64,8 +70,39 @@ def ended(pid: int, timeout: float = TIMEOUT) -> bool:
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM, host: str = "127.0.0.1") -> int:
-    """A port that nobody uses at this moment."""
+    """A port that nobody uses at this moment, and that no other process gets from here."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, kind) as sock:
-        sock.bind((host, 0))
-        return int(sock.getsockname()[1])
+    for port in itertools.islice(port_share(), SHARE):
+        with socket.socket(family, kind) as sock:
+            try:
+                sock.bind((host, port))
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+            else:
+                return port
+    raise AssertionError(f"all {SHARE} ports of this process are in use")
+
+
+@functools.cache
+def port_share() -> Iterator[int]:
+    """The ports that are this process's own among tests that run side by side, over and over.
+
+    It holds them by an abstract socket, which goes with the process.
+    """
+    for first in PORTS[::SHARE]:
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            claim.bind(f"\0sockact-test-ports-{first}")
+        except OSError as error:
+            claim.close()
+            if error.errno != errno.EADDRINUSE:
+                raise
+        else:
+            return _over_and_over(first, claim)
+    raise AssertionError("too many processes take ports for tests")
+
+
+def _over_and_over(first: int, claim: socket.socket) -> Iterator[int]:
+    with claim:
+        yield from itertools.cycle(range(first, first + SHARE))

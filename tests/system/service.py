@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 # A load ends with its test; this only ends what a test that was killed has left.
 LONGEST = 120.0
 URL = f"http://{units.ADDRESS}"
+# Seconds between two commands in the machine that ask for the same: each costs more than a look.
+INTERVAL = 0.05
 # What `systemctl` may take, for what has to end by itself: a drain, a start.
 PATIENCE = 60.0
 
@@ -81,7 +83,8 @@ class Service:
         def both() -> bool:
             return set(self.active().values()) == {"active"}
 
-        wait.until(both, f"{self.unit} and {self.socket} to be active", timeout=30)
+        what = f"{self.unit} and {self.socket} to be active"
+        wait.until(both, what, timeout=30, interval=INTERVAL)
 
     def kill(self, pid: int) -> None:
         """SIGKILL to a process, by its number in the machine."""
@@ -109,7 +112,8 @@ class Service:
             text = self.show("StatusText")
             return text if re.search(pattern, text) else None
 
-        return wait.until(found, f"{pattern!r} in {self.unit}'s StatusText")
+        what = f"{pattern!r} in {self.unit}'s StatusText"
+        return wait.until(found, what, interval=INTERVAL)
 
     def wait_busy(self) -> None:
         """Return when a request is being answered."""
@@ -118,7 +122,7 @@ class Service:
             counts = [one["connections"] for one in self.status()["generations"]]
             return any(count and count["busy"] for count in counts)
 
-        wait.until(busy, "a request to be under way", interval=0.05)
+        wait.until(busy, "a request to be under way", interval=INTERVAL)
 
     def ask(self, path: str = "/fast", timeout: float = 20.0) -> str:
         """The body of the answer to a client inside; raises AssertionError."""
