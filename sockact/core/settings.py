@@ -53,6 +53,11 @@ class Settings:
     stop_signal: int = 15
     identifier: str = ""
     """By which the journal knows a generation's lines, with its number; empty: as systemd says."""
+    log: str = ""
+    """The file that its standard output goes to, and its standard error if that has none of its
+    own; empty: as ours.
+    """
+    log_stderr: str = ""
 
     def to_json(self) -> str:
         """What `from_json` turns back; also of names that are not UTF-8."""
@@ -102,6 +107,8 @@ class Settings:
             kill_timeout=_seconds(data, "kill_timeout"),
             stop_signal=_count(data, "stop_signal"),
             identifier=_text(data, "identifier"),
+            log=_text(data, "log"),
+            log_stderr=_text(data, "log_stderr"),
         )
 
 

@@ -9,6 +9,7 @@ from sockact.core.settings import Adopt, Settings
 from sockact.handover import adopt
 from sockact.kernel.libc import become_subreaper
 from sockact.supervisor import launch, paths, report, store
+from sockact.supervisor.log_states import check as check_logs
 from sockact.supervisor.report import Reporter
 from sockact.supervisor.running import Held, Running
 from sockact.supervisor.trial import command_of as trial_command_of
@@ -41,6 +42,7 @@ def _run(settings: Settings, reporter: Reporter) -> int:
     claim = paths.claim(paths.runtime_dir(settings.name))
     notifier = Notifier(os.environ)
     notifier.learn_store(os.environ)
+    check_logs(settings)
     held = Held(settings, reporter, claim, notifier, [])
     status = None
     try:
