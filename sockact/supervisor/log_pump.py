@@ -34,8 +34,9 @@ PAUSE = 0.01
 LAST_WORDS = 2.0
 """Seconds that lines wait for a disk when nothing will come any more."""
 
-_READ = 1 << 18
 _MOST_READS = 16
+_OFTEN = 4
+"""A pipe that is fuller than one part of so many may be full before we look again."""
 _TAIL = 8192
 _NAME = b"sockact-log"
 _IGNORED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGPIPE", "SIGXFSZ")
@@ -50,8 +51,8 @@ class _Source:
         self.log = log
         self.lines = Lines()
         self.tail = b""
-        # Fuller than this, and it may be full before we look again.
-        self.much = fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ) // 4
+        # All at once: what is read then ends where a write has ended, and most writes end a line.
+        self.size = fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ)
 
 
 class LogPump:
@@ -89,7 +90,7 @@ class LogPump:
                 self._hear()
             elif source := self._sources.get(fd):
                 size = self._read(source)
-                read, much = True, much or size > source.much
+                read, much = True, much or size > source.size // _OFTEN
         now = time.monotonic()
         for log in self._logs:
             if log.retry_at is not None and log.retry_at <= now:
@@ -116,9 +117,9 @@ class LogPump:
     # What is written.
 
     def _read(self, source: _Source) -> int:
-        """Pass on what there is; how many bytes, at most _READ."""
+        """Pass on what there is; how many bytes."""
         try:
-            data = os.read(source.fd, _READ)
+            data = os.read(source.fd, source.size)
         except BlockingIOError:
             return 0
         if data:
