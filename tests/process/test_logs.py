@@ -168,13 +168,18 @@ def test_the_directory_is_gone_for_a_while(
         assert one.numbers == list(range(one.numbers[0], (one.last or 0) + 1))
 
 
+def another_pump(service: Service) -> None:
+    """Kill the one that is there, and wait for the next."""
+    before = pump(service)
+    before.kill()
+    wait.until(lambda: pump(service) != before, "another log pump")
+
+
 def test_the_pump_is_killed(start: StartService, program: Program, log: Path) -> None:
     service = run(start, program, log)
     for _ in range(3):
         grows(log)
-        before = pump(service)
-        before.kill()
-        wait.until(lambda pid=before.pid: pump(service).pid != pid, "another log pump")
+        another_pump(service)
     left = log.with_suffix(".1")
     rotate(service, log, left)
     grows(log)
