@@ -74,11 +74,8 @@ class Backlog:
         self._gap: Gap | None = None
         self._open_by: int | None = None
         self._cut: set[int] = set()
-
-    @property
-    def gap(self) -> bool:
-        """Is something missing that was not told in the log yet?"""
-        return self._gap is not None
+        self._own = 0
+        """So many lines at the beginning of `waiting` are the writer's own."""
 
     def put(self, source: int, data: bytes, now: float) -> None:
         """Take lines of this source, as `Lines` gives them, or drop what finds no room."""
@@ -98,9 +95,9 @@ class Backlog:
 
     def add(self, line: bytes) -> None:
         """A whole line of the writer's own, for which there is always room."""
-        if self._open_by is not None:
-            self.waiting += _END
-        self.waiting += line
+        own = line if self._open_by is None else _END + line
+        self.waiting += own
+        self._own = own.count(_END)
         self._open_by = None
 
     def taken(self, size: int) -> None:
@@ -109,6 +106,8 @@ class Backlog:
         head = b"" if start else self.half
         # Of a line in parts only the end is known then: it cannot be taken back.
         self.half = (head + self.waiting[start:size])[-LONGEST:]
+        if self._own:
+            self._own = max(0, self._own - self.waiting.count(_END, 0, size))
         del self.waiting[:size]
 
     def take_back(self) -> int:
@@ -129,12 +128,13 @@ class Backlog:
         found, self._gap = self._gap, None
         return found
 
-    def give_up(self, now: float) -> None:
+    def give_up(self) -> None:
         """Count all that waits as dropped."""
-        left = bytes(self.waiting)
+        unended = bool(self.waiting) and not self.waiting.endswith(_END)
+        self.dropped_lines += self.waiting.count(_END) - self._own + unended
+        self.dropped_size += len(self.waiting)
         self.waiting.clear()
-        if left:
-            self._drop(_NOBODY, left, now)
+        self._own = 0
 
     def _skip(self, source: int, data: bytes) -> bytes:
         """Leave the rest of a line out of which something was dropped; what follows it."""

@@ -46,6 +46,8 @@ class LogFile:
         """Why it takes nothing, in words; empty while it does."""
         self.retry_at: float | None = None
         """When to `flush` again; CLOCK_MONOTONIC."""
+        self.news = False
+        """Has an attempt failed, or one succeeded after that? For whoever looks to take away."""
         self.backlog = Backlog(limit)
         self._fd: int | None = None
         self._end = -1
@@ -67,6 +69,7 @@ class LogFile:
         except OSError as error:
             self._fail(error)
         else:
+            self.news |= bool(self.error)
             self.error, self.retry_at, self._pause = "", None, _FIRST_PAUSE
 
     def reopen(self) -> str:
@@ -83,6 +86,11 @@ class LogFile:
         self._change(fd)
         self.flush()
         return ""
+
+    def give_up(self) -> None:
+        """Count what waits as dropped: nobody will write it any more."""
+        self.news |= bool(self.backlog.waiting)
+        self.backlog.give_up()
 
     def close(self) -> None:
         if self._fd is not None:
@@ -119,6 +127,7 @@ class LogFile:
 
     def _fail(self, error: OSError) -> None:
         self.error = self._why = _words(error)
+        self.news = True
         if self._fd is not None:
             self._end = os.fstat(self._fd).st_size
         self.retry_at = time.monotonic() + self._pause

@@ -61,7 +61,6 @@ class LogPump:
     def __init__(self, control: socket.socket, paths: tuple[str, ...]) -> None:
         self._channel = Channel(control)
         self._logs = [LogFile(path) for path in paths]
-        self._told: list[Message] = [{} for _ in paths]
         self._sources: dict[int, _Source] = {}
         self._poll = select.poll()
         self._control = select.poll()
@@ -79,7 +78,7 @@ class LogPump:
                 break
             self._turn()
         for log in self._logs:
-            log.backlog.give_up(time.time())
+            log.give_up()
         self._tell_states()
 
     def _turn(self) -> None:
@@ -108,7 +107,7 @@ class LogPump:
         """Will nothing come any more, and is all written, or has it waited for long enough?"""
         if not (self._alone and not self._sources):
             return False
-        if not any(log.backlog.waiting or log.backlog.gap for log in self._logs):
+        if not any(log.error for log in self._logs):
             return True
         if self._end_at is None:
             self._end_at = time.monotonic() + LAST_WORDS
@@ -191,23 +190,18 @@ class LogPump:
         self._channel.tell({"key": source.key, "tail": text, "ended": ended})
 
     def _tell_states(self) -> None:
-        """Each log's, once it has changed; while there is no room, the latest of them later."""
+        """Of each log of which there are news; while there is no room, the latest of them later."""
         for number, log in enumerate(self._logs):
-            backlog = log.backlog
+            if not log.news or self._channel.crowded:
+                continue
+            log.news = False
             state = {
                 "state": number,
-                "dropped_lines": backlog.dropped_lines,
-                "dropped_bytes": backlog.dropped_size,
-                "waiting_bytes": len(backlog.waiting) if log.error else 0,
+                "dropped_lines": log.backlog.dropped_lines,
+                "dropped_bytes": log.backlog.dropped_size,
+                "waiting_bytes": len(log.backlog.waiting),
                 "error": log.error,
             }
-            if state == self._told[number] or self._channel.crowded:
-                continue
-            # What grows at each look is told at each attempt.
-            attempt = {**state, "retry": log.retry_at}
-            if log.error and self._told[number].get("retry") == log.retry_at:
-                continue
-            self._told[number] = attempt if log.error else state
             self._channel.tell(state)
         self._watch_control()
 

@@ -38,7 +38,7 @@ class Target:
 def targets(settings: Settings) -> tuple[Target, ...]:
     """One for each file: standard output and error of one file keep their order in one pipe."""
     out, err = settings.log, settings.log_stderr
-    if out and (not err or os.path.realpath(err) == os.path.realpath(out)):
+    if out and err in ("", out):
         return (Target(out, (STDOUT, STDERR)),)
     both = Target(out, (STDOUT,)), Target(err, (STDERR,))
     return tuple(target for target in both if target.path)
@@ -46,7 +46,8 @@ def targets(settings: Settings) -> tuple[Target, ...]:
 
 def check(settings: Settings) -> None:
     """Can the logs be written now? Raises OperatorError."""
-    for target in targets(settings):
+    found = targets(settings)
+    for target in found:
         try:
             os.close(open_log(target.path))
         except OSError as error:
@@ -54,6 +55,10 @@ def check(settings: Settings) -> None:
                 f"cannot write to the log {target.path}: {error.strerror}; let it be writable for "
                 f"user {os.geteuid()}, or give another file"
             ) from error
+    if len(found) > 1 and os.path.samefile(found[0].path, found[1].path):
+        raise OperatorError(
+            f"{found[0].path} and {found[1].path} are the same file: leave --log-stderr out"
+        )
 
 
 class State:

@@ -213,6 +213,17 @@ def test_what_is_refused(
     assert not (own / "started").exists()
 
 
+def test_one_file_by_two_names(start: StartService, program: Program, log: Path) -> None:
+    program.publish("1", SAYS.format("out(b'one\\n')"))
+    log.write_bytes(b"")
+    other = log.with_suffix(".link")
+    other.symlink_to(log)
+    options = ("--log", str(log), "--log-stderr", str(other))
+    service = start(program.command, listen=program.listen, options=options, ready=False)
+    assert service.process.wait(20.0) == 2
+    assert "are the same file: leave --log-stderr out" in service.stderr
+
+
 def test_a_device(start: StartService, program: Program) -> None:
     program.publish("1", SAYS.format("out(b'one\\n')"))
     service = start(program.command, listen=program.listen, options=("--log", "/dev/null"))

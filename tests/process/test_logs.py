@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.support import wait
+from tests.support.installed import Installed
 from tests.support.logs import grows, pump, reopen, rotate, said, talking
 from tests.support.program import Program
 
@@ -60,6 +62,7 @@ def all_complete(files: list[Path]) -> bool:
     return bool(found) and all(one.complete for one in found.values())
 
 
+@pytest.mark.slow
 def test_each_line_once_over_reloads_and_rotations(
     start: StartService, program: Program, log: Path
 ) -> None:
@@ -96,6 +99,8 @@ def test_a_full_disk_loses_no_line_that_finds_room(
     state = state_of(service)
     assert (state["path"], state["error"]) == (str(log), "File too large")
     assert not log.read_bytes().endswith(b"\n")
+    shown = service.run("status", "test").stdout
+    assert f"log {log}: cannot be written (File too large), " in shown
     limit_files(pump(service).pid, resource.RLIM_INFINITY)
     wait.until(lambda: not state_of(service)["error"], "the lines to be written")
     assert service.stop() == 0
@@ -112,10 +117,10 @@ def test_what_a_full_disk_loses_is_counted(
     grows(log)
     limit_files(pump(service).pid, log.stat().st_size + 1001)
     wait.until(lambda: state_of(service)["dropped_lines"] > 1000, "lines to be dropped")
-    program.publish("2", talking())
     limit_files(pump(service).pid, resource.RLIM_INFINITY)
-    assert service.reload("--wait-drained").code == 0
     wait.until(lambda: not state_of(service)["error"], "the lines to be written")
+    program.publish("2", talking())
+    assert service.reload("--wait-drained").code == 0
     dropped = state_of(service)["dropped_lines"]
     assert service.stop() == 0
     found = said([log]).values()
@@ -175,6 +180,7 @@ def another_pump(service: Service) -> None:
     wait.until(lambda: pump(service) != before, "another log pump")
 
 
+@pytest.mark.slow
 def test_the_pump_is_killed(start: StartService, program: Program, log: Path) -> None:
     service = run(start, program, log)
     for _ in range(3):
@@ -204,4 +210,80 @@ def test_the_supervisor_is_killed(start: StartService, program: Program, log: Pa
     service.process.kill()
     assert wait.ended(process.pid)
     service.control.unlink()
+    assert all_complete([log])
+
+
+def test_the_pump_is_killed_while_it_is_to_reopen(
+    start: StartService, program: Program, log: Path
+) -> None:
+    service = run(start, program, log)
+    grows(log)
+    process = pump(service)
+    process.suspend()
+    service.signal(signal.SIGUSR1)
+    # It answers a client, so it has seen the signal.
+    assert service.status()["logs"][0]["error"] == ""
+    assert "reopened" not in service.stderr
+    log.rename(log.with_suffix(".1"))
+    process.kill()
+    wait.until(lambda: "the logs are reopened" in service.stderr, "the answer of the next one")
+    grows(log)
+
+
+@pytest.mark.slow
+def test_a_pump_that_hangs_does_not_keep_the_service(
+    start: StartService, program: Program, log: Path
+) -> None:
+    service = run(start, program, log)
+    grows(log)
+    pump(service).suspend()
+    assert service.stop() == 0
+    assert "the log pump did not end" in service.stderr
+
+
+def test_a_disk_that_stays_full(start: StartService, program: Program, log: Path) -> None:
+    service = run(start, program, log)
+    grows(log)
+    limit_files(pump(service).pid, log.stat().st_size + 1001)
+    wait.until(lambda: bool(state_of(service)["waiting_bytes"]), "lines to wait")
+    assert service.stop() == 0
+    # What it has given up at the end is counted, too.
+    found = said([log], half=True)
+    (line,) = [line for line in service.stderr.splitlines() if "dropped" in line]
+    assert not any(one.last for one in found.values())
+    assert int(line.split()[-4]) > 10
+
+
+def test_the_program_cannot_be_executed(start: StartService, program: Program, log: Path) -> None:
+    options = ("--log", str(log))
+    service = start(["/nonexistent"], listen=program.listen, options=options, ready=False)
+    assert service.process.wait(20.0) == 2
+    assert "cannot execute /nonexistent" in service.stderr
+
+
+def test_starting_anew_after_a_failed_upgrade(
+    start: StartService, folder: Path, program: Program, log: Path
+) -> None:
+    installed = Installed(folder / "installed")
+    installed.publish("1.0")
+    service = start(
+        program.command,
+        listen=program.listen,
+        options=("--log", str(log)),
+        launcher=installed.launcher,
+    )
+    grows(log)
+    process = pump(service)
+    installed.change(
+        "supervisor/logs.py",
+        "        if carried is None:\n",
+        "        if carried:\n            1 / 0\n",
+    )
+    installed.publish("2.0.0")
+    service.run("upgrade", "test")
+    assert wait.ended(process.pid)
+    wait.until(lambda: "division by zero" in service.stderr, "the failure")
+    service.wait_ready()
+    grows(log)
+    assert service.stop() == 0
     assert all_complete([log])

@@ -66,7 +66,7 @@ class Disk:
         self.backlog.taken(taken)
 
     def write_all(self) -> None:
-        while self.backlog.waiting or self.backlog.gap:
+        for _ in ("what waits", "the gap"):
             self.write(1 << 20)
 
     def rotate(self) -> None:
@@ -180,5 +180,15 @@ def test_what_is_given_up_is_counted() -> None:
     backlog = Backlog(100)
     backlog.put(1, b"a\nb\n", 1.0)
     backlog.put(1, b"part", 1.0)
-    backlog.give_up(2.0)
+    backlog.give_up()
     assert (backlog.dropped_lines, backlog.dropped_size, len(backlog.waiting)) == (3, 8, 0)
+
+
+def test_a_report_that_is_given_up_is_no_line_of_the_program() -> None:
+    disk = Disk(Backlog(5))
+    disk.backlog.put(1, b"too long\n", 1.0)
+    disk.write(1)
+    assert disk.files[0] == b"g"
+    disk.backlog.put(1, b"a\n", 1.0)
+    disk.backlog.give_up()
+    assert disk.backlog.dropped_lines == 2
