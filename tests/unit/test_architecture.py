@@ -28,7 +28,7 @@ ARROWS = {
         *("systemd.outage", "systemd.running"),
         *("systemd.refusals", "systemd.socket_unit", "systemd.undoing"),
         *("systemd.unwrapping", "systemd.wrapping"),
-        *("systemd.listeners", "systemd.listening"),
+        *("systemd.listeners", "systemd.listening", "systemd.logrotate"),
     ),
     "shim": (),
 }
