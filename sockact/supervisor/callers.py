@@ -67,7 +67,6 @@ class Callers:
         self, handover: Handover, successor: Launched | None, predecessor: Generation | None
     ) -> None:
         """It has its outcome. `predecessor`: as long as processes of it are still there."""
-        self._tell(handover)
         answer = partial(self._answer, handover, predecessor)
         if handover.outcome is Outcome.COMMITTED or successor is None:
             answer([])
@@ -80,6 +79,7 @@ class Callers:
         committed = handover.outcome is Outcome.COMMITTED
         if not committed:
             self._failed_output = (handover.id, stderr)
+        self._tell(handover)
         for wait_drained, done in self._waiting.pop(handover.id, ()):
             if wait_drained and committed and predecessor is not None:
                 self._draining.setdefault(predecessor.number, []).append((handover, done))

@@ -39,10 +39,10 @@ def _run(settings: Settings, reporter: Reporter) -> int:
     # Before any file is opened: a descriptor that LISTEN_FDS names wrongly must not become one.
     passed, kept = listeners.passed(os.environ)
     launch.raise_file_limit()
+    check_logs(settings)
     claim = paths.claim(paths.runtime_dir(settings.name))
     notifier = Notifier(os.environ)
     notifier.learn_store(os.environ)
-    check_logs(settings)
     held = Held(settings, reporter, claim, notifier, [])
     status = None
     try:

@@ -30,8 +30,8 @@ def snippet(name: str, paths: tuple[str, ...], sockact: str, owner: tuple[str, s
             )
     own = [f"    su {' '.join(owner)}"] if owner else []
     lines = [
-        "# Written by `sockact init`. It returns when nothing is written to the old file any more,",
-        "# which is why that can be compressed at once.",
+        "# Written by `sockact init`. `sockact rotate` returns when nothing is written to the old",
+        "# file any more, so that can be compressed at once.",
         " ".join(f'"{path}"' for path in paths) + " {",
         *own,
         "    weekly",

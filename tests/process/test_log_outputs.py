@@ -211,6 +211,7 @@ def test_what_is_refused(
     lines = service.stderr.splitlines()
     assert why in lines[-1], lines
     assert not (own / "started").exists()
+    assert [path for path in service.runtime.rglob("*") if path.is_file()] == []
 
 
 def test_one_file_by_two_names(start: StartService, program: Program, log: Path) -> None:
