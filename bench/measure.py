@@ -12,7 +12,7 @@ import statistics
 import sys
 from typing import TYPE_CHECKING
 
-from bench import drain, reloads, resources, rollback, throughput
+from bench import drain, logs, reloads, resources, rollback, throughput
 from bench.peers import PEERS
 from bench.table import milliseconds, render
 from tests.servers import zoo
@@ -147,6 +147,23 @@ def measure_rollback(quick: bool) -> None:
     say(render(["server", "requests", "failures", "median", "worst"], rows))
 
 
+def measure_logs(quick: bool) -> None:
+    """The log pump under load, and a disk that is full for a while."""
+    rows = []
+    for name, one in (
+        (f"{logs.RELOADS} reloads, {logs.ROTATIONS} rotations", logs.rotations(5 if quick else 20)),
+        (f"disk full for {logs.FULL_SECONDS:g} s", logs.full_disk()),
+    ):
+        shares = [f"{100 * share:.1f} %" for share in (one.share, one.supervisor)]
+        memory = [f"{kib / 1024:.1f} MB" for kib in (one.resident_kib, one.proportional_kib)]
+        counts = [str(number) for number in (one.written, one.missing, one.reported)]
+        rows.append([name, f"{one.rate:.0f}", *shares, *memory, *counts, milliseconds(one.longest)])
+    say("\nThe log pump (goals: at most 15 % of a core, no line missing but those reported;")
+    say("no write of the program longer than 100 ms)")
+    head = ["", "lines per second", "of a core", "supervisor", "resident", "proportional"]
+    say(render([*head, "lines", "missing", "reported", "longest write"], rows))
+
+
 PARTS: dict[str, Callable[[bool], None]] = {
     "throughput": measure_throughput,
     "supervisor": measure_supervisor,
@@ -155,6 +172,7 @@ PARTS: dict[str, Callable[[bool], None]] = {
     "latency": measure_latency,
     "rollback": measure_rollback,
     "peers": measure_peers,
+    "logs": measure_logs,
 }
 
 

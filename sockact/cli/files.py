@@ -17,15 +17,7 @@ def write_all(folder: str, texts: dict[str, str], *, force: bool) -> None:
     Raises UsageError when one is there already and `force` is not set, Failure when one cannot be
     written.
     """
-    for path in (os.path.join(folder, name) for name in texts):
-        if os.path.isdir(path) and not os.path.islink(path):
-            raise click.UsageError(f"{path} is a directory: remove it, or choose another name")
-    there = [name for name in texts if os.path.lexists(os.path.join(folder, name))]
-    if there and not force:
-        raise click.UsageError(
-            f"{os.path.join(folder, there[0])} exists: add --force to overwrite it, "
-            f"or choose another name"
-        )
+    check_free(folder, texts, force=force)
     with contextlib.ExitStack() as undo:
         try:
             os.makedirs(folder, mode=0o755, exist_ok=True)
@@ -36,6 +28,19 @@ def write_all(folder: str, texts: dict[str, str], *, force: bool) -> None:
             hint = "use sudo, or --user-unit" if isinstance(error, PermissionError) else "mend that"
             raise Failure(f"cannot write to {folder}: {error.strerror}; {hint}") from error
         undo.pop_all()
+
+
+def check_free(folder: str, texts: dict[str, str], *, force: bool) -> None:
+    """Can they be written there? Raises UsageError as `write_all`."""
+    for path in (os.path.join(folder, name) for name in texts):
+        if os.path.isdir(path) and not os.path.islink(path):
+            raise click.UsageError(f"{path} is a directory: remove it, or choose another name")
+    there = [name for name in texts if os.path.lexists(os.path.join(folder, name))]
+    if there and not force:
+        raise click.UsageError(
+            f"{os.path.join(folder, there[0])} exists: add --force to overwrite it, "
+            f"or choose another name"
+        )
 
 
 def _beside(folder: str, text: str, undo: contextlib.ExitStack) -> str:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sockact.cli import complete, passing, probes
-from sockact.cli.files import write_all
+from sockact.cli.files import check_free, write_all
 from sockact.cli.main import Failure, complain
 from sockact.cli.options import check_name
 from sockact.core.errors import OperatorError
-from sockact.systemd import addresses, listeners, listening, units
+from sockact.systemd import addresses, listeners, listening, logrotate, units
 from sockact.systemd.manager import Manager
 from sockact.systemd.unitfile import command_line, escape_value
 
@@ -76,16 +76,20 @@ def command(name: str, listen: tuple[str, ...], program: tuple[str, ...], **opti
     try:
         plan, command_words = _plan(name, listen, program, options)
         texts = {f"{name}.socket": units.socket(plan), f"{name}.service": units.service(plan)}
+        rotation = _rotation(plan)
     except (OperatorError, ValueError) as error:
         raise click.UsageError(str(error)) from error
     for problem in addresses.mismatches(command_words, plan.addresses):
         complain(Failure(f"warning: {problem}"))
     folder = passing.unit_folder(user_unit=options["user_unit"])
-    _show(folder, texts)
+    _show({folder: texts, logrotate.FOLDER: rotation})
     if not options["dry_run"]:
         if not options["force"]:
             _refuse_to_hide(texts, user_unit=options["user_unit"])
+        check_free(logrotate.FOLDER, rotation, force=options["force"])
         write_all(folder, texts, force=options["force"])
+        if rotation:
+            write_all(logrotate.FOLDER, rotation, force=options["force"])
         _tell_systemd(name, options, plan.addresses)
 
 
@@ -119,6 +123,7 @@ def _plan(
         user=user,
         env_file=escape_value(env_file),
         paths=with_targets(words[0], sockact, sys.executable, directory, env_file),
+        logs=_logs(options, user),
         user_unit=options["user_unit"],
         jit=os.path.basename(_interpreter(words[0])).startswith(_JITS),
         start_timeout=options["start_timeout"],
@@ -128,6 +133,39 @@ def _plan(
     )
     _check_socket_files(plan)
     return plan, words
+
+
+def _logs(options: dict[str, Any], user: str) -> tuple[str, ...]:
+    """The files of --log and --log-stderr."""
+    found = tuple(dict.fromkeys(filter(None, (options["log"], options["log_stderr"]))))
+    for path in found:
+        if os.path.dirname(path) == "/var/log" and user != "root" and not options["user_unit"]:
+            raise OperatorError(
+                f"--log {path}: only root may make files there; write "
+                f"/var/log/NAME/{os.path.basename(path)}, a directory that systemd makes"
+            )
+    return found
+
+
+def _rotation(plan: units.Plan) -> dict[str, str]:
+    """What tells logrotate of the logs, by the name of its file; nothing for a user's units."""
+    logs = tuple(path for path in plan.logs if not path.startswith("/dev/"))
+    if not logs or plan.user_unit:
+        return {}
+    owner = _owner(plan.user) if plan.user not in ("", "root") else None
+    text = logrotate.snippet(plan.name, logs, passing.sockact_command(), owner)
+    return {logrotate.file_name(plan.name): text}
+
+
+def _owner(user: str) -> tuple[str, str]:
+    import grp
+    import pwd
+
+    group = pwd.getpwnam(user).pw_gid
+    try:
+        return user, grp.getgrgid(group).gr_name
+    except KeyError:
+        return user, str(group)
 
 
 def _check_unit_name(name: str) -> None:
@@ -228,8 +266,12 @@ def _refuse_to_hide(texts: dict[str, str], *, user_unit: bool) -> None:
                 )
 
 
-def _show(folder: str, texts: dict[str, str]) -> None:
-    blocks = [f"# {os.path.join(folder, name)}\n{text}" for name, text in texts.items()]
+def _show(folders: dict[str, dict[str, str]]) -> None:
+    blocks = [
+        f"# {os.path.join(folder, name)}\n{text}"
+        for folder, texts in folders.items()
+        for name, text in texts.items()
+    ]
     click.echo("\n".join(blocks), nl=False)
 
 
@@ -254,4 +296,9 @@ def _tell_systemd(name: str, options: dict[str, Any], wanted: tuple[Address, ...
     after = f"{manager.name} start {name}"
     if not options["enable"]:
         after = f"{manager.name} {' '.join(enable)}`, then `{after}"
+    if options["user_unit"] and (options["log"] or options["log_stderr"]):
+        click.echo(
+            f"\n{name}: the system's logrotate leaves its log alone; one of your own calls "
+            f"`sockact rotate {name}` in its postrotate"
+        )
     click.echo(f"\n{name}: written; next: `{after}`, and `{manager.name} reload {name}` ever after")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 import click
@@ -10,6 +11,7 @@ from sockact.core.timespan import seconds
 from sockact.supervisor import paths
 
 _LONGEST_IDENTIFIER = 64
+_OUTPUTS = ("/dev/stdout", "/dev/stderr")
 
 LONGEST = 7 * 86400.0
 """Seconds. A wait beyond what epoll_wait can express (24 days) is nobody's timeout."""
@@ -75,3 +77,15 @@ def check_signal(_context: click.Context, _option: click.Parameter, value: str) 
     if found in (signal.SIGKILL, signal.SIGSTOP):
         raise click.BadParameter(f"{found.name} cannot be handled: write one like SIGINT")
     return int(found)
+
+
+def check_log(_context: click.Context, _option: click.Parameter, value: str | None) -> str:
+    """A callback: the absolute path of a file to append to, with its symbolic links; or empty."""
+    if value is None:
+        return ""
+    path = os.path.abspath(value)
+    if not value or value.endswith("/") or os.path.isdir(path):
+        raise click.BadParameter(f"{value!r} is a directory: write the whole path of a file")
+    if path in _OUTPUTS or path.startswith(("/dev/fd/", "/proc/")):
+        raise click.BadParameter(f"{value}: programs write there by themselves: leave it out")
+    return path

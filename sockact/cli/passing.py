@@ -14,6 +14,7 @@ from sockact.systemd import listeners
 
 SYSTEM_FOLDER = "/etc/systemd/system"
 _RAW = "sockact.raw"
+_PATHS = ("log", "log_stderr")
 
 
 class Verbatim(click.Command):
@@ -34,10 +35,14 @@ OPTIONS = [
 
 def given() -> list[str]:
     """Of OPTIONS, those that the running command was given, as words for `sockact run`."""
-    raw = click.get_current_context().meta[_RAW]
+    context = click.get_current_context()
+    raw = context.meta[_RAW]
     words: list[str] = []
     for option in OPTIONS:
         value = raw.get(option.name)
+        if value is not None and option.name in _PATHS:
+            # The unit has another working directory.
+            value = context.params[option.name]
         if value is not None:
             words += [option.opts[0], *([] if value is True else [str(value)])]
     return words

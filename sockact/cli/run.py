@@ -10,6 +10,7 @@ import click
 from sockact.cli import complete, probes
 from sockact.cli.options import (
     check_identifier,
+    check_log,
     check_name,
     check_signal,
     check_some_time,
@@ -145,6 +146,18 @@ def _load(context: click.Context, _option: click.Parameter, value: str | None) -
     callback=check_identifier,
     help="In the journal, PROGRAM's lines are TEXT-1's, TEXT-2's and so on, by generation.  "
     "[default: as systemd says]",
+)
+@click.option(
+    "--log",
+    metavar="FILE",
+    callback=check_log,
+    help="Where PROGRAM's output goes, line by line, in all generations.  [default: as ours]",
+)
+@click.option(
+    "--log-stderr",
+    metavar="FILE",
+    callback=check_log,
+    help="Where its standard error goes.  [default: as --log]",
 )
 @click.argument(
     "program",

@@ -24,6 +24,10 @@ def show(status: dict[str, Any], previous: dict[str, Any] | None = None) -> str:
     blocks = [[heading, command], _generations(status, previous), _listeners(status)]
     if unit := status.get("systemd"):
         blocks.append([systemd.describe(unit)])
+    # A supervisor from before an upgrade does not say.
+    blocks += [
+        [_log(log)] for log in status.get("logs") or () if log["error"] or log["dropped_lines"]
+    ]
     if failures := (status.get("starts") or {}).get("failures"):
         blocks.append([_failures(failures, status["starts"])])
     if handover := status.get("handover"):
@@ -42,6 +46,17 @@ def span(seconds: float) -> str:
         if len(parts) == 2:
             break
     return " ".join(part for part in parts if part[0] != "0") or "0s"
+
+
+def _log(log: dict[str, Any]) -> str:
+    """What is wrong with a log."""
+    found = []
+    if log["error"]:
+        waiting = f"{log['waiting_bytes'] / 2**20:.1f} MiB wait"
+        found.append(f"cannot be written ({log['error']}), {waiting}")
+    if log["dropped_lines"]:
+        found.append(f"lines dropped: {log['dropped_lines']}")
+    return f"  log {log['path']}: {'; '.join(found)}"
 
 
 def _failures(failures: list[dict[str, Any]], starts: dict[str, Any]) -> str:

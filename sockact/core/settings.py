@@ -61,6 +61,11 @@ class Settings:
     """The configuration file that some of this is from; empty: there is none."""
     config_text: str = ""
     """What it said."""
+    log: str = ""
+    """The file that its standard output goes to, and its standard error if that has none of its
+    own; empty: as ours.
+    """
+    log_stderr: str = ""
 
     def to_json(self) -> str:
         """What `from_json` turns back; also of names that are not UTF-8."""
@@ -114,6 +119,8 @@ class Settings:
             release=_text(data, "release"),
             config=_text(data, "config"),
             config_text=_text(data, "config_text"),
+            log=_text(data, "log"),
+            log_stderr=_text(data, "log_stderr"),
         )
 
 

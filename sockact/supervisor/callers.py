@@ -4,6 +4,8 @@ predecessor is gone, too.
 
 from __future__ import annotations
 
+from functools import partial
+
 from sockact.core.model import Gate, Outcome
 from sockact.core.news import News
 from sockact.core.record import replace
@@ -65,8 +67,16 @@ class Callers:
         self, handover: Handover, successor: Launched | None, predecessor: Generation | None
     ) -> None:
         """It has its outcome. `predecessor`: as long as processes of it are still there."""
+        answer = partial(self._answer, handover, predecessor)
+        if handover.outcome is Outcome.COMMITTED or successor is None:
+            answer([])
+        else:
+            successor.stderr_tail(answer)
+
+    def _answer(
+        self, handover: Handover, predecessor: Generation | None, stderr: list[str]
+    ) -> None:
         committed = handover.outcome is Outcome.COMMITTED
-        stderr = [] if committed or successor is None else successor.stderr_tail()
         if not committed:
             self._failed_output = (handover.id, stderr)
         self._tell(handover)

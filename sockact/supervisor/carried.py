@@ -143,6 +143,42 @@ class CarriedState:
 
 
 @dataclass(frozen=True)
+class CarriedLog:
+    """What is known of a log. Lines and bytes were dropped by this log pump, and by those before
+    it; `said`: so many lines of both were reported.
+    """
+
+    before_lines: int
+    before_bytes: int
+    dropped_lines: int
+    dropped_bytes: int
+    said: int
+    waiting: int
+    error: str
+
+
+@dataclass(frozen=True)
+class CarriedLogPipe:
+    """From a generation (0: it is gone) to the log with this number; `fd` is its read end."""
+
+    key: int
+    generation: int
+    log: int
+    fd: int
+
+
+@dataclass(frozen=True)
+class CarriedLogs:
+    """The log pump, and the socket that it is spoken to by."""
+
+    pid: int
+    channel: int
+    states: tuple[CarriedLog, ...]
+    last_key: int
+    pipes: tuple[CarriedLogPipe, ...]
+
+
+@dataclass(frozen=True)
 class CarriedEngine:
     """What is supervised."""
 
@@ -160,6 +196,7 @@ class CarriedEngine:
     failed_handover: int
     """Of which the last lines are known."""
     failed_lines: tuple[str, ...]
+    logs: CarriedLogs | None = None
 
 
 @dataclass(frozen=True)
@@ -203,6 +240,8 @@ class Carried:
             found += [one.fd for one in (generation.notified, generation.pump) if one]
             if generation.pump and generation.pump.stream is not None:
                 found.append(generation.pump.stream)
+        if self.engine.logs:
+            found += [self.engine.logs.channel, *(one.fd for one in self.engine.logs.pipes)]
         return found
 
 
@@ -211,6 +250,7 @@ _READER = Reader(
     *(CarriedListener, CarriedProcess, CarriedFailure, CarriedConnection, CarriedHistory),
     *(CarriedFile, CarriedState),
     *(Account, LedgerEntry, Span, Times, Totals),
+    *(CarriedLogs, CarriedLog, CarriedLogPipe),
     *(Adopt, Entry, Exit, Failure, Gate, Generation, Handover, Outcome, Phase, State),
 )
 

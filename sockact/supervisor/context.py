@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from sockact.core.events import Event
     from sockact.core.settings import Adopt, Settings
     from sockact.kernel.listener import Listener
+    from sockact.supervisor.logs import Logs
     from sockact.supervisor.loop import Loop
     from sockact.supervisor.processes import Processes
 
@@ -26,6 +27,7 @@ class Context:
         environment: dict[str, str],
         shim_address: str,
         handle: Callable[[Event], None],
+        logs: Logs,
     ) -> None:
         self.settings = settings
         """For the next generation, and for the supervisor itself."""
@@ -38,3 +40,4 @@ class Context:
         self.environment = environment
         self.shim_address = shim_address
         self.handle = handle
+        self.logs = logs

@@ -25,6 +25,8 @@ from sockact.supervisor.ending import Ending
 from sockact.supervisor.gates import Gates
 from sockact.supervisor.generation import Launched
 from sockact.supervisor.listeners_watch import ListenersWatch
+from sockact.supervisor.log_states import targets
+from sockact.supervisor.logs import Logs
 from sockact.supervisor.processes import Processes
 from sockact.supervisor.stepping import Stepping
 
@@ -87,15 +89,11 @@ class Engine(Stepping):
         self._calls = Calls(loop, shim_address, self._generation_of, self._where, listening)
         notice = partial(self._say, level=report.NOTICE, news=News.ADAPTER)
         self._gates = Gates(self._processes, self._calls, listeners, self._gate_moved, notice)
+        self._logs = Logs(loop, targets(settings), self._notice)
         self._context = Context(
-            settings,
-            adopt,
-            loop,
-            listeners,
-            self._processes,
-            environment,
-            shim_address,
+            *(settings, adopt, loop, listeners, self._processes, environment, shim_address),
             self.handle,
+            self._logs,
         )
         self._listeners_watch = ListenersWatch(
             loop, listeners, self._to_listen, partial(self._notice, news=News.LISTENER)
@@ -104,7 +102,7 @@ class Engine(Stepping):
             loop, self._processes, self._gates, listeners, policy, self._take_census, self._say
         )
         self._stop_waiting: list[Callable[[], None]] = []
-        self._watches: list[Watch] = []
+        self._watches: list[Watch] = [self._logs]
 
     def _perform(self, action: actions.Action) -> None:
         match action:
@@ -193,6 +191,9 @@ class Engine(Stepping):
 
     def _quit(self, status: int) -> None:
         self.exit_status = status
+        self._logs.end(self._leave)
+
+    def _leave(self) -> None:
         for done in self._stop_waiting:
             done()
         self._stop_waiting.clear()

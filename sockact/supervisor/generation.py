@@ -40,6 +40,7 @@ from sockact.supervisor.trial import command_of as trial_command_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
     from sockact.core.matching import Address
     from sockact.core.model import Exit
@@ -89,9 +90,8 @@ class Launched:
         identifier = found.settings.identifier
         try:
             found._outputs = Outputs.open(
-                context.loop,
-                context.environment,
-                f"{identifier}-{number}" if identifier else "",
+                *(context.loop, context.environment, identifier and f"{identifier}-{number}"),
+                context.logs.pipes.open(number),
                 capture=capture,
             )
             found._launch = found._prepare(found._outputs)
@@ -193,8 +193,10 @@ class Launched:
         if self._news is not None:
             self._read_news(0)
 
-    def stderr_tail(self) -> list[str]:
-        return self._outputs.tail() if self._outputs else []
+    def stderr_tail(self, done: Callable[[list[str]], None]) -> None:
+        """Tell `done` the last lines of its standard error, at once or in a moment."""
+        found = self._outputs.tail() if self._outputs else None
+        done(found) if found is not None else self._context.logs.pipes.tail(self.number, done)
 
     def settled(self) -> None:
         """It is not pending any more: end the watches that only matter for that."""
@@ -218,6 +220,7 @@ class Launched:
         self._close_notifications()
         if self._outputs:
             self._outputs.close()
+        self._context.logs.pipes.forget(self.number)
 
     def _prepare(self, outputs: Outputs) -> launch.Launch:
         context, settings = self._context, self.settings

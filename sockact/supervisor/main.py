@@ -9,6 +9,7 @@ from sockact.core.settings import Adopt, Settings
 from sockact.handover import adopt
 from sockact.kernel.libc import become_subreaper
 from sockact.supervisor import launch, paths, report, store
+from sockact.supervisor.log_states import check as check_logs
 from sockact.supervisor.report import Reporter
 from sockact.supervisor.running import Held, Running
 from sockact.supervisor.trial import command_of as trial_command_of
@@ -38,6 +39,7 @@ def _run(settings: Settings, reporter: Reporter) -> int:
     # Before any file is opened: a descriptor that LISTEN_FDS names wrongly must not become one.
     passed, kept = listeners.passed(os.environ)
     launch.raise_file_limit()
+    check_logs(settings)
     claim = paths.claim(paths.runtime_dir(settings.name))
     notifier = Notifier(os.environ)
     notifier.learn_store(os.environ)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sockact.supervisor.carried import CarriedPump
+    from sockact.supervisor.log_pipes import Ends
     from sockact.supervisor.loop import Loop
 
 _STDERR = 2
@@ -29,24 +30,32 @@ class Outputs:
         self._stream: int | None = None
         self._streamed: tuple[int, ...] = ()
         self._pump: Pump | None = None
+        self._logs: Ends | None = None
 
     @classmethod
     def open(
-        cls, loop: Loop, environment: Mapping[str, str], identifier: str, *, capture: bool
+        cls,
+        loop: Loop,
+        environment: Mapping[str, str],
+        identifier: str,
+        logs: Ends,
+        *,
+        capture: bool,
     ) -> Outputs:
         """`identifier`: for the journal, where ours are its streams; empty for none of its own.
-
-        Raises OSError.
+        What goes to `logs` goes nowhere else. Raises OSError.
         """
         found = cls()
-        if identifier and (streamed := stream.outputs(environment)):
+        found._logs = logs
+        streams = stream.outputs(environment) if identifier else ()
+        if streamed := tuple(fd for fd in streams if fd not in logs.descriptors):
             try:
                 found._stream = stream.connect(identifier)
                 found._streamed = streamed
             except OSError:
                 pass  # journald takes no more: its lines come under the service's identifier.
         try:
-            if capture:
+            if capture and _STDERR not in logs.descriptors:
                 found._pump = Pump(loop, found._target())
         except OSError:
             found.close()
@@ -78,30 +87,38 @@ class Outputs:
         found = [] if self._stream is None else [(self._stream, fd) for fd in self._streamed]
         if self._pump and self._pump.write_end is not None:
             found.append((self._pump.write_end, _STDERR))
+        if self._logs:
+            found += self._logs.lay()
         return tuple(found)
 
     def launched(self) -> None:
         """The program has them: what nothing is passed on to is closed."""
+        self._close_logs()
         if self._pump:
             self._pump.launched()
         if self._pump is None or _STDERR not in self._streamed:
             self._close_stream()
 
-    def tail(self) -> list[str]:
-        """The last lines of its standard error, if they were kept; the newest last."""
-        return self._pump.tail() if self._pump else []
+    def tail(self) -> list[str] | None:
+        """The last lines of its standard error, the newest last; None where they are not kept."""
+        return self._pump.tail() if self._pump else None
 
     def close(self) -> None:
         """Pass on what is left, then let go."""
         if self._pump:
             self._pump.close()
         self._close_stream()
+        self._close_logs()
 
     def _target(self) -> int:
         """Where what is captured of its standard error goes on to."""
         if self._stream is not None and _STDERR in self._streamed:
             return self._stream
         return _STDERR
+
+    def _close_logs(self) -> None:
+        if self._logs:
+            self._logs.close()
 
     def _close_stream(self) -> None:
         if self._stream is not None:

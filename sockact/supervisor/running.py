@@ -105,7 +105,7 @@ class Running:
             self._supervisor,
             carried.control if carried else None,
         )
-        self._supervisor.changed = self._server.changed
+        self._supervisor.shown(self._server.changed)
         self._upgrades = Upgrades(self._loop, SIGNALS, self._busy, self._carry, self._notice)
         self._supervisor.upgrades = self._upgrades
         self._supervisor.watch(self._upgrades)

@@ -50,7 +50,7 @@ class Supervisor(Engine):
         """The Status of docs/control.md."""
         last = self._callers.last(self._service.handover)
         status = service_status(self._service, self._context, self._launched, self._gates, last)
-        return status | {"starts": self._history.status()}
+        return status | {"starts": self._history.status(), "logs": self._logs.status()}
 
     def reload(
         self,
@@ -159,7 +159,7 @@ class Supervisor(Engine):
             case signal.SIGQUIT:
                 self.handle(events.Stop(now=True))
             case signal.SIGUSR1:
-                self._reporter.say("SIGUSR1: no log file is open here, nothing to reopen")
+                self._reopen_logs()
 
     def start_after(
         self,
@@ -168,6 +168,7 @@ class Supervisor(Engine):
         watchdog_interval: float | None,
     ) -> None:
         """Start when the generations of an earlier supervisor have ended."""
+        self._logs.start()
         start = partial(self.start, watchdog_interval)
         if not left:
             start()
@@ -192,6 +193,10 @@ class Supervisor(Engine):
                 self._leave_to_systemd,
             )
 
+    def shown(self, changed: Callable[[], None]) -> None:
+        """Call this after each change that `status` shows."""
+        self.changed = self._logs.changed = changed
+
     def watch(self, watch: Watch) -> None:
         """Tell this one, too, of children that have ended and are no program."""
         self._watches.append(watch)
@@ -208,6 +213,8 @@ class Supervisor(Engine):
             return "a launch is not over"
         if self._calls.busy():
             return "the program has not carried out an order yet"
+        if reason := self._logs.busy():
+            return reason
         if self._postponed.busy():
             return "/proc cannot be read now"
         probes = self._watchdog is not None and self._watchdog.busy()
@@ -226,12 +233,14 @@ class Supervisor(Engine):
             self._processes.carried_failures(),
             self._history.carried(),
             *self._callers.carried(),
+            self._logs.carried(),
         )
 
     def take_over(self, carried: CarriedEngine, watchdog_interval: float | None) -> None:
         """Go on where an earlier version of us was."""
         self._service = service_from(carried.service, self._service.policy)
         self._processes.take_over(carried)
+        self._logs.take_over(carried.logs)
         for one in carried.generations:
             self._launched[one.number] = Launched.take_over(self._context, one)
             self._gates.take_over(one)
@@ -259,6 +268,7 @@ class Supervisor(Engine):
         if self._leftovers:
             self._leftovers.close()
         self._listeners_watch.close()
+        self._logs.close()
         self._calls.close()
 
     # The watchdog.
@@ -291,6 +301,12 @@ class Supervisor(Engine):
     def _say_of_serving(self, message: str) -> None:
         serving = self._service.serving
         self._say(serving.number if serving else 0, message, report.ERROR, News.STUCK)
+
+    def _reopen_logs(self) -> None:
+        if self._logs:
+            self._logs.reopen(lambda why: self._notice(why or "the logs are reopened", News.LOG))
+        else:
+            self._reporter.say("SIGUSR1: no log file is open here, nothing to reopen")
 
     def _hang_up(self) -> None:
         if self._history.full():

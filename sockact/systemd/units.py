@@ -6,6 +6,7 @@ For the command line only; the supervisor does not import this.
 from __future__ import annotations
 
 import ipaddress
+import os
 import textwrap
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,7 @@ from sockact.systemd.unitfile import escape_value, span
 
 _WIDTH = 98
 _HOMES = ("/home/", "/root/", "/run/user/")
+_LOGS = "/var/log/"
 _TEMPORARY = ("/tmp/", "/var/tmp/")
 # What systemd's own work takes, before and after the supervisor's deadlines count.
 _MARGIN = 20.0
@@ -41,6 +43,8 @@ class Plan:
     env_file: str = ""
     paths: tuple[str, ...] = ()
     """Files and folders that the program is started from, to see whether they are below /home."""
+    logs: tuple[str, ...] = ()
+    """Files that it writes its logs to."""
     user_unit: bool = False
     """For `systemctl --user`."""
     jit: bool = False
@@ -213,23 +217,43 @@ def _folders(plan: Plan) -> list[Setting]:
         ),
         Setting("StateDirectory", f"sockact/{plan.name}", "The program's to use: $STATE_DIRECTORY"),
     ]
-    writable = [f'"-{escape_value(path)}"' for path in unix_paths(plan.addresses)]
-    if not writable or plan.user_unit:
+    if plan.user_unit:
         return folders
-    if not _private_tmp(plan):
-        # A /tmp that is not private is as read-only as all else.
-        writable += [path.rstrip("/") for path in _TEMPORARY]
-    why = "Programs change the mode or the owner of the socket file that they bind"
-    return [*folders, Setting("ReadWritePaths", " ".join(writable), why)]
+    logs, elsewhere = log_folders(plan.logs)
+    if logs:
+        why = "For --log; made for the user where it is missing"
+        folders.append(Setting("LogsDirectory", " ".join(map(_quoted, logs)), why))
+    if elsewhere:
+        writable = " ".join(_quoted(f"-{path}") for path in elsewhere)
+        folders.append(Setting("ReadWritePaths", writable, "For --log"))
+    if paths := unix_paths(plan.addresses):
+        writable = " ".join(_quoted(f"-{path}") for path in paths)
+        if not _private_tmp(plan):
+            # A /tmp that is not private is as read-only as all else.
+            writable = " ".join([writable, *(path.rstrip("/") for path in _TEMPORARY)])
+        why = "Programs change the mode or the owner of the socket file that they bind"
+        folders.append(Setting("ReadWritePaths", writable, why))
+    return folders
+
+
+def log_folders(logs: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """Where these files are: (below /var/log, as LogsDirectory= has it; elsewhere)."""
+    found = {os.path.dirname(path) for path in logs if not path.startswith("/dev/")}
+    below = {path for path in found if path.startswith(_LOGS)}
+    return sorted(path.removeprefix(_LOGS) for path in below), sorted(found - below)
+
+
+def _quoted(path: str) -> str:
+    return f'"{escape_value(path)}"'
 
 
 def _private_tmp(plan: Plan) -> bool:
-    paths = (*plan.paths, *unix_paths(plan.addresses))
+    paths = (*plan.paths, *plan.logs, *unix_paths(plan.addresses))
     return not any(f"{path}/".startswith(_TEMPORARY) for path in paths)
 
 
 def _limits(plan: Plan) -> list[Setting]:
-    paths = (*plan.paths, *unix_paths(plan.addresses))
+    paths = (*plan.paths, *plan.logs, *unix_paths(plan.addresses))
     folders, calls = hardening.settings(
         user_unit=plan.user_unit,
         jit=plan.jit,

@@ -29,7 +29,7 @@ ARROWS = {
         *("systemd.outage", "systemd.running"),
         *("systemd.refusals", "systemd.socket_unit", "systemd.undoing"),
         *("systemd.unwrapping", "systemd.wrapping"),
-        *("systemd.listeners", "systemd.listening"),
+        *("systemd.listeners", "systemd.listening", "systemd.logrotate"),
     ),
     "shim": (),
 }
@@ -39,8 +39,9 @@ LONGEST_FUNCTION = 50
 
 # What the supervisor loads on top of a bare `python3 -I` before it is told what to run.
 LOADED = (
-    "array collections contextlib copyreg ctypes enum errno fcntl functools heapq itertools json "
-    "keyword math operator re reprlib resource select selectors signal sockact socket struct types"
+    "array collections contextlib copyreg ctypes enum errno fcntl functools gc heapq itertools "
+    "json keyword math operator re reprlib resource select selectors signal sockact socket struct "
+    "types"
 )
 FORBIDDEN = (
     "click",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sockact.supervisor.log_pipes import Ends
 from sockact.supervisor.loop import Loop
 from sockact.supervisor.outputs import Outputs
 from sockact.systemd import stream
@@ -61,7 +62,7 @@ def test_it_takes_the_place_of_the_journals_only(
     journald: socket.socket, loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream, "outputs", lambda environ: (1,))
-    outputs = Outputs.open(loop, {}, "web-2", capture=True)
+    outputs = Outputs.open(loop, {}, "web-2", Ends(), capture=True)
     laid = {target: source for source, target in outputs.lay()}
     found = os.fstat(laid[1])
     assert outputs.environment() == {"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"}
@@ -77,7 +78,7 @@ def test_what_is_pumped_is_the_generations_too(
     journald: socket.socket, loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream, "outputs", lambda environ: (1, 2))
-    outputs = Outputs.open(loop, {}, "web-2", capture=True)
+    outputs = Outputs.open(loop, {}, "web-2", Ends(), capture=True)
     # The last word about standard error is the pump's.
     assert [target for _source, target in outputs.lay()] == [1, 2, 2]
     os.write(outputs.lay()[-1][0], b"error\n")
@@ -88,12 +89,28 @@ def test_what_is_pumped_is_the_generations_too(
         assert file.read() == HEAD + b"error\n"
 
 
+def test_what_goes_to_a_log_does_not_go_to_the_journal(
+    journald: socket.socket, loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "outputs", lambda environ: (1, 2))
+    reader, writer = os.pipe()
+    logs = Ends()
+    logs.append(writer, (1, 2))
+    outputs = Outputs.open(loop, {}, "web-2", logs, capture=True)
+    assert (outputs.lay(), outputs.environment()) == (((writer, 1), (writer, 2)), {})
+    outputs.launched()
+    assert os.read(reader, 1) == b""
+    assert outputs.tail() is None
+    outputs.close()
+    os.close(reader)
+
+
 def test_a_journal_that_takes_none(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(identifier: str) -> int:
         raise BlockingIOError(identifier)
 
     monkeypatch.setattr(stream, "outputs", lambda environ: (1, 2))
     monkeypatch.setattr(stream, "connect", refuse)
-    outputs = Outputs.open(loop, {"JOURNAL_STREAM": "1:2"}, "web-2", capture=False)
+    outputs = Outputs.open(loop, {"JOURNAL_STREAM": "1:2"}, "web-2", Ends(), capture=False)
     assert (outputs.lay(), outputs.environment()) == ((), {})
     outputs.close()

@@ -1,0 +1,142 @@
+"""What the log pump costs, and what a full disk costs those who write through it.
+
+The disk is full by RLIMIT_FSIZE of the pump: it needs no privileges, and half of a line still fits.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.bare import temporary
+from tests.support import wait
+from tests.support.logs import grows, pump, rotate, said, talking
+from tests.support.program import Program
+from tests.support.service import Service
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RELOADS, ROTATIONS = 5, 10
+FULL_SECONDS = 5.0
+# Of each of the two processes of a generation, about every millisecond.
+AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class Run:
+    """What became of the lines. Times are in seconds."""
+
+    rate: float
+    """Lines a second, of all processes."""
+    share: float
+    """Of a core, that the pump needed."""
+    supervisor: float
+    resident_kib: int
+    proportional_kib: int
+    written: int
+    missing: int
+    reported: int
+    """As dropped: by status."""
+    longest: float
+    """The longest write of the program."""
+
+
+class _Bench:
+    """A service that writes, with its log."""
+
+    def __init__(self, folder: Path) -> None:
+        program = Program(folder)
+        program.publish("1", talking(AT_ONCE))
+        self.log = folder / "app.log"
+        self.left: list[Path] = []
+        options = ("--log", str(self.log))
+        self.service = Service(
+            program.command, folder=folder, listen=program.listen, options=options
+        )
+        self.service.wait_ready()
+        grows(self.log)
+        self._pump = pump(self.service).pid
+        self._began = time.monotonic()
+        self._used = [_seconds(pid) for pid in self._pids()]
+
+    def _pids(self) -> tuple[int, int]:
+        return self._pump, self.service.process.pid
+
+    def rotate(self) -> None:
+        to = self.log.with_suffix(f".{len(self.left)}")
+        rotate(self.service, self.log, to)
+        self.left.append(to)
+
+    def limit(self, size: int) -> None:
+        """Let the pump write no more than so many bytes into a file."""
+        _soft, hard = resource.prlimit(self._pump, resource.RLIMIT_FSIZE)
+        resource.prlimit(self._pump, resource.RLIMIT_FSIZE, (size, hard))
+
+    def end(self) -> Run:
+        """Stop it, and count."""
+        elapsed = time.monotonic() - self._began
+        used = [_seconds(pid) - old for pid, old in zip(self._pids(), self._used, strict=True)]
+        resident, proportional = (_kib(self._pump, name) for name in ("Rss", "Pss"))
+        reported = self.service.status()["logs"][0]["dropped_lines"]
+        self.service.stop()
+        self.service.close()
+        found = said([*self.left, self.log]).values()
+        written = sum(one.last or 0 for one in found)
+        return Run(
+            written / elapsed,
+            used[0] / elapsed,
+            used[1] / elapsed,
+            resident,
+            proportional,
+            written,
+            sum(one.missing for one in found),
+            reported,
+            max(one.longest for one in found),
+        )
+
+
+def rotations(seconds: float) -> Run:
+    """Reloads and rotations, spread over this time."""
+    with temporary() as folder:
+        bench = _Bench(folder)
+        for number in range(ROTATIONS):
+            _pass(seconds / ROTATIONS)
+            bench.rotate()
+            if number % (ROTATIONS // RELOADS) == 0:
+                outcome = bench.service.reload("--wait-drained")
+                assert outcome.code == 0, outcome
+        return bench.end()
+
+
+def full_disk() -> Run:
+    """A disk that is full for FULL_SECONDS."""
+    with temporary() as folder:
+        bench = _Bench(folder)
+        bench.limit(os.stat(bench.log).st_size + 1001)
+        _pass(FULL_SECONDS)
+        bench.limit(resource.RLIM_INFINITY)
+        wait.until(lambda: not bench.service.status()["logs"][0]["error"], "the disk to be used")
+        _pass(1.0)
+        return bench.end()
+
+
+def _pass(seconds: float) -> None:
+    """Let time pass: it is what is measured here."""
+    threading.Event().wait(seconds)
+
+
+def _seconds(pid: int) -> float:
+    """CPU time."""
+    with open(f"/proc/{pid}/stat") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _kib(pid: int, name: str) -> int:
+    with open(f"/proc/{pid}/smaps_rollup") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith(f"{name}:"))
