@@ -57,6 +57,12 @@ if TYPE_CHECKING:
             What it returns is called when the client has left.
             """
 
+        def rotate(self, done: Callable[[JsonObject], None]) -> Callable[[], None]:
+            """Reopen log files that were moved; `done(rotation)` is called when that is done.
+
+            What it returns is called when the client has left.
+            """
+
         def reset(self) -> None:
             """Forget what has failed."""
 
@@ -227,6 +233,9 @@ class Server:
         elif call.member == _UPGRADE:
             call.allow()
             pending.cancel = self._service.upgrade(partial(_not_upgraded, pending))
+        elif call.member == "Rotate":
+            call.allow()
+            pending.cancel = self._service.rotate(partial(_rotated, pending))
         elif call.member == "Reset":
             call.allow()
             self._service.reset()
@@ -287,6 +296,10 @@ def _handover_to(pending: Pending, failure: str) -> Callable[[JsonObject, bool],
         pending.finish(varlink.encode_reply(answer) if ok else varlink.encode_error(error))
 
     return done
+
+
+def _rotated(pending: Pending, rotation: JsonObject) -> None:
+    pending.finish(varlink.encode_reply({"rotation": rotation}))
 
 
 def _not_upgraded(pending: Pending, reason: str) -> None:

@@ -27,6 +27,8 @@ from sockact.supervisor.generation import Launched
 from sockact.supervisor.listeners_watch import ListenersWatch
 from sockact.supervisor.postponed import Postponed
 from sockact.supervisor.processes import Processes
+from sockact.supervisor.reopening import Reopening
+from sockact.supervisor.rotation import Rotation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,16 +95,10 @@ class Engine:
         self._calls = Calls(loop, shim_address, self._generation_of, self._where, listening)
         notice = partial(self._say, level=report.NOTICE, news=News.ADAPTER)
         self._gates = Gates(self._processes, self._calls, listeners, self._gate_moved, notice)
-        self._context = Context(
-            settings,
-            adopt,
-            loop,
-            listeners,
-            self._processes,
-            environment,
-            shim_address,
-            self.handle,
-        )
+        reopening = Reopening(loop, self._processes, self._calls, settings.reopen_signal)
+        self.rotation = Rotation(reopening)
+        facts = listeners, self._processes, environment, shim_address
+        self._context = Context(settings, adopt, loop, *facts, self.handle)
         self._launched: dict[int, Launched] = {}
         self._service = Service(policy)
         self._events: deque[Event] = deque()

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from sockact.supervisor.callers import Done
     from sockact.supervisor.engine import Watch
+    from sockact.supervisor.rotation import Rotated
     from sockact.supervisor.status import Json
     from sockact.supervisor.upgrade import Upgrades
     from sockact.systemd.fdstore import Process
@@ -94,6 +95,10 @@ class Supervisor(Engine):
         self._history.reset()
         self.changed()
 
+    def rotate(self, done: Callable[[Json], None]) -> Callable[[], None]:
+        """Have everybody reopen the log files that were moved."""
+        return self.rotation.ask(lambda rotated: done(rotated.to_json()))
+
     def stop(self, now: bool, done: Callable[[], None]) -> None:
         """Begin to stop; `now` skips the drain."""
         self._stop_waiting.append(done)
@@ -112,7 +117,7 @@ class Supervisor(Engine):
             case signal.SIGQUIT:
                 self.handle(events.Stop(now=True))
             case signal.SIGUSR1:
-                self._reporter.say("SIGUSR1: no log file is open here, nothing to reopen")
+                self.rotation.ask(self._tell_rotated)
 
     def start_after(
         self,
@@ -159,6 +164,8 @@ class Supervisor(Engine):
             return "a launch is not over"
         if self._calls.busy():
             return "the program has not carried out an order yet"
+        if self.rotation.busy():
+            return "log files are being reopened"
         if self._postponed.busy():
             return "/proc cannot be read now"
         probes = self._watchdog is not None and self._watchdog.busy()
@@ -239,6 +246,10 @@ class Supervisor(Engine):
     def _say_of_serving(self, message: str) -> None:
         serving = self._service.serving
         self._say(serving.number if serving else 0, message, report.ERROR, News.STUCK)
+
+    def _tell_rotated(self, rotated: Rotated) -> None:
+        level = report.ERROR if rotated.failed else report.INFO
+        self._reporter.say(f"SIGUSR1: {rotated.describe()}", level)
 
     def _hang_up(self) -> None:
         if self._history.full():

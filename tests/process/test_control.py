@@ -100,6 +100,10 @@ class FakeService:
         failed("nothing newer")
         return lambda: None
 
+    def rotate(self, done: Callable[[dict[str, Any]], None]) -> Callable[[], None]:
+        done({"processes": 0, "files": 0, "signalled": 0, "errors": []})
+        return lambda: None
+
     def reset(self) -> None:
         self.resets += 1
 

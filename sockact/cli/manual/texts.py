@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sockact.cli.manual import rotation
+
 
 @dataclass(frozen=True)
 class Extra:
@@ -147,6 +149,9 @@ reload has to be forced.
 
 SIGHUP
 :   Reload.
+
+SIGUSR1
+:   As `sockact rotate`; the outcome is said in the journal.
 
 SIGTERM, SIGINT
 :   Stop: drain, then end. A second one cuts the drain short.
@@ -323,6 +328,7 @@ COMMANDS = {
     "reload": _speaks(_RELOAD, ("rollback", "status", "reset")),
     "rollback": _speaks("\n    sockact rollback myapp\n", ("reload", "run")),
     "status": _speaks(_SHOW, ("reload", "run"), _COUNTS),
+    "rotate": _speaks(rotation.EXAMPLE, ("run",), rotation.COVERED),
     "reset": _speaks("\n    sockact reset myapp\n    sockact reload myapp\n", ("reload", "status")),
     "stop": _speaks(
         _STOP, ("run", "status"), "For a service that has units write `systemctl stop NAME`."
