@@ -65,7 +65,7 @@ def check_identifier(_context: click.Context, _option: click.Parameter, value: s
 
 
 def check_signal(_context: click.Context, _option: click.Parameter, value: str) -> int:
-    """A callback: a signal that may ask a program to end, by its name or number."""
+    """A callback: a signal that a program may handle, by its name or number."""
     name = value.upper()
     try:
         if name.isdigit():
@@ -89,3 +89,10 @@ def check_log(_context: click.Context, _option: click.Parameter, value: str | No
     if path in _OUTPUTS or path.startswith(("/dev/fd/", "/proc/")):
         raise click.BadParameter(f"{value}: programs write there by themselves: leave it out")
     return path
+
+
+def check_optional_signal(
+    context: click.Context, option: click.Parameter, value: str | None
+) -> int:
+    """The same; 0 for none."""
+    return 0 if value is None else check_signal(context, option, value)

@@ -12,6 +12,7 @@ from sockact.cli.options import (
     check_identifier,
     check_log,
     check_name,
+    check_optional_signal,
     check_signal,
     check_some_time,
     check_time,
@@ -140,6 +141,13 @@ def _load(context: click.Context, _option: click.Parameter, value: str | None) -
     help="What asks PROGRAM to end.",
 )
 @click.option(
+    "--reopen-signal",
+    metavar="SIGNAL",
+    callback=check_optional_signal,
+    shell_complete=complete.signals,
+    help="Sent to the first process of each generation at `sockact rotate`.  [default: none]",
+)
+@click.option(
     "--identifier",
     metavar="TEXT",
     default="",
@@ -188,6 +196,8 @@ def command(
         )
     name = name or name_of(program)
     probes.check_together(options)
+    if options["reopen_signal"] == options["stop_signal"]:
+        raise click.UsageError("--reopen-signal and --stop-signal are the same: it would end")
     return Settings(name, program, _logical(directory), adopt=Adopt(adopt), **options)
 
 

@@ -51,6 +51,8 @@ class Settings:
     drain_timeout: float = 60.0
     kill_timeout: float = 10.0
     stop_signal: int = 15
+    reopen_signal: int = 0
+    """Sent to the first process of each generation when logs are rotated; 0: none."""
     identifier: str = ""
     """By which the journal knows a generation's lines, with its number; empty: as systemd says."""
     environment: tuple[str, ...] = ()
@@ -114,6 +116,7 @@ class Settings:
             drain_timeout=_seconds(data, "drain_timeout"),
             kill_timeout=_seconds(data, "kill_timeout"),
             stop_signal=_count(data, "stop_signal"),
+            reopen_signal=_count(data, "reopen_signal", least=0),
             identifier=_text(data, "identifier"),
             environment=_texts(data, "environment"),
             release=_text(data, "release"),

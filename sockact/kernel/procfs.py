@@ -271,13 +271,23 @@ def memory(pid: int, address: int, length: int) -> bytes:
 
 def catches(pid: int, number: int) -> bool:
     """Does the program that runs in this process now have a handler for the signal?"""
+    return number in _signals(pid, b"SigCgt:")
+
+
+def expects(pid: int, number: int) -> bool:
+    """Does it have a handler for the signal, or ignore it?"""
+    return number in _signals(pid, b"SigCgt:") | _signals(pid, b"SigIgn:")
+
+
+def _signals(pid: int, mask: bytes) -> set[int]:
     try:
         for line in _read(f"/proc/{pid}/status").splitlines():
-            if line.startswith(b"SigCgt:"):
-                return bool(int(line.split()[1], 16) >> (number - 1) & 1)
+            if line.startswith(mask):
+                bits = int(line.split()[1], 16)
+                return {number + 1 for number in range(bits.bit_length()) if bits >> number & 1}
     except (FileNotFoundError, ProcessLookupError):
         pass
-    return False
+    return set()
 
 
 def initial_environment(pid: int) -> dict[bytes, bytes]:

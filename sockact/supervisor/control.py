@@ -62,6 +62,12 @@ if TYPE_CHECKING:
         def history(self) -> JsonObject:
             """The last handovers and the totals: what History answers."""
 
+        def rotate(self, done: Callable[[JsonObject], None]) -> Callable[[], None]:
+            """Reopen log files that were moved; `done(rotation)` is called when that is done.
+
+            What it returns is called when the client has left.
+            """
+
         def reset(self) -> None:
             """Forget what has failed."""
 
@@ -236,6 +242,9 @@ class Server:
         elif call.member == "History":
             call.allow()
             pending.finish(varlink.encode_reply(self._service.history()))
+        elif call.member == "Rotate":
+            call.allow()
+            pending.cancel = self._service.rotate(partial(_rotated, pending))
         elif call.member == "Reset":
             call.allow()
             self._service.reset()
@@ -298,6 +307,10 @@ def _handover_to(pending: Pending, failure: str) -> Callable[[JsonObject, bool],
         pending.finish(varlink.encode_reply(answer) if ok else varlink.encode_error(error))
 
     return done
+
+
+def _rotated(pending: Pending, rotation: JsonObject) -> None:
+    pending.finish(varlink.encode_reply({"rotation": rotation}))
 
 
 def _refuse(pending: Pending, error: str, reason: str) -> None:

@@ -28,6 +28,8 @@ from sockact.supervisor.listeners_watch import ListenersWatch
 from sockact.supervisor.log_states import targets
 from sockact.supervisor.logs import Logs
 from sockact.supervisor.processes import Processes
+from sockact.supervisor.reopening import Reopening
+from sockact.supervisor.rotation import Rotation
 from sockact.supervisor.stepping import Stepping
 
 TYPE_CHECKING = False
@@ -90,6 +92,9 @@ class Engine(Stepping):
         notice = partial(self._say, level=report.NOTICE, news=News.ADAPTER)
         self._gates = Gates(self._processes, self._calls, listeners, self._gate_moved, notice)
         self._logs = Logs(loop, targets(settings), self._notice)
+        reopening = Reopening(loop, self._processes, self._calls, self._reopen_signal_of)
+        self.rotation = Rotation(reopening)
+        self.rotation.parts.append(self._logs)
         self._context = Context(
             *(settings, adopt, loop, listeners, self._processes, environment, shim_address),
             self.handle,
@@ -152,8 +157,13 @@ class Engine(Stepping):
                 self._quit(status)
 
     def _stop_signal_of(self, number: int) -> int:
-        launched = self._launched.get(number)
-        return (launched or self._context).settings.stop_signal
+        return self._settings_of(number).stop_signal
+
+    def _reopen_signal_of(self, number: int) -> int:
+        return self._settings_of(number).reopen_signal
+
+    def _settings_of(self, number: int) -> Settings:
+        return (self._launched.get(number) or self._context).settings
 
     def _spawn(self, number: int) -> None:
         if len(self._service.generations) == 1:

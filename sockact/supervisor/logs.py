@@ -52,8 +52,10 @@ class Logs:
         self.changed: Callable[[], None] = lambda: None
         """Called when `status` has changed."""
 
-    def __bool__(self) -> bool:
-        return bool(self._paths)
+    @property
+    def files(self) -> int:
+        """How many there are."""
+        return len(self._paths)
 
     def start(self) -> None:
         """Start the log pump, where there is a log. Raises OperatorError."""

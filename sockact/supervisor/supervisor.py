@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from sockact.supervisor.callers import Done
     from sockact.supervisor.configured import Configured, Refuse
     from sockact.supervisor.engine import Watch
+    from sockact.supervisor.rotation import Rotated
     from sockact.supervisor.status import Json
     from sockact.supervisor.upgrade import Upgrades
     from sockact.systemd.fdstore import Process
@@ -141,6 +142,10 @@ class Supervisor(Engine):
         self._history.reset()
         self.changed()
 
+    def rotate(self, done: Callable[[Json], None]) -> Callable[[], None]:
+        """Have everybody reopen the log files that were moved."""
+        return self.rotation.ask(lambda rotated: done(rotated.to_json()))
+
     def stop(self, now: bool, done: Callable[[], None]) -> None:
         """Begin to stop; `now` skips the drain."""
         self._stop_waiting.append(done)
@@ -159,7 +164,7 @@ class Supervisor(Engine):
             case signal.SIGQUIT:
                 self.handle(events.Stop(now=True))
             case signal.SIGUSR1:
-                self._reopen_logs()
+                self.rotation.ask(self._tell_rotated)
 
     def start_after(
         self,
@@ -215,6 +220,8 @@ class Supervisor(Engine):
             return "the program has not carried out an order yet"
         if reason := self._logs.busy():
             return reason
+        if self.rotation.busy():
+            return "log files are being reopened"
         if self._postponed.busy():
             return "/proc cannot be read now"
         probes = self._watchdog is not None and self._watchdog.busy()
@@ -302,11 +309,9 @@ class Supervisor(Engine):
         serving = self._service.serving
         self._say(serving.number if serving else 0, message, report.ERROR, News.STUCK)
 
-    def _reopen_logs(self) -> None:
-        if self._logs:
-            self._logs.reopen(lambda why: self._notice(why or "the logs are reopened", News.LOG))
-        else:
-            self._reporter.say("SIGUSR1: no log file is open here, nothing to reopen")
+    def _tell_rotated(self, rotated: Rotated) -> None:
+        level = report.ERROR if rotated.failed else report.INFO
+        self._reporter.say(f"SIGUSR1: {rotated.describe()}", level, news=News.LOG)
 
     def _hang_up(self) -> None:
         if self._history.full():

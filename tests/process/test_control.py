@@ -104,6 +104,10 @@ class FakeService:
     def history(self) -> dict[str, Any]:
         return {"handovers": [], "totals": {}}
 
+    def rotate(self, done: Callable[[dict[str, Any]], None]) -> Callable[[], None]:
+        done({"processes": 0, "files": 0, "signalled": 0, "errors": []})
+        return lambda: None
+
     def reset(self) -> None:
         self.resets += 1
 

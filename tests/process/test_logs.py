@@ -226,7 +226,7 @@ def test_the_pump_is_killed_while_it_is_to_reopen(
     assert "reopened" not in service.stderr
     log.rename(log.with_suffix(".1"))
     process.kill()
-    wait.until(lambda: "the logs are reopened" in service.stderr, "the answer of the next one")
+    wait.until(lambda: "files reopened: 1" in service.stderr, "the answer of the next one")
     grows(log)
 
 

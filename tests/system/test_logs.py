@@ -52,7 +52,7 @@ def test_a_log_is_rotated(site: Site, user: tuple[str, ...]) -> None:
     site.stop("web.service")
     assert (requests(left), requests(log)) == (5, 4)
     said = site.machine.run("journalctl", "-o", "cat", "-u", "web.service", "SOCKACT_EVENT=log")
-    assert "the logs are reopened" in said.stdout
+    assert "SIGUSR1: files reopened: 2" in said.stdout
     snippet = site.machine.path("/etc/logrotate.d/sockact-web").read_text()
     assert f'"{LOG}" "/var/log/web/error.log" {{' in snippet
     assert ("su daemon" in snippet) == bool(user)

@@ -52,7 +52,7 @@ def settings_of(*arguments: str) -> Settings:
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
-        ((), "write one of run, reload, rollback, status, history, reset, stop, upgrade, init"),
+        ((), "write one of run, reload, rollback, status, history, rotate, reset, stop, upgrade"),
         (("restart",), "no such command"),
         (("--nonsense",), "no such option"),
         (("run",), "write it last"),
@@ -100,6 +100,11 @@ def settings_of(*arguments: str) -> Settings:
         (("run", "--stop-signal", "SIGNONE", "a"), "write it like SIGINT"),
         (("run", "--stop-signal", "99", "a"), "write it like SIGINT"),
         (("run", "--stop-signal", "KILL", "a"), "SIGKILL cannot be handled"),
+        (("run", "--reopen-signal", "SIGNONE", "a"), "write it like SIGINT"),
+        (("run", "--reopen-signal", "", "a"), "write it like SIGINT"),
+        (("run", "--reopen-signal", "50", "a"), "write it like SIGINT"),
+        (("run", "--reopen-signal", "STOP", "a"), "SIGSTOP cannot be handled"),
+        (("run", "--reopen-signal", "term", "a"), "are the same"),
         (("reload", "--timeout", "-1"), "write it like 90"),
         (("reload", "a/b"), "cannot name a service"),
         (("stop", "a", "b"), "unexpected extra argument"),

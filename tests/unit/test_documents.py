@@ -29,6 +29,7 @@ SERVERS = sorted(set((ROOT / "docs" / "servers").glob("*.md")))
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 # Options of others that README.md and the pages about the mechanisms name.
 OTHERS = {
+    *("--dist", "--pdb"),  # pytest's
     *("--user", "--property", "--system-call-filter"),  # systemd's
     *("--init", "--cap-add", "--stop-timeout", "--signal"),  # docker's
     *("--bind", "--host", "--port", "--uds", "--fd", "--pid", "--daemon"),  # servers'

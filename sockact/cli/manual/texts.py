@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sockact.cli.manual import rotation
 from sockact.cli.manual.extra import (
     ENVIRONMENT,
     FILES,
@@ -84,6 +85,9 @@ reload has to be forced.
 
 SIGHUP
 :   Reload.
+
+SIGUSR1
+:   As `sockact rotate`; the outcome is said in the journal.
 
 SIGTERM, SIGINT
 :   Stop: drain, then end. A second one cuts the drain short.
@@ -263,6 +267,7 @@ COMMANDS = {
     "history": _speaks(
         "\n    sockact history myapp\n    sockact history --json myapp\n", ("status", "reload")
     ),
+    "rotate": _speaks(rotation.EXAMPLE, ("run",), rotation.COVERED),
     "reset": _speaks("\n    sockact reset myapp\n    sockact reload myapp\n", ("reload", "status")),
     "stop": _speaks(
         _STOP, ("run", "status"), "For a service that has units write `systemctl stop NAME`."

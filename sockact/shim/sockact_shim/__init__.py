@@ -15,12 +15,14 @@ from time import monotonic, sleep
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
-    from typing import Mapping
+    from typing import Any, Mapping
 
-__all__ = ["CALL", "NUDGE", "install", "monotonic", "sleep"]
+__all__ = ["CALL", "NUDGE", "install", "load", "monotonic", "sleep"]
 
 CALL = 50
 NUDGE = 51
+
+_NEEDED = "_socket", "_thread", "fcntl", "select", "stat", "struct"
 
 _supervisor = ""
 
@@ -46,13 +48,28 @@ def _on_call(signum: int, frame: FrameType | None) -> None:
     # leaves from the last line, where the mask is put back.
     held = _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())
     try:
-        from . import call
-
-        call.answer(_supervisor)
+        load("call").answer(_supervisor)
     except Exception:
         return  # there is nobody to tell: the supervisor sees the connection end
     finally:
         _signal.pthread_sigmask(_signal.SIG_SETMASK, held)
+
+
+def load(name: str) -> Any:
+    """A module of ours, imported while no other thread forks (a fork takes the same lock).
+
+    The child would have it half imported, under a lock that nobody releases, and hang at its call.
+    """
+    lock = __import__("_imp")
+
+    # Before that: a thread that is importing one of these needs the lock, too.
+    for needed in _NEEDED:
+        __import__(needed)
+    lock.acquire_lock()
+    try:
+        return __import__(__name__ + "." + name, fromlist=["name"])
+    finally:
+        lock.release_lock()
 
 
 def _on_nudge(signum: int, frame: FrameType | None) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from . import gate, monotonic
+from . import gate, load, monotonic
 from .wire import Wire
 
 TIMEOUT = 10.0
@@ -67,15 +67,14 @@ def _obey(words: list[str]) -> str:
     if words[:2] == ["gate", "open"]:
         return f"done gate {gate.open(_inodes(words[2:]))}"
     if words[0] == "drain":
-        from . import adapters, shutdown
-
-        shutdown.spare(_inodes(words[1:]))
-        return " ".join(["done", "drain", *adapters.drain()])
+        load("shutdown").spare(_inodes(words[1:]))
+        return " ".join(["done", "drain", *load("adapters").drain()])
     if words == ["serve"]:
-        from . import adapters
-
-        adapters.serve()
+        load("adapters").serve()
         return "done serve"
+    if words == ["reopen"]:
+        count, errors = load("reopen").moved()
+        return " ! ".join([f"done reopen {count}", *errors])
     return f"error unknown order {words[0]}"
 
 
