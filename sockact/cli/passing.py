@@ -38,8 +38,9 @@ def given() -> list[str]:
     words: list[str] = []
     for option in OPTIONS:
         value = raw.get(option.name)
-        if value is not None:
-            words += [option.opts[0], *([] if value is True else [str(value)])]
+        for one in value if isinstance(value, list) else [value]:
+            if one is not None:
+                words += [option.opts[0], *([] if one is True else [str(one)])]
     return words
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sockact.cli import complete, probes
+from sockact.cli import complete, hooks, probes
 from sockact.cli.options import (
     check_identifier,
     check_name,
@@ -146,6 +146,7 @@ def _load(context: click.Context, _option: click.Parameter, value: str | None) -
     help="In the journal, PROGRAM's lines are TEXT-1's, TEXT-2's and so on, by generation.  "
     "[default: as systemd says]",
 )
+@hooks.options
 @click.argument(
     "program",
     nargs=-1,
@@ -175,6 +176,7 @@ def command(
         )
     name = name or name_of(program)
     probes.check_together(options)
+    hooks.check_there(options["on"])
     return Settings(name, program, _logical(directory), adopt=Adopt(adopt), **options)
 
 
@@ -186,6 +188,7 @@ def _configured(
     try:
         name = name or name_of(said.command)
         probes.check_together(options)
+        hooks.check_there(options["on"])
     except click.UsageError as error:
         raise config.refuse(error) from None
     return Settings(

@@ -30,5 +30,7 @@ class News(StrEnum):
     UPGRADED = "upgraded"
     """Another version of sockact has taken over, in place."""
     UPGRADE_FAILED = "upgrade_failed"
+    HOOK = "hook"
+    """A hook has failed."""
     LISTENER = "listener"
     """The program has shut a listener down."""

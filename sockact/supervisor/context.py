@@ -26,6 +26,8 @@ class Context:
         environment: dict[str, str],
         shim_address: str,
         handle: Callable[[Event], None],
+        notice: Callable[[int, str], None],
+        version_known: Callable[[int], None],
     ) -> None:
         self.settings = settings
         """For the next generation, and for the supervisor itself."""
@@ -38,3 +40,7 @@ class Context:
         self.environment = environment
         self.shim_address = shim_address
         self.handle = handle
+        self.notice = notice
+        """To tell something of a generation."""
+        self.version_known = version_known
+        """Hears of a generation whose version a command has told."""

@@ -144,7 +144,15 @@ class Supervisor(Engine):
     def stop(self, now: bool, done: Callable[[], None]) -> None:
         """Begin to stop; `now` skips the drain."""
         self._stop_waiting.append(done)
-        self.handle(events.Stop(now))
+        if now:
+            self._stop_now()
+        else:
+            self.handle(events.Stop())
+
+    def _stop_now(self) -> None:
+        self.handle(events.Stop(now=True))
+        if self._service.phase is Phase.STOPPED:
+            self._hooking.hooks.abandon()
 
     def signalled(self, number: int) -> None:
         """A signal arrived; docs/lifecycle.md says what each means."""
@@ -157,7 +165,7 @@ class Supervisor(Engine):
                 again = self._service.phase is Phase.STOPPING
                 self.handle(events.Hurry() if again else events.Stop())
             case signal.SIGQUIT:
-                self.handle(events.Stop(now=True))
+                self._stop_now()
             case signal.SIGUSR1:
                 self._reporter.say("SIGUSR1: no log file is open here, nothing to reopen")
 
@@ -206,6 +214,8 @@ class Supervisor(Engine):
             return reason
         if any(launched.busy() for launched in self._launched.values()):
             return "a launch is not over"
+        if self._hooking.hooks.busy():
+            return "a hook has not ended"
         if self._calls.busy():
             return "the program has not carried out an order yet"
         if self._postponed.busy():
@@ -258,6 +268,7 @@ class Supervisor(Engine):
             self._watchdog.close()
         if self._leftovers:
             self._leftovers.close()
+        self._hooking.hooks.close()
         self._listeners_watch.close()
         self._calls.close()
 

@@ -248,7 +248,11 @@ def test_every_state_takes_every_event(state: Service) -> None:
         *(on.Observed(number, bound=True, hint="") for number in (1, 2, 9)),
         *(on.LaunchFailed(number, "reason") for number in (1, 2, 9)),
         *(on.TrialPassed(number) for number in (1, 2, 9)),
-        *(on.HookEnded(number, name, "") for number in (1, 2, 9) for name in ("running", "draining")),
+        *(
+            on.HookEnded(number, name, "")
+            for number in (1, 2, 9)
+            for name in ("running", "draining")
+        ),
         *(on.TrialFailed(number, "reason") for number in (1, 2, 9)),
         *(on.Exited(number, Exit(code=c)) for number in (1, 2, 9) for c in (0, 1)),
         *(on.GateMoved(number, gate) for number in (1, 2, 9) for gate in Gate),
