@@ -186,7 +186,7 @@ def _hooks(
 ) -> list[str]:
     """A table of events, as `--on` has them."""
     if not isinstance(value, dict) or not value:
-        raise _Wrong(f"{HOOKS}: a table of events and commands is needed, not {shown(value)}")
+        raise _Wrong(f"{HOOKS}: a table of events and their commands is needed, not {shown(value)}")
     found: list[str] = []
     for event, commands in value.items():
         try:
