@@ -91,6 +91,18 @@ def test_in_a_file(tmp_path: Path) -> None:
     assert (found.hook_timeout, found.release_version) == (3.0, "git")
 
 
+def test_in_the_other_formats(tmp_path: Path) -> None:
+    """To YAML, `on` is a truth value."""
+    expected = (("running", "echo", "a b"), ("failed", "true"))
+    yaml, toml = tmp_path / "app.yaml", tmp_path / "app.toml"
+    yaml.write_text("command: [a]\non:\n  running: [echo, a b]\n  failed: 'true'\n")
+    toml.write_text("command = ['a']\non.running = ['echo', 'a b']\non.failed = 'true'\n")
+    assert config.read(str(yaml)).on == config.read(str(toml)).on == expected
+    yaml.write_text("command: [a]\non:\n  running: ''\n")
+    with pytest.raises(loading.Invalid, match="yaml:3: on, 'running'|yaml:3: on: "):
+        config.read(str(yaml))
+
+
 @pytest.mark.parametrize(
     ("on", "message"),
     [
