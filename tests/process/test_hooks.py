@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from threading import Thread
@@ -313,3 +314,33 @@ def test_an_upgrade_waits_for_a_hook(
     assert of(told.events(), 1) == ["pending", "running", "draining", "drained"]
     assert of(told.events(), 2) == ["pending", "running", "draining", "drained"]
     assert told.notes()[-1]["stdin"]["version"] == "rtest"
+
+
+def test_the_hooks_of_a_generation_are_those_it_was_launched_with(
+    start: StartService, program: Program, folder: Path
+) -> None:
+    file, log = folder / "test.json", folder / "log"
+    said: dict[str, Any] = {"command": program.command, "listen": [*program.listen]}
+
+    def write(word: str) -> None:
+        line = f"sh -c 'echo {word} $SOCKACT_EVENT $SOCKACT_GENERATION >> {log}'"
+        said["on"] = {"running": line, "drained": line}
+        file.write_text(json.dumps(said))
+
+    write("first")
+    service = start([], options=("--config", str(file)))
+    wait.until(lambda: log.exists() and log.read_text(), "the first hook")
+    said["on"] = {"running": "no-such-program"}
+    file.write_text(json.dumps(said))
+    outcome = service.reload()
+    assert outcome.code == 1
+    assert "'no-such-program' is no program that can be executed" in outcome.stderr
+    write("second")
+    assert service.reload("--wait-drained").code == 0
+    assert service.stop() == 0
+    assert log.read_text().splitlines() == [
+        "first running 1",
+        "second running 2",
+        "first drained 1",
+        "second drained 2",
+    ]

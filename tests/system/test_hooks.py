@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 # Fails for the second generation.
 REGISTER = "sh -c 'test $SOCKACT_GENERATION = 1 || { echo the pool is full; exit 5; }'"
-LEAVE = "sh -c 'sleep 6; echo $SOCKACT_VERSION >> $STATE_DIRECTORY/left'"
+LEAVE = "sh -c 'sleep 17; echo $SOCKACT_VERSION >> $STATE_DIRECTORY/left'"
 
 
 def test_a_reload_fails_with_its_hook(deploy: Deploy) -> None:
@@ -36,7 +36,8 @@ def test_a_reload_fails_with_its_hook(deploy: Deploy) -> None:
 
 
 def test_a_stop_waits_longer_than_timeout_stop_sec(deploy: Deploy) -> None:
-    options = ("--on", f"drained={LEAVE}")
+    """Longer than the time as well that systemd was asked for before the last process ended."""
+    options = ("--on", f"drained={LEAVE}", "--hook-timeout", "30s")
     units = servers.GUNICORN.units("TimeoutStopSec=2")
     service = deploy(replace(units, options=options))
     version = service.status()["generations"][0]["version"]

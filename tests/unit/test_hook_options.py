@@ -99,7 +99,7 @@ def test_in_the_other_formats(tmp_path: Path) -> None:
     toml.write_text("command = ['a']\non.running = ['echo', 'a b']\non.failed = 'true'\n")
     assert config.read(str(yaml)).on == config.read(str(toml)).on == expected
     yaml.write_text("command: [a]\non:\n  running: ''\n")
-    with pytest.raises(loading.Invalid, match="yaml:3: on, 'running'|yaml:3: on: "):
+    with pytest.raises(loading.Invalid, match="yaml:3: on: "):
         config.read(str(yaml))
 
 
