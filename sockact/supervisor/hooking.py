@@ -10,6 +10,7 @@ from sockact.core.events import HookEnded
 from sockact.core.hooks import Hook
 from sockact.core.model import Phase
 from sockact.core.news import News
+from sockact.core.turn import STOPPING
 from sockact.supervisor import report
 from sockact.supervisor.environment import probe_environment
 from sockact.supervisor.hooks import Hooks, Round
@@ -126,6 +127,8 @@ class Hooking:
 
 def _cause(due: Due, service: Service) -> str:
     """Of what is part of no handover."""
+    if due.event is Hook.FAILED:
+        return "stop" if due.reason == STOPPING else "crash"
     if service.phase in (Phase.STOPPING, Phase.STOPPED):
         return "stop"
     first = due.number == 1 and due.event in (Hook.PENDING, Hook.RUNNING)

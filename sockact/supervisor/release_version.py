@@ -79,6 +79,8 @@ class ReleaseVersion:
         if self._attempt is not None:
             self._attempt.abandon()
             self._attempt = None
+            # Hooks of its end wait for it.
+            self._context.version_known(self._number)
 
     def _ask(self, words: str, directory: str, environment: Mapping[str, str]) -> None:
         # The command line is taken apart by the shell, as that of --ready exec: is.

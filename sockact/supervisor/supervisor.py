@@ -260,6 +260,7 @@ class Supervisor(Engine):
 
     def close(self) -> None:
         """Let go of everything but the listeners."""
+        self._hooking.hooks.close()  # First: what is closed now must not let one begin.
         for launched in self._launched.values():
             launched.close()
         if self.configured:
@@ -268,7 +269,6 @@ class Supervisor(Engine):
             self._watchdog.close()
         if self._leftovers:
             self._leftovers.close()
-        self._hooking.hooks.close()
         self._listeners_watch.close()
         self._calls.close()
 

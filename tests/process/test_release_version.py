@@ -119,6 +119,20 @@ def test_a_command_that_hangs_ends_with_the_service(
     assert wait.ended(int((folder / "pid").read_text()))
 
 
+def test_hooks_of_one_that_ends_before_its_version_is_known(
+    start: StartService, program: Program, folder: Path
+) -> None:
+    told = Told(folder, "pending", "failed")
+    value = f"exec:test ! -e {folder}/slow || sleep 600"
+    service = start(program.command, listen=program.listen, options=(*source(value), *told.options))
+    (folder / "slow").touch()
+    program.write("raise SystemExit(3)")
+    assert service.reload().code == 1
+    told.wait_for("failed", 2)
+    assert service.stop() == 0
+    assert told.events() == [("pending", 1), ("pending", 2), ("failed", 2)]
+
+
 def test_lines_as_json(start: StartService, program: Program, folder: Path) -> None:
     file = folder / "VERSION"
     file.write_text("1\n")

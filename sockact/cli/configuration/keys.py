@@ -194,7 +194,8 @@ def _hooks(
                 found += _option(option, [f"{event}={command}"], context)
         except _Wrong as wrong:
             problems.append(Problem(document.line(HOOKS, str(event)), str(wrong)))
-    return _option(option, found, context)  # type: ignore[no-any-return]
+    checked: list[str] = _option(option, found, context)
+    return checked
 
 
 def _commands(key: str, value: object) -> Iterator[str]:
