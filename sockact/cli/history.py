@@ -38,7 +38,10 @@ def command(name: str | None, as_json: bool) -> None:
 def _lines(handover: dict[str, Any]) -> list[str]:
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(handover["requested_usec"] / 1e6))
     before = handover.get("from")
-    way = f"to {handover['to']}" if before is None else f"{before} to {handover['to']}"
+    successor = _named(handover["to"], handover.get("to_version"))
+    way = f"to {successor}"
+    if before is not None:
+        way = f"{_named(before, handover.get('from_version'))} to {successor}"
     ended = handover["outcome"]
     if ended in ("committed", "failed"):
         ended += f" after {handover['duration_seconds']:.2f} s"
@@ -53,4 +56,9 @@ def _lines(handover: dict[str, Any]) -> list[str]:
     return [
         f"{when}  {handover['kind']} {way} ({handover['cause']}), {ended}",
         f"  {handover['id']}{'  ' if detail else ''}{detail}",
+        *(f"  hook failed: {one}" for one in handover.get("hooks_failed", ())),
     ]
+
+
+def _named(number: int, version: str | None) -> str:
+    return f"{number} ({version})" if version else str(number)

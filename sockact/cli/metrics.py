@@ -95,6 +95,7 @@ FAMILIES = (
     Family(
         "sockact_restarts_total", COUNTER, "Launches in the place of a generation that crashed."
     ),
+    Family("sockact_hook_failures_total", COUNTER, "Hooks that have failed.", ("event",)),
     Family("sockact_supervisor_starts_total", COUNTER, "Starts of the supervisor."),
     Family("sockact_start_limit_failures", GAUGE, "Failures that count for the start limit now."),
     Family("sockact_start_limit_burst", GAUGE, "With so many a reload has to be forced; 0: never."),
@@ -136,7 +137,7 @@ def samples(status: Mapping[str, Any], history: Mapping[str, Any] | None) -> Sam
     found.put("sockact_up", 1)
     _service(found, status)
     for generation in status["generations"][:_MOST]:
-        _generation(found, generation, status["version"])
+        _generation(found, generation)
     for listener in status["listeners"][:_MOST]:
         labels = listener["name"], listener["address"]
         if listener["queue_length"] is not None:
@@ -207,9 +208,10 @@ def _service(found: Samples, status: Mapping[str, Any]) -> None:
     found.put("sockact_start_limit_interval_seconds", starts["interval_seconds"])
 
 
-def _generation(found: Samples, generation: Mapping[str, Any], version: str) -> None:
+def _generation(found: Samples, generation: Mapping[str, Any]) -> None:
     number = generation["number"]
     state, gate = generation["state"], generation["gate"]
+    version = generation.get("version", "")  # An older supervisor does not tell.
     found.put("sockact_generation_info", 1, number, state, gate, version)
     started = _number(generation["started_usec"]) / 1e6
     found.put("sockact_generation_start_time_seconds", started, number)
@@ -238,6 +240,8 @@ def _history(found: Samples, history: Mapping[str, Any]) -> None:
     found.put("sockact_forced_closes_total", totals["forced_closes"])
     found.put("sockact_failures_total", totals["failures"])
     found.put("sockact_restarts_total", totals["restarts"])
+    for one in totals.get("hook_failures", ())[:_MOST]:
+        found.put("sockact_hook_failures_total", one["count"], one["event"])
     found.put("sockact_supervisor_starts_total", totals["supervisor_starts"])
 
 

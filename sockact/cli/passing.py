@@ -43,8 +43,9 @@ def given() -> list[str]:
         if value is not None and option.name in _PATHS:
             # The unit has another working directory.
             value = context.params[option.name]
-        if value is not None:
-            words += [option.opts[0], *([] if value is True else [str(value)])]
+        for one in value if isinstance(value, list) else [value]:
+            if one is not None:
+                words += [option.opts[0], *([] if one is True else [str(one)])]
     return words
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sockact.cli import complete, probes
+from sockact.cli import complete, hooks, probes
 from sockact.cli.options import (
     check_identifier,
     check_log,
@@ -167,6 +167,7 @@ def _load(context: click.Context, _option: click.Parameter, value: str | None) -
     callback=check_log,
     help="Where its standard error goes.  [default: as --log]",
 )
+@hooks.options
 @click.argument(
     "program",
     nargs=-1,
@@ -198,6 +199,7 @@ def command(
     probes.check_together(options)
     if options["reopen_signal"] == options["stop_signal"]:
         raise click.UsageError("--reopen-signal and --stop-signal are the same: it would end")
+    hooks.check_there(options["on"])
     return Settings(name, program, _logical(directory), adopt=Adopt(adopt), **options)
 
 
@@ -209,6 +211,7 @@ def _configured(
     try:
         name = name or name_of(said.command)
         probes.check_together(options)
+        hooks.check_there(options["on"])
     except click.UsageError as error:
         raise config.refuse(error) from None
     return Settings(

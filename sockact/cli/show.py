@@ -76,6 +76,7 @@ def _state(generation: dict[str, Any]) -> str:
 
 def _generations(status: dict[str, Any], previous: dict[str, Any] | None) -> list[str]:
     before = {old["number"]: old for old in previous["generations"]} if previous else {}
+    versions = any(generation.get("version") for generation in status["generations"])
     header = (
         "GENERATION",
         "STATE",
@@ -87,6 +88,7 @@ def _generations(status: dict[str, Any], previous: dict[str, Any] | None) -> lis
         "MEMORY",
         "CPU",
         "GATE",
+        *(["VERSION"] if versions else []),
     )
     rows = [
         (
@@ -98,6 +100,7 @@ def _generations(status: dict[str, Any], previous: dict[str, Any] | None) -> lis
             _memory(generation["memory_bytes"]),
             _cpu(generation, before.get(generation["number"])),
             _gate(generation),
+            *([generation.get("version", "")] if versions else []),
         )
         for generation in status["generations"]
     ]

@@ -126,6 +126,15 @@ class Census:
 
 
 @dataclass(frozen=True)
+class HookEnded:
+    """The commands for this event of the generation have ended; `reason`: how one has failed."""
+
+    number: int
+    event: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class Tick:
     """A deadline may have passed."""
 
@@ -146,5 +155,6 @@ Event = (
     | Gone
     | GateMoved
     | Census
+    | HookEnded
     | Tick
 )

@@ -19,11 +19,14 @@ from __future__ import annotations
 
 from math import isfinite
 
+from sockact.core.hooks import Hook
 from sockact.core.model import Outcome, State
 from sockact.core.record import dataclass, field, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sockact.core.model import Generation, Handover, Service
 
 MOST = 50
@@ -35,6 +38,8 @@ LOST = "lost"
 
 _LONGEST = 400
 _MOST_SPANS = 16
+_MOST_HOOKS = 8
+_EVENTS = (*(one.value for one in Hook),)
 _OUTCOMES = (*(one.value for one in Outcome), LOST)
 
 
@@ -69,6 +74,19 @@ class LedgerEntry:
     """The handover's number in core.model, as long as the entry is open, else 0."""
     phase: str = ""
     since: float = 0.0
+    from_version: str = ""
+    to_version: str = ""
+    """Of the releases of the two generations, where they are known."""
+    hooks_failed: tuple[str, ...] = ()
+    """Which of its hooks have failed, and how."""
+
+
+@dataclass(frozen=True)
+class Failures:
+    """Of the hooks for one event."""
+
+    event: str
+    count: int
 
 
 @dataclass(frozen=True)
@@ -110,6 +128,8 @@ class Totals:
     """Launches in the place of a program that had crashed."""
     starts: int = 0
     """Of the supervisor."""
+    hooks: tuple[Failures, ...] = ()
+    """Hooks that have failed, by event."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +190,32 @@ def force(account: Account, generation: int, connections: int) -> Account:
     return _put(account, entry, replace(entry, forced=entry.forced + connections))
 
 
+def name(account: Account, version_of: Callable[[int], str]) -> Account:
+    """What is known of the releases of the generations that take part in something open."""
+    for entry in account.entries:
+        if entry.number:
+            named = replace(
+                entry,
+                from_version=entry.from_version or version_of(entry.predecessor or 0),
+                to_version=entry.to_version or version_of(entry.successor),
+            )
+            account = _put(account, entry, named) if named != entry else account
+    return account
+
+
+def fail_hook(account: Account, identity: str, event: str, text: str) -> Account:
+    """A hook has failed, which was part of the entry with this id, or of none."""
+    counts = {one.event: one.count for one in account.totals.hooks}
+    counts[event] = counts.get(event, 0) + 1
+    hooks = tuple(Failures(*one) for one in counts.items())
+    account = replace(account, totals=replace(account.totals, hooks=hooks))
+    entry = next((one for one in account.entries if identity and one.id == identity), None)
+    if entry is None:
+        return account
+    failed = (*entry.hooks_failed, text[:_LONGEST])[:_MOST_HOOKS]
+    return _put(account, entry, replace(entry, hooks_failed=failed))
+
+
 def about(entries: tuple[LedgerEntry, ...], generation: int) -> LedgerEntry | None:
     """The newest open handover that this generation is part of."""
     return next(
@@ -190,6 +236,9 @@ def recovered(account: Account) -> Account | None:
         *(totals.reloads_committed, totals.reloads_failed),
         *(totals.rollbacks_committed, totals.rollbacks_failed, totals.drains),
     )
+    counted = [one.event in _EVENTS and one.count >= 0 for one in totals.hooks]
+    if not all(counted) or len(counted) > len(_EVENTS):
+        return None
     if min(counters) < 0 or not all(one.sound for one in times):
         return None
     if not all(map(_sound, account.entries)):
@@ -199,7 +248,11 @@ def recovered(account: Account) -> Account | None:
 
 def _sound(entry: LedgerEntry) -> bool:
     spans = len(entry.spans) <= _MOST_SPANS
-    texts = (entry.id, entry.cause, entry.reason, *(span.phase for span in entry.spans))
+    spans &= len(entry.hooks_failed) <= _MOST_HOOKS
+    texts = (
+        *(entry.id, entry.cause, entry.reason, entry.from_version, entry.to_version),
+        *(*(span.phase for span in entry.spans), *entry.hooks_failed),
+    )
     times = (entry.at, entry.seconds, *(span.seconds for span in entry.spans))
     short = all(len(text) <= _LONGEST for text in texts)
     return spans and short and entry.outcome in _OUTCOMES and all(map(isfinite, times))

@@ -31,14 +31,13 @@ late news: it changes nothing.
 
 from __future__ import annotations
 
-from sockact.core import actions, trial
+from sockact.core import actions, hooks, proving, trial
 from sockact.core.actions import (
     Action,
     Announce,
     Drained,
     Kill,
     Report,
-    StartProbe,
     TakeCensus,
     Terminate,
 )
@@ -48,6 +47,7 @@ from sockact.core.events import (
     Exited,
     GateMoved,
     Gone,
+    HookEnded,
     Hurry,
     Interest,
     LaunchFailed,
@@ -62,7 +62,7 @@ from sockact.core.events import (
     TrialPassed,
 )
 from sockact.core.gating import gate_moved
-from sockact.core.model import Exit, Gate, Generation, Phase, Ready, Service, State
+from sockact.core.model import Exit, Gate, Generation, Phase, Service, State
 from sockact.core.news import News
 from sockact.core.record import replace
 from sockact.core.turn import STOPPING, Turn
@@ -129,7 +129,7 @@ def _stop(turn: Turn, event: Event) -> None:
         if g.ending:
             continue
         if event.now:
-            turn.terminate(g, "stopping now")
+            turn.terminate(replace(g, hook_until=None), "stopping now")
         elif g.state in (State.RUNNING, State.PAUSED):
             turn.drain(g)
     turn.cancel_handovers()
@@ -144,43 +144,6 @@ def _hurry(turn: Turn, _event: Event) -> None:
     for g in turn.state.only(State.DRAINING):
         if g.drain_deadline is not None and g.drain_deadline > latest:
             turn.update(replace(g, drain_deadline=latest))
-
-
-def _observed(turn: Turn, event: Event) -> None:
-    assert isinstance(event, Observed)
-    g = turn.state.get(event.number)
-    if g is not None and g.state is State.PENDING:
-        turn.update(replace(g, bound=event.bound, hint=event.hint, refusal=event.refusal))
-
-
-def _interest(turn: Turn, event: Event) -> None:
-    assert isinstance(event, Interest)
-    g = turn.state.get(event.number)
-    if g is None or g.state is not State.PENDING or g.interested:
-        return
-    if turn.state.policy.ready is not Ready.NOTIFY:
-        turn.update(replace(g, interested=True, settle_at=turn.now + turn.state.policy.settle))
-
-
-def _settled(turn: Turn, g: Generation) -> None:
-    """The generation has waited for connections, and lived, for the settle time."""
-    if turn.state.policy.ready is not Ready.PROBE:
-        turn.run(g)
-        return
-    turn.update(replace(g, settle_at=None))
-    serving = turn.state.serving
-    if serving is None:
-        turn.do(StartProbe(g.number))
-    else:
-        # The probe goes through the shared listener: while it runs, nobody else may answer it.
-        turn.pause(serving)
-
-
-def _proven(turn: Turn, event: Event) -> None:
-    assert isinstance(event, Proven)
-    g = turn.state.get(event.number)
-    if g is not None and g.state is State.PENDING:
-        turn.run(g)
 
 
 def _launch_failed(turn: Turn, event: Event) -> None:
@@ -320,8 +283,9 @@ def _kill_due(turn: Turn, g: Generation) -> None:
 
 _DEADLINES: dict[str, Callable[[Turn, Generation], None]] = {
     "start_deadline": _start_timed_out,
-    "settle_at": _settled,
+    "settle_at": proving.settled,
     "gate_deadline": _gate_timed_out,
+    "hook_until": hooks.late,
     "trial_until": trial.over,
     "keep_until": trial.keep_over,
     "census_at": _census_due,
@@ -335,11 +299,12 @@ _HANDLERS: dict[type[Event], Callable[[Turn, Event], None]] = {
     Stop: _stop,
     Hurry: _hurry,
     Rollback: trial.rollback,
-    Interest: _interest,
-    Observed: _observed,
-    Proven: _proven,
+    Interest: proving.interest,
+    Observed: proving.observed,
+    Proven: proving.proven,
     TrialPassed: trial.passed,
     TrialFailed: trial.failed,
+    HookEnded: hooks.ended,
     LaunchFailed: _launch_failed,
     Exited: _exited,
     Gone: _gone,

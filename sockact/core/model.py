@@ -91,6 +91,10 @@ class Policy:
     """0 to 1, another one for each service."""
     stable_after: float = 10.0
     """A generation that served this long wipes out the crashes before it."""
+    hooks: tuple[str, ...] = ()
+    """The events for which a generation that is launched now has commands."""
+    hook_bound: float = 10.0
+    """No hook can take longer, with all that have to end before it."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,8 @@ class Generation:
     gate_deadline: float | None = None
     trial_until: float | None = None
     """It serves on trial: its predecessor is paused."""
+    trial_over: bool = False
+    """Its time is over: it only waits for its hook."""
     trial_passed: bool = False
     """The probe of its trial has passed."""
     keep_until: float | None = None
@@ -157,6 +163,14 @@ class Generation:
     """It was told to end: signalled, or only waiting for its last processes."""
     exit: Exit | None = None
     """How its first process ended, once it has."""
+    hooks: tuple[str, ...] = ()
+    """The events for which it has commands."""
+    introduced: bool = False
+    """It serves, or has served, be it on trial: that was told to its hooks."""
+    hook_until: float | None = None
+    """Its end, or that of its trial, waits so long for its hook."""
+    stop_for: str = ""
+    """Why it is to end as soon as that hook has ended."""
 
 
 @dataclass(frozen=True)

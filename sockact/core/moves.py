@@ -7,6 +7,7 @@ changes the state and asks for the matching action in the same breath.
 from __future__ import annotations
 
 from sockact.core.actions import (
+    IDLE,
     KeepConnections,
     Kill,
     LastResponses,
@@ -48,7 +49,13 @@ class Moves:
         """Launch the next generation."""
         number = self.state.last_number + 1
         deadline = self.now + self.state.policy.start_timeout
-        generation = Generation(number, State.PENDING, self.now, start_deadline=deadline)
+        generation = Generation(
+            number,
+            State.PENDING,
+            self.now,
+            start_deadline=deadline,
+            hooks=self.state.policy.hooks,
+        )
         self.state = replace(
             self.state,
             last_number=number,
@@ -75,6 +82,8 @@ class Moves:
                 census_at=None,
                 drain_deadline=None,
                 idle_samples=0,
+                hook_until=None,
+                stop_for="",
             )
         )
         if g.last_responses:
@@ -104,6 +113,10 @@ class Moves:
 
     def drain(self, g: Generation) -> None:
         """Take no more connections, serve those that are there, then end."""
+        begins = g.state is not State.DRAINING
+        hook_until = None if begins else g.hook_until
+        if begins and g.introduced and "draining" in g.hooks:
+            hook_until = self.now + self.state.policy.hook_bound
         self.close_gate(
             replace(
                 g,
@@ -115,6 +128,7 @@ class Moves:
                 settle_at=None,
                 trial_until=None,
                 keep_until=None,
+                hook_until=hook_until,
             )
         )
         self.last_responses(g.number)
@@ -129,7 +143,7 @@ class Moves:
 
     def _bound_draining(self) -> None:
         most = self.state.policy.max_draining
-        draining = [g for g in self.state.only(State.DRAINING) if not g.ending]
+        draining = [g for g in self.state.only(State.DRAINING) if not (g.ending or g.stop_for)]
         if len(draining) > most and self.state.phase is not Phase.STOPPING:
             oldest = min(draining, key=lambda g: g.since)
             self.terminate(oldest, f"more than {most} generations drain")
@@ -140,7 +154,13 @@ class Moves:
             self.drain(kept)
 
     def terminate(self, g: Generation, reason: str) -> None:
-        """Ask it to end; SIGKILL follows at the kill timeout."""
+        """Ask it to end, once its hook has; SIGKILL follows at the kill timeout."""
+        if g.state is State.DRAINING and g.hook_until is not None:
+            if reason == IDLE:
+                self.update(replace(g, census_at=None))  # It is counted again then.
+            else:
+                self.update(replace(g, census_at=None, drain_deadline=None, stop_for=reason))
+            return
         self.update(_ending(g, self.now + self.state.policy.kill_timeout))
         self.do(Terminate(g.number, reason))
 
@@ -179,5 +199,6 @@ def _ending(g: Generation, kill_at: float) -> Generation:
         gate_deadline=None,
         census_at=None,
         drain_deadline=None,
+        hook_until=None,
         kill_at=kill_at,
     )

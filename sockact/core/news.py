@@ -32,5 +32,7 @@ class News(StrEnum):
     UPGRADE_FAILED = "upgrade_failed"
     LOG = "log"
     """A log cannot be written, or lines are missing from it."""
+    HOOK = "hook"
+    """A hook has failed."""
     LISTENER = "listener"
     """The program has shut a listener down."""

@@ -55,6 +55,12 @@ class Settings:
     """Sent to the first process of each generation when logs are rotated; 0: none."""
     identifier: str = ""
     """By which the journal knows a generation's lines, with its number; empty: as systemd says."""
+    on: tuple[tuple[str, ...], ...] = ()
+    """Hooks: an event each, and the words of the command for it."""
+    hook_timeout: float = 10.0
+    release_version: str = "auto"
+    """Where the version of a release is from: file:PATH, exec:COMMAND, git:DIRECTORY, path, …"""
+    log_format: str = "text"
     environment: tuple[str, ...] = ()
     """NAME=VALUE, on top of the supervisor's own."""
     release: str = ""
@@ -118,6 +124,10 @@ class Settings:
             stop_signal=_count(data, "stop_signal"),
             reopen_signal=_count(data, "reopen_signal", least=0),
             identifier=_text(data, "identifier"),
+            on=_lists(data, "on"),
+            hook_timeout=_seconds(data, "hook_timeout"),
+            release_version=_text(data, "release_version"),
+            log_format=_text(data, "log_format"),
             environment=_texts(data, "environment"),
             release=_text(data, "release"),
             config=_text(data, "config"),
@@ -139,6 +149,13 @@ def _texts(data: dict[str, object], key: str) -> tuple[str, ...]:
     if not isinstance(values, list | tuple):
         raise TypeError(f"{key}: a list is needed, not {values!r}")
     return tuple(_text({key: value}, key) for value in values)
+
+
+def _lists(data: dict[str, object], key: str) -> tuple[tuple[str, ...], ...]:
+    values = data.get(key)
+    if not isinstance(values, list | tuple):
+        raise TypeError(f"{key}: a list is needed, not {values!r}")
+    return tuple(_texts({key: value}, key) for value in values)
 
 
 def _seconds(data: dict[str, object], key: str) -> float:

@@ -41,6 +41,9 @@ def passed(turn: Turn, event: Event) -> None:
 def over(turn: Turn, g: Generation) -> None:
     """The time of the trial has passed without a failure."""
     policy = turn.state.policy
+    if g.hook_until is not None:
+        turn.update(replace(g, trial_until=g.hook_until, trial_over=True))
+        return
     if policy.probed and not g.trial_passed:
         _take_back(turn, g, f"the probe has not passed within the trial of {policy.trial:g} s")
         return

@@ -31,7 +31,9 @@ class Turn(Moves):
         """It serves: for good, or on trial as long as its predecessor can be brought back."""
         predecessor = self.state.serving
         g = replace(g, state=State.RUNNING, since=self.now, start_deadline=None, settle_at=None)
-        if predecessor is None or not self.state.in_handover or not self.state.policy.trial:
+        tried = self.state.policy.trial or "running" in g.hooks
+        if predecessor is None or not self.state.in_handover or not tried:
+            g = replace(g, introduced=True)
             self.update(g)
             self.commit(g, predecessor)
             return
@@ -46,7 +48,11 @@ class Turn(Moves):
 
     def begin_trial(self, g: Generation) -> None:
         """From now on it serves alone, as far as that can be had."""
-        self.update(replace(g, trial_until=self.now + self.state.policy.trial))
+        hook_until = g.hook_until
+        if "running" in g.hooks and not g.introduced:
+            hook_until = self.now + self.state.policy.hook_bound
+        until = self.now + self.state.policy.trial
+        self.update(replace(g, trial_until=until, introduced=True, hook_until=hook_until))
         self.do(StartTrial(g.number))
 
     def commit(self, g: Generation, predecessor: Generation | None) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _EXTEND_EVERY = 5.0
 _EXTEND_BY = 15.0
-_WORKING = (Phase.STARTING, Phase.RELOADING, Phase.STOPPING)
+_WORKING = (Phase.STARTING, Phase.RELOADING, Phase.STOPPING, Phase.STOPPED)
 
 
 def status_line(service: Service, failures: str = "") -> str:

@@ -25,13 +25,14 @@ _GRACE = 1.0
 @dataclass(frozen=True)
 class Command:
     """What to execute. `speaks`: it writes one line that says how it failed; `stdin`: what it reads
-    from, if anything. Of what it writes, `longest` bytes are kept.
+    from, if anything. Of what it writes, `longest` bytes are kept; with `output` it all goes there.
     """
 
     words: tuple[str, ...]
     speaks: bool = False
     stdin: int | None = None
     longest: int = 200
+    output: int | None = None
 
 
 def of_shell(command: str) -> Command:
@@ -110,6 +111,7 @@ class Attempt:
         """Start it. Raises OSError when there is no process to be had, or no program."""
         self.said = ""
         """What it wrote, once it has ended."""
+        self._heard = ""
         self._done = done
         self._said = -1
         self._longest = command.longest
@@ -124,6 +126,10 @@ class Attempt:
         """The process has been reaped."""
         self.said = self._close()
         self._done("" if exit.clean else self._late or self.said or str(exit))
+
+    def first_line(self) -> str:
+        """Of what it wrote, once it has ended."""
+        return self._heard.strip().partition("\n")[0]
 
     def abandon(self) -> None:
         """Nobody wants to know any more; what is killed here is reaped like any child."""
@@ -160,10 +166,12 @@ class Attempt:
         if command.speaks:
             self._said, theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
             actions.append((os.POSIX_SPAWN_DUP2, theirs, 1))
+        if command.output is not None:
+            actions += [(os.POSIX_SPAWN_DUP2, command.output, fd) for fd in (1, 2)]
         if command.stdin is not None:
             actions.append((os.POSIX_SPAWN_DUP2, command.stdin, 0))
         try:
-            return os.posix_spawn(
+            return os.posix_spawnp(
                 command.words[0],
                 command.words,
                 environment,
@@ -189,4 +197,5 @@ class Attempt:
             text = b""
         os.close(self._said)
         self._said = -1
-        return " ".join(text.decode(errors="replace").split())
+        self._heard = text.decode(errors="replace")
+        return " ".join(self._heard.split())

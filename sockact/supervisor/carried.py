@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 
 from sockact.core.failures import Failure
-from sockact.core.ledger import Account, LedgerEntry, Span, Times, Totals
+from sockact.core.ledger import Account, Failures, LedgerEntry, Span, Times, Totals
 from sockact.core.model import Exit, Gate, Generation, Handover, Outcome, Phase, Service, State
 from sockact.core.plain import Reader, plain
 from sockact.core.record import dataclass
@@ -84,6 +84,8 @@ class CarriedGeneration:
     """Where its listeners were taken out of epoll."""
     unfit: tuple[str, ...]
     """Adapters that were reported."""
+    version: str = ""
+    """Of its release."""
 
 
 @dataclass(frozen=True)
@@ -249,7 +251,7 @@ _READER = Reader(
     *(Carried, CarriedEngine, CarriedService, CarriedGeneration, CarriedPump, CarriedNotified),
     *(CarriedListener, CarriedProcess, CarriedFailure, CarriedConnection, CarriedHistory),
     *(CarriedFile, CarriedState),
-    *(Account, LedgerEntry, Span, Times, Totals),
+    *(Account, Failures, LedgerEntry, Span, Times, Totals),
     *(CarriedLogs, CarriedLog, CarriedLogPipe),
     *(Adopt, Entry, Exit, Failure, Gate, Generation, Handover, Outcome, Phase, State),
 )

@@ -55,7 +55,10 @@ VARIABLE = "SOCKACT_READ"
 _WITHIN = 30.0
 _LONGEST = 2000
 _LARGEST = 1 << 20
-_NEEDS_RESTART = ("name", "listen", "adopt", "watchdog_probe", "log", "log_stderr")
+_NEEDS_RESTART = (
+    *("name", "listen", "adopt", "watchdog_probe"),
+    *("log", "log_stderr", "log_format"),
+)
 
 
 class Asked:

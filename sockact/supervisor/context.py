@@ -28,6 +28,8 @@ class Context:
         shim_address: str,
         handle: Callable[[Event], None],
         logs: Logs,
+        notice: Callable[[int, str], None],
+        version_known: Callable[[int], None],
     ) -> None:
         self.settings = settings
         """For the next generation, and for the supervisor itself."""
@@ -41,3 +43,7 @@ class Context:
         self.shim_address = shim_address
         self.handle = handle
         self.logs = logs
+        self.notice = notice
+        """To tell something of a generation."""
+        self.version_known = version_known
+        """Hears of a generation whose version a command has told."""

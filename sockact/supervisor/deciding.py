@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sockact.core.settings import Settings
 
 _JITTER = 0.25
+_SPARE = 15.0
 
 
 def policy_of(settings: Settings) -> Policy:
@@ -26,5 +27,8 @@ def policy_of(settings: Settings) -> Policy:
         drain_timeout=settings.drain_timeout,
         kill_timeout=settings.kill_timeout,
         jitter=_JITTER,
+        hooks=tuple(dict.fromkeys(event for event, *_ in settings.on)),
+        # Not two of a generation run at a time. Before the first, its version may be looked for.
+        hook_bound=_SPARE + settings.hook_timeout * len(settings.on),
         seed=int.from_bytes(os.urandom(4)) / 2**32,
     )

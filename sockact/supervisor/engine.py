@@ -24,6 +24,7 @@ from sockact.supervisor.deciding import policy_of
 from sockact.supervisor.ending import Ending
 from sockact.supervisor.gates import Gates
 from sockact.supervisor.generation import Launched
+from sockact.supervisor.hooking import Hooking
 from sockact.supervisor.listeners_watch import ListenersWatch
 from sockact.supervisor.log_states import targets
 from sockact.supervisor.logs import Logs
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
+    from sockact.core.hooks import Due
     from sockact.core.matching import Address
     from sockact.core.model import Exit, Handover, Policy
     from sockact.core.settings import Adopt, Settings
@@ -99,7 +101,10 @@ class Engine(Stepping):
             *(settings, adopt, loop, listeners, self._processes, environment, shim_address),
             self.handle,
             self._logs,
+            self._version_unknown,
+            self._version_known,
         )
+        self._hooking = Hooking(self._context, self._launched, history.ledger, self._say)
         self._listeners_watch = ListenersWatch(
             loop, listeners, self._to_listen, partial(self._notice, news=News.LISTENER)
         )
@@ -107,7 +112,8 @@ class Engine(Stepping):
             loop, self._processes, self._gates, listeners, policy, self._take_census, self._say
         )
         self._stop_waiting: list[Callable[[], None]] = []
-        self._watches: list[Watch] = [self._logs]
+        self._watches: list[Watch] = [self._logs, self._hooking.hooks]
+        self._version_notice = ""
 
     def _perform(self, action: actions.Action) -> None:
         match action:
@@ -199,7 +205,25 @@ class Engine(Stepping):
             self._service = replace(self._service, policy=policy_of(settings))
             self._history.limit(settings.start_limit_interval, settings.start_limit_burst)
 
+    def _follow(self, hooks: tuple[Due, ...]) -> None:
+        self._hooking.follow(hooks, self._service)
+
+    def _version_unknown(self, number: int, message: str) -> None:
+        if message != self._version_notice:
+            self._version_notice = message
+            self._say(number, message, report.NOTICE)
+
+    def _version_known(self, number: int) -> None:
+        g = self._service.get(number)
+        if g is not None and g.introduced and (version := self._version_of(number)):
+            self._say(number, f"version {version}")
+        self._hooking.hooks.look(number)
+        self.changed()
+
     def _quit(self, status: int) -> None:
+        self._hooking.hooks.when_idle(partial(self._end, status))
+
+    def _end(self, status: int) -> None:
         self.exit_status = status
         self._logs.end(self._leave)
 

@@ -33,7 +33,8 @@ from sockact.supervisor.loop import READ
 from sockact.supervisor.notified import Notified
 from sockact.supervisor.outputs import Outputs
 from sockact.supervisor.probe import Probe, command_of
-from sockact.supervisor.readiness import Readiness, missing_hint
+from sockact.supervisor.readiness import Readiness, missing_hint, refusal_of
+from sockact.supervisor.release_version import ReleaseVersion
 from sockact.supervisor.trial import Trial, Watch
 from sockact.supervisor.trial import command_of as trial_command_of
 
@@ -50,16 +51,6 @@ if TYPE_CHECKING:
     from sockact.supervisor.gates import Gates
 
 
-NO_SHIM = (
-    "it did not ask the shim for a listener; if it is not Python, or runs with -I, -E or -S, "
-    "it needs --adopt seccomp"
-)
-NOT_TAKEN = (
-    "if its address was in use, it must take its listeners from LISTEN_FDS (sd_listen_fds(3)), "
-    "or --adopt native must be left out"
-)
-
-
 class Launched:
     """One generation from its launch until it is forgotten."""
 
@@ -73,6 +64,9 @@ class Launched:
         self._context = context
         self.settings = context.settings
         """Of this generation: the next one may have others."""
+        self.own: dict[str, str] = {}
+        """Variables that only programs have, and hooks."""
+        self.version = ReleaseVersion(context, number)
         self._pending = True
         self._adoption = Adoption(context.listeners)
         self._outputs: Outputs | None = None
@@ -110,6 +104,8 @@ class Launched:
         """One that an earlier version of us has launched, and that is not pending any more."""
         found = cls(context, carried.number)
         found.pid, found.started, found._pending = carried.pid, carried.started, False
+        found.own = deployed(found.settings)[2]
+        found.version.text = carried.version
         if carried.pump:
             found._outputs = Outputs.take_over(context.loop, carried.pump)
         if carried.notified:
@@ -128,12 +124,13 @@ class Launched:
             self._notified.carried() if self._notified else None,
             self._outputs.carried() if self._outputs else None,
             *gates.carried(self.number),
+            self.version.text,
         )
 
     def busy(self) -> bool:
         """Is its launch, its probe or its trial not over?"""
         under_way = (self._news, self._readiness, self._probe, self._trial)
-        return any(one is not None for one in under_way)
+        return self.version.under_way or any(one is not None for one in under_way)
 
     def probe(self) -> None:
         """Begin with the configured probe; once."""
@@ -178,7 +175,7 @@ class Launched:
 
     def reaped(self, pid: int, exit: Exit) -> None:
         """A child of ours has ended that is no program: perhaps an attempt of a probe."""
-        for watch in (self._probe, self._trial):
+        for watch in (self._probe, self._trial, self.version):
             if watch is not None:
                 watch.reaped(pid, exit)
 
@@ -212,6 +209,7 @@ class Launched:
         """Its last process has ended."""
         self.settled()
         self.trial_over()
+        self.version.close()
         if self._notified:
             # Not before: a program that goes on to tell its STATUS= must not get an error.
             self._notified.close()
@@ -224,9 +222,9 @@ class Launched:
 
     def _prepare(self, outputs: Outputs) -> launch.Launch:
         context, settings = self._context, self.settings
-        command, directory, own = deployed(settings)
+        command, directory, self.own = deployed(settings)
         environment = program_environment(
-            context.environment | own, settings.name, self.number, context.shim_address
+            context.environment | self.own, settings.name, self.number, context.shim_address
         )
         environment |= outputs.environment()
         environment |= adoption_environment(context.adopt, context.listeners, self._adoption.paths)
@@ -235,6 +233,7 @@ class Launched:
             environment["NOTIFY_SOCKET"] = self._notified.address
             if usec := context.environment.get("WATCHDOG_USEC"):
                 environment["WATCHDOG_USEC"] = usec
+        self.version.find(settings, command[0], directory, self.own)
         native = context.adopt is Adopt.NATIVE
         return launch.Launch(
             command,
@@ -279,11 +278,7 @@ class Launched:
     def _observe(self) -> None:
         native = self._context.adopt is Adopt.NATIVE
         bound = bool(self._adoption.adopted) or native
-        refusal = self._adoption.refusal
-        if self._context.adopt is Adopt.SHIM and not bound and not refusal:
-            refusal = NO_SHIM
-        if native:
-            refusal = NOT_TAKEN
+        refusal = refusal_of(self._context.adopt, self._adoption)
         self._context.handle(Observed(self.number, bound, self._hint(bound), refusal))
 
     def _hint(self, bound: bool) -> str:

@@ -10,7 +10,7 @@ import time
 
 from sockact.core import ledger
 from sockact.core.failures import MOST, Failure, Window, describe
-from sockact.core.ledger import Account, LedgerEntry, Span, Times, Totals
+from sockact.core.ledger import Account, Failures, LedgerEntry, Span, Times, Totals
 from sockact.core.plain import Reader, plain
 from sockact.supervisor.carried import CarriedHistory
 from sockact.supervisor.ledger import Ledger
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Clock = Callable[[], float]
 
 FILE = "starts.json"
-_READER = Reader(Account, LedgerEntry, Span, Times, Totals)
+_READER = Reader(Account, Failures, LedgerEntry, Span, Times, Totals)
 
 
 class History:

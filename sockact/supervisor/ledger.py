@@ -37,6 +37,8 @@ class Ledger:
         self._clock = clock
         self._causes: dict[int, str] = {}
         self._closed: tuple[LedgerEntry, ...] = ()
+        self.version_of: Callable[[int], str] = lambda _generation: ""
+        """Of the release of a generation, "" while it is not known."""
 
     def asked(self, service: Service, cause: str) -> None:
         """Somebody asks for a handover: who. The first of those who share one is remembered."""
@@ -53,6 +55,7 @@ class Ledger:
                 self._count_restart(service, action.number)
         if service.in_handover and service.handover is not None:
             self._begin(service.handover)
+        self.account = core.name(self.account, self.version_of)
         open_ones = [one for one in self.account.entries if one.number]
         self.account = core.follow(self.account, service, now)
         left = {one.id for one in self.account.entries if one.number}
@@ -63,9 +66,23 @@ class Ledger:
 
     def of(self, generation: int) -> str:
         """The id of the handover that this generation takes part in, "" for none."""
+        entry = self.entry(generation)
+        return entry.id if entry else ""
+
+    def entry(self, generation: int) -> LedgerEntry | None:
+        """Of that handover."""
         entry = core.about(self.account.entries, generation)
         entry = entry or core.about(self._closed, generation)
-        return entry.id if entry and generation else ""
+        return entry if generation else None
+
+    def newest(self, entry: LedgerEntry) -> LedgerEntry:
+        """The same entry, as it is now."""
+        return next((one for one in self.account.entries if one.id == entry.id), entry)
+
+    def hook_failed(self, entry: LedgerEntry | None, event: str, text: str) -> None:
+        """A hook has failed, which was part of this handover, or of none."""
+        self.account = core.fail_hook(self.account, entry.id if entry else "", event, text)
+        self._save()
 
     def forced(self, generation: int, connections: int) -> None:
         """The generation has to end, with so many connections that are in use."""
@@ -105,6 +122,7 @@ class Ledger:
                 "failures": totals.failures,
                 "restarts": totals.restarts,
                 "supervisor_starts": totals.starts,
+                "hook_failures": [{"event": one.event, "count": one.count} for one in totals.hooks],
             },
         }
 
@@ -147,6 +165,9 @@ def _entry(entry: LedgerEntry) -> Json:
         "phases": [{"name": span.phase, "seconds": span.seconds} for span in entry.spans],
         "phase": entry.phase,
         "forced_closes": entry.forced,
+        "from_version": entry.from_version,
+        "to_version": entry.to_version,
+        "hooks_failed": list(entry.hooks_failed),
     }
 
 

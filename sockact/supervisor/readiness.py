@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 
+from sockact.core.settings import Adopt
 from sockact.handover.census import count
 from sockact.handover.interest import interest
 from sockact.kernel.procfs import Unavailable
@@ -27,6 +28,15 @@ _LONGEST = 0.1
 _AFTER_CALL = 0.002
 _BLIND_AFTER = 0.3
 """Seconds until a process that may not be read is worth telling of: many only start a helper."""
+
+NO_SHIM = (
+    "it did not ask the shim for a listener; if it is not Python, or runs with -I, -E or -S, "
+    "it needs --adopt seccomp"
+)
+NOT_TAKEN = (
+    "if its address was in use, it must take its listeners from LISTEN_FDS (sd_listen_fds(3)), "
+    "or --adopt native must be left out"
+)
 
 
 class Readiness:
@@ -137,3 +147,12 @@ def missing_hint(
         return f"{did}; make the program bind {names}, or change ListenStream= (--listen)"
     waiting = [str(x.address) for x in listeners if x.inode not in seen]
     return f"nothing waits for connections on {', '.join(waiting)}" if waiting else ""
+
+
+def refusal_of(adopt: Adopt, adoption: Adoption) -> str:
+    """Why it may end instead: what it was refused, or has not asked for."""
+    if adopt is Adopt.NATIVE:
+        return NOT_TAKEN
+    if adopt is Adopt.SHIM and not adoption.adopted and not adoption.refusal:
+        return NO_SHIM
+    return adoption.refusal

@@ -5,7 +5,9 @@ Under systemd that is the journal, with fields (docs/journal.md); everywhere els
 
 from __future__ import annotations
 
+import json
 import os
+import time
 
 from sockact.core.news import News
 from sockact.supervisor.output import write_now
@@ -25,14 +27,17 @@ if TYPE_CHECKING:
 
 ERROR, NOTICE, INFO = 3, 5, 6
 """Levels of sd-daemon(3)."""
+TEXT, JSON = "text", "json"
 
 
 class Reporter:
     """Tells of one service. What finds no room is counted, not waited for."""
 
-    def __init__(self, name: str, fd: int = 2) -> None:
+    def __init__(self, name: str, fd: int = 2, style: str = TEXT) -> None:
+        """`style` is how lines look that do not go to the journal: TEXT or JSON."""
         self._name = name
         self._fd = fd
+        self._style = style
         self._dropped = 0
         self._in_journal = is_journal(fd, os.environ)
         self._journal = _journal() if self._in_journal else None
@@ -44,14 +49,30 @@ class Reporter:
         generation: int = 0,
         news: News = News.NOTE,
         handover: str = "",
+        version: str = "",
     ) -> None:
-        """Report one thing once; `handover` is the id of the one that it is part of."""
+        """Report one thing once; `handover` is the id of the one that it is part of, `version` that
+        of the generation's release.
+        """
         if generation:
             message = f"generation {generation}: {message}"
         if self._dropped:
             message = f"{message} ({self._dropped} messages before this one were lost)"
         message = message.replace("\n", " ")
-        if self._send(message, level, generation, news, handover) or self._write(message, level):
+        fields = {
+            "MESSAGE": message,
+            "PRIORITY": str(level),
+            "SYSLOG_IDENTIFIER": "sockact",
+            "SOCKACT_SERVICE": self._name,
+            "SOCKACT_EVENT": news.value,
+            "SOCKACT_GENERATION": str(generation or ""),
+            "SOCKACT_HANDOVER": handover,
+            "SOCKACT_VERSION": version,
+            "MESSAGE_ID": MESSAGE_IDS.get(news, ""),
+        }
+        fields = {name: text for name, text in fields.items() if text}
+        sent = self._journal is not None and self._journal.send(fields)
+        if sent or self._write(self._line(message, level, fields)):
             self._dropped = 0
         else:
             self._dropped += 1
@@ -60,28 +81,22 @@ class Reporter:
         if self._journal:
             self._journal.close()
 
-    def _send(self, message: str, level: int, generation: int, news: News, handover: str) -> bool:
-        if self._journal is None:
-            return False
-        fields = {
-            "MESSAGE": message,
-            "PRIORITY": str(level),
-            "SYSLOG_IDENTIFIER": "sockact",
-            "SOCKACT_SERVICE": self._name,
-            "SOCKACT_EVENT": news.value,
-        }
-        if generation:
-            fields["SOCKACT_GENERATION"] = str(generation)
-        if handover:
-            fields["SOCKACT_HANDOVER"] = handover
-        if news in MESSAGE_IDS:
-            fields["MESSAGE_ID"] = MESSAGE_IDS[news]
-        return self._journal.send(fields)
+    def _line(self, message: str, level: int, fields: dict[str, str]) -> str:
+        if self._in_journal:
+            return f"<{level}>{message}"
+        if self._style == JSON:
+            return json.dumps({"TIMESTAMP": _now()} | fields)
+        return f"sockact: {self._name}: {message}"
 
-    def _write(self, message: str, level: int) -> bool:
-        prefix = f"<{level}>" if self._in_journal else f"sockact: {self._name}: "
-        data = f"{prefix}{message}\n".encode("utf-8", "backslashreplace")
+    def _write(self, line: str) -> bool:
+        data = f"{line}\n".encode("utf-8", "backslashreplace")
         return write_now(self._fd, data) == len(data)
+
+
+def _now() -> str:
+    """In UTC, as ISO 8601 has it."""
+    now = time.time()
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now % 1 * 1e6):06d}Z"
 
 
 def _journal() -> Journal | None:

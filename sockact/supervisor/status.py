@@ -88,6 +88,7 @@ def _generation(
         "pid": known.pid if known else 0,
         "pids": pids,
         "started_usec": round(started * 1_000_000),
+        "version": known.version.text if known else "",
         "age_seconds": max(0.0, time.time() - started),
         "connections": found and {"busy": found.busy, "fresh": found.fresh, "quiet": found.quiet},
     }

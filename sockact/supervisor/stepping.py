@@ -7,6 +7,7 @@ from collections import deque
 from functools import partial
 
 from sockact.core import events
+from sockact.core.hooks import due
 from sockact.core.lifecycle import next_deadline, step
 from sockact.core.model import Service, State
 from sockact.core.news import News
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from sockact.core.actions import Action
     from sockact.core.events import Event
+    from sockact.core.hooks import Due
     from sockact.core.model import Policy
     from sockact.supervisor.announce import Announcer
     from sockact.supervisor.generation import Launched
@@ -47,6 +49,7 @@ class Stepping:
         self._reporter = reporter
         self._history = history
         self._launched: dict[int, Launched] = {}
+        history.ledger.version_of = self._version_of
         self._service = Service(policy)
         self._events: deque[Event] = deque()
         self._callers = Callers(self._say)
@@ -63,12 +66,14 @@ class Stepping:
         try:
             while self._events:
                 now = time.monotonic()
-                self._service, asked = step(self._service, self._events.popleft(), now)
+                before = self._service
+                self._service, asked = step(before, self._events.popleft(), now)
                 self._history.ledger.stepped(self._service, asked, now)
                 for action in asked:
                     key = type(action), getattr(action, "number", None)
                     self._postponed.attempt(key, partial(self._perform, action))
                 self._settle()
+                self._follow(due(before, self._service, asked))
         finally:
             self._turning = False
         self._arm()
@@ -100,10 +105,27 @@ class Stepping:
         """Do what the lifecycle asks for. May raise OSError: then it is tried again later."""
         raise NotImplementedError
 
+    def _follow(self, hooks: tuple[Due, ...]) -> None:
+        """Run the commands that are due."""
+        raise NotImplementedError
+
+    def _version_of(self, number: int) -> str:
+        launched = self._launched.get(number)
+        return launched.version.text if launched else ""
+
     def _say(
-        self, number: int, message: str, level: int = report.INFO, news: News = News.NOTE
+        self,
+        number: int,
+        message: str,
+        level: int = report.INFO,
+        news: News = News.NOTE,
+        handover: str = "",
     ) -> None:
-        self._reporter.say(message, level, number, news, self._history.ledger.of(number))
+        handover = handover or self._history.ledger.of(number)
+        version = self._version_of(number)
+        if version and news in (News.SERVES, News.SERVES_AGAIN):
+            message = f"{message}: version {version}"
+        self._reporter.say(message, level, number, news, handover, version)
 
     def _notice(self, message: str, news: News = News.NOTE) -> None:
         self._reporter.say(message, report.NOTICE, news=news)

@@ -149,7 +149,15 @@ class Supervisor(Engine):
     def stop(self, now: bool, done: Callable[[], None]) -> None:
         """Begin to stop; `now` skips the drain."""
         self._stop_waiting.append(done)
-        self.handle(events.Stop(now))
+        if now:
+            self._stop_now()
+        else:
+            self.handle(events.Stop())
+
+    def _stop_now(self) -> None:
+        self.handle(events.Stop(now=True))
+        if self._service.phase is Phase.STOPPED:
+            self._hooking.hooks.abandon()
 
     def signalled(self, number: int) -> None:
         """A signal arrived; docs/lifecycle.md says what each means."""
@@ -162,7 +170,7 @@ class Supervisor(Engine):
                 again = self._service.phase is Phase.STOPPING
                 self.handle(events.Hurry() if again else events.Stop())
             case signal.SIGQUIT:
-                self.handle(events.Stop(now=True))
+                self._stop_now()
             case signal.SIGUSR1:
                 self.rotation.ask(self._tell_rotated)
 
@@ -216,6 +224,8 @@ class Supervisor(Engine):
             return reason
         if any(launched.busy() for launched in self._launched.values()):
             return "a launch is not over"
+        if self._hooking.hooks.busy():
+            return "a hook has not ended"
         if self._calls.busy():
             return "the program has not carried out an order yet"
         if reason := self._logs.busy():
@@ -266,6 +276,7 @@ class Supervisor(Engine):
 
     def close(self) -> None:
         """Let go of everything but the listeners."""
+        self._hooking.hooks.close()  # First: what is closed now must not let one begin.
         for launched in self._launched.values():
             launched.close()
         if self.configured:

@@ -32,6 +32,7 @@ MESSAGE_IDS = {
     News.UPGRADED: "f48dd0435f494fc298360b58b442db1d",
     News.UPGRADE_FAILED: "4aeb7e95b2c742afa995eb8a0b748bd3",
     News.LOG: "29495df4c3514e4594cbaf75902245c0",
+    News.HOOK: "17d17134d1564e95bb62f9386bc53324",
     News.LISTENER: "c6c1f50fc8af4d08ab3d4b223950cadd",
 }
 """One for each kind (sd-id128(3), `systemd-id128 new`); they never change."""

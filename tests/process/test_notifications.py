@@ -229,12 +229,12 @@ def test_probe_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
     """A failed attempt like others: the next may succeed."""
     loop = Loop()
     told: list[str] = []
-    spawn = os.posix_spawn
+    spawn = os.posix_spawnp
 
     def none(*_arguments: object, **_options: object) -> int:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(os, "posix_spawn", none)
+    monkeypatch.setattr(os, "posix_spawnp", none)
     probe = Probe(
         loop,
         Command(("/bin/true",)),
@@ -246,7 +246,7 @@ def test_probe_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
     loop.at(time.monotonic() + 0.3, loop.stop)
     loop.run()
     assert told == ["failed"]
-    monkeypatch.setattr(os, "posix_spawn", spawn)
+    monkeypatch.setattr(os, "posix_spawnp", spawn)
     loop.at(time.monotonic() + 0.3, loop.stop)
     loop.run()
     pid, status = os.waitpid(-1, 0)

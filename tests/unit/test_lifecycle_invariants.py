@@ -35,6 +35,9 @@ EVENTS: dict[type[Event], st.SearchStrategy[Event]] = {
     on.Gone: st.builds(on.Gone, NUMBERS),
     on.GateMoved: st.builds(on.GateMoved, NUMBERS, st.sampled_from(Gate)),
     on.Census: st.builds(on.Census, NUMBERS, *[st.integers(0, 2)] * 3),
+    on.HookEnded: st.builds(
+        on.HookEnded, NUMBERS, st.sampled_from(["running", "draining"]), st.sampled_from(["", "x"])
+    ),
     on.Tick: st.just(on.Tick()),
 }
 HISTORY = st.lists(
@@ -48,6 +51,7 @@ POLICIES = st.builds(
     probed=st.booleans(),
     keep_predecessor=st.sampled_from([0.0, 60.0]),
     max_draining=st.sampled_from([1, 4]),
+    hooks=st.sampled_from([(), ("running",), ("draining",), ("running", "draining")]),
 )
 
 SERVES = (State.PENDING, State.RUNNING, State.PAUSED)
@@ -70,7 +74,7 @@ def check(before: Service, after: Service, asked: tuple[Action, ...]) -> None:
         assert running[0].gate_deadline is not None, "and that does not wait without a deadline"
     assert len([g for g in paused if g.keep_until is None]) <= 1
     assert len([g for g in paused if g.keep_until is not None]) <= 1
-    draining = [g for g in after.only(State.DRAINING) if not g.ending]
+    draining = [g for g in after.only(State.DRAINING) if not (g.ending or g.stop_for)]
     assert len(draining) <= after.policy.max_draining or after.phase is Phase.STOPPING
     assert len(after.only(State.PENDING)) <= 1
     assert len({g.number for g in after.generations}) == len(after.generations)
@@ -87,10 +91,16 @@ def check(before: Service, after: Service, asked: tuple[Action, ...]) -> None:
         if g.ending:
             assert g.census_at is None
             assert g.drain_deadline is None
+            assert g.hook_until is None
+        if g.hook_until is not None:
+            assert g.state is State.DRAINING or g.trial_until is not None, "nobody waits else"
+        if g.stop_for and not g.ending:
+            assert g.hook_until is not None, "it is to end, and only waits for its hook"
         if g.state is State.PENDING:
             assert g.start_deadline is not None, "nothing waits without a deadline"
         if g.state is State.DRAINING and not g.ending:
-            assert g.drain_deadline is not None, "nothing drains without a deadline"
+            due = g.hook_until if g.stop_for else g.drain_deadline
+            assert due is not None, "nothing drains without a deadline"
             assert g.gate in (Gate.CLOSING, Gate.CLOSED, Gate.NONE), "nobody new while it drains"
         if g.state is State.RUNNING and not g.ending:
             assert g.gate in (Gate.OPEN, Gate.OPENING), "clients reach whoever runs"
@@ -185,7 +195,7 @@ def every_state() -> list[Service]:
     for now, event in enumerate(more):
         paused, _ = step(paused, event, float(now))
     found.append(paused)
-    found += trials()
+    found += [*trials(), *waiting_for_hooks()]
     assert {s.phase for s in found} == set(Phase)
     states = {g.state for s in found for g in s.generations}
     assert states == set(State)
@@ -210,6 +220,20 @@ def trials() -> list[Service]:
     return [*found, going_back]
 
 
+def waiting_for_hooks() -> list[Service]:
+    """A trial that only waits for its hook, and a drain whose end does."""
+    state = Service(Policy(hooks=("running", "draining")))
+    story = (on.Start(), on.Proven(1), on.Reload(), on.Proven(2), on.GateMoved(1, Gate.CLOSED))
+    for event in (*story, on.Tick()):
+        state, _ = step(state, event, 0.0)
+    assert state.on_trial is not None
+    assert state.on_trial.trial_over
+    drains, _ = step(state, on.HookEnded(2, "running"), 0.0)
+    deadline = drains.generations[0].drain_deadline
+    assert deadline is not None
+    return [state, step(drains, on.Tick(), deadline)[0]]
+
+
 @pytest.mark.parametrize("state", every_state(), ids=lambda s: f"{s.phase.value}-{s.last_number}")
 def test_every_state_takes_every_event(state: Service) -> None:
     samples: list[Event] = [
@@ -224,6 +248,11 @@ def test_every_state_takes_every_event(state: Service) -> None:
         *(on.Observed(number, bound=True, hint="") for number in (1, 2, 9)),
         *(on.LaunchFailed(number, "reason") for number in (1, 2, 9)),
         *(on.TrialPassed(number) for number in (1, 2, 9)),
+        *(
+            on.HookEnded(number, name, "")
+            for number in (1, 2, 9)
+            for name in ("running", "draining")
+        ),
         *(on.TrialFailed(number, "reason") for number in (1, 2, 9)),
         *(on.Exited(number, Exit(code=c)) for number in (1, 2, 9) for c in (0, 1)),
         *(on.GateMoved(number, gate) for number in (1, 2, 9) for gate in Gate),

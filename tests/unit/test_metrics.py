@@ -41,6 +41,7 @@ STATUS: dict[str, Any] = {
             "number": 2,
             "state": "running",
             "gate": "open",
+            "version": "1.4.2",
             "started_usec": 1_700_000_000_000_000,
             "connections": {"busy": 1, "fresh": 2, "quiet": 3},
         },

@@ -27,6 +27,7 @@ _PARSED_AT_MOST = 2 * 1024 * 1024
 """Bytes that finding the lines of a TOML file may cost besides."""
 _TOO_DEEP = "too many levels are in each other"
 _STATED = re.compile(r" \(at line (\d+), column \d+\)$")
+_YAML_BOOL, _YAML_TEXT = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:str"
 _PART = r"""(?:[\w-]+|"(?:[^"\\]|\\.)*"|'[^']*')"""
 _KEY = re.compile(rf"\s*({_PART}(?:\s*\.\s*{_PART})*)\s*=")
 _HEADER = re.compile(rf"\s*\[\s*({_PART}(?:\s*\.\s*{_PART})*)\s*\]")
@@ -225,6 +226,8 @@ def _yaml_lines(node: Any, path: tuple[str, ...], lines: Lines) -> None:
         if below in lines:
             raise Unreadable(line, f"{below[-1]!r} is there twice, on line {lines[below]} too")
         lines[below] = line
+        if key.tag == _YAML_BOOL:
+            key.tag = _YAML_TEXT  # As in `on:`. No key is anything else here.
         _yaml_lines(value, below, lines)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 COMMAND, ENVIRONMENT, RELEASE = "command", "environment", "release"
 _OWN = (COMMAND, ENVIRONMENT, RELEASE)
+HOOKS = "on"
 _NOT_HERE = "config"
 _LONGEST_SHOWN = 60
 _LARGEST_NUMBER = 10**15
@@ -68,6 +70,8 @@ def check(document: Document, context: click.Context) -> Checked:
         try:
             if key in _OWN:
                 _take_own(found, key, value, document)
+            elif key == HOOKS:
+                found.options[key] = _hooks(options[key], value, document, context, found.problems)
             elif key in options:
                 found.options[str(options[key].name)] = _option(options[key], value, context)
             else:
@@ -171,6 +175,40 @@ def _texts(key: str, value: object) -> Iterator[str]:
         raise _Wrong(f'{key}: a list of texts such as ["a", "b"] is needed, not {shown(value)}')
     for position, one in enumerate(value, 1):
         yield _text(f"{key}, entry {position}", one)
+
+
+def _hooks(
+    option: click.Parameter,
+    value: object,
+    document: Document,
+    context: click.Context,
+    problems: list[Problem],
+) -> list[str]:
+    """A table of events, as `--on` has them."""
+    if not isinstance(value, dict) or not value:
+        raise _Wrong(f"{HOOKS}: a table of events and their commands is needed, not {shown(value)}")
+    found: list[str] = []
+    for event, commands in value.items():
+        try:
+            for command in _commands(f"{HOOKS}, {shown(event)}", commands):
+                found += _option(option, [f"{event}={command}"], context)
+        except _Wrong as wrong:
+            problems.append(Problem(document.line(HOOKS, str(event)), str(wrong)))
+    checked: list[str] = _option(option, found, context)
+    return checked
+
+
+def _commands(key: str, value: object) -> Iterator[str]:
+    """Command lines of a text, of a list of words, or of a list of such lists."""
+    if isinstance(value, str):
+        yield _text(key, value)
+    elif isinstance(value, list) and value and all(isinstance(one, list) for one in value):
+        for words in value:
+            yield shlex.join(_texts(key, words))
+    elif isinstance(value, list) and value:
+        yield shlex.join(_texts(key, value))
+    else:
+        raise _Wrong(f'{key}: a command such as "notify up" or ["notify", "up"] is needed')
 
 
 def _take_own(found: Checked, key: str, value: object, document: Document) -> None:

@@ -76,6 +76,19 @@ unit starts: it stays the main process, and never reads or writes a byte of a co
 :   interest: it waits for connections on each listener. notify: its own READY=1 (sd_notify(3)).
     http: and exec: are tried until they pass, as soon as it waits for connections.
 
+`--on` EVENT=COMMAND
+:   pending: a generation was launched. running: it serves; the command is part of the trial, and if
+    it fails, the release is taken back. draining: its drain begins; its stop signal waits for the
+    command. drained: it has ended. failed: it came to nothing. rolled_back: it serves again.
+    COMMAND is split into words as a shell does, and run without one. It gets SOCKACT_EVENT,
+    SOCKACT_GENERATION, SOCKACT_VERSION, SOCKACT_HANDOVER, SOCKACT_REASON and others in its
+    environment, and all of it as JSON on its standard input.
+
+`--release-version` auto, path, git, git:DIRECTORY, file:PATH, exec:COMMAND, none
+:   path: the name of the directory to which the symbolic links of the working directory lead. git:
+    the commit that is checked out there. file: and exec: the first line. auto: path where there is
+    a link, else git.
+
 A program that fails at its first launch ends the service. Later it is launched again: at once, and
 after the second failure in a row with pauses of up to 30 s. After --start-limit-burst failures a
 reload has to be forced.
