@@ -34,11 +34,15 @@ OPTIONS = [
 
 def given() -> list[str]:
     """Of OPTIONS, those that the running command was given, as words for `sockact run`."""
-    raw = click.get_current_context().meta[_RAW]
+    context = click.get_current_context()
+    raw = context.meta[_RAW]
     words: list[str] = []
     for option in OPTIONS:
         value = raw.get(option.name)
-        if value is not None:
+        if option.multiple:
+            # Paths are relative to here, and not to where the unit runs.
+            words += [word for one in context.params[option.name] for word in (option.opts[0], one)]
+        elif value is not None:
             words += [option.opts[0], *([] if value is True else [str(value)])]
     return words
 

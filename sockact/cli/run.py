@@ -11,9 +11,12 @@ from sockact.cli import complete, probes
 from sockact.cli.options import (
     check_identifier,
     check_name,
+    check_pattern,
     check_signal,
     check_some_time,
     check_time,
+    check_watch,
+    logical,
 )
 from sockact.core.settings import Adopt, Settings
 from sockact.supervisor import paths
@@ -139,6 +142,38 @@ def _load(context: click.Context, _option: click.Parameter, value: str | None) -
     help="What asks PROGRAM to end.",
 )
 @click.option(
+    "--watch",
+    metavar="PATH",
+    multiple=True,
+    callback=check_watch,
+    help="Reload when this file, directory or link changes; may be repeated.",
+)
+@click.option(
+    "--watch-ignore",
+    metavar="NAME",
+    multiple=True,
+    callback=check_pattern,
+    help="Files and directories of this name do not count, where * stands for anything; may be "
+    "repeated.",
+)
+@click.option(
+    "--watch-delay",
+    metavar="TIME",
+    default=f"{Settings.watch_delay:g}s",
+    show_default=True,
+    callback=check_time,
+    help="Time without a change before such a reload.",
+)
+@click.option(
+    "--watch-pause",
+    metavar="TIME",
+    default="1min",
+    show_default=True,
+    callback=check_time,
+    help="After 10 such reloads without this much time in between there are no more until it is "
+    "quiet for so long.",
+)
+@click.option(
     "--identifier",
     metavar="TEXT",
     default="",
@@ -175,7 +210,7 @@ def command(
         )
     name = name or name_of(program)
     probes.check_together(options)
-    return Settings(name, program, _logical(directory), adopt=Adopt(adopt), **options)
+    return Settings(name, program, logical(directory), adopt=Adopt(adopt), **options)
 
 
 def _configured(
@@ -191,24 +226,13 @@ def _configured(
     return Settings(
         name,
         said.command,
-        _logical(directory or said.release or None),
+        logical(directory or said.release or None),
         **options,
         environment=said.environment,
         release=said.release,
         config=config.path,
         config_text=config.document.text,
     )
-
-
-def _logical(directory: str | None) -> str:
-    """An absolute path that keeps its symbolic links: a release link is followed at each reload."""
-    here = os.environ.get("PWD", "")
-    try:
-        if not os.path.isabs(here) or not os.path.samefile(here, "."):
-            here = os.getcwd()
-    except OSError:
-        here = os.getcwd()
-    return os.path.normpath(os.path.join(here, directory)) if directory else here
 
 
 def name_of(command: tuple[str, ...]) -> str:

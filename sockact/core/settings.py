@@ -61,6 +61,15 @@ class Settings:
     """The configuration file that some of this is from; empty: there is none."""
     config_text: str = ""
     """What it said."""
+    watch: tuple[str, ...] = ()
+    """Absolute paths: what changes there reloads the service."""
+    watch_ignore: tuple[str, ...] = ()
+    """Patterns of names that do not count, beside the usual ones."""
+    watch_delay: float = 0.5
+    watch_pause: float = 60.0
+    """For so long nothing has to change before another row of reloads may begin."""
+    terse: bool = False
+    """The operator sits at the terminal: only what is news to a developer is told."""
 
     def to_json(self) -> str:
         """What `from_json` turns back; also of names that are not UTF-8."""
@@ -114,6 +123,11 @@ class Settings:
             release=_text(data, "release"),
             config=_text(data, "config"),
             config_text=_text(data, "config_text"),
+            watch=_texts(data, "watch"),
+            watch_ignore=_texts(data, "watch_ignore"),
+            watch_delay=_seconds(data, "watch_delay"),
+            watch_pause=_seconds(data, "watch_pause"),
+            terse=_flag(data, "terse"),
         )
 
 
@@ -136,6 +150,13 @@ def _seconds(data: dict[str, object], key: str) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1e7:
         raise TypeError(f"{key}: a number of seconds is needed, not {value!r}")
     return float(value)
+
+
+def _flag(data: dict[str, object], key: str) -> bool:
+    value = data.get(key)
+    if not isinstance(value, bool):
+        raise TypeError(f"{key}: true or false is needed, not {value!r}")
+    return value
 
 
 def _count(data: dict[str, object], key: str, least: int = 1) -> int:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def main(told: str) -> int:
     """Run the service that the settings describe (JSON); the exit status of `sockact run`."""
     settings = Settings.from_json(told)
-    reporter = Reporter(settings.name)
+    reporter = Reporter(settings.name, terse=settings.terse)
     try:
         return _run(settings, reporter)
     except (OperatorError, paths.RuntimeDirError) as error:

@@ -30,8 +30,10 @@ ERROR, NOTICE, INFO = 3, 5, 6
 class Reporter:
     """Tells of one service. What finds no room is counted, not waited for."""
 
-    def __init__(self, name: str, fd: int = 2) -> None:
+    def __init__(self, name: str, fd: int = 2, *, terse: bool = False) -> None:
+        """With `terse`, what is only for the record is left out."""
         self._name = name
+        self._terse = terse
         self._fd = fd
         self._dropped = 0
         self._in_journal = is_journal(fd, os.environ)
@@ -46,6 +48,8 @@ class Reporter:
         handover: str = "",
     ) -> None:
         """Report one thing once; `handover` is the id of the one that it is part of."""
+        if self._terse and level == INFO:
+            return
         if generation:
             message = f"generation {generation}: {message}"
         if self._dropped:
@@ -55,6 +59,11 @@ class Reporter:
             self._dropped = 0
         else:
             self._dropped += 1
+
+    def brief(self, message: str) -> None:
+        """For somebody at the terminal, in the place of what is left out there."""
+        if self._terse:
+            self.say(message, NOTICE)
 
     def close(self) -> None:
         if self._journal:

@@ -86,7 +86,7 @@ def _resume(carried: Carried) -> int:
     with contextlib.suppress(OSError), open("/proc/self/comm", "w") as file:
         file.write(carried.command_name)
     settings = Settings.from_older(carried.settings)
-    reporter = Reporter(settings.name)
+    reporter = Reporter(settings.name, terse=settings.terse)
     status = None
     held = _held(carried, settings, reporter)
     try:

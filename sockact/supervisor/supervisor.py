@@ -22,6 +22,7 @@ from sockact.supervisor.store import Leftovers
 from sockact.supervisor.trial import watchdog_command_of
 from sockact.supervisor.varlink import Refused
 from sockact.supervisor.watchdog import Watchdog
+from sockact.supervisor.watching import CAUSE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from sockact.supervisor.engine import Watch
     from sockact.supervisor.status import Json
     from sockact.supervisor.upgrade import Upgrades
+    from sockact.supervisor.watching import Watching
     from sockact.systemd.fdstore import Process
 
 
@@ -45,12 +47,14 @@ class Supervisor(Engine):
     """To be set before anything is asked."""
     configured: Configured | None = None
     """Where the settings are from a file."""
+    watching: Watching
+    """To be set before the start."""
 
     def status(self) -> Json:
         """The Status of docs/control.md."""
         last = self._callers.last(self._service.handover)
         status = service_status(self._service, self._context, self._launched, self._gates, last)
-        return status | {"starts": self._history.status()}
+        return status | {"starts": self._history.status(), "watch": self.watching.status()}
 
     def reload(
         self,
@@ -71,12 +75,21 @@ class Supervisor(Engine):
         if self._history.full() and not force:
             raise Refused(TOO_MANY_FAILURES, {"reason": self._history.describe()})
         cause = "unit" if exec_reload else "command"
-        asked = Asked(cause, done, refuse, wait_drained, exec_reload)
+        return self.ask(Asked(cause, done, refuse, wait_drained, exec_reload))
+
+    def ask(self, asked: Asked) -> Callable[[], None]:
+        """A reload is wanted; what it returns is for a caller that leaves."""
+        if asked.cause != CAUSE:
+            self.watching.asked()
         if self.configured:
             return self.configured.ask(asked)
         self.begin([asked])
         assert asked.joined
         return asked.joined
+
+    def failures(self) -> str:
+        """Why a reload has to be forced; "" when it has not."""
+        return self._history.describe() if self._history.full() else ""
 
     def begin(self, asked: list[Asked]) -> None:
         """One reload for all of them."""
@@ -204,6 +217,8 @@ class Supervisor(Engine):
             return reason
         if reason := self.configured.busy() if self.configured else "":
             return reason
+        if reason := self.watching.busy():
+            return reason
         if any(launched.busy() for launched in self._launched.values()):
             return "a launch is not over"
         if self._calls.busy():
@@ -254,6 +269,7 @@ class Supervisor(Engine):
             launched.close()
         if self.configured:
             self.configured.close()
+        self.watching.close()
         if self._watchdog:
             self._watchdog.close()
         if self._leftovers:
@@ -296,8 +312,4 @@ class Supervisor(Engine):
         if self._history.full():
             self._notice(f"SIGHUP: no reload: {self._history.describe()}")
         else:
-            nobody = Asked("SIGHUP", lambda _handover, _ok: None, lambda _reason: None)
-            if self.configured:
-                self.configured.ask(nobody)
-            else:
-                self.begin([nobody])
+            self.ask(Asked("SIGHUP", lambda _handover, _ok: None, lambda _reason: None))
