@@ -84,6 +84,8 @@ class CarriedGeneration:
     """Where its listeners were taken out of epoll."""
     unfit: tuple[str, ...]
     """Adapters that were reported."""
+    settings: str = ""
+    """By which it was launched, as JSON; "" where they are those of the service."""
 
 
 @dataclass(frozen=True)

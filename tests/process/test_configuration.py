@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support import invalid, wait
-from tests.support.program import Program
+from tests.support.program import Program, connect
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -246,3 +246,15 @@ def test_nor_while_nothing_serves(start: StartService, folder: Path) -> None:
     one.program.publish("3")
     wait.until(lambda: "running" in one.service.states().values(), "a launch of the old one")
     assert one.program.ask() == "3"
+
+
+def test_and_keeps_its_own_after_an_upgrade(start: StartService, folder: Path) -> None:
+    one = Configured(start, folder, **{"stop-signal": "INT", "drain-timeout": "1h"})
+    with connect(("127.0.0.1", one.program.port)):
+        one.write(**{"stop-signal": "TERM"})
+        assert one.service.reload().code == 0
+        assert one.service.states() == {1: "draining", 2: "running"}
+        assert one.service.run("upgrade", "test").code == 0
+        assert one.service.states() == {1: "draining", 2: "running"}
+    one.service.wait_drained()
+    assert "generation 1: SIGINT" in one.service.stderr
