@@ -5,6 +5,8 @@ Times are of one clock, in seconds; `now` comes in as an argument.
 
 from __future__ import annotations
 
+from enum import Enum
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,6 +46,16 @@ def _fits(name: str, pattern: str) -> bool:
     return len(name) - len(last) >= at and name.endswith(last)
 
 
+class What(Enum):
+    """What happened to a path."""
+
+    CHANGED = "changed"
+    BEGUN = "begun"
+    """It was made, and somebody is going to write to it, and to close it."""
+    GONE = "gone"
+    """It is not there any more, under this name."""
+
+
 class Burst:
     """The changes that one reload is going to be for."""
 
@@ -52,6 +64,7 @@ class Burst:
         self._last = 0.0
         self._paths: dict[str, None] = {}
         self._begun: set[str] = set()
+        self._made: set[str] = set()
 
     def __bool__(self) -> bool:
         return self._first is not None
@@ -62,12 +75,20 @@ class Burst:
         assert self._first is not None
         return self._first
 
-    def add(self, path: str, now: float, *, begun: bool = False) -> None:
-        """This has changed; `begun`: somebody is still writing to it."""
+    def add(self, path: str, now: float, what: What = What.CHANGED) -> None:
+        """This has happened. A file that has come and gone is none: tools rename such ones."""
         self._first = now if self._first is None else self._first
         self._last = now
-        (self._begun.add if begun else self._begun.discard)(path)
-        if len(self._paths) < _MOST_PATHS:
+        self._begun.discard(path)
+        if what is What.GONE and path in self._made:
+            self._made.remove(path)
+            del self._paths[path]
+            self._first = self._first if self._paths else None
+        elif path in self._paths or len(self._paths) < _MOST_PATHS:
+            if what is What.BEGUN:
+                self._begun.add(path)
+                if path not in self._paths:
+                    self._made.add(path)
             self._paths[path] = None
 
     def due(self, delay: float, *, missing: bool) -> float:

@@ -11,7 +11,7 @@ import os
 import stat
 import time
 
-from sockact.core.watching import is_ignored
+from sockact.core.watching import What, is_ignored
 from sockact.kernel import inotify
 from sockact.kernel.inotify import Inotify
 from sockact.supervisor.loop import READ
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from sockact.kernel.inotify import Event
     from sockact.supervisor.loop import Loop, Timer
 
-    # (path, somebody is still writing to it)
-    Changed = Callable[[str, bool], None]
+    Changed = Callable[[str, What], None]
+    # (path, what happened, the watched paths that lead through it)
+    Step = tuple[str, What, set[str]]
 
 MOST = 4096
 """Directories. To walk through so many takes about a tenth of a second."""
@@ -129,22 +130,22 @@ class Changes:
         # A busy directory must not keep us busy: what comes meanwhile is read together.
         self._loop.unwatch(self._inotify.fileno())
         self._timer = self._loop.at(time.monotonic() + _PAUSE, self._listen)
-        steps: list[tuple[str, bool, set[str]]] = []
+        steps: list[Step] = []
         anew = False
         for event in self._inotify.read():
             anew |= self._take(event, steps)
         before = {*self._there}
         if anew:
             self._look_anew()
-        for path, begun, through in steps:
+        for path, what, through in steps:
             # What is made, or replaced, on the way to something that is not there is nothing yet.
             if through & (before | {*self._there}):
-                self._changed(path, begun)
+                self._changed(path, what)
 
-    def _take(self, event: Event, steps: list[tuple[str, bool, set[str]]]) -> bool:
+    def _take(self, event: Event, steps: list[Step]) -> bool:
         """Whether the directories have to be looked at anew."""
         if event.mask & inotify.OVERFLOW:
-            self._changed(UNKNOWN, False)
+            self._changed(UNKNOWN, What.CHANGED)
             return True
         place = self._places.get(event.watch)
         if place is None:
@@ -153,13 +154,13 @@ class Changes:
             del self._places[event.watch]
             return True
         path = os.path.join(place.path, event.name)
-        begun = bool(event.mask & inotify.CREATE) and _is_begun(path)
+        what = _what(event.mask, path)
         replaced = bool(event.mask & _REPLACED)
         through = place.steps.get(event.name)
         if place.tree and not is_ignored(event.name, self._patterns):
-            self._changed(path, begun)
+            self._changed(path, what)
         elif through:
-            steps.append((path, begun, through))
+            steps.append((path, what, through))
         return replaced and bool(through or (place.tree and event.mask & inotify.ISDIR))
 
     def _look_anew(self) -> None:
@@ -254,10 +255,15 @@ def _reason(error: OSError) -> str:
     return f"{limit} is reached: raise it" if limit else str(error.strerror)
 
 
-def _is_begun(path: str) -> bool:
-    """Has a file just been made, that somebody is going to write and close?"""
+def _what(mask: int, path: str) -> What:
+    if mask & (inotify.DELETE | inotify.MOVED_FROM):
+        return What.GONE
+    if not mask & inotify.CREATE:
+        return What.CHANGED
     try:
         found = os.lstat(path)
     except OSError:
-        return False
-    return stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+        return What.BEGUN  # And gone already: we are going to hear of that.
+    # A link to a file is made with what is in it.
+    begun = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+    return What.BEGUN if begun else What.CHANGED

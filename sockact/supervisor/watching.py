@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from sockact.core.watching import IGNORED, MOST_IN_A_ROW, Burst, Streak
+from sockact.core.watching import IGNORED, MOST_IN_A_ROW, Burst, Streak, What
 from sockact.supervisor import report
 from sockact.supervisor.changes import Changes
 from sockact.supervisor.configured import Asked
@@ -78,6 +78,7 @@ class Watching:
         if wanted != self._watched:
             self._watched = wanted
             self._changes.watch(settings.watch, (*IGNORED, *settings.watch_ignore))
+            self._reporter.brief(f"watches {', '.join(settings.watch)}")
         if self._due and self._reloads.is_idle():
             self._reload()
 
@@ -105,15 +106,18 @@ class Watching:
         self._burst = Burst()
         self._changes.close()
 
-    def _changed(self, path: str, begun: bool) -> None:
+    def _changed(self, path: str, what: What) -> None:
         now = time.monotonic()
         if self._streak.changed(now, self._reloads.settings().watch_pause):
-            self._burst.add(path, now, begun=begun)
+            self._burst.add(path, now, what)
             self._arm()
 
     def _arm(self) -> None:
         if self._timer:
             self._timer.cancel()
+        if not self._burst:
+            self._due = False
+            return
         delay = self._reloads.settings().watch_delay
         when = self._burst.due(delay, missing=self._changes.missing)
         self._timer = self._loop.at(when, self._is_due)
@@ -149,10 +153,12 @@ class Watching:
     def _ask(self, what: str) -> None:
         def done(handover: Json, committed: bool) -> None:
             self._streak.over(time.monotonic())
+            seconds = handover["duration_seconds"]
+            assert isinstance(seconds, float)
             if committed:
-                seconds = handover["duration_seconds"]
-                assert isinstance(seconds, float)
                 self._reporter.brief(f"reloaded in {seconds:.1f} s: {what}")
+            else:
+                self._reporter.brief(f"{what}: what was there before goes on")
 
         def refuse(_reason: str) -> None:
             self._streak.over(time.monotonic())

@@ -167,6 +167,9 @@ def test_what_does_not_count(start: StartService, folder: Path) -> None:
             (one.root / name / "inner").mkdir(parents=True)
             (one.root / name / "inner" / "file").write_text("1")
 
+        (one.root / "made").write_text("1")
+        (one.root / "made").unlink()
+
     one.nothing(write)
 
 

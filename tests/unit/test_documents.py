@@ -189,7 +189,7 @@ def test_readme_lists_all_options_of_each_command(name: str) -> None:
     else:
         listed = {OPTION.findall(row[0])[0] for row in markdown.table(README, "option")}
     assert listed == {param.opts[0] for param in own if isinstance(param, click.Option)}
-    assert ("those of `sockact run`" in cell) == (name in ("init", "wrap"))
+    assert ("those of `sockact run`" in cell) == (name in ("dev", "init", "wrap"))
 
 
 def test_readme_has_the_defaults_of_the_options() -> None:

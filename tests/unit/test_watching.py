@@ -9,7 +9,15 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockact.core.watching import IGNORED, LONGEST, MOST_IN_A_ROW, Burst, Streak, is_ignored
+from sockact.core.watching import (
+    IGNORED,
+    LONGEST,
+    MOST_IN_A_ROW,
+    Burst,
+    Streak,
+    What,
+    is_ignored,
+)
 
 TEXT = st.text("ab*", max_size=6)
 
@@ -43,13 +51,30 @@ def test_a_reload_waits_until_nothing_has_changed() -> None:
 
 def test_what_is_still_written_is_waited_for() -> None:
     burst = Burst()
-    burst.add("/a", 10.0, begun=True)
+    burst.add("/a", 10.0, What.BEGUN)
     assert burst.due(0.5, missing=False) == 10.0 + LONGEST
     burst.add("/a", 11.0)
     assert burst.due(0.5, missing=False) == 11.5
     assert burst.due(0.5, missing=True) == 10.0 + LONGEST
     assert burst.due(60.0, missing=False) == 70.0
     assert burst.describe() == "1 file changed (a)"
+
+
+def test_what_came_and_went_is_nothing() -> None:
+    burst = Burst()
+    burst.add("/sedXYZ", 10.0, What.BEGUN)
+    burst.add("/sedXYZ", 10.1)
+    burst.add("/sedXYZ", 10.1, What.GONE)
+    assert not burst
+    burst.add("/a", 11.0, What.GONE)
+    burst.add("/a", 11.1, What.BEGUN)
+    burst.add("/b", 11.2, What.BEGUN)
+    assert burst.due(0.5, missing=False) == 11.0 + LONGEST
+    for path in ("/a", "/b"):
+        burst.add(path, 11.3, What.GONE)
+    # One of them was there before.
+    assert burst.describe() == "1 file changed (a)"
+    assert burst.due(0.5, missing=False) == 11.8
 
 
 def test_it_remembers_no_more_than_so_many() -> None:
