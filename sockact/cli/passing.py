@@ -32,12 +32,16 @@ OPTIONS = [
 """Whatever `sockact run` can do, but for what is the unit's."""
 
 
-def given() -> list[str]:
-    """Of OPTIONS, those that the running command was given, as words for `sockact run`."""
+def given(without: tuple[str, ...] = ()) -> list[str]:
+    """Of OPTIONS, those that the running command was given, as words for `sockact run`; `without`:
+    names of others that it gets not.
+    """
     context = click.get_current_context()
     raw = context.meta[_RAW]
     words: list[str] = []
     for option in OPTIONS:
+        if option.name in without:
+            continue
         value = raw.get(option.name)
         if option.multiple:
             # Paths are relative to here, and not to where the unit runs.

@@ -59,7 +59,7 @@ def _listeners(
     notifier: Notifier,
 ) -> list[Listener]:
     if passed is not None:
-        if settings.listen:
+        if {listeners.parse(text)[1] for text in settings.listen} - {x.address for x in passed}:
             reporter.say("systemd passed listeners: --listen is ignored", report.NOTICE)
         store.own_listeners((), kept, notifier)  # Nothing that was kept is wanted any more.
         return passed

@@ -29,7 +29,7 @@ ARROWS = {
         *("systemd.outage", "systemd.running"),
         *("systemd.refusals", "systemd.socket_unit", "systemd.undoing"),
         *("systemd.unwrapping", "systemd.wrapping"),
-        *("systemd.listeners", "systemd.listening"),
+        *("systemd.listeners", "systemd.listening", "systemd.path_unit"),
     ),
     "shim": (),
 }

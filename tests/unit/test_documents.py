@@ -94,6 +94,9 @@ def check(words: Sequence[str], *, whole: bool = True) -> None:
         value = given.get(param.name or "")
         there = isinstance(value, str | list | tuple) and bool(value)
         needed = param.required or param.name == "program"
+        if name == "init":
+            # Either is in the file, and nothing is in two places.
+            needed = param.name in ("name", *(() if given.get("config") else ("listen", "program")))
         assert there or not (whole and needed), f"{words}: {param.name} is missing"
         if there and not isinstance(param.type, click.Path):
             param.process_value(context, value)
