@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support import invalid, wait
+from tests.support import wait
 from tests.support.program import Program, connect
 
 if TYPE_CHECKING:
@@ -76,16 +76,6 @@ def test_an_invalid_file_changes_nothing(start: StartService, folder: Path) -> N
     one.refused("No such file")
     one.write(adopt="auto")
     assert one.service.reload().code == 0
-
-
-@pytest.mark.parametrize("kind", invalid.KINDS)
-def test_no_invalid_file_starts_a_reload(
-    start: StartService, folder: Path, kind: invalid.Kind
-) -> None:
-    one = Configured(start, folder)
-    for number in range(3):
-        one.path.write_bytes(invalid.make(kind, number)[1])
-        one.refused(str(one.path))
 
 
 @pytest.mark.parametrize(

@@ -188,6 +188,10 @@ says when its command line names an address that no --listen has.
         --directory /srv/myapp/current --enable \\
         -- /srv/myapp/venv/bin/gunicorn --bind 127.0.0.1:8000 app:app
 
+What a configuration file says:
+
+    sockact init myapp --config myapp --enable
+
 Only to look at the units:
 
     sockact init web --listen 0.0.0.0:8080 --dry-run \\
