@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     # (path, what happened, the watched paths that lead through it)
     Step = tuple[str, What, set[str]]
 
-MOST = 4096
-"""Directories. To walk through so many takes about a tenth of a second."""
+MOST = 2048
+"""Directories. To walk through so many takes about a tenth of a second, when a link is switched."""
 UNKNOWN = "more than the kernel could tell"
 _PAUSE = 0.1
 _MOST_LINKS = 40
@@ -152,16 +152,29 @@ class Changes:
             return False
         if event.mask & (inotify.IGNORED | inotify.UNMOUNT):
             del self._places[event.watch]
-            return True
+            return bool(event.mask & inotify.UNMOUNT)
         path = os.path.join(place.path, event.name)
         what = _what(event.mask, path)
         replaced = bool(event.mask & _REPLACED)
         through = place.steps.get(event.name)
         if place.tree and not is_ignored(event.name, self._patterns):
             self._changed(path, what)
+            if replaced and event.mask & inotify.ISDIR:
+                self._branch(path, what)
         elif through:
             steps.append((path, what, through))
-        return replaced and bool(through or (place.tree and event.mask & inotify.ISDIR))
+        return replaced and bool(through)
+
+    def _branch(self, path: str, what: What) -> None:
+        """A directory of a tree has come or gone."""
+        if what is not What.GONE:
+            self._walk(path)
+            return
+        # It may have been moved away, with all that is watched in it.
+        for number, place in tuple(self._places.items()):
+            if f"{place.path}/".startswith(f"{path}/"):
+                del self._places[number]
+                self._remove(number)
 
     def _look_anew(self) -> None:
         """Follow all paths, and watch what is found; forget the rest."""
@@ -176,12 +189,15 @@ class Changes:
         self._there = there
         for target in trees:
             self._walk(target)
-        assert self._inotify
         for number in before.keys() - self._places.keys():
-            try:
-                self._inotify.remove(number)
-            except OSError:
-                pass  # The directory is gone.
+            self._remove(number)
+
+    def _remove(self, number: int) -> None:
+        assert self._inotify
+        try:
+            self._inotify.remove(number)
+        except OSError:
+            pass  # The directory is gone.
 
     def _follow(self, path: str) -> str:
         """What it leads to, all links resolved; "" for nothing. Watches each step on the way."""
@@ -212,15 +228,13 @@ class Changes:
         """Watch a directory and all below it, those above before those below."""
         folders = [top]
         for folder in folders:
+            if len(self._places) >= MOST:
+                self._fail(f"{top}: more than {MOST} directories to watch: name fewer")
+                return
             place = self._add(folder, folder)
-            if place is None or place.tree:
-                continue
-            place.tree = True
-            for inner in self._folders(folder):
-                if len(folders) >= MOST:
-                    self._fail(f"{top} has more than {MOST} directories: name some of them")
-                    return
-                folders.append(inner)
+            if place is not None and not place.tree:
+                place.tree = True
+                folders += self._folders(folder)
 
     def _folders(self, folder: str) -> Iterator[str]:
         try:

@@ -151,7 +151,9 @@ def test_a_tree(start: StartService, folder: Path) -> None:
     one.once(lambda: (one.root / "a" / "b" / "file").write_text("1"))
     one.once(lambda: (one.root / "new" / "below").mkdir(parents=True))
     one.once(lambda: (one.root / "new" / "below" / "file").write_text("1"))
-    one.once(lambda: (one.root / "new").rename(folder / "away"))
+    one.once(lambda: (one.root / "new").rename(one.root / "a" / "newer"))
+    one.once(lambda: (one.root / "a" / "newer" / "below" / "file").write_text("2"))
+    one.once(lambda: (one.root / "a" / "newer").rename(folder / "away"))
     one.nothing(lambda: (folder / "away" / "below" / "file").write_text("2"))
     one.once(lambda: (folder / "away").rename(one.root / "back"))
     one.once(lambda: (one.root / "back" / "below" / "file").write_text("3"))
@@ -307,6 +309,16 @@ def test_no_more_watches_are_to_be_had(start: StartService, folder: Path) -> Non
     # What is above is watched before what is below.
     (one.root / "file").write_text("1")
     one.wait_for(1)
+
+
+def test_a_tree_that_is_too_large(start: StartService, folder: Path) -> None:
+    for number in range(2100):
+        (folder / "site" / str(number)).mkdir(parents=True)
+    one = Watched(start, folder, "")
+    assert (
+        f"watch: {one.root}: more than 2048 directories to watch: name fewer" in one.service.stderr
+    )
+    one.once(lambda: (one.root / "file").write_text("1"))
 
 
 def test_a_path_that_cannot_be(start: StartService, folder: Path) -> None:
