@@ -24,6 +24,8 @@ def show(status: dict[str, Any], previous: dict[str, Any] | None = None) -> str:
     blocks = [[heading, command], _generations(status, previous), _listeners(status)]
     if unit := status.get("systemd"):
         blocks.append([systemd.describe(unit)])
+    if watch := status.get("watch"):
+        blocks.append([_watch(watch)])
     if failures := (status.get("starts") or {}).get("failures"):
         blocks.append([_failures(failures, status["starts"])])
     if handover := status.get("handover"):
@@ -42,6 +44,10 @@ def span(seconds: float) -> str:
         if len(parts) == 2:
             break
     return " ".join(part for part in parts if part[0] != "0") or "0s"
+
+
+def _watch(watch: dict[str, Any]) -> str:
+    return "; ".join(filter(None, (f"  watches {', '.join(watch['paths'])}", watch["stopped"])))
 
 
 def _failures(failures: list[dict[str, Any]], starts: dict[str, Any]) -> str:

@@ -149,6 +149,11 @@ class Supervisor(Engine):
         """The answer to History of docs/control.md."""
         return self._history.ledger.status()
 
+    def tell(self) -> None:
+        """Something beside the lifecycle has changed that a status shows."""
+        self._announcer.changed(self._service)
+        self.changed()
+
     def reset(self) -> None:
         """Forget what has failed."""
         self._history.reset()

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
         def ask(self, asked: Asked) -> object:
             """A reload is wanted."""
 
+        def tell(self) -> None:
+            """What a status shows of us has changed."""
+
 
 CAUSE = "watch"
 
@@ -146,6 +149,7 @@ class Watching:
                 f"{settings.name}`",
                 report.ERROR,
             )
+            self._reloads.tell()
         else:
             self._say(f"{what}: reloads", report.INFO)
             self._ask(what)

@@ -272,6 +272,16 @@ def test_a_program_that_writes_there_itself(start: StartService, folder: Path) -
     one = Watched(start, folder, "", body=body, options=DELAY[:2])
     wait.until(lambda: one.service.status()["watch"]["stopped"] or None, "an end of it", 60.0)
     assert "in a row: does the program write there itself?" in one.service.stderr
+    why = "changes do not reload it until nothing has changed for 60 s"
+    shown = one.service.run("status", "test").stdout
+    assert f"  watches {one.mark}, {one.root}; {why}\n" in shown
+
+    def told() -> bool:
+        message = one.service.notify.receive()
+        assert message, "systemd is not told"
+        return why in (message.get("STATUS") or "")
+
+    wait.until(told, "a STATUS")
     assert {one["cause"] for one in one.handovers()} == {"watch"}
     assert len(one.handovers()) == 10
     # Somebody reloads on purpose: from then on changes count again.
