@@ -87,6 +87,11 @@ class Changes:
         """Is a watched path gone that was there?"""
         return bool(self._gone)
 
+    @property
+    def incomplete(self) -> bool:
+        """Is there something that could not be watched?"""
+        return bool(self._told)
+
     def settle(self) -> None:
         """What is gone is not waited for any more."""
         self._gone.clear()
@@ -96,6 +101,7 @@ class Changes:
         self._paths, self._patterns = paths, patterns
         self._gone.clear()
         self._there.clear()
+        self._told.clear()
         if not paths:
             self.close()
             return
@@ -105,7 +111,8 @@ class Changes:
             self._fail(f"nothing is watched: {_reason(error)}")
             return
         self._look_anew()
-        self._listen()
+        if self._timer is None:
+            self._listen()
 
     def close(self) -> None:
         """Watch nothing any more."""
@@ -153,11 +160,14 @@ class Changes:
         if event.mask & (inotify.IGNORED | inotify.UNMOUNT):
             del self._places[event.watch]
             return bool(event.mask & inotify.UNMOUNT)
+        through = place.steps.get(event.name)
+        below = place.tree and not is_ignored(event.name, self._patterns)
+        if not (through or below):
+            return False
         path = os.path.join(place.path, event.name)
         what = _what(event.mask, path)
         replaced = bool(event.mask & _REPLACED)
-        through = place.steps.get(event.name)
-        if place.tree and not is_ignored(event.name, self._patterns):
+        if below:
             self._changed(path, what)
             if replaced and event.mask & inotify.ISDIR:
                 self._branch(path, what)

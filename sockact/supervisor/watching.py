@@ -56,12 +56,11 @@ class Watching:
         self._reloads = reloads
         self._reporter = reporter
         self._changes = Changes(loop, self._changed, self._problem, fd)
-        self._watched: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+        self._watched: tuple[tuple[str, ...], tuple[str, ...]] | None = ((), ())
         self._burst = Burst()
         self._streak = Streak()
         self._timer: Timer | None = None
         self._due = False
-        self._under_way = False
 
     def fileno(self) -> int | None:
         """For the supervisor that takes our place."""
@@ -88,6 +87,8 @@ class Watching:
     def asked(self) -> None:
         """Somebody else has asked for a reload."""
         self._streak.reset()
+        if self._changes.incomplete:
+            self._watched = None  # Perhaps it can be watched by now.
 
     def stopped(self) -> str:
         """Why changes do not reload the service now, "" when they do."""
@@ -118,8 +119,8 @@ class Watching:
     def _arm(self) -> None:
         if self._timer:
             self._timer.cancel()
+        self._due = False
         if not self._burst:
-            self._due = False
             return
         delay = self._reloads.settings().watch_delay
         when = self._burst.due(delay, missing=self._changes.missing)

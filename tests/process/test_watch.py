@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from tests.conftest import StartService
     from tests.support.service import Service
 
-# Ten changes in a minute are usual here, and not elsewhere.
+# No test reloads more than ten times: that would be too much without a pause.
 DELAY = ("--watch-delay", "0.2", "--watch-pause", "0")
 
 
@@ -147,16 +148,27 @@ def test_a_file_that_takes_long_to_be_written(start: StartService, folder: Path)
 
 def test_a_tree(start: StartService, folder: Path) -> None:
     (folder / "site" / "a" / "b").mkdir(parents=True)
-    one = Watched(start, folder, "", options=(*DELAY, "--watch-ignore", "data*"))
+    one = Watched(start, folder, "")
     one.once(lambda: (one.root / "a" / "b" / "file").write_text("1"))
     one.once(lambda: (one.root / "new" / "below").mkdir(parents=True))
     one.once(lambda: (one.root / "new" / "below" / "file").write_text("1"))
-    one.once(lambda: (one.root / "new").rename(one.root / "a" / "newer"))
-    one.once(lambda: (one.root / "a" / "newer" / "below" / "file").write_text("2"))
-    one.once(lambda: (one.root / "a" / "newer").rename(folder / "away"))
+
+
+def test_a_directory_that_is_moved(start: StartService, folder: Path) -> None:
+    site = folder / "site"
+    (site / "a" / "below").mkdir(parents=True)
+    one = Watched(start, folder, "")
+    one.once(lambda: (site / "a").rename(site / "b"))
+    one.once(lambda: (site / "b" / "below" / "file").write_text("1"))
+    one.once(lambda: (site / "b").rename(folder / "away"))
     one.nothing(lambda: (folder / "away" / "below" / "file").write_text("2"))
-    one.once(lambda: (folder / "away").rename(one.root / "back"))
-    one.once(lambda: (one.root / "back" / "below" / "file").write_text("3"))
+
+
+def test_a_directory_that_comes(start: StartService, folder: Path) -> None:
+    (folder / "away" / "below").mkdir(parents=True)
+    one = Watched(start, folder, "")
+    one.once(lambda: (folder / "away").rename(one.root / "here"))
+    one.once(lambda: (one.root / "here" / "below" / "file").write_text("3"))
 
 
 def test_what_does_not_count(start: StartService, folder: Path) -> None:
@@ -319,6 +331,13 @@ def test_no_more_watches_are_to_be_had(start: StartService, folder: Path) -> Non
     # What is above is watched before what is below.
     (one.root / "file").write_text("1")
     one.wait_for(1)
+    script = "echo 999 >/proc/sys/user/max_inotify_watches"
+    enter = ("nsenter", f"--target={one.service.process.pid}", "--user", "sh", "-c", script)
+    subprocess.run(enter, check=True)
+    # A reload tries again.
+    assert one.service.reload().code == 0
+    (one.root / "19" / "file").write_text("1")
+    one.wait_for(3)
 
 
 def test_a_tree_that_is_too_large(start: StartService, folder: Path) -> None:
