@@ -248,3 +248,23 @@ def test_and_keeps_its_own_after_an_upgrade(start: StartService, folder: Path) -
         assert one.service.states() == {1: "draining", 2: "running"}
     one.service.wait_drained()
     assert "generation 1: SIGINT" in one.service.stderr
+
+
+def test_what_is_watched_is_what_the_file_says(start: StartService, folder: Path) -> None:
+    watched = folder / "etc"
+    watched.mkdir()
+    one = Configured(start, folder)
+    one.write(watch=[str(watched)], **{"watch-delay": 0.1})
+    assert one.service.reload().code == 0
+    (watched / "conf").write_text("1")
+    wait.until(lambda: one.service.states().get(3) == "running", "a reload")
+    # A change reads the file, too: one that is invalid begins nothing.
+    one.write(adopt="magic")
+    (watched / "conf").write_text("2")
+    wait.until(lambda: "not reloaded: " in one.service.stderr, "a refusal")
+    one.write(adopt="auto", watch=[])
+    assert one.service.reload().code == 0
+    assert one.service.status()["watch"] is None
+    (watched / "conf").write_text("3")
+    assert one.service.reload().code == 0
+    assert one.service.status()["handover"]["id"] == 4
