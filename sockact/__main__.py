@@ -21,7 +21,7 @@ def main() -> None:
     """The entry point of every command; ends in SystemExit."""
     _isolate()  # Before the first import of a module that Python has not loaded itself.
     words = sys.argv[2:] if sys.argv[1:2] == ["--"] else sys.argv[1:]
-    if words[:1] == ["run"]:
+    if words[:1] in (["run"], ["dev"]):
         sys.exit(_run(words))
     from sockact.cli.main import main as command
 

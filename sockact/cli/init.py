@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from sockact.cli import complete, passing, probes
+from sockact.cli import complete, passing, probes, wanted
 from sockact.cli.files import check_free, write_all
 from sockact.cli.main import Failure, complain
 from sockact.cli.options import check_name
 from sockact.core.errors import OperatorError
-from sockact.systemd import addresses, listeners, listening, logrotate, units
+from sockact.systemd import addresses, listeners, listening, logrotate, path_unit, units
 from sockact.systemd.manager import Manager
 from sockact.systemd.unitfile import command_line, escape_value
 
@@ -34,11 +33,17 @@ _JITS = ("node", "java", "pypy", "dotnet", "deno", "bun", "ruby", "luajit", "php
 )
 @click.argument("name", callback=check_name, metavar="NAME --listen ADDR... [OPTIONS] --")
 @click.option(
+    "--config",
+    metavar="FILE",
+    type=click.Path(),
+    help="Run what FILE says, or /etc/sockact/FILE.toml, in the place of PROGRAM.",
+)
+@click.option(
     "--listen",
     metavar="ADDR",
     multiple=True,
-    required=True,
-    help="Where it listens, [NAME=]ADDR as for `sockact run`; may be repeated.",
+    help="Where it listens, [NAME=]ADDR as for `sockact run`; may be repeated.  [default: as FILE "
+    "says]",
 )
 @click.option(
     "--user", metavar="USER", help="Whom it runs as.  [default: NAME, made by systemd if missing]"
@@ -54,6 +59,11 @@ _JITS = ("node", "java", "pypy", "dotnet", "deno", "bun", "ruby", "luajit", "php
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False),
     help="Variables for PROGRAM, read when the service starts.",
+)
+@click.option(
+    "--path-unit",
+    is_flag=True,
+    help="Write NAME.path for what --watch names, instead of watching it ourselves.",
 )
 @click.option("--user-unit", is_flag=True, help="For `systemctl --user`.")
 @click.option("--dry-run", is_flag=True, help="Only show the units.")
@@ -72,14 +82,20 @@ def command(name: str, listen: tuple[str, ...], program: tuple[str, ...], **opti
     They go to /etc/systemd/system, or with --user-unit to ~/.config/systemd/user. Nothing is
     overwritten without --force. The other options are those of `sockact run`.
     """
-    probes.check_together(options)
+    _check_together(listen, program, options)
     try:
-        plan, command_words = _plan(name, listen, program, options)
+        config = options["config"]
+        found = wanted.of_file(name, listen, options) if config else None
+        found = found or wanted.of_words(name, listen, program, options)
+        plan = _plan(name, found, options)
         texts = {f"{name}.socket": units.socket(plan), f"{name}.service": units.service(plan)}
         rotation = _rotation(plan)
+        if options["path_unit"]:
+            user_unit = options["user_unit"]
+            texts |= path_unit.files(name, options["watch"], user_unit=user_unit)
     except (OperatorError, ValueError) as error:
         raise click.UsageError(str(error)) from error
-    for problem in addresses.mismatches(command_words, plan.addresses):
+    for problem in (*addresses.mismatches(found.command, plan.addresses), *_hidden(found, plan)):
         complain(Failure(f"warning: {problem}"))
     folder = passing.unit_folder(user_unit=options["user_unit"])
     _show({folder: texts, logrotate.FOLDER: rotation})
@@ -96,43 +112,75 @@ def command(name: str, listen: tuple[str, ...], program: tuple[str, ...], **opti
 command.params[-1:-1] = passing.OPTIONS
 
 
-def _plan(
-    name: str, listen: tuple[str, ...], program: tuple[str, ...], options: dict[str, Any]
-) -> tuple[units.Plan, tuple[str, ...]]:
-    """What to write, and the command line of the program. Raises OperatorError or ValueError."""
+def _check_together(
+    listen: tuple[str, ...], program: tuple[str, ...], options: dict[str, Any]
+) -> None:
+    """Raises UsageError."""
+    if options["path_unit"] and not options["watch"]:
+        raise click.UsageError("--path-unit watches what --watch names: add --watch PATH")
+    if not options["config"]:
+        if not listen:
+            raise click.UsageError("missing option '--listen'")
+        probes.check_together(options)
+    elif program:
+        raise click.UsageError(f"the program is in {options['config']}: leave it out here")
+
+
+def _plan(name: str, found: wanted.Wanted, options: dict[str, Any]) -> units.Plan:
+    """What to write. Raises OperatorError or ValueError."""
     _check_unit_name(name)
-    parsed = [listeners.parse(text) for text in listen]
-    found = tuple(address for _, address in parsed)
-    if len(set(found)) < len(found):
+    parsed = [listeners.parse(text) for text in found.listen]
+    where = tuple(address for _, address in parsed)
+    if len(set(where)) < len(where):
         raise OperatorError("--listen: an address is there twice; write it once")
-    user = _user(options["user"], found, user_unit=options["user_unit"])
-    directory = os.path.abspath(options["directory"]) if options["directory"] else ""
-    words = (_program(program, directory), *program[1:])
+    user = _user(options["user"], where, user_unit=options["user_unit"])
     env_file = os.path.abspath(options["env_file"]) if options["env_file"] else ""
     if re.search(r"[*?\[\\]", env_file):
         raise OperatorError(
             f"--env-file {env_file}: systemd takes * ? [ \\ for patterns; rename it"
         )
-    sockact = passing.sockact_command()
+    sockact, program = passing.sockact_command(), found.command[0]
+    others = (sockact, sys.executable, found.directory, env_file, found.config, found.release)
     plan = units.Plan(
         name=name,
-        start=command_line((sockact, "run", *_run_options(name, directory), "--", *words)),
+        start=command_line((sockact, "run", *found.start)),
         reload=command_line((sockact, "reload", name)),
-        addresses=found,
-        label=passing.label(listen),
+        addresses=where,
+        label=passing.label(found.listen),
         user=user,
         env_file=escape_value(env_file),
-        paths=with_targets(words[0], sockact, sys.executable, directory, env_file),
+        paths=with_targets(program, *others),
         logs=_logs(options, user),
         user_unit=options["user_unit"],
-        jit=os.path.basename(_interpreter(words[0])).startswith(_JITS),
-        start_timeout=options["start_timeout"],
-        trial=options["trial"],
-        drain_timeout=options["drain_timeout"],
-        kill_timeout=options["kill_timeout"],
+        jit=os.path.basename(_interpreter(program)).startswith(_JITS),
+        start_timeout=found.times.start_timeout,
+        trial=found.times.trial,
+        drain_timeout=found.times.drain_timeout,
+        kill_timeout=found.times.kill_timeout,
     )
     _check_socket_files(plan)
-    return plan, words
+    return plan
+
+
+def _hidden(found: wanted.Wanted, plan: units.Plan) -> list[str]:
+    """Whether the service's user cannot read the configuration file: at the start it is late."""
+    if not found.config or plan.user_unit:
+        return []
+    import grp
+    import pwd
+
+    mode = os.stat(found.config)
+    if mode.st_mode & 0o004:
+        return []
+    if plan.user:
+        user = pwd.getpwnam(plan.user)
+        group = user.pw_gid == mode.st_gid or plan.user in grp.getgrgid(mode.st_gid).gr_mem
+        if (user.pw_uid == mode.st_uid and mode.st_mode & 0o400) or (group and mode.st_mode & 0o40):
+            return []
+        to = f"`chgrp {plan.user} {found.config} && chmod g+r {found.config}`"
+    else:
+        to = f"`chmod o+r {found.config}`, or --user USER and a group of that user"
+    return [f"{found.config}: the service may not read it: {to}"]
 
 
 def _logs(options: dict[str, Any], user: str) -> tuple[str, ...]:
@@ -206,27 +254,6 @@ def _user(user: str | None, found: tuple[Address, ...], *, user_unit: bool) -> s
     return user
 
 
-def _program(program: tuple[str, ...], directory: str) -> str:
-    """The absolute path of the program, with its symbolic links. Raises OperatorError."""
-    if not program:
-        raise OperatorError(
-            "no program given: write it last, as in `sockact init myapp --listen "
-            "127.0.0.1:8000 -- gunicorn app:app`"
-        )
-    first = program[0]
-    if "/" in first:
-        path = os.path.normpath(os.path.join(directory or os.getcwd(), first))
-        found = path if os.path.isfile(path) and os.access(path, os.X_OK) else None
-    else:
-        found = shutil.which(first) if first else None
-    if not found:
-        raise OperatorError(
-            f"there is no program {first!r}: write its whole path, such as /srv/myapp/venv/bin/"
-            f"{os.path.basename(first) or 'gunicorn'}"
-        )
-    return os.path.abspath(found)
-
-
 def with_targets(program: str, *others: str) -> tuple[str, ...]:
     """All files that have to be seen, with what their symbolic links lead to."""
     paths = (program, _interpreter(program), *filter(None, others))
@@ -244,15 +271,6 @@ def _interpreter(path: str) -> str:
     if words and os.path.basename(words[0]) == "env":
         words = [word for word in words[1:] if not word.startswith("-") and "=" not in word]
     return words[0] if words else os.path.realpath(path)
-
-
-def _run_options(name: str, directory: str) -> list[str]:
-    """For `sockact run`: the options that were given here."""
-    given = passing.given()
-    # Or else systemd calls the program's lines after what it starts, and that is sockact.
-    identifier = [] if "--identifier" in given else ["--identifier", name]
-    where = ["--directory", directory] if directory else []
-    return ["--name", name, *where, *identifier, *given]
 
 
 def _refuse_to_hide(texts: dict[str, str], *, user_unit: bool) -> None:
@@ -275,15 +293,17 @@ def _show(folders: dict[str, dict[str, str]]) -> None:
     click.echo("\n".join(blocks), nl=False)
 
 
-def _tell_systemd(name: str, options: dict[str, Any], wanted: tuple[Address, ...]) -> None:
+def _tell_systemd(name: str, options: dict[str, Any], where: tuple[Address, ...]) -> None:
     manager = Manager(options["user_unit"])
     enable = ("enable", "--now", f"{name}.socket")
+    also = [("enable", f"{name}.path")] if options["path_unit"] else []
     taken: list[str] = []
     try:
         manager.call("daemon-reload")
         if options["enable"]:
-            taken = [str(address) for address in wanted if listening.held(address)]
-            manager.call(*enable)
+            taken = [str(address) for address in where if listening.held(address)]
+            for words in (enable, *also):
+                manager.call(*words)
     except OperatorError as error:
         why = str(error)
         if taken:
@@ -295,7 +315,8 @@ def _tell_systemd(name: str, options: dict[str, Any], wanted: tuple[Address, ...
         raise Failure(f"the units of {name} are written, but {why}") from error
     after = f"{manager.name} start {name}"
     if not options["enable"]:
-        after = f"{manager.name} {' '.join(enable)}`, then `{after}"
+        first = [f"{manager.name} {' '.join(words)}" for words in (enable, *also)]
+        after = "`, then `".join([*first, after])
     if options["user_unit"] and (options["log"] or options["log_stderr"]):
         click.echo(
             f"\n{name}: the system's logrotate leaves its log alone; one of your own calls "

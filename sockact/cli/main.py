@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _COMMANDS = (
-    *("run", "reload", "rollback", "status", "history", "rotate"),
+    *("run", "dev", "reload", "rollback", "status", "history", "rotate"),
     *("reset", "stop", "upgrade"),
     *("init", "wrap", "unwrap", "check", "config", "exporter"),
 )

@@ -96,3 +96,38 @@ def check_optional_signal(
 ) -> int:
     """The same; 0 for none."""
     return 0 if value is None else check_signal(context, option, value)
+
+
+def check_watch(
+    _context: click.Context, _option: click.Parameter, value: tuple[str, ...]
+) -> tuple[str, ...]:
+    """A callback: paths to watch, absolute from now on; they need not be there."""
+    for path in value:
+        if "\0" in path or not path:
+            raise click.BadParameter(f"{path!r} is no path")
+    found = tuple(os.path.join(logical(None), path) for path in value)
+    for path in found:
+        if os.path.normpath(path).strip("/") == "":
+            raise click.BadParameter(f"{path!r} is everything: name what the program reads")
+    return found
+
+
+def check_pattern(
+    _context: click.Context, _option: click.Parameter, value: tuple[str, ...]
+) -> tuple[str, ...]:
+    """A callback: names of files and directories, with *."""
+    for name in value:
+        if not name.strip("*") or "/" in name:
+            raise click.BadParameter(f"{name!r} is no name of a file: write one like '*.cache'")
+    return value
+
+
+def logical(directory: str | None) -> str:
+    """An absolute path that keeps its symbolic links: a release link is followed at each reload."""
+    here = os.environ.get("PWD", "")
+    try:
+        if not os.path.isabs(here) or not os.path.samefile(here, "."):
+            here = os.getcwd()
+    except OSError:
+        here = os.getcwd()
+    return os.path.normpath(os.path.join(here, directory)) if directory else here

@@ -14,7 +14,7 @@ from sockact.systemd import listeners
 
 SYSTEM_FOLDER = "/etc/systemd/system"
 _RAW = "sockact.raw"
-_PATHS = ("log", "log_stderr")
+_PATHS = ("log", "log_stderr", "watch")
 
 
 class Verbatim(click.Command):
@@ -33,17 +33,21 @@ OPTIONS = [
 """Whatever `sockact run` can do, but for what is the unit's."""
 
 
-def given() -> list[str]:
-    """Of OPTIONS, those that the running command was given, as words for `sockact run`."""
+def given(without: tuple[str, ...] = ()) -> list[str]:
+    """Of OPTIONS, those that the running command was given, as words for `sockact run`; `without`:
+    names of others that it gets not.
+    """
     context = click.get_current_context()
     raw = context.meta[_RAW]
     words: list[str] = []
     for option in OPTIONS:
+        if option.name in without:
+            continue
         value = raw.get(option.name)
         if value is not None and option.name in _PATHS:
             # The unit has another working directory.
             value = context.params[option.name]
-        for one in value if isinstance(value, list) else [value]:
+        for one in value if isinstance(value, (list, tuple)) else [value]:
             if one is not None:
                 words += [option.opts[0], *([] if one is True else [str(one)])]
     return words

@@ -13,9 +13,12 @@ from sockact.cli.options import (
     check_log,
     check_name,
     check_optional_signal,
+    check_pattern,
     check_signal,
     check_some_time,
     check_time,
+    check_watch,
+    logical,
 )
 from sockact.core.settings import Adopt, Settings
 from sockact.supervisor import paths
@@ -148,6 +151,38 @@ def _load(context: click.Context, _option: click.Parameter, value: str | None) -
     help="Sent to the first process of each generation at `sockact rotate`.  [default: none]",
 )
 @click.option(
+    "--watch",
+    metavar="PATH",
+    multiple=True,
+    callback=check_watch,
+    help="Reload when this file, directory or link changes; may be repeated.",
+)
+@click.option(
+    "--watch-ignore",
+    metavar="NAME",
+    multiple=True,
+    callback=check_pattern,
+    help="Files and directories of this name do not count, where * stands for anything; may be "
+    "repeated.",
+)
+@click.option(
+    "--watch-delay",
+    metavar="TIME",
+    default=f"{Settings.watch_delay:g}s",
+    show_default=True,
+    callback=check_time,
+    help="Time without a change before such a reload.",
+)
+@click.option(
+    "--watch-pause",
+    metavar="TIME",
+    default="1min",
+    show_default=True,
+    callback=check_time,
+    help="After 10 such reloads without this much time in between there are no more until it is "
+    "quiet for so long.",
+)
+@click.option(
     "--identifier",
     metavar="TEXT",
     default="",
@@ -200,7 +235,7 @@ def command(
     if options["reopen_signal"] == options["stop_signal"]:
         raise click.UsageError("--reopen-signal and --stop-signal are the same: it would end")
     hooks.check_there(options["on"])
-    return Settings(name, program, _logical(directory), adopt=Adopt(adopt), **options)
+    return Settings(name, program, logical(directory), adopt=Adopt(adopt), **options)
 
 
 def _configured(
@@ -217,24 +252,13 @@ def _configured(
     return Settings(
         name,
         said.command,
-        _logical(directory or said.release or None),
+        logical(directory or said.release or None),
         **options,
         environment=said.environment,
         release=said.release,
         config=config.path,
         config_text=config.document.text,
     )
-
-
-def _logical(directory: str | None) -> str:
-    """An absolute path that keeps its symbolic links: a release link is followed at each reload."""
-    here = os.environ.get("PWD", "")
-    try:
-        if not os.path.isabs(here) or not os.path.samefile(here, "."):
-            here = os.getcwd()
-    except OSError:
-        here = os.getcwd()
-    return os.path.normpath(os.path.join(here, directory)) if directory else here
 
 
 def name_of(command: tuple[str, ...]) -> str:

@@ -28,6 +28,8 @@ def show(status: dict[str, Any], previous: dict[str, Any] | None = None) -> str:
     blocks += [
         [_log(log)] for log in status.get("logs") or () if log["error"] or log["dropped_lines"]
     ]
+    if watch := status.get("watch"):
+        blocks.append([_watch(watch)])
     if failures := (status.get("starts") or {}).get("failures"):
         blocks.append([_failures(failures, status["starts"])])
     if handover := status.get("handover"):
@@ -57,6 +59,10 @@ def _log(log: dict[str, Any]) -> str:
     if log["dropped_lines"]:
         found.append(f"lines dropped: {log['dropped_lines']}")
     return f"  log {log['path']}: {'; '.join(found)}"
+
+
+def _watch(watch: dict[str, Any]) -> str:
+    return "; ".join(filter(None, (f"  watches {', '.join(watch['paths'])}", watch["stopped"])))
 
 
 def _failures(failures: list[dict[str, Any]], starts: dict[str, Any]) -> str:

@@ -74,6 +74,15 @@ class Settings:
     own; empty: as ours.
     """
     log_stderr: str = ""
+    watch: tuple[str, ...] = ()
+    """Absolute paths: what changes there reloads the service."""
+    watch_ignore: tuple[str, ...] = ()
+    """Patterns of names that do not count, beside the usual ones."""
+    watch_delay: float = 0.5
+    watch_pause: float = 60.0
+    """For so long nothing has to change before another row of reloads may begin."""
+    terse: bool = False
+    """The operator sits at the terminal: only what is news to a developer is told."""
 
     def to_json(self) -> str:
         """What `from_json` turns back; also of names that are not UTF-8."""
@@ -134,6 +143,11 @@ class Settings:
             config_text=_text(data, "config_text"),
             log=_text(data, "log"),
             log_stderr=_text(data, "log_stderr"),
+            watch=_texts(data, "watch"),
+            watch_ignore=_texts(data, "watch_ignore"),
+            watch_delay=_seconds(data, "watch_delay"),
+            watch_pause=_seconds(data, "watch_pause"),
+            terse=_flag(data, "terse"),
         )
 
 
@@ -163,6 +177,13 @@ def _seconds(data: dict[str, object], key: str) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1e7:
         raise TypeError(f"{key}: a number of seconds is needed, not {value!r}")
     return float(value)
+
+
+def _flag(data: dict[str, object], key: str) -> bool:
+    value = data.get(key)
+    if not isinstance(value, bool):
+        raise TypeError(f"{key}: true or false is needed, not {value!r}")
+    return value
 
 
 def _count(data: dict[str, object], key: str, least: int = 1) -> int:

@@ -52,3 +52,16 @@ def die_with_parent(number: int) -> None:
 def no_new_privileges() -> None:
     """This process and its children gain no privileges by execve (PR_SET_NO_NEW_PRIVS, 3.5)."""
     prctl(PR_SET_NO_NEW_PRIVS, 1)
+
+
+def call(name: str, *arguments: int | bytes) -> int:
+    """A function of the C library that takes ints and texts, and returns -1 when it fails.
+
+    Raises OSError with errno set.
+    """
+    ctypes.set_errno(0)
+    result: int = getattr(_LIBC, name)(*arguments)
+    if result < 0:
+        errno = ctypes.get_errno()
+        raise OSError(errno, os.strerror(errno))
+    return result

@@ -86,6 +86,8 @@ class CarriedGeneration:
     """Adapters that were reported."""
     version: str = ""
     """Of its release."""
+    settings: str = ""
+    """By which it was launched, as JSON; "" where they are those of the service."""
 
 
 @dataclass(frozen=True)
@@ -228,12 +230,16 @@ class Carried:
     engine: CarriedEngine
     anew: str = ""
     """Why the service has to be started anew, of which only the listeners are left."""
+    inotify: int | None = None
+    """With the directories that are watched, and what has happened there."""
 
     def descriptors(self) -> list[int]:
         """All that have to survive."""
         found = [self.lock, *(listener.fd for listener in self.listeners)]
         if self.anew:
             return found
+        if self.inotify is not None:
+            found.append(self.inotify)
         found += [file.fd for file in self.files_untold if file.fd is not None]
         found += [self.engine.calls, self.control, *(one.fd for one in self.connections)]
         for generation in self.engine.generations:

@@ -1,5 +1,4 @@
-"""What the supervisor holds for one generation: its launch, its notifications, its watches, its
-outputs.
+"""What the supervisor holds for one generation: launch, notifications, watches, outputs.
 
 No decisions here: what happens is reported to `Context.handle`.
 """
@@ -18,7 +17,7 @@ from sockact.core.events import (
     TrialFailed,
     TrialPassed,
 )
-from sockact.core.settings import Adopt
+from sockact.core.settings import Adopt, Settings
 from sockact.handover.adopt import Adoption
 from sockact.kernel.seccomp import Call
 from sockact.supervisor import launch
@@ -104,6 +103,8 @@ class Launched:
         """One that an earlier version of us has launched, and that is not pending any more."""
         found = cls(context, carried.number)
         found.pid, found.started, found._pending = carried.pid, carried.started, False
+        if carried.settings:
+            found.settings = Settings.from_older(carried.settings)
         found.own = deployed(found.settings)[2]
         found.version.text = carried.version
         if carried.pump:
@@ -125,12 +126,13 @@ class Launched:
             self._outputs.carried() if self._outputs else None,
             *gates.carried(self.number),
             self.version.text,
+            "" if self.settings is self._context.settings else self.settings.to_json(),
         )
 
     def busy(self) -> bool:
         """Is its launch, its probe or its trial not over?"""
-        under_way = (self._news, self._readiness, self._probe, self._trial)
-        return self.version.under_way or any(one is not None for one in under_way)
+        under_way = self._news, self._readiness, self._probe, self._trial
+        return self.version.under_way or any(under_way)
 
     def probe(self) -> None:
         """Begin with the configured probe; once."""

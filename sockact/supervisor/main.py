@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def main(told: str) -> int:
     """Run the service that the settings describe (JSON); the exit status of `sockact run`."""
     settings = Settings.from_json(told)
-    reporter = Reporter(settings.name, style=settings.log_format)
+    reporter = Reporter(settings.name, style=settings.log_format, terse=settings.terse)
     try:
         return _run(settings, reporter)
     except (OperatorError, paths.RuntimeDirError) as error:
@@ -61,7 +61,7 @@ def _listeners(
     notifier: Notifier,
 ) -> list[Listener]:
     if passed is not None:
-        if settings.listen:
+        if {listeners.parse(text)[1] for text in settings.listen} - {x.address for x in passed}:
             reporter.say("systemd passed listeners: --listen is ignored", report.NOTICE)
         store.own_listeners((), kept, notifier)  # Nothing that was kept is wanted any more.
         return passed

@@ -33,9 +33,12 @@ TEXT, JSON = "text", "json"
 class Reporter:
     """Tells of one service. What finds no room is counted, not waited for."""
 
-    def __init__(self, name: str, fd: int = 2, style: str = TEXT) -> None:
-        """`style` is how lines look that do not go to the journal: TEXT or JSON."""
+    def __init__(self, name: str, fd: int = 2, *, style: str = TEXT, terse: bool = False) -> None:
+        """`style` is how lines look that do not go to the journal: TEXT or JSON. With `terse`, what
+        is only for the record is left out.
+        """
         self._name = name
+        self._terse = terse
         self._fd = fd
         self._style = style
         self._dropped = 0
@@ -54,6 +57,8 @@ class Reporter:
         """Report one thing once; `handover` is the id of the one that it is part of, `version` that
         of the generation's release.
         """
+        if self._terse and level == INFO:
+            return
         if generation:
             message = f"generation {generation}: {message}"
         if self._dropped:
@@ -76,6 +81,11 @@ class Reporter:
             self._dropped = 0
         else:
             self._dropped += 1
+
+    def brief(self, message: str) -> None:
+        """For somebody at the terminal, in the place of what is left out there."""
+        if self._terse:
+            self.say(message, NOTICE)
 
     def close(self) -> None:
         if self._journal:

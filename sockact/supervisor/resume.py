@@ -59,7 +59,9 @@ def _check(data: bytes) -> int:
     """Could we go on with this state? Says so on stdout, or why not."""
     try:
         carried = carrying.read(data)
-        Settings.from_older(carried.settings)
+        theirs = (one.settings for one in carried.engine.generations)
+        for settings in filter(None, (carried.settings, *theirs)):
+            Settings.from_older(settings)
         Notifier(os.environ).close()  # It needs a module of others.
     except Exception as error:
         sys.stdout.write(f"{type(error).__name__}: {error}")
@@ -86,7 +88,7 @@ def _resume(carried: Carried) -> int:
     with contextlib.suppress(OSError), open("/proc/self/comm", "w") as file:
         file.write(carried.command_name)
     settings = Settings.from_older(carried.settings)
-    reporter = Reporter(settings.name, style=settings.log_format)
+    reporter = Reporter(settings.name, style=settings.log_format, terse=settings.terse)
     status = None
     held = _held(carried, settings, reporter)
     try:

@@ -19,6 +19,7 @@ from sockact.supervisor.snapshots import Snapshots
 from sockact.supervisor.state_dir import state_dir
 from sockact.supervisor.supervisor import Supervisor
 from sockact.supervisor.upgrade import Upgrades
+from sockact.supervisor.watching import Watching
 from sockact.systemd.notify import watchdog_interval
 
 TYPE_CHECKING = False
@@ -84,7 +85,8 @@ class Running:
             self._notice,
             carried=engine.history if engine else None,
         )
-        announcer = Announcer(self._loop, held.notifier, self._notice, history.describe)
+        announcer = Announcer(self._loop, held.notifier, self._notice, self._troubles)
+        self._history = history
         name = f"sockact/{settings.name}/{os.getpid()}/{os.urandom(8).hex()}"
         self._supervisor = Supervisor(
             settings,
@@ -105,7 +107,10 @@ class Running:
             self._supervisor,
             carried.control if carried else None,
         )
-        self._supervisor.shown(self._server.changed)
+        fd = carried.inotify if carried else None
+        self._watching = Watching(self._loop, self._supervisor, held.reporter, fd)
+        self._supervisor.watching = self._watching
+        self._supervisor.shown(self._changed)
         self._upgrades = Upgrades(self._loop, SIGNALS, self._busy, self._carry, self._notice)
         self._supervisor.upgrades = self._upgrades
         self._supervisor.watch(self._upgrades)
@@ -120,11 +125,20 @@ class Running:
         kept = Snapshots(state_dir(held.settings.name, environment), self._notice)
 
         def changed() -> None:
-            self._server.changed()
             kept.serves(supervisor.served())
             configured.look()
+            self._changed()
 
         supervisor.changed = changed
+
+    def _changed(self) -> None:
+        """What `status` shows has."""
+        self._server.changed()
+        self._watching.look()
+
+    def _troubles(self) -> str:
+        """For the status line."""
+        return "; ".join(filter(None, (self._history.describe(), self._watching.stopped())))
 
     def start(self, left: list[Process]) -> int:
         """Serve, once what an earlier supervisor has left has ended; the exit status."""
@@ -140,6 +154,7 @@ class Running:
         """Go on where the earlier version was; `go_on` has to follow."""
         assert self._carried
         self._supervisor.take_over(self._carried.engine, self._watchdog)
+        self._watching.look()
         before, now = self._carried.version, sockact.__version__
         self._held.reporter.say(f"upgraded in place, from {before} to {now}", news=News.UPGRADED)
         self._server.take_over(self._carried.connections, before)
@@ -194,4 +209,5 @@ class Running:
             self._server.fileno(),
             self._server.carried(),
             self._supervisor.carried(),
+            inotify=self._watching.fileno(),
         )

@@ -1,4 +1,4 @@
-"""The supervisor: what the control socket, the signals and the watchdog ask of the engine."""
+"""The supervisor: what the control socket and the signals ask of the engine."""
 
 from __future__ import annotations
 
@@ -9,19 +9,16 @@ from sockact.core import events
 from sockact.core.model import Phase
 from sockact.core.news import News
 from sockact.core.upgrade import under_way
-from sockact.handover.stuck import AcceptQueues
 from sockact.supervisor import report
 from sockact.supervisor.carried import CarriedEngine, service_from, service_of
 from sockact.supervisor.configured import Asked
 from sockact.supervisor.control import NO_PREDECESSOR, STOPPING, TOO_MANY_FAILURES
-from sockact.supervisor.engine import Engine
-from sockact.supervisor.environment import probe_environment
 from sockact.supervisor.generation import Launched
+from sockact.supervisor.guarded import Guarded
 from sockact.supervisor.status import service_status
 from sockact.supervisor.store import Leftovers
-from sockact.supervisor.trial import watchdog_command_of
 from sockact.supervisor.varlink import Refused
-from sockact.supervisor.watchdog import Watchdog
+from sockact.supervisor.watching import CAUSE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,24 +31,30 @@ if TYPE_CHECKING:
     from sockact.supervisor.rotation import Rotated
     from sockact.supervisor.status import Json
     from sockact.supervisor.upgrade import Upgrades
+    from sockact.supervisor.watching import Watching
     from sockact.systemd.fdstore import Process
 
 
-class Supervisor(Engine):
+class Supervisor(Guarded):
     """One service. Implements control.Service."""
 
     _leftovers: Leftovers | None = None
-    _watchdog: Watchdog | None = None
     upgrades: Upgrades
     """To be set before anything is asked."""
     configured: Configured | None = None
     """Where the settings are from a file."""
+    watching: Watching
+    """To be set before the start."""
 
     def status(self) -> Json:
         """The Status of docs/control.md."""
         last = self._callers.last(self._service.handover)
         status = service_status(self._service, self._context, self._launched, self._gates, last)
-        return status | {"starts": self._history.status(), "logs": self._logs.status()}
+        return status | {
+            "starts": self._history.status(),
+            "logs": self._logs.status(),
+            "watch": self.watching.status(),
+        }
 
     def reload(
         self,
@@ -72,12 +75,21 @@ class Supervisor(Engine):
         if self._history.full() and not force:
             raise Refused(TOO_MANY_FAILURES, {"reason": self._history.describe()})
         cause = "unit" if exec_reload else "command"
-        asked = Asked(cause, done, refuse, wait_drained, exec_reload)
+        return self.ask(Asked(cause, done, refuse, wait_drained, exec_reload))
+
+    def ask(self, asked: Asked) -> Callable[[], None]:
+        """A reload is wanted; what it returns is for a caller that leaves."""
+        if asked.cause != CAUSE:
+            self.watching.asked()
         if self.configured:
             return self.configured.ask(asked)
         self.begin([asked])
         assert asked.joined
         return asked.joined
+
+    def failures(self) -> str:
+        """Why a reload has to be forced; "" when it has not."""
+        return self._history.describe() if self._history.full() else ""
 
     def begin(self, asked: list[Asked]) -> None:
         """One reload for all of them."""
@@ -137,6 +149,11 @@ class Supervisor(Engine):
         """The answer to History of docs/control.md."""
         return self._history.ledger.status()
 
+    def tell(self) -> None:
+        """Something beside the lifecycle has changed that a status shows."""
+        self._announcer.changed(self._service)
+        self.changed()
+
     def reset(self) -> None:
         """Forget what has failed."""
         self._history.reset()
@@ -195,17 +212,6 @@ class Supervisor(Engine):
         self.handle(events.Start())
         self._start_watchdog(watchdog_interval)
 
-    def _start_watchdog(self, interval: float | None) -> None:
-        if interval:
-            self._watchdog = self._make_watchdog(interval)
-            self._watches.append(self._watchdog)
-            self._watchdog.start(
-                lambda: self._service.phase,
-                self._announcer.alive,
-                self._replace_serving,
-                self._leave_to_systemd,
-            )
-
     def shown(self, changed: Callable[[], None]) -> None:
         """Call this after each change that `status` shows."""
         self.changed = self._logs.changed = changed
@@ -221,6 +227,8 @@ class Supervisor(Engine):
         if reason := under_way(self._service):
             return reason
         if reason := self.configured.busy() if self.configured else "":
+            return reason
+        if reason := self.watching.busy():
             return reason
         if any(launched.busy() for launched in self._launched.values()):
             return "a launch is not over"
@@ -281,6 +289,7 @@ class Supervisor(Engine):
             launched.close()
         if self.configured:
             self.configured.close()
+        self.watching.close()
         if self._watchdog:
             self._watchdog.close()
         if self._leftovers:
@@ -288,37 +297,6 @@ class Supervisor(Engine):
         self._listeners_watch.close()
         self._logs.close()
         self._calls.close()
-
-    # The watchdog.
-
-    def _make_watchdog(self, interval: float) -> Watchdog:
-        settings = self._context.settings
-        command = watchdog_command_of(settings, interval / 2)
-        environment = probe_environment(self._context.environment, settings.name)
-        return Watchdog(
-            self._loop,
-            interval,
-            AcceptQueues(self._listeners),
-            (command, environment) if command else None,
-            self._silent_for,
-        )
-
-    def _silent_for(self) -> float | None:
-        serving = self._service.serving
-        launched = self._launched.get(serving.number) if serving else None
-        return launched.silent_for() if launched else None
-
-    def _replace_serving(self, wrong: str) -> None:
-        self._say_of_serving(f"{wrong}: it is replaced")
-        self._history.ledger.asked(self._service, "watchdog")
-        self.handle(events.Reload())
-
-    def _leave_to_systemd(self, wrong: str) -> None:
-        self._say_of_serving(f"{wrong}; systemd is left to act")
-
-    def _say_of_serving(self, message: str) -> None:
-        serving = self._service.serving
-        self._say(serving.number if serving else 0, message, report.ERROR, News.STUCK)
 
     def _tell_rotated(self, rotated: Rotated) -> None:
         level = report.ERROR if rotated.failed else report.INFO
@@ -328,8 +306,4 @@ class Supervisor(Engine):
         if self._history.full():
             self._notice(f"SIGHUP: no reload: {self._history.describe()}")
         else:
-            nobody = Asked("SIGHUP", lambda _handover, _ok: None, lambda _reason: None)
-            if self.configured:
-                self.configured.ask(nobody)
-            else:
-                self.begin([nobody])
+            self.ask(Asked("SIGHUP", lambda _handover, _ok: None, lambda _reason: None))

@@ -35,6 +35,15 @@ def mismatches(command: Sequence[str], listeners: Sequence[Address]) -> list[str
     return found
 
 
+def first(command: Sequence[str]) -> str:
+    """The first of its addresses, as --listen has it; "" when it names none that is known."""
+    for _, host, port in _named(command):
+        if not port:
+            return host
+        return f"[{host}]:{port}" if ":" in host else f"{host or '127.0.0.1'}:{port}"
+    return ""
+
+
 def _named(command: Sequence[str]) -> Iterator[tuple[str, str, int]]:
     """What the command line says, its host (or path), and its port (0 for a path)."""
     if not _is_known(command):

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.support import invalid, wait
-from tests.support.program import Program
+from tests.support import wait
+from tests.support.program import Program, connect
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,16 +76,6 @@ def test_an_invalid_file_changes_nothing(start: StartService, folder: Path) -> N
     one.refused("No such file")
     one.write(adopt="auto")
     assert one.service.reload().code == 0
-
-
-@pytest.mark.parametrize("kind", invalid.KINDS)
-def test_no_invalid_file_starts_a_reload(
-    start: StartService, folder: Path, kind: invalid.Kind
-) -> None:
-    one = Configured(start, folder)
-    for number in range(3):
-        one.path.write_bytes(invalid.make(kind, number)[1])
-        one.refused(str(one.path))
 
 
 @pytest.mark.parametrize(
@@ -246,3 +236,35 @@ def test_nor_while_nothing_serves(start: StartService, folder: Path) -> None:
     one.program.publish("3")
     wait.until(lambda: "running" in one.service.states().values(), "a launch of the old one")
     assert one.program.ask() == "3"
+
+
+def test_and_keeps_its_own_after_an_upgrade(start: StartService, folder: Path) -> None:
+    one = Configured(start, folder, **{"stop-signal": "INT", "drain-timeout": "1h"})
+    with connect(("127.0.0.1", one.program.port)):
+        one.write(**{"stop-signal": "TERM"})
+        assert one.service.reload().code == 0
+        assert one.service.states() == {1: "draining", 2: "running"}
+        assert one.service.run("upgrade", "test").code == 0
+        assert one.service.states() == {1: "draining", 2: "running"}
+    one.service.wait_drained()
+    assert "generation 1: SIGINT" in one.service.stderr
+
+
+def test_what_is_watched_is_what_the_file_says(start: StartService, folder: Path) -> None:
+    watched = folder / "etc"
+    watched.mkdir()
+    one = Configured(start, folder)
+    one.write(watch=[str(watched)], **{"watch-delay": 0.1})
+    assert one.service.reload().code == 0
+    (watched / "conf").write_text("1")
+    wait.until(lambda: one.service.states().get(3) == "running", "a reload")
+    # A change reads the file, too: one that is invalid begins nothing.
+    one.write(adopt="magic")
+    (watched / "conf").write_text("2")
+    wait.until(lambda: "not reloaded: " in one.service.stderr, "a refusal")
+    one.write(adopt="auto", watch=[])
+    assert one.service.reload().code == 0
+    assert one.service.status()["watch"] is None
+    (watched / "conf").write_text("3")
+    assert one.service.reload().code == 0
+    assert one.service.status()["handover"]["id"] == 4

@@ -30,6 +30,7 @@ ARROWS = {
         *("systemd.refusals", "systemd.socket_unit", "systemd.undoing"),
         *("systemd.unwrapping", "systemd.wrapping"),
         *("systemd.listeners", "systemd.listening", "systemd.logrotate"),
+        "systemd.path_unit",
     ),
     "shim": (),
 }

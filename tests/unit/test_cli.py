@@ -52,7 +52,10 @@ def settings_of(*arguments: str) -> Settings:
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
-        ((), "write one of run, reload, rollback, status, history, rotate, reset, stop, upgrade"),
+        (
+            (),
+            "write one of run, dev, reload, rollback, status, history, rotate, reset, stop",
+        ),
         (("restart",), "no such command"),
         (("--nonsense",), "no such option"),
         (("run",), "write it last"),

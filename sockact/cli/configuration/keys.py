@@ -119,8 +119,9 @@ def _unknown(key: str, known: list[str]) -> str:
 def _option(option: click.Parameter, value: object, context: click.Context) -> Any:
     key = key_of(option)
     written = _written(key, option, value)
-    if key == "directory" and not os.path.isabs(written):
-        raise _Wrong(_relative(key, written))
+    for path in {"directory": [written], "watch": written}.get(key, ()):
+        if not os.path.isabs(path):
+            raise _Wrong(_relative(key, path))
     try:
         option.process_value(context, written)
     except click.UsageError as error:

@@ -168,6 +168,27 @@ A release that fails its health check within 30 s is taken back:
     related=("reload", "status", "init"),
 )
 
+_DEV = Extra(
+    more="""
+What editors, tools and programs write for themselves does not count: caches, virtual environments,
+node_modules, logs, databases. --watch-ignore adds to that.
+""",
+    sections=f"""
+## EXIT STATUS
+
+As of sockact-run(1).
+
+{FILES}
+
+## EXAMPLES
+
+    sockact dev --listen 127.0.0.1:8000 -- uvicorn --port 8000 app:app
+    sockact dev --listen 8000 --watch app --watch templates \\
+        -- python3 manage.py runserver --noreload 8000
+""",
+    related=("run", "reload"),
+)
+
 _INIT = Extra(
     more="""
 sockact.unit(7) describes what is in the units. PROGRAM is written with its whole path. A warning
@@ -183,6 +204,10 @@ says when its command line names an address that no --listen has.
     sockact init myapp --listen 127.0.0.1:8000 --user myapp \\
         --directory /srv/myapp/current --enable \\
         -- /srv/myapp/venv/bin/gunicorn --bind 127.0.0.1:8000 app:app
+
+What a configuration file says:
+
+    sockact init myapp --config myapp --enable
 
 Only to look at the units:
 
@@ -274,6 +299,7 @@ _STOP = """
 
 COMMANDS = {
     "run": _RUN,
+    "dev": _DEV,
     "reload": _speaks(_RELOAD, ("rollback", "status", "reset")),
     "rollback": _speaks("\n    sockact rollback myapp\n", ("reload", "run")),
     "status": _speaks(_SHOW, ("reload", "run"), _COUNTS),

@@ -1,0 +1,77 @@
+"""Hearing of changes in directories: inotify(7), Linux 2.6.36.
+
+A directory is watched for what happens to its entries: written and closed, made, removed, renamed.
+Not for what is only read, or only written to, and not for owners, modes and times.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+
+from sockact.core.record import dataclass
+from sockact.kernel import libc
+
+# linux/inotify.h
+CLOSE_WRITE = 0x8
+MOVED_FROM, MOVED_TO = 0x40, 0x80
+CREATE, DELETE = 0x100, 0x200
+UNMOUNT, OVERFLOW, IGNORED = 0x2000, 0x4000, 0x8000
+ISDIR = 0x40000000
+_ONLYDIR = 0x01000000
+_WANTED = CLOSE_WRITE | MOVED_FROM | MOVED_TO | CREATE | DELETE | _ONLYDIR
+
+_EVENT = struct.Struct("@iIII")  # struct inotify_event: wd, mask, cookie, length of the name
+_MOST_READ = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What happened to the entry `name` of a directory; `mask` has one of the bits above."""
+
+    watch: int
+    mask: int
+    name: str
+
+
+class Inotify:
+    """Readable when there are events. Raises OSError: EMFILE at fs.inotify.max_user_instances."""
+
+    def __init__(self, fd: int | None = None) -> None:
+        """`fd` is of an earlier one, whose watches and events are still there."""
+        flags = os.O_NONBLOCK | os.O_CLOEXEC
+        self._fd = libc.call("inotify_init1", flags) if fd is None else fd
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def add(self, directory: str) -> int:
+        """Watch it; the same number for the same directory, by whatever path.
+
+        Raises OSError: ENOSPC at fs.inotify.max_user_watches, EACCES where it may not be read,
+        ENOENT and ENOTDIR where there is none.
+        """
+        return libc.call("inotify_add_watch", self._fd, os.fsencode(directory), _WANTED)
+
+    def remove(self, watch: int) -> None:
+        """Watch it no more. Raises OSError when it is not: the directory is gone."""
+        libc.call("inotify_rm_watch", self._fd, watch)
+
+    def read(self) -> list[Event]:
+        """Some of the events that have come; none when there are none."""
+        try:
+            data = os.read(self._fd, _MOST_READ)
+        except BlockingIOError:
+            return []
+        found = []
+        at = 0
+        while at < len(data):
+            watch, mask, _cookie, length = _EVENT.unpack_from(data, at)
+            at += _EVENT.size
+            name = data[at : at + length].rstrip(b"\0")
+            at += length
+            found.append(Event(watch, mask, os.fsdecode(name)))
+        return found
+
+    def close(self) -> None:
+        os.close(self._fd)
