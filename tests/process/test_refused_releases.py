@@ -229,7 +229,8 @@ def test_worker_that_cannot_import(start_server: Callable[..., Deployment]) -> N
     outcome = deployment.service.reload()
     assert outcome.code == 1
     assert "before it was ready" in one_line(outcome)
-    assert "Worker failed to boot" in quoted(outcome)[-1]
+    # The other worker may have the last word.
+    assert any("Worker failed to boot" in line for line in quoted(outcome))
     assert deployment.version() == "1"
     deployment.service.wait_drained()
     assert {one["pid"] for one in deployment.service.status()["generations"]} == before
