@@ -7,6 +7,7 @@ import resource
 import signal
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
 from tests.support import wait
@@ -89,12 +90,21 @@ def limit_files(pid: int, size: int) -> None:
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, hard))
 
 
+def fill(service: Service, log: Path) -> None:
+    """No more than a part of the next line finds room."""
+    process = pump(service)
+    process.suspend()
+    wait.until(lambda: process.status() == psutil.STATUS_STOPPED, "the pump to stand still")
+    limit_files(process.pid, log.stat().st_size + 10)
+    process.resume()
+
+
 def test_a_full_disk_loses_no_line_that_finds_room(
     start: StartService, program: Program, log: Path
 ) -> None:
     service = run(start, program, log)
     grows(log)
-    limit_files(pump(service).pid, log.stat().st_size + 1001)
+    fill(service, log)
     wait.until(lambda: state_of(service)["waiting_bytes"] > 5000, "lines to wait")
     state = state_of(service)
     assert (state["path"], state["error"]) == (str(log), "File too large")
@@ -115,7 +125,7 @@ def test_what_a_full_disk_loses_is_counted(
     program.publish("1", talking(at_once=2000))
     service = run(start, program, log)
     grows(log)
-    limit_files(pump(service).pid, log.stat().st_size + 1001)
+    fill(service, log)
     wait.until(lambda: state_of(service)["dropped_lines"] > 1000, "lines to be dropped")
     limit_files(pump(service).pid, resource.RLIM_INFINITY)
     wait.until(lambda: not state_of(service)["error"], "the lines to be written")
@@ -137,7 +147,7 @@ def test_what_a_full_disk_loses_is_counted(
 def test_rotation_while_the_disk_is_full(start: StartService, program: Program, log: Path) -> None:
     service = run(start, program, log)
     grows(log)
-    limit_files(pump(service).pid, log.stat().st_size + 1001)
+    fill(service, log)
     wait.until(lambda: bool(state_of(service)["waiting_bytes"]), "lines to wait")
     # What the file before has of a line is taken back: the new one has all of it.
     left = log.with_suffix(".1")
@@ -244,7 +254,7 @@ def test_a_pump_that_hangs_does_not_keep_the_service(
 def test_a_disk_that_stays_full(start: StartService, program: Program, log: Path) -> None:
     service = run(start, program, log)
     grows(log)
-    limit_files(pump(service).pid, log.stat().st_size + 1001)
+    fill(service, log)
     wait.until(lambda: bool(state_of(service)["waiting_bytes"]), "lines to wait")
     assert service.stop() == 0
     # What it has given up at the end is counted, too.

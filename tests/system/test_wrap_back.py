@@ -219,7 +219,7 @@ def test_an_interrupt_of_the_way_back(site: Site) -> None:
     site.machine.write("/opt/zoo/picky.py", f"{picky}from tests.servers.apps.wsgi import app\n")
     hold = "/run/hold"
     text = site.install(
-        f"ExecStartPre=/bin/sh -c 'test -e {DROP_IN} || test ! -e {hold} || cat {hold}'",
+        f"ExecStartPre=/bin/sh -c 'test -e {DROP_IN} || test ! -e {hold} || cat {hold} || test ! -e {hold}'",
         f"ExecStart=/usr/bin/gunicorn --bind {ADDRESS} picky:app",
     )
     site.run("mkfifo", "-m", "644", hold)
