@@ -131,6 +131,8 @@ def test_what_a_full_disk_loses_is_counted(
     wait.until(lambda: not state_of(service)["error"], "the lines to be written")
     program.publish("2", talking())
     assert service.reload("--wait-drained").code == 0
+    # While lines wait, more may be dropped.
+    wait.until(lambda: not state_of(service)["waiting_bytes"], "all that waits to be written")
     dropped = state_of(service)["dropped_lines"]
     assert service.stop() == 0
     found = said([log]).values()

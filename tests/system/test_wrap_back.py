@@ -218,8 +218,9 @@ def test_an_interrupt_of_the_way_back(site: Site) -> None:
     picky = "import os\nif 'SOCKACT_NAME' in os.environ:\n    raise RuntimeError('not in there')\n"
     site.machine.write("/opt/zoo/picky.py", f"{picky}from tests.servers.apps.wsgi import app\n")
     hold = "/run/hold"
+    gone = f"test ! -e {hold}"
     text = site.install(
-        f"ExecStartPre=/bin/sh -c 'test -e {DROP_IN} || test ! -e {hold} || cat {hold} || test ! -e {hold}'",
+        f"ExecStartPre=/bin/sh -c 'test -e {DROP_IN} || {gone} || cat {hold} || {gone}'",
         f"ExecStart=/usr/bin/gunicorn --bind {ADDRESS} picky:app",
     )
     site.run("mkfifo", "-m", "644", hold)
