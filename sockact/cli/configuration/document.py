@@ -25,7 +25,6 @@ LARGEST = 64 * 1024
 _DEEPEST = 20
 _PARSED_AT_MOST = 2 * 1024 * 1024
 """Bytes that finding the lines of a TOML file may cost besides."""
-_TOO_LARGE = f"it is larger than {LARGEST // 1024} KiB"
 _TOO_DEEP = "too many levels are in each other"
 _STATED = re.compile(r" \(at line (\d+), column \d+\)$")
 _YAML_BOOL, _YAML_TEXT = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:str"
@@ -69,8 +68,6 @@ def parse(data: bytes, extension: str) -> Document:
     reader = _READERS.get(extension)
     if reader is None:
         raise Unreadable(0, f"its name has to end in {', '.join(_READERS)}")
-    if len(data) > LARGEST:
-        raise Unreadable(0, _TOO_LARGE)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -103,7 +100,7 @@ def contents(path: str) -> bytes:
     except ValueError as error:
         raise Unreadable(0, str(error)) from None  # A NUL in its name.
     if len(found) > LARGEST:
-        raise Unreadable(0, _TOO_LARGE)
+        raise Unreadable(0, f"it is larger than {LARGEST // 1024} KiB")
     return found
 
 
