@@ -77,7 +77,11 @@ def _show(file: str, numbers: tuple[int, ...]) -> None:
 
 
 def _history(file: str, _numbers: tuple[int, ...]) -> None:
-    for one in kept.all_of(_name(file)):
+    name = _name(file)
+    there = kept.all_of(name)
+    if not there:
+        click.echo(f"{name}: none has served yet (looked in {kept.folder(name)})", err=True)
+    for one in there:
         since = datetime.datetime.fromtimestamp(os.stat(one.path).st_mtime).astimezone()
         click.echo(f"{one.number:>4}  {since:%Y-%m-%d %H:%M:%S %z}  {one.path}")
 
@@ -91,9 +95,13 @@ def _diff(file: str, numbers: tuple[int, ...]) -> None:
     if len(chosen) < 2:
         chosen.append(loading.place(file))
     old, new = chosen
-    before, after = (kept.text_of(path).splitlines() for path in chosen)
+    before, after = (_lines(path) for path in chosen)
     for line in difflib.unified_diff(before, after, old, new, lineterm=""):
         click.echo(line)
+
+
+def _lines(path: str) -> list[str]:
+    return [] if path == os.devnull else kept.text_of(path).splitlines()
 
 
 def _rollback(file: str, numbers: tuple[int, ...]) -> None:

@@ -52,13 +52,20 @@ def check(settings: Settings) -> None:
             os.close(open_log(target.path))
         except OSError as error:
             raise OperatorError(
-                f"cannot write to the log {target.path}: {error.strerror}; let it be writable for "
-                f"user {os.geteuid()}, or give another file"
+                f"cannot write to the log {target.path}: {error.strerror}; {_advice(error)}"
             ) from error
     if len(found) > 1 and os.path.samefile(found[0].path, found[1].path):
         raise OperatorError(
             f"{found[0].path} and {found[1].path} are the same file: leave --log-stderr out"
         )
+
+
+def _advice(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "make its directory, or give another file"
+    if isinstance(error, PermissionError):
+        return f"let it be writable for user {os.geteuid()}, or give another file"
+    return "give another file"
 
 
 class State:

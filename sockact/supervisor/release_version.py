@@ -66,8 +66,10 @@ class ReleaseVersion:
                 self._ask(rest, directory, probe_environment(environment, settings.name))
             else:
                 self._take(_found(kind, rest, directory, program, settings.release))
-        except (Unknown, OSError) as error:
+        except Unknown as error:
             self._give_up(error)
+        except OSError as error:
+            self._give_up(Unknown(f"{error.filename}: {error.strerror}"))
 
     def reaped(self, pid: int, exit: Exit) -> None:
         """A child has ended: perhaps the command."""

@@ -213,6 +213,13 @@ def test_going_back(start: StartService, folder: Path) -> None:
     one.program.publish("2", "raise SystemExit(3)\n")
     assert one.service.run("config", "rollback", config, "2").code == 1
     assert one.path.read_text() == now
+    # Also when that was nothing to be read, or nothing at all.
+    one.path.write_bytes(b"\xff\r\n")
+    assert one.service.run("config", "rollback", config, "2").code == 1
+    assert one.path.read_bytes() == b"\xff\r\n"
+    one.path.unlink()
+    assert one.service.run("config", "rollback", config, "2").code == 1
+    assert not one.path.exists()
     assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
 
 

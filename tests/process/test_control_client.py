@@ -167,3 +167,10 @@ def test_the_client_copes_with_another_kind_of_server(folder: Path) -> None:
                 other.send(b"220 mail\r\n\0")
                 with pytest.raises(client.ControlError, match="no sockact supervisor"):
                     connection.receive(timeout=5)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(4.990494, "4.99 s"), (0.05, "0.05 s"), (300, "300 s")]
+)
+def test_what_is_left_of_a_time_is_told_in_few_digits(seconds: float, said: str) -> None:
+    assert str(client.Timeout("/run/a", seconds)).endswith(f" did not answer within {said}")

@@ -188,10 +188,10 @@ def test_it_sleeps_while_nothing_comes(start: StartService, program: Program, lo
     [
         (".", "is a directory"),
         ("missing/", "is a directory"),
-        ("", "is a directory"),
+        ("", "is no path"),
         ("/dev/stdout", "leave it out"),
         ("/dev/../proc/self/fd/1", "leave it out"),
-        ("missing/app.log", "cannot write to the log"),
+        ("missing/app.log", "No such file or directory; make its directory, or"),
         ("pipe", "neither a file nor a character device"),
         ("socket", "cannot write to the log"),
         ("x" * 300, "File name too long"),

@@ -74,6 +74,7 @@ def test_none_that_can_be_found_fails_nothing(
         assert service.reload().code == 0
     assert versions(service)[3] == ""
     assert service.stderr.count("its version is not known: ") == 1
+    assert "its version is not known: /nowhere: No such file or directory\n" in service.stderr
     assert "VERSION" not in service.run("status", "test").stdout
 
 

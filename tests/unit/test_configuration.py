@@ -208,6 +208,7 @@ def test_the_lines_of_json() -> None:
         ("a.yaml", "1: 2\ncommand: [a]", "1: '1' is not known"),
         ("a.conf", "", ": its name has to end in .toml, .yaml, .yml, .json"),
         ("a.toml", "a = 1\n\xff", "2: byte 7 of the file is not UTF-8"),
+        ("a.toml", f"a = {'9' * 5000}", "has 5000 digits"),
         ("a.toml", "x" * (document.LARGEST + 1), ": it is larger than 64 KiB"),
     ],
 )

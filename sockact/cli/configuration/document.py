@@ -60,7 +60,7 @@ class Document:
 
 def read(path: str) -> Document:
     """The document in this file. Raises Unreadable."""
-    return parse(_bytes(path), os.path.splitext(path)[1])
+    return parse(contents(path), os.path.splitext(path)[1])
 
 
 def parse(data: bytes, extension: str) -> Document:
@@ -68,8 +68,6 @@ def parse(data: bytes, extension: str) -> Document:
     reader = _READERS.get(extension)
     if reader is None:
         raise Unreadable(0, f"its name has to end in {', '.join(_READERS)}")
-    if len(data) > LARGEST:
-        raise Unreadable(0, f"it is larger than {LARGEST // 1024} KiB")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -81,13 +79,14 @@ def parse(data: bytes, extension: str) -> Document:
         raise Unreadable(0, _TOO_DEEP) from None
     except ValueError as error:
         # Of a single value: a number of 5,000 digits, the 99th of May.
-        raise Unreadable(0, str(error)) from None
+        raise Unreadable(0, str(error).partition("; use sys.")[0]) from None
     if not isinstance(values, dict):
         raise Unreadable(1, "keys with their values are needed, as in `command: [a, b]`")
     return Document(values, lines, text)
 
 
-def _bytes(path: str) -> bytes:
+def contents(path: str) -> bytes:
+    """The bytes of this file, a regular one of at most `LARGEST`. Raises Unreadable."""
     try:
         # A FIFO would let us wait for ever.
         with open(
@@ -95,11 +94,14 @@ def _bytes(path: str) -> bytes:
         ) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise Unreadable(0, "it is no regular file")
-            return file.read(LARGEST + 1)
+            found = file.read(LARGEST + 1)
     except OSError as error:
         raise Unreadable(0, error.strerror or str(error)) from None
     except ValueError as error:
         raise Unreadable(0, str(error)) from None  # A NUL in its name.
+    if len(found) > LARGEST:
+        raise Unreadable(0, f"it is larger than {LARGEST // 1024} KiB")
+    return found
 
 
 def _toml(text: str) -> tuple[object, Lines]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sockact.cli.configuration import document
 from sockact.cli.main import Failure
 from sockact.core import snapshots
 from sockact.supervisor.state_dir import state_dir
@@ -30,16 +31,21 @@ class Kept:
         return text_of(self.path)
 
 
+def folder(name: str) -> str:
+    """Where those of a service are, if there are any."""
+    return os.path.join(state_dir(name, os.environ), snapshots.FOLDER)
+
+
 def all_of(name: str) -> list[Kept]:
     """Those of a service, from the oldest on. Raises Failure."""
-    folder = os.path.join(state_dir(name, os.environ), snapshots.FOLDER)
+    base = folder(name)
     try:
-        there = snapshots.numbered(os.listdir(folder))
+        there = snapshots.numbered(os.listdir(base))
     except FileNotFoundError:
         there = {}
     except OSError as error:
-        raise Failure(f"{folder} cannot be read: {error.strerror}; use sudo") from error
-    return [Kept(number, os.path.join(folder, file)) for number, file in there.items()]
+        raise Failure(f"{base} cannot be read: {error.strerror}; use sudo") from error
+    return [Kept(number, os.path.join(base, file)) for number, file in there.items()]
 
 
 def numbered(name: str, number: int) -> Kept:
@@ -53,35 +59,39 @@ def numbered(name: str, number: int) -> Kept:
 
 
 def text_of(path: str) -> str:
-    """Raises Failure."""
+    """For reading and comparing; bytes that are not UTF-8 are replaced. Raises Failure."""
+    return _contents(path).decode("utf-8", errors="replace")
+
+
+def _contents(path: str) -> bytes:
     try:
-        with open(path, encoding="utf-8", errors="replace", newline="") as file:
-            return file.read()
-    except OSError as error:
-        raise Failure(f"{path} cannot be read: {error.strerror}") from error
+        return document.contents(path)
+    except document.Unreadable as error:
+        raise Failure(f"{path} cannot be read: {error}") from error
 
 
 @contextlib.contextmanager
 def put_back(path: str, text: str) -> Iterator[None]:
     """Give the file this text, in one step; what it said before when what follows fails."""
     target = os.path.realpath(path)
-    before = text_of(target) if os.path.exists(target) else None
-    _replace(target, text)
+    before = _contents(target) if os.path.lexists(target) else None
+    _replace(target, text.encode())
     try:
         yield
     except BaseException:
-        if before is not None:
+        if before is None:
+            os.unlink(target)
+        else:
             _replace(target, before)
         raise
 
 
-def _replace(target: str, text: str) -> None:
-    folder = os.path.dirname(target)
+def _replace(target: str, contents: bytes) -> None:
     try:
-        fd, beside = tempfile.mkstemp(prefix=".sockact-", dir=folder)
+        fd, beside = tempfile.mkstemp(prefix=".sockact-", dir=os.path.dirname(target))
         try:
-            with os.fdopen(fd, "w", encoding="utf-8", newline="") as file:
-                file.write(text)
+            with os.fdopen(fd, "wb") as file:
+                file.write(contents)
                 _as_before(fd, target)
                 file.flush()
                 os.fsync(fd)
