@@ -88,7 +88,9 @@ def check_log(_context: click.Context, _option: click.Parameter, value: str | No
         raise click.BadParameter("'' is no path: write that of a file")
     if value.endswith("/") or os.path.isdir(path):
         raise click.BadParameter(f"{value!r} is a directory: write the whole path of a file")
-    if path in _OUTPUTS or path.startswith(("/dev/fd/", "/proc/")):
+    if not path.isprintable():
+        raise click.BadParameter(f"{value!r} has characters that no log file should have")
+    if value == "-" or path in _OUTPUTS or path.startswith(("/dev/fd/", "/proc/")):
         raise click.BadParameter(f"{value}: programs write there by themselves: leave it out")
     return path
 
