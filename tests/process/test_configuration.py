@@ -213,6 +213,14 @@ def test_going_back(start: StartService, folder: Path) -> None:
     one.program.publish("2", "raise SystemExit(3)\n")
     assert one.service.run("config", "rollback", config, "2").code == 1
     assert one.path.read_text() == now
+    # Nor is a file changed that is no text, or made that was not there.
+    broken = one.path.read_bytes() + b"\xff"
+    one.path.write_bytes(broken)
+    assert one.service.run("config", "rollback", config, "2").code == 1
+    assert one.path.read_bytes() == broken
+    one.path.unlink()
+    assert one.service.run("config", "rollback", config, "2").code == 1
+    assert not one.path.exists()
     assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
 
 

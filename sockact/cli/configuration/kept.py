@@ -65,23 +65,37 @@ def text_of(path: str) -> str:
 def put_back(path: str, text: str) -> Iterator[None]:
     """Give the file this text, in one step; what it said before when what follows fails."""
     target = os.path.realpath(path)
-    before = text_of(target) if os.path.exists(target) else None
-    _replace(target, text)
+    # What it says may be no text, and that the reason to go back.
+    before = _bytes_of(target)
+    _replace(target, text.encode())
     try:
         yield
     except BaseException:
-        if before is not None:
+        if before is None:
+            os.unlink(target)
+        else:
             _replace(target, before)
         raise
 
 
-def _replace(target: str, text: str) -> None:
+def _bytes_of(path: str) -> bytes | None:
+    """None: it is not there. Raises Failure."""
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise Failure(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _replace(target: str, data: bytes) -> None:
     folder = os.path.dirname(target)
     try:
         fd, beside = tempfile.mkstemp(prefix=".sockact-", dir=folder)
         try:
-            with os.fdopen(fd, "w", encoding="utf-8", newline="") as file:
-                file.write(text)
+            with os.fdopen(fd, "wb") as file:
+                file.write(data)
                 _as_before(fd, target)
                 file.flush()
                 os.fsync(fd)
