@@ -106,7 +106,7 @@ def command(name: str, listen: tuple[str, ...], program: tuple[str, ...], **opti
         write_all(folder, texts, force=options["force"])
         if rotation:
             write_all(logrotate.FOLDER, rotation, force=options["force"])
-        _tell_systemd(name, options, plan.addresses)
+        _tell_systemd(name, options, plan)
 
 
 command.params[-1:-1] = passing.OPTIONS
@@ -150,7 +150,7 @@ def _plan(name: str, found: wanted.Wanted, options: dict[str, Any]) -> units.Pla
         user=user,
         env_file=escape_value(env_file),
         paths=with_targets(program, *others),
-        logs=_logs(options, user),
+        logs=_logs(found.logs, user, user_unit=options["user_unit"]),
         user_unit=options["user_unit"],
         jit=os.path.basename(_interpreter(program)).startswith(_JITS),
         start_timeout=found.times.start_timeout,
@@ -183,11 +183,11 @@ def _hidden(found: wanted.Wanted, plan: units.Plan) -> list[str]:
     return [f"{found.config}: the service may not read it: {to}"]
 
 
-def _logs(options: dict[str, Any], user: str) -> tuple[str, ...]:
-    """The files of --log and --log-stderr."""
-    found = tuple(dict.fromkeys(filter(None, (options["log"], options["log_stderr"]))))
+def _logs(paths: tuple[str, ...], user: str, *, user_unit: bool) -> tuple[str, ...]:
+    """The files of --log and --log-stderr, each once."""
+    found = tuple(dict.fromkeys(filter(None, paths)))
     for path in found:
-        if os.path.dirname(path) == "/var/log" and user != "root" and not options["user_unit"]:
+        if os.path.dirname(path) == "/var/log" and user != "root" and not user_unit:
             raise OperatorError(
                 f"--log {path}: only root may make files there; write "
                 f"/var/log/NAME/{os.path.basename(path)}, a directory that systemd makes"
@@ -293,7 +293,7 @@ def _show(folders: dict[str, dict[str, str]]) -> None:
     click.echo("\n".join(blocks), nl=False)
 
 
-def _tell_systemd(name: str, options: dict[str, Any], where: tuple[Address, ...]) -> None:
+def _tell_systemd(name: str, options: dict[str, Any], plan: units.Plan) -> None:
     manager = Manager(options["user_unit"])
     enable = ("enable", "--now", f"{name}.socket")
     also = [("enable", f"{name}.path")] if options["path_unit"] else []
@@ -301,7 +301,7 @@ def _tell_systemd(name: str, options: dict[str, Any], where: tuple[Address, ...]
     try:
         manager.call("daemon-reload")
         if options["enable"]:
-            taken = [str(address) for address in where if listening.held(address)]
+            taken = [str(address) for address in plan.addresses if listening.held(address)]
             for words in (enable, *also):
                 manager.call(*words)
     except OperatorError as error:
@@ -317,7 +317,7 @@ def _tell_systemd(name: str, options: dict[str, Any], where: tuple[Address, ...]
     if not options["enable"]:
         first = [f"{manager.name} {' '.join(words)}" for words in (enable, *also)]
         after = "`, then `".join([*first, after])
-    if options["user_unit"] and (options["log"] or options["log_stderr"]):
+    if plan.user_unit and plan.logs:
         click.echo(
             f"\n{name}: the system's logrotate leaves its log alone; one of your own calls "
             f"`sockact rotate {name}` in its postrotate"

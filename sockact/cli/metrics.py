@@ -257,6 +257,7 @@ def _buckets(times: Mapping[str, Any], timed: Iterable[tuple[float, Mapping[str,
     counts = tuple(map(int, map(_number, times["counts"])))
     if list(bounds) != sorted(set(bounds)) or len(counts) != len(bounds) + 1 or min(counts) < 0:
         raise ValueError("no histogram")
+    _number(sum(counts))  # Each may be a number, and what is shown of them none.
     exemplars = {}
     for seconds, entry in timed:  # The newest comes last.
         place = sum(seconds > bound for bound in bounds)

@@ -231,11 +231,16 @@ def command(
             "no program given: write it last, as in `sockact run -- gunicorn app:app`"
         )
     name = name or name_of(program)
+    _check_together(options)
+    return Settings(name, program, logical(directory), adopt=Adopt(adopt), **options)
+
+
+def _check_together(options: dict[str, Any]) -> None:
+    """Raises UsageError for options that do not go together, or name what is not there."""
     probes.check_together(options)
     if options["reopen_signal"] == options["stop_signal"]:
         raise click.UsageError("--reopen-signal and --stop-signal are the same: it would end")
     hooks.check_there(options["on"])
-    return Settings(name, program, logical(directory), adopt=Adopt(adopt), **options)
 
 
 def _configured(
@@ -245,8 +250,7 @@ def _configured(
     said = config.checked
     try:
         name = name or name_of(said.command)
-        probes.check_together(options)
-        hooks.check_there(options["on"])
+        _check_together(options)
     except click.UsageError as error:
         raise config.refuse(error) from None
     return Settings(

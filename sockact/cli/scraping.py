@@ -36,6 +36,8 @@ SECONDS = 5.0
 """For all supervisors together. Prometheus gives up after 10 s unless it is told otherwise."""
 MOST_CLIENTS = 16
 _AT_ONCE = 16
+_MOST_THREADS = 2 * MOST_CLIENTS
+"""Those of clients that were put out go on until the supervisors have answered."""
 _CLIENT_SECONDS = 5.0
 _SHARED_SECONDS = 1.0
 _PAUSE_SECONDS = 0.1
@@ -97,6 +99,7 @@ class Server:
         self.registry.register(Supervisors())
         self._lock = threading.Lock()
         self._clients: dict[int, socket.socket] = {}
+        self._threads = threading.Semaphore(_MOST_THREADS)
 
     def serve(self) -> None:
         """Does not return."""
@@ -124,6 +127,8 @@ class Server:
                 with contextlib.suppress(OSError):
                     self._clients.pop(oldest).shutdown(socket.SHUT_RDWR)
             self._clients[id(connection)] = connection
+        # Until one has ended who comes waits in the kernel's queue.
+        self._threads.acquire()
         threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
 
     def _talk(self, connection: socket.socket) -> None:
@@ -134,6 +139,7 @@ class Server:
         finally:
             with self._lock:
                 self._clients.pop(id(connection), None)
+            self._threads.release()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -31,6 +31,8 @@ class Wanted:
     listen: tuple[str, ...]
     times: Settings
     """Only its times count."""
+    logs: tuple[str, ...]
+    """Of --log and --log-stderr; "" for none."""
     config: str = ""
     """The file."""
     release: str = ""
@@ -49,7 +51,8 @@ def of_words(
     start = ("--name", name, *where, *identifier, *given, "--", *words)
     times = ("start_timeout", "trial", "drain_timeout", "kill_timeout")
     settings = Settings(name, words, **{key: options[key] for key in times})
-    return Wanted(start, words, directory, listen, settings)
+    logs = options["log"], options["log_stderr"]
+    return Wanted(start, words, directory, listen, settings, logs)
 
 
 def of_file(name: str, listen: tuple[str, ...], options: dict[str, Any]) -> Wanted:
@@ -70,7 +73,9 @@ def of_file(name: str, listen: tuple[str, ...], options: dict[str, Any]) -> Want
     start = ("--config", _reference(name, settings.config), *own, *identifier, *given)
     command = (_program(settings.command, directory), *settings.command[1:])
     listen = listen or settings.listen
-    return Wanted(start, command, directory, listen, settings, settings.config, settings.release)
+    logs = settings.log, settings.log_stderr
+    said = settings.config, settings.release
+    return Wanted(start, command, directory, listen, settings, logs, *said)
 
 
 def _given(options: dict[str, Any]) -> list[str]:

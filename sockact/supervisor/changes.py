@@ -250,8 +250,10 @@ class Changes:
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    named = not is_ignored(entry.name, self._patterns)
-                    if named and entry.is_dir(follow_symlinks=False):
+                    # Of a hundred thousand files none is to be compared with each pattern.
+                    if not entry.is_dir(follow_symlinks=False):
+                        continue
+                    if not is_ignored(entry.name, self._patterns):
                         yield entry.path
         except OSError:
             return  # It is gone again, or not for us to read, which was said.

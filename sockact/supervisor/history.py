@@ -19,12 +19,15 @@ from sockact.supervisor.state_dir import StateFile
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeGuard
 
     from sockact.supervisor.status import Json
 
     Clock = Callable[[], float]
 
 FILE = "starts.json"
+_NO_TIME = 1e12
+"""Seconds since 1970."""
 _READER = Reader(Account, Failures, LedgerEntry, Span, Times, Totals)
 
 
@@ -137,11 +140,16 @@ def _failures(found: object) -> tuple[Failure, ...]:
     good = []
     for entry in entries[-MOST:]:
         match entry:
-            case [int() | float() as at, int() as generation, str() as reason]:
+            case [at, int() as generation, str() as reason] if _is_time(at):
                 good.append(Failure(float(at), generation, reason))
     return tuple(good)
 
 
 def _times(found: object) -> tuple[float, ...]:
     entries = found if isinstance(found, list) else []
-    return tuple(float(at) for at in entries if isinstance(at, int | float))[-MOST:]
+    return tuple(float(at) for at in entries if _is_time(at))[-MOST:]
+
+
+def _is_time(found: object) -> TypeGuard[float]:
+    """Any number that a clock may show: JSON has others."""
+    return isinstance(found, int | float) and 0 <= found < _NO_TIME

@@ -94,14 +94,15 @@ class LogFile:
 
     def close(self) -> None:
         if self._fd is not None:
-            os.close(self._fd)
+            # NFS tells only now that there was no room, and that nobody can mend: close(2).
+            with contextlib.suppress(OSError):
+                os.close(self._fd)
             self._fd = None
 
     def _renew(self) -> None:
         """Begin a new file where ours was deleted, or its directory with it."""
         if self._fd is not None:
-            found = os.fstat(self._fd)
-            if found.st_nlink or not stat.S_ISREG(found.st_mode):
+            if _has_name(self._fd):
                 return
             self._change(None)
         self._change(open_log(self.path))
@@ -111,7 +112,7 @@ class LogFile:
         if self._fd is not None:
             if half:
                 _cut_off(self._fd, half, self._end)
-            os.close(self._fd)
+            self.close()
         self._fd = fd
         if fd is not None and not _ends_well(fd):
             # Somebody was killed, or the machine fell, in the middle of a line.
@@ -128,8 +129,10 @@ class LogFile:
     def _fail(self, error: OSError) -> None:
         self.error = self._why = _words(error)
         self.news = True
+        self._end = -1
         if self._fd is not None:
-            self._end = os.fstat(self._fd).st_size
+            with contextlib.suppress(OSError):
+                self._end = os.fstat(self._fd).st_size
         self.retry_at = time.monotonic() + self._pause
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
 
@@ -152,6 +155,15 @@ def _words(error: OSError) -> str:
 
 def _clock(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(seconds))
+
+
+def _has_name(fd: int) -> bool:
+    """Is the file, or device, to be found by a path still? Not if its server forgot it (ESTALE)."""
+    try:
+        found = os.fstat(fd)
+    except OSError:
+        return False
+    return bool(found.st_nlink) or not stat.S_ISREG(found.st_mode)
 
 
 def _ends_well(fd: int) -> bool:

@@ -228,7 +228,10 @@ def _first_line(path: str) -> str:
 def _head(path: str, size: int) -> str:
     """The begin of a file. Raises Unknown, OSError."""
     # A FIFO would keep the supervisor waiting.
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except ValueError as error:
+        raise Unknown(f"{path!r} is no path") from error  # One with a NUL, from a broken .git.
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise Unknown(f"{path} is no file")

@@ -16,7 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_LARGEST = 1 << 20
+_LARGEST = 4 << 20
+"""Characters: the ledger, when all that its texts may hold is escaped, is 3 million long."""
 _SYSTEM_BASE = "/var/lib/sockact"
 
 

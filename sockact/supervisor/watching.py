@@ -80,7 +80,7 @@ class Watching:
         if wanted != self._watched:
             self._watched = wanted
             self._changes.watch(settings.watch, (*IGNORED, *settings.watch_ignore))
-            self._reporter.brief(f"watches {', '.join(settings.watch)}")
+            self._reporter.brief(f"watches {', '.join(settings.watch) or 'nothing'}")
         if self._due and self._reloads.is_idle():
             self._reload()
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import select
 import shutil
 import signal
 import socket
@@ -238,3 +240,24 @@ def test_what_keeps_it_from_starting(folder: Path) -> None:
     code, error = run("--listen", address, launcher=(sys.executable, "-c", without))
     assert code == 1
     assert "install python3-prometheus-client" in error
+
+
+@pytest.mark.slow
+def test_clients_that_are_put_out_do_not_pile_up(
+    start: StartService, program: Program, folder: Path
+) -> None:
+    silent = start(program.command, listen=program.listen, name="silent")
+    silent.signal(signal.SIGSTOP)
+    try:
+        with Exporter(together(folder, silent)) as exporter, contextlib.ExitStack() as left:
+            for _ in range(MOST_CLIENTS * 4):
+                client = left.enter_context(socket.create_connection(("127.0.0.1", exporter.port)))
+                client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+            most = 0
+            # The last of them is answered when the supervisor has been given up.
+            while not select.select([client], [], [], 0.05)[0]:
+                most = max(most, len(os.listdir(f"/proc/{exporter.process.pid}/task")))
+            # And those that ask the supervisors, and the first one.
+            assert MOST_CLIENTS < most <= MOST_CLIENTS * 3 + 1
+    finally:
+        silent.signal(signal.SIGCONT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -82,6 +83,15 @@ def test_the_units_are_what_the_file_says(home: Home) -> None:
     socket = unitfile.parse((home.units / "web.socket").read_text())["Socket"]
     assert socket["ListenStream"] == ["127.0.0.1:8000"]
     assert "warning" not in done.stderr
+
+
+def test_the_log_that_the_file_names(home: Home) -> None:
+    write(home, listen=["127.0.0.1:8000"], log="/srv/web/app.log", **{"log-stderr": "/srv/e.log"})
+    done = home.init("--user", "root", "--dry-run", *CONFIG)
+    assert done.returncode == 0, done
+    (line,) = re.findall("^ReadWritePaths=.*$", done.stdout, re.MULTILINE)
+    assert ("/srv/web" in line, "/srv" in line) == (True, True)
+    assert '\n"/srv/web/app.log" "/srv/e.log" {\n' in done.stdout
 
 
 def test_a_path_unit_stands_for_the_watching(home: Home) -> None:

@@ -301,6 +301,33 @@ def test_what_is_in_the_buffer_is_not_torn(run: Run, supervisor: Supervisor, fol
     assert path.read_text() == ("y" * 999 + "\n") * 20
 
 
+# As another thread may while the shim is in the kernel: the log's flush closes the other file.
+CLOSES_MEANWHILE = """
+import io, os, socket
+class Log(io.TextIOWrapper):
+    def flush(self):
+        global pair
+        if not other.closed and os.path.exists(MOVED):
+            number = other.fileno()
+            other.close()
+            pair = socket.socketpair()
+            assert pair[0].fileno() == number
+        super().flush()
+other = open(PATH, 'a')
+sys.stderr = Log(open(PATH, 'ab'))
+"""
+
+
+def test_a_number_that_is_a_clients_by_now(run: Run, supervisor: Supervisor, folder: Path) -> None:
+    path, old = folder / "app.log", folder / "app.log.1"
+    program = start(run, path, f"MOVED = {str(old)!r}; exec({CLOSES_MEANWHILE!r})")
+    os.rename(path, old)
+    assert reopen(supervisor, program) == "done reopen 1"
+    assert program.do("result = os.readlink(f'/proc/self/fd/{pair[0].fileno()}')").startswith(
+        "socket:"
+    )
+
+
 # Another thread forks as soon as the shim begins to load the rest of itself, which takes a while.
 # Nobody prints: the call may come in the middle of that, and the child would have a held lock.
 FORKS_MEANWHILE = """

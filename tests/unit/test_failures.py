@@ -83,6 +83,8 @@ def test_it_survives_the_supervisor(tmp_path: Path, clock: Clock) -> None:
         b"\xff\xfe",
         b'{"failures": 3, "starts": {}}',
         b'{"failures": [1, [2], ["a", 1, "b"], [1, 2, 3]], "starts": ["x"]}',
+        b'{"failures": [[Infinity, 1, "x"], [NaN, 1, "x"]], "starts": [1e400, NaN]}',
+        b'{"failures": [[1%s, 1, "x"]], "starts": [1%s]}' % (b"0" * 400, b"0" * 400),
         b"[" * 100_000,
     ],
 )

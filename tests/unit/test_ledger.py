@@ -9,7 +9,7 @@ import pytest
 
 from sockact.core import events as on
 from sockact.core.failures import Window
-from sockact.core.ledger import BOUNDS, MOST, Account, Times, Totals
+from sockact.core.ledger import BOUNDS, MOST, Account, LedgerEntry, Span, Times, Totals
 from sockact.core.model import Exit, Gate, Policy
 from sockact.core.record import replace
 from sockact.supervisor.carried import CarriedHistory
@@ -206,6 +206,22 @@ def test_the_places_of_a_histogram() -> None:
 
 def history(folder: Path, carried: CarriedHistory | None = None) -> History:
     return History(str(folder), WINDOW, pytest.fail, carried=carried)
+
+
+def test_the_largest_is_kept(tmp_path: Path) -> None:
+    text = "\U0001f600" * 400
+    entry = LedgerEntry(
+        *("0" * 32, 1.0, text, False, 1, 2, "failed", text),
+        spans=(Span("start", 1.0),) * 16,
+        from_version=text[:200],
+        to_version=text[:200],
+        hooks_failed=(text,) * 8,
+    )
+    account = Account((entry,) * MOST, Totals(starts=7))
+    history(tmp_path, CarriedHistory((), (), account)).failed(1, text)
+    assert history(tmp_path).ledger.account == replace(
+        account, totals=replace(account.totals, starts=8, failures=1)
+    )
 
 
 def saved(folder: Path) -> dict[str, Any]:

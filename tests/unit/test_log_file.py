@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -96,6 +97,15 @@ def test_a_deleted_file_is_made_again(log: LogFile, path: Path) -> None:
     path.unlink()
     log.put(1, b"two\n")
     assert path.read_bytes() == b"two\n"
+
+
+def test_a_descriptor_that_tells_nothing_any_more(log: LogFile, path: Path) -> None:
+    """As on NFS, when the server has forgotten the file."""
+    log.put(1, b"one\n")
+    assert log._fd is not None
+    os.close(log._fd)
+    log.put(1, b"two\n")
+    assert (path.read_text(), log.error) == ("one\ntwo\n", "")
 
 
 def test_a_directory_is_not_made(path: Path) -> None:

@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from sockact.cli import metrics
 from sockact.cli.metrics import COUNTER, FAMILIES, HISTOGRAM, Samples
-from sockact.core.ledger import Account, LedgerEntry, Span, Times, Totals
+from sockact.core.ledger import BOUNDS, Account, LedgerEntry, Span, Times, Totals
 from sockact.supervisor.ledger import Ledger
 from tests.support import markdown
 
@@ -144,6 +144,7 @@ WRONG: list[tuple[list[Any], Any]] = [
     (["totals", "drains", "counts"], [1]),
     (["totals", "drains", "counts", 0], -1),
     (["totals", "drains", "bounds", 0], 1e9),
+    (["totals", "drains", "counts"], [1e308] * (len(BOUNDS) + 1)),
     (["totals", "forced_closes"], None),
     (["handovers", 0, "id"], None),
 ]

@@ -114,6 +114,13 @@ def test_a_head_that_means_something_else(checkout: Path, head: bytes) -> None:
     assert found("auto", checkout) == ""
 
 
+def test_a_git_directory_that_is_no_path(tmp_path: Path) -> None:
+    (tmp_path / ".git").write_bytes(b"gitdir: a\0b\n")
+    with pytest.raises(Unknown, match="is no path"):
+        of_checkout(str(tmp_path))
+    assert found("auto", tmp_path) == ""
+
+
 def test_a_ref_that_is_no_commit(checkout: Path) -> None:
     (checkout / ".git/refs/heads/main").write_text("root:x:0:0\n")
     with pytest.raises(Unknown, match="has no commit"):

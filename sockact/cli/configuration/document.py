@@ -25,12 +25,15 @@ LARGEST = 64 * 1024
 _DEEPEST = 20
 _PARSED_AT_MOST = 2 * 1024 * 1024
 """Bytes that finding the lines of a TOML file may cost besides."""
+_MOST_DOTS = 1000
+"""In a line of TOML, between two equals signs. What tomllib needs grows with their square."""
 _TOO_DEEP = "too many levels are in each other"
 _STATED = re.compile(r" \(at line (\d+), column \d+\)$")
 _YAML_BOOL, _YAML_TEXT = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:str"
 _PART = r"""(?:[\w-]+|"(?:[^"\\]|\\.)*"|'[^']*')"""
 _KEY = re.compile(rf"\s*({_PART}(?:\s*\.\s*{_PART})*)\s*=")
 _HEADER = re.compile(rf"\s*\[\s*({_PART}(?:\s*\.\s*{_PART})*)\s*\]")
+_DOT = re.compile(r"""[\w"'-][ \t]*\.""")
 _TOKEN = re.compile(r'("(?:[^"\\]|\\.)*")(\s*:)?|[{}\[\]]')
 
 
@@ -105,6 +108,9 @@ def contents(path: str) -> bytes:
 
 
 def _toml(text: str) -> tuple[object, Lines]:
+    for number, row in enumerate(text.split("\n"), 1):
+        if any(len(_DOT.findall(part)) > _MOST_DOTS for part in row.split("=")):
+            raise Unreadable(number, _TOO_DEEP)
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -139,7 +145,7 @@ def _toml_lines(text: str) -> Lines:
             found.setdefault(table, number + 1)
         elif key:
             path = table + _toml_path(f"{key[1]} = {{}}")
-            for length in range(len(table) + 1, len(path) + 1):
+            for length in range(len(table) + 1, min(len(path), _DEEPEST) + 1):
                 found.setdefault(path[:length], number + 1)
     return found
 

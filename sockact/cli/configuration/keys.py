@@ -24,6 +24,7 @@ COMMAND, ENVIRONMENT, RELEASE = "command", "environment", "release"
 _OWN = (COMMAND, ENVIRONMENT, RELEASE)
 HOOKS = "on"
 _NOT_HERE = "config"
+_PATHS = ("directory", "log", "log-stderr")
 _LONGEST_SHOWN = 60
 _LARGEST_NUMBER = 10**15
 """Python refuses to write down a number of more than some thousand digits."""
@@ -119,7 +120,7 @@ def _unknown(key: str, known: list[str]) -> str:
 def _option(option: click.Parameter, value: object, context: click.Context) -> Any:
     key = key_of(option)
     written = _written(key, option, value)
-    for path in {"directory": [written], "watch": written}.get(key, ()):
+    for path in written if key == "watch" else [written] * (key in _PATHS):
         if not os.path.isabs(path):
             raise _Wrong(_relative(key, path))
     try:

@@ -139,14 +139,22 @@ def _exchange(path: str, fd: int, stream: Any, written: _Written) -> None:
     fds = written.others(old, fd)
     _flush(stream)
     for one in [*fds, fd]:
-        new = os.open(path, _flags(one) & _KEPT_FLAGS | _NEW_FLAGS, _MODE)
-        try:
-            os.dup2(new, one, os.get_inheritable(one))
-        finally:
-            os.close(new)
+        if _shows(one, old):
+            _lay(path, one, old)
     # Whoever was in the middle of writing to the old file holds the lock of the buffer.
     _flush(stream)
     written.done.add(old)
+
+
+def _lay(path: str, fd: int, old: tuple[int, int]) -> None:
+    new = os.open(path, _flags(fd) & _KEPT_FLAGS | _NEW_FLAGS, _MODE)
+    try:
+        # Only one is locked. Another may have been closed by its own thread while we were in the
+        # kernel, and its number be that of a client.
+        if _shows(fd, old):
+            os.dup2(new, fd, os.get_inheritable(fd))
+    finally:
+        os.close(new)
 
 
 def _is_plain(stream: Any) -> bool:
