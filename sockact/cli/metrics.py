@@ -90,7 +90,11 @@ FAMILIES = (
         "Releases that were taken back: by command, or because their trial failed.",
         ("cause",),
     ),
-    Family("sockact_forced_closes_total", COUNTER, "Connections that were cut off in use."),
+    Family(
+        "sockact_forced_closes_total",
+        COUNTER,
+        "Connections in use when their generation had to end.",
+    ),
     Family("sockact_failures_total", COUNTER, "Generations that came to nothing."),
     Family(
         "sockact_restarts_total", COUNTER, "Launches in the place of a generation that crashed."

@@ -20,6 +20,10 @@ class Adopt(StrEnum):
     NATIVE = "native"
 
 
+class UnknownSetting(ValueError):
+    """It is of a version of sockact that is newer than this one."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """The settings of one service. Times are in seconds."""
@@ -107,7 +111,7 @@ class Settings:
         """
         known = {*cls.__match_args__}
         if unknown := set(data) - known:
-            raise ValueError(f"unknown setting {sorted(unknown)[0]!r}")
+            raise UnknownSetting(f"unknown setting {sorted(unknown)[0]!r}")
         return cls(
             name=_text(data, "name"),
             command=_texts(data, "command"),

@@ -22,7 +22,7 @@ _ONLYDIR = 0x01000000
 _WANTED = CLOSE_WRITE | MOVED_FROM | MOVED_TO | CREATE | DELETE | _ONLYDIR
 
 _EVENT = struct.Struct("@iIII")  # struct inotify_event: wd, mask, cookie, length of the name
-_MOST_READ = 1 << 18
+_MOST_READ = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)

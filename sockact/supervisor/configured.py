@@ -12,7 +12,7 @@ import sys
 
 from sockact.core.errors import OperatorError
 from sockact.core.news import News
-from sockact.core.settings import Settings
+from sockact.core.settings import Settings, UnknownSetting
 from sockact.core.turn import STOPPING
 from sockact.supervisor import report
 from sockact.supervisor.attempt import Attempt, Command
@@ -178,6 +178,12 @@ class Configured:
         try:
             settings = Settings.from_json(data.decode())
             trial_command_of(settings, self._listeners)
+        except UnknownSetting as error:
+            self._refuse(
+                f"{before.config}: {error}: sockact on disk is newer than this supervisor; run "
+                f"`sockact upgrade {before.name}` first"
+            )
+            return
         except (OperatorError, TypeError, ValueError) as error:
             self._refuse(f"{before.config}: {error}")
             return

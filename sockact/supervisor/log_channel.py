@@ -5,6 +5,7 @@ unix(7), SOCK_SEQPACKET. Neither ever waits for the other: what finds no room is
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     Message = dict[str, Any]
 
 _LONGEST = 1 << 17
+_PASSING = (errno.ETOOMANYREFS, errno.ENOMEM, errno.ENOBUFS)
 
 
 class Channel:
@@ -27,6 +29,8 @@ class Channel:
         sock.setblocking(False)
         self._socket = sock
         self._unsent: deque[tuple[bytes, list[int]]] = deque()
+        self.stuck = False
+        """Is something left for another reason than want of room? No event tells when to go on."""
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -42,12 +46,14 @@ class Channel:
             data, fds = self._unsent[0]
             try:
                 socket.send_fds(self._socket, [data], fds)
-            except BlockingIOError:
-                return False
-            except OSError:
+            except OSError as error:
+                self.stuck = error.errno in _PASSING
+                if self.stuck or isinstance(error, BlockingIOError):
+                    return False
                 self._unsent.clear()  # Whoever reads here sees the end of the other one.
                 break
             self._unsent.popleft()
+        self.stuck = False
         return True
 
     @property

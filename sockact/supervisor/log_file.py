@@ -24,7 +24,15 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
 
 
 def open_log(path: str) -> int:
-    """A descriptor to append to; makes the file, but no directory. Raises OSError."""
+    """A descriptor to append to; makes the file, but no directory. Raises OSError.
+
+    Root does not follow a link that somebody else has made: it would write to any file for them.
+    """
+    if os.geteuid() == 0:
+        with contextlib.suppress(FileNotFoundError):
+            found = os.lstat(path)
+            if stat.S_ISLNK(found.st_mode) and found.st_uid:
+                raise OSError(errno.ELOOP, f"a link of user {found.st_uid}, and we are root", path)
     try:
         # To read as well: does it end with a whole line?
         fd = os.open(path, os.O_RDWR | _FLAGS, _MODE)

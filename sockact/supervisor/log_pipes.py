@@ -75,7 +75,7 @@ class Pipes:
         self._tell = tell
         self._pipes: dict[int, _Pipe] = {}
         self._last = 0
-        self._waiting: dict[int, Callable[[], None]] = {}
+        self._waiting: dict[int, list[Callable[[], None]]] = {}
 
     def open(self, generation: int) -> Ends:
         """For a generation that is to be launched. Raises OSError."""
@@ -129,8 +129,8 @@ class Pipes:
         if pipe is None:
             return
         pipe.tail = message["tail"]
-        if key in self._waiting:
-            self._waiting[key]()
+        for answer in tuple(self._waiting.get(key, ())):
+            answer()
         if message["ended"]:
             os.close(pipe.fd)
             pipe.fd = -1
@@ -162,11 +162,13 @@ class Pipes:
 
         def answer() -> None:
             timer.cancel()
-            if self._waiting.pop(key, None):
-                done(_lines(pipe))
+            self._waiting[key].remove(answer)
+            if not self._waiting[key]:
+                del self._waiting[key]
+            done(_lines(pipe))
 
         timer = self._loop.at(time.monotonic() + _TAIL_WITHIN, answer)
-        self._waiting[key] = answer
+        self._waiting.setdefault(key, []).append(answer)
         self._tell({"tail": key}, None)
 
     def _drop(self, key: int, pipe: _Pipe) -> None:

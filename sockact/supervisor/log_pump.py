@@ -1,9 +1,9 @@
 """The log pump: the process that writes what all generations of a service say into its logs.
 
 docs/logs.md. It is a fork of the supervisor and shares its memory and its code; it never returns
-into it. It reads on whatever the disk does, so that nobody who writes to it waits. When there is
-nothing to do, it sleeps; while lines come, it looks every PAUSE seconds, so that they are written
-many at a time.
+into it. It reads on when a disk takes nothing, so that nobody who writes to it waits; only a
+write(2) that does not return keeps it. When there is nothing to do, it sleeps; while lines come, it
+looks every PAUSE seconds, so that they are written many at a time.
 """
 
 from __future__ import annotations
@@ -160,7 +160,13 @@ class LogPump:
         self._watch_control()
 
     def _obey(self, message: Message, fd: int | None) -> None:
-        if "add" in message and fd is not None:
+        if "add" in message and fd is None:
+            # No descriptor was left for it here: SCM_RIGHTS of unix(7), MSG_CTRUNC.
+            self._channel.tell({"missing": message["add"]})
+        elif "add" in message and fd is not None:
+            if any(source.key == message["add"] for source in self._sources.values()):
+                os.close(fd)  # It was asked for again along with one that was missing.
+                return
             source = _Source(message["add"], fd, self._logs[message["log"]])
             self._sources[fd] = source
             self._poll.register(fd, select.POLLIN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -45,6 +46,7 @@ class Logs:
         self._pid = 0
         self._started = 0.0
         self._timer: Timer | None = None
+        self._again: Timer | None = None
         self._reopening: list[tuple[Callable[[str], None], Timer]] = []
         # No answer to an earlier version of us is taken for one to us.
         self._asked = time.monotonic_ns()
@@ -94,16 +96,22 @@ class Logs:
     def end(self, done: Callable[[], None]) -> None:
         """No process of the program is left: write what there is, then call `done`."""
         self._ended = done
+        self._stop_timer()
+        if self._channel is None and self._paths:
+            # It has just died, and its pipes may have lines.
+            with contextlib.suppress(OSError):
+                self._start()
         if self._channel is None:
             self._finish()
             return
         self._tell({"end": True})
-        self._stop_timer()
         self._timer = self._loop.at(time.monotonic() + _END_WITHIN, self._end_late)
 
     def close(self) -> None:
         """Let go of everything; a log pump that is left ends when the program does."""
         self._stop_timer()
+        if self._again:
+            self._again.cancel()
         self._part()
         self.pipes.close()
 
@@ -202,7 +210,14 @@ class Logs:
 
     def _watch(self, channel: Channel) -> None:
         if self._loop.watched(channel.fileno()):
-            self._loop.modify(channel.fileno(), READ | WRITE if channel.crowded else READ)
+            waits = channel.crowded and not channel.stuck
+            self._loop.modify(channel.fileno(), READ | WRITE if waits else READ)
+        if channel.stuck and self._again is None:
+            self._again = self._loop.at(time.monotonic() + _PAUSE, self._hear_again)
+
+    def _hear_again(self) -> None:
+        self._again = None
+        self._hear(READ)
 
     def _unwatch(self, channel: Channel) -> None:
         if self._loop.watched(channel.fileno()):
@@ -227,6 +242,8 @@ class Logs:
             self.changed()
         elif "key" in message:
             self.pipes.learn(message)
+        elif "missing" in message:
+            self._loop.at(time.monotonic() + _PAUSE, self.pipes.tell_all)
         # An answer to those who asked before comes too early for the last of them.
         elif message.get("reopened") == self._asked:
             self._reopened(message["error"])

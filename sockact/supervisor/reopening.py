@@ -133,13 +133,18 @@ class _Round:
         self._telling = False
         self._go_on()
 
-    def _prove(self, until: float) -> None:
+    def _prove(self, until: float, doubtful: list[int] | None = None) -> None:
         """Nobody answers a signal, and not all that a program writes to is known to the shim."""
         failed = {one.pid for one in self._failed}
         living = [pid for found in self._living().values() for pid in found if pid not in failed]
+        if doubtful is not None:
+            # The others were seen to write to new files, and to go through thousands of descriptors
+            # again takes its time.
+            living = [pid for pid in living if pid in doubtful]
         left = {pid: names for pid in living if (names := written.left_behind(pid))}
         if left and time.monotonic() < until:
-            self._loop.at(time.monotonic() + _LOOK_EVERY, partial(self._prove, until))
+            again = partial(self._prove, until, [*left])
+            self._loop.at(time.monotonic() + _LOOK_EVERY, again)
             return
         for pid, names in left.items():
             self._fail(

@@ -6,6 +6,7 @@ For the command line only.
 from __future__ import annotations
 
 import re
+import shlex
 
 from sockact.core.errors import OperatorError
 
@@ -45,7 +46,7 @@ def snippet(name: str, paths: tuple[str, ...], sockact: str, owner: tuple[str, s
         "    postrotate",
         "        # Unless nobody is there to write.",
         f'        test "$(systemctl show --value -p MainPID {name}.service)" = 0 ||',
-        f"            {sockact} rotate {name}",
+        f"            {shlex.quote(sockact)} rotate {name}",
         "    endscript",
         "}",
     ]

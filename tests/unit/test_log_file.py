@@ -170,3 +170,14 @@ def test_a_part_of_a_line_before_a_rotation(log: LogFile, path: Path) -> None:
     log.put(2, b"other\n")
     log.put(1, b"rest\n")
     assert (moved.read_bytes(), path.read_bytes()) == (b"a part", b"other\nrest\n")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes a link of another user")
+def test_root_does_not_follow_the_link_of_somebody_else(path: Path, tmp_path: Path) -> None:
+    target = tmp_path / "shadow"
+    target.touch()
+    path.symlink_to(target)
+    os.close(open_log(str(path)))
+    os.lchown(path, 65534, 65534)
+    with pytest.raises(OSError, match="a link of user 65534"):
+        open_log(str(path))
