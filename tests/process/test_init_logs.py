@@ -84,7 +84,7 @@ def test_without_a_log_nothing_changes(home: Home) -> None:
         ("/var/log/web.log", "only root may make files there"),
         ("/var/log/web/*.log", "means something to logrotate"),
         ('/var/log/web/".log', "means something to logrotate"),
-        ("/var/log/web/a\nb", "means something to logrotate"),
+        ("/var/log/web/a\nb", "no log file should have"),
         ("/var/log", "is a directory"),
     ],
 )
