@@ -1,14 +1,17 @@
 """What the log pump costs, and what a full disk costs those who write through it.
 
-The disk is full by RLIMIT_FSIZE of the pump: it needs no privileges, and half of a line still fits.
+The disk is a tmpfs that another file fills, where one may be mounted; elsewhere RLIMIT_FSIZE of the
+pump stands in for it.
 """
 
 from __future__ import annotations
 
 import os
 import resource
+import subprocess
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,10 +22,12 @@ from tests.support.program import Program
 from tests.support.service import Service
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 RELOADS, ROTATIONS = 5, 10
 FULL_SECONDS = 5.0
+_DISK = 512 << 20
 # Of each of the two processes of a generation, about every millisecond.
 AT_ONCE = 32
 
@@ -49,10 +54,10 @@ class Run:
 class _Bench:
     """A service that writes, with its log."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, disk: Path) -> None:
         program = Program(folder)
         program.publish("1", talking(AT_ONCE))
-        self.log = folder / "app.log"
+        self.log = disk / "app.log"
         self.left: list[Path] = []
         options = ("--log", str(self.log))
         self.service = Service(
@@ -71,6 +76,10 @@ class _Bench:
         to = self.log.with_suffix(f".{len(self.left)}")
         rotate(self.service, self.log, to)
         self.left.append(to)
+
+    def reload(self) -> None:
+        outcome = self.service.reload("--wait-drained")
+        assert outcome.code == 0, outcome
 
     def limit(self, size: int) -> None:
         """Let the pump write no more than so many bytes into a file."""
@@ -103,26 +112,64 @@ class _Bench:
 def rotations(seconds: float) -> Run:
     """Reloads and rotations, spread over this time."""
     with temporary() as folder:
-        bench = _Bench(folder)
-        for number in range(ROTATIONS):
-            _pass(seconds / ROTATIONS)
-            bench.rotate()
-            if number % (ROTATIONS // RELOADS) == 0:
-                outcome = bench.service.reload("--wait-drained")
-                assert outcome.code == 0, outcome
+        bench = _Bench(folder, folder)
+        _turn_over(bench, seconds, range(ROTATIONS))
         return bench.end()
 
 
-def full_disk() -> Run:
-    """A disk that is full for FULL_SECONDS."""
-    with temporary() as folder:
-        bench = _Bench(folder)
-        bench.limit(os.stat(bench.log).st_size + 1001)
+def _turn_over(bench: _Bench, seconds: float, numbers: range) -> None:
+    """Some of the rotations, and a reload after every second of them, in this time."""
+    for number in numbers:
+        _pass(seconds / len(numbers))
+        bench.rotate()
+        if number % (ROTATIONS // RELOADS) == 0:
+            bench.reload()
+
+
+def full_disk(seconds: float) -> Run:
+    """The same with a disk that is full for FULL_SECONDS, in the middle of it."""
+    half = ROTATIONS // 2
+    with temporary() as folder, _disk(folder) as (disk, fill):
+        bench = _Bench(folder, disk)
+        _turn_over(bench, seconds / 2, range(half))
+        free = fill(bench)
+        bench.reload()
         _pass(FULL_SECONDS)
-        bench.limit(resource.RLIM_INFINITY)
+        free()
         wait.until(lambda: not bench.service.status()["logs"][0]["error"], "the disk to be used")
-        _pass(1.0)
+        _turn_over(bench, seconds / 2, range(half, ROTATIONS))
         return bench.end()
+
+
+@contextmanager
+def _disk(folder: Path) -> Iterator[tuple[Path, Callable[[_Bench], Callable[[], None]]]]:
+    """(where the log is to be, what fills the disk; that returns what frees it)."""
+    disk = folder / "disk"
+    disk.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", f"size={_DISK}", "sockact-bench", str(disk)]
+    if os.geteuid() or subprocess.run(words, capture_output=True, check=False).returncode:
+        yield folder, _limit
+        return
+    filler = disk / "filler"
+
+    def fill(_bench: _Bench) -> Callable[[], None]:
+        with filler.open("wb", buffering=0) as file:
+            try:
+                while file.write(bytes(1 << 20)):
+                    pass
+            except OSError:
+                return filler.unlink
+        raise AssertionError("it takes all that is written")
+
+    try:
+        yield disk, fill
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def _limit(bench: _Bench) -> Callable[[], None]:
+    bench.limit(os.stat(bench.log).st_size + 1001)
+    return lambda: bench.limit(resource.RLIM_INFINITY)
 
 
 def _pass(seconds: float) -> None:

@@ -152,7 +152,7 @@ def measure_logs(quick: bool) -> None:
     rows = []
     for name, one in (
         (f"{logs.RELOADS} reloads, {logs.ROTATIONS} rotations", logs.rotations(5 if quick else 20)),
-        (f"disk full for {logs.FULL_SECONDS:g} s", logs.full_disk()),
+        (f"a disk full for {logs.FULL_SECONDS:g} s", logs.full_disk(5 if quick else 20)),
     ):
         shares = [f"{100 * share:.1f} %" for share in (one.share, one.supervisor)]
         memory = [f"{kib / 1024:.1f} MB" for kib in (one.resident_kib, one.proportional_kib)]
