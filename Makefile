@@ -41,7 +41,7 @@ lint: $(STAMP)
 
 .PHONY: units
 units: $(STAMP)
-	$(PYTHON) -m sockact.systemd.templates units
+	$(PYTHON) -m sockact.units.render.templates units
 
 .PHONY: dist rpm
 dist: $(STAMP)
@@ -52,10 +52,10 @@ rpm: $(STAMP)
 	packaging/build-rpm $(PYTHON)
 
 matrix: $(STAMP)
-	SOCKACT_RELOADS=10 SOCKACT_JOBS=2 $(PYTHON) -m pytest tests/process/test_reload_matrix.py
+	SOCKACT_RELOADS=10 SOCKACT_JOBS=2 $(PYTHON) -m pytest tests/process/reloads/test_reload_matrix.py
 
 leaks: $(STAMP)
-	SOCKACT_MANY_RELOADS=200 $(PYTHON) -m pytest tests/process/test_many_reloads.py
+	SOCKACT_MANY_RELOADS=200 $(PYTHON) -m pytest tests/process/reloads/test_many_reloads.py
 
 demo: $(STAMP)
 	$(PYTHON) -m bench.demo

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.bare import Bare, temporary, version
+from tests import ROOT
 from tests.servers import zoo
 from tests.support import wait
 from tests.support.deployment import choose, deploy, start
-from tests.support.service import ROOT
 
 IDLE_SECONDS = 10.0
 

@@ -1,1 +1,3 @@
-"""The commands: thin click wrappers around the supervisor's control client."""
+"""The `sockact` command: finds the subcommand and turns every failure into one line. Never
+loaded by the supervisor.
+"""

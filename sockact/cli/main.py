@@ -20,11 +20,13 @@ from sockact.core.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_COMMANDS = (
-    *("run", "dev", "reload", "rollback", "status", "history", "rotate"),
-    *("reset", "stop", "upgrade"),
-    *("init", "wrap", "unwrap", "check", "config", "exporter"),
-)
+_COMMANDS = {
+    **dict.fromkeys(("run", "dev"), "setup"),
+    **dict.fromkeys(("reload", "rollback", "status", "history", "rotate"), "running"),
+    **dict.fromkeys(("reset", "stop", "upgrade"), "running"),
+    **dict.fromkeys(("init", "wrap", "unwrap", "check", "config", "exporter"), "setup"),
+}
+"""In the order of the help, each with the room of its module."""
 
 
 class Failure(click.ClickException):
@@ -52,7 +54,7 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command = importlib.import_module(f"sockact.cli.{cmd_name}").command
+        command = importlib.import_module(f"sockact.cli.{_COMMANDS[cmd_name]}.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command
 

@@ -1,1 +1,3 @@
-"""Pure decisions: no os, no socket, no clock. Time comes in as an argument (seconds, monotonic)."""
+"""Pure decisions and the data they are made on. No os, no socket, no clock: time is an argument
+(seconds, monotonic).
+"""

@@ -1,1 +1,3 @@
-"""The mechanisms on top of kernel/: adopt, interest, gate, census."""
+"""The mechanisms of a handover, on top of kernel/: adopt, interest, gate, census. Never decides
+when to use one.
+"""

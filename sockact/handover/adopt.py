@@ -15,14 +15,15 @@ import socket
 import struct
 
 from sockact.core.matching import Address, Adopted, Family, Kind, Refused, Unmatched, match
-from sockact.kernel import pidfd, procfs, seccomp, sockopt
-from sockact.kernel.listener import set_nonblocking
+from sockact.kernel import pidfd, procfs, seccomp
 from sockact.kernel.seccomp import Call
+from sockact.kernel.sockets import sockopt
+from sockact.kernel.sockets.listener import set_nonblocking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sockact.kernel.listener import Listener
     from sockact.kernel.seccomp import Notification
+    from sockact.kernel.sockets.listener import Listener
 
 _PROTOCOLS = {
     "TCP": (Family.INET, Kind.STREAM),

@@ -15,7 +15,8 @@ import os
 from sockact.core.drain import Activity, classify, quiet_in
 from sockact.core.matching import Family, Kind
 from sockact.core.record import dataclass, field
-from sockact.kernel import procfs, sock_diag
+from sockact.kernel import procfs
+from sockact.kernel.sockets import sock_diag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator
 
     from sockact.core.drain import Connection
-    from sockact.kernel.listener import Listener
-    from sockact.kernel.sock_diag import UnixSocket
+    from sockact.kernel.sockets.listener import Listener
+    from sockact.kernel.sockets.sock_diag import UnixSocket
 
 
 @dataclass

@@ -1,1 +1,3 @@
-"""The `sockact run` process: facts become events, core decides, actions are performed here."""
+"""The `sockact run` process: starting, upgrading, and the one place that puts its parts
+together.
+"""

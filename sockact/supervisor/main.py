@@ -8,17 +8,19 @@ from sockact.core.errors import OperatorError
 from sockact.core.settings import Adopt, Settings
 from sockact.handover import adopt
 from sockact.kernel.libc import become_subreaper
-from sockact.supervisor import launch, paths, report, store
-from sockact.supervisor.log_states import check as check_logs
-from sockact.supervisor.report import Reporter
-from sockact.supervisor.running import Held, Running
-from sockact.supervisor.trial import command_of as trial_command_of
+from sockact.supervisor.assembly import Held, Running
+from sockact.supervisor.base import report
+from sockact.supervisor.base.report import Reporter
+from sockact.supervisor.control import paths
+from sockact.supervisor.logs.states import check as check_logs
+from sockact.supervisor.probes.trial import command_of as trial_command_of
+from sockact.supervisor.processes import fd_store, launch
 from sockact.systemd import listeners
 from sockact.systemd.notify import Notifier
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sockact.kernel.listener import Listener
+    from sockact.kernel.sockets.listener import Listener
     from sockact.systemd.fdstore import Kept, Process
 
 
@@ -63,14 +65,14 @@ def _listeners(
     if passed is not None:
         if {listeners.parse(text)[1] for text in settings.listen} - {x.address for x in passed}:
             reporter.say("systemd passed listeners: --listen is ignored", report.NOTICE)
-        store.own_listeners((), kept, notifier)  # Nothing that was kept is wanted any more.
+        fd_store.own_listeners((), kept, notifier)  # Nothing that was kept is wanted any more.
         return passed
     if not settings.listen:
         raise OperatorError(
             "no listener: systemd passed none (is the .socket unit active?) "
             "and there is no --listen ADDRESS"
         )
-    return store.own_listeners(settings.listen, kept, notifier)
+    return fd_store.own_listeners(settings.listen, kept, notifier)
 
 
 def serve(held: Held, left: list[Process]) -> int:

@@ -18,21 +18,22 @@ from sockact.core.record import replace
 from sockact.core.settings import Settings
 from sockact.kernel import memfd, procfs
 from sockact.kernel.libc import become_subreaper
-from sockact.kernel.listener import of_descriptor
-from sockact.supervisor import carried as carrying
-from sockact.supervisor import launch, report
+from sockact.kernel.sockets.listener import of_descriptor
+from sockact.supervisor.assembly import Held, Running
+from sockact.supervisor.base import report
+from sockact.supervisor.base.report import Reporter
+from sockact.supervisor.control.paths import Claim
 from sockact.supervisor.main import serve
-from sockact.supervisor.paths import Claim
-from sockact.supervisor.processes import below
-from sockact.supervisor.report import Reporter
-from sockact.supervisor.running import Held, Running
+from sockact.supervisor.processes import launch
+from sockact.supervisor.processes.processes import below
+from sockact.supervisor.records import carried as carrying
 from sockact.supervisor.upgrade import CHECK, PROOF, VARIABLE, leap
 from sockact.systemd.fdstore import Process, process_name
 from sockact.systemd.notify import Notifier
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sockact.supervisor.carried import Carried
+    from sockact.supervisor.records.carried import Carried
 
 _STDIN = 0
 _DIGITS = 9

@@ -14,17 +14,17 @@ import time
 
 from sockact.core.news import News
 from sockact.kernel import memfd
-from sockact.supervisor import carried as carrying
-from sockact.supervisor.attempt import Attempt, Command
+from sockact.supervisor.base.commands import Attempt, Command
+from sockact.supervisor.records import carried as carrying
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import NoReturn
 
-    from sockact.core.model import Exit
-    from sockact.supervisor.carried import Carried
-    from sockact.supervisor.loop import Loop, Timer
+    from sockact.core.lifecycle.model import Exit
+    from sockact.supervisor.base.loop import Loop, Timer
+    from sockact.supervisor.records.carried import Carried
 
     Failed = Callable[[str], None]
 

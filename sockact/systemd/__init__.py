@@ -1,1 +1,3 @@
-"""What systemd and sockact say to each other: LISTEN_FDS and sd_notify."""
+"""What the supervisor and systemd say to each other: LISTEN_FDS, sd_notify, the journal, the FD
+store. Never reads a unit file.
+"""

@@ -15,7 +15,7 @@ import time
 from sockact.core.errors import OperatorError
 from sockact.core.matching import Address, Family, Kind
 from sockact.core.record import replace
-from sockact.kernel.listener import FAMILIES, Listener, of_socket
+from sockact.kernel.sockets.listener import FAMILIES, Listener, of_socket
 from sockact.systemd import listen_fds
 from sockact.systemd.fdstore import Kept
 

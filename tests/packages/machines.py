@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.support.deb import ROOT
+from tests import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,13 +6,15 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests import ROOT
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.support.machine import Machine
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 SPEC = ROOT / "packaging" / "sockact.spec"
 TOOLS = ("rpm", "rpmbuild", "rpmlint")
 TIMEOUT = 600.0

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 import sockact
-from sockact.core import snapshots
-from sockact.supervisor import history, paths, state_dir
-from sockact.systemd import templates
+from sockact.core.history import snapshots
+from sockact.supervisor.control import paths
+from sockact.supervisor.records import history, state_dir
+from sockact.units.render import templates
+from tests import ROOT
 from tests.support import deb
 
-DEBIAN = deb.ROOT / "debian"
+DEBIAN = ROOT / "debian"
 SCRIPTS = (
     *sorted(DEBIAN.glob("*.p*[tm]")),
     *(path for path in sorted((DEBIAN / "tests").iterdir()) if path.name != "control"),
@@ -41,7 +43,7 @@ def test_version() -> None:
 
 
 def test_dependencies_are_those_of_the_project() -> None:
-    project = tomllib.loads((deb.ROOT / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = {re.split("[<>=]", text)[0] for text in project["dependencies"]}
     extras = project.get("optional-dependencies", {}).values()
     wanted |= {re.split("[<>=]", text)[0] for texts in extras for text in texts}
@@ -52,7 +54,7 @@ def test_dependencies_are_those_of_the_project() -> None:
 def test_the_private_folder_is_the_same_everywhere() -> None:
     rules = (DEBIAN / "rules").read_text()
     (folder,) = re.findall(r"^export PYBUILD_INSTALL_DIR = (.*)$", rules, re.MULTILINE)
-    assert f'sys.path.insert(0, "{folder}")' in (deb.ROOT / "packaging/sockact").read_text()
+    assert f'sys.path.insert(0, "{folder}")' in (ROOT / "packaging/sockact").read_text()
 
 
 def test_a_purge_knows_what_the_supervisor_writes() -> None:

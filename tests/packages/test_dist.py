@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 import sockact
+from tests import ROOT
 from tests.packages import wanted
 from tests.support import service as support
 from tests.support.program import Hammer, Program
-from tests.support.service import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path

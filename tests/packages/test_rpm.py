@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 import sockact
+from tests import ROOT
 from tests.packages import rpms, wanted
-from tests.packages.rpms import ROOT, SPEC
+from tests.packages.rpms import SPEC
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from tests import ROOT
 from tests.packages import rpms, wanted
-from tests.packages.rpms import ROOT, Rpm, files
+from tests.packages.rpms import Rpm, files
 from tests.servers.commands import WSGI
 from tests.servers.releases import Releases
 from tests.support import machine as machines

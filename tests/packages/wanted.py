@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from sockact.systemd import templates
+from sockact.units.render import templates
 
 UNITS = tuple(
     name if "/" in name else f"system/{name}"

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.load import Kind, Load
+from tests import ROOT
 from tests.servers import commands
 from tests.servers.commands import ASGI, UVICORN_WORKER, WSGI, Address, Command, Transport
 
 if TYPE_CHECKING:
     from tests.servers.releases import Releases
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 
 # The CGI handler of http.server is gone from Python 3.15 on.
 HAS_CGI = sys.version_info < (3, 15)

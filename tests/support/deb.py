@@ -18,11 +18,11 @@ import tempfile
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
+from tests import ROOT
 from tests.support import machine as machines
 from tests.support import roots
 from tests.support.machine import Machine
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 SUITES = ("bookworm", "trixie")
 # Whom the package is built as: one who may not write anywhere else.
 BUILDER = "daemon"

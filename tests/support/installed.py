@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
-from tests.support.service import ROOT
+from tests import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path

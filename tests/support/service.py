@@ -13,18 +13,18 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tests import ROOT
 from tests.support import leaks, varlink, wait
 from tests.support.notify import NotifySocket
 
 if TYPE_CHECKING:
     import signal
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
     from types import TracebackType
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 SOCKACT = (sys.executable, str(ROOT / "sockact" / "__main__.py"))
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NoReturn, Protocol
 
 import pytest
 
+from tests import ROOT
 from tests.servers.releases import Releases
 from tests.support import machine as machines
 from tests.support import roots
@@ -26,7 +27,6 @@ from tests.system.units import USER, Units
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 # One of them is enough for most changes; `make test-system` takes all.
 DEFAULT_SUITES = "trixie"
 SUITES = tuple(os.environ.get("SOCKACT_TEST_SUITES", DEFAULT_SUITES).split())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sockact.systemd import templates
+from sockact.units.render import templates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import ROOT
 from tests.support import machine as machines
 from tests.support import wait
 from tests.support.machine import Machine
@@ -68,7 +69,7 @@ def test_one_whose_maker_is_killed(root: Path) -> None:
         [sys.executable, "-c", BOOT, root],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        cwd=Path(__file__).parent.parent.parent,
+        cwd=ROOT,
     ) as maker:
         assert maker.stdout is not None
         try:

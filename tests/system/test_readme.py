@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.servers import zoo
+from tests import ROOT
 from tests.support import markdown
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def app(environ, start):
 
 def commands(title: str) -> list[str]:
     """Those of the code block below the paragraph that begins so."""
-    _, found, rest = (zoo.ROOT / "README.md").read_text().partition(f"\n*{title}*")
+    _, found, rest = (ROOT / "README.md").read_text().partition(f"\n*{title}*")
     assert found
     return markdown.command_lines(rest.partition("\n*")[0])
 

@@ -76,14 +76,14 @@ def test_a_broken_package_changes_nothing(machine: Machine, deploy: Deploy) -> N
     install(machine, "1.0")
     service = deploy(servers.GUNICORN.units())
     before = service.main_pid
-    module = machine.path(f"{PACKAGE}/supervisor/loop.py")
+    module = machine.path(f"{PACKAGE}/supervisor/base/loop.py")
     text = module.read_text()
     with service.load(*servers.SHORT) as load:
-        machine.write(f"{PACKAGE}/supervisor/loop.py", "import absent\n")
+        machine.write(f"{PACKAGE}/supervisor/base/loop.py", "import absent\n")
         try:
             done = service.run("sockact", "upgrade", "--all", check=False)
         finally:
-            machine.write(f"{PACKAGE}/supervisor/loop.py", text)
+            machine.write(f"{PACKAGE}/supervisor/base/loop.py", text)
         report = load.stop()
     assert (done.returncode, done.stdout) == (1, "")
     assert "gunicorn: not upgraded: what is installed cannot go on: ModuleNotFound" in done.stderr

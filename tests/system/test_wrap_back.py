@@ -21,44 +21,44 @@ LOAD = Load(Kind.NEW, 4, pause=0.005)
 # What `sockact wrap` does up to the moment before the restart.
 BESIDE = """
 import sys
-from sockact.cli.wrapped import place_of
-from sockact.systemd import marks, migrate, running
-from sockact.systemd.manager import Manager
+from sockact.cli.setup.wrapped import place_of
+from sockact.units.wrap import marks, migration, running_service
+from sockact.units.manager import Manager
 
 manager, place = Manager(), place_of(sys.argv[1], user_unit=False)
-found = [one for one in running.sockets(manager, place) if one.address.port == 8000]
+found = [one for one in running_service.sockets(manager, place) if one.address.port == 8000]
 text = marks.marked("[Socket]\\nListenStream=127.0.0.1:8000\\n")
-with migrate._open(found) as seam:
-    assert migrate._listen_beside(manager, place, text, seam)
+with migration._open(found) as seam:
+    assert migration._listen_beside(manager, place, text, seam)
     required = marks.marked(f"[Unit]\\nX-Sockact=unfinished\\nRequires={place.socket}\\n")
-    migrate._write_all(manager, place, text, required)
+    migration._write_all(manager, place, text, required)
     assert seam.to_new()
 """
 # And what is said when it goes no further.
 FAILING = """
 import socket, sys
-from sockact.cli.wrapped import place_of
+from sockact.cli.setup.wrapped import place_of
 from sockact.core.errors import OperatorError
-from sockact.systemd import marks, migrate, running
-from sockact.systemd.manager import Manager
-from sockact.systemd.outage import Outage
+from sockact.units.wrap import marks, migration, running_service
+from sockact.units.manager import Manager
+from sockact.units.wrap.outage import Outage
 
 manager, place = Manager(), place_of(sys.argv[1], user_unit=False)
-found = [one for one in running.sockets(manager, place) if one.address.port == 8000]
+found = [one for one in running_service.sockets(manager, place) if one.address.port == 8000]
 text = marks.marked("[Socket]\\nListenStream=127.0.0.1:8000\\n")
 required = marks.marked(f"[Unit]\\nRequires={place.socket}\\n")
 outage = Outage([found[0].address])
 clients = []
 
-class Seam(migrate.Seam):
+class Seam(migration.Seam):
     def to_new(self):
         done = super().to_new()
         clients.extend(socket.create_connection(("127.0.0.1", 8000)) for _ in range(3))
         raise OSError("no further")
 
-migrate.Seam = Seam
+migration.Seam = Seam
 try:
-    migrate.wrap(manager, place, migrate.Texts(text, required, required), outage, found)
+    migration.wrap(manager, place, migration.Texts(text, required, required), outage, found)
 except OperatorError as error:
     print(outage.cut_off, outage.seconds, type(error).__name__)
 """

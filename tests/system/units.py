@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sockact.systemd import units
 from sockact.systemd.listeners import parse
-from sockact.systemd.unitfile import command_line
-from sockact.systemd.units import Plan
+from sockact.units.render import service_units
+from sockact.units.render.service_units import Plan
+from sockact.units.unitfile import command_line
 
 ADDRESS = "127.0.0.1:8000"
 USER = "app"
@@ -32,10 +32,10 @@ class Units:
     def texts(self) -> dict[str, str]:
         """File name, below the folder of the units → text."""
         plan = self._plan()
-        service = units.service(plan)
+        service = service_units.service(plan)
         found = {f"{self.name}.service.d/test.conf": self._drop_in()}
         if self.socket:
-            found[f"{self.name}.socket"] = units.socket(plan)
+            found[f"{self.name}.socket"] = service_units.socket(plan)
         else:
             # A drop-in cannot take a dependency away.
             lines = (line for line in service.splitlines(True) if ".socket" not in line)

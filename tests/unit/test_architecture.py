@@ -5,11 +5,15 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+from tests import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 PACKAGE = ROOT / "sockact"
 
 # Room → what it may import of sockact, at run time or for its types.

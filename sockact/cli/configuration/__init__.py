@@ -1,1 +1,1 @@
-"""The configuration file of a service: docs/configuration.md."""
+"""The configuration file: its syntax, its keys, its kept versions. Never changes what runs."""

@@ -12,8 +12,8 @@ import click
 
 from sockact.cli.configuration import document
 from sockact.cli.main import Failure
-from sockact.core import snapshots
-from sockact.supervisor.state_dir import state_dir
+from sockact.core.history import snapshots
+from sockact.supervisor.records.state_dir import state_dir
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ import click
 from sockact.cli.configuration import keys
 from sockact.cli.configuration.document import EXTENSIONS, Document, Unreadable, read
 from sockact.cli.configuration.keys import Problem
-from sockact.supervisor import paths
+from sockact.supervisor.control import paths
 
 if TYPE_CHECKING:
     from sockact.cli.configuration.keys import Checked

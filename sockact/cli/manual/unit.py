@@ -9,7 +9,7 @@ import textwrap
 
 from sockact.cli.manual import markup
 from sockact.cli.manual.roff import Page
-from sockact.systemd import templates
+from sockact.units.render import templates
 
 _TEXT = """
 ## DESCRIPTION

@@ -1,0 +1,1 @@
+"""The Prometheus exporter: an HTTP server that asks the supervisors when it is asked."""

@@ -1,0 +1,1 @@
+"""Option types, option groups and completions shared by commands. Never acts on them."""

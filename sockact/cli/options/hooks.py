@@ -1,0 +1,113 @@
+"""The options of `sockact run` that say what is told of a release, and to whom."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+from typing import TYPE_CHECKING
+
+import click
+
+from sockact.cli.options.values import check_some_time
+from sockact.core.lifecycle.hooks import Hook
+from sockact.core.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    Hooks = tuple[tuple[str, ...], ...]
+
+MOST = 32
+_KINDS = "auto, path, git, git:DIRECTORY, file:PATH, exec:COMMAND or none"
+
+
+def check_on(_context: click.Context, _option: click.Parameter, values: Iterable[str]) -> Hooks:
+    """The callback of --on: the event and the words of the command, of each."""
+    found = tuple(map(_hook, values))
+    if len(found) > MOST:
+        raise click.BadParameter(f"{len(found)} commands are too many: give at most {MOST}")
+    return found
+
+
+def _hook(value: str) -> tuple[str, ...]:
+    event, equals, command = value.partition("=")
+    if not equals or event not in {*Hook}:
+        raise click.BadParameter(
+            f"{value!r} is no hook: write EVENT=COMMAND, with one of {', '.join(Hook)}"
+        )
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise click.BadParameter(f"cannot split the command {command!r}: {error}") from error
+    if not words or not words[0]:
+        raise click.BadParameter(f"{value!r} has no command")
+    if "\0" in command:
+        raise click.BadParameter(f"{value!r} has a NUL in it, which no program can be given")
+    if "/" in words[0] and not os.path.isabs(words[0]):
+        raise click.BadParameter(f"{words[0]!r} is not absolute: write a path that begins with /")
+    return (event, *words)
+
+
+def check_there(hooks: Hooks) -> None:
+    """Raises UsageError for a command that cannot be executed now."""
+    for event, program, *_ in hooks:
+        if shutil.which(program) is None:
+            raise click.UsageError(
+                f"--on {event}: {program!r} is no program that can be executed: "
+                f"install it, or write its path"
+            )
+
+
+def check_release_version(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    """The callback of --release-version."""
+    kind, colon, rest = value.partition(":")
+    simple = value in ("auto", "path", "git", "none")
+    if not simple and not (kind in ("file", "exec", "git") and colon and rest.strip()):
+        raise click.BadParameter(f"{value!r} tells no version: write {_KINDS}")
+    if "\0" in value:
+        raise click.BadParameter(f"{value!r} has a NUL in it")
+    return value
+
+
+_OPTIONS = (
+    click.option(
+        "--on",
+        metavar="EVENT=COMMAND",
+        multiple=True,
+        callback=check_on,
+        help="Run COMMAND when a generation is pending, running, draining, drained, failed or "
+        "rolled_back; may be repeated.",
+    ),
+    click.option(
+        "--hook-timeout",
+        metavar="TIME",
+        default=f"{Settings.hook_timeout:g}s",
+        show_default=True,
+        callback=check_some_time,
+        help="A command of --on that takes longer is killed, and has failed.",
+    ),
+    click.option(
+        "--release-version",
+        metavar="SOURCE",
+        default=Settings.release_version,
+        show_default=True,
+        callback=check_release_version,
+        help=f"What a release is called: {_KINDS}.",
+    ),
+    click.option(
+        "--log-format",
+        type=click.Choice(["text", "json"]),
+        default=Settings.log_format,
+        show_default=True,
+        help="How the supervisor's own lines look outside of the journal.",
+    ),
+)
+
+
+def options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add them."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command

@@ -1,0 +1,175 @@
+"""The options of `sockact run` that say what proves a generation, and what watches its trial."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import TYPE_CHECKING
+
+import click
+
+from sockact.cli.options.values import check_some_time, check_time
+from sockact.core.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_STATUS = re.compile(r"([1-5][0-9][0-9])(?:-([1-5][0-9][0-9]))?")
+
+
+def check_ready(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    """The callback of --ready."""
+    if value in ("interest", "notify") or _is_request_or_command(value):
+        return value
+    raise click.BadParameter(
+        f"{value!r} is no kind of readiness: write interest, notify, http://ADDRESS/PATH "
+        f"or exec:COMMAND"
+    )
+
+
+def check_probe(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    """The callback of --probe."""
+    if value in ("", "tcp") or _is_request_or_command(value):
+        return value
+    raise click.BadParameter(
+        f"{value!r} is no probe: write http://ADDRESS/PATH, exec:COMMAND or tcp"
+    )
+
+
+def check_watchdog_probe(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    """The callback of --watchdog-probe."""
+    if not value or _is_request_or_command(value):
+        return value
+    raise click.BadParameter(f"{value!r} is no probe: write http://ADDRESS/PATH or exec:COMMAND")
+
+
+def _is_request_or_command(value: str) -> bool:
+    kind, _, rest = value.partition(":")
+    if kind == "http":
+        _check_url(value)
+        return True
+    if kind == "exec":
+        try:
+            return bool(shlex.split(rest))
+        except ValueError as error:
+            raise click.BadParameter(f"cannot split the command {rest!r}: {error}") from error
+    return False
+
+
+def _check_url(value: str) -> None:
+    from urllib.parse import urlsplit  # slow to import, and seldom needed
+
+    try:
+        parts = urlsplit(value)
+        good = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise click.BadParameter(f"{value!r} is no address: write it like http://localhost/health")
+    if parts.username is not None:
+        raise click.BadParameter(f"{value!r} has a user in it, which is not sent; use exec:COMMAND")
+    if not re.fullmatch("[!-~]+", value):
+        raise click.BadParameter(
+            f"{value!r} cannot be asked for as it is: write what is no ASCII letter, digit or sign "
+            f"in percent-encoding, a space as %20"
+        )
+
+
+def _check_status(_context: click.Context, _option: click.Parameter, value: str) -> tuple[int, int]:
+    found = _STATUS.fullmatch(value)
+    low, high = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+    if low > high:
+        raise click.BadParameter(f"{value!r} is no range of statuses: write it like 200-299 or 204")
+    return low, high
+
+
+_OPTIONS = (
+    click.option(
+        "--trial",
+        metavar="TIME",
+        default="0",
+        callback=check_time,
+        help="Time for which a new generation serves alone before the old one drains.",
+    ),
+    click.option(
+        "--probe",
+        metavar="KIND",
+        default=Settings.probe,
+        callback=check_probe,
+        help="What watches the trial: http://ADDRESS/PATH, exec:COMMAND or tcp.",
+    ),
+    click.option(
+        "--probe-interval",
+        metavar="TIME",
+        default=f"{Settings.probe_interval:g}s",
+        show_default=True,
+        callback=check_some_time,
+        help="Time from one probe to the next.",
+    ),
+    click.option(
+        "--probe-timeout",
+        metavar="TIME",
+        default=f"{Settings.probe_timeout:g}s",
+        show_default=True,
+        callback=check_some_time,
+        help="A probe that takes longer has failed.",
+    ),
+    click.option(
+        "--probe-threshold",
+        metavar="NUMBER",
+        type=click.IntRange(1, 999),
+        default=Settings.probe_threshold,
+        show_default=True,
+        help="So many probes that fail in a row end the trial.",
+    ),
+    click.option(
+        "--probe-status",
+        metavar="LOW-HIGH",
+        default="{}-{}".format(*Settings.probe_status),
+        show_default=True,
+        callback=_check_status,
+        help="The status that an http:// probe wants.",
+    ),
+    click.option(
+        "--probe-body",
+        metavar="TEXT",
+        default=Settings.probe_body,
+        help="What has to be in the body that an http:// probe gets.",
+    ),
+    click.option(
+        "--watchdog-probe",
+        metavar="KIND",
+        default=Settings.watchdog_probe,
+        callback=check_watchdog_probe,
+        help="What has to pass for systemd's watchdog: http://ADDRESS/PATH or exec:COMMAND.",
+    ),
+    click.option(
+        "--keep-predecessor",
+        metavar="TIME",
+        default="0",
+        callback=check_time,
+        help="Time for which the old generation is kept for `sockact rollback`.",
+    ),
+)
+
+
+def trial_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of the trial."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def check_together(options: dict[str, Any]) -> None:
+    """Raises UsageError for an option that would have no effect."""
+    http = options["probe"].startswith("http:")
+    if options["probe"] and not options["trial"]:
+        raise click.UsageError("--probe watches a trial: add --trial TIME")
+    for option in ("probe_interval", "probe_timeout", "probe_threshold"):
+        if options[option] != getattr(Settings, option) and not options["probe"]:
+            raise click.UsageError(f"--{option.replace('_', '-')} is for --probe KIND")
+    if options["probe_body"] and not http:
+        raise click.UsageError("--probe-body is for --probe http://…")
+    if options["probe_status"] != Settings.probe_status and not http:
+        raise click.UsageError("--probe-status is for --probe http://…")

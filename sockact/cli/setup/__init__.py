@@ -1,0 +1,1 @@
+"""Commands that start services and write or check their units."""

@@ -1,0 +1,106 @@
+"""`sockact check`: what in a service's units breaks the promise, with the line to write."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from sockact.cli.main import Failure, printable
+from sockact.cli.options import complete
+from sockact.cli.setup import run
+from sockact.core.errors import OperatorError
+from sockact.core.settings import Adopt, Settings
+from sockact.units import facts
+from sockact.units.check.check import Finding, Level, check
+from sockact.units.manager import Manager
+
+if TYPE_CHECKING:
+    from sockact.units.facts import Facts
+
+# systemctl would take * ? and [ for patterns.
+_UNIT = re.compile(r"[A-Za-z0-9_.:@\\][A-Za-z0-9_.:@\\-]*")
+
+
+@click.command(name="check", short_help="Look for settings that break the promise.")
+@click.argument("unit", metavar="UNIT|NAME", shell_complete=complete.units)
+@click.option("--user-unit", is_flag=True, help="A unit of `systemctl --user`.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+def command(unit: str, user_unit: bool, as_json: bool) -> None:
+    """Read the units of a service as systemd has them, and say what to change.
+
+    Exits with 1 when there are errors, with 0 when there are only warnings, or none.
+    """
+    if not _UNIT.fullmatch(unit):
+        raise click.UsageError(f"{unit!r} is no unit: write a name such as myapp.service")
+    try:
+        found = facts.read(Manager(user_unit), unit)
+    except OperatorError as error:
+        raise Failure(str(error)) from error
+    findings = examine(found)
+    errors = sum(finding.level is Level.ERROR for finding in findings)
+    if as_json:
+        click.echo(json.dumps(_data(found, findings), indent=2))
+    else:
+        for finding in findings:
+            click.echo(printable(str(finding)))
+        warnings = len(findings) - errors
+        click.echo(
+            f"{found.service.name}: {_count(errors, 'error')}, {_count(warnings, 'warning')}"
+        )
+    sys.exit(1 if errors else 0)
+
+
+def examine(found: Facts) -> list[Finding]:
+    """All findings, with those about the options of `sockact run`."""
+    try:
+        settings = _settings(found)
+    except click.ClickException as error:
+        message = error.format_message().rstrip(".")
+        wrong = Finding(Level.ERROR, found.service.name, "ExecStart=", message, "mend the options")
+        return [wrong, *check(found, None)]
+    return check(found, settings)
+
+
+def _settings(found: Facts) -> Settings | None:
+    """What `sockact run` is told; None when it does not run. Raises UsageError, Invalid."""
+    if found.options is None:
+        return None
+    words = _without_directory(found.options)
+    with run.command.make_context("sockact run", words) as context:
+        values = dict(context.params)
+        del values["directory"]
+        config = values.pop("config")
+        program = config.checked.command if config else tuple(values.pop("program"))
+        values.pop("program", None)
+        name = values.pop("name") or (run.name_of(program) if program else "NAME")
+        adopt = Adopt(values.pop("adopt"))
+        return Settings(name, program, adopt=adopt, **values)
+
+
+def _without_directory(options: tuple[str, ...]) -> list[str]:
+    """We may not see it, and it may have %h in it: only the service can say whether it exists."""
+    end = options.index("--") if "--" in options else len(options)
+    words = list(options[:end])
+    for position, word in enumerate(words):
+        if word.partition("=")[0] == "--directory":
+            del words[position : position + (1 if "=" in word else 2)]
+            break
+    return [*words, *options[end:]]
+
+
+def _data(found: Facts, findings: list[Finding]) -> dict[str, object]:
+    return {
+        "service": found.service.name,
+        "sockets": [socket.name for socket in found.sockets],
+        "systemd": found.version,
+        "findings": [asdict(finding) for finding in findings],
+    }
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number or 'no'} {what}{'' if number == 1 else 's'}"

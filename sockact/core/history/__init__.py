@@ -1,0 +1,1 @@
+"""What is remembered of launches and handovers, and counted. Never reads or writes a file."""

@@ -1,0 +1,316 @@
+"""What is remembered of the handovers of a service, and counted: docs/metrics.md.
+
+An entry is one handover. It is open from the request until the last process of the generation that
+it has replaced (or, when it failed, of its successor) has ended. Each moment of that belongs to one
+phase:
+
+start: the successor was launched, and is not ready
+probe: it is probed before it is ready, and its predecessor is paused for that
+trial: it serves alone, and its predecessor is paused
+open: the gate of a generation opens that is to serve again
+keep: the predecessor is paused for a rollback
+drain: whoever has to go serves what it has
+stop: it was told to end
+
+Times are CLOCK_MONOTONIC in seconds, but for `at`, which is CLOCK_REALTIME.
+"""
+
+from __future__ import annotations
+
+from math import isfinite
+
+from sockact.core.lifecycle.hooks import Hook
+from sockact.core.lifecycle.model import Outcome, State
+from sockact.core.record import dataclass, field, replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sockact.core.lifecycle.model import Generation, Handover, Service
+
+MOST = 50
+"""So many handovers are remembered."""
+BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+"""Of the histograms, in seconds. Other ones start all counters anew."""
+LOST = "lost"
+"""The outcome of a handover whose supervisor was killed in the middle."""
+
+_LONGEST = 400
+_MOST_SPANS = 16
+_MOST_HOOKS = 8
+_EVENTS = (*(one.value for one in Hook),)
+_OUTCOMES = (*(one.value for one in Outcome), LOST)
+
+
+@dataclass(frozen=True)
+class Span:
+    """A phase that is over, and how long it took."""
+
+    phase: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class LedgerEntry:
+    """One handover. `predecessor` and `successor` are numbers of generations."""
+
+    id: str
+    """128 bits in hexadecimal digits, unlike those of any other handover."""
+    at: float
+    cause: str
+    """Who asked for it."""
+    rollback: bool
+    predecessor: int | None
+    successor: int
+    outcome: str = Outcome.PENDING.value
+    reason: str = ""
+    seconds: float = 0.0
+    """From the request to the outcome."""
+    spans: tuple[Span, ...] = ()
+    forced: int = 0
+    """Connections that were cut off."""
+    number: int = 0
+    """The handover's number in core.model, as long as the entry is open, else 0."""
+    phase: str = ""
+    since: float = 0.0
+    from_version: str = ""
+    to_version: str = ""
+    """Of the releases of the two generations, where they are known."""
+    hooks_failed: tuple[str, ...] = ()
+    """Which of its hooks have failed, and how."""
+
+
+@dataclass(frozen=True)
+class Failures:
+    """Of the hooks for one event."""
+
+    event: str
+    count: int
+
+
+@dataclass(frozen=True)
+class Times:
+    """A histogram: how many took how long. The last count is of those beyond BOUNDS."""
+
+    counts: tuple[int, ...] = field(default_factory=lambda: (0,) * (len(BOUNDS) + 1))
+    sum: float = 0.0
+
+    def plus(self, seconds: float) -> Times:
+        """One more."""
+        place = sum(seconds > bound for bound in BOUNDS)
+        counts = (*self.counts[:place], self.counts[place] + 1, *self.counts[place + 1 :])
+        return Times(counts, self.sum + seconds)
+
+    @property
+    def sound(self) -> bool:
+        """Whether it can be one."""
+        fits = len(self.counts) == len(BOUNDS) + 1 and min(self.counts) >= 0
+        return fits and isfinite(self.sum) and self.sum >= 0
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What only ever grows."""
+
+    reloads_committed: Times = field(default_factory=Times)
+    reloads_failed: Times = field(default_factory=Times)
+    rollbacks_committed: Times = field(default_factory=Times)
+    rollbacks_failed: Times = field(default_factory=Times)
+    drains: Times = field(default_factory=Times)
+    """From the commit, or the end of the keeping, to the predecessor's last process."""
+    taken_back: int = 0
+    """Reloads that failed although the successor had been serving, on trial."""
+    forced: int = 0
+    failures: int = 0
+    """Generations that came to nothing."""
+    restarts: int = 0
+    """Launches in the place of a program that had crashed."""
+    starts: int = 0
+    """Of the supervisor."""
+    hooks: tuple[Failures, ...] = ()
+    """Hooks that have failed, by event."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """Everything; the oldest entry comes first."""
+
+    entries: tuple[LedgerEntry, ...] = ()
+    totals: Totals = field(default_factory=Totals)
+
+    def entry(self, number: int) -> LedgerEntry | None:
+        """The open one with this number."""
+        return next((one for one in self.entries if number and one.number == number), None)
+
+
+def begin(account: Account, entry: LedgerEntry) -> Account:
+    """One more handover."""
+    return replace(account, entries=(*account.entries, entry)[-MOST:])
+
+
+def finish(account: Account, handover: Handover) -> Account:
+    """The handover has its outcome."""
+    entry = account.entry(handover.id)
+    if entry is None:
+        return account
+    seconds = max(0.0, (handover.finished or handover.requested) - handover.requested)
+    done = replace(
+        entry,
+        outcome=handover.outcome.value,
+        reason=handover.reason[:_LONGEST],
+        seconds=seconds,
+        predecessor=handover.predecessor,
+        successor=handover.successor,
+    )
+    kind = "rollbacks" if handover.rollback else "reloads"
+    name = f"{kind}_{handover.outcome.value}"
+    totals = account.totals
+    totals = replace(totals, **{name: getattr(totals, name).plus(seconds)})
+    if handover.outcome is Outcome.FAILED and _served(entry):
+        totals = replace(totals, taken_back=totals.taken_back + 1)
+    return _put(replace(account, totals=totals), entry, done)
+
+
+def follow(account: Account, service: Service, now: float) -> Account:
+    """The service has changed: which phases does that end?"""
+    for entry in account.entries:
+        if entry.number:
+            account = _move(account, entry, service, now)
+    return account
+
+
+def force(account: Account, generation: int, connections: int) -> Account:
+    """So many connections of the generation are cut off."""
+    totals = replace(account.totals, forced=account.totals.forced + connections)
+    account = replace(account, totals=totals)
+    entry = about(account.entries, generation)
+    if entry is None:
+        return account
+    return _put(account, entry, replace(entry, forced=entry.forced + connections))
+
+
+def name(account: Account, version_of: Callable[[int], str]) -> Account:
+    """What is known of the releases of the generations that take part in something open."""
+    for entry in account.entries:
+        if entry.number:
+            named = replace(
+                entry,
+                from_version=entry.from_version or version_of(entry.predecessor or 0),
+                to_version=entry.to_version or version_of(entry.successor),
+            )
+            account = _put(account, entry, named) if named != entry else account
+    return account
+
+
+def fail_hook(account: Account, identity: str, event: str, text: str) -> Account:
+    """A hook has failed, which was part of the entry with this id, or of none."""
+    counts = {one.event: one.count for one in account.totals.hooks}
+    counts[event] = counts.get(event, 0) + 1
+    hooks = tuple(Failures(*one) for one in counts.items())
+    account = replace(account, totals=replace(account.totals, hooks=hooks))
+    entry = next((one for one in account.entries if identity and one.id == identity), None)
+    if entry is None:
+        return account
+    failed = (*entry.hooks_failed, text[:_LONGEST])[:_MOST_HOOKS]
+    return _put(account, entry, replace(entry, hooks_failed=failed))
+
+
+def about(entries: tuple[LedgerEntry, ...], generation: int) -> LedgerEntry | None:
+    """The newest open handover that this generation is part of."""
+    return next(
+        (
+            one
+            for one in reversed(entries)
+            if one.number and generation in (one.predecessor, one.successor)
+        ),
+        None,
+    )
+
+
+def recovered(account: Account) -> Account | None:
+    """What an earlier supervisor has left in a file: nothing of it is open. None: it is unsound."""
+    totals = account.totals
+    counters = (totals.taken_back, totals.forced, totals.failures, totals.restarts, totals.starts)
+    times = (
+        *(totals.reloads_committed, totals.reloads_failed),
+        *(totals.rollbacks_committed, totals.rollbacks_failed, totals.drains),
+    )
+    counted = [one.event in _EVENTS and one.count >= 0 for one in totals.hooks]
+    if not all(counted) or len(counted) > len(_EVENTS):
+        return None
+    if min(counters) < 0 or not all(one.sound for one in times):
+        return None
+    if not all(map(_sound, account.entries)):
+        return None
+    return replace(account, entries=tuple(map(_closed, account.entries[-MOST:])))
+
+
+def _sound(entry: LedgerEntry) -> bool:
+    spans = len(entry.spans) <= _MOST_SPANS
+    spans &= len(entry.hooks_failed) <= _MOST_HOOKS
+    texts = (
+        *(entry.id, entry.cause, entry.reason, entry.from_version, entry.to_version),
+        *(*(span.phase for span in entry.spans), *entry.hooks_failed),
+    )
+    times = (entry.at, entry.seconds, *(span.seconds for span in entry.spans))
+    short = all(len(text) <= _LONGEST for text in texts)
+    return spans and short and entry.outcome in _OUTCOMES and all(map(isfinite, times))
+
+
+def _closed(entry: LedgerEntry) -> LedgerEntry:
+    pending = entry.outcome == Outcome.PENDING.value
+    outcome = LOST if pending else entry.outcome
+    return replace(entry, outcome=outcome, number=0, phase="", since=0.0)
+
+
+def _served(entry: LedgerEntry) -> bool:
+    return entry.phase == "trial" or any(span.phase == "trial" for span in entry.spans)
+
+
+def _put(account: Account, old: LedgerEntry, new: LedgerEntry) -> Account:
+    return replace(account, entries=tuple(new if one is old else one for one in account.entries))
+
+
+def _move(account: Account, entry: LedgerEntry, service: Service, now: float) -> Account:
+    phase = _phase(entry, service)
+    if phase == entry.phase and phase:
+        return account
+    spans = entry.spans
+    if entry.phase:
+        spans = (*spans, Span(entry.phase, max(0.0, now - entry.since)))[-_MOST_SPANS:]
+    moved = replace(entry, spans=spans, phase=phase, since=now if phase else 0.0)
+    if phase:
+        return _put(account, entry, moved)
+    account = _put(account, entry, replace(moved, number=0))
+    if entry.outcome == Outcome.COMMITTED.value and service.get(entry.predecessor or 0) is None:
+        took = sum(span.seconds for span in spans if span.phase in ("drain", "stop"))
+        if entry.predecessor is not None:
+            totals = replace(account.totals, drains=account.totals.drains.plus(took))
+            account = replace(account, totals=totals)
+    return account
+
+
+def _phase(entry: LedgerEntry, service: Service) -> str:
+    """Where the handover is now; "" when nothing of it is left."""
+    if entry.outcome == Outcome.PENDING.value:
+        return _before_outcome(service.get(entry.successor), service.get(entry.predecessor or 0))
+    committed = entry.outcome == Outcome.COMMITTED.value
+    left = service.get((entry.predecessor or 0) if committed else entry.successor)
+    if left is None:
+        return ""
+    if left.keep_until is not None:
+        return "keep"
+    if left.ending or left.state is State.FAILED:
+        return "stop"
+    # Else it serves again.
+    return "drain" if left.state is State.DRAINING else ""
+
+
+def _before_outcome(successor: Generation | None, predecessor: Generation | None) -> str:
+    if successor is not None and successor.trial_until is not None:
+        return "trial"
+    if successor is None or successor.state is not State.PENDING:
+        return "open"
+    paused = predecessor is not None and predecessor.state is State.PAUSED
+    return "probe" if paused else "start"

@@ -1,0 +1,204 @@
+"""One step of the lifecycle under way: what is done with one generation.
+
+A step carries the state so far and the actions so far. Each method keeps the service consistent: it
+changes the state and asks for the matching action in the same breath.
+"""
+
+from __future__ import annotations
+
+from sockact.core.lifecycle.actions import (
+    IDLE,
+    KeepConnections,
+    Kill,
+    LastResponses,
+    MoveGate,
+    Spawn,
+    Terminate,
+)
+from sockact.core.lifecycle.model import Gate, Generation, Phase, Ready, Service, State
+from sockact.core.record import replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sockact.core.lifecycle.actions import Action
+
+
+class Moves:
+    """The state and the actions of one step, and what is done with one generation."""
+
+    def __init__(self, state: Service, now: float) -> None:
+        self.state = state
+        self.now = now
+        self.actions: list[Action] = []
+
+    def do(self, *actions: Action) -> None:
+        self.actions += actions
+
+    def update(self, generation: Generation) -> None:
+        """Put a generation's new facts into the list."""
+        generations = tuple(
+            generation if g.number == generation.number else g for g in self.state.generations
+        )
+        self.state = replace(self.state, generations=generations)
+
+    def remove(self, number: int) -> None:
+        generations = tuple(g for g in self.state.generations if g.number != number)
+        self.state = replace(self.state, generations=generations)
+
+    def spawn(self) -> int:
+        """Launch the next generation."""
+        number = self.state.last_number + 1
+        deadline = self.now + self.state.policy.start_timeout
+        generation = Generation(
+            number,
+            State.PENDING,
+            self.now,
+            start_deadline=deadline,
+            hooks=self.state.policy.hooks,
+        )
+        self.state = replace(
+            self.state,
+            last_number=number,
+            generations=(*self.state.generations, generation),
+            respawn_at=None,
+        )
+        self.do(Spawn(number))
+        return number
+
+    def pause(self, g: Generation) -> None:
+        """Close its gate for as long as its successor is probed, or on trial."""
+        self.release_kept()
+        self.close_gate(replace(g, state=State.PAUSED, since=self.now))
+
+    def resume(self, g: Generation, reason: str = "") -> None:
+        """It is to serve again, or cannot be kept from it: its gate opens."""
+        self.open_gate(
+            replace(
+                g,
+                state=State.RUNNING,
+                since=self.now,
+                gate_reason=reason,
+                keep_until=None,
+                census_at=None,
+                drain_deadline=None,
+                idle_samples=0,
+                hook_until=None,
+                stop_for="",
+            )
+        )
+        if g.last_responses:
+            self.update(replace(self._current(g.number), last_responses=False))
+            self.do(KeepConnections(g.number))
+
+    def open_gate(self, g: Generation) -> None:
+        """Order it open, whatever was closed of it."""
+        self.update(replace(g, gate=Gate.OPENING, gate_deadline=None))
+        self.do(MoveGate(g.number, closed=False))
+
+    def bound_opening(self, number: int) -> None:
+        """The order to open it has the gate timeout: somebody else serves meanwhile."""
+        deadline = self.now + self.state.policy.gate_timeout
+        self.update(replace(self._current(number), gate_deadline=deadline))
+
+    def close_gate(self, g: Generation) -> None:
+        """Order it closed, unless it is or the order is out."""
+        if g.gate is Gate.CLOSED:
+            self.update(g)
+            return
+        ordered = g.gate is Gate.CLOSING
+        deadline = g.gate_deadline if ordered else self.now + self.state.policy.gate_timeout
+        self.update(replace(g, gate=Gate.CLOSING, gate_deadline=deadline))
+        if not ordered:
+            self.do(MoveGate(g.number, closed=True))
+
+    def drain(self, g: Generation) -> None:
+        """Take no more connections, serve those that are there, then end."""
+        begins = g.state is not State.DRAINING
+        hook_until = None if begins else g.hook_until
+        if begins and g.introduced and "draining" in g.hooks:
+            hook_until = self.now + self.state.policy.hook_bound
+        self.close_gate(
+            replace(
+                g,
+                state=State.DRAINING,
+                since=self.now,
+                census_at=self.now if g.gate is Gate.CLOSED else None,
+                drain_deadline=self.now + self.state.policy.drain_timeout,
+                start_deadline=None,
+                settle_at=None,
+                trial_until=None,
+                keep_until=None,
+                hook_until=hook_until,
+            )
+        )
+        self.last_responses(g.number)
+        self._bound_draining()
+
+    def last_responses(self, number: int) -> None:
+        """Ask it, once, to end each connection with its next response."""
+        g = self._current(number)
+        if not g.last_responses:
+            self.update(replace(g, last_responses=True))
+            self.do(LastResponses(number))
+
+    def _bound_draining(self) -> None:
+        most = self.state.policy.max_draining
+        draining = [g for g in self.state.only(State.DRAINING) if not (g.ending or g.stop_for)]
+        if len(draining) > most and self.state.phase is not Phase.STOPPING:
+            oldest = min(draining, key=lambda g: g.since)
+            self.terminate(oldest, f"more than {most} generations drain")
+
+    def release_kept(self) -> None:
+        """Nobody goes back to it any more."""
+        if kept := self.state.kept:
+            self.drain(kept)
+
+    def terminate(self, g: Generation, reason: str) -> None:
+        """Ask it to end, once its hook has; SIGKILL follows at the kill timeout."""
+        if g.state is State.DRAINING and g.hook_until is not None:
+            if reason == IDLE:
+                self.update(replace(g, census_at=None))  # It is counted again then.
+            else:
+                self.update(replace(g, census_at=None, drain_deadline=None, stop_for=reason))
+            return
+        self.update(_ending(g, self.now + self.state.policy.kill_timeout))
+        self.do(Terminate(g.number, reason))
+
+    def end(self, g: Generation) -> None:
+        """It is no good: drained when it may have accepted connections, else ended at once."""
+        pending = g.state is State.PENDING
+        if pending and g.exit is None and self._may_have_accepted(g):
+            # During its probe, say. Whoever it was refuses nobody whom it has accepted.
+            self.drain(replace(g, taken_back=True))
+            return
+        failed = _ending(g, self.now + self.state.policy.kill_timeout)
+        self.update(replace(failed, state=State.FAILED, since=self.now))
+        # Other processes of a crashed generation may be in the middle of an answer; those
+        # of one that never accepted have nothing to finish.
+        idle = pending and not self._may_have_accepted(g)
+        self.do(Kill(g.number) if idle else Terminate(g.number))
+
+    def _may_have_accepted(self, g: Generation) -> bool:
+        return g.interested or (self.state.policy.ready is Ready.NOTIFY and g.bound)
+
+    def _current(self, number: int) -> Generation:
+        g = self.state.get(number)
+        assert g is not None
+        return g
+
+
+def _ending(g: Generation, kill_at: float) -> Generation:
+    """The generation with SIGKILL as its only deadline."""
+    return replace(
+        g,
+        ending=True,
+        start_deadline=None,
+        settle_at=None,
+        trial_until=None,
+        keep_until=None,
+        gate_deadline=None,
+        census_at=None,
+        drain_deadline=None,
+        hook_until=None,
+        kill_at=kill_at,
+    )

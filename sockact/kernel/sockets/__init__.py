@@ -1,0 +1,1 @@
+"""Linux interfaces of sockets, one file each. Never decides which socket is meant."""

@@ -1,0 +1,116 @@
+"""What the supervisor tells the operator, one line each.
+
+Under systemd that is the journal, with fields (docs/journal.md); everywhere else standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+from sockact.core.news import News
+from sockact.supervisor.base.output import write_now
+from sockact.systemd.journal import MESSAGE_IDS, Journal, is_journal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Say(Protocol):
+        """Tells something of a generation."""
+
+        def __call__(
+            self, number: int, message: str, level: int = ..., news: News = ...
+        ) -> None: ...
+
+
+ERROR, NOTICE, INFO = 3, 5, 6
+"""Levels of sd-daemon(3)."""
+TEXT, JSON = "text", "json"
+
+
+class Reporter:
+    """Tells of one service. What finds no room is counted, not waited for."""
+
+    def __init__(self, name: str, fd: int = 2, *, style: str = TEXT, terse: bool = False) -> None:
+        """`style` is how lines look that do not go to the journal: TEXT or JSON. With `terse`, what
+        is only for the record is left out.
+        """
+        self._name = name
+        self._terse = terse
+        self._fd = fd
+        self._style = style
+        self._dropped = 0
+        self._in_journal = is_journal(fd, os.environ)
+        self._journal = _journal() if self._in_journal else None
+
+    def say(
+        self,
+        message: str,
+        level: int = INFO,
+        generation: int = 0,
+        news: News = News.NOTE,
+        handover: str = "",
+        version: str = "",
+    ) -> None:
+        """Report one thing once; `handover` is the id of the one that it is part of, `version` that
+        of the generation's release.
+        """
+        if self._terse and level == INFO:
+            return
+        if generation:
+            message = f"generation {generation}: {message}"
+        if self._dropped:
+            message = f"{message} ({self._dropped} messages before this one were lost)"
+        message = message.replace("\n", " ")
+        fields = {
+            "MESSAGE": message,
+            "PRIORITY": str(level),
+            "SYSLOG_IDENTIFIER": "sockact",
+            "SOCKACT_SERVICE": self._name,
+            "SOCKACT_EVENT": news.value,
+            "SOCKACT_GENERATION": str(generation or ""),
+            "SOCKACT_HANDOVER": handover,
+            "SOCKACT_VERSION": version,
+            "MESSAGE_ID": MESSAGE_IDS.get(news, ""),
+        }
+        fields = {name: text for name, text in fields.items() if text}
+        sent = self._journal is not None and self._journal.send(fields)
+        if sent or self._write(self._line(message, level, fields)):
+            self._dropped = 0
+        else:
+            self._dropped += 1
+
+    def brief(self, message: str) -> None:
+        """For somebody at the terminal, in the place of what is left out there."""
+        if self._terse:
+            self.say(message, NOTICE)
+
+    def close(self) -> None:
+        if self._journal:
+            self._journal.close()
+
+    def _line(self, message: str, level: int, fields: dict[str, str]) -> str:
+        if self._in_journal:
+            return f"<{level}>{message}"
+        if self._style == JSON:
+            return json.dumps({"TIMESTAMP": _now()} | fields)
+        return f"sockact: {self._name}: {message}"
+
+    def _write(self, line: str) -> bool:
+        data = f"{line}\n".encode("utf-8", "backslashreplace")
+        return write_now(self._fd, data) == len(data)
+
+
+def _now() -> str:
+    """In UTC, as ISO 8601 has it."""
+    now = time.time()
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now % 1 * 1e6):06d}Z"
+
+
+def _journal() -> Journal | None:
+    try:
+        return Journal()
+    except OSError:
+        return None  # Its stream has to do, with the level alone.

@@ -1,0 +1,1 @@
+"""Reloads because files or the configuration changed. Never touches a generation."""

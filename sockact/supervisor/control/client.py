@@ -1,0 +1,236 @@
+"""A blocking client of the control socket, for the command line.
+
+Every wait has the deadline that the caller gives, in seconds; None waits for ever. All failures
+are ControlErrors, whose text is one line without a full stop.
+
+Where the supervisor has no room for one more client, connecting and calling try again until then,
+with growing pauses. A connection that is lost without that answer is not tried again: its call may
+have been taken.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+
+from sockact.supervisor.control import paths, varlink
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from sockact.supervisor.control.varlink import JsonObject, Reply
+
+# Replies are the supervisor's: this only keeps a broken one from filling our memory.
+_REPLY_LIMIT = 16 * 1024 * 1024
+_READ_SIZE = 64 * 1024
+_CREDENTIALS = struct.Struct("3i")
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+_TOO_MANY_CONNECTIONS = f"{varlink.INTERFACE}.TooManyConnections"
+
+
+class ControlError(Exception):
+    """The call was not answered, or not with a result."""
+
+
+class NotRunning(ControlError):
+    """Nobody listens in `directory`."""
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+        super().__init__(f"no supervisor listens in {directory}")
+
+
+class NotPermitted(ControlError):
+    """The control socket belongs to another user."""
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+        super().__init__(f"{directory} belongs to another user: call as that user, or as root")
+
+
+class Timeout(ControlError):
+    """The supervisor did not answer in time."""
+
+    def __init__(self, directory: str, seconds: float | None) -> None:
+        self.directory = directory
+        after = "" if seconds is None else f" within {round(seconds, 2):g} s"
+        super().__init__(f"the supervisor in {directory} did not answer{after}")
+
+
+class Disconnected(ControlError):
+    """The supervisor closed the connection, or died, before it answered."""
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+        super().__init__(f"the supervisor in {directory} went away before it answered")
+
+
+class RemoteError(ControlError):
+    """The supervisor answered with an error: its fully qualified name and its parameters."""
+
+    def __init__(self, name: str, parameters: JsonObject) -> None:
+        self.name = name
+        self.parameters = parameters
+        super().__init__(f"the supervisor answered {name} {parameters}")
+
+
+class Client:
+    """A connection to the supervisor whose control socket is in `directory`.
+
+    `timeout` is for connecting and for sending, and for each answer where none is given.
+    """
+
+    def __init__(self, directory: str, timeout: float | None = 10.0) -> None:
+        """Connects. Raises ControlError, and paths.RuntimeDirError when the path is too long."""
+        self.directory = directory
+        self._timeout = timeout
+        self._path = paths.control_path(directory)
+        self._connect(_Patience(timeout))
+
+    def _connect(self, patience: _Patience) -> None:
+        self._receiver = varlink.Receiver(_REPLY_LIMIT)
+        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            while True:
+                self._sock.settimeout(patience.left(at_least=0.001))
+                try:
+                    self._sock.connect(self._path)
+                    return
+                except BlockingIOError:
+                    # The queue of connections that the supervisor has not accepted yet is full.
+                    if not patience.pause():
+                        raise
+        except OSError as error:
+            self._sock.close()
+            raise self._explain(error) from error
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._sock.close()
+
+    @property
+    def supervisor(self) -> int:
+        """The pid of whoever listens: unix(7), SO_PEERCRED."""
+        found = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        return int(_CREDENTIALS.unpack(found)[0])
+
+    def fileno(self) -> int:
+        """To wait for the next reply together with other things; look at `buffered` too."""
+        return self._sock.fileno()
+
+    def buffered(self) -> bool:
+        """Whether `receive` returns without waiting."""
+        return self._receiver.ready()
+
+    def call(
+        self, method: str, parameters: JsonObject | None = None, timeout: float | None = None
+    ) -> JsonObject:
+        """Call a method of org.sockact.Service and return its result; no timeout is no limit."""
+        patience = _Patience(timeout)
+        while True:
+            try:
+                self.send(method, parameters)
+                return self._receive(patience).parameters
+            except RemoteError as error:
+                if error.name != _TOO_MANY_CONNECTIONS or not patience.pause():
+                    raise
+            self.close()
+            self._connect(patience)
+
+    def send(
+        self, method: str, parameters: JsonObject | None = None, *, more: bool = False
+    ) -> None:
+        """Send a call whose replies are then taken with `receive`."""
+        call = varlink.Call(f"{varlink.INTERFACE}.{method}", parameters or {}, more)
+        self._sock.settimeout(self._timeout)
+        try:
+            self._sock.sendall(varlink.encode_call(call), socket.MSG_NOSIGNAL)
+        except (BrokenPipeError, ConnectionResetError):
+            # Turned away: the reason is there to be read.
+            return
+        except OSError as error:
+            raise self._explain(error) from error
+
+    def receive(self, timeout: float | None = None) -> Reply:
+        """The next reply. Raises RemoteError when it is an error."""
+        return self._receive(_Patience(timeout))
+
+    def _receive(self, patience: _Patience) -> Reply:
+        while (reply := self._take()) is None:
+            self._read(patience)
+        if reply.error is not None:
+            raise RemoteError(reply.error, reply.parameters)
+        return reply
+
+    def _take(self) -> Reply | None:
+        try:
+            message = self._receiver.take()
+            return None if message is None else varlink.parse_reply(message)
+        except varlink.Malformed as failure:
+            raise ControlError(
+                f"what listens in {self.directory} is no sockact supervisor: "
+                f"{failure.parameters['reason']}"
+            ) from None
+
+    def _read(self, patience: _Patience) -> None:
+        remaining = patience.left()
+        if remaining is not None and remaining <= 0:
+            raise Timeout(self.directory, patience.seconds)
+        self._sock.settimeout(remaining)
+        try:
+            data = self._sock.recv(_READ_SIZE)
+        except TimeoutError as error:
+            raise Timeout(self.directory, patience.seconds) from error
+        except OSError as error:
+            raise self._explain(error) from error
+        if not data:
+            raise Disconnected(self.directory)
+        self._receiver.feed(data)
+
+    def _explain(self, error: OSError) -> ControlError:
+        if isinstance(error, FileNotFoundError | NotADirectoryError | ConnectionRefusedError):
+            return NotRunning(self.directory)
+        if isinstance(error, PermissionError):
+            return NotPermitted(self.directory)
+        if isinstance(error, BrokenPipeError | ConnectionResetError):
+            return Disconnected(self.directory)
+        if isinstance(error, TimeoutError | BlockingIOError):
+            return Timeout(self.directory, self._timeout)
+        return ControlError(f"cannot call the supervisor in {self.directory}: {error.strerror}")
+
+
+class _Patience:
+    """The time that is left, in seconds, and the pauses until the next attempt."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self.seconds = seconds
+        self._deadline = None if seconds is None else time.monotonic() + seconds
+        self._next_pause = _FIRST_PAUSE
+
+    def left(self, at_least: float | None = None) -> float | None:
+        """None is for ever."""
+        if self._deadline is None:
+            return None
+        left = self._deadline - time.monotonic()
+        return left if at_least is None else max(left, at_least)
+
+    def pause(self) -> bool:
+        """Wait a while before trying again; False when no time would be left for the attempt."""
+        left = self.left()
+        if left is not None and left <= _FIRST_PAUSE:
+            return False
+        time.sleep(self._next_pause if left is None else min(self._next_pause, left - _FIRST_PAUSE))
+        self._next_pause = min(2 * self._next_pause, _LONGEST_PAUSE)
+        return True

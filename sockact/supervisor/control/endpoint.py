@@ -1,0 +1,50 @@
+"""The socket file of RUNTIME/control, and who may use it: unix(7), SO_PEERCRED."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+
+from sockact.supervisor.control import paths, varlink
+
+
+def listen(path: str, backlog: int) -> socket.socket:
+    """Listen there, non-blocking, for our own user only. Raises paths.RuntimeDirError."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        sock.setblocking(False)
+        # The mode of the file comes from the socket: no moment at which others could connect.
+        os.fchmod(sock.fileno(), 0o600)
+        sock.bind(path)
+        sock.listen(backlog)
+    except OSError as error:
+        sock.close()
+        raise paths.RuntimeDirError(
+            f"cannot listen on {path}: {error.strerror}; "
+            f"{paths.advice(error, os.path.dirname(path))}"
+        ) from error
+    return sock
+
+
+def taken_over(fd: int) -> socket.socket:
+    """A socket that an earlier version of us had, non-blocking."""
+    sock = socket.socket(fileno=fd)
+    sock.setblocking(False)
+    return sock
+
+
+def permitted(sock: socket.socket) -> bool:
+    """Whether the process at the other end is root's or our own user's."""
+    size = struct.calcsize("iII")
+    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+    return struct.unpack("iII", credentials)[1] in (0, os.geteuid())
+
+
+def turn_away(sock: socket.socket, error: str) -> None:
+    """Say why, without waiting, and close."""
+    with sock, contextlib.suppress(OSError):
+        sock.send(varlink.encode_error(varlink.Refused(error)))

@@ -1,0 +1,327 @@
+"""The server of RUNTIME/control: it carries Varlink calls to a Service and its answers back.
+
+Nothing here blocks, and nothing that a client sends, or fails to read, raises out of a callback of
+the loop; an exception of the Service itself does, because it is a bug. A connection without a call
+under way costs no timer and no work. See docs/control.md for the protocol's promises.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import time
+from functools import partial
+
+import sockact
+from sockact.supervisor.base.loop import READ
+from sockact.supervisor.control import endpoint, paths, varlink
+from sockact.supervisor.control.connection import Connection, Pending
+from sockact.supervisor.control.varlink import INTERFACE, Call
+from sockact.supervisor.control.varlink import Refused as Refused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Protocol
+
+    from sockact.supervisor.base.loop import Loop, Timer
+    from sockact.supervisor.control.varlink import JsonObject
+    from sockact.supervisor.records.carried import CarriedConnection
+
+    class Service(Protocol):
+        """What the calls are about. May raise Refused(STOPPING) and the like."""
+
+        def status(self) -> JsonObject:
+            """The ServiceStatus of the interface, as plain JSON data."""
+
+        def reload(
+            self,
+            wait_drained: bool,
+            force: bool,
+            done: Callable[[JsonObject, bool], None],
+            refuse: Callable[[str], None],
+            exec_reload: bool,
+        ) -> Callable[[], None]:
+            """Begin or join a reload; `done(handover, ok)` is called once, later or at once, or
+            `refuse(reason)` instead: the configuration is invalid.
+
+            `exec_reload`: systemd knows of it.
+            What it returns is called, before `done`, when the client has left.
+            """
+
+        def rollback(self, done: Callable[[JsonObject, bool], None]) -> Callable[[], None]:
+            """Go back to the generation before, as `reload` goes on to the next."""
+
+        def upgrade(self, failed: Callable[[str], None]) -> Callable[[], None]:
+            """Let the version take over that is installed now; `failed(reason)` when it does not.
+
+            What it returns is called when the client has left.
+            """
+
+        def history(self) -> JsonObject:
+            """The last handovers and the totals: what History answers."""
+
+        def rotate(self, done: Callable[[JsonObject], None]) -> Callable[[], None]:
+            """Reopen log files that were moved; `done(rotation)` is called when that is done.
+
+            What it returns is called when the client has left.
+            """
+
+        def reset(self) -> None:
+            """Forget what has failed."""
+
+        def stop(self, now: bool, done: Callable[[], None]) -> None:
+            """Begin to stop; `done()` is called when the service has stopped."""
+
+
+STOPPING = f"{INTERFACE}.Stopping"
+RELOAD_FAILED = f"{INTERFACE}.ReloadFailed"
+ROLLBACK_FAILED = f"{INTERFACE}.RollbackFailed"
+TOO_MANY_FAILURES = f"{INTERFACE}.TooManyFailures"
+CONFIGURATION_REFUSED = f"{INTERFACE}.ConfigurationRefused"
+NO_PREDECESSOR = f"{INTERFACE}.NoPredecessor"
+UPGRADE_FAILED = f"{INTERFACE}.UpgradeFailed"
+TOO_MANY_CONNECTIONS = f"{INTERFACE}.TooManyConnections"
+
+_STATUS, _UPGRADE = "Status", "Upgrade"
+CONNECTIONS_LIMIT = 128
+# A connection's first call may take this long to arrive before it counts as one that asks nothing.
+_YOUNG_SECONDS = 1.0
+_PUSH_SECONDS = 1.0
+_RETRY_SECONDS = 1.0
+_NO_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class Server:
+    """Listens on the control socket in `directory`, whose lock the caller holds."""
+
+    def __init__(
+        self, loop: Loop, directory: str, service: Service, listening: int | None = None
+    ) -> None:
+        """`listening` is the socket, where there is one already.
+
+        Raises paths.RuntimeDirError when it cannot be made.
+        """
+        self._loop = loop
+        self._service = service
+        self._path = paths.control_path(directory)
+        self._connections: dict[int, Connection] = {}
+        self._subscriptions: set[Pending] = set()
+        self._timer: Timer | None = None
+        self._retry: Timer | None = None
+        self._stale = False
+        if listening is None:
+            self._listener = endpoint.listen(self._path, CONNECTIONS_LIMIT)
+        else:
+            self._listener = endpoint.taken_over(listening)
+        loop.watch(self._listener.fileno(), READ, self._accept)
+
+    def changed(self) -> None:
+        """The status has changed: subscribers get the new one as soon as the loop turns."""
+        if self._subscriptions and not self._stale:
+            self._stale = True
+            self._schedule(time.monotonic())
+
+    def flush(self) -> None:
+        """Send what is due, as far as the clients' buffers take it; never waits."""
+        if self._stale:
+            self._push()
+        for connection in tuple(self._connections.values()):
+            connection.flush()
+
+    def fileno(self) -> int:
+        """The socket that clients connect to."""
+        return self._listener.fileno()
+
+    def busy(self) -> str:
+        """Which call could not be answered by a supervisor that takes our place, "" for none."""
+        calls = (one.pending.member for one in self._connections.values() if one.pending)
+        return next((call for call in calls if call not in (_STATUS, _UPGRADE)), "")
+
+    def carried(self) -> tuple[CarriedConnection, ...]:
+        """The clients, for the supervisor that takes our place."""
+        return tuple(connection.carried() for connection in self._connections.values())
+
+    def take_over(self, clients: tuple[CarriedConnection, ...], before: str) -> None:
+        """Go on with the clients of an earlier version of us, which was `before`."""
+        for client in clients:
+            connection = Connection(self._loop, endpoint.taken_over(client.fd), self, client)
+            self._connections[client.fd] = connection
+            if client.call == _UPGRADE:
+                versions = {"version": sockact.__version__, "before": before}
+                connection.send(varlink.encode_reply(versions))
+            elif client.call:
+                self.handle(connection, Call(f"{INTERFACE}.{client.call}", {}, more=True))
+
+    def close(self) -> None:
+        """Flush, close every connection and remove the socket. Nobody's cancel is called."""
+        if self._listener.fileno() < 0:
+            return
+        self.flush()
+        for connection in tuple(self._connections.values()):
+            connection.pending = None
+            connection.drop()
+        self._subscriptions.clear()
+        for timer in (self._timer, self._retry):
+            if timer:
+                timer.cancel()
+        if self._loop.watched(self._listener.fileno()):
+            self._loop.unwatch(self._listener.fileno())
+        self._listener.close()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path)
+
+    def _accept(self, _mask: int) -> None:
+        try:
+            sock = self._listener.accept()[0]
+        except (BlockingIOError, ConnectionAbortedError):
+            return
+        except OSError as error:
+            if error.errno not in _NO_RESOURCES:
+                raise
+            # The client stays in the queue, which would keep the loop spinning.
+            self._loop.unwatch(self._listener.fileno())
+            self._retry = self._loop.at(time.monotonic() + _RETRY_SECONDS, self._resume)
+            return
+        sock.setblocking(False)
+        if not endpoint.permitted(sock):
+            endpoint.turn_away(sock, varlink.PERMISSION_DENIED)
+        elif not self._make_room():
+            endpoint.turn_away(sock, TOO_MANY_CONNECTIONS)
+        else:
+            self._connections[sock.fileno()] = Connection(self._loop, sock, self)
+
+    def _resume(self) -> None:
+        self._loop.watch(self._listener.fileno(), READ, self._accept)
+
+    def _make_room(self) -> bool:
+        """Room for one more, if need be in the place of the oldest that asks for nothing."""
+        if len(self._connections) < CONNECTIONS_LIMIT:
+            return True
+        old = time.monotonic() - _YOUNG_SECONDS
+        for connection in self._connections.values():
+            if connection.pending is None and connection.since <= old:
+                # Its call may be on the way: it has to know that nobody took it.
+                connection.send(varlink.encode_error(Refused(TOO_MANY_CONNECTIONS)))
+                connection.drop()
+                return True
+        return False
+
+    def forget(self, connection: Connection) -> None:
+        """The connection with this fd, which is still open, is being dropped."""
+        del self._connections[connection.fd]
+
+    def handle(self, connection: Connection, call: Call) -> None:
+        """Answer the call now, or leave it pending."""
+        pending = Pending(connection, call.member)
+        if not call.oneway:
+            connection.pending = pending
+        try:
+            self._dispatch(call, pending)
+        except Refused as refusal:
+            pending.finish(varlink.encode_error(refusal))
+
+    def _dispatch(self, call: Call, pending: Pending) -> None:
+        if call.interface == varlink.SERVICE:
+            info = {"vendor": "sockact", "product": "sockact", "version": sockact.__version__}
+            answer = varlink.answer_service(call, {**info, "url": ""}, [INTERFACE], _describe)
+            pending.finish(varlink.encode_reply(answer))
+        elif call.interface != INTERFACE:
+            raise Refused(varlink.INTERFACE_NOT_FOUND, {"interface": call.interface})
+        elif call.member == _STATUS:
+            self._status(call, pending)
+        elif call.member == "Reload":
+            self._reload(call, pending)
+        elif call.member == "Rollback":
+            call.allow()
+            pending.cancel = self._service.rollback(_handover_to(pending, ROLLBACK_FAILED))
+        elif call.member == _UPGRADE:
+            call.allow()
+            pending.cancel = self._service.upgrade(partial(_refuse, pending, UPGRADE_FAILED))
+        elif call.member == "History":
+            call.allow()
+            pending.finish(varlink.encode_reply(self._service.history()))
+        elif call.member == "Rotate":
+            call.allow()
+            pending.cancel = self._service.rotate(partial(_rotated, pending))
+        elif call.member == "Reset":
+            call.allow()
+            self._service.reset()
+            pending.finish(varlink.encode_reply({}))
+        elif call.member == "Stop":
+            call.allow("now")
+            self._service.stop(call.flag("now"), lambda: pending.finish(varlink.encode_reply({})))
+        else:
+            raise Refused(varlink.METHOD_NOT_FOUND, {"method": call.method})
+
+    def _status(self, call: Call, pending: Pending) -> None:
+        call.allow()
+        if not call.more:
+            pending.finish(varlink.encode_reply({"status": self._service.status()}))
+            return
+        pending.cancel = lambda: self._unsubscribe(pending)
+        self._subscriptions.add(pending)
+        pending.connection.send(self._status_reply())
+        if self._subscriptions and not self._timer:
+            self._schedule(time.monotonic() + _PUSH_SECONDS)
+
+    def _reload(self, call: Call, pending: Pending) -> None:
+        call.allow("wait_drained", "force", "exec_reload")
+        done = _handover_to(pending, RELOAD_FAILED)
+        drained, force = call.flag("wait_drained"), call.flag("force")
+        refuse = partial(_refuse, pending, CONFIGURATION_REFUSED)
+        own = call.flag("exec_reload")
+        pending.cancel = self._service.reload(drained, force, done, refuse, own)
+
+    def _status_reply(self) -> bytes:
+        return varlink.encode_reply({"status": self._service.status()}, continues=True)
+
+    def _push(self) -> None:
+        self._stale = False
+        reply = self._status_reply()
+        for pending in tuple(self._subscriptions):
+            pending.connection.send(reply)
+        if self._subscriptions:
+            self._schedule(time.monotonic() + _PUSH_SECONDS)
+
+    def _schedule(self, when: float) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._timer = self._loop.at(when, self._push)
+
+    def _unsubscribe(self, pending: Pending) -> None:
+        self._subscriptions.discard(pending)
+        if not self._subscriptions and self._timer:
+            self._timer.cancel()
+            self._timer = None
+            self._stale = False
+
+
+def _handover_to(pending: Pending, failure: str) -> Callable[[JsonObject, bool], None]:
+    """Answers a call with a handover, in an error of that name when it is not as wanted."""
+
+    def done(handover: JsonObject, ok: bool) -> None:
+        answer = {"handover": handover}
+        error = Refused(failure, answer)
+        pending.finish(varlink.encode_reply(answer) if ok else varlink.encode_error(error))
+
+    return done
+
+
+def _rotated(pending: Pending, rotation: JsonObject) -> None:
+    pending.finish(varlink.encode_reply({"rotation": rotation}))
+
+
+def _refuse(pending: Pending, error: str, reason: str) -> None:
+    pending.finish(varlink.encode_error(Refused(error, {"reason": reason})))
+
+
+def _describe(interface: str) -> str:
+    path = os.path.join(os.path.dirname(__file__), f"{interface}.varlink")
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except OSError:
+        # The package was removed or replaced under the running supervisor.
+        raise Refused(varlink.INTERFACE_NOT_FOUND, {"interface": interface}) from None

@@ -1,0 +1,3 @@
+"""Opening and closing the gates of generations, and counting what drains behind them. Never
+decides when.
+"""

@@ -1,0 +1,145 @@
+"""From what is due to commands that run, and what they are told: docs/hooks.md."""
+
+from __future__ import annotations
+
+import json
+import time
+from functools import partial
+
+from sockact.core.lifecycle.events import HookEnded
+from sockact.core.lifecycle.hooks import Hook
+from sockact.core.lifecycle.model import Phase
+from sockact.core.lifecycle.turn import STOPPING
+from sockact.core.news import News
+from sockact.supervisor.base import report
+from sockact.supervisor.hooks.runner import Hooks, Round
+from sockact.supervisor.processes.environment import probe_environment
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sockact.core.history.ledger import LedgerEntry
+    from sockact.core.lifecycle.hooks import Due
+    from sockact.core.lifecycle.model import Service
+    from sockact.supervisor.generations.context import Context
+    from sockact.supervisor.generations.launched import Launched
+    from sockact.supervisor.hooks.runner import Told
+    from sockact.supervisor.records.ledger import Ledger
+    from sockact.supervisor.service.status import Json
+
+    # (generation, message, level, kind, id of the handover)
+    Say = Callable[[int, str, int, News, str], None]
+
+_MOST_LISTED = 1000
+"""execve(2) takes no variable of more than 128 KiB."""
+_WAITED_FOR = (Hook.RUNNING, Hook.DRAINING)
+
+
+class Hooking:
+    """Of one service."""
+
+    def __init__(
+        self, context: Context, launched: Mapping[int, Launched], ledger: Ledger, say: Say
+    ) -> None:
+        self.hooks = Hooks(context.loop)
+        self._context = context
+        self._launched = launched
+        self._ledger = ledger
+        self._say = say
+
+    def follow(self, due: tuple[Due, ...], service: Service) -> None:
+        """A step has been taken, and all that it asked for is done."""
+        for one in due:
+            self._add(one, service)
+        self.hooks.settle()
+
+    def _add(self, due: Due, service: Service) -> None:
+        launched = self._launched.get(due.number)
+        settings = (launched or self._context).settings
+        ended = partial(self._ended, due)
+        commands = tuple(words for event, *words in settings.on if event == due.event)
+        if not commands:
+            g = service.get(due.number)
+            if g is not None and g.hook_until is not None:
+                ended("")
+            return
+        entry = self._ledger.entry(due.number)
+        cause = entry.cause if entry else _cause(due, service)
+        self.hooks.add(
+            Round(
+                due.number,
+                tuple(map(tuple, commands)),
+                settings.hook_timeout,
+                partial(self._told, due, launched, entry, cause),
+                partial(self._failed, due, entry),
+                ended,
+                to_the_end=due.event is not Hook.RUNNING,
+            )
+        )
+
+    def _told(
+        self, due: Due, launched: Launched | None, entry: LedgerEntry | None, cause: str
+    ) -> Told | None:
+        if launched is not None and launched.version.under_way:
+            return None
+        facts = self._facts(due, launched, entry and self._ledger.newest(entry), cause)
+        own = launched.own if launched else {}
+        base = probe_environment(self._context.environment | own, str(facts["name"]))
+        return base | _variables(facts), json.dumps(facts).encode() + b"\n"
+
+    def _facts(
+        self, due: Due, launched: Launched | None, entry: LedgerEntry | None, cause: str
+    ) -> Json:
+        reason = due.reason
+        if due.event is Hook.ROLLED_BACK and entry:
+            reason = entry.reason
+        return {
+            "event": due.event.value,
+            "name": (launched or self._context).settings.name,
+            "generation": due.number,
+            "version": launched.version.text if launched else "",
+            "pid": launched.pid if launched else 0,
+            "pids": self._context.processes.of(due.number),
+            "handover": entry.id if entry else "",
+            "cause": cause,
+            "outcome": entry.outcome if entry else "",
+            "reason": reason,
+            "predecessor": entry.predecessor if entry else None,
+            "predecessor_version": entry.from_version if entry else "",
+            "successor": entry.successor if entry else None,
+            "successor_version": entry.to_version if entry else "",
+            "listen": [str(one.address) for one in self._context.listeners],
+            "at_usec": round(time.time() * 1_000_000),
+        }
+
+    def _failed(self, due: Due, entry: LedgerEntry | None, reason: str) -> None:
+        self._ledger.hook_failed(entry, due.event, f"{due.event.value} of {due.number}: {reason}")
+        message = f"its hook for {due.event.value} has failed: {reason}"
+        handover = entry.id if entry else ""
+        self._say(due.number, message, report.ERROR, News.HOOK, handover)
+
+    def _ended(self, due: Due, reason: str) -> None:
+        if due.event in _WAITED_FOR:
+            reason = reason and f"its hook for {due.event.value} has failed: {reason}"
+            self._context.handle(HookEnded(due.number, due.event.value, reason))
+
+
+def _cause(due: Due, service: Service) -> str:
+    """Of what is part of no handover."""
+    if due.event is Hook.FAILED:
+        return "stop" if due.reason == STOPPING else "crash"
+    if service.phase in (Phase.STOPPING, Phase.STOPPED):
+        return "stop"
+    first = due.number == 1 and due.event in (Hook.PENDING, Hook.RUNNING)
+    return "start" if first else "crash"
+
+
+def _variables(facts: Json) -> dict[str, str]:
+    """As SOCKACT_…; nothing for what is not known."""
+    found = {}
+    for name, value in facts.items():
+        text = " ".join(map(str, value[:_MOST_LISTED])) if isinstance(value, list) else str(value)
+        if value not in (None, "", []):
+            found[f"SOCKACT_{name.upper()}"] = text.replace("\0", "?")
+    return found

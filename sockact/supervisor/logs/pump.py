@@ -1,0 +1,265 @@
+"""The log pump: the process that writes what all generations of a service say into its logs.
+
+docs/logs.md. It is a fork of the supervisor and shares its memory and its code; it never returns
+into it. It reads on when a disk takes nothing, so that nobody who writes to it waits; only a
+write(2) that does not return keeps it. When there is nothing to do, it sleeps; while lines come, it
+looks every PAUSE seconds, so that they are written many at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import gc
+import os
+import select
+import signal
+import sys
+import time
+
+from sockact.core.backlog import Lines
+from sockact.kernel import signals
+from sockact.supervisor.logs.channel import Channel
+from sockact.supervisor.logs.file import LogFile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from typing import NoReturn
+
+    from sockact.supervisor.logs.channel import Message
+
+PAUSE = 0.01
+LAST_WORDS = 2.0
+"""Seconds that lines wait for a disk when nothing will come any more."""
+
+_MOST_READS = 16
+_OFTEN = 4
+"""A pipe that is fuller than one part of so many may be full before we look again."""
+_TAIL = 8192
+_NAME = b"sockact-log"
+_IGNORED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGPIPE", "SIGXFSZ")
+
+
+class _Source:
+    """What one generation writes to one log: the read end of a pipe."""
+
+    def __init__(self, key: int, fd: int, log: LogFile) -> None:
+        self.key = key
+        self.fd = fd
+        self.log = log
+        self.lines = Lines()
+        self.tail = b""
+        # All at once: what is read then ends where a write has ended, and most writes end a line.
+        self.size = fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ)
+
+
+class LogPump:
+    """The process, until its pipes are at their end and nobody is there to bring more."""
+
+    def __init__(self, control: socket.socket, paths: tuple[str, ...]) -> None:
+        self._channel = Channel(control)
+        self._logs = [LogFile(path) for path in paths]
+        self._sources: dict[int, _Source] = {}
+        self._poll = select.poll()
+        self._control = select.poll()
+        self._alone = False
+        self._end_at: float | None = None
+        self._watch_control()
+
+    def run(self) -> None:
+        """Return when all is written, or cannot be."""
+        for log in self._logs:
+            log.flush()
+        while True:
+            self._tell_states()
+            if self._over():
+                break
+            self._turn()
+        for log in self._logs:
+            log.give_up()
+        self._tell_states()
+
+    def _turn(self) -> None:
+        """Wait, then do what there is to do."""
+        read, much = False, False
+        for fd, _events in self._poll.poll(self._timeout()):
+            if fd == self._channel.fileno():
+                self._hear()
+            elif source := self._sources.get(fd):
+                size = self._read(source)
+                read, much = True, much or size > source.size // _OFTEN
+        now = time.monotonic()
+        for log in self._logs:
+            if log.retry_at is not None and log.retry_at <= now:
+                log.flush()
+        if read and not much:
+            self._control.poll(PAUSE * 1000)
+
+    def _timeout(self) -> float | None:
+        """Until the next deadline, in milliseconds."""
+        times = [log.retry_at for log in self._logs if log.retry_at is not None]
+        times += [] if self._end_at is None else [self._end_at]
+        return max(0.0, (min(times) - time.monotonic()) * 1000 + 1) if times else None
+
+    def _over(self) -> bool:
+        """Will nothing come any more, and is all written, or has it waited for long enough?"""
+        if not (self._alone and not self._sources):
+            return False
+        if not any(log.error for log in self._logs):
+            return True
+        if self._end_at is None:
+            self._end_at = time.monotonic() + LAST_WORDS
+        return time.monotonic() >= self._end_at
+
+    # What is written.
+
+    def _read(self, source: _Source) -> int:
+        """Pass on what there is; how many bytes."""
+        try:
+            data = os.read(source.fd, source.size)
+        except BlockingIOError:
+            return 0
+        if data:
+            source.tail = (source.tail + data[-_TAIL:])[-_TAIL:]
+            self._put(source, source.lines.feed(data))
+        else:
+            self._end(source)
+        return len(data)
+
+    def _drain(self, source: _Source) -> None:
+        """What is in the pipe by now."""
+        for _ in range(_MOST_READS):
+            if not self._read(source):
+                return
+
+    def _end(self, source: _Source) -> None:
+        self._put(source, source.lines.end())
+        self._poll.unregister(source.fd)
+        del self._sources[source.fd]
+        os.close(source.fd)
+        self._tell_tail(source, ended=True)
+        self._watch_control()
+
+    def _put(self, source: _Source, data: bytes) -> None:
+        if data:
+            source.log.put(source.key, data)
+
+    # What the supervisor asks, and is told.
+
+    def _hear(self) -> None:
+        self._channel.flush()
+        try:
+            for message, fd in self._channel.heard():
+                self._obey(message, fd)
+        except EOFError:
+            self._poll.unregister(self._channel.fileno())
+            self._control.unregister(self._channel.fileno())
+            self._alone = True
+            return
+        self._watch_control()
+
+    def _obey(self, message: Message, fd: int | None) -> None:
+        if "add" in message and fd is None:
+            # No descriptor was left for it here: SCM_RIGHTS of unix(7), MSG_CTRUNC.
+            self._channel.tell({"missing": message["add"]})
+        elif "add" in message and fd is not None:
+            if any(source.key == message["add"] for source in self._sources.values()):
+                os.close(fd)  # It was asked for again along with one that was missing.
+                return
+            source = _Source(message["add"], fd, self._logs[message["log"]])
+            self._sources[fd] = source
+            self._poll.register(fd, select.POLLIN)
+        elif "reopen" in message:
+            reasons = [log.reopen() for log in self._logs]
+            self._tell_states()
+            why = "; ".join(filter(None, reasons))
+            self._channel.tell({"reopened": message["reopen"], "error": why})
+        elif "tail" in message:
+            for source in tuple(self._sources.values()):
+                if source.key == message["tail"]:
+                    self._drain(source)
+                    # At its end it has told all.
+                    if source.fd in self._sources:
+                        self._tell_tail(source, ended=False)
+        elif "end" in message:
+            # Whoever has a pipe still is none of the service's processes.
+            for source in tuple(self._sources.values()):
+                self._drain(source)
+                if source.fd in self._sources:
+                    self._end(source)
+            self._alone = True
+
+    def _tell_tail(self, source: _Source, *, ended: bool) -> None:
+        text = source.tail.decode("utf-8", "replace")
+        self._channel.tell({"key": source.key, "tail": text, "ended": ended})
+
+    def _tell_states(self) -> None:
+        """Of each log of which there are news; while there is no room, the latest of them later."""
+        for number, log in enumerate(self._logs):
+            if not log.news or self._channel.crowded:
+                continue
+            log.news = False
+            state = {
+                "state": number,
+                "dropped_lines": log.backlog.dropped_lines,
+                "dropped_bytes": log.backlog.dropped_size,
+                "waiting_bytes": len(log.backlog.waiting),
+                "error": log.error,
+            }
+            self._channel.tell(state)
+        self._watch_control()
+
+    def _watch_control(self) -> None:
+        if not self._alone:
+            mask = select.POLLIN | (select.POLLOUT if self._channel.crowded else 0)
+            self._poll.register(self._channel.fileno(), mask)
+            self._control.register(self._channel.fileno(), mask)
+
+
+def fork(control: socket.socket, paths: tuple[str, ...]) -> int:
+    """Start the pump; its pid. Raises OSError."""
+    with signals.blocked():
+        pid = os.fork()
+        if pid == 0:
+            _child(control, paths)
+        return pid
+
+
+def _child(control: socket.socket, paths: tuple[str, ...]) -> NoReturn:
+    status = 1
+    try:
+        # What is shared with the supervisor stays so as long as nobody counts through it.
+        gc.disable()
+        _leave_supervisor(control.fileno())
+        LogPump(control, paths).run()
+        status = 0
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(status)
+
+
+def _leave_supervisor(control: int) -> None:
+    os.setsid()
+    os.chdir("/")
+    for name in _IGNORED:
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    signal.set_wakeup_fd(-1)
+    null = os.open("/dev/null", os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    _close_all_but(control)
+    with contextlib.suppress(OSError), open("/proc/self/comm", "wb") as file:
+        file.write(_NAME)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+
+def _close_all_but(control: int) -> None:
+    """Nobody else's pipe, listener or lock may live longer because of us."""
+    try:
+        highest = max(map(int, os.listdir("/proc/self/fd")))
+    except OSError:
+        highest = os.sysconf("SC_OPEN_MAX")
+    os.closerange(3, control)
+    os.closerange(control + 1, highest + 1)

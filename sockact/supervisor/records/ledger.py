@@ -1,0 +1,175 @@
+"""The ledger of one service: its last handovers, each under an id, and what is counted of them.
+
+docs/metrics.md. History keeps it in the state directory; `save` is called after each change that
+has to outlive the supervisor.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from sockact.core.history import ledger as core
+from sockact.core.history.ledger import Account, LedgerEntry
+from sockact.core.lifecycle import actions
+from sockact.core.lifecycle.model import Phase
+from sockact.core.record import replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from sockact.core.history.ledger import Times
+    from sockact.core.lifecycle.model import Handover, Service
+    from sockact.supervisor.service.status import Json
+
+_CAUSE = "supervisor"
+
+
+class Ledger:
+    """Follows the service step by step."""
+
+    def __init__(
+        self, account: Account, save: Callable[[], None], clock: Callable[[], float] = time.time
+    ) -> None:
+        self.account = account
+        self._save = save
+        self._clock = clock
+        self._causes: dict[int, str] = {}
+        self._closed: tuple[LedgerEntry, ...] = ()
+        self.version_of: Callable[[int], str] = lambda _generation: ""
+        """Of the release of a generation, "" while it is not known."""
+
+    def asked(self, service: Service, cause: str) -> None:
+        """Somebody asks for a handover: who. The first of those who share one is remembered."""
+        self._causes.setdefault(service.queued or service.last_handover + 1, cause)
+
+    def stepped(self, service: Service, asked: Iterable[actions.Action], now: float) -> None:
+        """The service is now like this, and that is to be done."""
+        before = self.account.totals
+        for action in asked:
+            if isinstance(action, actions.Finish):
+                self._begin(action.handover)
+                self.account = core.finish(self.account, action.handover)
+            elif isinstance(action, actions.Spawn):
+                self._count_restart(service, action.number)
+        if service.in_handover and service.handover is not None:
+            self._begin(service.handover)
+        self.account = core.name(self.account, self.version_of)
+        open_ones = [one for one in self.account.entries if one.number]
+        self.account = core.follow(self.account, service, now)
+        left = {one.id for one in self.account.entries if one.number}
+        # What is said of this step is still about them.
+        self._closed = tuple(one for one in open_ones if one.id not in left)
+        if self._closed or self.account.totals != before:
+            self._save()
+
+    def of(self, generation: int) -> str:
+        """The id of the handover that this generation takes part in, "" for none."""
+        entry = self.entry(generation)
+        return entry.id if entry else ""
+
+    def entry(self, generation: int) -> LedgerEntry | None:
+        """Of that handover."""
+        entry = core.about(self.account.entries, generation)
+        entry = entry or core.about(self._closed, generation)
+        return entry if generation else None
+
+    def newest(self, entry: LedgerEntry) -> LedgerEntry:
+        """The same entry, as it is now."""
+        return next((one for one in self.account.entries if one.id == entry.id), entry)
+
+    def hook_failed(self, entry: LedgerEntry | None, event: str, text: str) -> None:
+        """A hook has failed, which was part of this handover, or of none."""
+        self.account = core.fail_hook(self.account, entry.id if entry else "", event, text)
+        self._save()
+
+    def forced(self, generation: int, connections: int) -> None:
+        """The generation has to end, with so many connections that are in use."""
+        if connections:
+            self.account = core.force(self.account, generation, connections)
+            self._save()
+
+    def failed(self) -> None:
+        """A generation came to nothing; saved by whoever knows of it."""
+        totals = self.account.totals
+        self.account = replace(self.account, totals=replace(totals, failures=totals.failures + 1))
+
+    def started(self) -> None:
+        """The supervisor starts; saved by whoever knows of it."""
+        totals = self.account.totals
+        self.account = replace(self.account, totals=replace(totals, starts=totals.starts + 1))
+
+    def status(self) -> Json:
+        """The answer to History of docs/control.md."""
+        totals = self.account.totals
+        kinds = (
+            ("reload", "committed", totals.reloads_committed),
+            ("reload", "failed", totals.reloads_failed),
+            ("rollback", "committed", totals.rollbacks_committed),
+            ("rollback", "failed", totals.rollbacks_failed),
+        )
+        return {
+            "handovers": [_entry(one) for one in self.account.entries],
+            "totals": {
+                "handovers": [
+                    {"kind": kind, "outcome": outcome, "seconds": _times(times)}
+                    for kind, outcome, times in kinds
+                ],
+                "drains": _times(totals.drains),
+                "taken_back": totals.taken_back,
+                "forced_closes": totals.forced,
+                "failures": totals.failures,
+                "restarts": totals.restarts,
+                "supervisor_starts": totals.starts,
+                "hook_failures": [{"event": one.event, "count": one.count} for one in totals.hooks],
+            },
+        }
+
+    def _begin(self, handover: Handover) -> None:
+        if self.account.entry(handover.id) is not None:
+            return
+        entry = LedgerEntry(
+            os.urandom(16).hex(),
+            self._clock(),
+            self._causes.pop(handover.id, _CAUSE),
+            handover.rollback,
+            handover.predecessor,
+            handover.successor,
+            number=handover.id,
+        )
+        self.account = core.begin(self.account, entry)
+
+    def _count_restart(self, service: Service, number: int) -> None:
+        handover = service.handover if service.in_handover else None
+        launched_for_it = handover is not None and handover.successor == number
+        if service.phase is not Phase.STARTING and not launched_for_it:
+            totals = self.account.totals
+            self.account = replace(
+                self.account, totals=replace(totals, restarts=totals.restarts + 1)
+            )
+
+
+def _entry(entry: LedgerEntry) -> Json:
+    """One HandoverRecord."""
+    return {
+        "id": entry.id,
+        "kind": "rollback" if entry.rollback else "reload",
+        "cause": entry.cause,
+        "requested_usec": round(entry.at * 1_000_000),
+        "from": entry.predecessor,
+        "to": entry.successor,
+        "outcome": entry.outcome,
+        "reason": entry.reason,
+        "duration_seconds": entry.seconds,
+        "phases": [{"name": span.phase, "seconds": span.seconds} for span in entry.spans],
+        "phase": entry.phase,
+        "forced_closes": entry.forced,
+        "from_version": entry.from_version,
+        "to_version": entry.to_version,
+        "hooks_failed": list(entry.hooks_failed),
+    }
+
+
+def _times(times: Times) -> Json:
+    return {"bounds": list(core.BOUNDS), "counts": list(times.counts), "sum": times.sum}

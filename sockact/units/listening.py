@@ -1,0 +1,176 @@
+"""Who listens where, as the kernel's tables have it: proc_pid_net(5), sock_diag(7).
+
+Not /proc/net/unix: a name with a newline in it would write lines of its own there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+import struct
+from dataclasses import dataclass
+
+from sockact.core.matching import Address, Family, Kind
+from sockact.kernel import pidfd, procfs
+from sockact.kernel.sockets import sock_diag
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_LISTEN = "0A"
+_TABLES = (
+    ("tcp", socket.AF_INET, Family.INET, Kind.STREAM),
+    ("tcp6", socket.AF_INET6, Family.INET6, Kind.STREAM),
+    ("udp", socket.AF_INET, Family.INET, Kind.DATAGRAM),
+    ("udp6", socket.AF_INET6, Family.INET6, Kind.DATAGRAM),
+)
+# Sockets that a program opens for its own ends, under names of their own.
+_PRIVATE = re.compile(r"/pymp-|/gunicorn\.ctl$")
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A listening (or UDP) socket of a process."""
+
+    address: Address
+    inode: int
+    pid: int
+    fd: int
+    file: tuple[int, int] | None = None
+    """Of a Unix socket that has one: device and inode, as in sock_diag. The path is what
+    the program called it, which may be another file for us."""
+
+
+def held(address: Address) -> bool:
+    """Does somebody of this network namespace listen there? True also where that cannot be read."""
+    try:
+        return is_held(address)
+    except OSError:
+        return True
+
+
+def is_held(address: Address) -> bool:
+    """Does somebody of this network namespace listen there? Raises OSError."""
+    if address.family is Family.UNIX:
+        return address.host in {_host(one.name) for one in sock_diag.unix_listeners()}
+    return _inet(address)
+
+
+def waiting(address: Address, but: set[int]) -> int:
+    """How many connections wait to be accepted there, without those of the sockets of these
+    inodes; 0 for what is no TCP. Raises OSError.
+    """
+    name = {Family.INET: "tcp", Family.INET6: "tcp6"}.get(address.family)
+    if name is None or address.kind is not Kind.STREAM:
+        return 0
+    number = next(one[1] for one in _TABLES if one[0] == name)
+    with open(f"/proc/net/{name}") as table:
+        lines = table.read().splitlines()[1:]
+    # Of a listening socket, the receive queue is the number of those who wait.
+    queues = {int(f[9]): int(f[4].partition(":")[2], 16) for f in map(str.split, lines)}
+    found = _table(f"/proc/net/{name}", number, address.family, address.kind)
+    return sum(queues.get(inode, 0) for inode, at in found if at == address and inode not in but)
+
+
+def bound(pids: Iterable[int]) -> list[Bound]:
+    """Every listening socket of some processes, in the order of its inodes.
+
+    Raises OSError; PermissionError when we may not look at them.
+    """
+    found: dict[int, Bound] = {}
+    unix = {one.inode: one for one in sock_diag.unix_listeners()}
+    for pid in pids:
+        sockets = procfs.sockets(pid)
+        table = _of(pid) if sockets else {}
+        for fd, inode in sorted(sockets.items()):
+            if inode in unix:
+                address = Address(Family.UNIX, Kind.STREAM, _host(unix[inode].name))
+                found.setdefault(inode, Bound(address, inode, pid, fd, unix[inode].file))
+            elif inode in table:
+                found.setdefault(inode, Bound(table[inode], inode, pid, fd))
+    return [found[inode] for inode in sorted(found)]
+
+
+def duplicate(one: Bound) -> socket.socket:
+    """The program's own socket, as a descriptor of ours. Raises OSError."""
+    found = socket.socket(fileno=pidfd.getfd(one.pid, one.fd))
+    if os.fstat(found.fileno()).st_ino != one.inode:
+        found.close()
+        raise OSError("the program has another socket there now")
+    return found
+
+
+def is_private(address: Address) -> bool:
+    """Whether a program chooses it anew at each start: a port of the kernel's choice, a queue of
+    its own processes.
+    """
+    if address.family is Family.UNIX:
+        return bool(_PRIVATE.search(address.host)) or not address.host.startswith(("/", "@"))
+    return address.port in _ephemeral()
+
+
+def _ephemeral() -> range:
+    with open("/proc/sys/net/ipv4/ip_local_port_range") as file:
+        first, last = map(int, file.read().split())
+    return range(first, last + 1)
+
+
+def members(cgroup: str) -> list[int]:
+    """The processes of a control group and those below it, on cgroup v1, v2 or both."""
+    found = []
+    for process in procfs.processes():
+        try:
+            with open(f"/proc/{process.pid}/cgroup", errors="surrogateescape") as file:
+                paths = [line.rstrip("\n").split(":", 2)[2] for line in file]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if any(path == cgroup or path.startswith(f"{cgroup}/") for path in paths):
+            found.append(process.pid)
+    return found
+
+
+def _of(pid: int) -> dict[int, Address]:
+    """Inode → address of all ports that are listened on in the network namespace of a process."""
+    found: dict[int, Address] = {}
+    for name, number, family, kind in _TABLES:
+        # No IPv6, or the process has ended.
+        with contextlib.suppress(FileNotFoundError):
+            found |= _table(f"/proc/{pid}/net/{name}", number, family, kind)
+    return found
+
+
+def _table(path: str, number: int, family: Family, kind: Kind) -> Iterator[tuple[int, Address]]:
+    with open(path) as table:
+        next(table)
+        for line in table:
+            fields = line.split(None, 10)
+            host, _, port = fields[1].partition(":")
+            connected = int(fields[2].rpartition(":")[2], 16)
+            if connected if kind is Kind.DATAGRAM else fields[3] != _LISTEN:
+                continue
+            # Each word of 32 bits is printed as a number of the machine's byte order.
+            words = [int(host[at : at + 8], 16) for at in range(0, len(host), 8)]
+            text = socket.inet_ntop(number, struct.pack(f"={len(words)}I", *words))
+            yield int(fields[9]), Address(family, kind, text, int(port, 16))
+
+
+def _host(name: bytes) -> str:
+    """As Address has it."""
+    if name.startswith(b"\0"):
+        return f"@{os.fsdecode(name[1:])}"
+    path = os.fsdecode(name)
+    return os.path.normpath(path) if path.startswith("/") else path
+
+
+def _inet(address: Address) -> bool:
+    kinds = {(family, kind): (name, number) for name, number, family, kind in _TABLES}
+    name, number = kinds[address.family, address.kind]
+    wanted = socket.inet_pton(number, address.host.partition("%")[0])
+    table = _table(f"/proc/net/{name}", number, address.family, address.kind)
+    return any(
+        found.port == address.port and socket.inet_pton(number, found.host) == wanted
+        for _, found in table
+    )

@@ -1,0 +1,1 @@
+"""Unit files and logrotate snippets as text. Never writes a file."""

@@ -1,0 +1,155 @@
+"""The order of hooks, and its bounds."""
+
+from __future__ import annotations
+
+import os
+import signal
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sockact.supervisor.base.loop import Loop
+from sockact.supervisor.hooks.runner import MOST, Hooks, Round
+from sockact.supervisor.processes.processes import exit_of
+from tests.support import wait
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class Rig:
+    """Hooks with a loop that tells them who has ended."""
+
+    def __init__(self, log: Path) -> None:
+        self.loop = Loop()
+        self.loop.catch([signal.SIGCHLD], self._reap)
+        self.hooks = Hooks(self.loop)
+        self.log = log
+        self.ended: list[tuple[str, str]] = []
+        self.failed: list[str] = []
+        self.known = True
+
+    def add(self, name: str, *scripts: str, generation: int = 1, to_the_end: bool = True) -> None:
+        commands = tuple(("/bin/sh", "-c", script, str(self.log)) for script in scripts)
+        self.hooks.add(
+            Round(
+                generation,
+                commands,
+                60.0,
+                lambda: (os.environ, b"{}") if self.known else None,
+                self.failed.append,
+                lambda reason: self.ended.append((name, reason)),
+                to_the_end,
+            )
+        )
+
+    def run(self) -> None:
+        """Until all have ended."""
+        self.hooks.when_idle(self.loop.stop)
+        self.hooks.settle()
+        self.loop.run()
+
+    def lines(self) -> list[str]:
+        return self.log.read_text().split()
+
+    def _reap(self, _number: int) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            self.hooks.reaped(pid, exit_of(status))
+
+
+@pytest.fixture
+def rig(folder: Path) -> Iterator[Rig]:
+    log = folder / "log"
+    log.touch()
+    before = signal.getsignal(signal.SIGCHLD)
+    made = Rig(log)
+    yield made
+    made.hooks.close()
+    made.loop.close()
+    signal.signal(signal.SIGCHLD, before)
+
+
+def says(word: str, and_then: str = "") -> str:
+    return f'echo {word} >> "$0"; {and_then}'
+
+
+def test_one_after_the_other_of_one_generation(rig: Rig) -> None:
+    for number in range(5):
+        rig.add(str(number), says(f"{number}a", "sleep 0.02"), says(f"{number}b"))
+    rig.run()
+    assert rig.lines() == [f"{number}{part}" for number in range(5) for part in "ab"]
+    assert rig.ended == [(str(number), "") for number in range(5)]
+
+
+def test_side_by_side_of_several(rig: Rig) -> None:
+    """Each waits for the other."""
+    meets = 'until grep -q {} "$0"; do sleep 0.01; done'
+    rig.add("a", says("one", meets.format("two")), generation=1)
+    rig.add("b", says("two", meets.format("one")), generation=2)
+    rig.run()
+    assert sorted(rig.lines()) == ["one", "two"]
+
+
+def test_what_begins_at_the_end_of_another_comes_after_what_waits(rig: Rig) -> None:
+    rig.add("1", says("1"))
+    rig.add("2", says("2"))
+    first = rig.hooks._running[1]._round
+    object.__setattr__(first, "ended", lambda _reason: rig.add("3", says("3")))
+    rig.run()
+    assert rig.lines() == ["1", "2", "3"]
+
+
+def test_nothing_is_told_before_it_is_known(rig: Rig) -> None:
+    rig.known = False
+    rig.add("1", says("1"))
+    assert rig.hooks.busy()
+    rig.hooks.look(1)
+    assert rig.lines() == []
+    rig.known = True
+    rig.loop.at(0.0, partial(rig.hooks.look, 1))
+    rig.run()
+    assert rig.lines() == ["1"]
+
+
+def test_after_a_failure(rig: Rig) -> None:
+    scripts = (says("1"), says("2", "echo why; exit 4"), says("3"))
+    rig.add("all", *scripts)
+    rig.add("some", *scripts, to_the_end=False)
+    rig.run()
+    assert rig.lines() == ["1", "2", "3", "1", "2"]
+    reason = "/bin/sh: exited with status 4: why"
+    assert rig.ended == [("all", reason), ("some", reason)]
+    assert rig.failed == [reason] * 2
+
+
+def test_too_many_are_refused(rig: Rig) -> None:
+    rig.known = False
+    for number in range(MOST + 3):
+        rig.add(str(number), says(str(number)))
+    reason = f"it was not run: {MOST} others wait"
+    assert rig.ended == [(str(MOST + extra), reason) for extra in (1, 2)]
+    assert rig.failed == [reason] * 2
+    rig.known = True
+    rig.loop.at(0.0, partial(rig.hooks.look, 1))
+    rig.run()
+    assert rig.lines() == [str(number) for number in range(MOST + 1)]
+
+
+def test_nothing_is_left_when_they_are_given_up(rig: Rig) -> None:
+    rig.add("1", says("1", "sleep 600"))
+    rig.add("2", says("2"))
+    wait.until(lambda: rig.lines() == ["1"], "the first")
+    attempt = rig.hooks._running[1]._attempt
+    assert attempt is not None
+    rig.hooks.abandon()
+    assert not rig.hooks.busy()
+    os.waitpid(attempt.pid, 0)
+    assert (rig.ended, rig.lines()) == ([], ["1"])

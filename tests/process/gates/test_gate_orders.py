@@ -1,0 +1,157 @@
+"""Orders to a gate that cross each other: only the last one counts."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from sockact.core.lifecycle.model import Gate
+from sockact.core.record import replace
+from sockact.handover import gate
+from sockact.handover.interest import process_interest
+from sockact.kernel import procfs
+from sockact.kernel.sockets import listener as listeners
+from sockact.supervisor.gates.gates import Gates
+from tests.support import wait
+from tests.support.child import child, inode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sockact.supervisor.processes.processes import Processes
+    from sockact.supervisor.processes.shim_calls import Calls
+
+ACCEPTS = "listener.accept()"
+AGAIN = """
+e = select.epoll()
+for line in sys.stdin:
+    e.register(fd, int(line))
+    print(flush=True)
+"""
+FORKS = "sys.stdin.read() if os.fork() else listener.accept()"
+WAITS_IN_EPOLL = "e = select.epoll(); e.register(fd, 1); e.poll()"
+
+
+class Held:
+    """Stands for Calls: every process has the shim, and answers when the test says so."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[int, str]] = []
+        self.answers: list[Callable[[str], None]] = []
+
+    def reaches(self, _pid: int) -> bool:
+        return True
+
+    def order(self, pid: int, words: str, done: Callable[[str], None], **_how: object) -> None:
+        self.told.append((pid, words))
+        self.answers.append(done)
+
+
+class Living:
+    """Stands for Processes: generation 1."""
+
+    def __init__(self) -> None:
+        self.pids: list[int] = []
+
+    def of(self, _generation: int) -> list[int]:
+        return self.pids
+
+
+class Scene:
+    """Servers, and the gate of their generation."""
+
+    def __init__(self, listener: socket.socket, *servers: int) -> None:
+        self.listener = listener
+        self.calls, self.processes, self.moved = Held(), Living(), list[Gate]()
+        for server in servers:
+            self.begin_to_wait(server)
+        self.gates = Gates(
+            cast("Processes", self.processes),
+            cast("Calls", self.calls),
+            [listeners.of_socket("web", listener, owned=True)],
+            lambda _number, gate, _why: self.moved.append(gate),
+            lambda _number, _message: None,
+        )
+
+    def begin_to_wait(self, pid: int) -> None:
+        """One more process of the generation."""
+        inodes = {inode(self.listener)}
+        wait.until(lambda: process_interest(pid, inodes) == inodes, "it to wait")
+        self.processes.pids.append(pid)
+
+    def entries(self) -> list[gate.Entry]:
+        return gate.entries(self.processes.pids, {inode(self.listener)})
+
+
+@pytest.fixture
+def scene() -> Iterator[Scene]:
+    with socket.create_server(("127.0.0.1", 0)) as listener, child(ACCEPTS, listener) as server:
+        yield Scene(listener, server.pid)
+
+
+def test_a_close_that_fails_late_is_not_a_failure_to_open(scene: Scene) -> None:
+    scene.gates.close(1)
+    scene.gates.open(1)
+    close, reopen = scene.calls.answers
+    close("no answer to 25 signals")
+    assert scene.moved == []
+    reopen("")
+    assert scene.moved == [Gate.OPEN]
+
+
+def test_a_close_that_ends_late_closes_nothing_more(scene: Scene) -> None:
+    scene.gates.close(1)
+    scene.gates.open(1)
+    with child(WAITS_IN_EPOLL, scene.listener) as born:
+        scene.begin_to_wait(born.pid)
+        before = scene.entries()
+        assert before
+        scene.calls.answers[0]("")
+        assert scene.entries() == before
+    assert len(scene.calls.told) == 2
+
+
+def test_an_open_that_fails_late_is_not_a_failure_to_close(scene: Scene) -> None:
+    scene.gates.open(1)
+    scene.gates.close(1)
+    scene.calls.answers[0]("the shim hung up")
+    assert scene.moved == []
+    scene.calls.answers[1]("")
+    assert scene.moved == [Gate.CLOSED]
+
+
+def test_who_has_ended_keeps_no_gate_from_moving() -> None:
+    """A worker that its parent has not reaped yet."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, child(FORKS, listener) as parent:
+        born = wait.until(lambda: procfs.children(parent.pid) or None, "the worker")[0]
+        scene = Scene(listener, born)
+        scene.gates.close(1)
+        os.kill(born, signal.SIGKILL)
+        wait.until(lambda: procfs.process(born) == ended(born), "it to end")
+        scene.calls.answers[0]("no answer to 25 signals")
+        assert scene.moved == [Gate.CLOSED]
+
+
+def test_what_is_taken_out_again_and_again_is_put_back_as_it_was_last() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, child(AGAIN, listener) as process:
+        assert process.stdin
+        assert process.stdout
+        scene = Scene(listener)
+        for events in (select.EPOLLIN, select.EPOLLIN | select.EPOLLPRI):
+            process.stdin.write(b"%d\n" % events)
+            process.stdin.flush()
+            process.stdout.readline()
+            assert scene.gates.reopened(1, {process.pid: procfs.sockets_and_epolls(process.pid)[1]})
+        scene.gates.open(1)
+        scene.processes.pids.append(process.pid)
+        assert [entry.events & 3 for entry in scene.entries()] == [3]
+
+
+def ended(pid: int) -> procfs.Process | None:
+    found = procfs.process(pid)
+    return found and replace(found, zombie=True)

@@ -1,0 +1,71 @@
+"""What the supervisor and its log pump tell each other, where descriptors run short."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sockact.supervisor.logs import pump
+from sockact.supervisor.logs.channel import Channel
+from tests.support import wait
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[Channel, Channel]]:
+    one, other = map(Channel, socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+    yield one, other
+    one.close()
+    other.close()
+
+
+def test_a_descriptor_that_cannot_be_sent_now_is_sent_later(
+    ends: tuple[Channel, Channel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = ends
+
+    def fails(*_arguments: object) -> int:
+        raise OSError(errno.ETOOMANYREFS, "too many are on their way")
+
+    with open("/dev/null", "rb") as file:
+        with monkeypatch.context() as patch:
+            patch.setattr(socket, "send_fds", fails)
+            ours.tell({"add": 1}, file.fileno())
+            assert (ours.crowded, ours.stuck) == (True, True)
+            assert not ours.flush()
+        assert ours.flush()
+    assert (ours.crowded, ours.stuck) == (False, False)
+    ((message, fd),) = theirs.heard()
+    assert message == {"add": 1}
+    assert fd is not None
+    os.close(fd)
+
+
+def test_a_pipe_that_did_not_arrive_is_asked_for(tmp_path: Path) -> None:
+    log = tmp_path / "app.log"
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        pid = pump.fork(theirs, (str(log),))
+    channel = Channel(ours)
+    reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    channel.tell({"add": 1, "log": 0})
+    assert select.select([ours], [], [], wait.TIMEOUT)[0]
+    assert [message for message, _fd in channel.heard()] == [{"missing": 1}]
+    # All are told again, those that it has, too.
+    for _ in range(2):
+        channel.tell({"add": 1, "log": 0}, reader)
+    os.write(writer, b"a line\n")
+    wait.until(lambda: log.exists() and log.read_bytes() == b"a line\n", "the line")
+    os.close(writer)
+    channel.tell({"end": True})
+    assert os.waitpid(pid, 0)[1] == 0
+    channel.close()
+    os.close(reader)

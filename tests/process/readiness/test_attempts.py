@@ -1,0 +1,87 @@
+"""Runs of a probe that end in ways of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sockact.supervisor.base import commands
+from sockact.supervisor.base.loop import Loop
+from sockact.supervisor.processes.processes import exit_of
+from tests.support import wait
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NOBODY = 65534
+BECOMES_ANOTHER = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+HANGS = commands.of_shell("exec sleep 1000")
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    made = Loop()
+    yield made
+    made.close()
+
+
+@contextlib.contextmanager
+def another_user() -> Iterator[None]:
+    """Whom the kernel does not let signal what was started before."""
+    os.setresuid(NOBODY, NOBODY, 0)
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+@BECOMES_ANOTHER
+def test_an_attempt_that_may_not_be_killed_is_given_up(loop: Loop) -> None:
+    """`exec:sudo …`: it is left to itself, and does not take the supervisor with it."""
+    said: list[str] = []
+    running = commands.Attempt(loop, HANGS, os.environ, None, said.append)
+    with another_user():
+        running.abandon()
+    kill(running.pid)
+    assert said == []
+
+
+@BECOMES_ANOTHER
+def test_an_attempt_that_takes_too_long_and_may_not_be_killed_has_failed(loop: Loop) -> None:
+    said: list[str] = []
+
+    def done(reason: str) -> None:
+        said.append(reason)
+        loop.stop()
+
+    running = commands.Attempt(loop, HANGS, os.environ, 0.01, done)
+    late = loop.at(time.monotonic() + wait.TIMEOUT, loop.stop)
+    with another_user():
+        loop.run()
+    late.cancel()
+    kill(running.pid)
+    refused = f"the kernel refuses to kill process {running.pid}"
+    assert said == [f"took more than 0.01 s, and {refused}"]
+
+
+def test_attempts_come_one_after_the_other(loop: Loop) -> None:
+    said: list[str] = []
+    attempts = commands.Attempts(loop, commands.of_shell("exit 3"), os.environ, None, said.append)
+    for _ in range(2):
+        attempts.begin()
+        attempts.begin()
+        pid, status = os.wait()
+        attempts.reaped(pid, exit_of(status))
+    assert said == ["exited with status 3"] * 2
+    with pytest.raises(ChildProcessError):
+        os.wait()

@@ -1,0 +1,267 @@
+"""Listening beside a program that listens already, and taking its new connections over."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sockact.cli.setup.wrap import told
+from sockact.core.matching import Family, Kind
+from sockact.units import listening
+from sockact.units.wrap import outage as outage_module
+from sockact.units.wrap.migration import Done
+from sockact.units.wrap.outage import Outage
+from sockact.units.wrap.seam import Seam
+from tests.support import wait
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+# Says its name to whoever connects or sends, and echoes nothing else.
+SERVER = """
+import os, socket, sys
+host = sys.argv[1]
+family, kind, port, owner = map(int, sys.argv[2:])
+os.seteuid(owner)
+found = socket.socket(family, kind)
+if host.startswith("/"):
+    found.bind(host)
+else:
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, bool(port))
+    found.bind((host, port))
+if found.type == socket.SOCK_STREAM:
+    found.listen()
+print(found.getsockname()[1] if host[0] != "/" else 0, flush=True)
+while True:
+    if found.type == socket.SOCK_STREAM:
+        found.accept()[0].send(b"old")
+    else:
+        found.sendto(b"old", found.recvfrom(9)[1])
+"""
+TCP, UDP = socket.SOCK_STREAM, socket.SOCK_DGRAM
+NOBODY = 65534
+IPV4, IPV6 = socket.AF_INET, socket.AF_INET6
+
+
+@contextlib.contextmanager
+def serving(
+    family: int, kind: int, host: str, port: int = 0, owner: int = 0
+) -> Iterator[tuple[int, listening.Bound]]:
+    """Its port, and what is found of it."""
+    numbers = [str(int(number)) for number in (family, kind, port, owner)]
+    words = [sys.executable, "-c", SERVER, host, *numbers]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            port = int(server.stdout.readline())
+            (found,) = listening.bound([server.pid])
+            yield port, found
+        finally:
+            server.kill()
+
+
+def ask(family: int, kind: int, host: str, port: int) -> str:
+    """Who answers; "" is nobody, yet."""
+    with socket.socket(family, kind) as client:
+        client.settimeout(0.3)
+        client.connect((host, port))
+        if kind == UDP:
+            client.send(b"?")
+        try:
+            return client.recv(9).decode()
+        except TimeoutError:
+            return ""
+
+
+@pytest.mark.parametrize("kind", [TCP, UDP], ids=["tcp", "udp"])
+@pytest.mark.parametrize(
+    ("family", "host", "to"),
+    [(IPV4, "127.0.0.1", "127.0.0.1"), (IPV4, "0.0.0.0", "127.0.0.1"), (IPV6, "::", "::1")],
+)
+def test_taking_over(family: int, kind: int, host: str, to: str) -> None:
+    with serving(family, kind, host) as (port, found), socket.socket(family, kind) as new:
+        kinds = {TCP: Kind.STREAM, UDP: Kind.DATAGRAM}
+        assert (found.address.host, found.address.port) == (host, port)
+        assert (found.address.kind, found.address.family.name) == (
+            kinds[socket.SocketKind(kind)],
+            "INET6" if family == IPV6 else "INET",
+        )
+        assert listening.is_private(found.address)
+        new.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        with Outage([found.address]) as outage, Seam([found]) as seam:
+            with pytest.raises(OSError, match=os.strerror(errno.EADDRINUSE)):
+                new.bind((host, port))
+            seam.share()
+            new.bind((host, port))
+            if kind == TCP:
+                new.listen()
+            seam.to_old()
+            assert {ask(family, kind, to, port) for _ in range(8)} == {"old"}
+            seam.to_new()
+            assert ask(family, kind, to, port) == ""
+            os.kill(found.pid, 9)
+            assert wait.ended(found.pid)
+            assert ask(family, kind, to, port) == ""
+        # The old socket is gone, and the way to the new one with it.
+        assert ask(family, kind, to, port) == ""
+        assert outage.seconds == 0.0
+        assert len(waiting(new)) == 3
+
+
+def waiting(listener: socket.socket) -> list[object]:
+    """Who came to it."""
+    listener.setblocking(False)
+    found: list[object] = []
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            if listener.type == TCP:
+                accepted, address = listener.accept()
+                accepted.close()
+                found.append(address)
+            else:
+                found.append(listener.recvfrom(9)[1])
+    return found
+
+
+def test_taking_it_back() -> None:
+    with (
+        serving(IPV4, TCP, "127.0.0.1", owner=NOBODY) as (port, found),
+        Seam([found]) as seam,
+        listening.duplicate(found) as own,
+    ):
+        assert os.fstat(own.fileno()).st_uid == NOBODY
+        seam.share()
+        assert os.fstat(own.fileno()).st_uid == os.geteuid()
+        assert own.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
+        seam.unshare()
+        assert os.fstat(own.fileno()).st_uid == NOBODY
+        assert not own.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
+        with socket.socket() as new:
+            new.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            with pytest.raises(OSError, match=os.strerror(errno.EADDRINUSE)):
+                new.bind(("127.0.0.1", port))
+
+
+def test_several_old_sockets() -> None:
+    """When the first of them closes, the others get nobody: they are about to close, too."""
+    port = wait.free_port()
+    with contextlib.ExitStack() as stack:
+        old = [stack.enter_context(serving(IPV4, TCP, "127.0.0.1", port))[1] for _ in range(3)]
+        seam = stack.enter_context(Seam(old))
+        new = stack.enter_context(socket.socket())
+        new.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        seam.share()
+        new.bind(("127.0.0.1", port))
+        new.listen()
+        seam.to_old()
+        assert {ask(IPV4, TCP, "127.0.0.1", port) for _ in range(8)} == {"old"}
+        assert seam.to_new()
+        seam.close()
+        os.kill(old[0].pid, 9)
+        assert wait.ended(old[0].pid)
+        clients = [stack.enter_context(socket.socket()) for _ in range(40)]
+        for client in clients:
+            client.setblocking(False)
+            assert client.connect_ex(("127.0.0.1", port)) == errno.EINPROGRESS
+        for one in old[1:]:
+            os.kill(one.pid, 9)
+            assert wait.ended(one.pid)
+        assert all(wait.writable(client.fileno(), 20) for client in clients)
+        assert len(waiting(new)) == len(clients)
+
+
+def test_several_old_sockets_again() -> None:
+    """What made them deaf is taken back."""
+    port = wait.free_port()
+    with contextlib.ExitStack() as stack:
+        old = [stack.enter_context(serving(IPV4, TCP, "127.0.0.1", port))[1] for _ in range(2)]
+        seam = stack.enter_context(Seam(old))
+        seam.share()
+        assert seam.to_new()
+        seam.unshare()
+        assert {ask(IPV4, TCP, "127.0.0.1", port) for _ in range(8)} == {"old"}
+
+
+def test_who_is_never_accepted() -> None:
+    with socket.socket() as own:
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        own.bind(("127.0.0.1", 0))
+        own.listen()
+        (found,) = [one for one in listening.bound([os.getpid()]) if one.fd == own.fileno()]
+        with (
+            Seam([found]) as seam,
+            socket.create_connection(own.getsockname()),
+            socket.socket() as new,
+        ):
+            for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+                new.setsockopt(socket.SOL_SOCKET, option, 1)
+            seam.share()
+            new.bind(own.getsockname())
+            new.listen()
+            assert not seam.to_new()
+    assert told(Done(0.0, 1.0, cut_off=True)).startswith("who still waited in the queue that was ")
+    both = told(Done(0.5, 1.0, cut_off=True, put_off=True))
+    assert both.startswith("nobody listened for 0.50 s: ")
+    assert "may have been cut off; for 1.00 s new ones were put off" in both
+
+
+def test_admitting_no_more() -> None:
+    with serving(IPV4, TCP, "127.0.0.1") as (port, found):
+        with Seam([found]) as seam, socket.socket() as client:
+            seam.admit_no_more()
+            client.setblocking(False)
+            assert client.connect_ex(("127.0.0.1", port)) == errno.EINPROGRESS
+            assert not wait.writable(client.fileno(), 0.3)
+            seam.admit_again()
+            # It has tried again by itself.
+            assert wait.writable(client.fileno(), 10)
+            assert wait.readable(client.fileno())
+            assert client.recv(9) == b"old"
+
+
+def test_what_cannot_be_shared(folder: Path) -> None:
+    path = str(folder / "x.sock")
+    with serving(socket.AF_UNIX, TCP, path) as (_, found):
+        assert (found.address.family, found.address.host) == (Family.UNIX, path)
+        with pytest.raises(OSError, match="one owner"):
+            Seam([found])
+
+
+def test_a_socket_that_is_another_one_by_now() -> None:
+    with serving(IPV4, TCP, "127.0.0.1") as (_, found):
+        other = listening.Bound(found.address, found.inode + 1, found.pid, found.fd)
+        with pytest.raises(OSError, match="another socket"):
+            Seam([other])
+
+
+def test_an_outage_is_measured() -> None:
+    with serving(IPV4, TCP, "127.0.0.1") as (_, found):
+        with Outage([found.address]) as outage:
+            os.kill(found.pid, 9)
+            assert wait.ended(found.pid)
+            wait.until(lambda: outage.seconds, "the outage to be seen")
+
+
+@pytest.mark.parametrize("error", [OSError("gone"), RuntimeError("strange")])
+def test_an_outage_that_cannot_be_measured(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """It is not said to be none."""
+
+    def fail(_address: object) -> bool:
+        raise error
+
+    with serving(IPV4, TCP, "127.0.0.1") as (_, found):
+        monkeypatch.setattr(outage_module, "is_held", fail)
+        with Outage([found.address]) as outage:
+            wait.until(lambda: outage.seconds is None, "the failure to be seen")
+        assert "could not be measured" in told(Done(outage.seconds))

@@ -1,0 +1,133 @@
+"""What is taken back when a step fails, and who may interrupt that: nobody."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sockact.cli.setup.wrap import failure
+from sockact.core.errors import OperatorError
+from sockact.units.wrap import places
+from sockact.units.wrap.outage import Outage
+from sockact.units.wrap.undoing import NotRestored, carry_out, interruptible
+
+if TYPE_CHECKING:
+    from contextlib import ExitStack
+    from pathlib import Path
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def interrupt(number: int = signal.SIGINT) -> None:
+    """Now; the handler runs before this returns."""
+    os.kill(os.getpid(), number)
+
+
+class Told:
+    """In which order what is called."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def __call__(self, name: str, *signals: int) -> None:
+        for number in signals:
+            interrupt(number)
+        self.calls.append(name)
+
+
+@pytest.fixture(autouse=True)
+def _handlers() -> object:
+    before = [signal.getsignal(number) for number in SIGNALS]
+    yield
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_an_interrupt_of_the_way_back() -> None:
+    """Which no signal has begun."""
+    told = Told()
+
+    def steps(undo: ExitStack) -> None:
+        undo.callback(told, "first", *SIGNALS)
+        undo.callback(told, "second", *SIGNALS)
+        raise OperatorError("it failed")
+
+    with pytest.raises(OperatorError, match=r"^it failed$"), interruptible():
+        carry_out(steps)
+    assert told.calls == ["second", "first"]
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_an_interrupt_of_the_steps(number: int) -> None:
+    told = Told()
+
+    def steps(undo: ExitStack) -> None:
+        undo.callback(told, "first", *SIGNALS)
+        interrupt(number)
+        told("more")
+
+    with pytest.raises(OperatorError, match=r"^interrupted by SIG"), interruptible():
+        carry_out(steps)
+    assert told.calls == ["first"]
+
+
+def test_what_is_done_stays_done() -> None:
+    told = Told()
+
+    def steps(undo: ExitStack) -> int:
+        undo.callback(told, "first")
+        return 7
+
+    with interruptible():
+        assert carry_out(steps) == 7
+        for number in SIGNALS:
+            interrupt(number)
+    assert told.calls == []
+
+
+def test_a_way_back_that_fails() -> None:
+    told = Told()
+
+    def fail() -> None:
+        raise OperatorError("that neither")
+
+    def steps(undo: ExitStack) -> None:
+        undo.callback(told, "first")
+        undo.callback(fail)
+        raise OperatorError("it failed")
+
+    with pytest.raises(NotRestored) as caught, interruptible():
+        carry_out(steps)
+    assert told.calls == ["first"]
+    said = failure(caught.value, "it is as it was", Outage([])).message
+    assert said == "it failed; and not all was taken back: that neither"
+
+
+def test_what_clients_met_is_told() -> None:
+    outage = Outage([])
+    assert failure(OperatorError("no"), "as it was", outage).message == "no; as it was"
+    outage.cut_off, outage.seconds = 2, 0.256
+    assert failure(OperatorError("no"), "as it was", outage).message == (
+        "no; as it was; nobody listened for 0.26 s: who came just then was refused; 2 clients that "
+        "waited in a queue that had to be closed: cut off"
+    )
+
+
+def test_who_asked_not_to_be_interrupted() -> None:
+    """nohup(1)."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interruptible():
+            interrupt(signal.SIGHUP)
+            assert carry_out(lambda _undo: 7) == 7
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_what_cannot_be_removed(folder: Path) -> None:
+    (folder / "x").mkdir()
+    with pytest.raises(OperatorError, match=r"cannot remove .*/x: .*; "):
+        places.remove(str(folder / "x"))
+    places.remove(str(folder / "y"))

@@ -1,0 +1,213 @@
+"""What supervisors answer becomes metrics, whatever it is; and what is built upon those names."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from typing import Any
+
+import pytest
+from prometheus_client.exposition import generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from sockact.cli.exporter import metrics
+from sockact.cli.exporter.metrics import COUNTER, FAMILIES, HISTOGRAM, Samples
+from sockact.core.history.ledger import BOUNDS, Account, LedgerEntry, Span, Times, Totals
+from sockact.supervisor.records.ledger import Ledger
+from tests import ROOT
+from tests.support import markdown
+
+ID = "0123456789abcdef" * 2
+ENTRY = LedgerEntry(
+    *(ID, 1_700_000_000.0, "unit", False, 1, 2),
+    outcome="committed",
+    seconds=0.3,
+    spans=(Span("start", 0.3), Span("drain", 1.0), Span("stop", 0.2)),
+)
+TOTALS = Totals(reloads_committed=Times().plus(0.3), drains=Times().plus(1.2), taken_back=4)
+HISTORY: dict[str, Any] = Ledger(Account((ENTRY,), TOTALS), lambda: None).status()
+STATUS: dict[str, Any] = {
+    "name": "lies",
+    "version": "1.0",
+    "state": "serving",
+    "adopt": "seccomp",
+    "ready": "interest",
+    "generations": [
+        {
+            "number": 2,
+            "state": "running",
+            "gate": "open",
+            "version": "1.4.2",
+            "started_usec": 1_700_000_000_000_000,
+            "connections": {"busy": 1, "fresh": 2, "quiet": 3},
+        },
+        {
+            "number": 3,
+            "state": "pending",
+            "gate": "open",
+            "started_usec": 1_700_000_001_000_000,
+            "connections": None,
+        },
+    ],
+    "listeners": [
+        {"name": "web", "address": "[::1]:80", "queue_length": 5, "queue_limit": 128},
+        {"name": "dns", "address": "udp:[::1]:53", "queue_length": None, "queue_limit": None},
+    ],
+    "starts": {"interval_seconds": 600.0, "burst": 10, "failures": [{}, {}]},
+}
+
+
+class Fixed(Collector):
+    def __init__(self, services: dict[str, Samples]) -> None:
+        self.services = services
+
+    def collect(self) -> Any:
+        return metrics.families(self.services)
+
+
+def registry(services: dict[str, Samples]) -> CollectorRegistry:
+    found = CollectorRegistry()
+    found.register(Fixed(services))
+    return found
+
+
+def page(status: dict[str, Any] = STATUS, history: dict[str, Any] | None = HISTORY) -> str:
+    services = {"web": metrics.samples(status, history), "gone": metrics.down()}
+    return generate_latest(registry(services)).decode()
+
+
+def test_the_values() -> None:
+    text = page()
+    for line in (
+        'sockact_up{service="web"} 1.0',
+        'sockact_up{service="gone"} 0.0',
+        'sockact_service_info{adopt="seccomp",ready="interest",service="web",version="1.0"} 1.0',
+        'sockact_service_state{service="web",state="serving"} 1.0',
+        'sockact_service_state{service="web",state="backoff"} 0.0',
+        'sockact_connections{generation="2",service="web",state="fresh"} 2.0',
+        'sockact_accept_queue_length{address="[::1]:80",listener="web",service="web"} 5.0',
+        'sockact_handovers_total{kind="reload",outcome="committed",service="web"} 1.0',
+        'sockact_handovers_total{kind="rollback",outcome="failed",service="web"} 0.0',
+        'sockact_rollbacks_total{cause="trial",service="web"} 4.0',
+        'sockact_drain_duration_seconds_bucket{le="1.0",service="web"} 0.0',
+        'sockact_drain_duration_seconds_bucket{le="2.5",service="web"} 1.0',
+        'sockact_drain_duration_seconds_bucket{le="+Inf",service="web"} 1.0',
+        'sockact_drain_duration_seconds_sum{service="web"} 1.2',
+        'sockact_start_limit_failures{service="web"} 2.0',
+    ):
+        assert line in text.splitlines(), line
+    assert 'generation="3",service="web",state="busy"' not in text
+    assert "dns" not in text
+    assert "lies" not in text, "a service cannot speak for another"
+
+
+def test_every_family_is_there() -> None:
+    names = set(re.findall(r"^# TYPE (\S+)", page(), re.MULTILINE))
+    assert names == {family.name for family in FAMILIES}
+    for family in FAMILIES:
+        assert (family.kind == COUNTER) == family.name.endswith("_total")
+
+
+def test_exemplars_name_the_handover() -> None:
+    services = {"web": metrics.samples(STATUS, HISTORY)}
+    text = openmetrics.generate_latest(registry(services)).decode()  # type: ignore[no-untyped-call, unused-ignore]
+    found = {
+        sample.name: (sample.exemplar.labels, sample.exemplar.value, sample.labels["le"])
+        for family in text_string_to_metric_families(text)  # type: ignore[no-untyped-call, unused-ignore]
+        for sample in family.samples
+        if sample.exemplar
+    }
+    assert found == {
+        "sockact_handover_duration_seconds_bucket": ({"handover": ID}, 0.3, "0.5"),
+        "sockact_drain_duration_seconds_bucket": ({"handover": ID}, 1.2, "2.5"),
+    }
+
+
+def test_an_older_supervisor_has_no_history() -> None:
+    text = page(history=None)
+    assert 'sockact_up{service="web"} 1.0' in text
+    assert "sockact_failures_total{" not in text
+
+
+WRONG: list[tuple[list[Any], Any]] = [
+    (["generations"], None),
+    (["generations", 0], 3),
+    (["generations", 0, "started_usec"], "x"),
+    (["generations", 0, "connections"], {}),
+    (["listeners", 0, "queue_length"], float("nan")),
+    (["starts"], None),
+    (["starts", "burst"], 10**400),
+    (["totals", "drains", "counts"], [1]),
+    (["totals", "drains", "counts", 0], -1),
+    (["totals", "drains", "bounds", 0], 1e9),
+    (["totals", "drains", "counts"], [1e308] * (len(BOUNDS) + 1)),
+    (["totals", "forced_closes"], None),
+    (["handovers", 0, "id"], None),
+]
+
+
+@pytest.mark.parametrize(("where", "what"), WRONG)
+def test_what_does_not_fit_is_refused(where: list[Any], what: object) -> None:
+    from sockact.cli.exporter.server import NO_ANSWER
+
+    status, history = copy.deepcopy(STATUS), copy.deepcopy(HISTORY)
+    place: Any = status if where[0] in status else history
+    for step in where[:-1]:
+        place = place[step]
+    place[where[-1]] = what
+    with pytest.raises(NO_ANSWER):
+        metrics.samples(status, history)
+
+
+def test_odd_labels_spoil_nothing() -> None:
+    status = copy.deepcopy(STATUS)
+    status["version"] = "\ud800\n\"'} 7 " + "x" * 5000
+    status["generations"] *= 200
+    text = page(status)
+    assert len(text) < 20_000
+    assert len([line for line in text.splitlines() if "service_info{" in line]) == 1
+
+
+def test_the_documents_list_them() -> None:
+    rows = markdown.table((ROOT / "docs" / "metrics.md").read_text(), "metric")
+    expected = [
+        (f"`{one.name}`", one.kind, ", ".join(f"`{label}`" for label in one.labels), one.help)
+        for one in FAMILIES
+    ]
+    assert [tuple(row[:4]) for row in rows] == expected
+
+
+def series() -> set[str]:
+    """All names that a query may have."""
+    found = set()
+    for family in FAMILIES:
+        ends = ("_bucket", "_count", "_sum") if family.kind == HISTOGRAM else ("",)
+        found |= {family.name + end for end in ends}
+    return found
+
+
+def queries() -> dict[str, list[str]]:
+    """The expressions of each file, and the labels that they are about."""
+    board = json.loads((ROOT / "packaging" / "grafana" / "sockact.json").read_text())
+    shown = [target["expr"] for panel in board["panels"] for target in panel.get("targets", ())]
+    asked = [one["query"] for one in board["templating"]["list"] if one["type"] == "query"]
+    rules = (ROOT / "packaging" / "prometheus" / "sockact.rules.yml").read_text()
+    return {"dashboard": shown, "variables": asked, "rules": [rules]}
+
+
+@pytest.mark.parametrize("name", ["dashboard", "variables", "rules"])
+def test_only_metrics_that_exist_are_asked_for(name: str) -> None:
+    texts = queries()[name]
+    named = set(re.findall(r"\bsockact_\w+", " ".join(texts)))
+    assert named
+    assert named <= series()
+    assert all("sockact_" in text for text in texts)
+
+
+def test_the_dashboard_shows_every_metric() -> None:
+    named = set(re.findall(r"\bsockact_\w+", " ".join(queries()["dashboard"])))
+    shown = {re.sub("_(bucket|count|sum)$", "", name) for name in named}
+    assert shown == {family.name for family in FAMILIES}

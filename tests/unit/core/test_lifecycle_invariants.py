@@ -1,0 +1,272 @@
+"""The lifecycle under every event in every state, and under long random histories."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sockact.core.lifecycle import actions as do
+from sockact.core.lifecycle import events as on
+from sockact.core.lifecycle.machine import next_deadline, step
+from sockact.core.lifecycle.model import Exit, Gate, Outcome, Phase, Policy, Ready, Service, State
+
+if TYPE_CHECKING:
+    from sockact.core.lifecycle.actions import Action
+    from sockact.core.lifecycle.events import Event
+
+NUMBERS = st.integers(1, 6)
+EXITS = st.sampled_from([Exit(), Exit(code=1), Exit(signal=9)])
+EVENTS: dict[type[Event], st.SearchStrategy[Event]] = {
+    on.Start: st.just(on.Start()),
+    on.Reload: st.just(on.Reload()),
+    on.Stop: st.builds(on.Stop, st.booleans()),
+    on.Hurry: st.just(on.Hurry()),
+    on.Rollback: st.just(on.Rollback()),
+    on.Interest: st.builds(on.Interest, NUMBERS),
+    on.Observed: st.builds(on.Observed, NUMBERS, st.booleans(), st.just("hint")),
+    on.Proven: st.builds(on.Proven, NUMBERS),
+    on.TrialPassed: st.builds(on.TrialPassed, NUMBERS),
+    on.TrialFailed: st.builds(on.TrialFailed, NUMBERS, st.just("status 500")),
+    on.LaunchFailed: st.builds(on.LaunchFailed, NUMBERS, st.just("no such file")),
+    on.Exited: st.builds(on.Exited, NUMBERS, EXITS),
+    on.Gone: st.builds(on.Gone, NUMBERS),
+    on.GateMoved: st.builds(on.GateMoved, NUMBERS, st.sampled_from(Gate)),
+    on.Census: st.builds(on.Census, NUMBERS, *[st.integers(0, 2)] * 3),
+    on.HookEnded: st.builds(
+        on.HookEnded, NUMBERS, st.sampled_from(["running", "draining"]), st.sampled_from(["", "x"])
+    ),
+    on.Tick: st.just(on.Tick()),
+}
+HISTORY = st.lists(
+    st.tuples(st.one_of(*EVENTS.values()), st.floats(0, 30)), min_size=1, max_size=60
+)
+# With every way to prove a successor, with and without a trial, a probe of it, and a way back.
+POLICIES = st.builds(
+    Policy,
+    ready=st.sampled_from(Ready),
+    trial=st.sampled_from([0.0, 20.0]),
+    probed=st.booleans(),
+    keep_predecessor=st.sampled_from([0.0, 60.0]),
+    max_draining=st.sampled_from([1, 4]),
+    hooks=st.sampled_from([(), ("running",), ("draining",), ("running", "draining")]),
+)
+
+SERVES = (State.PENDING, State.RUNNING, State.PAUSED)
+
+
+def test_every_event_has_a_strategy() -> None:
+    assert set(EVENTS) == set(get_args(on.Event))
+
+
+def check(before: Service, after: Service, asked: tuple[Action, ...]) -> None:
+    """What must hold whatever happens."""
+    paused = after.only(State.PAUSED)
+    running = [g for g in after.only(State.RUNNING) if not g.ending]
+    if len(running) > 1:
+        handover = after.handover
+        assert handover is not None
+        assert handover.rollback
+        assert [g.number for g in running] == [handover.successor, handover.predecessor]
+        assert running[0].gate is Gate.OPENING, "who is rolled back serves no longer than that"
+        assert running[0].gate_deadline is not None, "and that does not wait without a deadline"
+    assert len([g for g in paused if g.keep_until is None]) <= 1
+    assert len([g for g in paused if g.keep_until is not None]) <= 1
+    draining = [g for g in after.only(State.DRAINING) if not (g.ending or g.stop_for)]
+    assert len(draining) <= after.policy.max_draining or after.phase is Phase.STOPPING
+    assert len(after.only(State.PENDING)) <= 1
+    assert len({g.number for g in after.generations}) == len(after.generations)
+    spawned = [a.number for a in asked if isinstance(a, do.Spawn)]
+    assert len(spawned) <= 1, "one step launches one generation at the most"
+    assert all(number > before.last_number for number in spawned)
+    for g in after.generations:
+        if g.trial_until is not None:
+            assert (g.state, after.in_handover) == (State.RUNNING, True)
+        if g.keep_until is not None:
+            assert g.state is State.PAUSED
+        elif g.state is State.PAUSED and not g.ending:
+            assert after.in_handover, "nobody is paused for nothing"
+        if g.ending:
+            assert g.census_at is None
+            assert g.drain_deadline is None
+            assert g.hook_until is None
+        if g.hook_until is not None:
+            assert g.state is State.DRAINING or g.trial_until is not None, "nobody waits else"
+        if g.stop_for and not g.ending:
+            assert g.hook_until is not None, "it is to end, and only waits for its hook"
+        if g.state is State.PENDING:
+            assert g.start_deadline is not None, "nothing waits without a deadline"
+        if g.state is State.DRAINING and not g.ending:
+            due = g.hook_until if g.stop_for else g.drain_deadline
+            assert due is not None, "nothing drains without a deadline"
+            assert g.gate in (Gate.CLOSING, Gate.CLOSED, Gate.NONE), "nobody new while it drains"
+        if g.state is State.RUNNING and not g.ending:
+            assert g.gate in (Gate.OPEN, Gate.OPENING), "clients reach whoever runs"
+        if g.gate is Gate.CLOSING and not g.ending:
+            assert g.gate_deadline is not None, "no order waits without a deadline"
+    if before.phase is Phase.STOPPING:
+        assert after.phase in (Phase.STOPPING, Phase.STOPPED)
+        assert not spawned, "nothing is launched while the service stops"
+    if after.phase is Phase.STOPPING:
+        assert not [g for g in after.generations if g.state in SERVES and not g.ending]
+    if after.phase is Phase.STOPPED:
+        assert not after.generations
+    if after.phase in (Phase.SERVING, Phase.RELOADING) and not after.in_handover:
+        assert after.serving is not None, "SERVING is only said when somebody serves"
+
+
+def somebody_cares(after: Service) -> None:
+    """Clients are never left with nobody: a service that lives serves, launches, or will."""
+    if after.phase not in (Phase.STOPPING, Phase.STOPPED) and after.last_number:
+        assert after.serving or after.pending or after.respawn_at is not None
+
+
+@settings(max_examples=400, deadline=None)
+@given(HISTORY, POLICIES)
+def test_invariants_hold_in_every_history(
+    history: list[tuple[Event, float]], policy: Policy
+) -> None:
+    now = 0.0
+    state, asked = step(Service(policy), on.Start(), now)
+    finished: list[int] = []
+    for event, pause in history:
+        now += pause
+        before = state
+        state, asked = step(before, event, now)
+        check(before, state, asked)
+        somebody_cares(state)
+        finished += [a.handover.id for a in asked if isinstance(a, do.Finish)]
+        quits = [a for a in asked if isinstance(a, do.Quit)]
+        assert len(quits) == (before.phase is not Phase.STOPPED and state.phase is Phase.STOPPED)
+    assert len(finished) == len(set(finished)), "each handover ends once"
+    assert all(identity <= state.last_handover for identity in finished)
+
+
+@settings(max_examples=200, deadline=None)
+@given(HISTORY, POLICIES)
+def test_ticks_alone_bring_every_stop_to_its_kill(
+    history: list[tuple[Event, float]], policy: Policy
+) -> None:
+    """However it got there, a stopping service has signalled all it has by its deadlines."""
+    now = 0.0
+    state, _ = step(Service(policy), on.Start(), now)
+    for event, pause in history:
+        now += pause
+        state, _ = step(state, event, now)
+    state, _ = step(state, on.Stop(), now)
+    for _ in range(50):
+        due = next_deadline(state)
+        if due is None:
+            break
+        now = max(now, due)
+        state, asked = step(state, on.Tick(), now)
+        for number in [a.number for a in asked if isinstance(a, do.Kill)]:
+            state, _ = step(state, on.Gone(number), now)
+    assert state.phase is Phase.STOPPED
+
+
+def every_state() -> list[Service]:
+    """A service in each phase, with a generation in each state and with each gate."""
+    found: list[Service] = []
+    stories: list[list[Event]] = [
+        [],
+        [on.Start()],
+        [on.Start(), on.Interest(1)],
+        [on.Start(), on.Proven(1)],
+        [on.Start(), on.Proven(1), on.Reload()],
+        [on.Start(), on.Proven(1), on.Reload(), on.Reload()],
+        [on.Start(), on.Proven(1), on.Reload(), on.Proven(2)],
+        [on.Start(), on.Proven(1), on.Reload(), on.Proven(2), on.GateMoved(1, Gate.CLOSED)],
+        [on.Start(), on.Proven(1), on.Exited(1, Exit(code=1))],
+        [on.Start(), on.Proven(1), on.Exited(1, Exit(code=1)), on.Exited(2, Exit(code=1))],
+        [on.Start(), on.Proven(1), on.Stop()],
+        [on.Start(), on.Proven(1), on.Reload(), on.Stop()],
+        [on.Start(), on.Stop(), on.Gone(1)],
+    ]
+    for story in stories:
+        state = Service(Policy(ready=Ready.PROBE))
+        for event in story:
+            state, _ = step(state, event, 0.0)
+        found.append(state)
+    paused = found[4]
+    more: list[Event] = [on.Interest(2), on.Tick()]
+    for now, event in enumerate(more):
+        paused, _ = step(paused, event, float(now))
+    found.append(paused)
+    found += [*trials(), *waiting_for_hooks()]
+    assert {s.phase for s in found} == set(Phase)
+    states = {g.state for s in found for g in s.generations}
+    assert states == set(State)
+    return found
+
+
+def trials() -> list[Service]:
+    """A successor on trial with its predecessor closing and closed, and one that is kept."""
+    policy = Policy(trial=20.0, probed=True, keep_predecessor=60.0)
+    state = Service(policy)
+    found = []
+    for event in (on.Start(), on.Proven(1), on.Reload(), on.Proven(2)):
+        state, _ = step(state, event, 0.0)
+    found.append(state)
+    state, _ = step(state, on.GateMoved(1, Gate.CLOSED), 0.0)
+    found.append(state)
+    state, _ = step(state, on.TrialPassed(2), 1.0)
+    state, _ = step(state, on.Tick(), 20.0)
+    found.append(state)
+    assert state.kept is not None
+    going_back, _ = step(state, on.Rollback(), 21.0)
+    return [*found, going_back]
+
+
+def waiting_for_hooks() -> list[Service]:
+    """A trial that only waits for its hook, and a drain whose end does."""
+    state = Service(Policy(hooks=("running", "draining")))
+    story = (on.Start(), on.Proven(1), on.Reload(), on.Proven(2), on.GateMoved(1, Gate.CLOSED))
+    for event in (*story, on.Tick()):
+        state, _ = step(state, event, 0.0)
+    assert state.on_trial is not None
+    assert state.on_trial.trial_over
+    drains, _ = step(state, on.HookEnded(2, "running"), 0.0)
+    deadline = drains.generations[0].drain_deadline
+    assert deadline is not None
+    return [state, step(drains, on.Tick(), deadline)[0]]
+
+
+@pytest.mark.parametrize("state", every_state(), ids=lambda s: f"{s.phase.value}-{s.last_number}")
+def test_every_state_takes_every_event(state: Service) -> None:
+    samples: list[Event] = [
+        on.Start(),
+        on.Reload(),
+        on.Stop(),
+        on.Stop(now=True),
+        on.Hurry(),
+        on.Rollback(),
+        on.Tick(),
+        *(kind(number) for kind in (on.Interest, on.Proven, on.Gone) for number in (1, 2, 9)),
+        *(on.Observed(number, bound=True, hint="") for number in (1, 2, 9)),
+        *(on.LaunchFailed(number, "reason") for number in (1, 2, 9)),
+        *(on.TrialPassed(number) for number in (1, 2, 9)),
+        *(
+            on.HookEnded(number, name, "")
+            for number in (1, 2, 9)
+            for name in ("running", "draining")
+        ),
+        *(on.TrialFailed(number, "reason") for number in (1, 2, 9)),
+        *(on.Exited(number, Exit(code=c)) for number in (1, 2, 9) for c in (0, 1)),
+        *(on.GateMoved(number, gate) for number in (1, 2, 9) for gate in Gate),
+        *(on.Census(number, busy, 0, 0) for number in (1, 2, 9) for busy in (0, 1)),
+    ]
+    assert {type(sample) for sample in samples} == set(get_args(on.Event))
+    for event in samples:
+        after, asked = step(state, event, 2.0)
+        check(state, after, asked)
+        number = getattr(event, "number", None)
+        if number is not None and state.get(number) is None:
+            assert (after, asked) == (state, ()), "late news changes nothing"
+
+
+def test_handover_is_pending_until_its_one_outcome() -> None:
+    assert [o for o in Outcome if o is not Outcome.PENDING] == [Outcome.COMMITTED, Outcome.FAILED]
+    assert "deadline" not in set(Service.__match_args__), "deadlines belong to generations"

@@ -1,0 +1,246 @@
+"""README.md and docs/ agree with the command line: each command and each option that they name."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import pytest
+
+from sockact.cli.main import cli
+from sockact.cli.manual import pages
+from tests import ROOT
+from tests.servers import zoo
+from tests.servers.commands import Address
+from tests.support import markdown
+from tests.support.manual import entries, help_of, plain_code
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ROOT = ROOT
+README = (ROOT / "README.md").read_text()
+DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+SERVERS = sorted(set((ROOT / "docs" / "servers").glob("*.md")))
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
+# Options of others that README.md and the pages about the mechanisms name.
+OTHERS = {
+    *("--dist", "--pdb"),  # pytest's
+    *("--user", "--property", "--system-call-filter"),  # systemd's
+    *("--init", "--cap-add", "--stop-timeout", "--signal"),  # docker's
+    *("--bind", "--host", "--port", "--uds", "--fd", "--pid", "--daemon"),  # servers'
+    *("--http-socket", "--noreload"),
+    *("--no-dereference", "--pedantic", "--display-info"),  # chown's, lintian's
+}
+# How each server is asked for its own options, page by page.
+GUNICORN, UVICORN = ["gunicorn", "--help"], ["uvicorn", "--help"]
+DAPHNE = ["daphne", "--help"]
+ASK = {
+    "gunicorn": [GUNICORN],
+    "uvicorn": [UVICORN],
+    "hypercorn": [["hypercorn", "--help"]],
+    "waitress": [["waitress-serve", "--help"]],
+    "granian": [["granian", "--help"]],
+    "daphne": [DAPHNE],
+    "sanic": [["sanic", "--help"]],
+    "twisted": [["twistd", "--help"]],
+    "uwsgi": [["uwsgi", "--help"]],
+    "python": [["python", "-m", "http.server", "--help"]],
+    "django": [["django-admin", "help", "runserver"], GUNICORN, UVICORN, DAPHNE],
+    "flask": [["python", "-m", "flask", "run", "--help"]],
+}
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@cache
+def command(name: str) -> click.Command:
+    found = cli.get_command(click.Context(cli), name)
+    assert found is not None, f"there is no `sockact {name}`"
+    return found
+
+
+@cache
+def options() -> frozenset[str]:
+    """All options of sockact."""
+    commands = [cli, *map(command, pages.names())]
+    params = [
+        p for one in commands for p in one.get_params(click.Context(one, **one.context_settings))
+    ]
+    return frozenset(word for param in params for word in param.opts)
+
+
+def check(words: Sequence[str], *, whole: bool = True) -> None:
+    """Raises click's errors for a command line that sockact would refuse; runs nothing.
+
+    One that is not whole may lack what is required, and the value of its last option.
+    """
+    if not words or words[0].startswith("-"):
+        assert set(words) <= options() | {"--"}, words
+        return
+    name, *arguments = words
+    found = command(name)
+    context = click.Context(found, info_name=name, **found.context_settings)
+    if not whole and arguments and arguments[-1] in options():
+        context.resilient_parsing = True
+    given, rest, _ = found.make_parser(context).parse_args(arguments)
+    assert not rest, f"{words}: too many words"
+    for param in found.get_params(context):
+        value = given.get(param.name or "")
+        there = isinstance(value, str | list | tuple) and bool(value)
+        needed = param.required or param.name == "program"
+        if name == "init":
+            # Either is in the file, and nothing is in two places.
+            needed = param.name in ("name", *(() if given.get("config") else ("listen", "program")))
+        assert there or not (whole and needed), f"{words}: {param.name} is missing"
+        if there and not isinstance(param.type, click.Path):
+            param.process_value(context, value)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_each_command_line_can_be_given(path: Path) -> None:
+    text = path.read_text()
+    for line in markdown.command_lines(text):
+        for words in markdown.sockact_words(line):
+            check(words)
+    for span in markdown.spans(text):
+        for words in markdown.sockact_words(span):
+            check(words, whole=False)
+
+
+@pytest.mark.parametrize("name", sorted(pages.files("")))
+def test_each_command_line_of_the_manual_can_be_given(name: str) -> None:
+    code = re.findall(r"^\.EX\n(.*?)^\.EE$", pages.files("")[name], re.MULTILINE | re.DOTALL)
+    lines = plain_code("\n".join(code)).replace("\\\n", " ").splitlines()
+    for line in lines:
+        for words in markdown.sockact_words(line):
+            check(words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(["relod"], ["--nonsense"], ["run", "--nam", "x"], ["run", "--trial", "soon", "a"]),
+        *(["run", "--name", "x"], ["init", "x", "--", "a"], ["stop", "a", "b"]),
+    ],
+)
+def test_a_wrong_command_line_would_be_found(words: list[str]) -> None:
+    with pytest.raises((click.UsageError, AssertionError)):
+        check(words)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_each_option_exists(path: Path) -> None:
+    """Those of the servers, too: where they are installed, they are asked."""
+    named = {o for span in markdown.spans(path.read_text()) for o in OPTION.findall(span)}
+    unknown = named - options()
+    if path not in SERVERS or path.stem == "README":
+        unknown -= OTHERS
+    if path in SERVERS and unknown:
+        unknown -= used_by_the_zoo()
+        asked = "\n".join(map(answer, ASK.get(path.stem, [])))
+        unknown -= set(OPTION.findall(asked))
+    assert not unknown
+
+
+def used_by_the_zoo() -> set[str]:
+    address = Address("127.0.0.1", 8000)
+    lines = (" ".join(server.command(address)) for server in zoo.SERVERS)
+    return {option for line in lines for option in OPTION.findall(line)}
+
+
+def answer(command_line: list[str]) -> str:
+    """What a server says of its options; skips the test where it is not installed."""
+    program, *arguments = command_line
+    found = shutil.which(program, path=zoo.search_path())
+    if found is None:
+        pytest.skip(f"{program} is not installed")
+    done = subprocess.run(
+        [found, *arguments], capture_output=True, text=True, check=False, timeout=30
+    )
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_each_link_leads_to_a_file(path: Path) -> None:
+    for target in markdown.links(path.read_text()):
+        if "://" not in target and target:
+            assert (path.parent / target).exists(), target
+
+
+def test_readme_lists_all_commands() -> None:
+    rows = markdown.table(README, "command")
+    helps = [" ".join(entry.split()[1:]) for entry in entries(help_of(), "Commands")]
+    wanted = [[f"`sockact {name}`", text] for name, text in zip(pages.names(), helps, strict=True)]
+    assert [row[:2] for row in rows] == wanted
+
+
+@pytest.mark.parametrize("name", pages.names())
+def test_readme_lists_all_options_of_each_command(name: str) -> None:
+    cell = next(
+        row[2] for row in markdown.table(README, "command") if row[0] == f"`sockact {name}`"
+    )
+    own = set(command(name).params)
+    if name != "run":
+        own -= set(command("run").params)
+        listed = set(OPTION.findall(cell))
+    else:
+        listed = {OPTION.findall(row[0])[0] for row in markdown.table(README, "option")}
+    assert listed == {param.opts[0] for param in own if isinstance(param, click.Option)}
+    assert ("those of `sockact run`" in cell) == (name in ("dev", "init", "wrap"))
+
+
+def test_readme_has_the_defaults_of_the_options() -> None:
+    context = click.Context(command("run"))
+    for term, default, _ in markdown.table(README, "option"):
+        option = next(
+            param
+            for param in command("run").params
+            if isinstance(param, click.Option) and param.opts[0] == OPTION.findall(term)[0]
+        )
+        record = option.get_help_record(context)
+        assert record is not None
+        shown = re.search(r"\[default: ([^;\]]+)", record[1])
+        hidden = option.default if isinstance(option.default, str) else ""
+        assert default == (shown[1] if shown else hidden), term
+        if "[" not in record[0]:
+            assert term == f"`{record[0]}`"
+
+
+def test_each_server_has_a_page_and_readme_names_it() -> None:
+    listed = (ROOT / "docs" / "servers" / "README.md").read_text()
+    linked = {Path(target).name for target in markdown.links(listed)}
+    for path in SERVERS:
+        if path.stem != "README":
+            assert path.name in linked
+            assert f"docs/servers/{path.name}" in markdown.links(README), path.name
+
+
+@pytest.mark.parametrize("path", [p for p in SERVERS if p.stem != "README"], ids=name_of)
+def test_a_page_has_the_facts_of_the_zoo(path: Path) -> None:
+    text = path.read_text()
+    listed = (ROOT / "docs" / "servers" / "README.md").read_text()
+    rows = [row for row in markdown.table(listed, "server") if f"({path.name})" in row[0]]
+    assert rows
+    for row in rows:
+        assert row[1] in text, f"{row[0]}: its gate is {row[1]}"
+        assert row[2].strip("`") in text, f"{row[0]}: its kept connections: {row[2]}"
+    assert any(map(markdown.sockact_words, markdown.command_lines(text))), "how it is started"
+
+
+def test_readme_says_what_is_lost_and_with_which_server() -> None:
+    losing = {name for name, _, kept, *_ in map(_cells, zoo.SERVERS) if kept == zoo.CANNOT}
+    rows = markdown.table(README, "server")
+    told = next(row[0] for row in rows if "never quiet" in row[1])
+    assert {word.lower() for word in re.findall(r"\[(\w+)\]", told)} == losing
+
+
+def _cells(server: zoo.Server) -> tuple[str, str, str]:
+    return server.name, server.gate.value, server.keep_alive

@@ -1,0 +1,37 @@
+"""What the operator hears of signals that the kernel refuses: once, and anew of each generation."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING, cast
+
+from sockact.core.news import News
+from sockact.supervisor.processes.processes import Signalled
+from sockact.supervisor.processes.termination import Ending
+
+if TYPE_CHECKING:
+    from sockact.supervisor.processes.processes import Processes
+
+PID = 42
+
+
+class Refused:
+    """Stands for Processes: the kernel lets us signal nobody."""
+
+    def signal_all(self, _generation: int, _number: int) -> Signalled:
+        return Signalled((), (PID,))
+
+
+def test_a_refused_signal_is_told_once_for_each_generation() -> None:
+    said: list[int] = []
+    ending = Ending(
+        cast("Processes", Refused()),
+        lambda _generation: signal.SIGTERM,
+        lambda number, message, level=0, news=News.NOTE: said.append(number),
+    )
+    for generation in (1, 2):
+        ending.kill(generation, "")
+        ending.kill(generation, "")
+        ending.forget(generation)
+    assert said == [1, 2], "the pid of an ended process is another's by and by"
+    assert not ending._refused, "nothing is kept of a generation that is gone"

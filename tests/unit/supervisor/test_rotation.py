@@ -1,0 +1,115 @@
+"""Who asks for a rotation is answered when every part is done; who asks meanwhile, by the next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sockact.supervisor.logs.rotation import Failed, Rotated, Rotation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Program:
+    """Is done when the test says so."""
+
+    def __init__(self) -> None:
+        self.asked: list[Callable[[Rotated], None]] = []
+
+    def reopen(self, done: Callable[[Rotated], None]) -> None:
+        self.asked.append(done)
+
+
+class Part:
+    """The same, of a part."""
+
+    files = 2
+
+    def __init__(self) -> None:
+        self.asked: list[Callable[[str], None]] = []
+
+    def reopen(self, done: Callable[[str], None]) -> None:
+        self.asked.append(done)
+
+
+class AtOnce:
+    """Has failed before it returns."""
+
+    files = 1
+
+    def reopen(self, done: Callable[[str], None]) -> None:
+        done("the disk is full")
+
+
+def test_the_answer_comes_when_all_are_done() -> None:
+    program, part = Program(), Part()
+    rotation = Rotation(program)
+    rotation.parts += [part, AtOnce()]
+    heard: list[Rotated] = []
+    rotation.ask(heard.append)
+    program.asked[0](Rotated(2, 3, 1, (Failed(7, "no"),)))
+    assert (heard, rotation.busy()) == ([], True)
+    part.asked[0]("")
+    assert heard == [Rotated(2, 5, 1, (Failed(0, "the disk is full"), Failed(7, "no")))]
+    assert not rotation.busy()
+    assert heard[0].to_json()["errors"] == [
+        {"pid": None, "error": "the disk is full"},
+        {"pid": 7, "error": "no"},
+    ]
+    assert heard[0].describe() == (
+        "files reopened: 5, processes told: 2, signalled: 1; the disk is full; process 7: no"
+    )
+
+
+def test_who_asks_meanwhile_shares_the_next() -> None:
+    program = Program()
+    rotation = Rotation(program)
+    heard: list[tuple[str, Rotated]] = []
+    rotation.ask(lambda done: heard.append(("first", done)))
+    for name in ("second", "third"):
+        rotation.ask(lambda done, name=name: heard.append((name, done)))  # type: ignore[misc]
+    assert len(program.asked) == 1
+    program.asked[0](Rotated(1))
+    assert heard == [("first", Rotated(1))]
+    assert len(program.asked) == 2
+    program.asked[1](Rotated(2))
+    assert heard[1:] == [("second", Rotated(2)), ("third", Rotated(2))]
+    assert len(program.asked) == 2
+
+
+def test_a_storm_of_signals_is_one_more() -> None:
+    program = Program()
+    rotation = Rotation(program)
+    heard: list[Rotated] = []
+    for _ in range(100):
+        rotation.ask(heard.append)
+    for done in program.asked:
+        done(Rotated())
+    assert len(heard) == 2
+
+
+def test_who_has_left_is_not_answered() -> None:
+    program = Program()
+    rotation = Rotation(program)
+    heard: list[Rotated] = []
+    rotation.ask(heard.append)()
+    leave = rotation.ask(lambda done: heard.append(done))
+    program.asked[0](Rotated())
+    leave()
+    program.asked[1](Rotated())
+    assert (heard, rotation.busy()) == ([], False)
+
+
+def test_asking_in_the_answer() -> None:
+    program = Program()
+    rotation = Rotation(program)
+    heard: list[Rotated] = []
+
+    def again(_: Rotated) -> None:
+        rotation.ask(heard.append)
+
+    rotation.ask(again)
+    program.asked[0](Rotated())
+    assert len(program.asked) == 2
+    program.asked[1](Rotated(1))
+    assert heard == [Rotated(1)]

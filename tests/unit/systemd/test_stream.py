@@ -1,0 +1,116 @@
+"""A stream of a generation's own into the journal, read by the other end."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sockact.supervisor.base.loop import Loop
+from sockact.supervisor.generations.outputs import Outputs
+from sockact.supervisor.logs.pipes import Ends
+from sockact.systemd import stream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+HEAD = b"web-2\n\n6\n1\n0\n0\n0\n"
+
+
+@pytest.fixture
+def journald(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """Its end, where the streams come in."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.bind(str(tmp_path / "stdout"))
+        sock.listen()
+        sock.settimeout(5.0)
+        path = sock.getsockname()
+        plain = stream.connect
+        monkeypatch.setattr(stream, "connect", lambda identifier: plain(identifier, path))
+        yield sock
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    found = Loop()
+    yield found
+    found.close()
+
+
+def _accept(journald: socket.socket) -> socket.socket:
+    found = journald.accept()[0]
+    found.settimeout(5.0)
+    return found
+
+
+def test_a_stream(journald: socket.socket) -> None:
+    fd = stream.connect("web-2")
+    try:
+        assert os.get_blocking(fd)
+        assert not os.get_inheritable(fd)
+        os.write(fd, b"a line\n")
+    finally:
+        os.close(fd)
+    with _accept(journald) as theirs, theirs.makefile("rb") as file:
+        assert file.read() == HEAD + b"a line\n"
+
+
+def test_it_takes_the_place_of_the_journals_only(
+    journald: socket.socket, loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "outputs", lambda environ: (1,))
+    outputs = Outputs.open(loop, {}, "web-2", Ends(), capture=True)
+    laid = {target: source for source, target in outputs.lay()}
+    found = os.fstat(laid[1])
+    assert outputs.environment() == {"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"}
+    # The pump has standard error, and passes it on to our own.
+    os.write(laid[1], b"out\n")
+    outputs.launched()
+    outputs.close()
+    with _accept(journald) as theirs, theirs.makefile("rb") as file:
+        assert file.read() == HEAD + b"out\n"
+
+
+def test_what_is_pumped_is_the_generations_too(
+    journald: socket.socket, loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "outputs", lambda environ: (1, 2))
+    outputs = Outputs.open(loop, {}, "web-2", Ends(), capture=True)
+    # The last word about standard error is the pump's.
+    assert [target for _source, target in outputs.lay()] == [1, 2, 2]
+    os.write(outputs.lay()[-1][0], b"error\n")
+    outputs.launched()
+    assert outputs.tail() == ["error"]
+    outputs.close()
+    with _accept(journald) as theirs, theirs.makefile("rb") as file:
+        assert file.read() == HEAD + b"error\n"
+
+
+def test_what_goes_to_a_log_does_not_go_to_the_journal(
+    journald: socket.socket, loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "outputs", lambda environ: (1, 2))
+    reader, writer = os.pipe()
+    logs = Ends()
+    logs.append(writer, (1, 2))
+    outputs = Outputs.open(loop, {}, "web-2", logs, capture=True)
+    assert (outputs.lay(), outputs.environment()) == (((writer, 1), (writer, 2)), {})
+    outputs.launched()
+    assert os.read(reader, 1) == b""
+    assert outputs.tail() is None
+    outputs.close()
+    os.close(reader)
+
+
+def test_a_journal_that_takes_none(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(identifier: str) -> int:
+        raise BlockingIOError(identifier)
+
+    monkeypatch.setattr(stream, "outputs", lambda environ: (1, 2))
+    monkeypatch.setattr(stream, "connect", refuse)
+    outputs = Outputs.open(loop, {"JOURNAL_STREAM": "1:2"}, "web-2", Ends(), capture=False)
+    assert (outputs.lay(), outputs.environment()) == ((), {})
+    outputs.close()

@@ -1,0 +1,242 @@
+"""`sockact check`: each rule finds what it is for, and nothing in units as `sockact init` writes
+them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from sockact.cli.setup.check import examine
+from sockact.units import unitfile
+from sockact.units.check.check import Level
+from sockact.units.facts import Facts, Unit
+
+# As systemd shows a service that `sockact init` wrote.
+SERVICE = {
+    "Type": "notify",
+    "NotifyAccess": "main",
+    "KillMode": "mixed",
+    "KillSignal": "15",
+    "TimeoutStartUSec": "2min",
+    "TimeoutStopUSec": "1min 30s",
+    "RuntimeMaxUSec": "infinity",
+    "Restart": "on-failure",
+    "RestartUSec": "1s",
+    "StartLimitIntervalUSec": "1min",
+    "StartLimitBurst": "100",
+    "OOMPolicy": "continue",
+    "FileDescriptorStoreMax": "64",
+    "User": "web",
+    "NoNewPrivileges": "yes",
+    "SystemCallFilter": "bind kcmp pidfd_getfd pidfd_open pidfd_send_signal seccomp",
+    "SystemCallErrorNumber": "1",
+    "RestrictAddressFamilies": "AF_INET AF_INET6 AF_NETLINK AF_UNIX",
+    "PrivateNetwork": "no",
+    "ProcSubset": "all",
+    "RuntimeDirectory": "sockact/web",
+    "RuntimeDirectoryPreserve": "no",
+    "Requires": "system.slice web.socket",
+    "ActiveState": "inactive",
+    "NeedDaemonReload": "no",
+}
+SOCKET = {
+    "Accept": "no",
+    "FlushPending": "no",
+    "Backlog": "4096",
+    "Listen": "127.0.0.1:80 (Stream)",
+    "ActiveState": "inactive",
+    "NeedDaemonReload": "no",
+}
+START = "/usr/bin/sockact run --name web --directory / -- gunicorn --bind 127.0.0.1:80 a:a"
+
+
+def facts(
+    *, start: str = START, reload: str = "sockact reload web", version: int = 257, **service: str
+) -> Facts:
+    files = {"Service": {"ExecStart": [start], "ExecReload": [reload] if reload else []}}
+    unit = Unit("web.service", {**SERVICE, **service}, files)
+    first, second = (tuple(unitfile.program(unitfile.split(line))) for line in (start, reload))
+    return Facts(version, unit, (Unit("web.socket", SOCKET),), first, second)
+
+
+def socket(**properties: str) -> Facts:
+    return replace(facts(), sockets=(Unit("web.socket", {**SOCKET, **properties}),))
+
+
+def test_nothing_is_wrong() -> None:
+    assert examine(facts()) == []
+    for version in (247, 262):
+        assert examine(facts(version=version)) == []
+
+
+def run(options: str, program: str = "gunicorn a:a") -> Facts:
+    return facts(start=f"/usr/bin/sockact run --name web {options} -- {program}")
+
+
+@pytest.mark.parametrize(
+    ("found", "level", "line"),
+    [
+        (facts(Type="simple"), "error", "write Type=notify"),
+        (facts(Type="notify-reload", version=252), "error", "252 does not know it"),
+        (facts(Type="notify-reload"), "error", "a reload that fails counts as done"),
+        (facts(NotifyAccess="none"), "error", "write NotifyAccess=main"),
+        (facts(NotifyAccess="all"), "warning", "write NotifyAccess=main"),
+        (facts(NotifyAccess="all", version=259), "error", "STOPPING=1 is final in systemd 259"),
+        (facts(KillMode="control-group"), "error", "write KillMode=mixed"),
+        (facts(KillMode="none"), "error", "write KillMode=mixed"),
+        (facts(KillSignal="3"), "error", "write KillSignal=SIGTERM"),
+        (facts(ExecStop="{ path=/bin/kill }"), "warning", "write ExecStop= (empty)"),
+        (facts(FileDescriptorStoreMax="0"), "warning", "write FileDescriptorStoreMax=64"),
+        (facts(OOMPolicy="stop"), "warning", "write OOMPolicy=continue"),
+        (facts(TimeoutStopUSec="1min"), "warning", "write TimeoutStopSec=90s"),
+        (facts(TimeoutStartUSec="1min"), "warning", "write TimeoutStartSec=2min"),
+        (run("--drain-timeout 10min"), "warning", "write TimeoutStopSec=630s"),
+        (run("--start-timeout 1h"), "warning", "write TimeoutStartSec=3630s"),
+        (facts(RuntimeMaxUSec="1d"), "warning", "write RuntimeMaxSec=infinity"),
+        (facts(Restart="no"), "warning", "write Restart=on-failure"),
+        (facts(Restart="always"), "warning", "write Restart=on-failure"),
+        (facts(RestartUSec="100ms"), "warning", "write RestartSec=1s"),
+        (facts(NeedDaemonReload="yes"), "warning", "run `systemctl daemon-reload`"),
+        (facts(reload=""), "error", "write ExecReload=sockact reload web"),
+        (facts(reload="/bin/kill -HUP $MAINPID"), "error", "and never fails"),
+        (facts(reload="/bin/true"), "error", "write ExecReload=sockact reload web"),
+        (facts(reload="sockact reload other"), "error", "the service is called web"),
+        (facts(start="/usr/bin/gunicorn a:a"), "error", "; run `sockact wrap web`"),
+        (facts(start="/bin/sh -c 'sockact run -- x'"), "error", "names the shell"),
+        (run("--drain-timeout soon"), "error", "mend the options"),
+        (run("--bind", "x"), "error", "mend the options"),
+        (run("", "gunicorn --bind [::1]:80"), "error", "write ListenStream=[::1]:80 "),
+        (run("", "gunicorn --bind 0.0.0.0:81"), "error", "write ListenStream=0.0.0.0:81,"),
+        (run("", "gunicorn --user www"), "warning", "leave --user out"),
+        (run("", "/usr/sbin/uwsgi --uid=www"), "warning", "leave --uid=www out"),
+        (run("", "sudo -u www gunicorn"), "warning", "leave sudo out"),
+        (facts(SystemCallFilter="bind"), "error", "write SystemCallFilter=seccomp pidfd_getfd"),
+        (facts(SystemCallFilter="~pidfd_getfd"), "error", "has no gate"),
+        (
+            facts(SystemCallFilter="~kcmp", SystemCallErrorNumber="2147483646"),
+            "error",
+            "and SystemCallErrorNumber=EPERM",
+        ),
+        (facts(RestrictAddressFamilies="AF_UNIX"), "error", "AF_INET6 AF_NETLINK"),
+        (facts(RestrictAddressFamilies="~AF_NETLINK"), "error", "take AF_NETLINK out"),
+        (facts(PrivateNetwork="yes"), "error", "write PrivateNetwork=no"),
+        (facts(NoNewPrivileges="no"), "warning", "write NoNewPrivileges=yes"),
+        (facts(RuntimeDirectory=""), "error", "write RuntimeDirectory=sockact/web"),
+        (facts(RuntimeDirectory="web"), "warning", "write RuntimeDirectory=sockact/web"),
+        (facts(Requires="", Wants="web.socket"), "warning", "write Requires=web.socket"),
+        (facts(Requires=""), "error", "write Requires=web.socket"),
+        (replace(facts(), sockets=()), "error", "write web.socket"),
+        (replace(run("--listen 127.0.0.1:80"), sockets=()), "warning", "clients are refused"),
+        (socket(Accept="yes"), "error", "write Accept=no"),
+        (socket(FlushPending="yes"), "error", "write FlushPending=no"),
+        (socket(Backlog="5"), "warning", "write Backlog=4096"),
+        (socket(NeedDaemonReload="yes"), "error", "run `systemctl daemon-reload`"),
+        (socket(Listen="127.0.0.1:80 (Stream)\n/run/x (FIFO)"), "error", "use TCP, UDP or"),
+    ],
+)
+def test_rules(found: Facts, level: str, line: str) -> None:
+    (finding,) = examine(found)
+    assert finding.level == level
+    assert line in str(finding)
+    assert "\n" not in str(finding)
+    assert re.match("(write|run|use|take|leave|mend) ", finding.write)
+
+
+def test_without_a_heard_supervisor_a_short_timeout_is_an_error() -> None:
+    levels = {f.setting: f.level for f in examine(facts(NotifyAccess="none", TimeoutStopUSec="5s"))}
+    assert levels["TimeoutStopSec=5s"] is Level.ERROR
+
+
+@pytest.mark.parametrize("option", ["--directory %h/app", "--directory=/nonexistent"])
+def test_a_directory_that_only_the_service_sees(option: str) -> None:
+    assert examine(run(option)) == []
+
+
+def test_errors_come_first() -> None:
+    levels = [f.level for f in examine(facts(OOMPolicy="stop", KillMode="none", Restart="no"))]
+    assert levels == [Level.ERROR, Level.WARNING, Level.WARNING]
+
+
+def test_a_probe_that_cannot_read_proc() -> None:
+    found = run("--trial 5s --probe tcp")
+    hidden = replace(found.service, properties={**SERVICE, "ProcSubset": "pid"})
+    (finding,) = examine(replace(found, service=hidden))
+    assert finding.write == "write ProcSubset=all"
+
+
+def test_a_socket_file_that_goes_away_with_the_service() -> None:
+    found = replace(
+        run(""), sockets=(Unit("web.socket", {**SOCKET, "Listen": "/run/sockact/web/x (Stream)"}),)
+    )
+    (finding,) = examine(found)
+    assert finding.write == "write ListenStream=/run/x"
+    assert examine(replace(found, runtime="/run/user/1")) == []
+    listen = {**SOCKET, "Listen": "/run/user/1/sockact/web/x (Stream)"}
+    own = replace(found, sockets=(Unit("web.socket", listen),), runtime="/run/user/1")
+    (finding,) = examine(own)
+    assert finding.write == "write ListenStream=/run/user/1/x"
+
+
+def test_a_service_that_runs_without_its_socket() -> None:
+    found = facts(ActiveState="active")
+    (finding,) = examine(found)
+    assert "while the service runs" in finding.message
+
+
+def test_a_socket_that_changed_since_it_was_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    started = {"ActiveState": "active", "ActiveEnterTimestamp": "@1700000000"}
+    found = socket(**started)
+    (finding,) = examine(found)
+    assert "nobody listens on 127.0.0.1:80" in finding.message
+    changed = replace(found.sockets[0], changed=1700000100.5)
+    monkeypatch.setattr("sockact.units.check.sockets.held", lambda _address: True)
+    (finding,) = examine(replace(found, sockets=(changed,)))
+    assert (finding.level, finding.unit) == (Level.WARNING, "web.socket")
+    assert examine(found) == []
+
+
+def test_a_service_that_sockact_does_not_run() -> None:
+    """All that a wrap sets right is not told one by one."""
+    plain = facts(start="gunicorn a:a", reload="", Type="simple", KillMode="control-group")
+    (finding,) = examine(replace(plain, sockets=(), runtime="/run/user/1"))
+    assert finding.write == "run `sockact wrap --user-unit web`"
+
+
+def wrapped(**parts: str) -> Facts:
+    """Name of a file → its part, besides the unit that init wrote."""
+    files = {"web.service": f"[Service]\nExecStart={START}", **parts}
+    found = {name.replace("_", "-"): unitfile.parse(text) for name, text in files.items()}
+    return replace(facts(), service=replace(facts().service, parts=found))
+
+
+def test_a_drop_in_that_ours_hides() -> None:
+    program = "[Service]\nExecStart=gunicorn --bind 127.0.0.1:80 a:a"
+    ours = {"/etc/x/zz_sockact.conf": f"[Service]\nExecStart={START}"}
+    assert examine(wrapped(**{"/x/override.conf": program, **ours})) == []
+    (finding,) = examine(wrapped(**{"/x/override.conf": program + " --workers 1", **ours}))
+    assert str(finding) == (
+        "error: web.service: ExecStart=gunicorn --bind 127.0.0.1:80 a:a --workers 1: it changed "
+        "since the wrap, and zz-sockact.conf hides it; run `sockact unwrap web`, then "
+        "`sockact wrap web`"
+    )
+
+
+def test_a_wrap_that_was_cut_short() -> None:
+    unfinished = "[Unit]\nX-Sockact=unfinished"
+    (finding,) = examine(wrapped(**{"/etc/x/zz_sockact.conf": unfinished}))
+    assert "was cut short" in finding.message
+    assert finding.write == "run `sockact unwrap web`"
+
+
+def test_a_socket_that_is_off() -> None:
+    (finding,) = examine(socket(UnitFileState="disabled"))
+    assert finding.level == Level.WARNING
+    assert finding.write == "run `systemctl enable --now web.socket`"
+    (finding,) = examine(socket(UnitFileState="static"))
+    assert finding.write == "run `systemctl start web.socket`"
+    (finding,) = examine(socket(UnitFileState="enabled", ActiveState="failed"))
+    assert finding.level == Level.ERROR
+    assert "it has failed, so nobody listens" in finding.message

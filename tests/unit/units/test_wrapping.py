@@ -1,0 +1,347 @@
+"""What `sockact wrap` makes of a service: refusals, the drop-in, and what changes for whom."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from sockact.cli.setup.check import examine
+from sockact.core.settings import Settings
+from sockact.units import unitfile
+from sockact.units.facts import Facts, Unit
+from sockact.units.wrap import marks, notes, takeover, unwrapping
+from sockact.units.wrap.takeover import Wrap
+
+# As systemd shows a service that says nothing but ExecStart= and User=.
+PLAIN = {
+    "Type": "simple",
+    "NotifyAccess": "none",
+    "KillMode": "control-group",
+    "KillSignal": "15",
+    "SendSIGHUP": "no",
+    "TimeoutStartUSec": "1min 30s",
+    "TimeoutStopUSec": "1min 30s",
+    "RuntimeMaxUSec": "infinity",
+    "WatchdogUSec": "0",
+    "FileDescriptorStoreMax": "0",
+    "Restart": "no",
+    "RestartUSec": "100ms",
+    "StartLimitIntervalUSec": "10s",
+    "StartLimitBurst": "5",
+    "OOMPolicy": "stop",
+    "User": "web",
+    "NoNewPrivileges": "no",
+    "RuntimeDirectoryPreserve": "no",
+    "RuntimeDirectoryMode": "0755",
+    "ActiveState": "active",
+    "NeedDaemonReload": "no",
+    "FragmentPath": "/etc/systemd/system/web.service",
+}
+START = "/usr/bin/gunicorn --bind 127.0.0.1:80 a:a"
+WRAP = Wrap("web", "/usr/bin/sockact", ("web.socket",))
+SOCKET = {"Accept": "no", "ActiveState": "active", "Listen": "127.0.0.1:80 (Stream)"}
+
+
+def facts(*lines: str, start: str = START, sockets: tuple[Unit, ...] = (), **shown: str) -> Facts:
+    """`lines` are of its [Service] section."""
+    files = unitfile.parse("\n".join(["[Service]", f"ExecStart={start}", *lines]))
+    service = Unit("web.service", {**PLAIN, **shown}, files)
+    words = tuple(unitfile.program(unitfile.split(start)))
+    return Facts(257, service, sockets, words, ())
+
+
+def written(found: Facts, wrap: Wrap = WRAP, *, leaving: bool = False) -> dict[str, list[str]]:
+    """The settings of the drop-in, of all sections."""
+    sections = unitfile.parse(takeover.drop_in(found, wrap, leaving=leaving))
+    return {key: values for section in sections.values() for key, values in section.items()}
+
+
+def line(start: str, wrap: Wrap = WRAP) -> str:
+    """What follows `sockact run --name web`."""
+    return takeover.start_line(facts(start=start), wrap).partition(" --name web ")[2]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "/usr/bin/gunicorn a:a",
+        r"""/srv/%i/x "a b" 'c d' e\x20f $OPTIONS ${HOME}/x %n $$ %% -- --name other""",
+        "python -m http.server",
+        '"/opt/my app/run" a',
+    ],
+)
+def test_the_words_of_the_program_stay_as_they_are(words: str) -> None:
+    assert line(words) == f"-- {words}"
+
+
+@pytest.mark.parametrize(
+    ("start", "result"),
+    [
+        ("@/usr/bin/x other-name a", "-- /usr/bin/x a"),
+        ("-/usr/bin/x a", "-- /usr/bin/x a"),
+        ("/srv/$x/run $x", "-- /srv/$$x/run $x"),
+    ],
+)
+def test_what_cannot_stay(start: str, result: str) -> None:
+    assert line(start) == result
+
+
+def test_no_variables_are_no_variables_either() -> None:
+    start = takeover.start_line(facts(start=":-/usr/bin/x $A"), WRAP)
+    assert start == ":/usr/bin/sockact run --name web -- /usr/bin/x $A"
+
+
+@pytest.mark.parametrize(
+    ("directory", "option"),
+    [
+        ("/srv/web/current", "--directory /srv/web/current "),
+        ("%S/web", "--directory %S/web "),
+        ("/srv/my app", '--directory "/srv/my app" '),
+        ("/srv/$x", "--directory /srv/$$x "),
+        ("~", ""),
+        ("-/srv/web", ""),
+    ],
+)
+def test_the_directory_is_looked_up_at_each_reload(directory: str, option: str) -> None:
+    found = facts(f"WorkingDirectory={directory}", start="/x")
+    assert f"--name web {option}-- /x" in takeover.start_line(found, WRAP)
+
+
+@pytest.mark.parametrize(
+    ("found", "options"),
+    [
+        (facts(), []),
+        (facts(Type="notify"), []),
+        (facts(start="/x", Type="notify"), ["--ready", "notify"]),
+        (facts(start="/x", Type="notify-reload"), ["--ready", "notify"]),
+        (facts(KillSignal="3"), ["--stop-signal", "SIGQUIT"]),
+        (facts("ExecStop=/bin/kill -s QUIT $MAINPID"), ["--stop-signal", "SIGQUIT"]),
+        (facts("ExecStop=/bin/kill -INT $MAINPID"), ["--stop-signal", "SIGINT"]),
+        (facts("ExecStop=kill -SIGUSR1 $MAINPID"), ["--stop-signal", "SIGUSR1"]),
+        (facts("ExecStop=kill -quit $MAINPID"), ["--stop-signal", "SIGQUIT"]),
+        (facts("ExecStop=kill -s sigint $MAINPID"), ["--stop-signal", "SIGINT"]),
+        (facts("ExecStop=kill -n 3 $MAINPID"), ["--stop-signal", "SIGQUIT"]),
+        (facts("ExecStop=kill --signal=QUIT $MAINPID"), ["--stop-signal", "SIGQUIT"]),
+        (facts("ExecStop=kill --signal 2 $MAINPID"), ["--stop-signal", "SIGINT"]),
+        (
+            facts("ExecStop=/sbin/start-stop-daemon --stop --signal INT --pidfile /run/x"),
+            ["--stop-signal", "SIGINT"],
+        ),
+        (
+            facts("ExecStop=start-stop-daemon -K --signal=quit -p /run/x", KillSignal="2"),
+            ["--stop-signal", "SIGQUIT"],
+        ),
+        (facts("ExecStop=start-stop-daemon -K -s QUIT"), ["--stop-signal", "SIGQUIT"]),
+        (facts("ExecStop=start-stop-daemon -Kp /run/x"), []),
+        (facts("ExecStop=kill --signal="), []),
+        (facts("ExecStop=kill -9 $MAINPID"), []),
+        (facts("ExecStop=kill -s"), []),
+        (facts("ExecStop=kill $MAINPID"), []),
+        (facts("ExecStop=/usr/bin/x stop", KillSignal="3"), ["--stop-signal", "SIGQUIT"]),
+        (facts("ExecStop=kill -s NONSENSE $MAINPID"), []),
+    ],
+)
+def test_options_that_the_service_means(found: Facts, options: list[str]) -> None:
+    assert takeover.own_options(found, WRAP) == options
+
+
+def test_an_option_that_is_given_counts() -> None:
+    wrap = replace(WRAP, options=("--ready", "interest"), native=True)
+    assert takeover.own_options(facts(start="/x", Type="notify"), wrap) == ["--adopt", "native"]
+
+
+@pytest.mark.parametrize(
+    ("found", "key", "value"),
+    [
+        (facts(), "Type", ["notify"]),
+        (facts(), "NotifyAccess", ["main"]),
+        (facts(), "ExecReload", ["/usr/bin/sockact reload web"]),
+        (facts(), "Requires", ["web.socket"]),
+        (facts(), "After", ["web.socket"]),
+        (facts(), "Restart", ["on-failure"]),
+        (facts(Restart="always"), "Restart", None),
+        (facts(), "RestartSec", ["1s"]),
+        (facts(StartLimitIntervalUSec="0"), "RestartSec", None),
+        (facts(), "StartLimitBurst", ["100"]),
+        (facts(), "OOMPolicy", ["continue"]),
+        (facts(OOMPolicy="continue"), "OOMPolicy", None),
+        (facts(), "TimeoutStartSec", ["2min"]),
+        (facts(TimeoutStartUSec="infinity"), "TimeoutStartSec", None),
+        (facts(), "TimeoutStopSec", None),
+        (facts(TimeoutStopUSec="5s"), "TimeoutStopSec", ["90s"]),
+        (facts(WatchdogUSec="10s"), "WatchdogSec", None),
+        (facts(), "KillMode", ["mixed"]),
+        (facts(KillMode="mixed"), "KillMode", None),
+        (facts(KillSignal="3"), "KillSignal", ["SIGTERM"]),
+        (facts(SendSIGHUP="yes"), "SendSIGHUP", ["no"]),
+        (facts("ExecStop=/x"), "ExecStop", []),
+        (facts(PIDFile="/run/x"), "PIDFile", []),
+        (facts(), "SyslogIdentifier", ["gunicorn"]),
+        (facts(SyslogIdentifier="web"), "SyslogIdentifier", None),
+        (facts(), "RuntimeDirectory", ["sockact/web"]),
+        (facts(), "Environment", None),
+        (facts(RuntimeDirectory="web"), "Environment", ["SOCKACT_RUNTIME_DIR=%t/sockact"]),
+        (facts(StateDirectory="web"), "Environment", ["SOCKACT_STATE_DIR=%S/sockact"]),
+        (facts(), "NoNewPrivileges", ["yes"]),
+        (facts(User=""), "NoNewPrivileges", None),
+        (facts(SystemCallFilter="bind"), "SystemCallErrorNumber", ["EPERM"]),
+        (facts(SystemCallFilter="~kcmp", SystemCallErrorNumber="1"), "SystemCallFilter", ["kcmp"]),
+        (
+            facts(RestrictAddressFamilies="AF_INET AF_UNIX"),
+            "RestrictAddressFamilies",
+            ["AF_NETLINK"],
+        ),
+        (facts(RestrictAddressFamilies="~AF_UNIX"), "RestrictAddressFamilies", ["AF_UNIX"]),
+    ],
+)
+def test_the_drop_in(found: Facts, key: str, value: list[str] | None) -> None:
+    assert written(found).get(key) == value
+
+
+def test_a_socket_file_in_the_folder_of_the_service_stays() -> None:
+    found = facts(RuntimeDirectory="web")
+    assert "RuntimeDirectoryPreserve" not in written(found, replace(WRAP, kept=("/run/x/y",)))
+    kept = written(found, replace(WRAP, kept=("/run/web/y",)))
+    assert kept["RuntimeDirectoryPreserve"] == ["yes"]
+    wrap = replace(WRAP, kept=("/run/user/1/web/y",))
+    assert "RuntimeDirectoryPreserve" not in written(found, wrap)
+    own = written(replace(found, runtime="/run/user/1"), wrap)
+    assert own["RuntimeDirectoryPreserve"] == ["yes"]
+
+
+def test_what_still_runs_by_itself_ends_by_its_own_settings() -> None:
+    found = facts("ExecStop=/bin/kill -s QUIT $MAINPID", KillSignal="3", TimeoutStopUSec="5s")
+    ending = {"ExecStop", "KillMode", "KillSignal", "TimeoutStopSec"}
+    assert ending <= written(found).keys()
+    assert not ending & written(found, leaving=True).keys()
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        facts(),
+        facts(Type="notify", KillSignal="3", TimeoutStopUSec="5s", SendSIGHUP="yes"),
+        facts(
+            RuntimeDirectory="web",
+            StateDirectory="web",
+            SystemCallFilter="bind",
+            RestrictAddressFamilies="~AF_NETLINK",
+        ),
+        facts("ExecStop=/x", ExecStop="{ path=/x }"),
+    ],
+)
+def test_the_check_has_nothing_to_say(found: Facts) -> None:
+    socket = Unit("web.socket", {"ActiveState": "inactive", "Listen": SOCKET["Listen"]})
+    assert examine(takeover.merged(found, WRAP, (socket,))) == []
+
+
+def test_the_check_sees_an_address_that_nobody_holds() -> None:
+    socket = Unit("web.socket", {"ActiveState": "inactive", "Listen": "127.0.0.1:81 (Stream)"})
+    (finding,) = examine(takeover.merged(facts(), WRAP, (socket,)))
+    assert "the program binds 127.0.0.1:80" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("now", "limit"), [("30s", 120.0), ("10min", 600.0), ("infinity", float("inf"))]
+)
+def test_how_long_a_start_may_take(now: str, limit: float) -> None:
+    """ExecStartPre= takes of it, too."""
+    found = facts(TimeoutStartUSec=now)
+    assert takeover.start_limit(found, WRAP) == limit
+    written_one = written(found).get("TimeoutStartSec")
+    assert written_one == (["2min"] if limit == 120.0 else None)
+
+
+def test_times_that_are_asked_for() -> None:
+    times = Settings("", (), start_timeout=600.0, trial=60.0, drain_timeout=300.0)
+    found = written(facts(), replace(WRAP, settings=times))
+    assert (found["TimeoutStartSec"], found["TimeoutStopSec"]) == (["690s"], ["330s"])
+
+
+def test_what_changes() -> None:
+    found = facts(
+        "ExecReload=/bin/kill -HUP $MAINPID",
+        "ExecStop=/x stop",
+        "ExecStartPre=/x migrate",
+        "ExecStartPost=/x $MAINPID",
+        start="-@/x other",
+        RuntimeDirectory="web",
+        StateDirectory="web",
+        PIDFile="/run/x.pid",
+    )
+    said = "\n".join(notes.changes(found, WRAP))
+    for hint in (
+        "instead of /bin/kill -HUP $MAINPID",
+        "`systemctl stop web.socket web`",
+        "ExecStop=/x stop is not used: sockact drains, and ends the program by SIGTERM; ",
+        "if it ends well by another signal only, add --stop-signal",
+        "ExecStartPre= runs at a start",
+        "$MAINPID is sockact's",
+        "the @ of ExecStart=",
+        "the - of ExecStart=",
+        "on-failure, instead of no",
+        "sudo",
+        "$RUNTIME_DIRECTORY has a second entry",
+        "$STATE_DIRECTORY has a second entry",
+        "PIDFile=/run/x.pid is not read",
+    ):
+        assert hint in said
+    assert "stop both" not in "\n".join(notes.changes(found, replace(WRAP, native=True)))
+    kill = facts("ExecStop=kill -QUIT $MAINPID")
+    assert "--stop-signal" not in "\n".join(notes.changes(kill, WRAP))
+    given = replace(WRAP, options=("--stop-signal", "QUIT"))
+    assert "--stop-signal" not in "\n".join(notes.changes(found, given))
+    assert "gunicorn's own READY=1" in "\n".join(notes.changes(facts(Type="notify"), WRAP))
+
+
+def test_marks() -> None:
+    text = marks.marked("[Unit]\nDescription=ä\n")
+    assert marks.is_ours(text)
+    assert marks.is_unchanged(text)
+    assert marks.is_ours(f"{text}X=1\n")
+    assert not marks.is_unchanged(f"{text}X=1\n")
+    for other in ("", "[Unit]\n", f"\n{text}", text.partition("\n")[2]):
+        assert not marks.is_ours(other)
+        assert not marks.is_unchanged(other)
+    assert unitfile.parse(text) == {"Unit": {"Description": ["ä"]}}
+
+
+def test_a_drop_in_that_is_read_after_ours() -> None:
+    def overriding(name: str, text: str) -> str:
+        found = facts()
+        part = {f"/etc/systemd/system/web.service.d/{name}": unitfile.parse(text)}
+        return takeover.overriding(replace(found, service=replace(found.service, parts=part)), WRAP)
+
+    assert not overriding("override.conf", "[Service]\nExecStart=\nExecStart=/bin/true\n")
+    assert not overriding("zzz.conf", "[Service]\nEnvironment=A=1\nMemoryMax=1G\n")
+    assert overriding("zzz.conf", "[Service]\nMemoryMax=1G\nType=exec\n") == (
+        "/etc/systemd/system/web.service.d/zzz.conf, which systemd reads after zz-sockact.conf, "
+        "has Type="
+    )
+    assert overriding("zzz.conf", "[Service]\nExecReload=\n").endswith(" has ExecReload=")
+
+
+def test_the_files_of_a_unit() -> None:
+    text = "# /etc/a\n[Service]\n# /etc/b\nType=exec\n\n# /etc/c\n[Unit]\n"
+    assert unitfile.parts(text, ["/etc/a", "/etc/c"]) == {
+        "/etc/a": "[Service]\n# /etc/b\nType=exec\n\n",
+        "/etc/c": "[Unit]\n\n",
+    }
+
+
+def test_the_way_back_ends_sockact_as_it_has_to_end() -> None:
+    found = facts("ExecStop=/x", TimeoutStopUSec="5s")
+    drop_in = marks.marked(takeover.drop_in(found, WRAP))
+    text = unwrapping.farewell(drop_in, "web.socket")
+    assert marks.is_unchanged(text)
+    assert unitfile.parse(text) == {
+        "Unit": {"X-Sockact": ["unfinished"], "Conflicts": ["web.socket"], "After": ["web.socket"]},
+        "Service": {
+            "NotifyAccess": ["all"],
+            "ExecStop": [],
+            "KillMode": ["mixed"],
+            "TimeoutStopSec": ["90s"],
+        },
+    }
+    assert "web.socket" not in unwrapping.farewell(drop_in, "")
