@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import TypeVar
 
+    Json = dict[str, object]
+    """A JSON object that is only written."""
     Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
     R = TypeVar("R")
 

@@ -1,4 +1,9 @@
-"""A supervisor with all that belongs to it, started or taken over from an earlier version."""
+"""Puts a supervisor together from its parts, and runs it.
+
+This is the only place that knows all parts. Each gets what it needs in its constructor; only what
+is asked of the whole (`_show`, `_busy`, …) is a method here, because it is bound before the parts
+that it asks are made.
+"""
 
 from __future__ import annotations
 
@@ -6,32 +11,39 @@ import os
 import signal
 
 import sockact
-from sockact.core.history.failures import Window
+from sockact.core.lifecycle import events
 from sockact.core.news import News
-from sockact.supervisor.base import report
-from sockact.supervisor.base.loop import Loop
-from sockact.supervisor.changes.configuration import Configured
-from sockact.supervisor.changes.reloads import Watching
-from sockact.supervisor.control import server
+from sockact.handover.accept_queues import AcceptQueues
+from sockact.supervisor.changes.configuration import Configuration
+from sockact.supervisor.changes.reloads import ChangeReloads
+from sockact.supervisor.control.server import Server
+from sockact.supervisor.parts import Core, Ground
+from sockact.supervisor.probes.trial import watchdog_command_of
+from sockact.supervisor.probes.watchdog import Watchdog
 from sockact.supervisor.processes import fd_store, launch
-from sockact.supervisor.records.carried import Carried, CarriedFile, CarriedListener, CarriedState
-from sockact.supervisor.records.history import History
+from sockact.supervisor.processes.environment import probe_environment
+from sockact.supervisor.processes.fd_store import Leftovers
+from sockact.supervisor.records.carried import (
+    Carried,
+    CarriedFile,
+    CarriedListener,
+    CarriedState,
+)
 from sockact.supervisor.records.snapshots import Snapshots
 from sockact.supervisor.records.state_dir import state_dir
-from sockact.supervisor.service.announcer import Announcer
-from sockact.supervisor.service.policy import policy_of
-from sockact.supervisor.service.requests import Supervisor
+from sockact.supervisor.service.carryover import CarryOver
+from sockact.supervisor.service.facts import ProcessFacts
+from sockact.supervisor.service.guard import Guard
+from sockact.supervisor.service.requests import Requests
+from sockact.supervisor.service.status import Status
 from sockact.supervisor.upgrade import Upgrades
 from sockact.systemd.notify import watchdog_interval
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sockact.core.settings import Adopt, Settings
-    from sockact.kernel.sockets.listener import Listener
-    from sockact.supervisor.base.report import Reporter
-    from sockact.supervisor.control.paths import Claim
+    from sockact.core.settings import Adopt
+    from sockact.supervisor.parts import Held
     from sockact.systemd.fdstore import Process
-    from sockact.systemd.notify import Notifier
 
 SIGNALS = (
     signal.SIGCHLD,
@@ -45,149 +57,216 @@ SIGNALS = (
 _COMMAND_NAME = "/proc/self/comm"
 
 
-class Held:
-    """What a supervisor has before it serves, and lets go of at its end."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        reporter: Reporter,
-        claim: Claim,
-        notifier: Notifier,
-        listeners: list[Listener],
-    ) -> None:
-        self.settings = settings
-        self.reporter = reporter
-        self.claim = claim
-        self.notifier = notifier
-        self.listeners = listeners
-
-    def release(self, status: int | None) -> None:
-        """The service has ended with this exit status, or failed (None)."""
-        fd_store.close_listeners(self.listeners, self.notifier, ended=status == 0)
-        self.notifier.close()
-        self.claim.release()
-
-
-class Running:
+class Supervisor:
     """The loop and everything in it."""
 
-    def __init__(self, held: Held, way: Adopt, carried: Carried | None = None) -> None:
-        """`carried` is what an earlier version of us has left."""
-        settings = held.settings
-        self._held = held
-        self._carried = carried
+    def __init__(self, held: Held, adopt: Adopt, carried: Carried | None = None) -> None:
+        """`carried` is what an earlier version of sockact has left."""
         engine = carried.engine if carried else None
-        environment = dict(os.environ)
-        self._watchdog = watchdog_interval(environment) if held.notifier.active else None
-        self._loop = Loop()
-        history = History(
-            state_dir(settings.name, environment),
-            Window(settings.start_limit_interval, settings.start_limit_burst),
-            self._notice,
-            carried=engine.history if engine else None,
+        self._held = held
+        self._ground = ground = Ground(held, engine, self._troubles, self._show)
+        self._core = core = Core(held, ground, adopt, self._show)
+        self._leftovers: Leftovers | None = None
+        self._snapshots = Snapshots(state_dir(held.settings.name, ground.environment), held.notice)
+        self._configuration = Configuration(
+            ground.loop, core.handovers, ground.environment, held.listeners, held.reporter
         )
-        announcer = Announcer(self._loop, held.notifier, self._notice, self._troubles)
-        self._history = history
-        name = f"sockact/{settings.name}/{os.getpid()}/{os.urandom(8).hex()}"
-        self._supervisor = Supervisor(
-            settings,
-            policy_of(settings),
-            way,
-            held.listeners,
-            environment,
-            self._loop,
-            announcer,
+        self._changes = ChangeReloads(
+            ground.loop,
+            core.handovers,
+            self._configuration,
             held.reporter,
-            engine.shim_address if engine else name,
-            history,
-            engine,
+            self._announce,
+            carried.inotify if carried else None,
         )
-        self._server = server.Server(
-            self._loop,
-            held.claim.directory,
-            self._supervisor,
-            carried.control if carried else None,
+        self._watchdog = self._make_watchdog()
+        self._carry_over = self._make_carry_over()
+        self._upgrades = Upgrades(ground.loop, SIGNALS, self._busy, self._carry, held.notice)
+        self._facts = self._make_facts()
+        self._requests = self._make_requests()
+        listening = carried.control if carried else None
+        self._server = Server(ground.loop, held.claim.directory, self._requests, listening)
+
+    def _make_watchdog(self) -> Watchdog | None:
+        ground, core, settings = self._ground, self._core, self._held.settings
+        interval = watchdog_interval(ground.environment) if self._held.notifier.active else None
+        if not interval:
+            return None
+        command = watchdog_command_of(settings, interval / 2)
+        environment = probe_environment(ground.environment, settings.name)
+        guard = Guard(
+            core.lifecycle, ground.generations, core.handovers, ground.announcer, ground.reports
         )
-        fd = carried.inotify if carried else None
-        self._watching = Watching(self._loop, self._supervisor, held.reporter, fd)
-        self._supervisor.watching = self._watching
-        self._supervisor.shown(self._changed)
-        self._upgrades = Upgrades(self._loop, SIGNALS, self._busy, self._carry, self._notice)
-        self._supervisor.upgrades = self._upgrades
-        self._supervisor.watch(self._upgrades)
-        if settings.config:
-            self._configure(environment)
+        queues = AcceptQueues(self._held.listeners)
+        probe = (command, environment) if command else None
+        return Watchdog(ground.loop, interval, queues, probe, guard)
 
-    def _configure(self, environment: dict[str, str]) -> None:
-        held, supervisor = self._held, self._supervisor
-        configured = Configured(self._loop, supervisor, environment, held.listeners, held.reporter)
-        supervisor.configured = configured
-        supervisor.watch(configured)
-        kept = Snapshots(state_dir(held.settings.name, environment), self._notice)
+    def _make_carry_over(self) -> CarryOver:
+        ground, core = self._ground, self._core
+        return CarryOver(
+            core.lifecycle,
+            core.context,
+            ground.generations,
+            ground.processes,
+            core.gates,
+            ground.calls,
+            ground.logs,
+            ground.rotation,
+            ground.hooks,
+            ground.callers,
+            ground.announcer,
+            ground.history,
+            ground.retry,
+        )
 
-        def changed() -> None:
-            kept.serves(supervisor.served())
-            configured.look()
-            self._changed()
+    def _make_facts(self) -> ProcessFacts:
+        ground, core = self._ground, self._core
+        watchdog = (self._watchdog,) if self._watchdog else ()
+        return ProcessFacts(
+            core.lifecycle,
+            ground.loop,
+            ground.retry,
+            ground.processes,
+            ground.generations,
+            core.gates,
+            core.drains,
+            ground.termination,
+            core.revival,
+            ground.calls,
+            ground.announcer,
+            ground.callers,
+            (ground.logs, ground.hooks, self._configuration, self._upgrades, *watchdog),
+        )
 
-        supervisor.changed = changed
-
-    def _changed(self) -> None:
-        """What `status` shows has."""
-        self._server.changed()
-        self._watching.look()
-
-    def _troubles(self) -> str:
-        """For the status line."""
-        return "; ".join(filter(None, (self._history.describe(), self._watching.stopped())))
+    def _make_requests(self) -> Requests:
+        ground, core = self._ground, self._core
+        status = Status(
+            core.lifecycle,
+            core.context,
+            ground.generations,
+            core.gates,
+            ground.callers,
+            ground.history,
+            self._changes,
+        )
+        return Requests(
+            core.lifecycle,
+            core.handovers,
+            self._configuration,
+            self._changes,
+            ground.rotation,
+            ground.hooks,
+            ground.history,
+            ground.shutdown,
+            self._facts,
+            self._upgrades,
+            status,
+            self._held.reporter,
+            self._show,
+        )
 
     def start(self, left: list[Process]) -> int:
         """Serve, once what an earlier supervisor has left has ended; the exit status."""
-        forget = self._held.notifier.remove
+        held, ground, lifecycle = self._held, self._ground, self._core.lifecycle
+        forget = held.notifier.remove
         try:
-            self._loop.catch(SIGNALS, self._supervisor.signalled)
-            self._supervisor.start_after(fd_store.living(left, forget), forget, self._watchdog)
+            ground.loop.catch(SIGNALS, self._requests.signalled)
+            left = fd_store.living(left, forget)
+            ground.logs.start()
+            if left:
+                ground.announcer.phase(lifecycle.service.phase, lifecycle.service)
+                self._leftovers = Leftovers(ground.loop, left, forget, held.notice)
+                self._leftovers.wait(held.settings.kill_timeout, self._launch)
+            else:
+                self._launch()
             return self._run()
         finally:
             self._close()
 
-    def take_over(self) -> None:
-        """Go on where the earlier version was; `go_on` has to follow."""
-        assert self._carried
-        self._supervisor.take_over(self._carried.engine, self._watchdog)
-        self._watching.look()
-        before, now = self._carried.version, sockact.__version__
+    def resume(self, carried: Carried) -> None:
+        """Continue where the earlier version was; `go_on` has to follow."""
+        ground, lifecycle = self._ground, self._core.lifecycle
+        self._carry_over.resume(carried.engine)
+        for g in lifecycle.service.generations:
+            if not g.ending:
+                # The order was given a moment after it was decided on, or not at all.
+                self._core.performer.end_connections(g.number)
+        # What ended meanwhile was announced to the process, but perhaps not to this code.
+        self._facts.reap()
+        self._facts.look_for_gone()
+        ground.announcer.changed(lifecycle.service)
+        self._start_watchdog()
+        self._changes.look()
+        before, now = carried.version, sockact.__version__
         self._held.reporter.say(f"upgraded in place, from {before} to {now}", news=News.UPGRADED)
-        self._server.take_over(self._carried.connections, before)
+        self._server.take_over(carried.connections, before)
 
     def go_on(self) -> int:
         """Serve; the exit status."""
         try:
-            self._loop.catch(SIGNALS, self._supervisor.signalled)
+            self._ground.loop.catch(SIGNALS, self._requests.signalled)
             return self._run()
         finally:
             self._close()
 
+    def _launch(self) -> None:
+        self._core.lifecycle.handle(events.Start())
+        self._start_watchdog()
+
+    def _start_watchdog(self) -> None:
+        if self._watchdog:
+            self._watchdog.start()
+
     def _run(self) -> int:
-        self._loop.run()
-        assert self._supervisor.exit_status is not None
-        return self._supervisor.exit_status
+        self._ground.loop.run()
+        assert self._ground.shutdown.exit_status is not None
+        return self._ground.shutdown.exit_status
 
     def _close(self) -> None:
+        ground = self._ground
         self._upgrades.close()
         self._server.close()
-        self._supervisor.close()
-        self._loop.close()
+        ground.hooks.close()  # First: what is closed now must not let one begin.
+        ground.generations.close()
+        self._configuration.close()
+        self._changes.close()
+        if self._watchdog:
+            self._watchdog.close()
+        if self._leftovers:
+            self._leftovers.close()
+        self._core.revival.close()
+        ground.logs.close()
+        ground.calls.close()
+        ground.loop.close()
 
-    def _notice(self, message: str, news: News = News.NOTE) -> None:
-        self._held.reporter.say(message, report.NOTICE, news=news)
+    def _show(self) -> None:
+        """Something that `status` shows has changed."""
+        served = self._core.handovers.served() if self._held.settings.config else None
+        self._snapshots.serves(served)
+        self._configuration.look()
+        self._server.changed()
+        self._changes.look()
+
+    def _announce(self) -> None:
+        """Something that `status` and systemd's status line show has changed."""
+        self._ground.announcer.changed(self._core.lifecycle.service)
+        self._show()
+
+    def _troubles(self) -> str:
+        """For systemd's status line."""
+        return "; ".join(filter(None, (self._ground.history.describe(), self._changes.stopped())))
 
     def _busy(self) -> str:
-        if reason := self._supervisor.busy():
-            return reason
+        """What has to end before another version can take over; "" for nothing."""
+        probing = self._watchdog is not None and self._watchdog.busy()
         call = self._server.busy()
-        return f"a client waits for the end of its {call}" if call else ""
+        return (
+            self._carry_over.busy()
+            or self._configuration.busy()
+            or self._changes.busy()
+            or ("the watchdog's probe is under way" if probing else "")
+            or (f"a client waits for the end of its {call}" if call else "")
+        )
 
     def _carry(self) -> Carried:
         held = self._held
@@ -199,7 +278,7 @@ class Running:
             sockact.__version__,
             os.getpid(),
             command_name,
-            self._supervisor.settings().to_json(),
+            self._core.handovers.settings().to_json(),
             held.claim.directory,
             held.claim.made,
             held.claim.fileno(),
@@ -210,6 +289,6 @@ class Running:
             tuple(CarriedListener(x.socket.fileno(), x.name, x.owned) for x in held.listeners),
             self._server.fileno(),
             self._server.carried(),
-            self._supervisor.carried(),
-            inotify=self._watching.fileno(),
+            self._carry_over.carried(),
+            inotify=self._changes.fileno(),
         )

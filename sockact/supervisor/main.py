@@ -8,11 +8,12 @@ from sockact.core.errors import OperatorError
 from sockact.core.settings import Adopt, Settings
 from sockact.handover import adopt
 from sockact.kernel.libc import become_subreaper
-from sockact.supervisor.assembly import Held, Running
+from sockact.supervisor.assembly import Supervisor
 from sockact.supervisor.base import report
 from sockact.supervisor.base.report import Reporter
 from sockact.supervisor.control import paths
 from sockact.supervisor.logs.states import check as check_logs
+from sockact.supervisor.parts import Held
 from sockact.supervisor.probes.trial import command_of as trial_command_of
 from sockact.supervisor.processes import fd_store, launch
 from sockact.systemd import listeners
@@ -81,7 +82,7 @@ def serve(held: Held, left: list[Process]) -> int:
     trial_command_of(held.settings, held.listeners)
     way = _choose(held.settings.adopt, held.reporter)
     become_subreaper()
-    return Running(held, way).start(left)
+    return Supervisor(held, way).start(left)
 
 
 def _choose(wanted: Adopt, reporter: Reporter) -> Adopt:

@@ -19,11 +19,12 @@ from sockact.core.settings import Settings
 from sockact.kernel import memfd, procfs
 from sockact.kernel.libc import become_subreaper
 from sockact.kernel.sockets.listener import of_descriptor
-from sockact.supervisor.assembly import Held, Running
+from sockact.supervisor.assembly import Supervisor
 from sockact.supervisor.base import report
 from sockact.supervisor.base.report import Reporter
 from sockact.supervisor.control.paths import Claim
 from sockact.supervisor.main import serve
+from sockact.supervisor.parts import Held
 from sockact.supervisor.processes import launch
 from sockact.supervisor.processes.processes import below
 from sockact.supervisor.records import carried as carrying
@@ -119,12 +120,12 @@ def _held(carried: Carried, settings: Settings, reporter: Reporter) -> Held:
 
 def _go_on(held: Held, carried: Carried) -> int:
     try:
-        running = Running(held, carried.engine.adopt, carried)
-        running.take_over()
+        supervisor = Supervisor(held, carried.engine.adopt, carried)
+        supervisor.resume(carried)
     except Exception as error:
         # Whatever it is: clients wait, and nobody else can serve them.
         leap(replace(carried, anew=f"{type(error).__name__}: {error}", files_untold=()))
-    return running.go_on()
+    return supervisor.go_on()
 
 
 def _anew(held: Held, carried: Carried) -> int:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _AGAIN = 0.1
 
 
-class Postponed:
+class Retry:
     """Attempts by key: a later one replaces an earlier one that still waits. `say` is told once for
     each time of want.
     """

@@ -27,12 +27,10 @@ if TYPE_CHECKING:
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.base.loop import Loop
     from sockact.supervisor.base.report import Reporter
-    from sockact.supervisor.service.callers import Done
+    from sockact.supervisor.changes.request import ReloadRequest
 
-    Refuse = Callable[[str], None]
-
-    class Reloads(Protocol):
-        """What the reading is for."""
+    class Handovers(Protocol):
+        """What the configuration is read for."""
 
         def is_stopping(self) -> bool:
             """Will there be no reload any more?"""
@@ -46,7 +44,7 @@ if TYPE_CHECKING:
         def use(self, settings: Settings) -> None:
             """From now on, and for the next generation."""
 
-        def begin(self, asked: list[Asked]) -> None:
+        def begin(self, requests: list[ReloadRequest]) -> None:
             """One reload for all of them."""
 
 
@@ -61,62 +59,38 @@ _NEEDS_RESTART = (
 )
 
 
-class Asked:
-    """One reload that somebody wants."""
-
-    def __init__(
-        self,
-        cause: str,
-        done: Done,
-        refuse: Refuse,
-        wait_drained: bool = False,
-        exec_reload: bool = False,
-    ) -> None:
-        self.cause = cause
-        """Who asks: `cause` of a HandoverRecord of docs/control.md."""
-        self.done = done
-        self.refuse = refuse
-        self.wait_drained = wait_drained
-        self.exec_reload = exec_reload
-        self.joined: Callable[[], None] | None = None
-        """For a caller that leaves, once the reload is under way."""
-
-
-class Configured:
-    """Reads the file for those who ask, once for all who have come until it is read."""
+class Configuration:
+    """Reads the file before each reload, once for all who ask until it is read. Where there is no
+    file, a reload begins at once.
+    """
 
     def __init__(
         self,
         loop: Loop,
-        reloads: Reloads,
+        handovers: Handovers,
         environment: Mapping[str, str],
         listeners: list[Listener],
         reporter: Reporter,
     ) -> None:
         self._loop = loop
-        self._reloads = reloads
+        self._handovers = handovers
         self._environment = environment
         self._listeners = listeners
         self._reporter = reporter
-        self._waiting: list[Asked] = []
-        self._served: list[Asked] = []
+        self._waiting: list[ReloadRequest] = []
+        self._served: list[ReloadRequest] = []
         """Those for whom the file is being read now."""
         self._attempt: Attempt | None = None
         self._answer = -1
 
-    def ask(self, asked: Asked) -> Callable[[], None]:
+    def reload(self, request: ReloadRequest) -> Callable[[], None]:
         """Reload with what the file says then; what it returns is for a caller that leaves."""
-        self._waiting.append(asked)
-        self.look()
-
-        def leave() -> None:
-            # The wish stays.
-            asked.done = lambda _handover, _committed: None
-            asked.refuse = lambda _reason: None
-            if asked.joined:
-                asked.joined()
-
-        return leave
+        if self._handovers.settings().config:
+            self._waiting.append(request)
+            self.look()
+        else:
+            self._handovers.begin([request])
+        return request.leave
 
     def busy(self) -> str:
         """What another version of us would not know of, "" for nothing."""
@@ -124,9 +98,9 @@ class Configured:
 
     def look(self) -> None:
         """Something may have ended: begin, if somebody waits for that."""
-        if self._reloads.is_stopping():
+        if self._handovers.is_stopping():
             self.close()
-        elif self._waiting and self._attempt is None and self._reloads.is_idle():
+        elif self._waiting and self._attempt is None and self._handovers.is_idle():
             self._served, self._waiting = self._waiting, []
             self._read()
 
@@ -141,8 +115,8 @@ class Configured:
             self._attempt.abandon()
             self._attempt = None
             os.close(self._answer)
-        asked, self._served, self._waiting = self._served + self._waiting, [], []
-        for one in asked:
+        requests, self._served, self._waiting = self._served + self._waiting, [], []
+        for one in requests:
             one.refuse(STOPPING)
 
     def _read(self) -> None:
@@ -166,7 +140,7 @@ class Configured:
         os.close(self._answer)
         if reason:
             self._refuse(reason.removeprefix("sockact: "))
-        elif not self._reloads.is_idle():
+        elif not self._handovers.is_idle():
             # The program has crashed meanwhile. What is read must not decide over that launch.
             self._waiting = self._served + self._waiting
             self._served = []
@@ -174,7 +148,7 @@ class Configured:
             self._apply(data)
 
     def _apply(self, data: bytes) -> None:
-        before = self._reloads.settings()
+        before = self._handovers.settings()
         try:
             settings = Settings.from_json(data.decode())
             trial_command_of(settings, self._listeners)
@@ -192,9 +166,9 @@ class Configured:
                 key = name.replace("_", "-")
                 self._refuse(f"{before.config}: {key} is not what it was: that takes a restart")
                 return
-        self._reloads.use(settings)
+        self._handovers.use(settings)
         served, self._served = self._served, []
-        self._reloads.begin(served)
+        self._handovers.begin(served)
 
     def _refuse(self, reason: str) -> None:
         message = f"not reloaded: {reason}; everything goes on as it was"

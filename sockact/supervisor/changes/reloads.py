@@ -6,55 +6,59 @@ import time
 
 from sockact.core.changes import IGNORED, MOST_IN_A_ROW, Burst, Streak, What
 from sockact.supervisor.base import report
-from sockact.supervisor.changes.configuration import Asked
 from sockact.supervisor.changes.directories import Changes
+from sockact.supervisor.changes.request import ReloadRequest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Protocol
 
+    from sockact.core.plain import Json
     from sockact.core.settings import Settings
     from sockact.supervisor.base.loop import Loop, Timer
     from sockact.supervisor.base.report import Reporter
-    from sockact.supervisor.service.status import Json
+    from sockact.supervisor.changes.configuration import Configuration
 
-    class Reloads(Protocol):
-        """Who reloads."""
+    class Handovers(Protocol):
+        """What is to be reloaded."""
 
         def is_stopping(self) -> bool:
-            """Will there be no reload any more?"""
+            """Whether there will be no more reloads."""
 
         def is_idle(self) -> bool:
-            """Is no generation starting or on trial?"""
+            """Whether no generation is starting or on trial."""
 
         def settings(self) -> Settings:
-            """Those of the generation that serves."""
+            """Those that are in force."""
 
         def failures(self) -> str:
             """Why a reload has to be forced; "" when it has not."""
 
-        def ask(self, asked: Asked) -> object:
-            """A reload is wanted."""
 
-        def tell(self) -> None:
-            """What a status shows of us has changed."""
+_CAUSE = "watch"
 
 
-CAUSE = "watch"
-
-
-class Watching:
+class ChangeReloads:
     """Watches what the settings name, and asks for a reload when that has changed.
 
-    `fd` is of the supervisor whose place we take.
+    `show` is called when `status` has changed; `fd` is of the supervisor whose place we take.
     """
 
     def __init__(
-        self, loop: Loop, reloads: Reloads, reporter: Reporter, fd: int | None = None
+        self,
+        loop: Loop,
+        handovers: Handovers,
+        configuration: Configuration,
+        reporter: Reporter,
+        show: Callable[[], None],
+        fd: int | None = None,
     ) -> None:
         self._loop = loop
-        self._reloads = reloads
+        self._handovers = handovers
+        self._configuration = configuration
         self._reporter = reporter
+        self._show = show
         self._changes = Changes(loop, self._changed, self._problem, fd)
         self._watched: tuple[tuple[str, ...], tuple[str, ...]] | None = ((), ())
         self._burst = Burst()
@@ -72,19 +76,19 @@ class Watching:
 
     def look(self) -> None:
         """Other settings may hold, or a reload may have ended."""
-        if self._reloads.is_stopping():
+        if self._handovers.is_stopping():
             self.close()
             return
-        settings = self._reloads.settings()
+        settings = self._handovers.settings()
         wanted = (settings.watch, settings.watch_ignore)
         if wanted != self._watched:
             self._watched = wanted
             self._changes.watch(settings.watch, (*IGNORED, *settings.watch_ignore))
             self._reporter.brief(f"watches {', '.join(settings.watch) or 'nothing'}")
-        if self._due and self._reloads.is_idle():
+        if self._due and self._handovers.is_idle():
             self._reload()
 
-    def asked(self) -> None:
+    def reload_requested(self) -> None:
         """Somebody else has asked for a reload."""
         self._streak.reset()
         if self._changes.incomplete:
@@ -94,12 +98,12 @@ class Watching:
         """Why changes do not reload the service now, "" when they do."""
         if not self._streak.stopped:
             return ""
-        pause = self._reloads.settings().watch_pause
+        pause = self._handovers.settings().watch_pause
         return f"changes do not reload it until nothing has changed for {pause:g} s"
 
     def status(self) -> Json | None:
         """The Watch of docs/control.md."""
-        paths = self._reloads.settings().watch
+        paths = self._handovers.settings().watch
         return {"paths": list(paths), "stopped": self.stopped()} if paths else None
 
     def close(self) -> None:
@@ -112,7 +116,7 @@ class Watching:
 
     def _changed(self, path: str, what: What) -> None:
         now = time.monotonic()
-        if self._streak.changed(now, self._reloads.settings().watch_pause):
+        if self._streak.changed(now, self._handovers.settings().watch_pause):
             self._burst.add(path, now, what)
             self._arm()
 
@@ -122,14 +126,14 @@ class Watching:
         self._due = False
         if not self._burst:
             return
-        delay = self._reloads.settings().watch_delay
+        delay = self._handovers.settings().watch_delay
         when = self._burst.due(delay, missing=self._changes.missing)
         self._timer = self._loop.at(when, self._is_due)
 
     def _is_due(self) -> None:
         self._timer = None
         self._due = True
-        if self._reloads.is_idle():
+        if self._handovers.is_idle():
             self._reload()
 
     def _reload(self) -> None:
@@ -139,9 +143,9 @@ class Watching:
         self._due = False
         burst, self._burst = self._burst, Burst()
         self._changes.settle()
-        settings = self._reloads.settings()
+        settings = self._handovers.settings()
         what = burst.describe(settings.directory)
-        if failures := self._reloads.failures():
+        if failures := self._handovers.failures():
             self._say(f"{what}: no reload: {failures}", report.NOTICE)
         elif not self._streak.may_begin(burst.first, settings.watch_pause):
             self._say(
@@ -150,7 +154,7 @@ class Watching:
                 f"{settings.name}`",
                 report.ERROR,
             )
-            self._reloads.tell()
+            self._show()
         else:
             self._say(f"{what}: reloads", report.INFO)
             self._ask(what)
@@ -168,7 +172,7 @@ class Watching:
         def refuse(_reason: str) -> None:
             self._streak.over(time.monotonic())
 
-        self._reloads.ask(Asked(CAUSE, done, refuse))
+        self._configuration.reload(ReloadRequest(_CAUSE, done, refuse))
 
     def _problem(self, problem: str) -> None:
         self._say(f"watch: {problem}", report.ERROR)

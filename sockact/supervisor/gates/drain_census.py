@@ -59,11 +59,11 @@ class _Drain:
     """After a failure: until the next attempt."""
 
 
-class Counting:
+class DrainCensus:
     """Counts for all generations of one service.
 
-    `look` is called with a generation that is to be counted now; `say` is told once for each time
-    of failure.
+    `tell` takes each count, `is_closed` tells whether a generation's gate is; `say` is told once
+    for each time of failure.
     """
 
     def __init__(
@@ -73,7 +73,8 @@ class Counting:
         gates: Gates,
         listeners: list[Listener],
         policy: Policy,
-        look: Callable[[int], None],
+        is_closed: Callable[[int], bool],
+        tell: Callable[[Census], None],
         say: Callable[[int, str], None],
     ) -> None:
         self._loop = loop
@@ -81,11 +82,24 @@ class Counting:
         self._gates = gates
         self._listeners = listeners
         self._policy = policy
-        self._look = look
+        self._is_closed = is_closed
+        self._tell = tell
         self._say = say
         self._drains: dict[int, _Drain] = {}
         self.full_looks = 0
         """How many there were, over all drains."""
+
+    def take_census(self, number: int) -> None:
+        """Count the connections of this generation now."""
+        self._tell(self.count(number, self._is_closed(number)))
+
+    def active(self, number: int) -> int | None:
+        """How many connections it has that need it; None where the kernel does not tell."""
+        try:
+            found = census.count({number: self._processes.of(number)}, self._listeners)
+        except OSError:
+            return None
+        return found[number].busy + found[number].fresh if found else None
 
     def count(self, number: int, closed: bool) -> Census:
         """The counts; when there are none, a busy generation that is to be counted again later.
@@ -200,7 +214,7 @@ class Counting:
         drain = self._drains[number]
         if drain.ear:
             drain.ear[1].clear()
-        self._look(number)
+        self.take_census(number)
 
     def _stop_hearing(self, drain: _Drain) -> None:
         if drain.ear:

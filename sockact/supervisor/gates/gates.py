@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sockact.handover.gate import Entry
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.processes.processes import Processes
-    from sockact.supervisor.processes.shim_calls import Calls
+    from sockact.supervisor.processes.shim_calls import ShimCalls
     from sockact.supervisor.records.carried import CarriedGeneration
 
     # (generation, gate, reason)
@@ -42,7 +42,7 @@ class Gates:
     def __init__(
         self,
         processes: Processes,
-        calls: Calls,
+        calls: ShimCalls,
         listeners: list[Listener],
         moved: Moved,
         notice: Notice,

@@ -9,6 +9,7 @@ connection wakes us.
 from __future__ import annotations
 
 import select
+import socket
 import time
 from functools import partial
 
@@ -27,7 +28,7 @@ _LARGEST = 1 << 20  # The kernel has a limit of its own: net.core.somaxconn.
 _AGAIN = 1.0
 
 
-class ListenersWatch:
+class Revival:
     """The watch over all TCP listeners of the service.
 
     `say` is told of each shutdown, `wanted` is asked whether that listener is to listen again.
@@ -46,6 +47,8 @@ class ListenersWatch:
         self._epoll = select.epoll()
         self._watched: dict[int, tuple[Listener, int]] = {}
         self._said: dict[int, float] = {}
+        self._listeners = listeners
+        self._shut = False
         for listener in listeners:
             if listener.address.kind is Kind.STREAM and listener.address.port:
                 queue = accept_queue(listener)
@@ -58,8 +61,17 @@ class ListenersWatch:
         """At once, rather than when the loop comes to it."""
         self._hung_up(0)
 
-    def release(self, listener: Listener) -> None:
-        """This one may be shut down for good."""
+    def shut_owned(self) -> None:
+        """Refuse new clients of the listeners that are the supervisor's own, for good."""
+        if self._shut:
+            return
+        self._shut = True
+        for listener in self._listeners:
+            if listener.owned and listener.address.kind is Kind.STREAM:
+                self._release(listener)
+                listener.socket.shutdown(socket.SHUT_RD)
+
+    def _release(self, listener: Listener) -> None:
         if self._watched.pop(listener.socket.fileno(), None):
             self._unregister(listener.socket.fileno())
 
@@ -72,7 +84,7 @@ class ListenersWatch:
         for fd, _events in self._epoll.poll(0):
             listener, limit = self._watched[fd]
             if not self._wanted(listener):
-                self.release(listener)
+                self._release(listener)
                 continue
             try:
                 listener.socket.listen(limit)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sockact.kernel.procfs import Process
     from sockact.kernel.sockets.listener import Listener
-    from sockact.supervisor.processes.shim_calls import Calls
+    from sockact.supervisor.processes.shim_calls import ShimCalls
 
     # A process: its pid is reused, but not in the same clock tick.
     Key = tuple[int, int]
@@ -29,7 +29,7 @@ NONE = "none"
 class Ways:
     """The ways of all processes of one service."""
 
-    def __init__(self, calls: Calls, listeners: list[Listener]) -> None:
+    def __init__(self, calls: ShimCalls, listeners: list[Listener]) -> None:
         self._calls = calls
         self._inodes = {x.inode for x in listeners}
         self.streams = {x.inode for x in listeners if x.address.kind is Kind.STREAM}

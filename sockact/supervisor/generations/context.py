@@ -14,36 +14,44 @@ if TYPE_CHECKING:
     from sockact.supervisor.processes.processes import Processes
 
 
+class SettingsInForce:
+    """Which settings hold now. A handover that fails leaves those of the last commit."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.next = settings
+        """For the next generation, and for the supervisor itself."""
+        self.served = settings
+        """Those of the last handover that was committed."""
+
+
 class Context:
-    """One for each service; `handle` takes the events."""
+    """What a generation is launched with, and where its news goes."""
 
     def __init__(
         self,
-        settings: Settings,
+        settings: SettingsInForce,
         adopt: Adopt,
         loop: Loop,
         listeners: list[Listener],
         processes: Processes,
         environment: dict[str, str],
         shim_address: str,
-        handle: Callable[[Event], None],
         logs: Logs,
-        notice: Callable[[int, str], None],
+        handle: Callable[[Event], None],
+        version_unknown: Callable[[int, str], None],
         version_known: Callable[[int], None],
     ) -> None:
+        """`handle` takes the events of generations. `version_unknown` hears why a generation's
+        version cannot be found, `version_known` of one whose version a command has told.
+        """
         self.settings = settings
-        """For the next generation, and for the supervisor itself."""
-        self.served = settings
-        """Those of the last handover that was committed: one that fails leaves them."""
         self.adopt = adopt
         self.loop = loop
         self.listeners = listeners
         self.processes = processes
         self.environment = environment
         self.shim_address = shim_address
-        self.handle = handle
         self.logs = logs
-        self.notice = notice
-        """To tell something of a generation."""
+        self.handle = handle
+        self.version_unknown = version_unknown
         self.version_known = version_known
-        """Hears of a generation whose version a command has told."""

@@ -61,7 +61,7 @@ class Launched:
         self.pid = 0
         self.started = time.time()
         self._context = context
-        self.settings = context.settings
+        self.settings = context.settings.next
         """Of this generation: the next one may have others."""
         self.own: dict[str, str] = {}
         """Variables that only programs have, and hooks."""
@@ -126,7 +126,7 @@ class Launched:
             self._outputs.carried() if self._outputs else None,
             *gates.carried(self.number),
             self.version.text,
-            "" if self.settings is self._context.settings else self.settings.to_json(),
+            "" if self.settings is self._context.settings.next else self.settings.to_json(),
         )
 
     def busy(self) -> bool:

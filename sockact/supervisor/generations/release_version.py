@@ -104,14 +104,14 @@ class ReleaseVersion:
     def _take(self, text: str) -> None:
         self.text = tidy(text)
         if self.text != text.strip():
-            self._context.notice(
+            self._context.version_unknown(
                 self._number,
                 f"the version is not up to {LONGEST_VERSION} printable characters: "
                 f"it is taken for {self.text!r}",
             )
 
     def _give_up(self, error: Exception) -> None:
-        self._context.notice(self._number, f"its version is not known: {error}"[:_LONGEST])
+        self._context.version_unknown(self._number, f"its version is not known: {error}"[:_LONGEST])
 
 
 def _found(kind: str, rest: str, directory: str, program: str, release: str) -> str:

@@ -12,21 +12,22 @@ from sockact.core.lifecycle.model import Phase
 from sockact.core.lifecycle.turn import STOPPING
 from sockact.core.news import News
 from sockact.supervisor.base import report
-from sockact.supervisor.hooks.runner import Hooks, Round
+from sockact.supervisor.hooks.runner import Round
 from sockact.supervisor.processes.environment import probe_environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from sockact.core.history.ledger import LedgerEntry
     from sockact.core.lifecycle.hooks import Due
     from sockact.core.lifecycle.model import Service
+    from sockact.core.plain import Json
     from sockact.supervisor.generations.context import Context
+    from sockact.supervisor.generations.generations import Generations
     from sockact.supervisor.generations.launched import Launched
-    from sockact.supervisor.hooks.runner import Told
+    from sockact.supervisor.hooks.runner import Hooks, Told
     from sockact.supervisor.records.ledger import Ledger
-    from sockact.supervisor.service.status import Json
 
     # (generation, message, level, kind, id of the handover)
     Say = Callable[[int, str, int, News, str], None]
@@ -36,15 +37,20 @@ _MOST_LISTED = 1000
 _WAITED_FOR = (Hook.RUNNING, Hook.DRAINING)
 
 
-class Hooking:
+class HookSchedule:
     """Of one service."""
 
     def __init__(
-        self, context: Context, launched: Mapping[int, Launched], ledger: Ledger, say: Say
+        self,
+        hooks: Hooks,
+        context: Context,
+        generations: Generations,
+        ledger: Ledger,
+        say: Say,
     ) -> None:
-        self.hooks = Hooks(context.loop)
+        self._hooks = hooks
         self._context = context
-        self._launched = launched
+        self._generations = generations
         self._ledger = ledger
         self._say = say
 
@@ -52,11 +58,11 @@ class Hooking:
         """A step has been taken, and all that it asked for is done."""
         for one in due:
             self._add(one, service)
-        self.hooks.settle()
+        self._hooks.settle()
 
     def _add(self, due: Due, service: Service) -> None:
-        launched = self._launched.get(due.number)
-        settings = (launched or self._context).settings
+        launched = self._generations.get(due.number)
+        settings = self._generations.settings_of(due.number)
         ended = partial(self._ended, due)
         commands = tuple(words for event, *words in settings.on if event == due.event)
         if not commands:
@@ -66,7 +72,7 @@ class Hooking:
             return
         entry = self._ledger.entry(due.number)
         cause = entry.cause if entry else _cause(due, service)
-        self.hooks.add(
+        self._hooks.add(
             Round(
                 due.number,
                 tuple(map(tuple, commands)),
@@ -96,7 +102,7 @@ class Hooking:
             reason = entry.reason
         return {
             "event": due.event.value,
-            "name": (launched or self._context).settings.name,
+            "name": self._context.settings.next.name,
             "generation": due.number,
             "version": launched.version.text if launched else "",
             "pid": launched.pid if launched else 0,

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sockact.core.lifecycle.model import Exit
+    from sockact.core.plain import Json
     from sockact.supervisor.base.loop import Loop, Timer
     from sockact.supervisor.logs.channel import Message
     from sockact.supervisor.logs.states import Notice, Target
-    from sockact.supervisor.service.status import Json
 
 _REOPEN_WITHIN = 30.0
 _END_WITHIN = 5.0
@@ -36,7 +36,14 @@ _PAUSE = 1.0
 class Logs:
     """All logs of a service, perhaps none. `start`, or `take_over`, has to come first."""
 
-    def __init__(self, loop: Loop, targets: tuple[Target, ...], notice: Notice) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        targets: tuple[Target, ...],
+        notice: Notice,
+        show: Callable[[], None],
+    ) -> None:
+        """`show` is called when `status` has changed."""
         self._loop = loop
         self._paths = tuple(target.path for target in targets)
         self._notice = notice
@@ -51,8 +58,7 @@ class Logs:
         # No answer to an earlier version of us is taken for one to us.
         self._asked = time.monotonic_ns()
         self._ended: Callable[[], None] | None = None
-        self.changed: Callable[[], None] = lambda: None
-        """Called when `status` has changed."""
+        self._show = show
 
     @property
     def files(self) -> int:
@@ -239,7 +245,7 @@ class Logs:
     def _learn(self, message: Message) -> None:
         if "state" in message:
             self._states[message["state"]].learn(message)
-            self.changed()
+            self._show()
         elif "key" in message:
             self.pipes.learn(message)
         elif "missing" in message:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sockact.supervisor.base.loop import Loop
     from sockact.supervisor.processes.processes import Processes
-    from sockact.supervisor.processes.shim_calls import Calls
+    from sockact.supervisor.processes.shim_calls import ShimCalls
 
 # What was forked by somebody who had not heard yet is there when all have answered, and is told in
 # the second round; its own children in the third. A program that forks for each request always has
@@ -42,7 +42,7 @@ class Reopening:
         self,
         loop: Loop,
         processes: Processes,
-        calls: Calls,
+        calls: ShimCalls,
         signal_of: Callable[[int], int],
     ) -> None:
         """`signal_of`: the signal that a generation gets, 0 for none."""
@@ -61,7 +61,7 @@ class _Round:
         self,
         loop: Loop,
         processes: Processes,
-        calls: Calls,
+        calls: ShimCalls,
         done: Callable[[Rotated], None],
     ) -> None:
         self._loop = loop

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
-    from sockact.supervisor.service.status import Json
+    from sockact.core.plain import Json
 
     class Part(Protocol):
         """Something that has log files open."""
@@ -81,8 +81,8 @@ if TYPE_CHECKING:
 class Rotation:
     """One service's; `parts` are to be told besides the program."""
 
-    def __init__(self, program: Program) -> None:
-        self.parts: list[Part] = []
+    def __init__(self, program: Program, parts: tuple[Part, ...] = ()) -> None:
+        self._parts = parts
         self._program = program
         self._asked: list[Done] = []
         self._next: list[Done] = []
@@ -109,9 +109,8 @@ class Rotation:
     def _begin(self) -> None:
         self._asked, self._next = self._next, []
         self._rotated = Rotated()
-        parts = tuple(self.parts)
-        self._missing = 1 + len(parts)
-        for part in parts:
+        self._missing = 1 + len(self._parts)
+        for part in self._parts:
             part.reopen(partial(self._part_done, part))
         self._program.reopen(self._program_done)
 

@@ -14,9 +14,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
 
+    from sockact.core.plain import Json
     from sockact.core.settings import Settings
     from sockact.supervisor.logs.channel import Message
-    from sockact.supervisor.service.status import Json
 
     class Notice(Protocol):
         """Tells the operator something."""

@@ -14,15 +14,31 @@ from sockact.supervisor.base.commands import Attempts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
+    from typing import Protocol
 
     from sockact.core.lifecycle.model import Exit
     from sockact.handover.accept_queues import AcceptQueues
     from sockact.supervisor.base.commands import Command
     from sockact.supervisor.base.loop import Loop
 
-    # What is wrong with the generation that serves, "" for nothing.
-    Look = Callable[[], str]
+    class Guarded(Protocol):
+        """The service that the watchdog looks at."""
+
+        def phase(self) -> Phase:
+            """Its phase."""
+
+        def silent_for(self) -> float | None:
+            """Seconds since the program's own last WATCHDOG=1; None when it never sent one."""
+
+        def ping(self) -> None:
+            """Tell systemd that clients are served."""
+
+        def replace(self, wrong: str) -> None:
+            """The first answer to what is wrong."""
+
+        def give_up(self, wrong: str) -> None:
+            """The last one, when that has not helped."""
 
 
 class Watchdog:
@@ -34,33 +50,21 @@ class Watchdog:
         interval: float,
         queues: AcceptQueues,
         probe: tuple[Command, Mapping[str, str]] | None,
-        silent_for: Callable[[], float | None],
+        guarded: Guarded,
     ) -> None:
-        """`probe` is run before each ping; `silent_for` tells how long the program has not sent
-        its own WATCHDOG=1, None when it never did.
+        """`probe` is run before each ping. `replace` and `give_up` of `guarded` are called once
+        each, until nothing is wrong again.
         """
         self._loop = loop
         self._interval = interval
         self._queues = queues
         self._probe = probe and Attempts(loop, *probe, interval / 2, self._probed)
-        self._silent_for = silent_for
-        self._phase: Callable[[], Phase] = lambda: Phase.STARTING
-        self._ping: Callable[[], None] = lambda: None
-        self._steps: tuple[Callable[[str], None], ...] = ()
+        self._guarded = guarded
+        self._steps = (guarded.replace, guarded.give_up)
         self._taken = 0
 
-    def start(
-        self,
-        phase: Callable[[], Phase],
-        ping: Callable[[], None],
-        replace: Callable[[str], None],
-        give_up: Callable[[str], None],
-    ) -> None:
-        """`replace` is called with what is wrong, and `give_up` when that has not helped; once
-        each, until nothing is wrong again.
-        """
-        self._phase, self._ping = phase, ping
-        self._steps = (replace, give_up)
+    def start(self) -> None:
+        """Ping now, and every `interval` seconds from now on."""
         self._look()
 
     def reaped(self, pid: int, exit: Exit) -> None:
@@ -77,17 +81,17 @@ class Watchdog:
             self._probe.stop()
 
     def _look(self) -> None:
-        phase = self._phase()
+        phase = self._guarded.phase()
         if phase is Phase.STOPPED:
             return
         self._loop.at(time.monotonic() + self._interval, self._look)
         stuck = self._queues.stuck_for(time.monotonic())
         if phase is not Phase.SERVING:
             # Starts, reloads, stops and back-offs have bounds of their own.
-            self._ping()
+            self._guarded.ping()
         elif stuck >= self._interval:
             self._judge(f"its accept queue has not moved for {stuck:.0f} s")
-        elif (silent := self._silent_for()) is not None and silent > 2 * self._interval:
+        elif (silent := self._guarded.silent_for()) is not None and silent > 2 * self._interval:
             self._judge(f"the program has sent no WATCHDOG=1 for {silent:.0f} s")
         elif self._probe:
             self._probe.begin()
@@ -95,18 +99,18 @@ class Watchdog:
             self._judge("")
 
     def _probed(self, reason: str) -> None:
-        if self._phase() is Phase.SERVING:
+        if self._guarded.phase() is Phase.SERVING:
             self._judge(reason and f"the watchdog's probe failed: {reason}")
         else:
-            self._ping()
+            self._guarded.ping()
 
     def _judge(self, wrong: str) -> None:
         if not wrong:
             self._taken = 0
-            self._ping()
+            self._guarded.ping()
         elif self._taken < len(self._steps):
             step = self._steps[self._taken]
             self._taken += 1
             if self._taken == 1:
-                self._ping()
+                self._guarded.ping()
             step(wrong)

@@ -98,6 +98,11 @@ class Processes:
         """The living processes of one generation, as `latest` has them."""
         return self.latest().get(generation, [])
 
+    def generation_of(self, pid: int) -> int | None:
+        """The generation that this process belongs to, as `latest` has it."""
+        found = self.latest()
+        return next((number for number, pids in found.items() if pid in pids), None)
+
     def gone(self, generations: Iterable[int]) -> set[int] | None:
         """Those of the generations that have no process any more, not even an unreaped one.
 

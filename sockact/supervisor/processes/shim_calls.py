@@ -57,7 +57,7 @@ class Order:
         self.heard = heard
 
 
-class Calls:
+class ShimCalls:
     """Listens on an abstract socket; `address` is its name without the leading NUL."""
 
     def __init__(
@@ -231,7 +231,7 @@ class _Conversation:
     """One connection of one process."""
 
     def __init__(
-        self, calls: Calls, loop: Loop, connection: socket.socket, pid: int, generation: int
+        self, calls: ShimCalls, loop: Loop, connection: socket.socket, pid: int, generation: int
     ) -> None:
         self.pid = pid
         self._calls = calls

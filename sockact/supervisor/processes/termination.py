@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sockact.supervisor.processes.processes import Processes, Signalled
 
 
-class Ending:
+class Termination:
     """Sends the signals of one service. Raises procfs.Unavailable."""
 
     def __init__(self, processes: Processes, stop_signal: Callable[[int], int], say: Say) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeGuard
 
-    from sockact.supervisor.service.status import Json
+    from sockact.core.plain import Json
 
     Clock = Callable[[], float]
 
@@ -41,8 +41,11 @@ class History:
         notice: Callable[[str], None],
         clock: Clock = time.time,
         carried: CarriedHistory | None = None,
+        version_of: Callable[[int], str] = lambda _generation: "",
     ) -> None:
-        """`carried` is of the supervisor whose place we take: then nothing starts."""
+        """`version_of` is for the ledger. `carried` is of the supervisor whose place we take: then
+        nothing starts.
+        """
         self._file = StateFile(directory, FILE)
         self._window = window
         self._notice: Callable[[str], None] | None = notice
@@ -51,7 +54,7 @@ class History:
         data = known if isinstance(known, dict) else {}
         # An earlier version carries no ledger, but may have found one.
         account = carried and carried.account
-        self.ledger = Ledger(account or _account(data.get("ledger")), self._save, clock)
+        self.ledger = Ledger(account or _account(data.get("ledger")), self._save, clock, version_of)
         if carried is not None:
             self._failures, self._starts = carried.failures, carried.starts
             return

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sockact.core.history.ledger import Times
     from sockact.core.lifecycle.model import Handover, Service
-    from sockact.supervisor.service.status import Json
+    from sockact.core.plain import Json
 
 _CAUSE = "supervisor"
 
@@ -30,15 +30,19 @@ class Ledger:
     """Follows the service step by step."""
 
     def __init__(
-        self, account: Account, save: Callable[[], None], clock: Callable[[], float] = time.time
+        self,
+        account: Account,
+        save: Callable[[], None],
+        clock: Callable[[], float] = time.time,
+        version_of: Callable[[int], str] = lambda _generation: "",
     ) -> None:
+        """`version_of` tells the version of a generation's release, "" while it is not known."""
         self.account = account
         self._save = save
         self._clock = clock
         self._causes: dict[int, str] = {}
         self._closed: tuple[LedgerEntry, ...] = ()
-        self.version_of: Callable[[int], str] = lambda _generation: ""
-        """Of the release of a generation, "" while it is not known."""
+        self._version_of = version_of
 
     def asked(self, service: Service, cause: str) -> None:
         """Somebody asks for a handover: who. The first of those who share one is remembered."""
@@ -55,7 +59,7 @@ class Ledger:
                 self._count_restart(service, action.number)
         if service.in_handover and service.handover is not None:
             self._begin(service.handover)
-        self.account = core.name(self.account, self.version_of)
+        self.account = core.name(self.account, self._version_of)
         open_ones = [one for one in self.account.entries if one.number]
         self.account = core.follow(self.account, service, now)
         left = {one.id for one in self.account.entries if one.number}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 
@@ -11,7 +12,7 @@ from sockact.systemd import fdstore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from sockact.core.lifecycle.model import Handover, Service
     from sockact.supervisor.base.loop import Loop, Timer
@@ -64,9 +65,17 @@ class Announcer:
         self._extension: Timer | None = None
         self._phase = Phase.STARTING
         self._line = ""
-        self.reload_is_known = False
-        """A reload that begins now is systemd's own: its ExecReload= is being run."""
+        self._reload_is_known = False
         self._look_after()
+
+    @contextlib.contextmanager
+    def systemd_knows(self, known: bool) -> Iterator[None]:
+        """A reload that begins in here is systemd's own, if `known`: it runs ExecReload=."""
+        self._reload_is_known = known
+        try:
+            yield
+        finally:
+            self._reload_is_known = False
 
     def take_over(self, phase: Phase) -> None:
         """systemd knows of this phase from an earlier version of us."""
@@ -80,7 +89,7 @@ class Announcer:
         match phase:
             case Phase.SERVING:
                 self._notifier.ready(line)
-            case Phase.RELOADING if not self.reload_is_known:
+            case Phase.RELOADING if not self._reload_is_known:
                 # Of its own reload systemd is not told again: should we be killed in the middle, it
                 # would wait for the READY=1 of a process that is gone, instead of starting anew.
                 self._notifier.reloading(line)

@@ -4,25 +4,23 @@ predecessor is gone, too.
 
 from __future__ import annotations
 
+import time
 from functools import partial
 
 from sockact.core.lifecycle.model import Gate, Outcome
 from sockact.core.news import News
 from sockact.core.record import replace
 from sockact.supervisor.base import report
-from sockact.supervisor.service.status import handover_status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sockact.core.lifecycle.model import Generation, Handover, Service
+    from sockact.core.plain import Json
     from sockact.supervisor.base.report import Say
+    from sockact.supervisor.changes.request import Done
     from sockact.supervisor.generations.launched import Launched
-    from sockact.supervisor.service.status import Json
-
-    # (the handover, whether its successor serves)
-    Done = Callable[[Json, bool], None]
 
 
 class Callers:
@@ -118,3 +116,21 @@ class Callers:
 def _accepts(g: Generation) -> bool:
     """For a moment still: the order to close its gate is out, and that has a deadline."""
     return g.gate is Gate.CLOSING and not g.ending
+
+
+def handover_status(handover: Handover, stderr: list[str]) -> Json:
+    """One Handover."""
+    now = time.monotonic()
+    return {
+        "id": handover.id,
+        "outcome": handover.outcome.value,
+        "rollback": handover.rollback,
+        "from": handover.predecessor,
+        "to": handover.successor,
+        "reason": handover.reason,
+        "stderr": stderr,
+        "requested_usec": round((time.time() - (now - handover.requested)) * 1_000_000),
+        "duration_seconds": (handover.finished or now) - handover.requested,
+        "drained": handover.drained,
+        "kept": handover.kept,
+    }

@@ -1,58 +1,60 @@
-"""An engine with systemd's watchdog: docs/watchdog.md."""
+"""Replaces the generation that serves when it no longer does: docs/watchdog.md."""
 
 from __future__ import annotations
 
-from sockact.core.lifecycle import events
 from sockact.core.news import News
-from sockact.handover.accept_queues import AcceptQueues
 from sockact.supervisor.base import report
-from sockact.supervisor.probes.trial import watchdog_command_of
-from sockact.supervisor.probes.watchdog import Watchdog
-from sockact.supervisor.processes.environment import probe_environment
-from sockact.supervisor.service.performer import Engine
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sockact.core.lifecycle.model import Phase
+    from sockact.supervisor.generations.generations import Generations
+    from sockact.supervisor.service.announcer import Announcer
+    from sockact.supervisor.service.handovers import Handovers
+    from sockact.supervisor.service.lifecycle import Lifecycle
+    from sockact.supervisor.service.reports import Reports
 
 
-class Guarded(Engine):
-    """One service."""
+class Guard:
+    """What the watchdog looks at, and what it does: implements probes.watchdog.Guarded."""
 
-    _watchdog: Watchdog | None = None
+    def __init__(
+        self,
+        lifecycle: Lifecycle,
+        generations: Generations,
+        handovers: Handovers,
+        announcer: Announcer,
+        reports: Reports,
+    ) -> None:
+        self._lifecycle = lifecycle
+        self._generations = generations
+        self._handovers = handovers
+        self._announcer = announcer
+        self._reports = reports
 
-    def _start_watchdog(self, interval: float | None) -> None:
-        if interval:
-            self._watchdog = self._make_watchdog(interval)
-            self._watches.append(self._watchdog)
-            self._watchdog.start(
-                lambda: self._service.phase,
-                self._announcer.alive,
-                self._replace_serving,
-                self._leave_to_systemd,
-            )
+    def phase(self) -> Phase:
+        """The phase of the service."""
+        return self._lifecycle.service.phase
 
-    def _make_watchdog(self, interval: float) -> Watchdog:
-        settings = self._context.settings
-        command = watchdog_command_of(settings, interval / 2)
-        environment = probe_environment(self._context.environment, settings.name)
-        return Watchdog(
-            self._loop,
-            interval,
-            AcceptQueues(self._listeners),
-            (command, environment) if command else None,
-            self._silent_for,
-        )
-
-    def _silent_for(self) -> float | None:
-        serving = self._service.serving
-        launched = self._launched.get(serving.number) if serving else None
+    def silent_for(self) -> float | None:
+        """Seconds since the program's own last WATCHDOG=1; None when it never sent one."""
+        serving = self._lifecycle.service.serving
+        launched = self._generations.get(serving.number) if serving else None
         return launched.silent_for() if launched else None
 
-    def _replace_serving(self, wrong: str) -> None:
-        self._say_of_serving(f"{wrong}: it is replaced")
-        self._history.ledger.asked(self._service, "watchdog")
-        self.handle(events.Reload())
+    def ping(self) -> None:
+        """Tell systemd that clients are served."""
+        self._announcer.alive()
 
-    def _leave_to_systemd(self, wrong: str) -> None:
-        self._say_of_serving(f"{wrong}; systemd is left to act")
+    def replace(self, wrong: str) -> None:
+        """Start a new generation: it may do better."""
+        self._say(f"{wrong}: it is replaced")
+        self._handovers.replace("watchdog")
 
-    def _say_of_serving(self, message: str) -> None:
-        serving = self._service.serving
-        self._say(serving.number if serving else 0, message, report.ERROR, News.STUCK)
+    def give_up(self, wrong: str) -> None:
+        """Replacing has not helped: the pings stop, and systemd acts."""
+        self._say(f"{wrong}; systemd is left to act")
+
+    def _say(self, message: str) -> None:
+        serving = self._lifecycle.service.serving
+        self._reports.say(serving.number if serving else 0, message, report.ERROR, News.STUCK)

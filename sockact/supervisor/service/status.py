@@ -12,72 +12,77 @@ from sockact.kernel.sockets.listener import accept_queue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sockact.core.lifecycle.model import Generation, Handover, Service
+    from sockact.core.lifecycle.model import Generation
+    from sockact.core.plain import Json
     from sockact.kernel.sockets.listener import Listener
+    from sockact.supervisor.changes.reloads import ChangeReloads
     from sockact.supervisor.gates.gates import Gates
     from sockact.supervisor.generations.context import Context
+    from sockact.supervisor.generations.generations import Generations
     from sockact.supervisor.generations.launched import Launched
-
-    Json = dict[str, object]
-
-
-def service_status(
-    service: Service,
-    context: Context,
-    launched: dict[int, Launched],
-    gates: Gates,
-    handover: Json | None,
-) -> Json:
-    """The whole Status. Counts connections anew."""
-    pids = context.processes.latest()
-    listed = service.generations
-    try:
-        counts = census.count({g.number: pids.get(g.number, []) for g in listed}, context.listeners)
-    except OSError:
-        counts = None
-    return {
-        "name": context.settings.name,
-        "version": sockact.__version__,
-        "pid": os.getpid(),
-        "state": service.phase.value,
-        "command": list(context.settings.command),
-        "adopt": context.adopt.value,
-        "ready": context.settings.ready,
-        "generations": [
-            _generation(g, launched, pids.get(g.number, []), counts)
-            | _gate(g, gates, pids.get(g.number, []))
-            for g in listed
-        ],
-        "listeners": [_listener(x) for x in context.listeners],
-        "handover": handover,
-    }
+    from sockact.supervisor.records.history import History
+    from sockact.supervisor.service.callers import Callers
+    from sockact.supervisor.service.lifecycle import Lifecycle
 
 
-def handover_status(handover: Handover, stderr: list[str]) -> Json:
-    """One Handover."""
-    now = time.monotonic()
-    return {
-        "id": handover.id,
-        "outcome": handover.outcome.value,
-        "rollback": handover.rollback,
-        "from": handover.predecessor,
-        "to": handover.successor,
-        "reason": handover.reason,
-        "stderr": stderr,
-        "requested_usec": round((time.time() - (now - handover.requested)) * 1_000_000),
-        "duration_seconds": (handover.finished or now) - handover.requested,
-        "drained": handover.drained,
-        "kept": handover.kept,
-    }
+class Status:
+    """Looks everything up anew at each question."""
+
+    def __init__(
+        self,
+        lifecycle: Lifecycle,
+        context: Context,
+        generations: Generations,
+        gates: Gates,
+        callers: Callers,
+        history: History,
+        changes: ChangeReloads,
+    ) -> None:
+        self._lifecycle = lifecycle
+        self._context = context
+        self._generations = generations
+        self._gates = gates
+        self._callers = callers
+        self._history = history
+        self._changes = changes
+
+    def of_service(self) -> Json:
+        """The whole Status. Counts connections anew."""
+        context, settings = self._context, self._context.settings.next
+        service = self._lifecycle.service
+        pids = context.processes.latest()
+        own = {g.number: pids.get(g.number, []) for g in service.generations}
+        try:
+            counts = census.count({**own}, context.listeners)
+        except OSError:
+            counts = None
+        return {
+            "name": settings.name,
+            "version": sockact.__version__,
+            "pid": os.getpid(),
+            "state": service.phase.value,
+            "command": list(settings.command),
+            "adopt": context.adopt.value,
+            "ready": settings.ready,
+            "generations": [
+                _generation(g, self._generations.get(g.number), own[g.number], counts)
+                | _gate(g, self._gates, own[g.number])
+                for g in service.generations
+            ],
+            "listeners": [_listener(x) for x in context.listeners],
+            "handover": self._callers.last(service.handover),
+            "starts": self._history.status(),
+            "logs": context.logs.status(),
+            "watch": self._changes.status(),
+        }
 
 
 def _generation(
     g: Generation,
-    launched: dict[int, Launched],
+    known: Launched | None,
     pids: list[int],
     counts: dict[int, census.Counts] | None,
 ) -> Json:
-    known = launched.get(g.number)
     started = known.started if known else time.time()
     found = counts[g.number] if counts else None
     return {

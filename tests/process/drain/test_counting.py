@@ -19,10 +19,10 @@ from sockact.handover.rest import at_rest
 from sockact.kernel.sockets import listener as listeners
 from sockact.kernel.sockets.destroyed import Destroyed
 from sockact.supervisor.base.loop import Loop
-from sockact.supervisor.gates.drain_census import Counting
+from sockact.supervisor.gates.drain_census import DrainCensus
 from sockact.supervisor.gates.gates import Gates
 from sockact.supervisor.processes.processes import Processes
-from sockact.supervisor.processes.shim_calls import Calls
+from sockact.supervisor.processes.shim_calls import ShimCalls
 from tests.support import wait
 from tests.support.child import child
 
@@ -65,7 +65,9 @@ class Drain:
         processes = Processes("nobody")
         processes.add(process.pid, 1)
         found = [listeners.of_socket("web", sock, owned=True)]
-        self._calls = Calls(self.loop, f"sockact-test-{process.pid}", lambda _: 1, lambda *_: None)
+        self._calls = ShimCalls(
+            self.loop, f"sockact-test-{process.pid}", lambda _: 1, lambda *_: None
+        )
         self.moved: list[Gate] = []
         gates = Gates(
             processes,
@@ -78,12 +80,13 @@ class Drain:
         self.announced: list[Census] = []
         self._gates = gates
         self._closed = False
-        self.counting = Counting(
+        self.counting = DrainCensus(
             self.loop,
             processes,
             gates,
             found,
             policy or Policy(),
+            lambda _number: self._closed,
             self._announced,
             lambda _n, what: self.said.append(what),
         )
@@ -99,8 +102,8 @@ class Drain:
     def count(self) -> Census:
         return self.counting.count(1, self._closed)
 
-    def _announced(self, _number: int) -> None:
-        self.announced.append(self.count())
+    def _announced(self, found: Census) -> None:
+        self.announced.append(found)
         self.loop.stop()
 
     def wait_announced(self) -> Census:

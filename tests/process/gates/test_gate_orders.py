@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sockact.supervisor.processes.processes import Processes
-    from sockact.supervisor.processes.shim_calls import Calls
+    from sockact.supervisor.processes.shim_calls import ShimCalls
 
 ACCEPTS = "listener.accept()"
 AGAIN = """
@@ -38,7 +38,7 @@ WAITS_IN_EPOLL = "e = select.epoll(); e.register(fd, 1); e.poll()"
 
 
 class Held:
-    """Stands for Calls: every process has the shim, and answers when the test says so."""
+    """Stands for ShimCalls: every process has the shim, and answers when the test says so."""
 
     def __init__(self) -> None:
         self.told: list[tuple[int, str]] = []
@@ -72,7 +72,7 @@ class Scene:
             self.begin_to_wait(server)
         self.gates = Gates(
             cast("Processes", self.processes),
-            cast("Calls", self.calls),
+            cast("ShimCalls", self.calls),
             [listeners.of_socket("web", listener, owned=True)],
             lambda _number, gate, _why: self.moved.append(gate),
             lambda _number, _message: None,

@@ -22,7 +22,7 @@ from sockact.handover.interest import process_interest
 from sockact.kernel.sockets.listener import Listener
 from sockact.supervisor.base.loop import Loop
 from sockact.supervisor.gates.ways import Ways
-from sockact.supervisor.processes.shim_calls import CALL_SIGNAL, Calls
+from sockact.supervisor.processes.shim_calls import CALL_SIGNAL, ShimCalls
 from tests import ROOT
 from tests.servers import zoo
 from tests.support import refuse, wait
@@ -258,7 +258,7 @@ def ask_twice() -> None:
         signal.signal(CALL_SIGNAL, lambda *_: None)
         address = Address(Family.INET, Kind.STREAM, "127.0.0.1", sock.getsockname()[1])
         inode = os.fstat(sock.fileno()).st_ino
-        calls = Calls(Loop(), f"sockact-test-{os.getpid()}", lambda _: None, lambda *_: None)
+        calls = ShimCalls(Loop(), f"sockact-test-{os.getpid()}", lambda _: None, lambda *_: None)
         ways = Ways(calls, [Listener("x", sock, address, inode, owned=True)])
         first = ways.of(1, [os.getpid()], {})
         asked: list[str] = []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from sockact.core.news import News
 from sockact.supervisor.processes.processes import Signalled
-from sockact.supervisor.processes.termination import Ending
+from sockact.supervisor.processes.termination import Termination
 
 if TYPE_CHECKING:
     from sockact.supervisor.processes.processes import Processes
@@ -24,7 +24,7 @@ class Refused:
 
 def test_a_refused_signal_is_told_once_for_each_generation() -> None:
     said: list[int] = []
-    ending = Ending(
+    ending = Termination(
         cast("Processes", Refused()),
         lambda _generation: signal.SIGTERM,
         lambda number, message, level=0, news=News.NOTE: said.append(number),

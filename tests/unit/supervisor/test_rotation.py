@@ -43,8 +43,7 @@ class AtOnce:
 
 def test_the_answer_comes_when_all_are_done() -> None:
     program, part = Program(), Part()
-    rotation = Rotation(program)
-    rotation.parts += [part, AtOnce()]
+    rotation = Rotation(program, (part, AtOnce()))
     heard: list[Rotated] = []
     rotation.ask(heard.append)
     program.asked[0](Rotated(2, 3, 1, (Failed(7, "no"),)))

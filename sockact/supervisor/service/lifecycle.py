@@ -1,0 +1,114 @@
+"""The state of one service, and the only place where it changes: an event in, a step taken.
+
+core/lifecycle decides; the `Follower` performs what it asks for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from functools import partial
+
+from sockact.core.lifecycle import events
+from sockact.core.lifecycle.machine import next_deadline, step
+from sockact.core.lifecycle.model import Gate, Phase, Service
+from sockact.core.record import replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Protocol
+
+    from sockact.core.lifecycle.actions import Action
+    from sockact.core.lifecycle.events import Event
+    from sockact.core.lifecycle.model import Policy
+    from sockact.supervisor.base.loop import Loop, Timer
+    from sockact.supervisor.base.retry import Retry
+
+    class Follower(Protocol):
+        """What a step leads to."""
+
+        def stepped(self, service: Service, actions: Sequence[Action], now: float) -> None:
+            """A step was decided; nothing of it is done yet."""
+
+        def perform(self, action: Action) -> None:
+            """Do it. May raise procfs.Unavailable: then it is tried again later."""
+
+        def followed(self, before: Service, service: Service, actions: Sequence[Action]) -> None:
+            """All actions of the step were performed, or postponed."""
+
+        def changed(self, service: Service) -> None:
+            """The last event that was waiting is handled."""
+
+
+class Lifecycle:
+    """The lifecycle of one service, driven by events."""
+
+    def __init__(
+        self, policy: Policy, loop: Loop, retry: Retry, follower: Callable[[], Follower]
+    ) -> None:
+        """`follower` returns the one that performs, which itself needs this object."""
+        self.service = Service(policy)
+        self._loop = loop
+        self._retry = retry
+        self._follower = follower
+        self._events: deque[Event] = deque()
+        self._handling = False
+        self._timer: Timer | None = None
+
+    def handle(self, event: Event) -> None:
+        """Take a step. Events that its actions cause are handled after them, in order."""
+        self._events.append(event)
+        if self._handling:
+            return
+        self._handling = True
+        try:
+            while self._events:
+                self._step(self._events.popleft())
+        finally:
+            self._handling = False
+        self._arm()
+        self._follower().changed(self.service)
+
+    def _step(self, event: Event) -> None:
+        now = time.monotonic()
+        before = self.service
+        self.service, actions = step(before, event, now)
+        self._follower().stepped(self.service, actions, now)
+        for action in actions:
+            key = type(action), getattr(action, "number", None)
+            self._retry.attempt(key, partial(self._follower().perform, action))
+        self._follower().followed(before, self.service, actions)
+
+    def use(self, policy: Policy) -> None:
+        """Decide by this policy from now on."""
+        self.service = replace(self.service, policy=policy)
+
+    def resume(self, service: Service) -> None:
+        """Continue from the state that an earlier version of sockact left."""
+        self.service = service
+        self._arm()
+
+    def is_stopping(self) -> bool:
+        """Whether the service is stopping or has stopped: then there are no more reloads."""
+        return self.service.phase in (Phase.STOPPING, Phase.STOPPED)
+
+    def is_idle(self) -> bool:
+        """Whether no generation is starting or on trial."""
+        return not self.service.in_handover and self.service.pending is None
+
+    def gate_is_closed(self, number: int) -> bool:
+        """Whether that generation is known and no longer accepts connections."""
+        generation = self.service.get(number)
+        return generation is not None and generation.gate is Gate.CLOSED
+
+    def _arm(self) -> None:
+        when = next_deadline(self.service)
+        if self._timer and self._timer.callback and self._timer.when == when:
+            return
+        if self._timer:
+            self._timer.cancel()
+        self._timer = self._loop.at(when, self._tick) if when is not None else None
+
+    def _tick(self) -> None:
+        self.handle(events.Tick())

@@ -1,0 +1,47 @@
+"""What the supervisor tells the operator about its generations."""
+
+from __future__ import annotations
+
+from sockact.core.news import News
+from sockact.supervisor.base import report
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sockact.supervisor.base.report import Reporter
+    from sockact.supervisor.generations.generations import Generations
+    from sockact.supervisor.records.ledger import Ledger
+
+
+class Reports:
+    """Adds to each line the handover and the version that its generation belongs to."""
+
+    def __init__(self, reporter: Reporter, ledger: Ledger, generations: Generations) -> None:
+        self._reporter = reporter
+        self._ledger = ledger
+        self._generations = generations
+        self._version_notice = ""
+
+    def say(
+        self,
+        number: int,
+        message: str,
+        level: int = report.INFO,
+        news: News = News.NOTE,
+        handover: str = "",
+    ) -> None:
+        """Report something about generation `number`, or about the service (0)."""
+        handover = handover or self._ledger.of(number)
+        version = self._generations.version_of(number)
+        if version and news in (News.SERVES, News.SERVES_AGAIN):
+            message = f"{message}: version {version}"
+        self._reporter.say(message, level, number, news, handover, version)
+
+    def adapter(self, number: int, message: str) -> None:
+        """Report that an adapter does not fit its server."""
+        self.say(number, message, report.NOTICE, News.ADAPTER)
+
+    def no_version(self, number: int, message: str) -> None:
+        """Report why a generation's version is unknown; the same reason only once in a row."""
+        if message != self._version_notice:
+            self._version_notice = message
+            self.say(number, message, report.NOTICE)

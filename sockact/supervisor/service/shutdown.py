@@ -1,0 +1,43 @@
+"""The end of a service: its last hooks, its last log lines, and those who wait for it."""
+
+from __future__ import annotations
+
+from functools import partial
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sockact.supervisor.base.loop import Loop
+    from sockact.supervisor.hooks.runner import Hooks
+    from sockact.supervisor.logs.logs import Logs
+
+
+class Shutdown:
+    """Stops the loop once nothing is left to do."""
+
+    def __init__(self, loop: Loop, hooks: Hooks, logs: Logs) -> None:
+        self.exit_status: int | None = None
+        """That of `sockact run`; None while the service runs."""
+        self._loop = loop
+        self._hooks = hooks
+        self._logs = logs
+        self._waiting: list[Callable[[], None]] = []
+
+    def wait(self, done: Callable[[], None]) -> None:
+        """Call `done` when the service has stopped."""
+        self._waiting.append(done)
+
+    def quit(self, status: int) -> None:
+        """End with this exit status, after the hooks that run and the last lines of the logs."""
+        self._hooks.when_idle(partial(self._end, status))
+
+    def _end(self, status: int) -> None:
+        self.exit_status = status
+        self._logs.end(self._leave)
+
+    def _leave(self) -> None:
+        for done in self._waiting:
+            done()
+        self._waiting.clear()
+        self._loop.stop()
