@@ -49,7 +49,7 @@ def _run(settings: Settings, reporter: Reporter) -> int:
     held = Held(settings, reporter, claim, notifier, [])
     status = None
     try:
-        held.listeners += _listeners(settings, reporter, passed, kept, notifier)
+        held.listeners.extend(_listeners(settings, reporter, passed, kept, notifier))
         status = serve(held, kept.processes)
         return status
     finally:

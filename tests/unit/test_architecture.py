@@ -1,4 +1,4 @@
-"""The rooms of docs/design.md: who imports whom, what the supervisor loads, how big files get."""
+"""The rooms of docs/design.md: who imports whom, what the supervisor loads, how large files get."""
 
 from __future__ import annotations
 
@@ -10,34 +10,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import ROOT
+from tools import rooms
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 PACKAGE = ROOT / "sockact"
 
-# Room → what it may import of sockact, at run time or for its types.
-ARROWS = {
-    "core": ("core",),
-    "kernel": ("kernel", "core.drain", "core.errors", "core.matching", "core.model", "core.record"),
-    "handover": ("handover", "kernel", "core"),
-    "systemd": ("systemd", "kernel", "core", "handover.interest"),
-    "supervisor": ("supervisor", "handover", "kernel", "systemd", "core", ""),
-    # The client's side of the control socket, and what both sides share.
-    "cli": (
-        *("cli", "supervisor.client", "supervisor.paths", "supervisor.varlink", "core", ""),
-        "supervisor.state_dir",
-        *("systemd.addresses", "systemd.check", "systemd.check_socket", "systemd.facts"),
-        *("systemd.manager", "systemd.templates", "systemd.unitfile", "systemd.units"),
-        *("systemd.marks", "systemd.migrate", "systemd.notes", "systemd.places"),
-        *("systemd.outage", "systemd.running"),
-        *("systemd.refusals", "systemd.socket_unit", "systemd.undoing"),
-        *("systemd.unwrapping", "systemd.wrapping"),
-        *("systemd.listeners", "systemd.listening", "systemd.logrotate"),
-        "systemd.path_unit",
-    ),
-    "shim": (),
-}
 IMPURE = {"os", "socket", "time", "select", "signal", "subprocess", "threading", "random"}
 LONGEST_MODULE = 350
 LONGEST_FUNCTION = 50
@@ -70,61 +53,132 @@ FORBIDDEN = (
 )
 
 
+MODULES = rooms.read()
+GRAPH = rooms.rooms(MODULES)
+
+# Their rooms, with all that is inside, are below those that come after them. A room that is not
+# named belongs to the next one outside that is.
+LAYERS = ("core", "kernel", "handover", "systemd", "supervisor", "units", "cli")
+
+# Classes of ours may be extended where that is the point of them.
+EXTENDED = ("Exception", "Error", "Protocol", "Enum", "Failure", "Refused")
+
+
 def modules() -> list[Path]:
     """Every Python file of the package."""
-    return sorted(PACKAGE.rglob("*.py"))
+    return [module.path for module in MODULES.values()]
 
 
-def room_of(path: Path) -> str:
-    parts = path.relative_to(PACKAGE).parts
-    return parts[0] if len(parts) > 1 else ""
+def room_ids(room: str) -> str:
+    return room.removeprefix("sockact.")
 
 
 def imported(path: Path) -> set[str]:
-    """The full names of all that a file imports; `from a import b` may be the module a.b or a."""
+    """The full names of all that a file imports: modules, and names of modules."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:
-            for alias in node.names:
-                whole = f"{node.module}.{alias.name}"
-                below = ROOT.joinpath(*whole.split("."))
-                exists = below.with_suffix(".py").exists() or below.is_dir()
-                found.add(whole if exists else str(node.module))
+            found.add(str(node.module))
     return found
 
 
-def ours(name: str) -> str | None:
-    """A name below sockact without that prefix; None for other packages."""
-    if name == "sockact":
-        return ""
-    return name.removeprefix("sockact.") if name.startswith("sockact.") else None
+def test_no_circle_of_modules() -> None:
+    """Imports for types only count: a reader follows them, too."""
+    assert rooms.circles({name: module.imports for name, module in MODULES.items()}) == []
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_follow_the_arrows(path: Path) -> None:
-    room = room_of(path)
-    if not room:
-        return
-    for name in imported(path):
-        inner = ours(name)
-        if inner is None:
-            continue
-        allowed = any(inner == way or (way and inner.startswith(f"{way}.")) for way in ARROWS[room])
-        assert allowed, f"{room} must not import {name}"
+def test_rooms_import_only_rooms_below() -> None:
+    assert rooms.circles(GRAPH) == []
+
+
+@pytest.mark.parametrize("room", GRAPH, ids=room_ids)
+def test_layers(room: str) -> None:
+    layer = room.split(".")[1] if "." in room else ""
+    others = {other.split(".")[1] for other in GRAPH[room]} - {layer}
+    if layer == "shim":
+        assert not others, "it runs inside the program"
+    elif layer:
+        assert others <= {*LAYERS[: LAYERS.index(layer)]}
+        if layer == "supervisor":
+            assert "units" not in others
+
+
+@pytest.mark.parametrize("room", GRAPH, ids=room_ids)
+def test_face(room: str) -> None:
+    """A room names in its `__all__` the modules that others may import, and only those."""
+    text = MODULES[room].path.read_text()
+    tree = ast.parse(text)
+    assert ast.get_docstring(tree)
+    named = {
+        name
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+        for name in ast.literal_eval(node.value)
+    }
+    assert named == rooms.faces(MODULES)[room]
+
+
+@pytest.mark.parametrize("room", GRAPH, ids=room_ids)
+def test_room_is_small(room: str) -> None:
+    inside = [module for module in MODULES.values() if module.room == room]
+    assert len(inside) <= rooms.MOST_MODULES
+
+
+def base_names() -> Iterator[tuple[str, str, str]]:
+    """(module, class, base class) of each class that extends another one."""
+    for module in MODULES.values():
+        for node in ast.walk(ast.parse(module.path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                for base in node.bases:
+                    yield module.name, node.name, ast.unparse(base)
+
+
+def test_composition_instead_of_inheritance() -> None:
+    ours = {
+        node.name
+        for module in MODULES.values()
+        for node in ast.walk(ast.parse(module.path.read_text()))
+        if isinstance(node, ast.ClassDef)
+    }
+    for module, name, base in base_names():
+        if base in ours:
+            assert base.endswith(EXTENDED), f"{module}.{name} extends {base}"
 
 
 @pytest.mark.parametrize(
-    "files",
-    ["*.py", *(f"{room}/*.py" for room in ("core", "kernel", "handover", "supervisor"))]
-    + [f"systemd/{name}.py" for name in ("listeners", "notify", "journal", "fdstore")],
+    "path",
+    [path for path in modules() if path.is_relative_to(PACKAGE / "supervisor")],
+    ids=lambda path: str(path.relative_to(PACKAGE)),
 )
-def test_no_module_of_ours_is_loaded_late(files: str) -> None:
+def test_nothing_is_set_from_outside(path: Path) -> None:
+    """An object's attributes are set by the code of its own module."""
+    tree = ast.parse(path.read_text())
+    own = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "self"
+        and isinstance(node.ctx, ast.Store)
+    }
+    # Fields of records, and slots.
+    own |= {
+        node.target.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            text = ast.unparse(node.value)
+            assert text == "self" or node.attr in own, f"{text}.{node.attr} is set from outside"
+
+
+@pytest.mark.parametrize("layer", ["core", "kernel", "handover", "systemd", "supervisor"])
+def test_no_module_of_ours_is_loaded_late(layer: str) -> None:
     """The package may be replaced under a running supervisor: docs/upgrade.md."""
-    found = [path for path in PACKAGE.glob(files) if path.name != "__main__.py"]
-    assert found
-    for path in found:
+    for path in (PACKAGE / layer).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef):
                 inner = ast.Module(node.body, [])
@@ -132,7 +186,7 @@ def test_no_module_of_ours_is_loaded_late(files: str) -> None:
                 assert "sockact" not in " ".join(map(ast.unparse, names)), (path, node.name)
 
 
-@pytest.mark.parametrize("path", sorted((PACKAGE / "core").glob("*.py")), ids=lambda p: p.name)
+@pytest.mark.parametrize("path", sorted((PACKAGE / "core").rglob("*.py")), ids=lambda p: p.name)
 def test_core_is_pure(path: Path) -> None:
     assert not {name.partition(".")[0] for name in imported(path)} & IMPURE
 

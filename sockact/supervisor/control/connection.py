@@ -40,21 +40,28 @@ _READ_SIZE = 64 * 1024
 
 
 class Pending:
-    """A call of the method `member` that has not had its last reply. `cancel` is called when the
-    client leaves before.
-    """
+    """A call of the method `member` that has not had its last reply."""
 
-    __slots__ = ("cancel", "connection", "member")
+    __slots__ = ("_cancel", "connection", "member")
 
     def __init__(self, connection: Connection, member: str) -> None:
         self.connection = connection
         self.member = member
-        self.cancel: Callable[[], None] | None = None
+        self._cancel: Callable[[], None] | None = None
+
+    def on_leave(self, cancel: Callable[[], None]) -> None:
+        """Call this when the client leaves before the last reply."""
+        self._cancel = cancel
+
+    def cancel(self) -> None:
+        """The client has left."""
+        if self._cancel:
+            self._cancel()
 
     def finish(self, reply: bytes) -> None:
         """Send the last reply, unless there is nobody to get it: oneway, left, or answered."""
         if self.connection.pending is self:
-            self.connection.pending = None
+            self.connection.forget_call()
             self.connection.send(reply)
 
 
@@ -96,6 +103,14 @@ class Connection:
             self._ended,
         )
 
+    def begin(self, pending: Pending) -> None:
+        """Take no further call until this one is finished."""
+        self.pending = pending
+
+    def forget_call(self) -> None:
+        """The call under way is answered, or nobody waits for its answer any more."""
+        self.pending = None
+
     def send(self, message: bytes) -> None:
         """Queue a reply and send what the kernel takes now."""
         if len(self._outbox) > _OUTBOX_LIMIT:
@@ -123,7 +138,7 @@ class Connection:
         self._loop.unwatch(self.fd)
         self._sock.close()
         pending, self.pending = self.pending, None
-        if pending and pending.cancel:
+        if pending:
             pending.cancel()
 
     def _on_ready(self, mask: int) -> None:

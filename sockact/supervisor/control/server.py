@@ -17,72 +17,23 @@ import sockact
 from sockact.supervisor.base.loop import READ
 from sockact.supervisor.control import endpoint, paths, varlink
 from sockact.supervisor.control.connection import Connection, Pending
-from sockact.supervisor.control.varlink import INTERFACE, Call
-from sockact.supervisor.control.varlink import Refused as Refused
+from sockact.supervisor.control.interface import (
+    CONFIGURATION_REFUSED,
+    RELOAD_FAILED,
+    ROLLBACK_FAILED,
+    TOO_MANY_CONNECTIONS,
+    UPGRADE_FAILED,
+)
+from sockact.supervisor.control.varlink import INTERFACE, Call, Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Protocol
 
     from sockact.supervisor.base.loop import Loop, Timer
+    from sockact.supervisor.control.interface import Service
     from sockact.supervisor.control.varlink import JsonObject
     from sockact.supervisor.records.carried import CarriedConnection
-
-    class Service(Protocol):
-        """What the calls are about. May raise Refused(STOPPING) and the like."""
-
-        def status(self) -> JsonObject:
-            """The ServiceStatus of the interface, as plain JSON data."""
-
-        def reload(
-            self,
-            wait_drained: bool,
-            force: bool,
-            done: Callable[[JsonObject, bool], None],
-            refuse: Callable[[str], None],
-            exec_reload: bool,
-        ) -> Callable[[], None]:
-            """Begin or join a reload; `done(handover, ok)` is called once, later or at once, or
-            `refuse(reason)` instead: the configuration is invalid.
-
-            `exec_reload`: systemd knows of it.
-            What it returns is called, before `done`, when the client has left.
-            """
-
-        def rollback(self, done: Callable[[JsonObject, bool], None]) -> Callable[[], None]:
-            """Go back to the generation before, as `reload` goes on to the next."""
-
-        def upgrade(self, failed: Callable[[str], None]) -> Callable[[], None]:
-            """Let the version take over that is installed now; `failed(reason)` when it does not.
-
-            What it returns is called when the client has left.
-            """
-
-        def history(self) -> JsonObject:
-            """The last handovers and the totals: what History answers."""
-
-        def rotate(self, done: Callable[[JsonObject], None]) -> Callable[[], None]:
-            """Reopen log files that were moved; `done(rotation)` is called when that is done.
-
-            What it returns is called when the client has left.
-            """
-
-        def reset(self) -> None:
-            """Forget what has failed."""
-
-        def stop(self, now: bool, done: Callable[[], None]) -> None:
-            """Begin to stop; `done()` is called when the service has stopped."""
-
-
-STOPPING = f"{INTERFACE}.Stopping"
-RELOAD_FAILED = f"{INTERFACE}.ReloadFailed"
-ROLLBACK_FAILED = f"{INTERFACE}.RollbackFailed"
-TOO_MANY_FAILURES = f"{INTERFACE}.TooManyFailures"
-CONFIGURATION_REFUSED = f"{INTERFACE}.ConfigurationRefused"
-NO_PREDECESSOR = f"{INTERFACE}.NoPredecessor"
-UPGRADE_FAILED = f"{INTERFACE}.UpgradeFailed"
-TOO_MANY_CONNECTIONS = f"{INTERFACE}.TooManyConnections"
 
 _STATUS, _UPGRADE = "Status", "Upgrade"
 CONNECTIONS_LIMIT = 128
@@ -160,7 +111,7 @@ class Server:
             return
         self.flush()
         for connection in tuple(self._connections.values()):
-            connection.pending = None
+            connection.forget_call()
             connection.drop()
         self._subscriptions.clear()
         for timer in (self._timer, self._retry):
@@ -216,7 +167,7 @@ class Server:
         """Answer the call now, or leave it pending."""
         pending = Pending(connection, call.member)
         if not call.oneway:
-            connection.pending = pending
+            connection.begin(pending)
         try:
             self._dispatch(call, pending)
         except Refused as refusal:
@@ -235,16 +186,16 @@ class Server:
             self._reload(call, pending)
         elif call.member == "Rollback":
             call.allow()
-            pending.cancel = self._service.rollback(_handover_to(pending, ROLLBACK_FAILED))
+            pending.on_leave(self._service.rollback(_handover_to(pending, ROLLBACK_FAILED)))
         elif call.member == _UPGRADE:
             call.allow()
-            pending.cancel = self._service.upgrade(partial(_refuse, pending, UPGRADE_FAILED))
+            pending.on_leave(self._service.upgrade(partial(_refuse, pending, UPGRADE_FAILED)))
         elif call.member == "History":
             call.allow()
             pending.finish(varlink.encode_reply(self._service.history()))
         elif call.member == "Rotate":
             call.allow()
-            pending.cancel = self._service.rotate(partial(_rotated, pending))
+            pending.on_leave(self._service.rotate(partial(_rotated, pending)))
         elif call.member == "Reset":
             call.allow()
             self._service.reset()
@@ -260,7 +211,7 @@ class Server:
         if not call.more:
             pending.finish(varlink.encode_reply({"status": self._service.status()}))
             return
-        pending.cancel = lambda: self._unsubscribe(pending)
+        pending.on_leave(lambda: self._unsubscribe(pending))
         self._subscriptions.add(pending)
         pending.connection.send(self._status_reply())
         if self._subscriptions and not self._timer:
@@ -272,7 +223,7 @@ class Server:
         drained, force = call.flag("wait_drained"), call.flag("force")
         refuse = partial(_refuse, pending, CONFIGURATION_REFUSED)
         own = call.flag("exec_reload")
-        pending.cancel = self._service.reload(drained, force, done, refuse, own)
+        pending.on_leave(self._service.reload(drained, force, done, refuse, own))
 
     def _status_reply(self) -> bytes:
         return varlink.encode_reply({"status": self._service.status()}, continues=True)

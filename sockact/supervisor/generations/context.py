@@ -23,6 +23,14 @@ class SettingsInForce:
         self.served = settings
         """Those of the last handover that was committed."""
 
+    def use(self, settings: Settings) -> None:
+        """The next generation is launched with these."""
+        self.next = settings
+
+    def commit(self, settings: Settings) -> None:
+        """A generation that was launched with these serves."""
+        self.served = settings
+
 
 class Context:
     """What a generation is launched with, and where its news goes."""

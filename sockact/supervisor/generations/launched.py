@@ -106,7 +106,7 @@ class Launched:
         if carried.settings:
             found.settings = Settings.from_older(carried.settings)
         found.own = deployed(found.settings)[2]
-        found.version.text = carried.version
+        found.version = ReleaseVersion(context, carried.number, carried.version)
         if carried.pump:
             found._outputs = Outputs.take_over(context.loop, carried.pump)
         if carried.notified:

@@ -44,8 +44,9 @@ class Unknown(Exception):
 class ReleaseVersion:
     """Of one generation."""
 
-    def __init__(self, context: Context, number: int) -> None:
-        self.text = ""
+    def __init__(self, context: Context, number: int, text: str = "") -> None:
+        """`text` is the version where it is known already."""
+        self.text = text
         self._context = context
         self._number = number
         self._attempt: Attempt | None = None

@@ -54,8 +54,7 @@ class LogFile:
         """Why it takes nothing, in words; empty while it does."""
         self.retry_at: float | None = None
         """When to `flush` again; CLOCK_MONOTONIC."""
-        self.news = False
-        """Has an attempt failed, or one succeeded after that? For whoever looks to take away."""
+        self._news = False
         self.backlog = Backlog(limit)
         self._fd: int | None = None
         self._end = -1
@@ -77,7 +76,7 @@ class LogFile:
         except OSError as error:
             self._fail(error)
         else:
-            self.news |= bool(self.error)
+            self._news |= bool(self.error)
             self.error, self.retry_at, self._pause = "", None, _FIRST_PAUSE
 
     def reopen(self) -> str:
@@ -95,9 +94,14 @@ class LogFile:
         self.flush()
         return ""
 
+    def take_news(self) -> bool:
+        """Whether, since the last call, an attempt has failed, or succeeded after a failure."""
+        news, self._news = self._news, False
+        return news
+
     def give_up(self) -> None:
         """Count what waits as dropped: nobody will write it any more."""
-        self.news |= bool(self.backlog.waiting)
+        self._news |= bool(self.backlog.waiting)
         self.backlog.give_up()
 
     def close(self) -> None:
@@ -136,7 +140,7 @@ class LogFile:
 
     def _fail(self, error: OSError) -> None:
         self.error = self._why = _words(error)
-        self.news = True
+        self._news = True
         self._end = -1
         if self._fd is not None:
             with contextlib.suppress(OSError):

@@ -197,9 +197,8 @@ class LogPump:
     def _tell_states(self) -> None:
         """Of each log of which there are news; while there is no room, the latest of them later."""
         for number, log in enumerate(self._logs):
-            if not log.news or self._channel.crowded:
+            if self._channel.crowded or not log.take_news():
                 continue
-            log.news = False
             state = {
                 "state": number,
                 "dropped_lines": log.backlog.dropped_lines,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sockact.core.lifecycle import events
 from sockact.core.lifecycle.model import Outcome
-from sockact.supervisor.control.server import NO_PREDECESSOR, STOPPING
+from sockact.supervisor.control.interface import NO_PREDECESSOR, STOPPING
 from sockact.supervisor.control.varlink import Refused
 from sockact.supervisor.service.policy import policy_of
 
@@ -85,13 +85,13 @@ class Handovers:
     def settle(self, handover: Handover, successor: Launched | None) -> None:
         """A handover has ended: the settings of the generation that serves are in force."""
         if handover.outcome is Outcome.COMMITTED and successor:
-            self._settings.served = successor.settings
+            self._settings.commit(successor.settings)
         self.use(self._settings.served)
 
     def use(self, settings: Settings) -> None:
         """Use these settings for the next generation, and for the supervisor from now on."""
         if settings is not self._settings.next:
-            self._settings.next = settings
+            self._settings.use(settings)
             self._lifecycle.use(policy_of(settings))
             self._history.limit(settings.start_limit_interval, settings.start_limit_burst)
 

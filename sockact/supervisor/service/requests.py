@@ -9,7 +9,7 @@ from sockact.core.lifecycle.model import Phase
 from sockact.core.news import News
 from sockact.supervisor.base import report
 from sockact.supervisor.changes.request import ReloadRequest
-from sockact.supervisor.control.server import STOPPING, TOO_MANY_FAILURES
+from sockact.supervisor.control.interface import STOPPING, TOO_MANY_FAILURES
 from sockact.supervisor.control.varlink import Refused
 
 TYPE_CHECKING = False

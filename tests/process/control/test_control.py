@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 from sockact.supervisor.base.loop import READ, Loop
-from sockact.supervisor.control import paths, server, varlink
+from sockact.supervisor.control import interface, paths, server, varlink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,7 +49,7 @@ class FakeService:
         self.asked = 0
         self.resets = 0
         self.padding = ""
-        self.refusal: server.Refused | None = None
+        self.refusal: varlink.Refused | None = None
         self.at_once: tuple[dict[str, Any], bool] | None = None
         self.reloads: list[tuple[bool, Callable[[dict[str, Any], bool], None]]] = []
         self.cancelled: list[int] = []
@@ -290,7 +290,7 @@ def test_the_outcome_of_a_reload_comes_when_it_is_known(bench: Bench) -> None:
     bench.service.reloads[1][1](FAILED, False)
     bench.wait(lambda: bool(good.replies and bad.replies))
     assert good.replies == [varlink.Reply({"handover": HANDOVER})]
-    assert bad.replies == [varlink.Reply({"handover": FAILED}, error=server.RELOAD_FAILED)]
+    assert bad.replies == [varlink.Reply({"handover": FAILED}, error=interface.RELOAD_FAILED)]
     # Answered is answered.
     bench.service.reloads[0][1](HANDOVER, True)
     assert good.ask("Status").error is None
@@ -299,9 +299,9 @@ def test_the_outcome_of_a_reload_comes_when_it_is_known(bench: Bench) -> None:
 
 
 def test_a_reload_that_is_refused(bench: Bench) -> None:
-    bench.service.refusal = server.Refused(server.STOPPING)
+    bench.service.refusal = varlink.Refused(interface.STOPPING)
     peer = bench.peer()
-    assert peer.ask("Reload") == varlink.Reply({}, error=server.STOPPING)
+    assert peer.ask("Reload") == varlink.Reply({}, error=interface.STOPPING)
     assert peer.ask("Status").error is None
 
 

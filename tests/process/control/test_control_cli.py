@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sockact.core.lifecycle.turn import STOPPING
-from sockact.supervisor.control import paths, server
+from sockact.supervisor.control import interface, paths, varlink
 from tests import ROOT
 from tests.process.control.test_control import FAILED, HANDOVER, Bench
 
@@ -158,7 +158,7 @@ def test_a_reload_that_takes_too_long(app: Running) -> None:
 
 
 def test_a_reload_of_what_stops(app: Running) -> None:
-    app.service.refusal = server.Refused(server.STOPPING)
+    app.service.refusal = varlink.Refused(interface.STOPPING)
     code, _, stderr = sockact_on(app, "reload")
     assert code == 1
     assert stderr.startswith("sockact: app is stopping: ")

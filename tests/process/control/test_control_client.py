@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import varlink as pypi_varlink  # type: ignore[import-untyped, unused-ignore]
 
-from sockact.supervisor.control import client, server, varlink
+from sockact.supervisor.control import client, interface, server, varlink
 from tests.process.control.test_control import HANDOVER, Bench
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def test_the_client_gives_up_when_there_is_no_room_for_too_long(bench: Bench, fo
 
     with pytest.raises(client.RemoteError) as refused:
         bench.meanwhile(work)
-    assert refused.value.name == server.TOO_MANY_CONNECTIONS
+    assert refused.value.name == interface.TOO_MANY_CONNECTIONS
 
 
 def test_the_client_waits_for_a_place_in_the_queue(folder: Path) -> None:

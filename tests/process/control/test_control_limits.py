@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sockact.supervisor.control import server, varlink
+from sockact.supervisor.control import interface, server, varlink
 from tests.process.control.test_control import HANDOVER, Bench, Peer
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def test_one_too_many_takes_the_place_of_the_oldest_idle_one(
     bench.turn(server.CONNECTIONS_LIMIT)
     assert bench.peer().ask("Status").error is None
     bench.wait(lambda: idle[0].ended)
-    assert [reply.error for reply in idle[0].replies] == [server.TOO_MANY_CONNECTIONS]
+    assert [reply.error for reply in idle[0].replies] == [interface.TOO_MANY_CONNECTIONS]
     assert not any(peer.ended for peer in [busy, *idle[1:]])
 
 
@@ -171,7 +171,7 @@ def test_a_young_connection_may_still_ask(bench: Bench) -> None:
     bench.turn(server.CONNECTIONS_LIMIT)
     late = bench.peer()
     bench.wait(lambda: late.ended)
-    assert [reply.error for reply in late.replies] == [server.TOO_MANY_CONNECTIONS]
+    assert [reply.error for reply in late.replies] == [interface.TOO_MANY_CONNECTIONS]
     assert not any(peer.ended for peer in idle)
     assert idle[0].ask("Status").error is None
 
@@ -183,7 +183,7 @@ def test_one_too_many_is_told_when_all_wait(bench: Bench, monkeypatch: pytest.Mo
         bench.turn(3)
     late = bench.peer()
     bench.wait(lambda: late.ended)
-    assert [reply.error for reply in late.replies] == [server.TOO_MANY_CONNECTIONS]
+    assert [reply.error for reply in late.replies] == [interface.TOO_MANY_CONNECTIONS]
     bench.service.reloads[0][1](HANDOVER, True)
     assert bench.peer().ask("Status").error is None
 
