@@ -1,9 +1,11 @@
-"""The rooms of sockact/ and the imports between them: `python tools/rooms.py [--svg FILE]`.
+"""The rooms of sockact/ and the imports between them.
 
-A room is a package: its own modules, without those of the rooms inside it. Type-only imports
-count: what a reader has to follow is what is written. Prints the rooms by level (a room imports
-only rooms of lower levels), every circle of modules, and every room with too many modules; ends
-with exit status 1 where the rules of docs/design.md are broken.
+    python tools/rooms.py            print the rooms by level, and what breaks the rules
+    python tools/rooms.py --write    update the picture in docs/design.md
+
+A room is a package: its own modules, without those of the rooms inside it. A room imports only
+rooms of lower levels. Imports for types only count, because readers follow them, too. The exit
+status is 1 where a rule of docs/design.md is broken.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "sockact"
 MOST_MODULES = 14
 """Files of one room, its __init__ included."""
+PAGE = ROOT / "docs" / "design.md"
+BEGIN, END = "<!-- rooms: written by tools/rooms.py -->\n", "<!-- end of rooms -->\n"
 
 
 @dataclass
@@ -120,27 +124,60 @@ def faces(modules: dict[str, Module]) -> dict[str, set[str]]:
     return found
 
 
-def main() -> int:
-    """Print the levels, and what breaks the rules; the exit status."""
-    modules = read()
-    wrong = [f"circle of modules: {', '.join(ring)}" for ring in circles(_graph(modules))]
+def picture(modules: dict[str, Module]) -> str:
+    """The rooms as Markdown tables, the highest level first. Raises ValueError for a circle."""
     graph = rooms(modules)
-    wrong += [f"circle of rooms: {', '.join(ring)}" for ring in circles(graph)]
+    lines = ["| level | room | what it is for | imports |", "| --- | --- | --- | --- |"]
+    for number, level in reversed([*enumerate(levels(graph))]):
+        for room in level:
+            below = ", ".join(sorted(map(_short, graph[room]))) or "nothing"
+            lines.append(f"| {number} | `{_short(room)}/` | {_sentence(modules[room])} | {below} |")
+    return "\n".join(lines) + "\n"
+
+
+def with_picture(page: str, picture: str) -> str:
+    """The page with this picture between its marks."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{picture}\n{END}{after}"
+
+
+def _short(room: str) -> str:
+    return room.removeprefix(f"{PACKAGE}.")
+
+
+def _sentence(room: Module) -> str:
+    text = ast.get_docstring(ast.parse(room.path.read_text())) or ""
+    return " ".join(text.split("\n\n")[0].split())
+
+
+def wrong(modules: dict[str, Module]) -> list[str]:
+    """What breaks the rules, one line each."""
+    graph = rooms(modules)
+    imports = {name: module.imports for name, module in modules.items()}
+    found = [f"circle of modules: {', '.join(ring)}" for ring in circles(imports)]
+    found += [f"circle of rooms: {', '.join(ring)}" for ring in circles(graph)]
     for room in graph:
         count = sum(module.room == room for module in modules.values())
         if count > MOST_MODULES:
-            wrong.append(f"{room}: {count} modules")
+            found.append(f"{room}: {count} modules")
+    return found
+
+
+def main(words: list[str]) -> int:
+    """Do what the words say; the exit status."""
+    modules = read()
+    if words == ["--write"]:
+        PAGE.write_text(with_picture(PAGE.read_text(), picture(modules)))
+        return 0
+    found = wrong(modules)
+    graph = rooms(modules)
     if not circles(graph):
         for number, level in enumerate(levels(graph)):
-            names = " ".join(room.removeprefix(f"{PACKAGE}.") for room in level)
-            sys.stdout.write(f"{number} {names}\n")
-    sys.stdout.writelines(f"{line}\n" for line in wrong)
-    return 1 if wrong else 0
-
-
-def _graph(modules: dict[str, Module]) -> dict[str, set[str]]:
-    return {name: module.imports for name, module in modules.items()}
+            sys.stdout.write(f"{number} {' '.join(map(_short, level))}\n")
+    sys.stdout.writelines(f"{line}\n" for line in found)
+    return 1 if found else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -71,10 +71,11 @@ class Supervisor:
         self._configuration = Configuration(
             ground.loop, core.handovers, ground.environment, held.listeners, held.reporter
         )
+        self._reload = self._configuration.reload if held.settings.config else core.handovers.reload
         self._changes = ChangeReloads(
             ground.loop,
             core.handovers,
-            self._configuration,
+            self._reload,
             held.reporter,
             self._announce,
             carried.inotify if carried else None,
@@ -152,7 +153,7 @@ class Supervisor:
         return Requests(
             core.lifecycle,
             core.handovers,
-            self._configuration,
+            self._reload,
             self._changes,
             ground.rotation,
             ground.hooks,

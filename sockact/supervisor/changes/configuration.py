@@ -60,9 +60,7 @@ _NEEDS_RESTART = (
 
 
 class Configuration:
-    """Reads the file before each reload, once for all who ask until it is read. Where there is no
-    file, a reload begins at once.
-    """
+    """Reads the file before each reload, once for all who ask until it is read."""
 
     def __init__(
         self,
@@ -85,11 +83,8 @@ class Configuration:
 
     def reload(self, request: ReloadRequest) -> Callable[[], None]:
         """Reload with what the file says then; what it returns is for a caller that leaves."""
-        if self._handovers.settings().config:
-            self._waiting.append(request)
-            self.look()
-        else:
-            self._handovers.begin([request])
+        self._waiting.append(request)
+        self.look()
         return request.leave
 
     def busy(self) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sockact.core.settings import Settings
     from sockact.supervisor.base.loop import Loop, Timer
     from sockact.supervisor.base.report import Reporter
-    from sockact.supervisor.changes.configuration import Configuration
+    from sockact.supervisor.changes.request import Reload
 
     class Handovers(Protocol):
         """What is to be reloaded."""
@@ -49,14 +49,14 @@ class ChangeReloads:
         self,
         loop: Loop,
         handovers: Handovers,
-        configuration: Configuration,
+        reload: Reload,
         reporter: Reporter,
         show: Callable[[], None],
         fd: int | None = None,
     ) -> None:
         self._loop = loop
         self._handovers = handovers
-        self._configuration = configuration
+        self._reload_by = reload
         self._reporter = reporter
         self._show = show
         self._changes = Changes(loop, self._changed, self._problem, fd)
@@ -172,7 +172,7 @@ class ChangeReloads:
         def refuse(_reason: str) -> None:
             self._streak.over(time.monotonic())
 
-        self._configuration.reload(ReloadRequest(_CAUSE, done, refuse))
+        self._reload_by(ReloadRequest(_CAUSE, done, refuse))
 
     def _problem(self, problem: str) -> None:
         self._say(f"watch: {problem}", report.ERROR)

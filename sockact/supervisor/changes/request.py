@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     Done = Callable[[Json, bool], None]
     # (why no handover has begun)
     Refuse = Callable[[str], None]
+    # Begins a reload; what it returns is for a caller that leaves.
+    Reload = Callable[["ReloadRequest"], Callable[[], None]]
 
 
 class ReloadRequest:

@@ -44,6 +44,11 @@ class Handovers:
         self._callers = callers
         self._announcer = announcer
 
+    def reload(self, request: ReloadRequest) -> Callable[[], None]:
+        """Begin a reload; what it returns is for a caller that leaves."""
+        self.begin([request])
+        return request.leave
+
     def begin(self, requests: list[ReloadRequest]) -> None:
         """Begin one reload for all of them, or join the queued one."""
         service = self._lifecycle.service

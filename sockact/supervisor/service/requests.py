@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 
     from sockact.core.plain import Json
     from sockact.supervisor.base.report import Reporter
-    from sockact.supervisor.changes.configuration import Configuration
     from sockact.supervisor.changes.reloads import ChangeReloads
-    from sockact.supervisor.changes.request import Done, Refuse
+    from sockact.supervisor.changes.request import Done, Refuse, Reload
     from sockact.supervisor.hooks.runner import Hooks
     from sockact.supervisor.logs.rotation import Rotated, Rotation
     from sockact.supervisor.records.history import History
@@ -47,7 +46,7 @@ class Requests:
         self,
         lifecycle: Lifecycle,
         handovers: Handovers,
-        configuration: Configuration,
+        reload: Reload,
         changes: ChangeReloads,
         rotation: Rotation,
         hooks: Hooks,
@@ -62,7 +61,7 @@ class Requests:
         """`show` is called after each change that `status` shows."""
         self._lifecycle = lifecycle
         self._handovers = handovers
-        self._configuration = configuration
+        self._begin_reload = reload
         self._changes = changes
         self._rotation = rotation
         self._hooks = hooks
@@ -147,7 +146,7 @@ class Requests:
 
     def _reload(self, request: ReloadRequest) -> Callable[[], None]:
         self._changes.reload_requested()
-        return self._configuration.reload(request)
+        return self._begin_reload(request)
 
     def _hang_up(self) -> None:
         if failures := self._handovers.failures():
