@@ -28,6 +28,7 @@ README = (ROOT / "README.md").read_text()
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 SERVERS = sorted(set((ROOT / "docs" / "servers").glob("*.md")))
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
+FILE = re.compile(r"(?:sockact|tests|bench|units|packaging|debian)/[\w./@-]*")
 # Options of others that README.md and the pages about the mechanisms name.
 OTHERS = {
     *("--dist", "--pdb"),  # pytest's
@@ -173,6 +174,13 @@ def test_each_link_leads_to_a_file(path: Path) -> None:
     for target in markdown.links(path.read_text()):
         if "://" not in target and target:
             assert (path.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_each_file_of_the_repository_exists(path: Path) -> None:
+    for span in markdown.spans(path.read_text()):
+        if FILE.fullmatch(span):
+            assert (ROOT / span).exists(), span
 
 
 def test_readme_lists_all_commands() -> None:
