@@ -1,4 +1,4 @@
-"""The parts of a page in Markdown that a test can check."""
+"""The parts of a Markdown page that a test can check."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def spans(text: str) -> list[str]:
 
 
 def sockact_words(line: str) -> list[list[str]]:
-    """The words behind `sockact` in a command line, if it is there; `…` counts as nothing."""
+    """The words after `sockact` in a command line, if it is there; `…` is ignored."""
     if "sockact" not in line or line.startswith(_OUTPUT):
         return []
     words = shlex.split(line.replace("…", ""), comments=True)
@@ -39,7 +39,7 @@ def sockact_words(line: str) -> list[list[str]]:
 
 
 def table(text: str, head: str) -> list[list[str]]:
-    """The cells of the rows below the head that begins with this cell."""
+    """The cells of the rows of the table whose header starts with this cell."""
     lines = iter(text.splitlines())
     for line in lines:
         if line.startswith("|") and line.strip("|").split("|")[0].strip() == head:
