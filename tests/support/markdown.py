@@ -8,8 +8,8 @@ import shlex
 _FENCE = re.compile(r"^```[a-z]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"`([^`]+)`")
 _PROMPT = re.compile(r"^[$#] ")
-# Lines that name it and do not call it.
-_OUTPUT = ("sockact:", "ln ", "chmod ", "#")
+# Lines that name it and do not call it. Output begins with a name and a colon.
+_NO_CALL = re.compile(r"\S+: |sockact:|ln |chmod |#")
 
 
 def command_lines(text: str) -> list[str]:
@@ -25,7 +25,7 @@ def spans(text: str) -> list[str]:
 
 def sockact_words(line: str) -> list[list[str]]:
     """The words after `sockact` in a command line, if it is there; `…` is ignored."""
-    if "sockact" not in line or line.startswith(_OUTPUT):
+    if "sockact" not in line or _NO_CALL.match(line):
         return []
     words = shlex.split(line.replace("…", ""), comments=True)
     for position, word in enumerate(words):
