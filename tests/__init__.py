@@ -1,4 +1,4 @@
-"""The tests; docs/testing.md says what each folder is for."""
+"""The tests; docs/testing.md describes each directory."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Fixtures for all tests. A test that leaves a process, an fd or a socket file behind fails."""
+"""Fixtures for all tests. A test fails if it leaves a process, fd or socket file behind."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
-    """How `-n` shares out the tests."""
+    """How `-n` distributes the tests."""
     from tests.support.sharing import Sharing
 
     return Sharing(config, log)
@@ -67,13 +67,13 @@ def pytest_terminal_summary(
 
 @pytest.fixture(scope="session")
 def tables(pytestconfig: pytest.Config) -> list[str]:
-    """Texts to print at the end, whatever is captured meanwhile."""
+    """Texts to print at the end, regardless of output capturing."""
     return pytestconfig.stash.setdefault(TABLES, [])
 
 
 @pytest.fixture(autouse=True)
 def _nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fail the test that leaves a process or a file descriptor behind."""
+    """Fail a test that leaves a process or a file descriptor behind."""
     if request.node.get_closest_marker("concurrent"):
         yield
         return
@@ -83,7 +83,7 @@ def _nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder with a short path, as socket paths need it, that others may enter."""
+    """A directory with a path short enough for sockets, which other users may enter."""
     path = Path(tempfile.mkdtemp(prefix="sockact-"))
     path.chmod(0o755)
     yield path

@@ -1,4 +1,4 @@
-"""A small program of ours on an inherited listener, for looking at it from outside."""
+"""A small program on an inherited listener, to be inspected from outside."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A client of HTTP/2 that keeps its connection. It has h2 read on after a GOAWAY."""
+"""An HTTP/2 client that keeps its connection. h2 goes on reading after a GOAWAY."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class _Connection(h2.connection.H2Connection):
 
 
 class Client:
-    """An answer that is not whole and right is an error."""
+    """Raises an error for a response that is not complete and correct."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
@@ -40,11 +40,11 @@ class Client:
 
     @property
     def goaways(self) -> list[tuple[int, int]]:
-        """Those that were read: last stream, error."""
+        """The GOAWAYs that were read: last stream, error."""
         return self._h2.goaways
 
     def begin(self) -> int:
-        """Send a request but its last byte. Returns its stream."""
+        """Send a request except for its last byte; returns its stream."""
         stream = self._h2.get_next_available_stream_id()
         method, target = ((":method", "POST"), (":path", "/"))
         self._h2.send_headers(

@@ -1,4 +1,4 @@
-"""Hooks that note what they were told, and then do what a test wants."""
+"""Hooks that record their environment and then do what a test asks for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 EVENTS = ("pending", "running", "draining", "drained", "failed", "rolled_back")
-# Notes what it was told, and then does what the file named like its event says.
+# Records its environment, and then runs the file named like its event.
 SCRIPT = """
 import json, os, sys
 told = {name: text for name, text in os.environ.items() if name.startswith("SOCKACT_")}
@@ -29,7 +29,7 @@ exec(body)
 
 
 class Told:
-    """A hook for each event, and what they noted."""
+    """A hook for each event, and what they recorded."""
 
     def __init__(self, folder: Path, *events: str) -> None:
         self.folder = folder

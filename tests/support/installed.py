@@ -1,4 +1,4 @@
-"""A sockact of its own on disk, which a test can replace under a running supervisor."""
+"""A separate copy of sockact, which a test can replace under a running supervisor."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LAUNCH = 'python=$0; shift; exec "$python" "{}/sockact/__main__.py" "$@"'
 
 
 class Installed:
-    """A copy of the package in a folder."""
+    """A copy of the package in a directory."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -26,7 +26,7 @@ class Installed:
 
     @property
     def launcher(self) -> tuple[str, ...]:
-        """Starts a service with this copy."""
+        """The command that starts a service with this copy."""
         return "/bin/sh", "-c", LAUNCH.format(self.folder)
 
     def publish(self, version: str) -> None:
@@ -40,17 +40,17 @@ class Installed:
         following.rename(self.package / name)
 
     def change(self, name: str, old: str, new: str) -> None:
-        """Replace a text that is there once in a file."""
+        """Replace a text that occurs once in a file."""
         text = (self.package / name).read_text()
         assert text.count(old) == 1, (name, old)
         self.write(name, text.replace(old, new))
 
     def remove(self) -> None:
-        """As the package manager would."""
+        """Remove the package, as a package manager would."""
         shutil.rmtree(self.package)
 
 
 def upgrade(service: Service) -> None:
-    """`sockact upgrade NAME`, which has to succeed."""
+    """Run `sockact upgrade NAME`, which has to succeed."""
     outcome = service.run("upgrade", service.name)
     assert outcome.code == 0, (outcome, service.stderr)

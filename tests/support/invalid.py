@@ -1,4 +1,4 @@
-"""Configuration files that are invalid, of a generator that always makes the same ones."""
+"""Invalid configuration files, from a generator that always makes the same ones."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def huge(chance: random.Random, _said: dict[str, object]) -> bytes:
 
 
 def make(kind: Kind, number: int) -> tuple[str, bytes]:
-    """The extension and the content of one."""
+    """The extension and the content of one file."""
     chance = random.Random(f"{kind.__name__} {number}")
     data = kind(chance, dict(document.parse(WHOLE.encode(), ".toml").values))
     # JSON is YAML, too, but for its escapes; as TOML it breaks in the first line.

@@ -1,4 +1,4 @@
-"""Clients that keep their connection and notice how it ends."""
+"""Clients that keep their connection and check how it ends."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MASKED = 0x80
 
 
 class Client:
-    """Over HTTP/1.1. An answer that is not whole and right is an error."""
+    """Over HTTP/1.1. Raises an error for a response that is not complete and correct."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
@@ -28,7 +28,7 @@ class Client:
         self._socket.close()
 
     def begin(self, path: str = "/") -> None:
-        """Send a request but its last byte."""
+        """Send a request except for its last byte."""
         head = f"POST {path} HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\n"
         self._socket.sendall(head.encode() + b"x")
 

@@ -1,4 +1,4 @@
-"""Finding what a test left behind: processes (orphans too), file descriptors, socket files.
+"""Finds what a test has left behind: processes (also orphans), file descriptors, socket files.
 
 Orphans come to us because the test process is a subreaper (`become_subreaper`).
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
-# A process that was told to end may need a moment to be gone.
+# A process that was told to end may need a moment.
 GRACE = 2.0
 
 
@@ -71,7 +71,7 @@ def descriptors() -> dict[int, str]:
 
 
 def socket_files(folder: Path) -> list[Path]:
-    """The socket files below a folder."""
+    """The socket files below a directory."""
     return [path for path in folder.rglob("*") if path.is_socket()]
 
 
@@ -93,7 +93,7 @@ def _processes_left(before: dict[int, str]) -> list[str]:
         wait.until(gone, "processes to end", GRACE)
     left = {pid: name for pid, name in processes().items() if pid not in before}
     for pid in left:
-        # The next test must not suffer from it.
+        # The next test must not be affected.
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     return [f"process {pid}: {name}" for pid, name in left.items()]

@@ -1,4 +1,4 @@
-"""A program that writes numbered lines without end, and what has become of them in the logs."""
+"""A program that writes numbered lines forever, and a check of the logs for them."""
 
 from __future__ import annotations
 

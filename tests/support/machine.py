@@ -1,4 +1,4 @@
-"""A real systemd as PID 1, in namespaces of its own, over a throw-away overlay of a root.
+"""A real systemd as PID 1, in its own namespaces, over a temporary overlay of a root.
 
 It has its own processes, mounts, network (only a loopback), host name, and a cgroup v2 subtree. It
 boots in a second or two, several run side by side, and each ends with SIGKILL to its first process:
@@ -72,7 +72,7 @@ umount -l /old
 exec env -i container=sockact-test PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --system
 """
 
-# What of that may not be permitted, or not be there.
+# What may be forbidden or missing.
 TRY = r"""
 set -e
 mount -t tmpfs tmpfs "$1"
@@ -173,12 +173,12 @@ class Machine:
         return self.run("systemctl", *arguments, timeout=timeout, check=check)
 
     def journal(self, unit: str, option: str = "--unit") -> str:
-        """What the journal has of a unit up to now."""
+        """The journal of a unit so far."""
         self.run("journalctl", "--sync")
         return self.run("journalctl", option, unit, "-o", "cat", "--no-pager").stdout
 
     def uid(self, user: str) -> int:
-        """The number of a user. Raises AssertionError when there is none."""
+        """The uid of a user. Raises AssertionError if there is no such user."""
         return int(self.run("id", "-u", user, check=True).stdout)
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:

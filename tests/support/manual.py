@@ -1,4 +1,4 @@
-"""Reading help texts and man pages as a person does: words, without the layout."""
+"""Help texts and man pages as words, without their layout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parts of a page in Markdown that a test can check."""
+"""The parts of a Markdown page that a test can check."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import shlex
 _FENCE = re.compile(r"^```[a-z]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _SPAN = re.compile(r"`([^`]+)`")
 _PROMPT = re.compile(r"^[$#] ")
-# Lines that name it and do not call it.
-_OUTPUT = ("sockact:", "ln ", "chmod ", "#")
+# Lines that name it and do not call it. Output begins with a name and a colon.
+_NO_CALL = re.compile(r"\S+: |sockact:|ln |chmod |#")
 
 
 def command_lines(text: str) -> list[str]:
@@ -24,8 +24,8 @@ def spans(text: str) -> list[str]:
 
 
 def sockact_words(line: str) -> list[list[str]]:
-    """The words behind `sockact` in a command line, if it is there; `…` counts as nothing."""
-    if "sockact" not in line or line.startswith(_OUTPUT):
+    """The words after `sockact` in a command line, if it is there; `…` is ignored."""
+    if "sockact" not in line or _NO_CALL.match(line):
         return []
     words = shlex.split(line.replace("…", ""), comments=True)
     for position, word in enumerate(words):
@@ -39,7 +39,7 @@ def sockact_words(line: str) -> list[list[str]]:
 
 
 def table(text: str, head: str) -> list[list[str]]:
-    """The cells of the rows below the head that begins with this cell."""
+    """The cells of the rows of the table whose header starts with this cell."""
     lines = iter(text.splitlines())
     for line in lines:
         if line.startswith("|") and line.strip("|").split("|")[0].strip() == head:

@@ -1,4 +1,4 @@
-"""A NOTIFY_SOCKET to which a supervisor under test speaks as if it were systemd's."""
+"""A NOTIFY_SOCKET for a supervisor under test, in place of systemd's."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class NotifySocket:
             if message.get("FDSTORE"):
                 self.store[name] = fd
             else:
-                os.close(fd)  # That of a barrier, say.
+                os.close(fd)  # For example that of a barrier.
 
     def wait_for(self, name: str, value: str, timeout: float = wait.TIMEOUT) -> Message:
         """The next message with that field; raises TimeoutError with what came instead."""

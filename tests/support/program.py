@@ -1,4 +1,4 @@
-"""Programs of a few lines on disk, a client for them, and a load of new connections.
+"""Programs of a few lines, a client for them, and a load of new connections.
 
 A program file is replaced in one step, so that the next launch finds the next version.
 """
@@ -46,7 +46,7 @@ GOOD = "accept(bound())\n"
 
 
 class Program:
-    """A file that `command` runs; by default a server that answers with its version."""
+    """A program file; by default a server that responds with its version."""
 
     def __init__(self, folder: Path, port: int | None = None) -> None:
         self.port = wait.free_port() if port is None else port
@@ -55,7 +55,7 @@ class Program:
 
     @property
     def command(self) -> list[str]:
-        """How to run it."""
+        """The command that runs it."""
         return [sys.executable, str(self.path)]
 
     @property
@@ -154,5 +154,5 @@ class Hammer:
 
 
 def running(pids: Iterable[int]) -> list[int]:
-    """Those of the processes that still exist."""
+    """The processes that still exist."""
     return [pid for pid in pids if os.path.exists(f"/proc/{pid}")]

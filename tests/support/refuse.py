@@ -1,4 +1,4 @@
-"""Run a command, and all that it starts, where pidfd_getfd is refused, as in many a container.
+"""Runs a command and its children with pidfd_getfd refused, as in many containers.
 
     python tests/support/refuse.py COMMAND…
 

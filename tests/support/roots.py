@@ -47,7 +47,7 @@ class Kind:
 
     @property
     def key(self) -> str:
-        """Another one for other packages."""
+        """A key that changes with the list of packages."""
         more = ["--", *self.added, "--", *self.cached] if self.added or self.cached else []
         words = [*self.packages, *more]
         return hashlib.sha256(" ".join(words).encode()).hexdigest()[:12]
@@ -75,7 +75,7 @@ TIMEOUT = 1500.0
 
 
 class CannotBuild(Exception):
-    """One line: what failed, and where the whole story is."""
+    """One line: what failed, and where the full output is."""
 
 
 def folder() -> Path:
@@ -85,7 +85,7 @@ def folder() -> Path:
 
 
 def missing() -> str:
-    """Why no root can be built here; empty when it can."""
+    """Why no root can be built here; empty if it can."""
     if os.geteuid() != 0:
         return "building a root and booting it needs root"
     for tool in TOOLS:
@@ -101,7 +101,7 @@ def roots(suites: Sequence[str], kind: Kind = SYSTEM) -> dict[str, Path]:
 
 
 def root(suite: str, kind: Kind = SYSTEM) -> Path:
-    """The root of a Debian release; builds it when it is not there. Raises CannotBuild."""
+    """The root of a Debian release, built if it is missing. Raises CannotBuild."""
     base = folder()
     name = f"{kind.name}{suite}"
     wanted = base / f"{name}-{kind.key}"

@@ -30,7 +30,7 @@ SOCKACT = (sys.executable, str(ROOT / "sockact" / "__main__.py"))
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a command of sockact ended; the times are of CLOCK_MONOTONIC."""
+    """The result of a sockact command; times are of CLOCK_MONOTONIC."""
 
     code: int
     stdout: str
@@ -40,11 +40,11 @@ class Outcome:
 
     @property
     def seconds(self) -> float:
-        """How long it took."""
+        """Its duration in seconds."""
         return self.ended - self.started
 
     def json(self) -> dict[str, Any]:
-        """What it printed for --json."""
+        """Its --json output."""
         found: dict[str, Any] = json.loads(self.stdout)
         return found
 
@@ -105,7 +105,7 @@ class Service:
 
     @property
     def stderr(self) -> str:
-        """What the supervisor and the program wrote so far."""
+        """The output of the supervisor and the program so far."""
         return self._stderr.read_text(errors="replace")
 
     @property
@@ -154,7 +154,7 @@ class Service:
         return found
 
     def states(self) -> dict[int, str]:
-        """The state of each generation that status shows."""
+        """The state of each generation in the status."""
         return {one["number"]: one["state"] for one in self.status()["generations"]}
 
     def wait_drained(self, timeout: float = 60.0) -> None:

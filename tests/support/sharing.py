@@ -1,4 +1,4 @@
-"""How pytest-xdist shares out the tests: what goes to one worker in one piece, and in which order.
+"""How pytest-xdist distributes the tests: which stay together on one worker, in which order.
 
 Most tests of tests/process wait, so several of them run beside each other at little cost, each in
 whatever worker is free. The others keep a CPU or two busy.
@@ -24,12 +24,12 @@ HEAVY = ("tests/system/", "tests/packages/")
 
 
 def module(nodeid: str) -> str:
-    """Its file."""
+    """The file of a test."""
     return nodeid.split("::", 1)[0]
 
 
 def is_single(nodeid: str) -> bool:
-    """Whether it runs anywhere, whatever the other tests of its module do."""
+    """Whether a test may run on any worker, apart from the other tests of its module."""
     return nodeid.startswith(SINGLE) and not module(nodeid).endswith(TOGETHER)
 
 
@@ -55,7 +55,7 @@ def mixed(items: Sequence[pytest.Item]) -> list[pytest.Item]:
 
 
 class Sharing(LoadScopeScheduling):  # type: ignore[misc]
-    """Gives each worker that has little left the next test or module."""
+    """Gives the next test or module to each worker that has little left."""
 
     def __init__(self, config: pytest.Config, log: Producer) -> None:
         super().__init__(config, log)
@@ -63,5 +63,5 @@ class Sharing(LoadScopeScheduling):  # type: ignore[misc]
         config.option.loadscopereorder = False
 
     def _split_scope(self, nodeid: str) -> str:
-        """Tests of the same answer run in one worker, one after the other."""
+        """Tests with the same result run on one worker, one after the other."""
         return nodeid if is_single(nodeid) else module(nodeid)

@@ -1,4 +1,4 @@
-"""The check for leaks must find what it is there to find."""
+"""The leak check finds every kind of leak."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support import leaks, wait
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Leaves an orphan that prints its own pid and then waits for ever.
+# Leaves an orphan that prints its pid and then waits forever.
 ORPHAN = """
 import os, signal, sys
 if os.fork() == 0:

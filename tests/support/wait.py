@@ -1,4 +1,4 @@
-"""Waiting for a fact with a deadline. Never wait for a length of time."""
+"""Waiting for a condition with a deadline, never for a fixed time."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def ended(pid: int, timeout: float = TIMEOUT) -> bool:
 
 
 def free_port(kind: socket.SocketKind = socket.SOCK_STREAM, host: str = "127.0.0.1") -> int:
-    """A port that nobody uses at this moment, and that no other process gets from here."""
+    """A port that is free now, and that no other test process gets from this function."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     for port in itertools.islice(port_share(), SHARE):
         with socket.socket(family, kind) as sock:

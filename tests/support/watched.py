@@ -1,4 +1,4 @@
-"""A service that watches paths, and what it has done because of them."""
+"""A service that watches paths, and the reloads that follow."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from tests.conftest import StartService
     from tests.support.service import Service
 
-# No test reloads more than ten times: that would be too much without a pause.
+# No test reloads more than ten times, which is the limit without a pause.
 DELAY = ("--watch-delay", "0.2", "--watch-pause", "0")
 
 
 class Watched:
-    """A service that watches paths below `root`, and what it has done."""
+    """A service that watches paths below `root`, and its handovers."""
 
     def __init__(
         self,
@@ -47,16 +47,16 @@ class Watched:
         )
 
     def handovers(self) -> list[dict[str, Any]]:
-        """Those that are over."""
+        """The handovers that are over."""
         found = varlink.call(self.service.control, "History")["handovers"]
         return [one for one in found if one["outcome"] != "pending"]
 
     def wait_for(self, number: int) -> None:
-        """So many are."""
+        """Wait for this many handovers."""
         wait.until(lambda: len(self.handovers()) >= number, f"{number} reloads", 30.0)
 
     def once(self, change: Callable[[], object]) -> None:
-        """It leads to one reload, and to no other."""
+        """The change leads to exactly one reload."""
         before = len(self.handovers())
         change()
         self.wait_for(before + 1)
@@ -67,7 +67,7 @@ class Watched:
         self.nothing()
 
     def nothing(self, change: Callable[[], object] = bool) -> None:
-        """It leads to none: the next one is for what is changed after it, and that alone."""
+        """The change leads to no reload: the next one is only for what changes later."""
         before = len(self.handovers())
         change()
         mark = self.mark / str(before)

@@ -1,4 +1,4 @@
-"""Booted machines with sockact in them, and services there.
+"""Booted machines with sockact installed, and services in them.
 
 $SOCKACT_TEST_SUITES names the Debian releases; with $SOCKACT_TEST_SYSTEM=insist, what keeps these
 tests from running fails them instead of skipping them.
@@ -27,7 +27,7 @@ from tests.system.units import USER, Units
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# One of them is enough for most changes; `make test-system` takes all.
+# One release is enough for most changes; `make test-system` uses all.
 DEFAULT_SUITES = "trixie"
 SUITES = tuple(os.environ.get("SOCKACT_TEST_SUITES", DEFAULT_SUITES).split())
 TEST_TIMEOUT = 120
@@ -39,7 +39,7 @@ main()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The time of a test does not count that of the fixtures, which build and boot."""
+    """The timeout of a test excludes its fixtures, which build and boot."""
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.timeout(TEST_TIMEOUT, func_only=True))
@@ -53,7 +53,7 @@ def _give_up(reason: str) -> NoReturn:
 
 @pytest.fixture(scope="session")
 def _roots() -> dict[str, Path]:
-    """The root of each suite, built where there is none."""
+    """The root of each suite, built if it is missing."""
     if reason := roots.missing() or machines.missing():
         _give_up(reason)
     try:
@@ -94,7 +94,7 @@ def machine(
 
 @pytest.fixture
 def user_manager(machine: Machine) -> Iterator[None]:
-    """A manager of USER's own runs."""
+    """A user manager of USER runs."""
     # Without pam_systemd, which would say so.
     runtime = "[Service]\nEnvironment=XDG_RUNTIME_DIR=/run/user/%i\n"
     machine.write("/etc/systemd/system/user@.service.d/runtime.conf", runtime)
@@ -143,7 +143,7 @@ def deploy(machine: Machine) -> Iterator[Deploy]:
 
 @pytest.fixture
 def site(machine: Machine) -> Iterator[Site]:
-    """site.service, to be written; it and all that `sockact wrap` leaves is removed."""
+    """site.service, not yet written; removed at the end, with what `sockact wrap` leaves."""
     releases = Releases(machine.path("/srv/app"))
     releases.publish("1")
     yield Site(machine, "site", releases)

@@ -1,4 +1,4 @@
-"""Debian's own servers with the applications of tests/servers/apps, and loads for them."""
+"""Debian's servers with the applications of tests/servers/apps, and loads for them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SHORT = (Load(Kind.NEW, 4, pause=0.005), Load(Kind.KEEP_ALIVE, 2, pause=0.005))
 
 @dataclass(frozen=True)
 class Server:
-    """A server of Debian's: `long` are requests that take some seconds."""
+    """A server packaged by Debian; `long` are requests that take some seconds."""
 
     name: str
     command: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""A service of the booted systemd, and the clients that talk to it from outside."""
+"""A service of the booted systemd, and clients for it from outside."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from tests.servers.releases import Releases
     from tests.support.machine import Machine
 
-# A load ends with its test; this only ends what a test that was killed has left.
+# A load ends with its test; this ends only the loads of a test that was killed.
 LONGEST = 120.0
 URL = f"http://{units.ADDRESS}"
-# Seconds between two commands in the machine that ask for the same: each costs more than a look.
+# Seconds between two polling commands in the machine, because each is expensive.
 INTERVAL = 0.05
 # What `systemctl` may take, for what has to end by itself: a drain, a start.
 PATIENCE = 60.0
@@ -37,7 +37,7 @@ class Service:
     machine: Machine
     name: str
     releases: Releases
-    user: str = ""  # whose own manager it belongs to; empty: the system's
+    user: str = ""  # the user whose manager runs it; empty: the system's
 
     @property
     def unit(self) -> str:
@@ -50,7 +50,7 @@ class Service:
         return f"{self.name}.socket"
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """A command of whoever administrates the service; with `check` it has to succeed."""
+        """Run a command as the service's administrator; with `check` it has to succeed."""
         user = self.user
         session = {"XDG_RUNTIME_DIR": f"/run/user/{self.machine.uid(user)}"} if user else {}
         done = self.machine.run(*command, user=user, environment=session, timeout=PATIENCE)
@@ -69,7 +69,7 @@ class Service:
 
     @property
     def main_pid(self) -> int:
-        """The supervisor's process, by its number in the machine."""
+        """The pid of the supervisor in the machine."""
         return int(self.show("MainPID"))
 
     def active(self) -> dict[str, str]:
@@ -87,15 +87,15 @@ class Service:
         wait.until(both, what, timeout=30, interval=INTERVAL)
 
     def kill(self, pid: int) -> None:
-        """SIGKILL to a process, by its number in the machine."""
+        """Send SIGKILL to a process, by its pid in the machine."""
         self.machine.run("sh", "-c", f"kill -KILL {pid}", check=True)
 
     def journal(self) -> str:
-        """What `journalctl -u` has of it."""
+        """Its journal (`journalctl -u`)."""
         return self.machine.journal(self.unit, "--user-unit" if self.user else "--unit")
 
     def wait_journal(self, text: str) -> None:
-        """Return when the text is in the journal."""
+        """Wait until the text is in the journal."""
         wait.until(lambda: text in self.journal(), f"{text!r} in the journal", 30, 0.1)
 
     def status(self) -> dict[str, Any]:
@@ -116,7 +116,7 @@ class Service:
         return wait.until(found, what, interval=INTERVAL)
 
     def wait_busy(self) -> None:
-        """Return when a request is being answered."""
+        """Wait until a request is being served."""
 
         def busy() -> bool:
             counts = [one["connections"] for one in self.status()["generations"]]
@@ -125,7 +125,7 @@ class Service:
         wait.until(busy, "a request to be under way", interval=INTERVAL)
 
     def ask(self, path: str = "/fast", timeout: float = 20.0) -> str:
-        """The body of the answer to a client inside; raises AssertionError."""
+        """The response body for a client in the machine. Raises AssertionError."""
         limit = f"{timeout:g}"
         return self.machine.run("curl", "-sSf", "-m", limit, URL + path, check=True).stdout
 
@@ -155,7 +155,7 @@ class Service:
 
 
 def answer(client: subprocess.Popen[str]) -> str:
-    """The body that a client of `asking` got; raises AssertionError when it failed."""
+    """The response body of a client of `asking`. Raises AssertionError if it failed."""
     stdout, stderr = client.communicate(timeout=PATIENCE)
     assert client.returncode == 0, stderr
     return stdout

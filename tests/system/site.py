@@ -1,4 +1,4 @@
-"""A service as an administrator writes it, to be wrapped and unwrapped."""
+"""A service as an administrator would write it, to be wrapped and unwrapped."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Site(Service):
     """site.service, written by hand."""
 
     def install(self, *lines: str, where: str = "", url: str = URL) -> str:
-        """Write it, and start it; its text."""
+        """Write and start it; returns its text."""
         text = "[Service]\n" + "\n".join([*lines, SETTINGS])
         self.machine.write(f"{UNITS}/{self.unit}", text)
         self.systemctl("daemon-reload")
@@ -38,12 +38,12 @@ class Site(Service):
         return text
 
     def wait_serving(self, where: str = "", url: str = URL) -> None:
-        """Return when it answers."""
+        """Wait until it responds."""
         command = ("curl", "-s", *(["--unix-socket", where] if where else []), url)
         wait.until(lambda: not self.machine.run(*command).returncode, "its first answer")
 
     def ask_file(self, path: str) -> str:
-        """The body of the answer through a socket file."""
+        """The response body over a socket file."""
         return self.run("curl", "-sSf", "-m", "20", "--unix-socket", path, f"{URL}/fast").stdout
 
     def wrap(self, *options: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -56,12 +56,12 @@ class Site(Service):
         return self.machine.path(path).exists()
 
     def findings(self) -> list[str]:
-        """What `sockact check` finds."""
+        """The findings of `sockact check`."""
         found = self.run("sockact", "check", "--json", self.unit, check=False).stdout
         return [f"{one['setting']} {one['message']}" for one in json.loads(found)["findings"]]
 
     def is_plain(self, text: str) -> None:
-        """Nothing of ours is there, and it serves."""
+        """Check that no file of sockact is left, and that it serves."""
         assert self.machine.path(f"{UNITS}/{self.unit}").read_text() == text
         assert not self.there(DROP_IN)
         assert not self.there(SOCKET)
@@ -82,7 +82,7 @@ def venv(machine: Machine) -> None:
 
 
 def debian(machine: Machine) -> tuple[str, ...]:
-    """Debian's own gunicorn, as its users write it."""
+    """Debian's gunicorn, as its users set it up."""
     return (
         f"ExecStart=/usr/bin/gunicorn --bind {ADDRESS} --workers 2 {WSGI}",
         "ExecReload=/bin/kill -s HUP $MAINPID",
@@ -91,7 +91,7 @@ def debian(machine: Machine) -> tuple[str, ...]:
 
 
 def own_venv(machine: Machine) -> tuple[str, ...]:
-    """gunicorn of a virtual environment, as gunicorn's own documentation has it."""
+    """gunicorn in a virtual environment, as in gunicorn's documentation."""
     venv(machine)
     return (
         "Type=notify",

@@ -1,4 +1,4 @@
-"""What crashes, the program or the supervisor, takes no listener along."""
+"""A crash of the program or of the supervisor does not close the listener."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_killed_supervisor_comes_back_and_refuses_nobody(deploy: Deploy) -> No
             assert service.show("NRestarts") == str(killed)
             assert service.ask() == answers.fast("1").decode()
         report = load.stop()
-    # What was being answered when its generation was killed is lost.
+    # Requests that were being served when the generation was killed are lost.
     failures = report.total().failures
     clients = sum(load.clients for load in servers.SHORT)
     assert set(failures) <= {Failure.RESET, Failure.EOF}, report.explain()

@@ -37,7 +37,7 @@ def test_a_killed_supervisor_comes_back_and_refuses_nobody(deploy: Deploy) -> No
         service.systemctl("reload", service.unit)
         assert service.ask() == answers.fast("2").decode()
         report = load.stop()
-    # What was being answered when its generation was killed is lost.
+    # Requests that were being served when the generation was killed are lost.
     failures = report.total().failures
     clients = sum(load.clients for load in servers.SHORT)
     assert set(failures) <= {Failure.RESET, Failure.EOF}, report.explain()
@@ -53,8 +53,8 @@ def test_a_killed_supervisor_comes_back_and_refuses_nobody(deploy: Deploy) -> No
     assert stored(service) == 2
 
 
-def test_what_outlives_its_supervisor_ends_before_the_next_generation(deploy: Deploy) -> None:
-    """With KillMode=process systemd kills nobody but the supervisor."""
+def test_a_surviving_program_ends_before_the_next_generation(deploy: Deploy) -> None:
+    """With KillMode=process systemd kills only the supervisor."""
     units = servers.UVICORN.units("KillMode=process")
     service = deploy(replace(units, socket=False))
     before = service.main_pid

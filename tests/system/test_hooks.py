@@ -1,4 +1,4 @@
-"""Hooks and versions under systemd: what a reload says, what the journal has, and the end."""
+"""Hooks and versions under systemd: output of a reload, journal, and stop."""
 
 from __future__ import annotations
 

@@ -96,8 +96,8 @@ def test_a_service_of_init_reloads(site: Site, user: tuple[str, ...]) -> None:
     assert site.show("web.service", "User") == (user[1] if user else "web")
 
 
-def test_an_address_that_somebody_has(site: Site) -> None:
-    """What systemctl says of it names no cause."""
+def test_an_address_in_use(site: Site) -> None:
+    """systemctl's message does not name the cause."""
     address = f"127.0.0.1:{next(PORTS)}"
     site.machine.write("/etc/systemd/system/web2.socket", f"[Socket]\nListenStream={address}\n")
     site.machine.write("/etc/systemd/system/web2.service", "[Service]\nExecStart=true\n")
@@ -150,7 +150,7 @@ def test_words_of_the_program_survive_systemd(site: Site) -> None:
     code = "import json, sys; json.dump(sys.argv[1:], open('/run/sockact/web/words', 'w'))"
     address = f"127.0.0.1:{next(PORTS)}"
     site.init("web", "--listen", address, "--", "python3", "-c", code, *nasty)
-    # It binds nothing, and ends: the service fails, and its folder stays as long as it restarts.
+    # It binds nothing and exits: the service fails; its directory stays while it restarts.
     site.machine.run("mkdir", "-p", "/etc/systemd/system/web.service.d")
     site.machine.write(
         "/etc/systemd/system/web.service.d/keep.conf",
@@ -204,7 +204,7 @@ def test_a_socket_that_changed(site: Site) -> None:
     assert site.check("web") == (0, [])
 
 
-def test_a_service_of_another_hand(site: Site) -> None:
+def test_a_service_not_written_by_init(site: Site) -> None:
     folder = "/etc/systemd/system"
     site.machine.write(f"{folder}/web.socket", "[Socket]\nListenStream=8199\nAccept=yes\n")
     site.machine.write(f"{folder}/web@.service", "[Service]\nExecStart=/bin/cat\n")

@@ -1,4 +1,4 @@
-"""What the program prints, in the journal: each generation has an identifier of its own."""
+"""The program's output in the journal: each generation has its own identifier."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def test_each_generation_has_its_own(deploy: Deploy) -> None:
     assert not _lines(service, f"{service.name}-3")
 
 
-def test_without_one_it_is_the_services(deploy: Deploy) -> None:
-    """What `sockact wrap` does: whoever filters by the identifier so far goes on finding it."""
+def test_the_default_identifier_is_the_services(deploy: Deploy) -> None:
+    """What `sockact wrap` sets, so that existing filters by identifier still match."""
     # By a name that the journal does not know from the other test.
     settings = ("SyslogIdentifier=as-it-was",)
     units = replace(TELLING, name="plain", options=("--identifier", ""), settings=settings)

@@ -1,4 +1,4 @@
-"""The machines themselves: they leave nothing behind, however they end."""
+"""The test machines leave nothing behind, however they end."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def root(_roots: dict[str, Path]) -> Path:
     return next(iter(_roots.values()))
 
 
-def test_two_side_by_side(root: Path) -> None:
+def test_two_machines_side_by_side(root: Path) -> None:
     unit = "[Socket]\nListenStream=8000\n"
     with Machine(root) as one, Machine(root) as other:
         assert len(left()) == 4
@@ -58,13 +58,13 @@ def test_two_side_by_side(root: Path) -> None:
 
 
 @pytest.mark.usefixtures("root")
-def test_one_that_does_not_boot_says_why(folder: Path) -> None:
+def test_a_machine_that_does_not_boot_says_why(folder: Path) -> None:
     with pytest.raises(AssertionError, match=r"ended with \d+ while it booted:\nmount: proc: "):
         Machine(folder)
     assert not left()
 
 
-def test_one_whose_maker_is_killed(root: Path) -> None:
+def test_a_machine_whose_test_is_killed(root: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", BOOT, root],
         stdin=subprocess.PIPE,
@@ -78,6 +78,6 @@ def test_one_whose_maker_is_killed(root: Path) -> None:
         finally:
             maker.send_signal(signal.SIGKILL)
     assert wait.ended(first)
-    # The next one clears away what it has left.
+    # The next machine removes what this one has left.
     with Machine(root):
         assert not left(maker.pid)

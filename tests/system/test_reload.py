@@ -1,4 +1,4 @@
-"""`systemctl reload` with real clients: nobody notices, and systemd is told the truth."""
+"""`systemctl reload` with real clients: no client notices, and systemd knows the state."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_no_client_notices_a_reload(deploy: Deploy, server: Server) -> None:
     with service.load(*servers.SHORT, server.long) as load:
         service.releases.publish("2")
         service.systemctl("reload", service.unit)
-        # The long requests are still being answered.
+        # The long requests are still being served.
         service.wait_status_text(
             "^serving; generation 1 draining; generation 2 running; last reload: 1 to 2, committed"
         )

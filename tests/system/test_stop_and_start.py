@@ -1,4 +1,4 @@
-"""`systemctl restart`, `stop`, and activation by the socket: the listener outlives the service."""
+"""`systemctl restart`, `stop` and socket activation: the listener outlives the service."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_a_restart_refuses_nobody(deploy: Deploy) -> None:
     assert service.main_pid != before
 
 
-def test_a_stop_answers_what_is_in_flight_and_activation_serves_the_next(deploy: Deploy) -> None:
+def test_a_stop_completes_requests_and_activation_serves_the_next(deploy: Deploy) -> None:
     service = deploy(servers.UVICORN.units())
     with service.asking("/slow") as client:
         service.wait_busy()

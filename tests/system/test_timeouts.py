@@ -1,4 +1,4 @@
-"""Work that takes longer than systemd's timeouts: EXTEND_TIMEOUT_USEC asks for the time."""
+"""Work that takes longer than systemd's timeouts, with EXTEND_TIMEOUT_USEC."""
 
 from __future__ import annotations
 

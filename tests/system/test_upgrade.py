@@ -24,14 +24,14 @@ PACKAGE = "/usr/lib/python3/dist-packages/sockact"
 
 
 def install(machine: Machine, version: str) -> None:
-    """Another version, as a package manager does it: new files in the place of the old ones."""
+    """Install another version as a package manager does: new files replace the old ones."""
     machine.write(f"{PACKAGE}/__init__.py", f'__version__ = "{version}"\n')
     machine.run("python3", "-m", "compileall", "-q", PACKAGE, check=True)
     assert machine.run("sockact", "--version").stdout == f"sockact {version}\n"
 
 
 def goes_on(service: Service, before: int) -> None:
-    """To systemd, nothing has happened."""
+    """Check that nothing has changed for systemd."""
     assert service.main_pid == before
     assert service.show("NRestarts") == "0"
     assert service.show("ActiveState") == "active"
@@ -51,7 +51,7 @@ def test_no_client_notices_an_upgrade(machine: Machine, deploy: Deploy, server: 
         assert (status["version"], status["pid"]) == ("1.0.1", before)
         assert status["generations"][0]["pid"] == generation["pid"]
         goes_on(service, before)
-        # Long requests are still being answered, by whom the version before has launched.
+        # Long requests are still being served, by a generation that the old version has launched.
         service.releases.publish("2")
         service.systemctl("reload", service.unit)
         install(machine, "1.0.10")
@@ -67,7 +67,7 @@ def test_no_client_notices_an_upgrade(machine: Machine, deploy: Deploy, server: 
     assert set(report.total().versions) == {"1", "2", "3"}
     goes_on(service, before)
     assert "upgraded in place, from 1.0 to 1.0.1" in service.journal()
-    # With the watchdog's time long over.
+    # The watchdog timeout has long expired.
     service.systemctl("stop", service.unit)
     assert service.show("Result") == "success"
 

@@ -1,4 +1,4 @@
-"""A service of a user's own manager: `systemctl --user`."""
+"""A service of a user manager: `systemctl --user`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Changes on disk reload a hardened service; and what systemd's own .path unit makes of them."""
+"""Changes on disk reload a hardened service, with --watch and with a .path unit."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Site:
         return self.machine.run("curl", "-sS", "-m", "20", f"http://{ADDRESS}/").stdout
 
     def handovers(self) -> list[dict[str, Any]]:
-        """Those that are over."""
+        """The handovers that are over."""
         found = self.machine.run("sockact", "history", "--json", "web", check=True).stdout
         return [one for one in json.loads(found)["handovers"] if one["outcome"] != "pending"]
 
@@ -109,7 +109,7 @@ def test_the_supervisor_watches(site: Site) -> None:
 
 
 def test_a_path_unit(site: Site) -> None:
-    """For a file that is replaced; a link that is switched it would not hear of."""
+    """For a file that is replaced; a .path unit does not notice a switched link."""
     options = ("--watch", "/etc/site/conf", "--path-unit")
     site.init(*LISTEN, *options, "--directory", "/srv/site/current", "--", *PROGRAM)
     units = ("web.service", "web.socket", "web.path", "web-reload.service")

@@ -1,4 +1,4 @@
-"""WatchdogSec= of a real systemd: who does not serve is replaced."""
+"""WatchdogSec= of a real systemd: a generation that does not serve is replaced."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.system import servers
 if TYPE_CHECKING:
     from tests.system.conftest import Deploy
 
-# What hangs does not end by itself.
+# A hung program does not exit by itself.
 LIMITS = ("--drain-timeout", "0.5s", "--kill-timeout", "0.5s")
 
 
@@ -21,10 +21,10 @@ def test_a_hung_event_loop_is_replaced(deploy: Deploy) -> None:
     service.releases.publish("2")
     with service.asking("/hang"):
         service.wait_busy()
-        # Waits in the queue of a program that will never accept.
+        # This client waits in the queue of a program that will never accept.
         assert service.ask() == answers.fast("2").decode()
         assert "generation 1: its accept queue has not moved for" in service.journal()
         service.wait_status_text("^serving; generation 2 running; last reload: 1 to 2, committed")
-    # It went by a handover, and not by a restart.
+    # It was replaced by a handover, not by a restart.
     assert service.main_pid == before
     assert service.show("NRestarts") == "0"

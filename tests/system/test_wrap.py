@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tests.support.machine import Machine
 
-# Whoever keeps its connection meets the program's own way of ending, at the wrap and the unwrap.
+# At wrap and unwrap, kept connections end in the program's own way.
 LOAD = Load(Kind.NEW, 4, pause=0.005)
 OWN_UNITS = f"/home/{USER}/.config/systemd/user"
 
@@ -50,7 +50,7 @@ def test_wrap_reload_unwrap_under_load(
         report = load.stop()
     assert not report.failures(), report.explain()
     assert site.main_pid == before
-    # Whoever waits is served, whoever comes then tries again; but the port is free for a moment.
+    # Waiting clients are served, new ones try again; but the port is free for a moment.
     with site.load(LOAD, servers.GUNICORN.long) as load:
         done = site.unwrap()
         site.wait_serving()
@@ -74,7 +74,7 @@ def test_a_socket_file_in_the_folder_of_the_service(site: Site) -> None:
     assert site.findings() == []
     status = ("stat", "-c", "%U %G %a", path)
     assert site.run(*status).stdout == f"{USER} daemon 660\n"
-    # The folder is the program's user's: it could put a link there, which SocketUser= follows.
+    # The program's user owns the directory and could put a link there, which SocketUser= follows.
     unit = site.machine.path(SOCKET).read_text()
     assert f"ExecStartPost=chown --no-dereference -- {USER}:daemon {path}\n" in unit
     assert "\nSocketUser=" not in unit
@@ -88,7 +88,7 @@ def test_a_socket_file_in_the_folder_of_the_service(site: Site) -> None:
 
 
 def test_a_service_with_a_socket_of_its_own(site: Site) -> None:
-    """Who has the .socket unit already loses nobody, neither way."""
+    """With an existing .socket unit no client is lost, at wrap and at unwrap."""
     site.machine.write(SOCKET, f"[Socket]\nListenStream={ADDRESS}\n")
     start = f"ExecStart=/usr/bin/gunicorn --workers 2 {WSGI}"
     text = site.install("[Unit]", f"Requires={site.socket}", "[Service]", start)
@@ -164,7 +164,7 @@ def test_drop_ins_of_the_administrator(site: Site) -> None:
 
 
 def test_a_drop_in_that_appears_meanwhile(site: Site) -> None:
-    """systemd took the restart for a success, and yet sockact does not run."""
+    """The restart succeeds for systemd, but sockact does not run."""
     text = site.install(*debian(site.machine))
     start = f"ExecStart=\nExecStart=/usr/bin/gunicorn --bind {ADDRESS} {WSGI}\n"
     # Not loaded yet: whoever reads the unit now does not know of it.
@@ -177,7 +177,7 @@ def test_a_drop_in_that_appears_meanwhile(site: Site) -> None:
     site.is_plain(text)
 
 
-def test_a_wrap_for_later(site: Site) -> None:
+def test_a_wrap_without_restart(site: Site) -> None:
     text = site.install(*debian(site.machine))
     before = site.main_pid
     done = site.wrap("--no-restart", "--drain-timeout", "20s")
@@ -187,7 +187,7 @@ def test_a_wrap_for_later(site: Site) -> None:
     assert (
         "is wrapped already: for other options `sockact unwrap site.service` first" in done.stderr
     )
-    # It has not taken effect, so nothing has to stop.
+    # It has not taken effect, so nothing has to be stopped.
     site.unwrap()
     assert site.main_pid == before
     site.is_plain(text)
@@ -220,7 +220,7 @@ def test_a_service_that_does_not_run(site: Site) -> None:
     site.systemctl("start", site.unit)
     assert site.ask() == answers.fast("1").decode()
     assert site.findings() == []
-    # The socket alone is taken back, too.
+    # The .socket unit alone is removed, too.
     site.systemctl("stop", site.unit)
     site.unwrap()
     assert site.active() == {site.unit: "inactive", site.socket: "inactive"}
@@ -231,7 +231,7 @@ def test_a_service_that_does_not_run(site: Site) -> None:
 
 @pytest.fixture
 def own(machine: Machine) -> Iterator[Service]:
-    """own.service of a user."""
+    """own.service of a user manager."""
     machine.run("install", "-d", "-o", USER, f"/home/{USER}", f"/home/{USER}/.config", check=True)
     releases = Releases(machine.path("/srv/app"))
     releases.publish("1")
@@ -249,7 +249,7 @@ def own(machine: Machine) -> Iterator[Service]:
 
 
 @pytest.mark.usefixtures("user_manager")
-def test_a_service_of_a_user(own: Service) -> None:
+def test_a_user_service(own: Service) -> None:
     def serving() -> bool:
         return own.machine.run("curl", "-s", URL).returncode == 0
 
@@ -266,8 +266,8 @@ def test_a_service_of_a_user(own: Service) -> None:
 
 
 @pytest.mark.usefixtures("user_manager")
-def test_a_socket_file_of_a_user(own: Service) -> None:
-    """In its RuntimeDirectory=, which goes away with the service unless it is told not to."""
+def test_a_socket_file_of_a_user_service(own: Service) -> None:
+    """In its RuntimeDirectory=, which is removed with the service by default."""
     path = f"/run/user/{own.machine.uid(USER)}/own/http.sock"
     change = rf"s|--bind [^ ]*|--bind unix:{path}|; s|^ExecStart|RuntimeDirectory=own\nExecStart|"
     own.run("sed", "-i", change, f"{OWN_UNITS}/own.service")

@@ -1,4 +1,4 @@
-"""`sockact wrap` and `unwrap` that fail, are interrupted or killed, or are taken back at once."""
+"""`sockact wrap` and `unwrap` that fail, are interrupted or killed, or are undone at once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.system.site import Site
 
 LOAD = Load(Kind.NEW, 4, pause=0.005)
-# What `sockact wrap` does up to the moment before the restart.
+# The steps of `sockact wrap` up to the restart.
 BESIDE = """
 import sys
 from sockact.cli.setup.wrapped import place_of
@@ -34,7 +34,7 @@ with migration._open(found) as seam:
     migration._write_all(manager, place, text, required)
     assert seam.to_new()
 """
-# And what is said when it goes no further.
+# And the message if it stops there.
 FAILING = """
 import socket, sys
 from sockact.cli.setup.wrapped import place_of
@@ -100,7 +100,7 @@ def test_a_program_that_does_not_start_wrapped(site: Site) -> None:
 
 
 def test_a_program_that_does_not_start_at_all(site: Site) -> None:
-    """gunicorn listens before a worker finds out: nobody may call that a success."""
+    """gunicorn listens before a worker fails; that must not count as a success."""
     site.machine.write("/opt/zoo/whole.py", WHOLE)
     text = site.install(f"ExecStart=/usr/bin/gunicorn --bind {ADDRESS} whole:app")
     site.machine.write("/opt/zoo/whole.py", BROKEN)
@@ -118,8 +118,8 @@ def test_a_program_that_does_not_start_at_all(site: Site) -> None:
 
 
 @pytest.mark.parametrize("option", ["", "--preload"], ids=["bound", "unbound"])
-def test_what_does_not_start_is_not_unwrapped(site: Site, option: str) -> None:
-    """It is tried before anything is given up."""
+def test_a_program_that_does_not_start_is_not_unwrapped(site: Site, option: str) -> None:
+    """A reload tries it before anything is changed."""
     site.machine.write("/opt/zoo/whole.py", WHOLE)
     text = site.install(f"ExecStart=/usr/bin/gunicorn --bind {ADDRESS} {option} whole:app")
     site.wrap()
@@ -158,7 +158,7 @@ def test_a_socket_whose_file_was_removed(site: Site) -> None:
 
 
 def test_a_wrapped_service_that_is_reverted(site: Site) -> None:
-    """`systemctl revert` removes the drop-in, and knows nothing of the rest."""
+    """`systemctl revert` removes only the drop-in."""
     text = site.install(*debian(site.machine))
     site.wrap()
     site.systemctl("revert", site.unit)
@@ -189,7 +189,7 @@ def test_a_program_that_does_not_start_unwrapped(site: Site) -> None:
     [("INT", "exit"), ("INT", ""), ("KILL", "exit")],
     ids=["one", "both", "kill"],
 )
-def test_an_end_takes_everything_back(site: Site, signal: str, then: str) -> None:
+def test_an_interrupt_undoes_everything(site: Site, signal: str, then: str) -> None:
     """Ctrl-C reaches both processes."""
     slow = "import os, time\nif 'SOCKACT_NAME' in os.environ:\n    time.sleep(60)\n"
     site.machine.write("/opt/zoo/slow.py", f"{slow}from tests.servers.apps.wsgi import app\n")
@@ -205,7 +205,7 @@ def test_an_end_takes_everything_back(site: Site, signal: str, then: str) -> Non
         wait.until(starting, "the wrapped program to be started")
         site.run("sh", "-c", END.format(signal, then))
         _, stderr = wrapping.communicate(timeout=30)
-    # Of the two processes, the first was killed, and the other one takes back.
+    # The first of the two processes was killed; the other one undoes the wrap.
     by = "SIGINT" if signal == "INT" else "SIGTERM"
     assert stderr.count("\n") == 1
     assert f"interrupted by {by}; it is as it was; nobody listened for " in stderr
@@ -214,7 +214,7 @@ def test_an_end_takes_everything_back(site: Site, signal: str, then: str) -> Non
 
 
 def test_an_interrupt_of_the_way_back(site: Site) -> None:
-    """Which the program has caused, and which waits for it to start as before."""
+    """The program has caused the undo, which waits for it to start as before."""
     picky = "import os\nif 'SOCKACT_NAME' in os.environ:\n    raise RuntimeError('not in there')\n"
     site.machine.write("/opt/zoo/picky.py", f"{picky}from tests.servers.apps.wsgi import app\n")
     hold = "/run/hold"
@@ -229,7 +229,7 @@ def test_an_interrupt_of_the_way_back(site: Site) -> None:
         stderr=subprocess.PIPE,
         text=True,
     ) as wrapping:
-        # Returns when the program is started as before.
+        # Returns when the program has started as before.
         with site.machine.path(hold).open("w"):
             site.run("sh", "-c", END.format("INT", ""))
             site.machine.path(hold).unlink()
@@ -240,8 +240,8 @@ def test_an_interrupt_of_the_way_back(site: Site) -> None:
     site.is_plain(text)
 
 
-def test_a_listener_of_another_ip_address(site: Site) -> None:
-    """sockact adopts by the port; the way back has to know that, too."""
+def test_a_program_that_binds_another_ip_address(site: Site) -> None:
+    """sockact matches by the port; so must unwrap."""
     text = site.install(*debian(site.machine))
     site.wrap("--listen", "0.0.0.0:8000")
     assert site.ask() == answers.fast("1").decode()
@@ -251,8 +251,8 @@ def test_a_listener_of_another_ip_address(site: Site) -> None:
     site.is_plain(text)
 
 
-def test_whoever_may_not(site: Site) -> None:
-    """They learn what to do, and nothing changes."""
+def test_permission_denied(site: Site) -> None:
+    """The message names the remedy, and nothing is changed."""
     site.install(*debian(site.machine))
 
     def unwrap() -> str:
@@ -274,7 +274,7 @@ def test_whoever_may_not(site: Site) -> None:
 
 
 def test_a_port_of_the_kernels_choice(site: Site) -> None:
-    """It may be meant all the same: the line to write is named."""
+    """It may be intended: the message names the option."""
     site.machine.write("/opt/zoo/odd.py", ODD)
     start, url = "ExecStart=/usr/bin/python3 /opt/zoo/odd.py", "http://127.0.0.1:50051"
     site.install(start, url=url)
@@ -316,7 +316,7 @@ def test_a_wrap_that_was_killed_beside_the_old_program(site: Site) -> None:
     before = site.main_pid
     site.run("python3", "-I", "-c", BESIDE, site.unit)
     assert site.active() == {site.unit: "active", site.socket: "active"}
-    # Nobody accepts there: whoever asks is told what to do.
+    # Nobody accepts there; the commands name the remedy.
     for command in ("wrap", "check", "status"):
         done = site.run("sockact", command, site.name, check=False)
         assert done.returncode != 0
@@ -328,8 +328,8 @@ def test_a_wrap_that_was_killed_beside_the_old_program(site: Site) -> None:
     site.is_plain(text)
 
 
-def test_who_waits_when_a_wrap_fails(site: Site) -> None:
-    """The program never noticed; those few that systemd's queue had are counted."""
+def test_clients_in_the_queue_when_a_wrap_fails(site: Site) -> None:
+    """The program was not stopped; the clients in systemd's queue are counted."""
     text = site.install(*debian(site.machine))
     before = site.main_pid
     done = site.run("python3", "-I", "-c", FAILING, site.unit)

@@ -27,7 +27,7 @@ class Units:
     options: tuple[str, ...] = ()  # of `sockact run`
     settings: tuple[str, ...] = ()  # lines for [Service], in the place of the rendered ones
     socket: bool = True  # or else it listens itself
-    user_unit: bool = False  # of a user's own manager
+    user_unit: bool = False  # of a user manager
 
     def texts(self) -> dict[str, str]:
         """File name, below the folder of the units → text."""

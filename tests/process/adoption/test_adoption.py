@@ -1,4 +1,4 @@
-"""The program's own bind() and listen() end up on the listener, in every way and of every kind."""
+"""The program's own bind() and listen() end up on the listener, for every method and kind."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_two_listeners(start: StartService, program: Program, folder: Path, adop
 
 
 def test_both_listeners_are_needed(start: StartService, program: Program, folder: Path) -> None:
-    """A generation that took only one of them does not serve."""
+    """A generation that adopted only one of them does not serve."""
     path = str(folder / "app.sock")
     options = ("--start-timeout", "3s")
     service = start(program.command, listen=(*program.listen, path), options=options, ready=False)
@@ -164,7 +164,7 @@ def test_bind_elsewhere(start: StartService, program: Program, body: str, adopt:
 
 
 def facts(path: Path) -> dict[str, Any]:
-    """What the program told of itself."""
+    """What the program reported about itself."""
     wait.until(path.exists, "the program's facts")
     found: dict[str, Any] = json.loads(path.read_text())
     return found
@@ -223,10 +223,10 @@ def test_flags_are_carried(
 
 
 @pytest.mark.parametrize("adopt", WAYS)
-def test_what_the_program_inherits(
+def test_the_environment_and_descriptors_of_the_program(
     start: StartService, program: Program, folder: Path, adopt: str
 ) -> None:
-    """Nothing that was meant for the supervisor, and no descriptor of its own."""
+    """No variable meant for the supervisor, and none of its descriptors."""
     program.publish(
         "1",
         GET + f"tell({str(folder / 'facts')!r}, environment=dict(os.environ), "

@@ -1,4 +1,4 @@
-"""Between fork and exec the child still is a copy of the supervisor, and must not act like it."""
+"""Between fork and exec the child is a copy of the supervisor but must not act like it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SLEEPER = launch.Launch(("sleep", "60"), "/", dict(os.environ))
 
 @pytest.fixture
 def wakeup() -> Iterator[socket.socket]:
-    """What the supervisor's loop reads the numbers of its signals from."""
+    """The descriptor from which the supervisor's loop reads signal numbers."""
     receive, send = socket.socketpair()
     receive.setblocking(False)
     send.setblocking(False)
@@ -103,7 +103,7 @@ def serve(folder: Path, body: str, through: str) -> subprocess.Popen[str]:
 
 @pytest.mark.parametrize("closed", ["2>&-", "0<&- 2>&-", "0<&- 1>&- 2>&-", "1>&-"])
 def test_closed_standard_descriptors(folder: Path, closed: str) -> None:
-    """They are /dev/null, for us and for the program: no file of ours takes their place."""
+    """They are /dev/null for supervisor and program; no other file gets their numbers."""
     told = folder / "told"
     body = f"""
 ours = [os.readlink(f"/proc/{{os.getppid()}}/fd/{{fd}}") for fd in (0, 1, 2)]
@@ -120,7 +120,7 @@ raise SystemExit(7)
 
 
 def test_file_limits(folder: Path) -> None:
-    """The supervisor takes all that is allowed; the program gets what we were given."""
+    """The supervisor raises its limit to the maximum; the program gets the original one."""
     told = folder / "told"
     body = f"""
 def soft(pid):

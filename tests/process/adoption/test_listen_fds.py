@@ -110,7 +110,7 @@ def test_does_not_fit_the_names(folder: Path, names: str) -> None:
 
 
 @pytest.mark.parametrize("pid", ["1", "0", "-1", "mine", "9" * 5000])
-def test_is_meant_for_somebody_else(folder: Path, pid: str) -> None:
+def test_is_meant_for_another_process(folder: Path, pid: str) -> None:
     environment = {"LISTEN_FDS": "1", "LISTEN_PID": pid}
     line = run(folder, "--listen", "127.0.0.1:1", "--", *TOUCH, environment=environment)
     assert f"LISTEN_PID={pid} is not this process" in line

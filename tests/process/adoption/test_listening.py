@@ -1,4 +1,4 @@
-"""Does somebody listen there? Asked of the kernel's tables, with real sockets."""
+"""Whether an address is listened on, by the kernel's tables, with real sockets."""
 
 from __future__ import annotations
 

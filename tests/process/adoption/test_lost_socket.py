@@ -1,4 +1,4 @@
-"""A control socket that somebody has removed: the service serves, and nobody can talk to it."""
+"""A control socket that was removed: the service serves, but nobody can call it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def program(folder: Path) -> Program:
 
 
 @pytest.mark.parametrize("command", ["status", "reload", "stop"])
-def test_it_runs_all_the_same(start: StartService, program: Program, command: str) -> None:
+def test_the_service_runs_all_the_same(start: StartService, program: Program, command: str) -> None:
     service = start(program.command, listen=program.listen)
     service.control.unlink()
     outcome = service.run(command, service.name)

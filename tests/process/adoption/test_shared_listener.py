@@ -1,4 +1,4 @@
-"""The listener belongs to all generations: what one of them does to it must not hurt the others."""
+"""All generations share the listener; what one does to it must not affect the others."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def program(folder: Path) -> Program:
 
 
 def test_shutdown_of_the_predecessor_in_accept(start: StartService, program: Program) -> None:
-    """It only shuts the decoy down that its closed gate is."""
+    """It shuts down only the decoy of its closed gate."""
     program.publish("1", SHUTDOWN + "accept(found)\n")
     service = start(program.command, listen=program.listen)
     program.publish("2")
@@ -59,7 +59,7 @@ def test_shutdown_of_the_predecessor_in_accept(start: StartService, program: Pro
 
 
 def test_listens_again_after_a_shutdown(start: StartService, program: Program) -> None:
-    """From outside, a program in epoll cannot be kept from it; it is noticed and repaired."""
+    """A program in epoll cannot be prevented from that from outside; it is repaired."""
     program.publish("1", SHUTDOWN + EPOLL)
     service = start(program.command, listen=program.listen)
     program.publish("2", "found = bound()\n" + EPOLL)
@@ -69,7 +69,7 @@ def test_listens_again_after_a_shutdown(start: StartService, program: Program) -
 
 
 def test_shutdown_of_the_predecessor_in_epoll(start: StartService, program: Program) -> None:
-    """The shim leaves it out: nobody is refused, and nothing that waits in the queue is lost."""
+    """The shim ignores it: nobody is refused, and the queue is kept."""
     body = SHUTDOWN.replace("_socket.socket.shutdown(found, ", "found.shutdown(")
     program.publish("1", body + EPOLL)
     service = start(program.command, listen=program.listen)
@@ -91,7 +91,7 @@ def test_crash_in_the_middle_of_a_shutdown(start: StartService, program: Program
     assert service.process.wait(10) == 0
 
 
-def test_closing_is_nobody_elses_business(start: StartService, program: Program) -> None:
+def test_closing_the_listener_affects_nobody_else(start: StartService, program: Program) -> None:
     program.publish(
         "1",
         "def end(*_):\n    found.close()\n    os._exit(0)\n"
@@ -151,7 +151,7 @@ def test_a_predecessor_that_lingers_after_its_shutdown(
 def test_a_running_program_that_shuts_its_listener_down(
     start: StartService, program: Program
 ) -> None:
-    """Its clients wait for whoever serves next."""
+    """Its clients wait for the next generation."""
     body = LINGERS.replace("SIGTERM", "SIGUSR1").replace("time.sleep(2)", "time.sleep(60)")
     program.publish("1", body + "found = bound()\n" + EPOLL)
     service = start(program.command, listen=program.listen, options=("--kill-timeout", "1s"))
@@ -167,7 +167,7 @@ def test_a_running_program_that_shuts_its_listener_down(
 
 
 def test_a_shutdown_at_a_stop_stays(start: StartService, program: Program) -> None:
-    """Nobody will serve any more: a client is refused, rather than kept waiting."""
+    """No generation will serve any more, so clients are refused instead of waiting."""
     program.publish("1", LINGERS + "found = bound()\n" + EPOLL)
     service = start(program.command, listen=program.listen)
     service.signal(signal.SIGQUIT)

@@ -231,7 +231,9 @@ def test_a_unix_listener_keeps_its_file(
     assert path.is_socket()
 
 
-def test_other_files_go(run: Run, supervisor: Supervisor, folder: Path) -> None:
+def test_other_files_are_removed_by_the_program(
+    run: Run, supervisor: Supervisor, folder: Path
+) -> None:
     program = obedient(run, SOCKACT_UNIX=f"{folder}/socket")
     (folder / "tree" / "socket").mkdir(parents=True)
     (folder / "tree" / "socket" / "socket").touch()

@@ -1,4 +1,4 @@
-"""The shim's call: how it gets in, hello, orders, and what a program must not notice of it.
+"""The shim's call: loading, hello, orders, and what a program must not notice.
 
 `Supervisor` and `Program` here are the other end of the wire for all the tests of the shim.
 """
@@ -32,7 +32,7 @@ PYTHON = os.environ.get("SOCKACT_TEST_SHIM_PYTHON", sys.executable)
 # Services have no capabilities: neither have the programs of these tests.
 UNPRIVILEGED = ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] if os.geteuid() == 0 else []
 
-# Does what it is told, one statement for each line, and answers each line.
+# Executes one statement for each line, and answers each line.
 OBEDIENT = """
 import os, signal, socket, sys
 def attempt(function, *arguments):
@@ -93,7 +93,7 @@ class Supervisor:
         return Conversation(self._sock.accept()[0])
 
     def call(self, pid: int) -> Conversation:
-        """A conversation after the hello."""
+        """Start a conversation; returns after the hello."""
         self.signal(pid)
         conversation = self.accept()
         assert conversation.pid == pid
@@ -113,7 +113,7 @@ class Supervisor:
         wait.until(connected, "a shim to connect")
 
     def order(self, pid: int, *orders: str) -> list[str]:
-        """The answers of one process to some orders."""
+        """The answers of a process to some orders."""
         conversation = self.call(pid)
         try:
             answers = [conversation.order(order) for order in orders]
@@ -170,7 +170,7 @@ class Program:
         return self.process.stdout.readline().strip()
 
     def do(self, statement: str) -> Any:
-        """What an OBEDIENT program made of a statement, if that sets `result`."""
+        """Execute a statement in an OBEDIENT program; returns the `result` that it sets."""
         self.begin(statement)
         return self.finish()
 
@@ -188,7 +188,7 @@ class Program:
 
 
 def has_shim(pid: int) -> bool:
-    """What the supervisor looks at before it calls."""
+    """Whether the supervisor would call it."""
     status = Path(f"/proc/{pid}/status").read_text()
     caught = int(status.split("SigCgt:")[1].split()[0], 16)
     return bool(caught >> (CALL - 1) & 1)
@@ -202,7 +202,7 @@ def supervisor() -> Iterator[Supervisor]:
 
 
 class Run:
-    """Starts programs, and ends them."""
+    """Starts programs and ends them."""
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
@@ -339,7 +339,7 @@ def test_a_program_without_the_shim_is_seen(run: Run, option: str) -> None:
     assert not has_shim(run.obedient(option).pid)
 
 
-def test_without_its_variable_it_only_steps_aside(run: Run) -> None:
+def test_without_its_variable_it_does_nothing(run: Run) -> None:
     program = run.obedient(environment={"SOCKACT_SHIM": ""})
     assert not has_shim(program.pid)
     assert str(SHIM) not in program.do("result = sys.path")

@@ -1,4 +1,4 @@
-"""Socket files of a running program: the path that root may trust, and whose the file is."""
+"""Socket files of a running program: which paths root may trust, and who owns the file."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ input()
 
 
 def bound_here(path: str) -> Bound:
-    """What is found of our own socket at a path."""
+    """Our own socket at a path, as `bound` finds it."""
     (found,) = [one for one in listening.bound([os.getpid()]) if one.address.host == path]
     return found
 
@@ -86,7 +86,7 @@ def test_a_path_of_another_mount_namespace() -> None:
         program.communicate(b"\n", timeout=20)
 
 
-def test_what_is_no_socket_stays(folder: Path) -> None:
+def test_a_file_that_is_no_socket_is_kept(folder: Path) -> None:
     path = folder / "x.sock"
     with socket.socket(socket.AF_UNIX) as own:
         own.bind(str(path))
@@ -105,12 +105,12 @@ def test_what_is_no_socket_stays(folder: Path) -> None:
 
 @pytest.fixture
 def roots(folder: Path) -> Path:
-    """A folder to which only root could lead, if the test's own were not in /tmp."""
+    """A directory that would be root's alone if the test's own were not in /tmp."""
     (folder / "app").mkdir()
     return folder / "app"
 
 
-def test_who_could_bend_the_way(roots: Path) -> None:
+def test_directories_that_others_can_change(roots: Path) -> None:
     path = str(roots / "inner" / "x.sock")
     (roots / "inner").mkdir()
     assert not socket_files.bent_by(path)
@@ -135,7 +135,7 @@ def test_who_could_bend_the_way(roots: Path) -> None:
     assert socket_files.bent_by(str(roots / "own" / "x.sock")) == str(roots / "theirs")
 
 
-def test_a_way_that_others_bend_is_refused(roots: Path) -> None:
+def test_a_path_that_others_can_change_is_refused(roots: Path) -> None:
     inner = roots / "inner"
     inner.mkdir()
     os.chown(roots, NOBODY, -1)
@@ -152,7 +152,7 @@ def test_a_way_that_others_bend_is_refused(roots: Path) -> None:
         socket_unit.check_files([found], [], user_unit=False)
 
 
-def test_whose_the_file_is(roots: Path) -> None:
+def test_the_owner_of_the_file(roots: Path) -> None:
     """systemd's own chown() follows links."""
     path = str(roots / "x.sock")
     own = {one.key: one.value for one in socket_files.owner([path], "app", "www")}

@@ -1,4 +1,4 @@
-"""What has nothing to do with a listener, or makes no sense, is the kernel's business."""
+"""Calls that have nothing to do with a listener, or make no sense, are left to the kernel."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def garbage(port, path):
 
 
 def expected(port: int, path: str) -> dict[str, int]:
-    """What the kernel says to this process."""
+    """The kernel's answers to this process."""
     namespace: dict[str, Any] = {}
     exec(GARBAGE, namespace)
     found: dict[str, int] = namespace["garbage"](port, path)
@@ -168,8 +168,8 @@ def _own_no_new_privs() -> int:
     return int(ctypes.CDLL(None).prctl(39, 0, 0, 0, 0))  # PR_GET_NO_NEW_PRIVS
 
 
-def test_garbage_is_what_it_seems(folder: Path) -> None:
-    """The list itself: hardly any of it may succeed, or it would test nothing."""
+def test_the_garbage_calls_fail(folder: Path) -> None:
+    """Nearly all calls of the list fail; otherwise it would test nothing."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         found = expected(sock.getsockname()[1], str(folder / "none"))

@@ -1,4 +1,4 @@
-"""What changes below watched paths, heard of by a loop."""
+"""Changes below watched paths, noticed on a loop."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def turn(loop: Loop, seconds: float = 0.3) -> None:
-    """Let it do what is due until then."""
+    """Run the loop until that time."""
     loop.at(time.monotonic() + seconds, loop.stop)
     loop.run()
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Session:
-    """What is at the terminal."""
+    """`sockact dev` on a terminal."""
 
     def __init__(self, folder: Path, program: Program) -> None:
         self._out = folder / "out"
@@ -37,11 +37,11 @@ class Session:
 
     @property
     def text(self) -> str:
-        """All that it shows."""
+        """The output so far."""
         return self._out.read_text()
 
     def shows(self, line: str, times: int = 1) -> None:
-        """Return when it does."""
+        """Wait until the output has this text."""
         wait.until(lambda: self.text.count(line) >= times, f"{line!r}")
 
     def interrupt(self) -> int:

@@ -1,4 +1,4 @@
-"""Reloads because something has changed on disk."""
+"""Reloads after changes on disk."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def again(path: Path) -> None:
 
 
 def releases(root: Path) -> Path:
-    """Two of them, and the link."""
+    """Two releases, and a link to one."""
     for number in ("1", "2"):
         (root / number / "etc").mkdir(parents=True)
         (root / number / "etc" / "conf").write_text(number)
@@ -52,7 +52,7 @@ def test_a_file_however_it_is_changed(start: StartService, folder: Path) -> None
 
 
 def test_a_file_that_is_gone_is_waited_for(start: StartService, folder: Path) -> None:
-    """And not for ever: then it is a change like any other."""
+    """The wait is bounded; after that it is a change like any other."""
     file = folder / "site" / "conf"
     file.parent.mkdir()
     file.write_text("1")
@@ -90,14 +90,14 @@ def test_a_directory_that_is_moved(start: StartService, folder: Path) -> None:
     one.nothing(lambda: (folder / "away" / "below" / "file").write_text("2"))
 
 
-def test_a_directory_that_comes(start: StartService, folder: Path) -> None:
+def test_a_new_directory(start: StartService, folder: Path) -> None:
     (folder / "away" / "below").mkdir(parents=True)
     one = Watched(start, folder, "")
     one.once(lambda: (folder / "away").rename(one.root / "here"))
     one.once(lambda: (one.root / "here" / "below" / "file").write_text("3"))
 
 
-def test_what_does_not_count(start: StartService, folder: Path) -> None:
+def test_changes_that_do_not_count(start: StartService, folder: Path) -> None:
     one = Watched(start, folder, "", options=(*DELAY, "--watch-ignore", "data*"))
 
     def write() -> None:
@@ -167,7 +167,7 @@ def test_however_much_goes_on(start: StartService, folder: Path) -> None:
 
 
 def test_a_change_while_it_reloads(start: StartService, folder: Path) -> None:
-    """Leads to one more; and no client notices anything."""
+    """It leads to one more reload, and no client notices."""
     gate = folder / "gate"
     gate.touch()
     body = f"while not os.path.exists({str(gate)!r}): time.sleep(0.01)\n{GOOD}"
@@ -222,7 +222,7 @@ def test_a_program_that_writes_there_itself(start: StartService, folder: Path) -
     wait.until(told, "a STATUS")
     assert {one["cause"] for one in one.handovers()} == {"watch"}
     assert len(one.handovers()) == 10
-    # Somebody reloads on purpose: from then on changes count again.
+    # After a reload by hand changes count again.
     assert one.service.reload().code == 0
     one.wait_for(12)
 

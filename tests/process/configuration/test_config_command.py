@@ -1,4 +1,4 @@
-"""`sockact config` with files that are something else, and what a rollback leaves behind."""
+"""`sockact config` with special files, and after a rollback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A service with a configuration file, which is read anew at each reload."""
+"""A service with a configuration file, which is read again at each reload."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.conftest import StartService
     from tests.support.service import Service
 
-# Answers with a variable of its environment, and with where it runs.
+# Responds with a variable of its environment, and its working directory.
 ENVIRONMENT = """
 VERSION = " ".join((os.environ.get("GREETING", "-"), os.environ.get("SOCKACT_RELEASE", "-"),
                     os.getcwd())).encode()
@@ -230,8 +230,8 @@ def test_a_restart_with_the_same_file_is_no_other(start: StartService, folder: P
     assert len(history.splitlines()) == 1
 
 
-def test_nor_while_nothing_serves(start: StartService, folder: Path) -> None:
-    """The program crashes again and again, and the configuration that was to help is worse."""
+def test_an_invalid_file_in_a_crash_loop(start: StartService, folder: Path) -> None:
+    """The program crashes repeatedly, and the new configuration is invalid."""
     one = Configured(start, folder)
     pid = one.service.status()["generations"][0]["pid"]
     one.program.publish("2", "raise SystemExit(3)\n")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Rig:
-    """Hooks with a loop that tells them who has ended."""
+    """Hooks with a loop that reports ended children to them."""
 
     def __init__(self, log: Path) -> None:
         self.loop = Loop()
@@ -46,7 +46,7 @@ class Rig:
         )
 
     def run(self) -> None:
-        """Until all have ended."""
+        """Run the loop until all hooks have ended."""
         self.hooks.when_idle(self.loop.stop)
         self.hooks.settle()
         self.loop.run()
@@ -98,7 +98,7 @@ def test_side_by_side_of_several(rig: Rig) -> None:
     assert sorted(rig.lines()) == ["one", "two"]
 
 
-def test_what_begins_at_the_end_of_another_comes_after_what_waits(rig: Rig) -> None:
+def test_new_hooks_run_after_the_waiting_ones(rig: Rig) -> None:
     rig.add("1", says("1"))
     rig.add("2", says("2"))
     first = rig.hooks._running[1]._round

@@ -1,4 +1,4 @@
-"""Hooks of a real service: their order, what they are told, and who waits for them."""
+"""Hooks of a real service: order, environment, and what waits for them."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_the_stop_signal_waits_for_the_hook(
 def test_a_request_during_the_hook_is_answered(
     start: StartService, program: Program, told: Told, folder: Path
 ) -> None:
-    """The drain goes on after the hook as it was before it."""
+    """After the hook the drain continues as before."""
     service = start(program.command, listen=program.listen, options=told.options)
     told.does("draining", UNTIL_FREED)
     with connect(("127.0.0.1", program.port)) as slow:
@@ -212,7 +212,9 @@ sys.exit(1)
 """
 
 
-def test_what_it_prints_is_no_trouble(start: StartService, program: Program, told: Told) -> None:
+def test_any_output_of_a_hook_is_harmless(
+    start: StartService, program: Program, told: Told
+) -> None:
     told.does("running", NOISE)
     service = start(program.command, listen=program.listen, options=told.options)
     wait.until(lambda: "its hook for running has failed" in service.stderr, "the report")
@@ -222,7 +224,7 @@ def test_what_it_prints_is_no_trouble(start: StartService, program: Program, tol
     assert len(line) < 600
 
 
-def test_what_it_leaves_behind_is_not_waited_for(
+def test_processes_left_by_a_hook_are_not_waited_for(
     start: StartService, program: Program, told: Told, folder: Path
 ) -> None:
     told.does("running", FORKS)

@@ -1,4 +1,4 @@
-"""A service that runs, and a file that is invalid, again and again.
+"""A running service with one invalid file after another.
 
 $SOCKACT_INVALID_FILES says how many of them: each takes a child that reads it.
 """

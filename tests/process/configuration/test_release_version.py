@@ -66,7 +66,7 @@ def test_a_release_behind_a_link_needs_no_option(
     assert versions(service) == {2: "two"}
 
 
-def test_none_that_can_be_found_fails_nothing(
+def test_an_unknown_version_fails_nothing(
     start: StartService, program: Program, folder: Path
 ) -> None:
     service = start(program.command, listen=program.listen, options=source("file:/nowhere"))

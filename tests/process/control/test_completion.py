@@ -1,4 +1,4 @@
-"""What real shells offer when TAB is pressed, by the scripts that packages install."""
+"""Completion in real shells, with the scripts that packages install."""
 
 from __future__ import annotations
 

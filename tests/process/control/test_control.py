@@ -1,4 +1,4 @@
-"""The control server on a real loop with real sockets, for clients good and bad."""
+"""The control server on a real loop with real sockets, for good and bad clients."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ FAILED = {
 
 
 class FakeService:
-    """A service that remembers what it was asked, and tells; the test says when it is done."""
+    """A service that records its calls; the test says when each is done."""
 
     def __init__(self, event: Callable[[], None]) -> None:
         self._event = event
@@ -124,7 +124,7 @@ class FakeService:
 
 
 class Bench:
-    """A server on a loop that turns only while the test waits for something."""
+    """A server on a loop that runs only while the test waits for something."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -259,7 +259,7 @@ def bench(folder: Path) -> Iterator[Bench]:
 
 def test_the_socket_is_private_and_goes_away(folder: Path) -> None:
     path = folder / "control"
-    # What a supervisor that was killed leaves.
+    # The socket file of a supervisor that was killed.
     with socket.socket(socket.AF_UNIX) as stale:
         stale.bind(str(path))
     before = os.umask(0)
@@ -273,7 +273,7 @@ def test_the_socket_is_private_and_goes_away(folder: Path) -> None:
     assert not path.exists()
 
 
-def test_a_directory_that_cannot_have_it(folder: Path) -> None:
+def test_a_directory_with_too_long_a_path(folder: Path) -> None:
     loop = Loop()
     with pytest.raises(paths.RuntimeDirError, match="cannot listen on"):
         server.Server(loop, str(folder / "absent"), FakeService(lambda: None))
@@ -291,7 +291,7 @@ def test_the_outcome_of_a_reload_comes_when_it_is_known(bench: Bench) -> None:
     bench.wait(lambda: bool(good.replies and bad.replies))
     assert good.replies == [varlink.Reply({"handover": HANDOVER})]
     assert bad.replies == [varlink.Reply({"handover": FAILED}, error=interface.RELOAD_FAILED)]
-    # Answered is answered.
+    # There is only one answer.
     bench.service.reloads[0][1](HANDOVER, True)
     assert good.ask("Status").error is None
     assert len(good.replies) == 2

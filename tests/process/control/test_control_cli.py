@@ -53,7 +53,7 @@ class Running(Bench):
         self.service.generations = [ONE, {**ONE, **OLD}]
 
     def end(self) -> None:
-        """As if the supervisor had ended."""
+        """End it, as if the supervisor had exited."""
         self.server.close()
         os.close(self.lock)
         self.lock = -1
@@ -282,7 +282,7 @@ def test_watch_into_a_closed_pipe(app: Running) -> None:
 
 
 def test_the_supervisor_hangs(app: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the client works here: the loop does not turn."""
+    """Only the client runs here, not the loop."""
     from sockact.cli.main import Failure
     from sockact.cli.running import service
 
@@ -296,7 +296,7 @@ def test_the_supervisor_hangs(app: Running, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def stuck(folder: Path) -> Iterator[Running]:
-    """A service whose loop never turns, as if its supervisor were stopped."""
+    """A service whose loop never runs, as if its supervisor were stopped."""
     stuck = Running(folder, "stuck")
     yield stuck
     stuck.close()

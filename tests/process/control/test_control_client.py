@@ -75,7 +75,7 @@ def test_the_client_notices_the_end(bench: Bench, folder: Path) -> None:
         client.Client(str(folder))
 
 
-def test_everybody_of_a_crowd_gets_an_outcome(bench: Bench, folder: Path) -> None:
+def test_many_clients_all_get_an_outcome(bench: Bench, folder: Path) -> None:
     crowd = 150
     assert crowd > server.CONNECTIONS_LIMIT
     outcomes: list[object] = []
@@ -172,5 +172,5 @@ def test_the_client_copes_with_another_kind_of_server(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("seconds", "said"), [(4.990494, "4.99 s"), (0.05, "0.05 s"), (300, "300 s")]
 )
-def test_what_is_left_of_a_time_is_told_in_few_digits(seconds: float, said: str) -> None:
+def test_the_remaining_time_has_few_digits(seconds: float, said: str) -> None:
     assert str(client.Timeout("/run/a", seconds)).endswith(f" did not answer within {said}")

@@ -1,4 +1,4 @@
-"""What the control server puts up with: wrong, greedy, deaf, foreign and all too many clients."""
+"""The control server with bad clients: wrong, greedy, not reading, foreign, too many."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_what_is_no_call_closes_the_connection(bench: Bench, data: bytes) -> Non
         max_size=8,
     )
 )
-def test_no_bytes_disturb_it(bench: Bench, chunks: list[bytes]) -> None:
+def test_random_bytes_do_no_harm(bench: Bench, chunks: list[bytes]) -> None:
     rude = bench.peer()
     for chunk in chunks:
         with contextlib.suppress(BrokenPipeError):
@@ -138,7 +138,7 @@ def test_no_bytes_disturb_it(bench: Bench, chunks: list[bytes]) -> None:
     assert bench.idle()
 
 
-def test_another_user_is_turned_away(bench: Bench) -> None:
+def test_another_user_is_refused(bench: Bench) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can call as somebody else")
     bench.path.chmod(0o666)
@@ -195,7 +195,7 @@ def test_without_descriptors_it_tries_again_later(
     peer = bench.peer()
     peer.call("Status")
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # Every number below the socket's is taken, or this test would not see the refusal.
+    # Every fd number below the socket's is in use; otherwise the refusal would not be seen.
     resource.setrlimit(resource.RLIMIT_NOFILE, (_lowest_free(), limits[1]))
     try:
         bench.turn(2)

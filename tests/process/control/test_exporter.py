@@ -1,4 +1,4 @@
-"""`sockact exporter` beside real services: what it serves, and what cannot keep it from that."""
+"""`sockact exporter` with real services: what it serves, also with bad clients and services."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_counters_only_grow(start: StartService, program: Program, folder: Path)
 
         def look() -> None:
             now = counters(exporter.page())
-            # A service that is not there is a gap to Prometheus.
+            # A missing service is a gap for Prometheus.
             assert not {name for name, value in before.items() if now.get(name, value) < value}
             before.update(now)
 
@@ -155,13 +155,13 @@ def test_exemplars_are_the_ids_of_handovers(
     assert found == [{"handover": entry["id"]}] * 2
 
 
-def test_one_that_does_not_answer_keeps_nobody_from_it(
+def test_a_service_that_does_not_answer_does_not_block_the_others(
     start: StartService, program: Program, folder: Path
 ) -> None:
     service = start(program.command, listen=program.listen)
     (folder / "other").mkdir()
     other = Program(folder / "other")
-    # Its supervisor stands still: the kernel takes the connection, and nobody reads.
+    # Its supervisor is stopped: the kernel accepts the connection, and nobody reads.
     silent = start(other.command, listen=other.listen, name="silent")
     silent.signal(signal.SIGSTOP)
     try:
@@ -206,7 +206,7 @@ def test_clients_that_are_slow_or_leave(folder: Path) -> None:
 def run(*arguments: str, launcher: Sequence[str] = SOCKACT) -> tuple[int, str]:
     done = subprocess.run(
         [*launcher, "exporter", *arguments],
-        # Those would make it start once more, with -I.
+        # These variables would make it start again, with -I.
         env={name: text for name, text in os.environ.items() if not name.startswith("PYTHON")},
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -220,13 +220,13 @@ def run(*arguments: str, launcher: Sequence[str] = SOCKACT) -> tuple[int, str]:
 @pytest.mark.parametrize(
     "value", ["", "x", "127.0.0.1", "127.0.0.1:0", "/run/x.sock", "udp:127.0.0.1:9", "[::1]:99999"]
 )
-def test_what_is_no_address(value: str) -> None:
+def test_invalid_addresses(value: str) -> None:
     code, error = run("--listen", value)
     assert code == 2
     assert error.count("\n") == 1
 
 
-def test_what_keeps_it_from_starting(folder: Path) -> None:
+def test_reasons_for_not_starting(folder: Path) -> None:
     code, error = run()
     assert code == 2
     assert error.startswith("sockact: no address given: write --listen 127.0.0.1:9927; see `")
@@ -244,7 +244,7 @@ def test_what_keeps_it_from_starting(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_clients_that_are_put_out_do_not_pile_up(
+def test_disconnected_clients_do_not_pile_up(
     start: StartService, program: Program, folder: Path
 ) -> None:
     silent = start(program.command, listen=program.listen, name="silent")

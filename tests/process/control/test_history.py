@@ -1,4 +1,4 @@
-"""The handovers that a supervisor remembers: shown, counted, and kept over its end and upgrades."""
+"""The history of handovers: shown, counted, and kept across restarts and upgrades."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_it_is_shown(start: StartService, program: Program) -> None:
     assert found["totals"]["failures"] == 1
 
 
-def test_what_the_drain_timeout_cuts_off(start: StartService, program: Program) -> None:
+def test_connections_closed_at_the_drain_timeout(start: StartService, program: Program) -> None:
     options = ("--drain-timeout", "200ms")
     service = start(program.command, listen=program.listen, options=options)
     clients = [connect(("127.0.0.1", program.port)) for _ in range(2)]

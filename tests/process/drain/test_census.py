@@ -1,4 +1,4 @@
-"""The census: what the kernel tells of connections that are in a known state."""
+"""The census of connections in a known state."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Pair = tuple[socket.socket, socket.socket]
 
 
 class Server:
-    """A listener of ours, and both ends of the connections through it."""
+    """A listener, and both ends of its connections."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.listener = listeners.of_socket("web", sock, owned=True)
@@ -154,7 +154,7 @@ def test_the_accept_queue_is_counted(server: Server) -> None:
         )
 
 
-def test_one_connection_is_found_again_until_nobody_has_it(server: Server) -> None:
+def test_a_connection_is_found_again_until_no_process_has_it(server: Server) -> None:
     others = [server.connect() for _ in range(3)]
     pair = server.connect()
     pair[0].sendall(b"request")
@@ -195,7 +195,7 @@ def test_one_ipv4_connection_of_a_dual_stack_listener() -> None:
         made.close()
 
 
-def test_who_may_be_quiet_last_is_the_first_witness(server: Server) -> None:
+def test_the_witness_is_the_connection_that_can_be_quiet_last(server: Server) -> None:
     asked, *answered = (server.connect() for _ in range(3))
     for pair in answered:
         exchange(pair)

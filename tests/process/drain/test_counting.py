@@ -1,4 +1,4 @@
-"""How a drain is watched: which looks it takes, and when it is settled."""
+"""How a drain is counted: when the supervisor looks, and when a drain is settled."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class Drain:
         self.loop.stop()
 
     def wait_announced(self) -> Census:
-        """What is counted when the kernel has announced something."""
+        """The count after the kernel has announced something."""
         late = self.loop.at(time.monotonic() + wait.TIMEOUT, self.loop.stop)
         before = len(self.announced)
         self.loop.run()
@@ -116,7 +116,7 @@ class Drain:
         return self.announced[-1]
 
     def count_when_due(self, last: Census) -> Census:
-        """The next count, at the time that the last one asked for."""
+        """The next count, at the time that the previous one asked for."""
         assert last.look_in is not None
         self.loop.at(time.monotonic() + last.look_in, self.loop.stop)
         self.loop.run()
@@ -175,7 +175,7 @@ class Serving:
         return client
 
     def open(self) -> int:
-        """How many connections the server has."""
+        """The number of connections of the server."""
         found = listeners.of_socket("web", self.listener, owned=True)
         return census.look([self.process.pid], [found]).counts.total
 
@@ -216,7 +216,7 @@ def test_one_busy_connection_is_witness_enough(server: Serving) -> None:
     assert drain.counting.full_looks == 1
 
 
-def test_another_takes_the_witness_place(server: Serving) -> None:
+def test_another_connection_becomes_the_witness(server: Serving) -> None:
     for _ in range(20):
         server.connect(b"wait")
     drain = server.drain()
@@ -231,7 +231,7 @@ def test_another_takes_the_witness_place(server: Serving) -> None:
     assert drain.wait_settled()
 
 
-def test_the_end_of_the_last_one_is_announced(server: Serving) -> None:
+def test_the_end_of_the_last_connection_is_announced(server: Serving) -> None:
     client = server.connect(b"wait")
     drain = server.drain()
     look_in = drain.count().look_in
@@ -243,7 +243,7 @@ def test_the_end_of_the_last_one_is_announced(server: Serving) -> None:
     assert not drain.counting._drains[1].witnesses
 
 
-def test_who_comes_and_goes_elsewhere_is_not_announced(server: Serving) -> None:
+def test_other_connections_are_not_announced(server: Serving) -> None:
     """The successor's connections, on the same port."""
     client = server.connect(b"wait")
     drain = server.drain()
@@ -305,10 +305,10 @@ def test_unix_connections_are_looked_at_often(folder: object) -> None:
         assert drain.wait_settled()
 
 
-def test_full_looks_have_a_bounded_share_of_a_core(
+def test_full_counts_use_a_bounded_share_of_a_core(
     server: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Connections that end as soon as they are found do not make it look all the time."""
+    """Connections that end as soon as they are found do not cause constant counting."""
     monkeypatch.setattr(census.Witness, "look", lambda _self: None)
     server.connect(b"wait")
     drain = server.drain()
@@ -321,7 +321,7 @@ def test_full_looks_have_a_bounded_share_of_a_core(
     assert found.look_in
 
 
-def test_an_idle_generation_stays_idle_however_dear_a_look_is(server: Serving) -> None:
+def test_an_idle_generation_stays_idle_however_expensive_a_count_is(server: Serving) -> None:
     """Two idle counts in a row end a drain whose gate cannot be moved."""
     server.connect().close()
     wait.until(lambda: not server.open(), "the server to close it")
@@ -359,7 +359,7 @@ def test_rest_before_the_gate_closed_says_nothing(server: Serving) -> None:
 
 
 @pytest.mark.slow
-def test_rest_is_not_waited_for_without_end(server: Serving) -> None:
+def test_waiting_for_rest_is_bounded(server: Serving) -> None:
     server.stop()
     drain = server.drain()
     began = time.monotonic()

@@ -1,4 +1,4 @@
-"""Hearing of the end of one TCP socket among many."""
+"""The announcement of the end of one TCP socket among many."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def identity(server: socket.socket) -> bytes:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 @pytest.mark.parametrize("first", ["client", "server"])
-def test_only_the_one_that_is_waited_for(host: str, first: str) -> None:
+def test_only_the_watched_socket_is_announced(host: str, first: str) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, 0), family=family) as listener:
         destroyed = Destroyed(family)
@@ -37,7 +37,7 @@ def test_only_the_one_that_is_waited_for(host: str, first: str) -> None:
             pairs = [connection(listener) for _ in range(5)]
             last = pairs.pop()
             cookie = last[1].getsockopt(socket.SOL_SOCKET, SO_COOKIE, 8)
-            for end in pairs.pop():  # nobody is waited for yet
+            for end in pairs.pop():  # no socket is watched yet
                 end.close()
             name = identity(last[1])
             destroyed.wait_for(name)
@@ -57,7 +57,7 @@ def test_only_the_one_that_is_waited_for(host: str, first: str) -> None:
             destroyed.close()
 
 
-def test_to_clear_nothing_is_nothing() -> None:
+def test_clearing_without_messages_does_nothing() -> None:
     destroyed = Destroyed(socket.AF_INET)
     destroyed.clear()
     destroyed.close()

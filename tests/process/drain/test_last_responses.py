@@ -38,7 +38,7 @@ def test_http_server_as_a_module(start: StartService, folder: Path) -> None:
 
 
 def ask(client: http.client.HTTPConnection) -> str | None:
-    """The Connection header of the answer to one request."""
+    """The Connection header of the response to one request."""
     client.request("GET", "/file")
     response = client.getresponse()
     assert response.read() == b"content"

@@ -62,7 +62,7 @@ def clients(server: Program, listener: Listener) -> Iterator[list[Client]]:
 
 
 def order(program: Program, supervisor: Supervisor, words: str) -> str:
-    """Give an order to all processes. Returns what the youngest answers, the one that serves."""
+    """Give an order to all processes. Returns the answer of the youngest, which serves."""
     family = psutil.Process(program.pid)
     pids = [program.pid, *(child.pid for child in family.children(recursive=True))]
     answers = [supervisor.order(pid, words) for pid in pids if has_shim(pid)]
@@ -70,7 +70,7 @@ def order(program: Program, supervisor: Supervisor, words: str) -> str:
 
 
 def drain(program: Program, supervisor: Supervisor) -> list[str]:
-    """The adapters."""
+    """Order `drain`; returns the adapters that answered."""
     return order(program, supervisor, "drain").split()[2:]
 
 

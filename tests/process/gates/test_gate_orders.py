@@ -1,4 +1,4 @@
-"""Orders to a gate that cross each other: only the last one counts."""
+"""Overlapping orders to a gate: only the last one counts."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ WAITS_IN_EPOLL = "e = select.epoll(); e.register(fd, 1); e.poll()"
 
 
 class Held:
-    """Stands for ShimCalls: every process has the shim, and answers when the test says so."""
+    """A stand-in for ShimCalls: every process has the shim and answers when the test says so."""
 
     def __init__(self) -> None:
         self.told: list[tuple[int, str]] = []
@@ -53,7 +53,7 @@ class Held:
 
 
 class Living:
-    """Stands for Processes: generation 1."""
+    """A stand-in for Processes: generation 1."""
 
     def __init__(self) -> None:
         self.pids: list[int] = []
@@ -125,7 +125,7 @@ def test_an_open_that_fails_late_is_not_a_failure_to_close(scene: Scene) -> None
     assert scene.moved == [Gate.CLOSED]
 
 
-def test_who_has_ended_keeps_no_gate_from_moving() -> None:
+def test_a_zombie_does_not_hold_up_a_gate() -> None:
     """A worker that its parent has not reaped yet."""
     with socket.create_server(("127.0.0.1", 0)) as listener, child(FORKS, listener) as parent:
         born = wait.until(lambda: procfs.children(parent.pid) or None, "the worker")[0]
@@ -137,7 +137,7 @@ def test_who_has_ended_keeps_no_gate_from_moving() -> None:
         assert scene.moved == [Gate.CLOSED]
 
 
-def test_what_is_taken_out_again_and_again_is_put_back_as_it_was_last() -> None:
+def test_an_entry_removed_repeatedly_is_restored_as_it_was_last() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener, child(AGAIN, listener) as process:
         assert process.stdin
         assert process.stdout

@@ -142,7 +142,7 @@ class Waiting:
         return found
 
     def generation(self, number: int) -> dict[str, Any]:
-        """As status shows it; empty when it does not."""
+        """Generation 1 as status shows it; empty if it does not."""
         listed = self.service.status()["generations"]
         return next((one for one in listed if one["number"] == number), {})
 
@@ -197,7 +197,9 @@ def test_epoll_is_gated_from_outside(start: StartService, folder: Path, code: st
 
 
 @pytest.mark.parametrize("code", EPOLL_WORKERS.values(), ids=EPOLL_WORKERS)
-def test_who_only_holds_is_told(start: StartService, folder: Path, code: str) -> None:
+def test_a_process_that_only_holds_the_listener_is_told(
+    start: StartService, folder: Path, code: str
+) -> None:
     """The parent of the workers gets the decoy that a later worker inherits."""
     closes_and_opens(Waiting(start, folder, code), "epoll+shim")
 
@@ -225,10 +227,10 @@ def test_epoll_is_gated_by_the_shim_where_pidfd_getfd_is_refused(
     ],
     ids=["epoll", "accept"],
 )
-def test_no_way(
+def test_a_program_without_a_gate(
     start: StartService, folder: Path, code: str, launcher: tuple[str, ...], reason: str
 ) -> None:
-    """Told before anything is tried, and afterwards; the reload does not fail for it."""
+    """Shown before and after the attempt; the reload does not fail because of it."""
     waiting = Waiting(start, folder, code, (*PYTHON, "-I"), launcher)
     found = waiting.generation(1)
     assert (found["gate"], found["gate_by"]) == ("open", "none")
@@ -243,8 +245,8 @@ def test_no_way(
 
 
 @pytest.mark.parametrize("launcher", [(), REFUSED], ids=["outside", "refused"])
-def test_what_is_known_of_a_process_is_not_looked_up_again(launcher: tuple[str, ...]) -> None:
-    """A status once a second costs no more for a process with many descriptors."""
+def test_a_process_is_inspected_once(launcher: tuple[str, ...]) -> None:
+    """A status every second is not more expensive for a process with many descriptors."""
     done = subprocess.run(
         [*launcher, *PYTHON, "-m", "tests.process.gates.test_gate_ways"], check=False, cwd=ROOT
     )
@@ -252,7 +254,7 @@ def test_what_is_known_of_a_process_is_not_looked_up_again(launcher: tuple[str, 
 
 
 def ask_twice() -> None:
-    """In a process of its own, which may not be let to use pidfd_getfd."""
+    """Ask in a separate process, where pidfd_getfd may be refused."""
     with socket.create_server(("127.0.0.1", 0)) as sock, select.epoll() as instance:
         instance.register(sock, select.EPOLLIN)
         signal.signal(CALL_SIGNAL, lambda *_: None)
@@ -275,7 +277,7 @@ def test_epoll_without_the_shim(start: StartService, folder: Path) -> None:
     closes_and_opens(Waiting(start, folder, EPOLL["epoll"], (*PYTHON, "-I")), "epoll")
 
 
-# As an asyncio server with a small server for its metrics in a thread.
+# Like an asyncio server with a small metrics server in a thread.
 BOTH = """
 def answer(other):
     while True:
@@ -296,7 +298,7 @@ def test_a_process_that_waits_in_both(start: StartService, folder: Path) -> None
     assert waiting.answers() | waiting.answers(other) == {b"1"}
 
 
-# The parent hears of the call late, between two calls into C, its child at once.
+# The parent handles the call late, between two calls into C, its child at once.
 SHARED = """
 import hashlib
 instance = watching()
@@ -308,7 +310,7 @@ while True: hashlib.pbkdf2_hmac("sha256", b"a", b"b", 1_000_000)
 
 
 def test_a_child_that_ends_while_the_gate_is_closed(start: StartService, folder: Path) -> None:
-    """It takes nothing along from the instance that it shares with its parent."""
+    """The instance that it shares with its parent keeps its entries."""
     waiting = Waiting(start, folder, SHARED, launcher=REFUSED)
     reload = waiting.begin_trial()
     (child,) = set(waiting.generation(1)["pids"]) - {waiting.generation(1)["pid"]}
@@ -354,7 +356,7 @@ def test_a_process_of_another_user_is_told(start: StartService, folder: Path) ->
     assert service.stop("--now") == 0
 
 
-# As an interpreter that ends: it has given the shim's signals back.
+# Like an exiting interpreter: it has reset the shim's signals.
 ENDS_SLOWLY = """
 def tell(*_):
     signal.signal(50, signal.SIG_DFL)
@@ -367,7 +369,7 @@ while True:
 """
 
 
-def test_who_is_ending_had_a_gate(start: StartService, folder: Path) -> None:
+def test_an_ending_process_had_a_gate(start: StartService, folder: Path) -> None:
     told = folder / "told"
     waiting = Waiting(start, folder, ENDS_SLOWLY, arguments=(str(told),))
     pid = waiting.generation(1)["pid"]
@@ -408,7 +410,7 @@ signal.pause()
     [(EPOLL["epoll"], REFUSED), (OTHERS["accept"], ())],
     ids=["epoll", "accept"],
 )
-def test_who_goes_back_to_accepting_is_closed_again_before_its_sigterm(
+def test_a_process_that_accepts_again_is_closed_before_sigterm(
     start: StartService, folder: Path, how: str, launcher: tuple[str, ...]
 ) -> None:
     told = folder / "told"

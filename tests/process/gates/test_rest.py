@@ -45,19 +45,19 @@ def epolls(pid: int, number: int) -> set[int]:
     return set(found())
 
 
-def test_who_waits_on_its_loop_is_at_rest(listener: socket.socket) -> None:
+def test_a_process_in_epoll_wait_is_at_rest(listener: socket.socket) -> None:
     with child(WAITS, listener) as process:
         loops = epolls(process.pid, 1)
         wait.until(lambda: at_rest(process.pid, loops), "it to be at rest")
 
 
-def test_who_waits_on_a_duplicate_of_it_is_at_rest(listener: socket.socket) -> None:
+def test_a_process_that_waits_on_a_duplicate_is_at_rest(listener: socket.socket) -> None:
     with child(WAITS_ON_A_DUPLICATE, listener) as process:
         loops = epolls(process.pid, 2)
         wait.until(lambda: at_rest(process.pid, loops), "it to be at rest")
 
 
-def test_who_is_stopped_is_not(listener: socket.socket) -> None:
+def test_a_stopped_process_is_not_at_rest(listener: socket.socket) -> None:
     with child(WAITS, listener) as process:
         loops = epolls(process.pid, 1)
         wait.until(lambda: at_rest(process.pid, loops), "it to be at rest")
@@ -70,24 +70,24 @@ def test_who_is_stopped_is_not(listener: socket.socket) -> None:
 @pytest.mark.parametrize(
     ("code", "number"), [(BUSY_WITH_WHAT_IT_WAS_TOLD_OF, 1), (ANOTHER_THREAD_WAITS, 2)]
 )
-def test_who_sleeps_elsewhere_is_only_without_a_loop(
+def test_a_process_that_sleeps_elsewhere_is_at_rest_without_a_loop(
     code: str, number: int, listener: socket.socket
 ) -> None:
-    """A thread between its epoll_wait and its accept may sleep for another reason."""
+    """A thread between epoll_wait and accept may sleep for another reason."""
     with child(code, listener) as process:
         loops = epolls(process.pid, number)
         wait.until(lambda: at_rest(process.pid, set()), "it to sleep")
         assert not at_rest(process.pid, loops)
 
 
-def test_who_runs_is_not(listener: socket.socket) -> None:
+def test_a_running_process_is_not_at_rest(listener: socket.socket) -> None:
     with child("print(flush=True)\n" + RUNS, listener) as process:
         assert process.stdout
         process.stdout.readline()
         assert not at_rest(process.pid, set())
 
 
-def test_who_may_not_be_read_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_process_is_not_at_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     def threads(_pid: int) -> list[procfs.Thread]:
         raise PermissionError
 
@@ -95,7 +95,7 @@ def test_who_may_not_be_read_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not at_rest(os.getpid(), set())
 
 
-def test_who_is_gone_is_at_rest(listener: socket.socket) -> None:
+def test_a_process_that_is_gone_is_at_rest(listener: socket.socket) -> None:
     with child("", listener) as process:
         process.wait()
     assert at_rest(process.pid, {3})

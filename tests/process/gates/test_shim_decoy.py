@@ -1,4 +1,4 @@
-"""The decoy that lies over a listener while the gate is closed: same family, out of reach."""
+"""The decoy that replaces a listener while the gate is closed: same family, unreachable."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def listener(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Listene
 
 
 def test_the_program_has_no_capabilities(run: Run) -> None:
-    """What a decoy needs was once refused to all programs but root's, and no test noticed."""
+    """A decoy once needed privileges that only root has, and no test noticed."""
     program = run.obedient()
     status = Path(f"/proc/{program.pid}/status").read_text()
     assert int(status.split("CapEff:")[1].split()[0], 16) == 0
@@ -61,7 +61,7 @@ def test_nobody_can_connect(run: Run, supervisor: Supervisor, listener: Listener
 def test_a_server_may_remove_the_path_that_its_listener_tells(
     run: Run, supervisor: Supervisor, listener: Listener
 ) -> None:
-    """As gunicorn does when it ends, for every listener whose name is a string."""
+    """As gunicorn does at its exit, for every listener whose name is a string."""
     program = share(run, listener)
     supervisor.order(program.pid, listener.close_order)
     told = program.do("result = name = listener.getsockname()")

@@ -1,4 +1,4 @@
-"""The gate inside a process that waits in epoll: entries go along with what is laid over a fd."""
+"""The gate inside a process that waits in epoll: entries are moved to the decoy and back."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def entries(pid: int) -> list[tuple[int, int, int, int]]:
 
 
 def watches(pid: int, listener: Listener, number: int = 1) -> Callable[[], bool]:
-    """Has the process so many entries for the listener?"""
+    """Whether the process has so many entries for the listener."""
     return lambda: sum(entry[3] == listener.inode for entry in entries(pid)) == number
 
 
@@ -101,15 +101,15 @@ def test_closes_and_opens(
         assert supervisor.order(program.pid, listener.open_order) == ["done gate 0"]
         # And perhaps the connection, already.
         assert set(before) <= set(entries(program.pid))
-        # The connection that waited meanwhile is served, also where only an edge is told of.
+        # The connection that waited meanwhile is served, also with an edge-triggered entry.
         waiting.sendall(b"GET / HTTP/1.0\r\n\r\n")
         assert waiting.recv(4096)
 
 
-def test_who_is_told_of_a_client_that_a_successor_took(
+def test_a_thread_told_of_a_client_that_the_successor_accepted(
     run: Run, supervisor: Supervisor, listener: Listener
 ) -> None:
-    """Blocked in accept on the decoy, a thread is woken when the gate opens."""
+    """A thread that is blocked in accept on the decoy is woken when the gate opens."""
     program = share(run, listener)
     program.do("import select, threading")
     program.do("instance = select.epoll(); instance.register(listener, 1)")
@@ -131,7 +131,7 @@ def watching(run: Run, supervisor: Supervisor, listener: Listener) -> Program:
     return program
 
 
-def test_what_the_program_stopped_watching_stays_so(
+def test_an_entry_that_the_program_removed_stays_removed(
     run: Run, supervisor: Supervisor, listener: Listener
 ) -> None:
     program = watching(run, supervisor, listener)
@@ -141,7 +141,7 @@ def test_what_the_program_stopped_watching_stays_so(
     assert entries(program.pid) == []
 
 
-def test_what_the_program_changed_stays_so(
+def test_an_entry_that_the_program_changed_stays_changed(
     run: Run, supervisor: Supervisor, listener: Listener
 ) -> None:
     program = watching(run, supervisor, listener)
@@ -155,7 +155,7 @@ def test_what_the_program_changed_stays_so(
 @pytest.mark.parametrize(
     "replace", ["listener.close()", "null = os.open('/dev/null', 0); os.dup2(null, fd)"]
 )
-def test_what_the_program_closed_or_replaced_stays_so(
+def test_a_fd_that_the_program_closed_or_replaced_stays_so(
     run: Run, supervisor: Supervisor, listener: Listener, replace: str
 ) -> None:
     program = watching(run, supervisor, listener)

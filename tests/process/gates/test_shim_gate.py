@@ -35,7 +35,7 @@ for thread in threads: thread.start()
 for thread in threads: thread.join()
 """
 )
-# As gunicorn's sync worker: a parent that only waits, workers that select.
+# Like gunicorn's sync worker: a parent that only waits, workers that select.
 SELECT = (
     PREAMBLE
     + """
@@ -93,7 +93,7 @@ class Listener:
         return client
 
     def ask(self) -> bytes:
-        """A program's answer to a new client."""
+        """The program's response to a new client."""
         client = self.connect()
         client.sendall(b"GET / HTTP/1.0\r\n\r\n")
         return b"".join(iter(lambda: client.recv(4096), b""))
@@ -207,7 +207,7 @@ def test_a_child_opens_what_its_parent_closed(
     assert tuple(name) != listener.socket.getsockname(), "still the decoy"
 
 
-def test_what_the_program_closed_stays_closed(
+def test_a_fd_that_the_program_closed_stays_closed(
     run: Run, supervisor: Supervisor, listener: Listener
 ) -> None:
     program = share(run, listener)
@@ -218,7 +218,7 @@ def test_what_the_program_closed_stays_closed(
     assert program.do("result = os.readlink(f'/proc/self/fd/{fd}')") == "/dev/null"
 
 
-def test_what_the_program_duplicated_opens(
+def test_a_duplicate_that_the_program_made_opens(
     run: Run, supervisor: Supervisor, listener: Listener
 ) -> None:
     program = share(run, listener)
@@ -240,7 +240,7 @@ def test_a_program_that_closes_strange_fds_gets_an_error(
     assert answer == f"error GateError: the program closed the listener {listener.inode}"
 
 
-def test_what_an_epoll_instance_watches_is_left_alone(
+def test_a_fd_in_an_epoll_instance_is_left_alone(
     run: Run, supervisor: Supervisor, listener: Listener
 ) -> None:
     program = start(run, listener, ASYNCIO)
@@ -304,7 +304,7 @@ def serve_with_epoll(data, missing):
 def test_a_worker_that_was_forked_while_closed_serves(
     run: Run, supervisor: Supervisor, listener: Listener, data: object, missing: str
 ) -> None:
-    """It finds the decoy at its number, so that is what its epoll instance watches."""
+    """It finds the decoy at the fd number, so its epoll instance watches the decoy."""
     program = share(run, listener)
     program.do(f"exec({EPOLL_WORKER!r}, globals())")
     assert supervisor.order(program.pid, listener.close_order) == ["done gate 1"]
@@ -321,7 +321,7 @@ def watches_something(pid: int) -> bool:
     return any("tfd:" in info.read_text() for info in Path(f"/proc/{pid}/fdinfo").iterdir())
 
 
-# As gunicorn's gthread at its worker_connections, by signals.
+# Like gunicorn's gthread at its worker_connections, controlled by signals.
 PAUSES = (
     PREAMBLE
     + """

@@ -1,4 +1,4 @@
-"""Who waits to be accepted, and who only looks like it: the same inode 0, in another state."""
+"""Connections that wait to be accepted, and others with inode 0 in another state."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def listener() -> Iterator[socket.socket]:
         yield made
 
 
-def test_an_answer_that_its_client_does_not_read_is_no_wait(listener: socket.socket) -> None:
-    """The server has closed it; the kernel keeps it for what is not sent yet."""
+def test_an_unread_response_is_not_a_waiting_client(listener: socket.socket) -> None:
+    """The server has closed it; the kernel keeps it for the unsent bytes."""
     with socket.create_connection(listener.getsockname()) as slow:
         slow.sendall(b"GET")
         served, _ = listener.accept()

@@ -1,6 +1,4 @@
-"""Processes that the kernel lets the supervisor not look into, and moments in which it cannot
-look.
-"""
+"""Processes that the supervisor may not read, and times when it cannot read any."""
 
 from __future__ import annotations
 
@@ -55,7 +53,9 @@ def refuse(monkeypatch: pytest.MonkeyPatch, refused: int) -> None:
     monkeypatch.setattr(procfs, "sockets_and_epolls", sockets_and_epolls)
 
 
-def test_interest_of_the_others(monkeypatch: pytest.MonkeyPatch, listener: socket.socket) -> None:
+def test_interest_without_the_unreadable_processes(
+    monkeypatch: pytest.MonkeyPatch, listener: socket.socket
+) -> None:
     key = inode(listener)
     with child("listener.accept()", listener) as process:
         refuse(monkeypatch, 1)
@@ -65,7 +65,9 @@ def test_interest_of_the_others(monkeypatch: pytest.MonkeyPatch, listener: socke
         )
 
 
-def test_census_of_the_others(monkeypatch: pytest.MonkeyPatch, listener: socket.socket) -> None:
+def test_census_without_the_unreadable_processes(
+    monkeypatch: pytest.MonkeyPatch, listener: socket.socket
+) -> None:
     web = listeners.of_socket("web", listener, owned=True)
     refuse(monkeypatch, 1)
     with socket.create_connection(listener.getsockname()), listener.accept()[0]:
@@ -93,7 +95,7 @@ def test_no_descriptor_is_no_answer() -> None:
 
 
 class OnlyThese(Processes):
-    """A generation of just these processes."""
+    """A generation of exactly these processes."""
 
     def __init__(self, *pids: int) -> None:
         super().__init__("")
@@ -104,7 +106,7 @@ class OnlyThese(Processes):
 
 
 def test_the_watch_goes_on(monkeypatch: pytest.MonkeyPatch, listener: socket.socket) -> None:
-    """A process that cannot be read is told of, and looked at again."""
+    """An unreadable process is reported and checked again."""
     web = listeners.of_socket("web", listener, owned=True)
     loop = Loop()
     told: list[str] = []

@@ -1,4 +1,4 @@
-"""What the supervisor and its log pump tell each other, where descriptors run short."""
+"""Messages between the supervisor and its log pump when descriptors run short."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_pipe_that_did_not_arrive_is_asked_for(tmp_path: Path) -> None:
     channel.tell({"add": 1, "log": 0})
     assert select.select([ours], [], [], wait.TIMEOUT)[0]
     assert [message for message, _fd in channel.heard()] == [{"missing": 1}]
-    # All are told again, those that it has, too.
+    # All are sent again, also those that it has.
     for _ in range(2):
         channel.tell({"add": 1, "log": 0}, reader)
     os.write(writer, b"a line\n")

@@ -1,4 +1,4 @@
-"""--log and --log-stderr: what goes where, byte by byte, and which files are refused."""
+"""--log and --log-stderr: which output goes where, and which files are refused."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_any_bytes_and_any_length(start: StartService, program: Program, log: Pa
     assert log.read_bytes() == bytes(range(256)) + b"\n" + b"x" * LONG + b"y\nlast\n"
 
 
-def test_half_a_line_of_before(start: StartService, program: Program, log: Path) -> None:
+def test_half_a_line_from_before(start: StartService, program: Program, log: Path) -> None:
     program.publish("1", SAYS.format("out(b'one\\n')"))
     log.write_bytes(b"whole\nhalf")
     service = start(program.command, listen=program.listen, options=("--log", str(log)))
@@ -135,7 +135,7 @@ def test_the_pump_holds_nothing_of_the_supervisors(
     kinds = sorted(one.partition(":")[0] for fd, one in found.items() if int(fd) > 2)
     assert kinds == sorted([str(log), "pipe", "socket"])
     assert os.getsid(process.pid) == process.pid
-    # It ends when there is nothing to write any more, and not when a signal says so.
+    # It exits when there is nothing left to write, not on a signal.
     process.terminate()
     program.publish("2", SAYS.format("out(b'two\\n')"))
     assert service.reload().code == 0

@@ -1,4 +1,4 @@
-"""--log: each line once, whole and in order, whatever happens to the program, the disk or us."""
+"""--log: each line complete, once and in order, whatever happens to program, disk or supervisor."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def run(start: StartService, program: Program, log: Path, *options: str) -> Serv
 
 
 def state_of(service: Service) -> dict[str, Any]:
-    """What status shows of its log."""
+    """The status of its log."""
     (state,) = service.status()["logs"]
     return dict(state)
 
@@ -205,10 +205,10 @@ def test_the_pump_is_killed(start: StartService, program: Program, log: Path) ->
     assert service.stop() == 0
     assert "the log pump has ended" in service.stderr
     assert "signal" in service.stderr
-    # The program did not notice: it has ended as it ends when it is told to.
+    # The program did not notice: it has exited as usual on its stop signal.
     whole = left.read_bytes() + log.read_bytes()
     assert whole.count(b" end ") == 4
-    # What the pump had just read and not written is missing, and nothing is there twice.
+    # Lines that the pump had read but not written are missing; no line is there twice.
     lines = [line.split() for line in whole.splitlines() if line.endswith(b" " + b"x" * 60)]
     for pid in {line[1] for line in lines}:
         numbers = [int(line[2]) for line in lines if line[1] == pid]

@@ -106,7 +106,7 @@ def program(folder: Path) -> Program:
 
 @pytest.fixture
 def log(folder: Path) -> Path:
-    """In a folder of its own, as logs are."""
+    """A log in its own directory, as usual."""
     (folder / "log").mkdir()
     return folder / "log" / "app.log"
 
@@ -139,7 +139,7 @@ class Rotations:
         return outcome
 
     def grows(self) -> None:
-        """Wait until lines arrive in the new file."""
+        """Wait until the new file gets lines."""
         before = self._log.stat().st_size
         wait.until(lambda: self._log.stat().st_size > before + 2000, "lines in the new file")
 
@@ -296,7 +296,7 @@ def test_many_ask_at_the_same_time(start: StartService, program: Program, log: P
 
 
 def test_a_process_that_is_stopped(start: StartService, program: Program, log: Path) -> None:
-    """It is waited for no longer than an order takes, and named."""
+    """rotate waits for it only as long as for an order, and names it."""
     publish(program, log, "1", QUIET + GOOD)
     service = start(program.command, listen=program.listen)
     (pid,) = service.status()["generations"][0]["pids"]
@@ -366,7 +366,7 @@ def test_the_signal_of_another_program(start: StartService, program: Program, lo
 
 
 @pytest.mark.parametrize("ignores", [False, True])
-def test_who_would_die_of_the_signal_does_not_get_it(
+def test_a_process_that_the_signal_would_kill_does_not_get_it(
     start: StartService, program: Program, log: Path, ignores: bool
 ) -> None:
     handles = "signal.signal(signal.SIGUSR1, signal.SIG_IGN)\n" if ignores else ""
@@ -381,8 +381,10 @@ def test_who_would_die_of_the_signal_does_not_get_it(
     assert program.ask() == "1"
 
 
-def test_who_goes_on_writing_is_named(start: StartService, program: Program, log: Path) -> None:
-    """Nothing makes this one reopen, and nobody may believe that it has."""
+def test_a_process_that_keeps_writing_to_the_old_file_is_named(
+    start: StartService, program: Program, log: Path
+) -> None:
+    """Nothing makes this one reopen its log; the result must say so."""
     publish(program, log, "1", REOPENS + GOOD)
     command = [sys.executable, "-I", *program.command[1:]]
     service = start(command, listen=program.listen)

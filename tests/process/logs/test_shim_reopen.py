@@ -1,4 +1,4 @@
-"""The shim's order `reopen`: log files that were moved are opened anew, whoever opened them."""
+"""The shim's order `reopen`: moved log files are reopened, however they were opened."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STRUCTLOG = "import structlog; structlog.configure(logger_factory="
 
 
 class Opener(NamedTuple):
-    """How a program opens PATH, and writes TEXT."""
+    """A way in which a program opens PATH and writes TEXT."""
 
     name: str
     opens: str
@@ -203,7 +203,7 @@ def test_nothing_to_reopen(run: Run, supervisor: Supervisor, folder: Path, opens
         ),
     ],
 )
-def test_what_cannot_be_reopened_goes_on(
+def test_a_file_that_cannot_be_reopened_is_still_written(
     run: Run, supervisor: Supervisor, folder: Path, opens: str, hinder: str, error: str
 ) -> None:
     logs = folder / "logs"
@@ -222,7 +222,7 @@ def test_what_cannot_be_reopened_goes_on(
 
 
 def test_all_descriptors_of_the_file_move(run: Run, supervisor: Supervisor, folder: Path) -> None:
-    """As gunicorn's --capture-output has it; and each stays as it was otherwise."""
+    """As with gunicorn's --capture-output; their other flags stay."""
     path = folder / "app.log"
     program = start(
         run,
@@ -289,7 +289,7 @@ def test_a_library_that_has_changed_is_named(
     assert answer.startswith("done reopen 1 ! structlog: AttributeError: ")
 
 
-def test_what_is_in_the_buffer_is_not_torn(run: Run, supervisor: Supervisor, folder: Path) -> None:
+def test_buffered_lines_are_not_torn(run: Run, supervisor: Supervisor, folder: Path) -> None:
     path, old = folder / "app.log", folder / "app.log.1"
     program = start(run, path, "sys.stderr = open(PATH, 'a', 8192)")
     program.do("result = [print('x' * 999, file=sys.stderr) for _ in range(20)] and 1")
@@ -318,7 +318,7 @@ sys.stderr = Log(open(PATH, 'ab'))
 """
 
 
-def test_a_number_that_is_a_clients_by_now(run: Run, supervisor: Supervisor, folder: Path) -> None:
+def test_a_fd_number_that_a_client_has_now(run: Run, supervisor: Supervisor, folder: Path) -> None:
     path, old = folder / "app.log", folder / "app.log.1"
     program = start(run, path, f"MOVED = {str(old)!r}; exec({CLOSES_MEANWHILE!r})")
     os.rename(path, old)

@@ -1,4 +1,4 @@
-"""Runs of a probe that end in ways of their own."""
+"""Probe attempts that end in unusual ways."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def loop() -> Iterator[Loop]:
 
 @contextlib.contextmanager
 def another_user() -> Iterator[None]:
-    """Whom the kernel does not let signal what was started before."""
+    """Become another user, who may not signal processes that were started before."""
     os.setresuid(NOBODY, NOBODY, 0)
     try:
         yield
@@ -47,7 +47,7 @@ def kill(pid: int) -> None:
 
 @BECOMES_ANOTHER
 def test_an_attempt_that_may_not_be_killed_is_given_up(loop: Loop) -> None:
-    """`exec:sudo …`: it is left to itself, and does not take the supervisor with it."""
+    """`exec:sudo …`: it is left alone, and the supervisor does not fail."""
     said: list[str] = []
     running = commands.Attempt(loop, HANGS, os.environ, None, said.append)
     with another_user():

@@ -1,4 +1,4 @@
-"""The HTTP probe, run as the supervisor runs it, against answers that take their time."""
+"""The HTTP probe, run as the supervisor runs it, with slow responses."""
 
 from __future__ import annotations
 
@@ -74,6 +74,6 @@ def test_an_answer_in_drops_is_too_late(server: Server, first: bytes) -> None:
 
 
 def test_the_text_that_is_missing_comes_last(server: Server) -> None:
-    """The supervisor shows the begin of the line."""
+    """The supervisor shows the beginning of the line."""
     server.first = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno"
     assert probe(server.port, "20", "200", "200", "ready") == (1, "the answer is without 'ready'")

@@ -1,4 +1,4 @@
-"""The supervisor's side of seccomp notifications: those that vanish, and those that are many."""
+"""The supervisor's side of seccomp notifications: withdrawn ones, and many at a time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Shared:
-    """As much of a Context as a notification needs."""
+    """The part of a Context that a notification needs."""
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
@@ -84,7 +84,7 @@ accept(bound({str(path)!r}, socket.AF_UNIX))
 
 
 def test_calls_of_a_running_generation_change_nothing(start: StartService, folder: Path) -> None:
-    """Neither unlink nor a bind elsewhere is news for the lifecycle any more."""
+    """Neither unlink nor a bind elsewhere matters to the lifecycle any more."""
     path, gate, done = folder / "sock", folder / "gate", folder / "done"
     program = Program(folder)
     program.publish(
@@ -112,7 +112,7 @@ accept(bound({str(path)!r}, socket.AF_UNIX))
     assert ask(str(path)) == "1"
 
 
-def test_options_of_what_is_no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_of_a_descriptor_that_is_no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
     """The descriptor was replaced meanwhile: nothing is carried, and nothing is left open."""
     made: list[int] = []
 
@@ -226,7 +226,7 @@ def test_native_program_that_binds_itself(start: StartService, folder: Path) -> 
 
 
 def test_probe_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A failed attempt like others: the next may succeed."""
+    """It counts as a failed attempt; the next may succeed."""
     loop = Loop()
     told: list[str] = []
     spawn = os.posix_spawnp

@@ -1,4 +1,4 @@
-"""What systemd hears on its NOTIFY_SOCKET: sd_notify(3), and when."""
+"""What systemd is told through NOTIFY_SOCKET (sd_notify(3)), and when."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""--ready: what else than waiting for connections may prove that a generation serves."""
+"""--ready: proofs of readiness other than interest."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def wait_for(path):
     while not os.path.exists(path):
         time.sleep(0.01)
 """
-# Asks the service, notes who answered, and likes what calls itself good.
+# Asks the service, records which version answered, and passes for a good one.
 ASK = """
 import socket, sys
 with socket.create_connection(("127.0.0.1", {port})) as sock:
@@ -59,7 +59,7 @@ def program(folder: Path) -> Program:
 
 
 class TestNotify:
-    """The program says it itself, to a socket of its generation."""
+    """The program itself sends READY=1, to a socket of its generation."""
 
     OPTIONS = ("--ready", "notify", "--start-timeout", "20s")
 
@@ -126,7 +126,7 @@ class TestNotify:
         with reload:
             assert varlink.finish(reload)["handover"]["outcome"] == "committed"
 
-    def test_what_it_says_later_does_no_harm(
+    def test_later_notifications_are_harmless(
         self, start: StartService, program: Program, folder: Path
     ) -> None:
         """STATUS=, WATCHDOG=1 and STOPPING=1 are often sent without a look at errors."""
@@ -158,7 +158,7 @@ class TestNotify:
 
 
 class TestProbe:
-    """Something asks the successor, while nobody else can answer."""
+    """A probe asks the successor, while no other generation can answer."""
 
     @pytest.fixture
     def log(self, program: Program, folder: Path) -> Path:
@@ -184,7 +184,7 @@ class TestProbe:
         assert log.read_text().split() == ["good1", "good2"]
 
     def test_bad_successor(self, start: StartService, program: Program, log: Path) -> None:
-        """The predecessor answers no probe, and takes over again with nothing lost."""
+        """The predecessor answers no probe, and serves again without any loss."""
         service = self.start(start, program, log, "3s")
         program.publish("bad2")
         with Hammer(program.port, clients=4) as hammer:

@@ -1,4 +1,4 @@
-"""WATCHDOG=1 tells that clients are served."""
+"""WATCHDOG=1 is sent as long as clients are served."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_stuck_generation_is_replaced(start: StartService, program: Program) -
 
 
 def test_an_idle_service_is_healthy(start: StartService, program: Program) -> None:
-    """Stopped, but nobody waits for it."""
+    """It is stopped, but no client waits."""
     service = start(program.command, listen=program.listen, options=LIMITS, environment=ENVIRONMENT)
     pid = stop(service)
     pinged(service, 4)
@@ -104,7 +104,7 @@ def test_a_watchdog_probe(start: StartService, program: Program, folder: Path) -
 
 
 def test_the_programs_own_watchdog(start: StartService, program: Program, folder: Path) -> None:
-    """It tells its supervisor; systemd hears of it through the supervisor only."""
+    """It is sent to the supervisor; systemd gets it only from there."""
     alive = folder / "alive"
     alive.touch()
     body = (

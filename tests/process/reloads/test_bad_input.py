@@ -1,4 +1,4 @@
-"""Bad input: one line that says what to do, exit status 2, and nothing was started or left."""
+"""Bad input: one line with a remedy, exit status 2, and nothing started or left behind."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def run(
     pass_fds: tuple[int, ...] = (),
     through: tuple[str, ...] = (),
 ) -> str:
-    """`sockact run` with these arguments has to be refused; gives its one line."""
+    """The one line with which `sockact run` refuses these arguments."""
     runtime = folder / "run"
     done = subprocess.run(
         [*through, *SOCKACT, "run", *arguments],

@@ -1,4 +1,4 @@
-"""What happens when the program ends without being asked to."""
+"""Programs that end without being told to."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_kill_fails_only_what_was_in_flight(start: StartService, program: Progra
             hammer.wait_for("1")
         with pytest.raises(ConnectionError):
             read_all(client)
-    # Of each client, at most the request that the killed program had in its hands.
+    # Of each client at most the request that the killed program was serving.
     assert len(hammer.failures) <= 2, hammer.failures
     assert not any("refused" in failure.lower() for failure in hammer.failures)
 
@@ -105,7 +105,7 @@ def test_crash_loop_backs_off_and_keeps_the_listener(start: StartService, progra
     wait.until(lambda: service.status()["generations"] == [], "a pause", interval=0.002)
     program.publish("2")
     assert service.status()["state"] == "backoff"
-    # Somebody who comes now waits in the queue; a mended version brings it back at once.
+    # New clients wait in the queue; a reload to a fixed version is not delayed.
     with connect(("127.0.0.1", program.port)) as client:
         client.sendall(b"fast")
         assert service.reload().code == 0, service.stderr
@@ -136,7 +136,7 @@ def test_backoff_grows(start: StartService, program: Program, folder: Path) -> N
 
 
 def test_refused_reload_in_a_crash_loop(start: StartService, program: Program) -> None:
-    """systemd has to hear the end of each reload, or the unit stays `reloading`."""
+    """systemd must be told the end of each reload, or the unit stays `reloading`."""
     program.publish("1", CRASH)
     service = start(program.command, listen=program.listen)
     wait.until(lambda: latest_number(service) >= 3, "the third launch")
@@ -188,7 +188,7 @@ def test_sigkill_of_the_supervisor_ends_the_program(start: StartService, program
 
 
 def test_starts_again_after_sigkill(start: StartService, program: Program, folder: Path) -> None:
-    """Nothing that a killed supervisor left behind is in the way of the next one."""
+    """The remains of a killed supervisor do not obstruct the next one."""
     path = folder / "app.sock"
     body = f"accept(bound({str(path)!r}, socket.AF_UNIX))\n"
     program.publish("1", body)
@@ -246,7 +246,7 @@ accept(bound())
 
 
 def test_a_daemon_is_not_gone(start: StartService, program: Program) -> None:
-    """Its processes end while they are looked for."""
+    """Its processes end while they are being listed."""
     program.publish("1", DAEMON)
     service = start(program.command, listen=program.listen)
     for version in map(str, range(2, 12)):
@@ -256,7 +256,7 @@ def test_a_daemon_is_not_gone(start: StartService, program: Program) -> None:
 
 
 def test_crash_of_a_daemon(start: StartService, program: Program) -> None:
-    """Its first process ended cleanly long ago; this one did not."""
+    """Its first process exited cleanly long ago; this one does not."""
     program.publish("1", DAEMON)
     service = start(program.command, listen=program.listen)
     (daemon,) = latest(service)["pids"]
@@ -277,7 +277,7 @@ def test_successor_that_ends_by_itself_shows_its_stderr(
 
 
 def test_want_of_descriptors_ends_nothing(start: StartService, program: Program) -> None:
-    """Out of descriptors, the supervisor can neither look into /proc nor launch."""
+    """Without descriptors the supervisor can neither read /proc nor launch."""
     service = start(program.command, listen=program.listen)
     pid = service.process.pid
     first = latest(service)["pid"]
@@ -294,7 +294,7 @@ def test_want_of_descriptors_ends_nothing(start: StartService, program: Program)
 def test_drain_goes_on_after_want_of_descriptors(
     start: StartService, program: Program, folder: Path
 ) -> None:
-    """A census that fails is taken again."""
+    """A census that fails is repeated."""
     go = folder / "go"
     program.publish("1", HELD.format(path=str(go)) + GOOD)
     service = start(program.command, listen=program.listen)

@@ -1,4 +1,4 @@
-"""How `sockact run` becomes the supervisor, and what it lets near its own modules."""
+"""How `sockact run` becomes the supervisor, and which modules it loads."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def without_python(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def hostile(folder: Path, *names: str) -> Path:
-    """A folder with modules that nobody should load instead of the standard ones."""
+    """A directory with modules that must not be loaded instead of the standard ones."""
     path = folder / "hostile"
     path.mkdir()
     for name in names:

@@ -1,4 +1,4 @@
-"""Signals that reach the supervisor in the middle of an adoption do not spoil it."""
+"""Signals to the supervisor do not disturb an adoption."""
 
 from __future__ import annotations
 

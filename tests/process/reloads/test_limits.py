@@ -1,4 +1,4 @@
-"""Failures are remembered, and end unforced reloads."""
+"""Failures are recorded, and too many of them stop reloads without --force."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def test_a_limit_is_reached_and_forced(start: StartService, program: Program) ->
     assert program.ask() == "1"
     text = service.run("status", "test").stdout
     assert "failures in the last 10min: 2 of 2 until a reload has to be forced; the last" in text
-    # What was forced to no avail is one more.
+    # A forced reload that fails counts, too.
     program.publish("4", BROKEN)
     assert REASON in service.reload("--force").stderr
     assert len(failures(service)) == 3
     program.publish("5")
     assert service.reload("--force").code == 0
     assert program.ask() == "5"
-    # It is mended: `systemctl reload` has no --force.
+    # The program is fixed now; `systemctl reload` has no --force.
     assert failures(service) == []
     assert service.reload().code == 0
 
@@ -90,7 +90,7 @@ def test_crashes_count_and_are_never_given_up(start: StartService, program: Prog
     assert program.ask() == "3"
 
 
-def test_what_nobody_is_to_blame_for(start: StartService, program: Program) -> None:
+def test_failures_that_do_not_count(start: StartService, program: Program) -> None:
     service = start(program.command, listen=program.listen)
     program.publish("2", "time.sleep(600)")
     service.process.send_signal(signal.SIGHUP)

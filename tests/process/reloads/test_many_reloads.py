@@ -1,4 +1,4 @@
-"""Reload after reload: no client notices, and nothing grows.
+"""Many reloads in a row: no client notices, and nothing grows.
 
 By default 15 reloads each, to keep the suite short; SOCKACT_MANY_RELOADS=200 (`make leaks`) is the
 real thing. Each service is watched by a thread of its own, all at the same time.

@@ -50,7 +50,7 @@ def pids(service: Service) -> list[int]:
 
 
 def replaced(service: Service, program: Program, before: list[int]) -> None:
-    """A reload brings the next one in, and nothing of the last one is left."""
+    """A reload starts the next generation, and nothing of the previous one is left."""
     program.publish("2")
     inode = listening_inode(service)
     with Hammer(program.port) as hammer:
@@ -63,7 +63,7 @@ def replaced(service: Service, program: Program, before: list[int]) -> None:
 
 
 def listening_inode(service: Service) -> str:
-    """Of the one listening socket that the supervisor holds."""
+    """The inode of the one listening socket that the supervisor holds."""
     connections = psutil.Process(service.process.pid).net_connections("tcp")
     (fd,) = [one.fd for one in connections if one.status == psutil.CONN_LISTEN]
     return os.readlink(f"/proc/{service.process.pid}/fd/{fd}")

@@ -37,7 +37,7 @@ class Container:
         (self.first,) = psutil.Process(self.service.process.pid).children()
 
     def execute(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """What `docker exec` does."""
+        """Run a command in the container, as `docker exec` does."""
         return subprocess.run(
             ["nsenter", "--target", str(self.first.pid), "--pid", "--mount", *command],
             env=self.service.environment,
@@ -86,8 +86,8 @@ def test_it_is_the_first_and_reloads(container: Container, program: Program) -> 
     assert hammer.failures == []
 
 
-def test_it_reaps_everybody(container: Container) -> None:
-    """The program's orphans, and those of a command that somebody has run in the container."""
+def test_it_reaps_all_orphans(container: Container) -> None:
+    """Orphans of the program, and of a command run in the container."""
     stranger = container.execute("sh", "-c", "(sh -c 'sleep 0.1; exit 3' &) ; echo left")
     assert stranger.stdout == "left\n"
 

@@ -1,4 +1,4 @@
-"""A release that does not come up is refused with its reason, and no client notices."""
+"""A release that does not start is refused with the reason, and no client notices."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def program(folder: Path) -> Program:
 
 
 def refuse(service: Service, program: Program) -> Outcome:
-    """Reload into what is on disk; everything that holds for every refused release."""
+    """Reload to the version on disk; checks what holds for every refused release."""
     (predecessor,) = service.status()["generations"]
     with Hammer(program.port) as hammer:
         hammer.wait_for("1")
@@ -51,7 +51,7 @@ def refuse(service: Service, program: Program) -> Outcome:
 
 
 def accept(service: Service, program: Program) -> None:
-    """The next good release is taken."""
+    """Check that the next good release is accepted."""
     program.publish("2")
     assert service.reload().code == 0, service.stderr
     assert program.ask() == "2"
@@ -159,7 +159,7 @@ def test_what_it_wrote_is_bounded(start: StartService, program: Program) -> None
 
 
 class TestProgramFile:
-    """The command stays, what it names changes."""
+    """The command stays the same; the file that it names changes."""
 
     @pytest.fixture
     def script(self, program: Program) -> Path:
@@ -237,7 +237,7 @@ def test_worker_that_cannot_import(start_server: Callable[..., Deployment]) -> N
 
 
 def test_two_in_a_row_do_not_add_up(start: StartService, program: Program) -> None:
-    """A refused release is no crash of the one that serves: nothing backs off."""
+    """A refused release does not count as a crash: there is no back-off."""
     service = start(program.command, listen=program.listen, options=OPTIONS)
     program.write("raise SystemExit(1)\n")
     for _ in range(3):

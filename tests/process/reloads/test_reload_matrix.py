@@ -41,7 +41,7 @@ pytestmark = [
 
 
 def trial(server: Server) -> Trial:
-    """Run one in a folder of its own; nothing may be left in it."""
+    """Run one in its own directory; nothing may be left there."""
     # In the full run the reloads are spread out, so that answers of every kind and age are under
     # way at each.
     steady = 1.5 if RELOADS > 2 else 0.0

@@ -1,4 +1,4 @@
-"""What signals and the commands `reload` and `stop` do, alone and on top of each other."""
+"""Signals and the commands `reload` and `stop`, alone and combined."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def in_flight(program: Program, seconds: float) -> socket.socket:
 
 
 def until_busy(service: Service, requests: int = 1) -> None:
-    """Return when so many requests are in the program's hands."""
+    """Wait until the program is serving so many requests."""
 
     def busy() -> bool:
         counts: list[int] = [one["connections"]["busy"] for one in service.status()["generations"]]
@@ -83,7 +83,7 @@ def test_drains_and_stops(service: Service, program: Program, number: signal.Sig
 
 
 def test_refuses_new_clients_while_it_stops(service: Service, program: Program) -> None:
-    """Nobody would answer them: at once is better than after the drain."""
+    """Nobody would serve them, so they are refused at once, not after the drain."""
     with in_flight(program, 4) as client:
         until_busy(service)
         service.signal(signal.SIGTERM)
@@ -161,7 +161,7 @@ def test_stop_during_a_pending_start(
 
 
 def test_signals_before_the_loop_runs(start: StartService, program: Program) -> None:
-    """They wait instead of killing: nothing is left behind, whenever one arrives."""
+    """They are held back, so nothing is left behind whenever one arrives."""
     for _ in range(3):
         service = start(program.command, listen=program.listen, ready=False)
         wait.until(service.runtime.exists, "the runtime folder", interval=0.001)
@@ -172,7 +172,7 @@ def test_signals_before_the_loop_runs(start: StartService, program: Program) -> 
 
 
 def begin_reload(service: Service) -> socket.socket:
-    """A reload that the supervisor has heard of."""
+    """Begin a reload; returns when the supervisor knows of it."""
     sock = varlink.begin(service.control, "Reload")
     service.status()
     return sock
@@ -228,10 +228,10 @@ def test_queued_reload_follows_a_refused_one(
     assert program.ask() == "3"
 
 
-def test_a_reload_is_done_when_the_predecessor_accepts_nobody(
+def test_a_reload_is_done_when_the_predecessor_no_longer_accepts(
     service: Service, program: Program
 ) -> None:
-    """Who connects after it has said so reaches the release that it was for."""
+    """A client that connects after that reaches the new release."""
     program.publish("2")
     before = service.status()["generations"][0]["pids"][0]
     os.kill(before, signal.SIGSTOP)
@@ -308,7 +308,7 @@ def test_reload_while_stopping_is_refused(service: Service, program: Program) ->
 
 
 def test_stop_ends_the_reloads_that_wait(service: Service, program: Program, folder: Path) -> None:
-    """Both the one under way and the queued one are answered when the stop begins."""
+    """The current and the queued reload are answered when the stop begins."""
     program.publish("2", WAITING.format(path=str(folder / "never")))
     with in_flight(program, 2) as client:
         until_busy(service)

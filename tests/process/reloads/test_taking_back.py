@@ -1,4 +1,4 @@
-"""A release that turns out bad is taken back: by its trial, by hand, by a crash."""
+"""A bad release is rolled back: by its trial, by hand, after a crash."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def main():
 asyncio.run(main())
 """
 KINDS = pytest.mark.parametrize("body", [BLOCKING, ASYNCIO], ids=["shim", "epoll"])
-# What a stopped successor has accepted cannot be finished.
+# Requests that a stopped successor has accepted cannot be completed.
 LIMITS = ("--drain-timeout", "5s", "--kill-timeout", "1s")
 # Passes as long as the file is there.
 PROBE = "exec:test -e {}"
@@ -60,7 +60,7 @@ def options(healthy: Path, trial: str = "60s", *more: str) -> tuple[str, ...]:
 
 
 class Reloading:
-    """A reload in the background: its trial has begun."""
+    """A reload in the background whose trial has begun."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -185,7 +185,7 @@ def test_a_probe_that_left_its_process_group_is_killed(
     assert program.ask() == "1"
 
 
-def test_a_trial_without_one_probe_that_passed_is_not_committed(
+def test_a_trial_without_a_passed_probe_is_not_committed(
     start: StartService, program: Program
 ) -> None:
     more = ("--trial", "200ms", "--probe", "exec:sleep 600", "--probe-timeout", "60s")
@@ -213,7 +213,7 @@ def test_death_on_trial_brings_the_predecessor_back(
 def test_a_stuck_accept_queue_brings_the_predecessor_back(
     start: StartService, program: Program, probe: tuple[str, ...]
 ) -> None:
-    """Whatever the probe, which seldom comes, says."""
+    """The outcome of the probe, which is rare here, does not matter."""
     options = ("--trial", "60s", *probe, *LIMITS)
     service = start(program.command, listen=program.listen, options=options)
     program.publish("2")
@@ -237,7 +237,7 @@ TCP = ("--trial", "20s", "--probe", "tcp", "--probe-timeout", "2s", "--probe-int
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "[::1]"])
 def test_tcp_probe(start: StartService, program: Program, host: str) -> None:
-    """Connecting is not enough: somebody has to accept."""
+    """A connect is not enough: the successor has to accept."""
     family = "socket.AF_INET6" if "[" in host else "socket.AF_INET"
     body = f"accept(bound(({host.strip('[]')!r}, PORT), {family}))\n"
     program.publish("1", body)
@@ -381,7 +381,7 @@ def fresh(service: Service) -> int:
     return int(service.status()["generations"][0]["connections"]["fresh"])
 
 
-def test_rollback_gives_up_a_trial(start: StartService, program: Program) -> None:
+def test_rollback_cancels_a_trial(start: StartService, program: Program) -> None:
     service = start(program.command, listen=program.listen, options=("--trial", "60s"))
     program.publish("2")
     reloading = Reloading(service)
@@ -391,7 +391,7 @@ def test_rollback_gives_up_a_trial(start: StartService, program: Program) -> Non
     assert program.ask() == "1"
 
 
-def test_rollback_gives_up_a_launch(start: StartService, program: Program) -> None:
+def test_rollback_cancels_a_launch(start: StartService, program: Program) -> None:
     service = start(program.command, listen=program.listen)
     program.publish("2", "time.sleep(600)")
     service.process.send_signal(signal.SIGHUP)
@@ -417,7 +417,9 @@ def test_rollback_ends_a_crash_loop(start: StartService, program: Program) -> No
     wait.until(lambda: service.states() == {1: "running"}, "the others to be gone")
 
 
-def test_the_oldest_of_too_many_that_drain_ends(start: StartService, program: Program) -> None:
+def test_the_oldest_of_too_many_draining_generations_ends(
+    start: StartService, program: Program
+) -> None:
     service = start(program.command, listen=program.listen, options=("--max-draining", "1"))
     with connect(("127.0.0.1", program.port)):
         wait.until(lambda: fresh(service) == 1, "the connection to be accepted")

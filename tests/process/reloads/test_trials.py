@@ -1,4 +1,4 @@
-"""A trial that comes to nothing leaves the predecessor as reachable as it was."""
+"""A failed trial leaves the predecessor as reachable as before."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_order_to_open_waits_for_a_busy_program(start: StartService, folder: Pat
 
 
 def serve(start: StartService, folder: Path, code: str) -> tuple[Service, int]:
-    """Generation 1 passes its probe, and no other will."""
+    """Start a service whose generation 1 passes the probe, and no other does."""
     port = wait.free_port()
     good = folder / "good"
     good.touch()

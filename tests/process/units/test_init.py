@@ -33,7 +33,7 @@ needs_systemd = pytest.mark.skipif(
 
 
 class Home:
-    """A user's own folders, and a PATH with programs that only have to be there."""
+    """A user's directories, and a PATH with programs that only have to exist."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -71,7 +71,7 @@ class Home:
         )
 
     def written(self, *arguments: str) -> dict[str, dict[str, list[str]]]:
-        """The sections of the .service unit that this writes."""
+        """The sections of the .service unit that `sockact init` writes."""
         done = self.init("web", "--user-unit", *LISTEN, *arguments)
         assert done.returncode == 0, done.stderr
         return unitfile.parse((self.units / "web.service").read_text())
@@ -252,7 +252,7 @@ def test_a_file_with_variables(home: Home) -> None:
     assert found["Service"]["EnvironmentFile"] == [f"{home.folder}/my 100%%.env"]
 
 
-def test_programs_that_make_code_may(home: Home) -> None:
+def test_programs_that_generate_code_are_allowed_to(home: Home) -> None:
     home.program("app.js", "#!/usr/bin/env -S node --inspect\n")
     assert home.written("--", "app.js")["Service"]["MemoryDenyWriteExecute"] == ["no"]
 

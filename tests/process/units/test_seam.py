@@ -1,4 +1,4 @@
-"""Listening beside a program that listens already, and taking its new connections over."""
+"""Listening beside a program that already listens, and taking over its new connections."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-# Says its name to whoever connects or sends, and echoes nothing else.
+# Sends its name to each client, and nothing else.
 SERVER = """
 import os, socket, sys
 host = sys.argv[1]
@@ -56,7 +56,7 @@ IPV4, IPV6 = socket.AF_INET, socket.AF_INET6
 def serving(
     family: int, kind: int, host: str, port: int = 0, owner: int = 0
 ) -> Iterator[tuple[int, listening.Bound]]:
-    """Its port, and what is found of it."""
+    """The port of a program, and its sockets as found."""
     numbers = [str(int(number)) for number in (family, kind, port, owner)]
     words = [sys.executable, "-c", SERVER, host, *numbers]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as server:
@@ -70,7 +70,7 @@ def serving(
 
 
 def ask(family: int, kind: int, host: str, port: int) -> str:
-    """Who answers; "" is nobody, yet."""
+    """The name of the program that answers; "" if none does yet."""
     with socket.socket(family, kind) as client:
         client.settimeout(0.3)
         client.connect((host, port))
@@ -118,7 +118,7 @@ def test_taking_over(family: int, kind: int, host: str, to: str) -> None:
 
 
 def waiting(listener: socket.socket) -> list[object]:
-    """Who came to it."""
+    """The connections that reached it."""
     listener.setblocking(False)
     found: list[object] = []
     with contextlib.suppress(BlockingIOError):
@@ -152,7 +152,7 @@ def test_taking_it_back() -> None:
 
 
 def test_several_old_sockets() -> None:
-    """When the first of them closes, the others get nobody: they are about to close, too."""
+    """When the first of them closes, the others get no connections: they close soon, too."""
     port = wait.free_port()
     with contextlib.ExitStack() as stack:
         old = [stack.enter_context(serving(IPV4, TCP, "127.0.0.1", port))[1] for _ in range(3)]
@@ -180,7 +180,7 @@ def test_several_old_sockets() -> None:
 
 
 def test_several_old_sockets_again() -> None:
-    """What made them deaf is taken back."""
+    """The filter that drops new connections is removed again."""
     port = wait.free_port()
     with contextlib.ExitStack() as stack:
         old = [stack.enter_context(serving(IPV4, TCP, "127.0.0.1", port))[1] for _ in range(2)]
@@ -191,7 +191,7 @@ def test_several_old_sockets_again() -> None:
         assert {ask(IPV4, TCP, "127.0.0.1", port) for _ in range(8)} == {"old"}
 
 
-def test_who_is_never_accepted() -> None:
+def test_a_client_that_is_never_accepted() -> None:
     with socket.socket() as own:
         own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         own.bind(("127.0.0.1", 0))
@@ -236,7 +236,7 @@ def test_what_cannot_be_shared(folder: Path) -> None:
             Seam([found])
 
 
-def test_a_socket_that_is_another_one_by_now() -> None:
+def test_a_socket_that_was_replaced() -> None:
     with serving(IPV4, TCP, "127.0.0.1") as (_, found):
         other = listening.Bound(found.address, found.inode + 1, found.pid, found.fd)
         with pytest.raises(OSError, match="another socket"):
@@ -255,7 +255,7 @@ def test_an_outage_is_measured() -> None:
 def test_an_outage_that_cannot_be_measured(
     monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    """It is not said to be none."""
+    """It is not reported as zero."""
 
     def fail(_address: object) -> bool:
         raise error

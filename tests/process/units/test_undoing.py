@@ -1,4 +1,4 @@
-"""What is taken back when a step fails, and who may interrupt that: nobody."""
+"""Undo after a failed step, which nothing may interrupt."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def interrupt(number: int = signal.SIGINT) -> None:
-    """Now; the handler runs before this returns."""
+    """Send SIGINT to ourselves; the handler runs before this returns."""
     os.kill(os.getpid(), number)
 
 
 class Told:
-    """In which order what is called."""
+    """Records the order of calls."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -46,7 +46,7 @@ def _handlers() -> object:
 
 
 def test_an_interrupt_of_the_way_back() -> None:
-    """Which no signal has begun."""
+    """The undo itself was not started by a signal."""
     told = Told()
 
     def steps(undo: ExitStack) -> None:
@@ -73,7 +73,7 @@ def test_an_interrupt_of_the_steps(number: int) -> None:
     assert told.calls == ["first"]
 
 
-def test_what_is_done_stays_done() -> None:
+def test_completed_steps_stay_done() -> None:
     told = Told()
 
     def steps(undo: ExitStack) -> int:
@@ -87,7 +87,7 @@ def test_what_is_done_stays_done() -> None:
     assert told.calls == []
 
 
-def test_a_way_back_that_fails() -> None:
+def test_an_undo_that_fails() -> None:
     told = Told()
 
     def fail() -> None:
@@ -115,7 +115,7 @@ def test_what_clients_met_is_told() -> None:
     )
 
 
-def test_who_asked_not_to_be_interrupted() -> None:
+def test_an_ignored_signal_stays_ignored() -> None:
     """nohup(1)."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:

@@ -1,4 +1,4 @@
-"""A supervisor that is killed: its listeners, and what it knew of its generations, live on in the
+"""After a supervisor was killed, its listeners and the pidfds of its generations are still in the
 file descriptor store (docs/fdstore.md).
 """
 
@@ -279,7 +279,7 @@ def test_name_of_a_socket_unit_that_looks_like_ours(
         connect(listener.getsockname()).close()
 
 
-def test_what_ends_leaves_the_store(restarts: Restarts, program: Program) -> None:
+def test_an_ended_process_leaves_the_store(restarts: Restarts, program: Program) -> None:
     service = restarts.first(program)
     (before,) = stored(service, PIDFD)
     program.publish("2")
@@ -308,10 +308,10 @@ def test_a_failure_of_the_program_keeps_the_queue(
         assert read_all(client) == "2"
 
 
-def test_successor_waits_for_what_is_left(
+def test_the_next_generation_waits_for_survivors(
     restarts: Restarts, program: Program, folder: Path
 ) -> None:
-    """Requests that are being answered are answered to the end, by one version at a time."""
+    """Requests under way are completed, by one version at a time."""
     answers = folder / "answers"
     program.publish("1", GRACEFUL.format(path=str(answers)))
     options = ("--kill-timeout", "1min")
@@ -334,8 +334,8 @@ def test_successor_waits_for_what_is_left(
     assert f"{PIDFD}{old}" in told(again, "FDSTOREREMOVE")
 
 
-def test_what_does_not_end_is_killed(restarts: Restarts, program: Program) -> None:
-    """With what it has started."""
+def test_survivors_are_killed_in_the_end(restarts: Restarts, program: Program) -> None:
+    """It is killed with its children."""
     child = "pid = os.fork()\nif pid == 0:\n    time.sleep(60)\n"
     program.publish("1", child + STUBBORN)
     options = ("--kill-timeout", "0.5s")
@@ -351,8 +351,8 @@ def test_what_does_not_end_is_killed(restarts: Restarts, program: Program) -> No
     assert "SIGKILL: still there" in again.stderr
 
 
-def test_reload_does_not_wait_for_what_is_left(restarts: Restarts, program: Program) -> None:
-    """Who asks for one may have mended the program."""
+def test_reload_does_not_wait_for_survivors(restarts: Restarts, program: Program) -> None:
+    """The reload may bring the fix."""
     program.publish("1", STUBBORN)
     options = ("--kill-timeout", "2s")
     service = restarts.first(program, options=options)

@@ -1,4 +1,4 @@
-"""Another version of sockact takes over in place: nothing ends, nobody notices, all goes on."""
+"""Another version of sockact takes over in place, and nobody notices."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def installed(folder: Path) -> Installed:
 
 
 def slow(program: Program, seconds: float) -> socket.socket:
-    """A request that is being answered for so long."""
+    """A request that takes so many seconds."""
     sock = connect(("127.0.0.1", program.port))
     sock.sendall(f"slow {seconds}".encode())
     return sock
@@ -95,7 +95,7 @@ def until_busy(service: Service, requests: int = 1) -> None:
 
 
 def lasting(status: dict[str, Any]) -> dict[str, Any]:
-    """What an upgrade must not change, but for times that are computed anew."""
+    """The part of the status that an upgrade must not change."""
     generations = [
         {key: one[key] for key in ("number", "state", "pid", "pids", "started_usec", "gate")}
         for one in status["generations"]
@@ -131,7 +131,7 @@ def test_no_client_notices(
     assert after["generations"][0]["age_seconds"] > before["generations"][0]["age_seconds"]
     assert psutil.Process(service.process.pid).cmdline() == command_line
     assert psutil.Process(service.process.pid).name() == name
-    # systemd hears of nothing but the status: for it nothing has happened.
+    # systemd gets only a STATUS.
     while service.notify.receive(0):
         pass
     told = {key for one in service.notify.messages[heard:] for key, _ in one.fields}
@@ -183,7 +183,7 @@ def test_a_drain_goes_on(start: StartService, program: Program, body: str) -> No
 
 
 @KINDS
-def test_a_predecessor_that_is_kept_can_still_be_gone_back_to(
+def test_rollback_to_a_kept_predecessor_after_an_upgrade(
     start: StartService, program: Program, body: str
 ) -> None:
     program.publish("1", body)

@@ -1,4 +1,4 @@
-"""What is installed cannot take over: the version that runs goes on, and says why."""
+"""If the installed version cannot take over, the running one continues and says why."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def service(start: StartService, program: Program, installed: Installed) -> Serv
 
 
 def goes_on(service: Service, program: Program) -> None:
-    """It still does everything, the version before."""
+    """Check that the old version still does everything."""
     assert service.status()["version"] == "1.0"
     program.publish("2")
     assert service.reload("--wait-drained").code == 0
@@ -88,7 +88,7 @@ def test_broken_files(service: Service, program: Program, installed: Installed, 
 
 
 def test_a_removed_package(service: Service, program: Program, installed: Installed) -> None:
-    """Nothing is loaded late: it goes on without a single file."""
+    """No module is loaded late: it continues without a single file of its package."""
     installed.remove()
     outcome = service.run("upgrade", service.name)
     assert (outcome.code, "not upgraded: what is installed" in outcome.stderr) == (1, True)
@@ -141,7 +141,7 @@ def test_a_setting_that_is_new(service: Service, program: Program, installed: In
 
 
 def a_python(prefix: Path) -> Path:
-    """One with the same modules as ours, that can be removed."""
+    """A Python with the same modules as ours, which can be removed."""
     python = prefix / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.symlink_to(sys.executable)
@@ -154,7 +154,7 @@ def a_python(prefix: Path) -> Path:
 def test_python_is_gone_when_it_matters(
     start: StartService, program: Program, installed: Installed, folder: Path
 ) -> None:
-    """execve fails after the proof has succeeded."""
+    """execve fails after the check has succeeded."""
     python = a_python(folder / "environment")
     gone = f"    os.unlink({str(python)!r})\n    sys.stdout.write(f"
     installed.change("supervisor/resume.py", '    sys.stdout.write(f"{PROOF}', f'{gone}"{{PROOF}}')
@@ -200,7 +200,7 @@ ANEW = {
 
 
 @pytest.mark.parametrize("kind", ANEW)
-def test_what_was_proved_fails_all_the_same(
+def test_taking_over_fails_after_the_check(
     service: Service, program: Program, installed: Installed, kind: str
 ) -> None:
     """The last resort: the service is started anew, with its listeners, in the same process."""
@@ -216,7 +216,7 @@ def test_what_was_proved_fails_all_the_same(
         assert "went away before it answered" in outcome.stderr
         hammer.wait_for("2")
     wait.until(lambda: service.states() == {1: "running"}, "it to serve")
-    # Nobody was refused; what was being answered ended with the program.
+    # Nobody was refused; requests under way ended with the program.
     assert not [x for x in hammer.failures if "refused" in x], hammer.failures
     assert len(hammer.failures) <= 2
     status = service.status()
@@ -228,7 +228,7 @@ def test_what_was_proved_fails_all_the_same(
 
 
 @pytest.mark.parametrize("handed", ["x", "check", "-1", "\u0661", "0", "2", "999", "9" * 40])
-def test_the_variable_of_somebody_else(folder: Path, handed: str) -> None:
+def test_the_variable_of_another_process(folder: Path, handed: str) -> None:
     environment = {**os.environ, "SOCKACT_UPGRADE": handed, "SOCKACT_RUNTIME_DIR": str(folder)}
     done = subprocess.run(
         [*SOCKACT, "run", "--", "true"],

@@ -1,4 +1,4 @@
-"""What the version of sockact that takes over in place knows, hears and goes on with."""
+"""The state with which a new version takes over."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def program(folder: Path) -> Program:
 
 
 def serves(service: Service, number: int) -> bool:
-    """Does this generation serve, and is it alone?"""
+    """Whether this generation serves, and is the only one."""
     return service.states() == {number: "running"}
 
 

@@ -1,4 +1,4 @@
-"""Configuration files: what they may say; whatever else they say is refused, by its line."""
+"""Configuration files: valid settings, and errors with their line."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def written(folder: Path, text: str | bytes, name: str = "app.toml") -> Path:
     return path
 
 
-def test_what_a_file_says(tmp_path: Path) -> None:
+def test_the_settings_of_a_file(tmp_path: Path) -> None:
     path = written(tmp_path, WHOLE)
     assert settings(path) == Settings(
         "app",
@@ -77,7 +77,7 @@ def test_the_three_formats_say_the_same(tmp_path: Path) -> None:
 
 
 def test_each_option_of_run_is_a_key(tmp_path: Path) -> None:
-    """A new option must not be forgotten, and `--config` is none."""
+    """Every option is a key, except for `--config`."""
     context = click.Context(run.command)
     refused = keys.check(document.Document({"config": "x", "command": ["a"]}), context)
     assert "'config' is not known" in refused.problems[0].text
@@ -149,7 +149,7 @@ def test_by_the_name_of_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         (f"identifier = '{'a' * 60000}'", "is no identifier"),
     ],
 )
-def test_what_is_wrong_and_where(tmp_path: Path, line: str, message: str) -> None:
+def test_errors_and_their_places(tmp_path: Path, line: str, message: str) -> None:
     text = f'command = ["a"]\nready = "notify"\n\n{line}\n'
     path = written(tmp_path, text)
     (found,) = refusal(path)
@@ -241,7 +241,7 @@ def test_a_release_is_the_same_for_the_whole_generation() -> None:
 
 @pytest.mark.parametrize("kind", invalid.KINDS)
 def test_a_thousand_invalid_files(tmp_path: Path, kind: invalid.Kind) -> None:
-    """Two hundred of each kind: a message that names the place, and nothing else happens."""
+    """200 of each kind: each gives a message with the place, and nothing else."""
     for number in range(200):
         extension, data = invalid.make(kind, number)
         path = written(tmp_path, data, f"app{extension}")

@@ -61,7 +61,7 @@ def test_on_the_command_line() -> None:
         ("failed=/etc", "'/etc' is no program that can be executed"),
     ],
 )
-def test_what_is_no_hook(value: str, message: str, tmp_path: Path) -> None:
+def test_invalid_hooks(value: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(click.UsageError) as error:
         given("--on", "pending=true", "--on", value)
     assert message in error.value.format_message()
@@ -73,7 +73,7 @@ def test_not_without_end() -> None:
 
 
 @pytest.mark.parametrize("value", ["", "tag", "file:", "exec: ", "git:", "auto:x", "file:\0"])
-def test_what_tells_no_version(value: str) -> None:
+def test_invalid_version_options(value: str) -> None:
     with pytest.raises(click.BadParameter):
         given("--release-version", value)
 
@@ -122,7 +122,7 @@ def test_in_the_other_formats(tmp_path: Path) -> None:
         ({"running": [["true"]] * 33}, "33 commands are too many"),
     ],
 )
-def test_what_a_file_cannot_say(tmp_path: Path, on: object, message: str) -> None:
+def test_invalid_hooks_in_a_file(tmp_path: Path, on: object, message: str) -> None:
     path = written(tmp_path, on=on)
     with pytest.raises(loading.Invalid) as error:
         config.read(str(path))

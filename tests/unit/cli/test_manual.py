@@ -1,4 +1,4 @@
-"""The man pages say what `--help` says, and are clean for those who read them."""
+"""The man pages have the texts of `--help` and pass the linters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What supervisors answer becomes metrics, whatever it is; and what is built upon those names."""
+"""Metrics from the answers of supervisors, and the dashboards and alerts that use them."""
 
 from __future__ import annotations
 

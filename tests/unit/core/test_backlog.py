@@ -1,4 +1,4 @@
-"""Lines on their way into a log: each once, whole and in order, or counted as missing."""
+"""Lines on their way into a log: each complete, once and in order, or counted as missing."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_line_too_long_goes_in_parts() -> None:
 
 @dataclass
 class Disk:
-    """A file that takes what it wants."""
+    """A file that accepts as many bytes as the test says."""
 
     backlog: Backlog
     files: list[bytearray] = field(default_factory=lambda: [bytearray()])

@@ -113,11 +113,9 @@ def test_quiet_in(connection: Connection, seconds: float) -> None:
         (3.0, 10_000.0, LONGEST_PAUSE),
     ],
 )
-def test_the_longer_it_lasts_the_more_seldom_it_is_looked_at(
-    quiet: float, elapsed: float, seconds: float
-) -> None:
+def test_long_drains_are_checked_less_often(quiet: float, elapsed: float, seconds: float) -> None:
     assert look_again_in(quiet, elapsed) == pytest.approx(seconds)
 
 
-def test_the_look_at_the_moment_when_it_may_be_quiet() -> None:
+def test_the_next_look_is_when_it_may_be_quiet() -> None:
     assert 0.02 < look_again_in(0.02, 100.0) < 0.03

@@ -1,4 +1,4 @@
-"""The window of failures, and what of it survives the supervisor."""
+"""The window of failures, and how it survives the supervisor."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CRASH = "the program exited with status 3"
 
 
 class Clock:
-    """A wall clock that the test moves."""
+    """A wall clock that the test sets."""
 
     def __init__(self) -> None:
         self.now = 1_000_000.0
@@ -104,7 +104,7 @@ def test_it_is_bounded(tmp_path: Path, clock: Clock) -> None:
     assert len(json.loads((tmp_path / "state" / "starts.json").read_text())["failures"]) == MOST
 
 
-def test_where_it_cannot_be_written(tmp_path: Path, clock: Clock) -> None:
+def test_a_file_that_cannot_be_written(tmp_path: Path, clock: Clock) -> None:
     (tmp_path / "file").touch()
     said: list[str] = []
     one = History(str(tmp_path / "file" / "state"), WINDOW, said.append, clock)
@@ -115,7 +115,7 @@ def test_where_it_cannot_be_written(tmp_path: Path, clock: Clock) -> None:
     assert line.endswith("starts.json: Not a directory: what it counts is forgotten at its end")
 
 
-def test_in_words() -> None:
+def test_the_description_of_failures() -> None:
     assert describe((), 600) == ""
     assert describe((Failure(0, 1, "x"),), 90) == "1 failure in the last 90 s, the last: x"
     assert describe((Failure(0, 1, "x"),), 7200) == "1 failure in the last 2 h, the last: x"
@@ -131,7 +131,7 @@ def test_waits_are_spread() -> None:
     assert spread(10.0, 0.25, 0.3, 7) != spread(10.0, 0.25, 0.4, 7)
 
 
-def test_where_the_state_directory_is() -> None:
+def test_the_state_directory() -> None:
     assert state_dir("a", {"SOCKACT_STATE_DIR": "/x", "STATE_DIRECTORY": "/y"}) == "/x/a"
     assert state_dir("a", {"STATE_DIRECTORY": "/y/a:/z"}) == "/y/a"
     assert state_dir("a", {}, uid=0) == "/var/lib/sockact/a"

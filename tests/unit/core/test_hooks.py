@@ -1,4 +1,4 @@
-"""Which hooks are due after which step, and what waits for them."""
+"""Which hooks are due after each step, and what waits for them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ALL = tuple(hook.value for hook in Hook)
 
 
 class Story:
-    """A service under one event after the other, and the hooks that were due."""
+    """A service, the events it gets, and the hooks that are due."""
 
     def __init__(self, *events: Event, policy: Policy | None = None) -> None:
         self.state = Service(policy or Policy(hooks=ALL, hook_bound=10.0))
@@ -82,7 +82,7 @@ def test_a_hook_that_fails_takes_the_release_back() -> None:
     assert story.new() == [("failed", 2), ("rolled_back", 1), ("draining", 2)]
 
 
-def test_a_hook_that_nobody_tells_of_has_failed() -> None:
+def test_a_hook_without_an_outcome_has_failed() -> None:
     story = Story(*RELOADED, on.Tick())
     assert next_deadline(story.state) == 10.0
     story.at(10.0, on.Tick())
@@ -130,14 +130,14 @@ def test_a_rollback_and_a_crash() -> None:
     assert story.new() == [("failed", 1), ("pending", 3)]
 
 
-def test_one_that_never_served_only_fails() -> None:
+def test_a_generation_that_never_served_only_has_failed_hooks() -> None:
     story = Story(*SERVING, on.Reload(), on.Exited(2, Exit(code=1)), on.Gone(2))
     assert story.new()[2:] == [("pending", 2), ("failed", 2)]
     story = Story(on.Start(), on.Stop(), on.Gone(1))
     assert story.new() == [("pending", 1), ("failed", 1)]
 
 
-def test_at_the_first_launch_a_hook_that_fails_changes_nothing() -> None:
+def test_a_failed_hook_of_the_first_launch_changes_nothing() -> None:
     story = Story(*SERVING)
     before = story.state
     story.tell(on.HookEnded(1, "running", "exited with status 1"))
@@ -146,7 +146,7 @@ def test_at_the_first_launch_a_hook_that_fails_changes_nothing() -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(HISTORY, POLICIES)
-def test_each_generation_has_one_beginning_and_one_end(
+def test_each_generation_starts_and_ends_once(
     history: list[tuple[Event, float]], policy: Policy
 ) -> None:
     story = Story(on.Start(), policy=policy)

@@ -1,4 +1,4 @@
-"""What is remembered of handovers, and counted: phases, totals, and what is kept of them."""
+"""The ledger of handovers: phases, totals, and what is stored."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WINDOW = Window(600.0, 10)
 
 
 class Told(Story):
-    """A story that a ledger follows."""
+    """A sequence of events that a ledger follows."""
 
     def __init__(self, policy: Policy = POLICY, account: Account | None = None) -> None:
         super().__init__(policy)
@@ -52,7 +52,7 @@ class Told(Story):
         return self.ledger.account.totals
 
     def reload(self, seconds: float = 1.0) -> None:
-        """A successor gets ready, its predecessor drains and ends, a second for each."""
+        """A successor becomes ready, its predecessor drains and ends, 1 s for each."""
         old, new = self.state.last_number, self.state.last_number + 1
         self.hear(on.Reload())
         self.hear(on.Interest(new), seconds)
@@ -174,7 +174,7 @@ def test_restarts_after_crashes_are_no_handovers() -> None:
     assert told.totals().restarts == 1
 
 
-def test_what_is_cut_off() -> None:
+def test_forced_closes() -> None:
     told = serving()
     told.hear(on.Reload())
     told.launch(2)
@@ -195,7 +195,7 @@ def test_it_is_bounded() -> None:
     assert len({one["id"] for one in told.entries()}) == MOST
 
 
-def test_the_places_of_a_histogram() -> None:
+def test_the_buckets_of_a_histogram() -> None:
     times = Times()
     for seconds in (0.0, BOUNDS[0], BOUNDS[0] + 0.001, BOUNDS[-1], BOUNDS[-1] + 1):
         times = times.plus(seconds)
@@ -290,7 +290,7 @@ def test_an_upgrade_goes_on_with_what_is_open(tmp_path: Path) -> None:
         "x",
     ],
 )
-def test_what_is_unsound_counts_for_nothing(tmp_path: Path, change: object) -> None:
+def test_an_unsound_file_is_ignored(tmp_path: Path, change: object) -> None:
     history(tmp_path)
     text = json.dumps({**saved(tmp_path), "ledger": change})
     (tmp_path / "starts.json").write_text(text)
@@ -306,7 +306,7 @@ def test_what_is_unsound_counts_for_nothing(tmp_path: Path, change: object) -> N
         {"spans": [{"phase": "start", "seconds": 1.0}] * 100},
     ],
 )
-def test_an_unsound_entry_counts_for_nothing(tmp_path: Path, change: dict[str, Any]) -> None:
+def test_an_unsound_entry_is_ignored(tmp_path: Path, change: dict[str, Any]) -> None:
     one = history(tmp_path)
     told = Told()
     told.ledger = one.ledger

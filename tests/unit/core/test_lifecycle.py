@@ -1,4 +1,4 @@
-"""The lifecycle as a story: what each event does, with time as an argument."""
+"""The lifecycle: what each event does, with time as an argument."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_a_settled_generation_is_not_looked_at_twice() -> None:
     )
 
 
-def test_whoever_counts_says_when_to_look_again() -> None:
+def test_a_census_says_when_the_next_is_due() -> None:
     story = Story().serving()
     story.hear(on.Reload())
     story.launch(2)
@@ -251,7 +251,7 @@ def test_reloads_that_come_meanwhile_share_one_more() -> None:
     assert story.state.last_handover == 2
 
 
-def test_crash_is_replaced_at_once_then_ever_later() -> None:
+def test_crash_is_replaced_at_once_then_with_growing_delays() -> None:
     story = Story().serving()
     waits = []
     for number in range(1, 9):
@@ -266,7 +266,7 @@ def test_crash_is_replaced_at_once_then_ever_later() -> None:
     assert story.state.phase is Phase.SERVING
 
 
-def test_long_service_wipes_out_old_crashes() -> None:
+def test_long_service_resets_the_crash_count() -> None:
     story = Story().serving()
     story.hear(on.Exited(1, Exit(code=1)))
     story.hear(on.Gone(1))
@@ -300,7 +300,7 @@ def test_reload_waiting_for_a_relaunch_that_fails_is_not_forgotten() -> None:
     assert story.state.in_handover
 
 
-def test_clean_end_is_passed_on_but_only_when_everything_has_ended() -> None:
+def test_clean_exit_ends_the_service_when_all_processes_have_ended() -> None:
     story = Story().serving()
     assert story.hear(on.Exited(1, Exit())) == ()
     assert story.generation(1) is State.RUNNING
@@ -308,7 +308,7 @@ def test_clean_end_is_passed_on_but_only_when_everything_has_ended() -> None:
 
 
 def test_a_daemon_that_is_killed_has_crashed() -> None:
-    """Its first process ended with 0 long ago; what counts is how the others ended."""
+    """Its first process exited with 0 long ago; the exit of the others counts."""
     story = Story().serving()
     story.hear(on.Exited(1, Exit()))
     asked = story.hear(on.Gone(1, Exit(signal=9)))
@@ -316,7 +316,7 @@ def test_a_daemon_that_is_killed_has_crashed() -> None:
     assert do.Spawn(2) in asked
 
 
-def test_stopped_now_is_not_ended_by_itself() -> None:
+def test_stop_now_is_not_a_clean_exit() -> None:
     story = Story().serving()
     story.hear(on.Stop(now=True))
     assert not [a for a in story.hear(on.Gone(1)) if isinstance(a, do.Report)]
@@ -373,7 +373,7 @@ def test_stop_ends_a_handover_with_a_reason() -> None:
     story.hear(on.Reload())
     asked = story.hear(on.Stop())
     finished = [a.handover for a in asked if isinstance(a, do.Finish)]
-    # Also the queued one: somebody waits for its outcome.
+    # The queued one, too: a caller waits for its outcome.
     assert [(h.id, h.reason) for h in finished] == [
         (1, "the service is stopping"),
         (2, "the service is stopping"),
@@ -467,7 +467,7 @@ def test_predecessor_that_dies_while_its_gate_closes_does_not_stop_the_probe() -
     assert do.StartProbe(2) in story.hear(on.Exited(1, Exit(signal=9)))
 
 
-def test_notify_needs_the_programs_own_word() -> None:
+def test_notify_needs_ready_from_the_program() -> None:
     story = Story(replace(POLICY, ready=Ready.NOTIFY))
     story.hear(on.Start())
     story.hear(on.Interest(1))

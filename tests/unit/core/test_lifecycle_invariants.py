@@ -43,7 +43,7 @@ EVENTS: dict[type[Event], st.SearchStrategy[Event]] = {
 HISTORY = st.lists(
     st.tuples(st.one_of(*EVENTS.values()), st.floats(0, 30)), min_size=1, max_size=60
 )
-# With every way to prove a successor, with and without a trial, a probe of it, and a way back.
+# Every kind of readiness, with and without a trial, its probe, and a kept predecessor.
 POLICIES = st.builds(
     Policy,
     ready=st.sampled_from(Ready),
@@ -62,7 +62,7 @@ def test_every_event_has_a_strategy() -> None:
 
 
 def check(before: Service, after: Service, asked: tuple[Action, ...]) -> None:
-    """What must hold whatever happens."""
+    """The invariants of every state."""
     paused = after.only(State.PAUSED)
     running = [g for g in after.only(State.RUNNING) if not g.ending]
     if len(running) > 1:
@@ -118,7 +118,7 @@ def check(before: Service, after: Service, asked: tuple[Action, ...]) -> None:
 
 
 def somebody_cares(after: Service) -> None:
-    """Clients are never left with nobody: a service that lives serves, launches, or will."""
+    """A living service serves, launches, or is about to launch."""
     if after.phase not in (Phase.STOPPING, Phase.STOPPED) and after.last_number:
         assert after.serving or after.pending or after.respawn_at is not None
 
@@ -146,10 +146,10 @@ def test_invariants_hold_in_every_history(
 
 @settings(max_examples=200, deadline=None)
 @given(HISTORY, POLICIES)
-def test_ticks_alone_bring_every_stop_to_its_kill(
+def test_a_stop_needs_only_ticks_to_kill_everything(
     history: list[tuple[Event, float]], policy: Policy
 ) -> None:
-    """However it got there, a stopping service has signalled all it has by its deadlines."""
+    """A stopping service has signalled every generation when its deadlines are over."""
     now = 0.0
     state, _ = step(Service(policy), on.Start(), now)
     for event, pause in history:
@@ -221,7 +221,7 @@ def trials() -> list[Service]:
 
 
 def waiting_for_hooks() -> list[Service]:
-    """A trial that only waits for its hook, and a drain whose end does."""
+    """A trial and the end of a drain that wait only for a hook."""
     state = Service(Policy(hooks=("running", "draining")))
     story = (on.Start(), on.Proven(1), on.Reload(), on.Proven(2), on.GateMoved(1, Gate.CLOSED))
     for event in (*story, on.Tick()):

@@ -1,4 +1,4 @@
-"""Trials and rollbacks as stories: the turns that real programs seldom take."""
+"""Trials and rollbacks: cases that real programs rarely cause."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_after_a_probe_for_readiness_the_predecessor_is_paused_already() -> None
     assert story.hear(on.Proven(2)) == (do.StartTrial(2),)
 
 
-def test_a_predecessor_that_cannot_be_paused_answers_too() -> None:
+def test_a_predecessor_that_cannot_be_paused_keeps_accepting() -> None:
     story = on_trial()
     asked = story.hear(on.GateMoved(1, Gate.NONE, "no shim"))
     assert asked == (
@@ -72,7 +72,7 @@ def test_a_predecessor_that_cannot_be_paused_answers_too() -> None:
     assert outcome(story) == (Outcome.FAILED, "status 500")
 
 
-def test_the_predecessor_serves_before_anything_else_is_done() -> None:
+def test_the_predecessor_serves_first() -> None:
     story = on_trial()
     story.hear(on.GateMoved(1, Gate.CLOSED))
     asked = story.hear(on.TrialFailed(2, "status 500"))
@@ -103,7 +103,7 @@ def test_a_reload_during_a_trial_waits_for_its_end() -> None:
     assert do.Spawn(3) in story.hear(on.Tick(), 30.0)
 
 
-def test_late_news_of_a_trial_that_is_over() -> None:
+def test_late_events_of_a_trial_are_ignored() -> None:
     story = on_trial(Policy(trial=30.0))
     story.hear(on.GateMoved(1, Gate.CLOSED))
     story.hear(on.Tick(), 30.0)
@@ -145,7 +145,7 @@ def rolling_back() -> Story:
     return story
 
 
-def test_who_is_rolled_back_serves_until_the_other_one_does() -> None:
+def test_the_current_generation_serves_until_the_rollback_is_done() -> None:
     story = rolling_back()
     assert do.MoveGate(2, closed=True) not in story.asked
     assert story.generation(2) is State.RUNNING
@@ -183,7 +183,7 @@ def test_a_rollback_to_a_generation_that_dies() -> None:
     assert story.generation(2) is State.RUNNING
 
 
-def test_who_is_rolled_back_dies_before_the_other_one_serves() -> None:
+def test_the_current_generation_dies_during_the_rollback() -> None:
     story = rolling_back()
     asked = story.hear(on.Exited(2, Exit(signal=9)))
     assert do.Spawn(3) not in asked
@@ -191,7 +191,7 @@ def test_who_is_rolled_back_dies_before_the_other_one_serves() -> None:
     assert outcome(story) == (Outcome.COMMITTED, "")
 
 
-def test_a_trial_goes_on_when_there_is_nobody_to_go_back_to() -> None:
+def test_a_trial_without_a_predecessor_goes_on() -> None:
     story = on_trial()
     story.hear(on.GateMoved(1, Gate.CLOSED))
     story.hear(on.Exited(1, Exit(signal=9)))
@@ -201,7 +201,7 @@ def test_a_trial_goes_on_when_there_is_nobody_to_go_back_to() -> None:
     assert outcome(story)[0] is Outcome.PENDING
 
 
-def test_a_launch_goes_on_when_there_is_nobody_to_go_back_to() -> None:
+def test_a_launch_without_a_predecessor_goes_on() -> None:
     story = Story().serving()
     story.hear(on.Exited(1, Exit(signal=9)))
     story.hear(on.Gone(1))
@@ -232,7 +232,7 @@ def test_a_kept_predecessor_that_dies_changes_nothing() -> None:
 
 
 def test_a_kept_predecessor_may_end_by_itself() -> None:
-    """A program that ends when it has had nothing to do for a while, say."""
+    """For example a program that exits when it is idle."""
     story = kept()
     story.hear(on.GateMoved(1, Gate.CLOSED))
     assert story.hear(on.Exited(1, Exit())) == ()
@@ -241,7 +241,7 @@ def test_a_kept_predecessor_may_end_by_itself() -> None:
     assert story.generation(2) is State.RUNNING
 
 
-def test_a_service_that_ends_by_itself_keeps_nobody() -> None:
+def test_a_service_that_exits_keeps_no_predecessor() -> None:
     story = kept()
     story.hear(on.GateMoved(1, Gate.CLOSED))
     story.hear(on.Exited(2, Exit()))
@@ -251,7 +251,7 @@ def test_a_service_that_ends_by_itself_keeps_nobody() -> None:
 
 
 def test_a_trial_shorter_than_the_closing_of_the_gate() -> None:
-    """It is as long as it was asked to be, from the moment in which the successor serves alone."""
+    """The trial has its full length, from the moment that the successor serves alone."""
     story = on_trial(Policy(trial=1.0, probed=True, gate_timeout=3.0))
     assert story.hear(on.Tick(), 2.0) == ()
     assert story.hear(on.GateMoved(1, Gate.CLOSED)) == (do.StartTrial(2),)
@@ -269,8 +269,8 @@ def test_a_predecessor_that_dies_while_its_gate_closes() -> None:
     assert outcome(story) == (Outcome.COMMITTED, "")
 
 
-def test_a_rollback_to_a_gate_that_is_long_in_opening() -> None:
-    """Who serves goes on; later reloads do not wait."""
+def test_a_rollback_to_a_gate_that_opens_late() -> None:
+    """The current generation goes on serving; later reloads do not wait."""
     story = kept()
     story.hear(on.GateMoved(1, Gate.CLOSED))
     story.hear(on.Rollback())
@@ -282,8 +282,8 @@ def test_a_rollback_to_a_gate_that_is_long_in_opening() -> None:
     assert do.Spawn(3) in story.hear(on.Reload())
 
 
-def test_a_rollback_in_a_crash_loop_to_a_gate_that_is_long_in_opening() -> None:
-    """The order stays out, because nobody else serves; but later reloads do not wait."""
+def test_a_rollback_in_a_crash_loop_to_a_gate_that_opens_late() -> None:
+    """The order stands, because no other generation serves; later reloads do not wait."""
     story = Story().serving()
     story.hear(on.Reload())
     story.launch(2)
@@ -308,8 +308,8 @@ def test_a_successor_that_cannot_be_taken_back_is_not_rolled_back() -> None:
     assert story.state == state
 
 
-def test_nobody_goes_back_to_what_was_taken_back() -> None:
-    """It drains when the one before crashes."""
+def test_no_rollback_to_a_generation_that_was_rolled_back() -> None:
+    """It is still draining when the previous generation crashes."""
     story = on_trial()
     story.hear(on.GateMoved(1, Gate.CLOSED))
     story.hear(on.TrialFailed(2, "status 500"))
@@ -318,7 +318,7 @@ def test_nobody_goes_back_to_what_was_taken_back() -> None:
     assert story.state.fallback is None
 
 
-def test_hurry_is_for_the_end_only() -> None:
+def test_hurry_applies_only_while_stopping() -> None:
     story = Story().serving()
     assert story.hear(on.Hurry()) == ()
     story.hear(on.Stop())

@@ -1,4 +1,4 @@
-"""Our records do what those of the standard module do."""
+"""Records behave like the dataclasses of the standard library."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MODULES = [
 
 
 def made(module: Any, **options: bool) -> Any:
-    """A class like ours, made by that module."""
+    """The same class as a standard dataclass."""
 
     class Point:
         x: int

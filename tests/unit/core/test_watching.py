@@ -1,4 +1,4 @@
-"""When what has changed on disk reloads a service."""
+"""When changes on disk reload a service."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_reload_waits_until_nothing_has_changed() -> None:
     assert burst.describe("/s") == "2 files changed (/srv/a, /srv/b)"
 
 
-def test_what_is_still_written_is_waited_for() -> None:
+def test_a_file_being_written_is_waited_for() -> None:
     burst = Burst()
     burst.add("/a", 10.0, What.BEGUN)
     assert burst.due(0.5, missing=False) == 10.0 + LONGEST
@@ -60,7 +60,7 @@ def test_what_is_still_written_is_waited_for() -> None:
     assert burst.describe() == "1 file changed (a)"
 
 
-def test_what_came_and_went_is_nothing() -> None:
+def test_a_file_that_came_and_went_is_no_change() -> None:
     burst = Burst()
     burst.add("/sedXYZ", 10.0, What.BEGUN)
     burst.add("/sedXYZ", 10.1)
@@ -77,14 +77,14 @@ def test_what_came_and_went_is_nothing() -> None:
     assert burst.due(0.5, missing=False) == 11.8
 
 
-def test_it_remembers_no_more_than_so_many() -> None:
+def test_the_number_of_remembered_changes_is_bounded() -> None:
     burst = Burst()
     for number in range(5000):
         burst.add(f"/{number}", 1.0)
     assert burst.describe() == "1000+ files changed (0, 1, 2, …)"
 
 
-def test_a_row_of_reloads_ends() -> None:
+def test_reloads_in_a_row_are_limited() -> None:
     streak = Streak()
     now = 0.0
     for _ in range(MOST_IN_A_ROW):
@@ -111,7 +111,7 @@ def test_a_pause_between_two_reloads_is_enough() -> None:
         streak.over(now + 1.0)
 
 
-def test_somebody_who_reloads_ends_the_row() -> None:
+def test_a_reload_by_hand_resets_the_row() -> None:
     streak = Streak()
     for _ in range(MOST_IN_A_ROW + 1):
         streak.may_begin(0.0, 5.0)

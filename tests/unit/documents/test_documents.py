@@ -1,4 +1,4 @@
-"""README.md and docs/ agree with the command line: each command and each option that they name."""
+"""README.md and docs/ agree with the command line: every command and option that they name."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ README = (ROOT / "README.md").read_text()
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 SERVERS = sorted(set((ROOT / "docs" / "servers").glob("*.md")))
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
-# Options of others that README.md and the pages about the mechanisms name.
+FILE = re.compile(r"(?:sockact|tests|bench|units|packaging|debian)/[\w./@-]*")
+# Options of other programs that README.md and the mechanism pages name.
 OTHERS = {
     *("--dist", "--pdb"),  # pytest's
     *("--user", "--property", "--system-call-filter"),  # systemd's
@@ -37,7 +38,7 @@ OTHERS = {
     *("--http-socket", "--noreload"),
     *("--no-dereference", "--pedantic", "--display-info"),  # chown's, lintian's
 }
-# How each server is asked for its own options, page by page.
+# The command that prints the options of each server, by page.
 GUNICORN, UVICORN = ["gunicorn", "--help"], ["uvicorn", "--help"]
 DAPHNE = ["daphne", "--help"]
 ASK = {
@@ -97,7 +98,7 @@ def check(words: Sequence[str], *, whole: bool = True) -> None:
         there = isinstance(value, str | list | tuple) and bool(value)
         needed = param.required or param.name == "program"
         if name == "init":
-            # Either is in the file, and nothing is in two places.
+            # Each setting is either in the file or on the command line.
             needed = param.name in ("name", *(() if given.get("config") else ("listen", "program")))
         assert there or not (whole and needed), f"{words}: {param.name} is missing"
         if there and not isinstance(param.type, click.Path):
@@ -138,7 +139,7 @@ def test_a_wrong_command_line_would_be_found(words: list[str]) -> None:
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
 def test_each_option_exists(path: Path) -> None:
-    """Those of the servers, too: where they are installed, they are asked."""
+    """Also those of the servers, if they are installed."""
     named = {o for span in markdown.spans(path.read_text()) for o in OPTION.findall(span)}
     unknown = named - options()
     if path not in SERVERS or path.stem == "README":
@@ -157,7 +158,7 @@ def used_by_the_zoo() -> set[str]:
 
 
 def answer(command_line: list[str]) -> str:
-    """What a server says of its options; skips the test where it is not installed."""
+    """The help of a server; skips the test if it is not installed."""
     program, *arguments = command_line
     found = shutil.which(program, path=zoo.search_path())
     if found is None:
@@ -173,6 +174,13 @@ def test_each_link_leads_to_a_file(path: Path) -> None:
     for target in markdown.links(path.read_text()):
         if "://" not in target and target:
             assert (path.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_each_file_of_the_repository_exists(path: Path) -> None:
+    for span in markdown.spans(path.read_text()):
+        if FILE.fullmatch(span):
+            assert (ROOT / span).exists(), span
 
 
 def test_readme_lists_all_commands() -> None:

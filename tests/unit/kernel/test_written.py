@@ -1,4 +1,4 @@
-"""Which files a process writes to, and which of them have the name of a rotated log."""
+"""Which files a process writes, and which of them have the name of a rotated log."""
 
 from __future__ import annotations
 

@@ -13,12 +13,12 @@ import sockact
 SHIM = Path(sockact.__file__).parent / "shim"
 FILES = sorted(SHIM.rglob("*.py"))
 OLDEST = (3, 8)
-# Before any of these may be imported, the program must have done so, or the supervisor must call.
+# These are imported only if the program has imported them, or when the supervisor calls.
 AT_START = {"__future__", "_signal", "os", "sys", "time", "sitecustomize", "sockact_shim"}
 
 
 def imported(tree: ast.AST) -> set[str]:
-    """The absolute imports at the top of a module, but those for types."""
+    """The absolute imports at the top of a module, except for types."""
     names: set[str] = set()
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, (ast.Import, ast.ImportFrom)):

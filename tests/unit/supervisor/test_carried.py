@@ -1,4 +1,4 @@
-"""What a supervisor leaves to the next version: written, read, and refused when it does not fit."""
+"""The state that a supervisor hands over: written, read, and refused if it does not fit."""
 
 from __future__ import annotations
 
@@ -73,12 +73,12 @@ def test_a_service_comes_back_with_another_policy(found: carried.CarriedService)
     assert carried.service_of(service) == found
 
 
-def test_nothing_of_a_service_is_forgotten() -> None:
+def test_every_field_of_a_service_is_carried() -> None:
     assert {*carried.CarriedService.__annotations__} | {"policy"} == {*Service.__annotations__}
 
 
 def test_what_the_first_version_wrote_is_still_read() -> None:
-    """Never change this file: a version that runs somewhere leaves such a state."""
+    """Never change this file: a running version may hand over such a state."""
     found = carried.read((Path(__file__).parent / "state-1.json").read_bytes())
     assert found.version == "0.1.0"
     (generation, successor) = found.engine.service.generations
@@ -95,7 +95,7 @@ ANYTHING = st.recursive(
 
 
 @given(ANYTHING)
-def test_anything_else_is_refused_in_words(found: object) -> None:
+def test_an_invalid_state_is_refused_with_the_reason(found: object) -> None:
     for data in (found, {"format": carried.FORMAT, "state": found}):
         with pytest.raises(ValueError, match=r"\w"):
             carried.read(json.dumps(data).encode())
@@ -124,7 +124,7 @@ def test_what_does_not_fit(change: dict[str, Any], reason: str) -> None:
         reader.read(Generation, {**GENERATION, **change})
 
 
-def test_what_an_older_version_did_not_know_has_its_default() -> None:
+def test_unknown_fields_of_an_older_version_get_their_defaults() -> None:
     reader = Reader(Exit, Gate, Generation, State)
     assert reader.read(Generation, {"number": 1, "state": "running", "since": 5}) == Generation(
         1, State.RUNNING, 5.0
@@ -144,7 +144,7 @@ def test_settings_of_an_older_version() -> None:
         Settings.from_older("[]")
 
 
-def test_what_has_no_plain_form() -> None:
+def test_values_without_a_plain_form() -> None:
     with pytest.raises(TypeError, match="object cannot be plain data"):
         plain((object(),))
 
@@ -189,5 +189,5 @@ RUNNING = Generation(1, State.RUNNING, 0.0)
         ),
     ],
 )
-def test_what_has_to_end_first(state: Service, reason: str) -> None:
+def test_work_that_delays_an_upgrade(state: Service, reason: str) -> None:
     assert under_way(state).endswith(reason) if reason else under_way(state) == ""

@@ -1,4 +1,4 @@
-"""What the operator hears of signals that the kernel refuses: once, and anew of each generation."""
+"""Signals that the kernel refuses are reported once for each generation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PID = 42
 
 
 class Refused:
-    """Stands for Processes: the kernel lets us signal nobody."""
+    """A stand-in for Processes: the kernel refuses every signal."""
 
     def signal_all(self, _generation: int, _number: int) -> Signalled:
         return Signalled((), (PID,))

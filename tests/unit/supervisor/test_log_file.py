@@ -1,4 +1,4 @@
-"""One log on disk: what goes to which file, and what happens to one that takes nothing."""
+"""One log on disk: which line goes to which file, and a file that accepts nothing."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_the_pause_grows(log: LogFile, path: Path) -> None:
     assert log.retry_at - first >= 0.3
 
 
-def test_what_finds_no_room_is_told_in_its_place(log: LogFile, path: Path) -> None:
+def test_lost_lines_are_reported_in_their_place(log: LogFile, path: Path) -> None:
     full(path)
     log.put(1, b"0123456789\n")
     log.put(1, b"dropped, for it is long\n")
@@ -100,7 +100,7 @@ def test_a_deleted_file_is_made_again(log: LogFile, path: Path) -> None:
 
 
 def test_a_descriptor_that_tells_nothing_any_more(log: LogFile, path: Path) -> None:
-    """As on NFS, when the server has forgotten the file."""
+    """As on NFS, if the server has forgotten the file."""
     log.put(1, b"one\n")
     assert log._fd is not None
     os.close(log._fd)
@@ -119,7 +119,7 @@ def test_a_directory_is_not_made(path: Path) -> None:
 
 
 def half_written(log: LogFile, path: Path) -> None:
-    """The file has half of a line, and takes no more; as if its disk had become full."""
+    """A file with half of a line that accepts no more, as on a full disk."""
     log.put(1, b"whole\n")
     log.backlog.put(1, b"a line\n", 1.0)
     with path.open("ab") as file:
@@ -134,7 +134,7 @@ def test_half_a_line_goes_on_in_its_file(log: LogFile, path: Path) -> None:
     assert path.read_bytes() == b"whole\na line\n"
 
 
-def test_half_a_line_is_taken_back_from_the_file_before(log: LogFile, path: Path) -> None:
+def test_half_a_line_is_removed_from_the_previous_file(log: LogFile, path: Path) -> None:
     half_written(log, path)
     moved = path.with_suffix(".1")
     path.rename(moved)
@@ -143,7 +143,7 @@ def test_half_a_line_is_taken_back_from_the_file_before(log: LogFile, path: Path
     assert (moved.read_bytes(), path.read_bytes()) == (b"whole\n", b"a line\n")
 
 
-def test_but_not_if_somebody_else_has_written_there(log: LogFile, path: Path) -> None:
+def test_half_a_line_stays_if_another_process_has_written(log: LogFile, path: Path) -> None:
     half_written(log, path)
     moved = path.with_suffix(".1")
     path.rename(moved)
@@ -173,7 +173,7 @@ def test_a_part_of_a_line_before_a_rotation(log: LogFile, path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="makes a link of another user")
-def test_root_does_not_follow_the_link_of_somebody_else(path: Path, tmp_path: Path) -> None:
+def test_root_does_not_follow_another_users_link(path: Path, tmp_path: Path) -> None:
     target = tmp_path / "shadow"
     target.touch()
     path.symlink_to(target)

@@ -79,7 +79,7 @@ def test_signals_come_in_their_order_and_again(loop: Loop) -> None:
 
 
 def test_cancelled_timers_are_not_kept() -> None:
-    """A deadline of hours is, else, for each reload."""
+    """Otherwise each reload would leave one with a deadline of hours."""
     loop = Loop()
     due: list[int] = []
     kept = [loop.at(time.monotonic() + 3600, lambda: None) for _ in range(10)]

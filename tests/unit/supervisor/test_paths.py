@@ -48,7 +48,7 @@ def test_names(name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["", ".", "..", ".a", "-", "-a", "a/b", "a b", "ä", "x" * 65, "a\n", "a\0"]
 )
-def test_no_names(name: str) -> None:
+def test_invalid_names(name: str) -> None:
     assert not paths.valid_name(name)
 
 
@@ -106,13 +106,13 @@ def test_the_lock_is_held_once(tmp_path: Path) -> None:
     os.close(paths.lock(directory))
 
 
-def test_a_pipe_in_the_place_of_the_lock_holds_nobody_up(tmp_path: Path) -> None:
+def test_a_pipe_in_place_of_the_lock_does_not_block(tmp_path: Path) -> None:
     """Root looks into the folders of all services, and each belongs to a user of its own."""
     os.mkfifo(tmp_path / "lock")
     assert not paths.is_running(str(tmp_path))
 
 
-def test_a_longer_pid_of_before_is_overwritten(tmp_path: Path) -> None:
+def test_a_longer_old_pid_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "lock").write_text("123456789012\n")
     os.close(paths.lock(str(tmp_path)))
     assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
@@ -147,7 +147,7 @@ def test_no_room_for_the_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         paths.create(str(tmp_path / "app"))
 
 
-def test_what_was_made_is_removed_at_the_end(tmp_path: Path) -> None:
+def test_a_created_directory_is_removed_at_the_end(tmp_path: Path) -> None:
     directory = tmp_path / "run" / "app"
     claim = paths.claim(str(directory))
     assert paths.is_running(str(directory))
@@ -156,7 +156,7 @@ def test_what_was_made_is_removed_at_the_end(tmp_path: Path) -> None:
     assert directory.parent.exists()
 
 
-def test_a_directory_that_was_there_stays(tmp_path: Path) -> None:
+def test_an_existing_directory_is_kept(tmp_path: Path) -> None:
     paths.claim(str(tmp_path)).release()
     assert list(tmp_path.iterdir()) == []
 
@@ -234,7 +234,7 @@ def test_many_start_and_end_at_once(tmp_path: Path) -> None:
     assert set(most) == {1}
 
 
-def test_who_looks_does_not_keep_a_supervisor_from_starting(tmp_path: Path) -> None:
+def test_readers_of_the_lock_do_not_keep_a_supervisor_from_starting(tmp_path: Path) -> None:
     directory = str(tmp_path)
     os.close(paths.lock(directory))
     done = threading.Event()

@@ -1,4 +1,4 @@
-"""Whose process is it, and is the last one gone?"""
+"""Which generation a process belongs to, and whether its last process is gone."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Table:
         }
 
     def end(self, pid: int) -> None:
-        """A zombie of its parent's; its children are ours."""
+        """End a process: it becomes a zombie, and its children are reparented to us."""
         self.add(pid, self.rows[pid].parent, zombie=True)
         self.environments.pop(pid, None)
         for child in [x for x in self.rows.values() if x.parent == pid]:
@@ -136,7 +136,7 @@ def test_a_daemon_that_forks_during_the_look_is_not_gone(
 def test_a_daemon_whose_parent_is_about_to_end_is_not_gone(
     table: Table, processes: Processes
 ) -> None:
-    """It has lost its environment, and is no zombie yet; its child is not in our list so far."""
+    """It has lost its environment but is no zombie yet; its child is not in our list."""
     table.add(100)
     table.ending.add(100)
     assert processes.gone([1]) is None
@@ -191,7 +191,7 @@ def test_an_unreadable_orphan_belongs_to_nobody(
     assert processes.by_generation() == {}
 
 
-def test_nothing_is_gone_that_cannot_be_looked_at(
+def test_a_generation_that_cannot_be_inspected_is_not_gone(
     table: Table, processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table.orphan(100, 1)

@@ -1,4 +1,4 @@
-"""The pump: everything arrives, the tail is kept, and nobody waits for a blocked reader."""
+"""The pump: everything arrives, the tail is kept, and a blocked reader blocks nothing."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_a_reader_that_does_not_read_blocks_nobody(loop: Loop, pipe: tuple[int, 
     pump.close()
 
 
-def test_write_now_takes_what_goes(pipe: tuple[int, int]) -> None:
+def test_write_now_writes_what_fits(pipe: tuple[int, int]) -> None:
     taken = write_now(pipe[1], bytes(1 << 20))
     assert 0 < taken < 1 << 20
     assert write_now(pipe[1], b"more") == 0

@@ -1,4 +1,4 @@
-"""What a release is called: files, directories and git checkouts of every kind."""
+"""Versions of releases: files, directories and git checkouts of every kind."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_a_ref_that_is_no_commit(checkout: Path) -> None:
         of_checkout(str(checkout))
 
 
-def test_what_is_no_file_keeps_nobody_waiting(tmp_path: Path) -> None:
+def test_special_files_do_not_block(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     for name in ("fifo", ".", "/dev/zero", "/dev/tty"):
         with pytest.raises((Unknown, OSError)):
@@ -150,7 +150,7 @@ def test_the_first_line_of_a_file(tmp_path: Path) -> None:
     assert len(found("file:VERSION", tmp_path)) < 5000
 
 
-def test_where_the_links_lead_to(tmp_path: Path) -> None:
+def test_the_target_of_a_link(tmp_path: Path) -> None:
     release = tmp_path / "releases" / "2026-03-01"
     (release / "bin").mkdir(parents=True)
     current = tmp_path / "current"

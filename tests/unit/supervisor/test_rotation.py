@@ -1,4 +1,4 @@
-"""Who asks for a rotation is answered when every part is done; who asks meanwhile, by the next."""
+"""A rotation is answered when every part is done; callers meanwhile share the next one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Program:
-    """Is done when the test says so."""
+    """A program whose rotation is done when the test says so."""
 
     def __init__(self) -> None:
         self.asked: list[Callable[[Rotated], None]] = []
@@ -21,7 +21,7 @@ class Program:
 
 
 class Part:
-    """The same, of a part."""
+    """A part whose rotation is done when the test says so."""
 
     files = 2
 
@@ -33,7 +33,7 @@ class Part:
 
 
 class AtOnce:
-    """Has failed before it returns."""
+    """A program whose rotation fails before the call returns."""
 
     files = 1
 
@@ -60,7 +60,7 @@ def test_the_answer_comes_when_all_are_done() -> None:
     )
 
 
-def test_who_asks_meanwhile_shares_the_next() -> None:
+def test_requests_during_a_rotation_share_the_next() -> None:
     program = Program()
     rotation = Rotation(program)
     heard: list[tuple[str, Rotated]] = []
@@ -87,7 +87,7 @@ def test_a_storm_of_signals_is_one_more() -> None:
     assert len(heard) == 2
 
 
-def test_who_has_left_is_not_answered() -> None:
+def test_a_caller_that_left_is_not_answered() -> None:
     program = Program()
     rotation = Rotation(program)
     heard: list[Rotated] = []

@@ -1,4 +1,4 @@
-"""When another version may take over, and what those hear who have asked for it."""
+"""When another version may take over, and what the callers are told."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Rig:
         return self.upgrades.ask(self.heard.append)
 
     def turn_until(self, fact: Callable[[], object]) -> None:
-        """Run the loop until then."""
+        """Run the loop until that time."""
         deadline = time.monotonic() + 10.0
 
         def look() -> None:
@@ -68,7 +68,7 @@ def rig() -> Iterator[Rig]:
     found.loop.close()
 
 
-def test_whoever_waits_too_long_is_told_and_the_wish_stays(
+def test_a_caller_that_waits_too_long_is_told_and_the_request_stays(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(upgrade, "_PATIENCE", 0.05)

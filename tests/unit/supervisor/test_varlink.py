@@ -1,4 +1,4 @@
-"""The Varlink machine: framing, calls and replies, and every kind of garbage."""
+"""The Varlink protocol: framing, calls and replies, and every kind of garbage."""
 
 from __future__ import annotations
 
@@ -238,7 +238,7 @@ def test_the_service_refuses(ask: Callable[[], object], name: str) -> None:
 def test_the_description_is_varlink() -> None:
     interface = Interface(DESCRIPTION.read_text())
     assert interface.name == varlink.INTERFACE
-    # A name that is used twice would be there once.
+    # A duplicate name would appear once.
     declared = [
         line.split()[1].partition("(")[0]
         for line in DESCRIPTION.read_text().splitlines()

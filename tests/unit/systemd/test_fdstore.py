@@ -1,4 +1,4 @@
-"""What comes back from the file descriptor store is known by its name, and by what it is."""
+"""Descriptors from the store are recognised by their name and their kind."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_usable(kind: socket.SocketKind) -> None:
         if kind is socket.SOCK_STREAM:
             sock.listen()
         with socket.socket(socket.AF_INET, kind) as client:
-            # What waits in the queue is no reason against it.
+            # Connections in the queue do not matter.
             client.connect(sock.getsockname())
             client.send(b"x")
             assert fdstore.usable(sock, address)
@@ -117,7 +117,7 @@ def test_usable_by_its_path(folder: Path, there: str) -> None:
 
 
 def test_an_address_that_is_about_to_be_closed() -> None:
-    """systemd answers a barrier before it has closed what it no longer keeps."""
+    """systemd answers a barrier before it has closed removed descriptors."""
     with socket.socket() as old:
         old.bind(("127.0.0.1", 0))
         old.listen()

@@ -50,7 +50,7 @@ def journald(tmp_path: Path) -> Iterator[socket.socket]:
 def reporter(
     journald: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[report.Reporter, int]]:
-    """One whose stderr is a journal's stream, and the other end of that."""
+    """A reporter whose stderr is a journal stream, and the other end of the stream."""
     ours, theirs = os.pipe2(os.O_NONBLOCK)
     found = os.fstat(theirs)
     monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
@@ -90,7 +90,7 @@ def test_a_line_of_a_generation(
 def test_a_journal_that_does_not_read(
     reporter: tuple[report.Reporter, int], journald: socket.socket
 ) -> None:
-    """Nothing waits: the stream takes it."""
+    """Nothing blocks: the line goes to the stream."""
     one, stream = reporter
     for number in range(10_000):
         one.say(f"line {number}")

@@ -1,4 +1,4 @@
-"""The notifier: whatever the text, one datagram that systemd understands; and none is lost."""
+"""The notifier: for any text one valid datagram, and none is lost."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def everything(receiver: socket.socket) -> list[bytes]:
 
 
 def fill(notifier: Notifier) -> None:
-    """Until the queue of the receiver takes no more."""
+    """Send until the receiver's queue is full."""
     for _ in range(10_000):
         notifier.watchdog()
     assert notifier.error == ""
@@ -94,7 +94,7 @@ def test_ready_is_sent_again(notifier: Notifier, systemd: socket.socket) -> None
 
 
 def test_reload_is_told_whole(notifier: Notifier, systemd: socket.socket) -> None:
-    """READY=1 alone does not end a reload of which systemd has not heard."""
+    """READY=1 alone does not end a reload that systemd does not know of."""
     fill(notifier)
     notifier.ready("first")
     notifier.reloading("second")
@@ -115,8 +115,8 @@ def test_stopping_is_all_that_is_left(notifier: Notifier, systemd: socket.socket
     assert everything(systemd) == [b"STOPPING=1\nSTATUS=second"]
 
 
-def test_what_is_late_is_not_told_before(notifier: Notifier, systemd: socket.socket) -> None:
-    """Once the queue takes something again, the older news still come first."""
+def test_late_messages_keep_their_order(notifier: Notifier, systemd: socket.socket) -> None:
+    """When the queue has room again, older messages still come first."""
     fill(notifier)
     notifier.status("old")
     systemd.recv(65536)
@@ -145,7 +145,9 @@ def test_store_comes_before_ready(notifier: Notifier, systemd: socket.socket) ->
         os.close(fd)
 
 
-def test_what_was_not_stored_is_not_removed(notifier: Notifier, systemd: socket.socket) -> None:
+def test_a_descriptor_that_was_not_stored_is_not_removed(
+    notifier: Notifier, systemd: socket.socket
+) -> None:
     """A receiver that does not read costs no descriptors."""
     before = len(os.listdir("/proc/self/fd"))
     fill(notifier)
@@ -163,7 +165,7 @@ def test_what_was_not_stored_is_not_removed(notifier: Notifier, systemd: socket.
 
 
 def test_barrier(notifier: Notifier, systemd: socket.socket) -> None:
-    """It ends when the descriptor is closed, as systemd does when it has come to it."""
+    """It ends when systemd closes the descriptor."""
 
     def hear() -> None:
         ready.poll()
@@ -181,7 +183,7 @@ def test_barrier(notifier: Notifier, systemd: socket.socket) -> None:
     assert heard == [b"BARRIER=1"]
 
 
-def test_barrier_of_nobody(notifier: Notifier, systemd: socket.socket) -> None:
+def test_barrier_without_a_receiver(notifier: Notifier, systemd: socket.socket) -> None:
     notifier.wait_heard(0)
     assert everything(systemd) == [b"BARRIER=1"]
     systemd.close()
@@ -207,7 +209,7 @@ def test_a_store_is_tried_where_nothing_tells(
             for fd in closed:
                 os.close(fd)
         while not kept and stored:
-            # When the barrier has let the other thread go on.
+            # After the barrier has released the other thread.
             answered.wait()
             os.close(stored.pop())
 
@@ -277,7 +279,7 @@ def test_announcer_sends_it_when_there_is_room(notifier: Notifier, systemd: sock
 
 
 def test_receiver_that_is_gone(notifier: Notifier, systemd: socket.socket) -> None:
-    """Reported, and not tried for ever."""
+    """It is reported and not retried forever."""
     systemd.close()
     loop = Loop()
     said: list[str] = []

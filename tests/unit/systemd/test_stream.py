@@ -22,7 +22,7 @@ HEAD = b"web-2\n\n6\n1\n0\n0\n0\n"
 
 @pytest.fixture
 def journald(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
-    """Its end, where the streams come in."""
+    """The journal's socket that accepts the streams."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.bind(str(tmp_path / "stdout"))
         sock.listen()
@@ -79,7 +79,7 @@ def test_what_is_pumped_is_the_generations_too(
 ) -> None:
     monkeypatch.setattr(stream, "outputs", lambda environ: (1, 2))
     outputs = Outputs.open(loop, {}, "web-2", Ends(), capture=True)
-    # The last word about standard error is the pump's.
+    # The pump decides last about standard error.
     assert [target for _source, target in outputs.lay()] == [1, 2, 2]
     os.write(outputs.lay()[-1][0], b"error\n")
     outputs.launched()

@@ -199,7 +199,7 @@ def test_a_socket_that_changed_since_it_was_started(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_service_that_sockact_does_not_run() -> None:
-    """All that a wrap sets right is not told one by one."""
+    """Findings that a wrap would fix are not listed."""
     plain = facts(start="gunicorn a:a", reload="", Type="simple", KillMode="control-group")
     (finding,) = examine(replace(plain, sockets=(), runtime="/run/user/1"))
     assert finding.write == "run `sockact wrap --user-unit web`"

@@ -1,4 +1,4 @@
-"""The rendered units: what depends on what they are for, and the files of units/."""
+"""The rendered units: how they depend on the options, and the files of units/."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_crash_loop_never_hits_the_start_limit() -> None:
     assert service()["RestartSec"] == ["1s"]
 
 
-def test_who_it_runs_as() -> None:
+def test_the_user_of_the_service() -> None:
     assert service(user="www")["User"] == ["www"]
     assert "DynamicUser" not in service(user="www")
     dynamic = service()
@@ -85,7 +85,7 @@ def test_a_user_manager_can_only_restrict_calls() -> None:
     assert not {"ProtectSystem", "PrivateTmp", "PrivateDevices", "CapabilityBoundingSet"} & {*found}
 
 
-def test_what_the_program_is() -> None:
+def test_programs_that_generate_code() -> None:
     assert service()["MemoryDenyWriteExecute"] == ["yes"]
     assert service(jit=True)["MemoryDenyWriteExecute"] == ["no"]
     assert service()["ProtectHome"] == ["yes"]

@@ -48,7 +48,7 @@ def test_refusals(found: Facts, reason: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["simple", "exec", "idle", "notify", "notify-reload"])
-def test_what_can_be_wrapped(kind: str) -> None:
+def test_services_that_can_be_wrapped(kind: str) -> None:
     assert refusals.refusal(facts(Type=kind)) == ""
     assert refusals.refusal(facts(start="/x --pid -D")) == ""
 

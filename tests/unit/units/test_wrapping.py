@@ -1,4 +1,4 @@
-"""What `sockact wrap` makes of a service: refusals, the drop-in, and what changes for whom."""
+"""`sockact wrap`: refusals, the drop-in, and the announced changes."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_the_words_of_the_program_stay_as_they_are(words: str) -> None:
         ("/srv/$x/run $x", "-- /srv/$$x/run $x"),
     ],
 )
-def test_what_cannot_stay(start: str, result: str) -> None:
+def test_settings_that_are_not_kept(start: str, result: str) -> None:
     assert line(start) == result
 
 
@@ -146,7 +146,7 @@ def test_options_that_the_service_means(found: Facts, options: list[str]) -> Non
     assert takeover.own_options(found, WRAP) == options
 
 
-def test_an_option_that_is_given_counts() -> None:
+def test_a_given_option_takes_precedence() -> None:
     wrap = replace(WRAP, options=("--ready", "interest"), native=True)
     assert takeover.own_options(facts(start="/x", Type="notify"), wrap) == ["--adopt", "native"]
 
@@ -210,7 +210,7 @@ def test_a_socket_file_in_the_folder_of_the_service_stays() -> None:
     assert own["RuntimeDirectoryPreserve"] == ["yes"]
 
 
-def test_what_still_runs_by_itself_ends_by_its_own_settings() -> None:
+def test_the_old_program_ends_by_its_own_settings() -> None:
     found = facts("ExecStop=/bin/kill -s QUIT $MAINPID", KillSignal="3", TimeoutStopUSec="5s")
     ending = {"ExecStop", "KillMode", "KillSignal", "TimeoutStopSec"}
     assert ending <= written(found).keys()
@@ -246,7 +246,7 @@ def test_the_check_sees_an_address_that_nobody_holds() -> None:
     ("now", "limit"), [("30s", 120.0), ("10min", 600.0), ("infinity", float("inf"))]
 )
 def test_how_long_a_start_may_take(now: str, limit: float) -> None:
-    """ExecStartPre= takes of it, too."""
+    """It includes ExecStartPre=."""
     found = facts(TimeoutStartUSec=now)
     assert takeover.start_limit(found, WRAP) == limit
     written_one = written(found).get("TimeoutStartSec")
