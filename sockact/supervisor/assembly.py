@@ -7,7 +7,7 @@ import signal
 
 import sockact
 from sockact.core.history.failures import Window
-from sockact.core.news import News
+from sockact.core.message_kinds import News
 from sockact.supervisor.base import report
 from sockact.supervisor.base.loop import Loop
 from sockact.supervisor.changes.configuration import Configured

@@ -11,7 +11,7 @@ import os
 import socket
 import struct
 
-from sockact.core.news import News
+from sockact.core.message_kinds import News
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

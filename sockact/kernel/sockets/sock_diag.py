@@ -12,7 +12,7 @@ import os
 import socket
 import struct
 
-from sockact.core.drain import Connection
+from sockact.core.connections import Connection
 from sockact.core.record import dataclass
 
 TYPE_CHECKING = False

@@ -9,8 +9,8 @@ from functools import partial
 from sockact.core.lifecycle.events import HookEnded
 from sockact.core.lifecycle.hooks import Hook
 from sockact.core.lifecycle.model import Phase
-from sockact.core.lifecycle.turn import STOPPING
-from sockact.core.news import News
+from sockact.core.lifecycle.stop import STOPPING
+from sockact.core.message_kinds import News
 from sockact.supervisor.base import report
 from sockact.supervisor.hooks.runner import Hooks, Round
 from sockact.supervisor.processes.environment import probe_environment

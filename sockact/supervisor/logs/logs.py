@@ -9,7 +9,7 @@ import socket
 import time
 
 from sockact.core.errors import OperatorError
-from sockact.core.news import News
+from sockact.core.message_kinds import News
 from sockact.supervisor.base.loop import READ, WRITE
 from sockact.supervisor.logs import pump
 from sockact.supervisor.logs.channel import Channel

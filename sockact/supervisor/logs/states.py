@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from sockact.core.errors import OperatorError
-from sockact.core.news import News
+from sockact.core.message_kinds import News
 from sockact.core.record import dataclass
 from sockact.supervisor.logs.file import open_log
 from sockact.supervisor.records.carried import CarriedLog

@@ -7,7 +7,7 @@ from __future__ import annotations
 from functools import partial
 
 from sockact.core.lifecycle.model import Gate, Outcome
-from sockact.core.news import News
+from sockact.core.message_kinds import News
 from sockact.core.record import replace
 from sockact.supervisor.base import report
 from sockact.supervisor.service.status import handover_status

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sockact.core.lifecycle import events
-from sockact.core.news import News
+from sockact.core.message_kinds import News
 from sockact.handover.accept_queues import AcceptQueues
 from sockact.supervisor.base import report
 from sockact.supervisor.probes.trial import watchdog_command_of

@@ -9,10 +9,10 @@ from functools import partial
 from sockact.core.errors import OperatorError
 from sockact.core.lifecycle import actions, events
 from sockact.core.lifecycle.model import Gate, Outcome, Phase
+from sockact.core.lifecycle.stop import STOPPING
 from sockact.core.lifecycle.trial import BY_HAND
-from sockact.core.lifecycle.turn import STOPPING
 from sockact.core.matching import Kind
-from sockact.core.news import News
+from sockact.core.message_kinds import News
 from sockact.core.record import replace
 from sockact.handover import census
 from sockact.kernel.sockets.listener import clear_nonblocking

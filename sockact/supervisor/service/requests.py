@@ -6,9 +6,9 @@ import signal
 from functools import partial
 
 from sockact.core.lifecycle import events
+from sockact.core.lifecycle.machine import in_progress
 from sockact.core.lifecycle.model import Phase
-from sockact.core.lifecycle.upgrade import under_way
-from sockact.core.news import News
+from sockact.core.message_kinds import News
 from sockact.supervisor.base import report
 from sockact.supervisor.changes.configuration import Asked
 from sockact.supervisor.changes.reloads import CAUSE
@@ -224,7 +224,7 @@ class Supervisor(Guarded):
 
     def busy(self) -> str:
         """What only this process knows of, and has to end first; "" for nothing."""
-        if reason := under_way(self._service):
+        if reason := in_progress(self._service):
             return reason
         if reason := self.configured.busy() if self.configured else "":
             return reason

@@ -10,7 +10,7 @@ from sockact.core.lifecycle import events
 from sockact.core.lifecycle.hooks import due
 from sockact.core.lifecycle.machine import next_deadline, step
 from sockact.core.lifecycle.model import Service, State
-from sockact.core.news import News
+from sockact.core.message_kinds import News
 from sockact.supervisor.base import report
 from sockact.supervisor.base.retry import Postponed
 from sockact.supervisor.service.callers import Callers
