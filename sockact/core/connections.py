@@ -1,19 +1,17 @@
-"""Which connections of a draining generation still need it, judged by what the kernel tells of
-each.
+"""Connections of a draining generation: which still need it, judged by what the kernel shows.
 
 A connection is
 
-- busy: it has unread request bytes, unsent or unacknowledged response bytes, or what happened
-  last was that bytes came in;
-- fresh: nothing came in yet: the request is on its way, and closing now is a visible error;
-- quiet: what happened last was a completed send, at least QUIET_AFTER ago. Shorter pauses also
-  occur in the middle of a streamed answer, which nothing outside the program can tell from the
-  pause after it.
+- busy: it has unread request bytes, or unsent or unacknowledged response bytes, or the last event
+  was that bytes came in;
+- fresh: nothing has come in. A request is on its way, and closing now would be a visible error;
+- quiet: the last event was a completed send, at least QUIET_AFTER ago. Shorter pauses also occur
+  in the middle of a streamed response, and look the same from outside the program.
 
-The two ages tick in jiffies (1 to 10 ms). When they are equal, the kernel does not say which came
-first: an answer may have followed the request within one tick, or the next request may have
-followed the answer. Two more facts decide some of these ties; the others count as busy, because
-ending a drain late costs a little memory, and ending it early costs a client its answer.
+The kernel counts the ages of the last send and receive in jiffies (1 to 10 ms). If both are equal,
+it does not show which came first: the response may have followed the request within one tick, or
+the next request the response. Two more facts decide some of these ties. The others count as busy:
+ending a drain late costs a little memory, ending it early costs a client its response.
 """
 
 from __future__ import annotations
@@ -31,10 +29,10 @@ UNANNOUNCED = 0.05
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 1.0
 SHARE_OF_AGE = 0.01
 PATIENCE = 1.0
-"""Seconds after its gate has closed in which a generation has to come to rest before it ends."""
+"""Seconds after its gate has closed that a generation may take to come to rest."""
 
 FIN_WAIT2 = 5
-"""TCP_FIN_WAIT2 of include/net/tcp_states.h: our side has sent its end and the client has it."""
+"""TCP_FIN_WAIT2 of include/net/tcp_states.h: the client has acknowledged the server's FIN."""
 
 
 class Activity(Enum):
@@ -47,9 +45,7 @@ class Activity(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """One TCP connection as INET_DIAG shows it. Queues and byte counts in bytes, ages in
-    milliseconds.
-    """
+    """A TCP connection as INET_DIAG shows it. Queues are in bytes, ages in milliseconds."""
 
     inode: int
     state: int
@@ -64,11 +60,11 @@ class Connection:
     data_segments_in: int
     data_segments_out: int
     identity: bytes = b""
-    """The kernel's name of it: struct inet_diag_sockid, with its cookie."""
+    """struct inet_diag_sockid, with its cookie."""
 
 
 def classify(connection: Connection) -> Activity:
-    """Judge one connection. See the head of this file for the rules."""
+    """The activity of a connection, by the rules at the head of this file."""
     c = connection
     if c.unread or c.unsent:
         return Activity.BUSY
@@ -84,10 +80,10 @@ def classify(connection: Connection) -> Activity:
 
 
 def quiet_in(connection: Connection) -> float:
-    """Seconds for which it cannot become quiet, unless it is closed or shut down.
+    """Seconds for which a connection cannot become quiet, unless it is closed or shut down.
 
-    0 when it may be at any moment: the client has only to take, or to acknowledge, the end of an
-    answer that was sent long ago.
+    0 if it may at any moment: the client has only to receive, or to acknowledge, the end of a
+    response that was sent long ago.
     """
     c = connection
     if classify(c) is Activity.QUIET:
@@ -98,23 +94,23 @@ def quiet_in(connection: Connection) -> float:
 
 
 def look_again_in(quiet: float, elapsed: float) -> float:
-    """Seconds until the next look at a connection that cannot be quiet before `quiet` (0: at any
-    moment) and whose closing is announced, `elapsed` seconds after the drain began.
+    """Seconds until the next look at a connection whose closing is announced by an event.
 
-    No event tells that a server has shut its side down or that a closed connection's last bytes
-    wait for an acknowledgement. Hence a look now and then, the more seldom the longer it lasts.
+    It cannot become quiet for `quiet` seconds (0: it may at any moment); the drain began `elapsed`
+    seconds ago. No event tells that a server has shut its side down, or that the last bytes of a
+    closed connection wait for an acknowledgement. Hence the looks, at growing intervals.
     """
     if not quiet:
         return UNANNOUNCED
     pause = min(LONGEST_PAUSE, max(FIRST_PAUSE, elapsed * SHARE_OF_AGE))
-    # The ages are in milliseconds, and tick: not a whole series of looks at the very end.
+    # Ages are in milliseconds and tick: 5 ms more avoid a series of looks at the very end.
     return min(pause, quiet + 0.005)
 
 
 def _answered_within_tick(c: Connection) -> bool:
-    """Decide a tie: was the send the last of the two?
+    """Decide a tie: whether the send came after the receive.
 
-    With a single segment ever received there is no second request that could have come in after
-    the answer. And an acknowledgement without data that came after both can only be for the answer.
+    If a single segment was ever received, no second request can have followed the response. And an
+    acknowledgement without data that came after both can only be for the response.
     """
     return c.data_segments_in == 1 or c.last_ack < c.last_received

@@ -44,7 +44,7 @@ def test_the_window_moves(tmp_path: Path, clock: Clock) -> None:
         one.failed(number, CRASH)
         clock.now += 100
     assert one.full()
-    assert one.describe() == f"3 failures in the last 10 min, the last: {CRASH}"
+    assert one.describe() == f"3 failures in the last 10 min, most recently: {CRASH}"
     clock.now += 301
     assert not one.full(), "the first of them is too old"
     clock.now += 1000
@@ -116,8 +116,8 @@ def test_where_it_cannot_be_written(tmp_path: Path, clock: Clock) -> None:
 
 def test_in_words() -> None:
     assert describe((), 600) == ""
-    assert describe((Failure(0, 1, "x"),), 90) == "1 failure in the last 90 s, the last: x"
-    assert describe((Failure(0, 1, "x"),), 7200) == "1 failure in the last 2 h, the last: x"
+    assert describe((Failure(0, 1, "x"),), 90) == "1 failure in the last 90 s, most recently: x"
+    assert describe((Failure(0, 1, "x"),), 7200) == "1 failure in the last 2 h, most recently: x"
 
 
 def test_where_the_state_directory_is() -> None:
