@@ -1,3 +1,4 @@
-"""Pure decisions and the data they are made on. No os, no socket, no clock: time is an argument
-(seconds, monotonic).
+"""Pure decisions, and the data that they are based on.
+
+Never uses os, a socket or a clock: time is an argument (CLOCK_MONOTONIC in seconds).
 """

@@ -1,8 +1,8 @@
-"""Lines on their way into a log: docs/logs.md says what is promised of them.
+"""Lines on their way into a log: docs/logs.md says what is guaranteed for them.
 
-`Lines` cuts what a pipe brings into whole lines. `Backlog` holds what a log has not taken yet, up
-to its limit, and counts what finds no room. Neither knows of files: whoever writes tells how much
-was taken. Sources are told apart by a number.
+`Lines` splits the data of a pipe into whole lines. `Backlog` holds the lines that are not written
+yet, up to a limit, and counts what it drops. Neither knows of files: the writer says how much it
+has written. Each source (a pipe) has a number.
 """
 
 from __future__ import annotations
@@ -10,22 +10,22 @@ from __future__ import annotations
 from sockact.core.record import dataclass
 
 LONGEST = 1 << 16
-"""Bytes of a line that are waited for; one that is longer is passed on in parts."""
+"""Longest line that is passed on whole, in bytes; a longer one is passed on in parts."""
 
 _END = b"\n"
 _NOBODY = -1
-"""Whose line stands open when its rest was dropped: no source has this number."""
+"""Stands for the source of an open line whose rest was dropped."""
 
 
 class Lines:
-    """Of one pipe."""
+    """Splits the data of one pipe into lines."""
 
     def __init__(self) -> None:
         self._rest = b""
         self._in_parts = False
 
     def feed(self, data: bytes) -> bytes:
-        """What can be passed on: whole lines, and parts of one that is longer than LONGEST."""
+        """Add data. Returns whole lines, or parts of a line that is longer than LONGEST."""
         cut = data.rfind(_END) + 1
         if cut:
             found, self._rest = self._rest + data[:cut], data[cut:]
@@ -39,35 +39,35 @@ class Lines:
         return found
 
     def end(self) -> bytes:
-        """The pipe is at its end: the last line, ended where its writer has not done so."""
+        """The pipe has been closed. Returns the last line, with a newline."""
         rest, self._rest = self._rest, b""
         return rest + _END if rest or self._in_parts else b""
 
 
 @dataclass(frozen=True)
 class Gap:
-    """Lines that are missing from the log; the times are those that `put` was told."""
+    """Lines that are missing from the log; times are those that `put` was given."""
 
     lines: int
     size: int
-    """In bytes."""
+    """Bytes of these lines."""
     first: float
     last: float
 
 
 class Backlog:
-    """What one log has not taken yet.
+    """The lines that one log has not written yet.
 
-    Once something finds no room, all that comes is dropped until everything that waits has been
-    written: so there is one gap, after what waited, and `close_gap` is to be told at its place.
+    Once a line is dropped, so are all that follow until everything that waits has been written. So
+    there is one gap, after the lines that waited; the caller reports `close_gap` in that place.
     """
 
     def __init__(self, limit: int) -> None:
-        """`limit` is in bytes."""
+        """`limit` is the size of what may wait, in bytes."""
         self.waiting = bytearray()
-        """To be written, in this order; `taken` has to follow."""
+        """The bytes to write next; call `taken` afterwards."""
         self.half = b""
-        """The beginning of the first waiting line that the log has taken already."""
+        """The part of the first waiting line that has been written already."""
         self.dropped_lines = 0
         self.dropped_size = 0
         self._limit = limit
@@ -75,10 +75,10 @@ class Backlog:
         self._open_by: int | None = None
         self._cut: set[int] = set()
         self._own = 0
-        """So many lines at the beginning of `waiting` are the writer's own."""
+        """Number of lines at the beginning of `waiting` that the writer has added itself."""
 
     def put(self, source: int, data: bytes, now: float) -> None:
-        """Take lines of this source, as `Lines` gives them, or drop what finds no room."""
+        """Add lines of a source, as `Lines` returns them, or drop what exceeds the limit."""
         if source in self._cut:
             data = self._skip(source, data)
         if not data:
@@ -86,7 +86,7 @@ class Backlog:
         kept = self._fits(source, data)
         if kept:
             if self._open_by not in (None, source):
-                # The line of somebody else stands open, of which more may follow or not.
+                # End the open line of another source; more of it may follow or not.
                 self.waiting += _END
             self.waiting += data[:kept]
             self._open_by = None if data[kept - 1 : kept] == _END else source
@@ -94,25 +94,25 @@ class Backlog:
             self._drop(source, data[kept:], now)
 
     def add(self, line: bytes) -> None:
-        """A whole line of the writer's own, for which there is always room."""
+        """Add a whole line of the writer's own, regardless of the limit."""
         own = line if self._open_by is None else _END + line
         self.waiting += own
         self._own = own.count(_END)
         self._open_by = None
 
     def taken(self, size: int) -> None:
-        """So many bytes of `waiting` are in the log."""
+        """`size` bytes of `waiting` have been written."""
         start = self.waiting.rfind(_END, 0, size) + 1
         head = b"" if start else self.half
-        # Of a line in parts only the end is known then: it cannot be taken back.
+        # Of a line in parts only the end is known then, so it cannot be taken back.
         self.half = (head + self.waiting[start:size])[-LONGEST:]
         if self._own:
             self._own = max(0, self._own - self.waiting.count(_END, 0, size))
         del self.waiting[:size]
 
     def take_back(self) -> int:
-        """What follows goes to another file: begin with a whole line. How many bytes of its
-        beginning are in the file before.
+        """Begin with a whole line again, because another file follows. Returns the number of bytes
+        of that line that are in the previous file.
         """
         half, self.half = self.half, b""
         if not self.waiting:
@@ -124,12 +124,12 @@ class Backlog:
         return len(half)
 
     def close_gap(self) -> Gap | None:
-        """What is missing just here, before what comes next."""
+        """End the gap, if there is one, and return it: the lines missing before those to come."""
         found, self._gap = self._gap, None
         return found
 
     def give_up(self) -> None:
-        """Count all that waits as dropped."""
+        """Drop everything that waits, and count it."""
         unended = bool(self.waiting) and not self.waiting.endswith(_END)
         self.dropped_lines += self.waiting.count(_END) - self._own + unended
         self.dropped_size += len(self.waiting)
@@ -137,7 +137,7 @@ class Backlog:
         self._own = 0
 
     def _skip(self, source: int, data: bytes) -> bytes:
-        """Leave the rest of a line out of which something was dropped; what follows it."""
+        """Drop the rest of a line of which a part was dropped; returns what follows it."""
         end = data.find(_END) + 1
         if end:
             self._cut.discard(source)
@@ -145,7 +145,7 @@ class Backlog:
         return data[end:] if end else b""
 
     def _fits(self, source: int, data: bytes) -> int:
-        """How many bytes find room, in whole lines."""
+        """The number of bytes that there is room for, in whole lines."""
         room = 0 if self._gap else self._limit - len(self.waiting)
         return len(data) if len(data) <= room else data.rfind(_END, 0, max(0, room)) + 1
 

@@ -1,6 +1,6 @@
-"""When what has changed on disk reloads a service: docs/watch.md.
+"""Changes on disk, and when they reload a service: docs/watch.md.
 
-Times are of one clock, in seconds; `now` comes in as an argument.
+Times are in seconds of one clock; `now` is an argument.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ IGNORED = (
     *("node_modules", ".venv", "venv", ".tox", ".nox"),
     *("*.log", "*.pid", "*.sock", "*.sqlite3", "*-journal", "*-wal", "*-shm"),
 )
-"""What editors, tools and programs write for themselves: names, where * stands for anything."""
+"""Names of files that editors, tools and programs write for themselves; * matches anything."""
 LONGEST = 5.0
-"""A reload waits no longer than this after the first change."""
+"""Longest time between the first change and the reload, in seconds."""
 MOST_IN_A_ROW = 10
 _MOST_PATHS = 1000
 _MOST_NAMED = 3
 
 
 def is_ignored(name: str, patterns: Iterable[str]) -> bool:
-    """Does one of the patterns fit the name of a file or directory?"""
+    """Whether one of the patterns matches the name of a file or directory."""
     return any(_fits(name, pattern) for pattern in patterns)
 
 
@@ -51,13 +51,13 @@ class What(Enum):
 
     CHANGED = "changed"
     BEGUN = "begun"
-    """It was made, and somebody is going to write to it, and to close it."""
+    """It was created, and a writer has yet to close it."""
     GONE = "gone"
-    """It is not there any more, under this name."""
+    """It was removed or renamed."""
 
 
 class Burst:
-    """The changes that one reload is going to be for."""
+    """The changes that the next reload is for."""
 
     def __init__(self) -> None:
         self._first: float | None = None
@@ -71,12 +71,14 @@ class Burst:
 
     @property
     def first(self) -> float:
-        """When it began; only of one that has."""
+        """The time of the first change; there has to be one."""
         assert self._first is not None
         return self._first
 
     def add(self, path: str, now: float, what: What = What.CHANGED) -> None:
-        """This has happened. A file that has come and gone is none: tools rename such ones."""
+        """Add a change. A file that was created and is gone again does not count: tools rename
+        temporary files.
+        """
         self._first = now if self._first is None else self._first
         self._last = now
         self._begun.discard(path)
@@ -92,13 +94,13 @@ class Burst:
             self._paths[path] = None
 
     def due(self, delay: float, *, missing: bool) -> float:
-        """When to reload, if nothing else changes; `missing`: a path is gone, or not back yet."""
+        """When to reload unless more changes follow; `missing`: a watched path does not exist."""
         latest = self.first + max(LONGEST, delay)
         return latest if missing or self._begun else min(self._last + delay, latest)
 
-    def describe(self, folder: str = "") -> str:
-        """In words; paths below `folder` without it."""
-        base = f"{folder.rstrip('/')}/"
+    def describe(self, directory: str = "") -> str:
+        """The changes in words; paths below `directory` are shown relative to it."""
+        base = f"{directory.rstrip('/')}/"
         names = [path.removeprefix(base) for path in [*self._paths][:_MOST_NAMED]]
         more = ", …" if len(self._paths) > _MOST_NAMED else ""
         number = len(self._paths)
@@ -107,10 +109,10 @@ class Burst:
 
 
 class Streak:
-    """Reloads one after the other: does the program write what is watched itself?
+    """Stops an endless series of reloads, as when the program itself writes the watched files.
 
-    After MOST_IN_A_ROW of them, without `pause` seconds of quiet in between, there are no more
-    until nothing has changed for so long.
+    After MOST_IN_A_ROW reloads less than `pause` seconds apart, there are no more until nothing has
+    changed for that long.
     """
 
     def __init__(self) -> None:
@@ -120,23 +122,23 @@ class Streak:
         self.stopped = False
 
     def changed(self, now: float, pause: float) -> bool:
-        """Something has: does that count?"""
+        """Something has changed. Returns whether it may lead to a reload."""
         if self.stopped and now - self._last >= pause:
             self.reset()
         self._last = now
         return not self.stopped
 
     def may_begin(self, first: float, pause: float) -> bool:
-        """A reload for changes of which the first was at that time; False when it is too much."""
+        """Whether a reload may begin for changes since `first`."""
         in_a_row = self._over is None or first < self._over + pause
         self._count = self._count + 1 if in_a_row else 1
         self.stopped = self._count > MOST_IN_A_ROW
         return not self.stopped
 
     def over(self, now: float) -> None:
-        """The reload has ended, whichever way."""
+        """The reload has ended, whatever its outcome."""
         self._over = now
 
     def reset(self) -> None:
-        """Somebody has reloaded on purpose, or there was a pause."""
+        """Start anew, after a pause or a reload that was asked for."""
         self._count, self._over, self.stopped = 0, None, False

@@ -1,7 +1,7 @@
-"""Errors whose message is for the operator: one line, what happened, to what, what to do now."""
+"""Errors whose message is for the operator: one line that says what happened and what to do."""
 
 from __future__ import annotations
 
 
 class OperatorError(Exception):
-    """Bad input or a bad environment: reported in one line, exit status 2, never a traceback."""
+    """Bad input or a bad environment: shown as one line without a traceback; exit status 2."""

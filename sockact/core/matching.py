@@ -1,9 +1,8 @@
-"""Which listener a program's bind() belongs to.
+"""Matching: which listener a program's bind() belongs to.
 
-The port (or the path, or the abstract name) identifies; the IP address does not: the administrator
-may well let systemd listen on 0.0.0.0:8000 for a program that is configured for 127.0.0.1:8000. The
-family does: a listener of another family would hand the program peer addresses that it does not
-expect.
+The port (or the path, or the abstract name) decides; the IP address does not, because systemd may
+listen on 0.0.0.0:8000 for a program that is configured for 127.0.0.1:8000. The address family has
+to match: otherwise the program would see peer addresses that it does not expect.
 """
 
 from __future__ import annotations
@@ -32,8 +31,8 @@ class Kind(Enum):
 class Address:
     """A local socket address.
 
-    For INET and INET6 `host` is the address in its usual form. For UNIX `host` is an absolute path,
-    or begins with "@" for the abstract namespace (as systemd writes it), and `port` is 0.
+    For INET and INET6, `host` is the numeric address. For UNIX, `host` is an absolute path, or a
+    name in the abstract namespace that begins with "@" (as systemd writes it), and `port` is 0.
     """
 
     family: Family
@@ -52,25 +51,25 @@ class Address:
 
 @dataclass(frozen=True)
 class Adopted:
-    """The bind lands on the listener with this index."""
+    """The bind belongs to the listener with this index."""
 
     index: int
 
 
 @dataclass(frozen=True)
 class Unmatched:
-    """No listener has to do with it: the kernel shall bind."""
+    """The bind belongs to no listener: the kernel binds."""
 
 
 @dataclass(frozen=True)
 class Refused:
-    """A listener of another family holds the port; `message` says what to write instead."""
+    """A listener of another address family has the port; `message` says what to change."""
 
     message: str
 
 
 def match(wanted: Address, listeners: tuple[Address, ...]) -> Adopted | Unmatched | Refused:
-    """Find the listener for a bind() of `wanted`; an exact address wins over an equal port."""
+    """Find the listener for a bind() of `wanted`. An equal address wins over an equal port."""
     same = [
         (index, listener)
         for index, listener in enumerate(listeners)
@@ -90,7 +89,7 @@ def match(wanted: Address, listeners: tuple[Address, ...]) -> Adopted | Unmatche
 def _identity(address: Address) -> tuple[bool, str | int]:
     if address.family is Family.UNIX:
         return True, address.host
-    # Port 0 asks the kernel for any free port: that is never a listener's.
+    # Port 0 asks the kernel for any free port, which is never a listener's.
     return False, address.port or ""
 
 

@@ -1,8 +1,8 @@
-"""`dataclasses` for what the supervisor loads, at a third of what that costs at the start.
+"""A small replacement for `dataclasses` that keeps the start of the supervisor fast.
 
 The standard module imports inspect, ast, dis and tokenize, and compiles several functions for each
-class: half of the time that it takes to import the supervisor. Here all classes share the code of
-four methods. The type checker sees the standard module, of which this is the part that we need:
+class, which took half of the time to import the supervisor. Here all classes share four methods.
+The type checker sees the standard module, of which this is the part that we use:
 `dataclass(frozen=…, slots=…)` without inheritance, `field(default_factory=…)`, `replace`, `asdict`.
 """
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 else:
 
     class field:
-        """A default that is made anew for each record."""
+        """A default that is created for each record."""
 
         def __init__(self, *, default_factory):
             self.default_factory = default_factory
 
     def dataclass(cls=None, *, frozen=False, slots=False):
-        """Give a class its methods, from its annotations."""
+        """Add the methods of a record to a class, by its annotations."""
         if cls is None:
             return lambda cls: dataclass(cls, frozen=frozen, slots=slots)
         names = tuple(cls.__annotations__)
@@ -32,7 +32,7 @@ else:
         cls.__match_args__ = names
         cls._names = frozenset(names)
         cls._defaults = defaults
-        cls._made_anew = [name for name in defaults if isinstance(defaults[name], field)]
+        cls._factories = [name for name in defaults if isinstance(defaults[name], field)]
         cls.__init__ = _init_slots if slots else _init
         cls.__repr__ = _repr
         cls.__eq__ = _eq
@@ -42,11 +42,11 @@ else:
         return cls
 
     def replace(record, **changes):
-        """A copy with other values in those fields."""
+        """A copy of the record with other values in these fields."""
         return type(record)(*{**_values(record), **changes}.values())
 
     def asdict(record):
-        """Its fields by name. Records in them stay what they are."""
+        """The fields of the record by name. Records in them are not converted."""
         return _values(record)
 
     def _values(record):
@@ -65,14 +65,14 @@ else:
             put(self, name, value)
 
     def _complete(self, values, named):
-        """The values of all fields. Raises TypeError."""
+        """The values of all fields, in order. Raises TypeError."""
         names = self.__match_args__
         found = {**self._defaults, **dict(zip(names, values, strict=False)), **named}
         known = self._names.issuperset(found)
         twice = not named.keys().isdisjoint(names[: len(values)])
         if not known or len(found) < len(names) or len(values) > len(names) or twice:
             raise TypeError(f"{type(self).__name__}({', '.join(names)}): {values}, {named}")
-        for name in self._made_anew:
+        for name in self._factories:
             if isinstance(found[name], field):
                 found[name] = found[name].default_factory()
         return [found[name] for name in names]

@@ -1,18 +1,19 @@
-"""One release for all of a generation, whatever becomes of the link to it meanwhile; its name."""
+"""Releases: the link to the deployed one, followed once per generation, and its version."""
 
 from __future__ import annotations
 
 LONGEST_VERSION = 200
+"""In characters."""
 
 
 def pinned(word: str, link: str, target: str) -> str:
-    """A path through the link, as a path through its target; other words as they are."""
+    """Replace the link by its target in a path through the link; other words are unchanged."""
     if word == link or word.startswith(f"{link}/"):
         return target + word[len(link) :]
     return word
 
 
 def tidy(version: str) -> str:
-    """What somebody calls a release, as it can be shown anywhere."""
+    """A version as it can be shown anywhere: printable, and of limited length."""
     text = "".join(letter if letter.isprintable() else "?" for letter in version.strip())
     return text[:LONGEST_VERSION]

@@ -1,6 +1,6 @@
-"""What `sockact run` was asked to do. Built by the command line, read by the supervisor.
+"""The settings of `sockact run`: the command line builds them, the supervisor reads them as JSON.
 
-They travel between the two as JSON.
+Field names and defaults are carried to other versions of sockact: they never change.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Adopt(StrEnum):
 
 
 class UnknownSetting(ValueError):
-    """It is of a version of sockact that is newer than this one."""
+    """A setting of a newer version of sockact."""
 
 
 @dataclass(frozen=True)
@@ -31,83 +31,85 @@ class Settings:
     name: str
     command: tuple[str, ...]
     directory: str = "/"
-    """Where the program runs; a path through a release symlink stays one."""
+    """Working directory of the program; symbolic links in it are kept."""
     listen: tuple[str, ...] = ()
     adopt: Adopt = Adopt.AUTO
     ready: str = "interest"
     start_timeout: float = 90.0
     trial: float = 0.0
-    """How long a successor serves alone before it is committed; 0: not at all."""
+    """How long a successor serves alone before the commit; 0: no trial."""
     probe: str = ""
-    """What watches the trial: http://…, exec:COMMAND, tcp, or nothing."""
+    """Health check during the trial: http://…, exec:COMMAND or tcp; empty: none."""
     probe_interval: float = 1.0
     probe_timeout: float = 5.0
     probe_threshold: int = 1
     probe_status: tuple[int, int] = (200, 399)
     probe_body: str = ""
     watchdog_probe: str = ""
-    """What has to pass before systemd's watchdog hears of us: http://… or exec:COMMAND."""
+    """Health check before each ping of systemd's watchdog: http://… or exec:COMMAND."""
     keep_predecessor: float = 0.0
     max_draining: int = 4
     start_limit_burst: int = 10
-    """So many failures in `start_limit_interval` end unforced reloads; 0: none do."""
+    """After this many failures within `start_limit_interval`, reloads need --force; 0: never."""
     start_limit_interval: float = 600.0
     drain_timeout: float = 60.0
     kill_timeout: float = 10.0
     stop_signal: int = 15
     reopen_signal: int = 0
-    """Sent to the first process of each generation when logs are rotated; 0: none."""
+    """Signal to the first process of each generation when logs are rotated; 0: none."""
     identifier: str = ""
-    """By which the journal knows a generation's lines, with its number; empty: as systemd says."""
+    """Journal identifier of the program's output, followed by the generation's number; empty: the
+    unit's.
+    """
     on: tuple[tuple[str, ...], ...] = ()
-    """Hooks: an event each, and the words of the command for it."""
+    """Hooks: for each, the event and the words of the command."""
     hook_timeout: float = 10.0
     release_version: str = "auto"
-    """Where the version of a release is from: file:PATH, exec:COMMAND, git:DIRECTORY, path, …"""
+    """Source of the release's version: file:PATH, exec:COMMAND, git:DIRECTORY, path, …"""
     log_format: str = "text"
     environment: tuple[str, ...] = ()
-    """NAME=VALUE, on top of the supervisor's own."""
+    """NAME=VALUE, added to the supervisor's environment."""
     release: str = ""
-    """A symbolic link to the release that is deployed, followed once for each generation."""
+    """Symbolic link to the deployed release, followed once for each generation."""
     config: str = ""
-    """The configuration file that some of this is from; empty: there is none."""
+    """The configuration file; empty: none."""
     config_text: str = ""
-    """What it said."""
+    """The contents of the configuration file."""
     log: str = ""
-    """The file that its standard output goes to, and its standard error if that has none of its
-    own; empty: as ours.
+    """File for the program's standard output, and for its standard error unless `log_stderr` is
+    set; empty: the supervisor's own.
     """
     log_stderr: str = ""
     watch: tuple[str, ...] = ()
-    """Absolute paths: what changes there reloads the service."""
+    """Absolute paths; a change there reloads the service."""
     watch_ignore: tuple[str, ...] = ()
-    """Patterns of names that do not count, beside the usual ones."""
+    """Further patterns of names whose changes are ignored."""
     watch_delay: float = 0.5
     watch_pause: float = 60.0
-    """For so long nothing has to change before another row of reloads may begin."""
+    """How long nothing must change before another series of reloads may begin."""
     terse: bool = False
-    """The operator sits at the terminal: only what is news to a developer is told."""
+    """Leave out messages that are only for the record: for `sockact dev`."""
 
     def to_json(self) -> str:
-        """What `from_json` turns back; also of names that are not UTF-8."""
+        """The settings as JSON, for `from_json`. Names need not be UTF-8."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Settings:
-        """Raises TypeError or ValueError when it is not of the form of `to_json`."""
+        """Read what `to_json` wrote. Raises TypeError or ValueError if it does not fit."""
         return cls.from_dict(json.loads(text))
 
     @classmethod
     def from_older(cls, text: str) -> Settings:
-        """As `from_json`; settings that the version which wrote it did not know are as usual."""
+        """Read what an older version wrote: settings that it did not have get their defaults."""
         usual = asdict(cls("", ()))
         return cls.from_dict(usual | json.loads(text))
 
     @classmethod
     def from_dict(cls, data: dict[str, object]) -> Settings:
-        """Rebuild settings from what `dataclasses.asdict` gave, after a trip through JSON.
+        """Read a JSON object with a member for every setting.
 
-        Raises TypeError or ValueError when the data is not of that form.
+        Raises UnknownSetting, TypeError or ValueError if it does not fit.
         """
         known = {*cls.__match_args__}
         if unknown := set(data) - known:
@@ -158,48 +160,48 @@ class Settings:
 def _text(data: dict[str, object], key: str) -> str:
     value = data.get(key)
     if not isinstance(value, str):
-        raise TypeError(f"{key}: a text is needed, not {value!r}")
+        raise TypeError(f"{key}: must be a string, not {value!r}")
     return value
 
 
 def _texts(data: dict[str, object], key: str) -> tuple[str, ...]:
     values = data.get(key)
     if not isinstance(values, list | tuple):
-        raise TypeError(f"{key}: a list is needed, not {values!r}")
+        raise TypeError(f"{key}: must be a list, not {values!r}")
     return tuple(_text({key: value}, key) for value in values)
 
 
 def _lists(data: dict[str, object], key: str) -> tuple[tuple[str, ...], ...]:
     values = data.get(key)
     if not isinstance(values, list | tuple):
-        raise TypeError(f"{key}: a list is needed, not {values!r}")
+        raise TypeError(f"{key}: must be a list, not {values!r}")
     return tuple(_texts({key: value}, key) for value in values)
 
 
 def _seconds(data: dict[str, object], key: str) -> float:
     value = data.get(key)
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 1e7:
-        raise TypeError(f"{key}: a number of seconds is needed, not {value!r}")
+        raise TypeError(f"{key}: must be a number of seconds, not {value!r}")
     return float(value)
 
 
 def _flag(data: dict[str, object], key: str) -> bool:
     value = data.get(key)
     if not isinstance(value, bool):
-        raise TypeError(f"{key}: true or false is needed, not {value!r}")
+        raise TypeError(f"{key}: must be true or false, not {value!r}")
     return value
 
 
 def _count(data: dict[str, object], key: str, least: int = 1) -> int:
     value = data.get(key)
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 1000:
-        raise TypeError(f"{key}: a number from {least} to 999 is needed, not {value!r}")
+        raise TypeError(f"{key}: must be a number from {least} to 999, not {value!r}")
     return value
 
 
 def _range(data: dict[str, object], key: str) -> tuple[int, int]:
     value = data.get(key)
     if not isinstance(value, list | tuple) or len(value) != 2:
-        raise TypeError(f"{key}: two numbers are needed, not {value!r}")
+        raise TypeError(f"{key}: must be two numbers, not {value!r}")
     low, high = (_count({key: one}, key) for one in value)
     return low, high

@@ -1,4 +1,4 @@
-"""Time spans as systemd.time(7) writes them."""
+"""Time spans in the syntax of systemd.time(7)."""
 
 from __future__ import annotations
 
@@ -19,14 +19,16 @@ _UNITS = {
 
 
 def seconds(text: str) -> float:
-    """A time span such as 90, 500ms or 1min 30s, in seconds. Raises ValueError."""
+    """Parse a time span such as 90, 500ms or 1min 30s into seconds. Raises ValueError."""
     total = 0.0
     position = 0
     text = text.strip()
     while position < len(text) or not position:
         part = _PART.match(text, position)
         if not part or part[2] not in _UNITS:
-            raise ValueError(f"{text!r} is not a time span: write it like 90, 500ms or '1min 30s'")
+            raise ValueError(
+                f"{text!r} is not a time span; use, for example, 90, 500ms or '1min 30s'"
+            )
         total += float(part[1]) * _UNITS[part[2]]
         position = part.end()
     return total

@@ -1,3 +1,4 @@
-"""The mechanisms of a handover, on top of kernel/: adopt, interest, gate, census. Never decides
-when to use one.
+"""The mechanisms of a handover, on top of kernel/: adopt, interest, gate, census.
+
+Never decides when to use one.
 """

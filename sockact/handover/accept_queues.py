@@ -1,9 +1,8 @@
-"""Does anybody take what waits in the accept queues?
+"""Accept queues: does the program accept the connections that wait there?
 
-A connection that nobody has accepted yet belongs to no program: sock_diag shows it with inode 0. So
-it shows one that a program has closed and that still has bytes to send, but in other states. A
-queue is worked off from its head, so it has not moved as long as everybody is still there who was
-there before.
+A connection that has not been accepted belongs to no program: sock_diag(7) shows it with inode 0.
+A closed one with bytes left to send also has inode 0, but is in another state. A queue is emptied
+from its head, so it has not moved as long as every connection that was there is still there.
 """
 
 from __future__ import annotations
@@ -19,16 +18,17 @@ _QUEUED = (sock_diag.ESTABLISHED, sock_diag.CLOSE_WAIT)
 
 
 class AcceptQueues:
-    """The TCP accept queues of one service. Of Unix sockets the kernel does not tell who waits."""
+    """The TCP accept queues of one service. For Unix sockets the kernel does not show them."""
 
     def __init__(self, listeners: list[Listener]) -> None:
         self._listeners = listeners
         self._before: dict[int, tuple[set[bytes], float]] = {}
 
     def stuck_for(self, now: float) -> float:
-        """Seconds for which one of the queues has not moved, as far as earlier looks tell.
+        """How long one of the queues has not moved, in seconds, as far as earlier calls tell.
 
-        0.0 when all are empty or move, and where the kernel does not tell.
+        `now` is CLOCK_MONOTONIC in seconds. 0.0 if every queue is empty or moves, and where the
+        kernel does not show it.
         """
         return max((self._look(listener, now) for listener in self._listeners), default=0.0)
 
@@ -42,7 +42,7 @@ class AcceptQueues:
 
 
 def _waiting(listener: Listener) -> set[bytes]:
-    """Who waits to be accepted."""
+    """The identities of the connections that wait to be accepted."""
     queue = accept_queue(listener)
     if queue is None or not queue[0]:
         return set()

@@ -1,10 +1,11 @@
-"""Adopt: the program's own bind() and listen() end up on a listener that it never heard of.
+"""Adopt: the program's own bind() and listen() end up on a listener of the service.
 
-The seccomp filter stops the program in bind, listen and, when a Unix listener is served, in unlink.
-The supervisor reads the address from the program's memory, lays the listener over the program's
-descriptor and lets the call succeed. Whatever has nothing to do with a listener goes on untouched.
+The seccomp filter stops the program in bind, listen and, if there is a Unix listener, in unlink.
+The supervisor reads the address from the program's memory, puts the listener in place of the
+program's descriptor, and lets the call succeed. Calls that concern no listener are left to the
+kernel.
 
-The shim asks the same questions by `bind` where seccomp cannot be used.
+Where seccomp cannot be used, the shim asks by `Adoption.bind`.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _PROTOCOLS = {
     # Before Linux 5.15 the kernel does not tell the types of Unix sockets apart.
     "UNIX": (Family.UNIX, Kind.STREAM),
 }
-# The lengths of an address that the kernel takes; any other is EINVAL.
+# The lengths of an address that the kernel accepts; any other is EINVAL.
 _LENGTHS = {
     Family.INET: range(16, 129),
     Family.INET6: range(24, 129),
@@ -46,11 +47,11 @@ _PATH_MAX = 4096
 _AT_FDCWD = -100
 _AT_REMOVEDIR = 0x200
 _REMEMBERED = 8
-"""So many addresses that are no listener's are kept for messages."""
+"""Number of addresses without a listener that are kept for messages."""
 
 
 def unavailable() -> str:
-    """Why the seccomp way cannot be taken here, or an empty string. Tries it in a child."""
+    """Why seccomp notification cannot be used here; "" if it can. Tries it in a child process."""
     if reason := seccomp.unavailable():
         return reason
     try:
@@ -64,11 +65,11 @@ def unavailable() -> str:
         except OSError as error:
             os._exit(error.errno or 1)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    return f"seccomp filter: {os.strerror(code)}" if code else ""
+    return f"cannot install a seccomp filter: {os.strerror(code)}" if code else ""
 
 
 class Adoption:
-    """What one generation bound, and the answers to its calls."""
+    """The binds of one generation, and the answers to its system calls."""
 
     def __init__(self, listeners: list[Listener]) -> None:
         self._listeners = listeners
@@ -79,26 +80,26 @@ class Adoption:
         }
         self._names = {os.fsencode(os.path.basename(path)) for path in self._paths}
         self.adopted: set[int] = set()
-        """The inodes of the listeners that the program has taken."""
+        """Inodes of the listeners that the program has bound."""
         self.others: list[Address] = []
-        """Addresses that it bound and that are no listener's; the first few."""
+        """The first few addresses that it bound and that have no listener."""
         self.refusal = ""
-        """The last bind that was refused, and what to write instead."""
+        """Why the last refused bind was refused, and what to change."""
 
     @property
     def calls(self) -> set[Call]:
-        """The system calls that have to be notified."""
+        """The system calls that the seccomp filter has to notify."""
         if self._paths:
             return {Call.BIND, Call.LISTEN, Call.UNLINK, Call.UNLINKAT}
         return {Call.BIND, Call.LISTEN}
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The files of Unix listeners, which no program may remove."""
+        """The socket files of Unix listeners, which the program must not remove."""
         return tuple(sorted(self._paths))
 
     def bind(self, wanted: Address) -> Listener | str | None:
-        """The listener for this bind, or the message of a refusal, or None: bind it yourself."""
+        """The listener for this address, the message of a refusal, or None: the kernel binds."""
         found = match(_canonical(wanted), self._addresses)
         match found:
             case Adopted(index):
@@ -115,14 +116,17 @@ class Adoption:
                 return None
 
     def handle(self, fd: int) -> Call | None:
-        """Answer the next notification of this generation's fd; tells which call it was."""
+        """Answer the next notification of this generation's notification fd.
+
+        Returns the call, or None if its thread was killed. Raises OSError.
+        """
         notification = seccomp.receive(fd)
         if notification is None:
             return None
         try:
             self._dispatch(fd, notification)
         except (OSError, ValueError, struct.error):
-            # Unreadable or garbled arguments: the kernel gives the program the proper error.
+            # Unreadable or invalid arguments: the kernel returns the right error.
             seccomp.proceed(fd, notification)
         return notification.call
 
@@ -131,7 +135,7 @@ class Adoption:
             case Call.BIND:
                 self._bind(fd, notification)
             case Call.LISTEN:
-                # The .socket unit's Backlog= rules, and the listener listens already.
+                # The listener listens already, with the .socket unit's Backlog=.
                 target = notification.arguments[0] & 0xFFFFFFFF
                 inode = procfs.socket_inode(notification.tid, target)
                 _reply(fd, notification, succeed=inode in self._inodes)
@@ -139,9 +143,9 @@ class Adoption:
                 _reply(fd, notification, succeed=self._is_ours(fd, notification))
 
     def _is_ours(self, fd: int, notification: Notification) -> bool:
-        """Would this unlink remove the file of a listener?"""
+        """Whether this unlink would remove the socket file of a listener."""
         base, path = _unlinked(notification)
-        # Most programs remove many files: only one of the same name is worth a closer look.
+        # Programs remove many files: resolve only paths that end in the name of a socket file.
         if path.rpartition(b"/")[2] not in self._names:
             return False
         found = _absolute(notification.tid, base, os.fsdecode(path))
@@ -164,13 +168,13 @@ class Adoption:
         if found is None:
             seccomp.proceed(fd, notification)
         elif isinstance(found, str):
-            # What the kernel says where the family is not configured.
+            # The kernel's own error where the address family is not configured.
             seccomp.answer(fd, notification, errno.EADDRNOTAVAIL)
         else:
-            _carry_options(tid, target, found)
+            _copy_options(tid, target, found)
             flags = procfs.descriptor_flags(tid, target)
             if flags & os.O_NONBLOCK:
-                # Only ever set: never cleared under another generation.
+                # Never cleared: another generation may rely on it.
                 set_nonblocking(found)
             source = found.socket.fileno()
             cloexec = bool(flags & os.O_CLOEXEC)
@@ -178,16 +182,16 @@ class Adoption:
             seccomp.answer(fd, notification)
 
 
-def _carry_options(tid: int, fd: int, found: Listener) -> None:
+def _copy_options(tid: int, fd: int, found: Listener) -> None:
     try:
         copy = pidfd.getfd(procfs.thread_group(tid), fd)
     except OSError:
-        return  # pidfd_getfd is refused here: the .socket unit's options are all there is.
+        return  # pidfd_getfd is refused here: only the .socket unit's options apply.
     try:
         own = socket.socket(fileno=copy)
     except OSError:
         os.close(copy)
-        return  # Meanwhile the descriptor is another one, and no socket.
+        return  # The descriptor was replaced meanwhile, and is no socket.
     with own:
         sockopt.carry(own, found.socket)
 
@@ -200,7 +204,7 @@ def _reply(fd: int, notification: Notification, *, succeed: bool) -> None:
 
 
 def _address(tid: int, data: bytes, kind: Kind) -> Address | None:
-    """A struct sockaddr as an Address; None for families that no listener has."""
+    """A struct sockaddr as an Address; None for a family that no listener has."""
     (family,) = struct.unpack_from("=H", data)
     if family == socket.AF_INET:
         port, packed = struct.unpack_from("!H4s", data, 2)
@@ -218,27 +222,27 @@ def _address(tid: int, data: bytes, kind: Kind) -> Address | None:
 
 
 def _canonical(address: Address) -> Address:
-    """One name for each socket file, whatever symbolic links lead to its folder."""
+    """The address with the symbolic links of its directory resolved."""
     if address.family is not Family.UNIX or address.host[:1] != "/":
         return address
-    folder, name = os.path.split(address.host)
-    return Address(Family.UNIX, address.kind, os.path.join(os.path.realpath(folder), name))
+    directory, name = os.path.split(address.host)
+    return Address(Family.UNIX, address.kind, os.path.join(os.path.realpath(directory), name))
 
 
 def _absolute(tid: int, base: str, path: str) -> str:
-    """A path of another process as we would write it."""
+    """A path of another process, as this process sees it."""
     if path.startswith("/"):
         root = os.readlink(f"/proc/{tid}/root")
         joined = path if root == "/" else root + path
     else:
         joined = os.path.join(os.readlink(base), path)
-    folder, name = os.path.split(os.path.normpath(joined))
-    return os.path.join(os.path.realpath(folder), name)
+    directory, name = os.path.split(os.path.normpath(joined))
+    return os.path.join(os.path.realpath(directory), name)
 
 
 def _unlinked(notification: Notification) -> tuple[str, bytes]:
-    """What unlink or unlinkat would remove: the folder that a relative path begins at, and the
-    path, which is empty when that is no file.
+    """What unlink or unlinkat would remove: (directory that a relative path starts at, path). The
+    path is empty if the call removes no file.
     """
     tid, arguments = notification.tid, notification.arguments
     base = f"/proc/{tid}/cwd"

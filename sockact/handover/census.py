@@ -1,18 +1,18 @@
 """Census: the connections of each generation, counted as busy, fresh or quiet.
 
-One INET_DIAG dump for a listener's port serves all generations; the inode tells whose a connection
-is. The kernel tells nothing of what goes on in a Unix connection, so as long as it is open it
-counts as busy. Datagrams have no connections.
+One INET_DIAG dump of a listener's port serves all generations; the inode tells which of them holds
+a connection. The kernel does not show the activity of a Unix connection, so an open one counts as
+busy. Datagram sockets have no connections.
 
-A count of thousands is dear. But as long as one connection needs its generation, that one is
-witness enough: a look at it alone costs the same however many others there are.
+Counting thousands of connections is expensive. But a single connection that needs its generation is
+enough to keep it (a witness), and looking at that one costs the same however many others there are.
 """
 
 from __future__ import annotations
 
 import os
 
-from sockact.core.drain import Activity, classify, quiet_in
+from sockact.core.connections import Activity, classify, quiet_in
 from sockact.core.matching import Family, Kind
 from sockact.core.record import dataclass, field
 from sockact.kernel import procfs
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Container, Iterable, Iterator
 
-    from sockact.core.drain import Connection
+    from sockact.core.connections import Connection
     from sockact.kernel.sockets.listener import Listener
     from sockact.kernel.sockets.sock_diag import UnixSocket
 
 
 @dataclass
 class Counts:
-    """The connections of one generation."""
+    """Numbers of connections of one generation."""
 
     busy: int = 0
     fresh: int = 0
@@ -41,6 +41,7 @@ class Counts:
         return self.busy + self.fresh + self.quiet
 
     def add(self, activity: Activity) -> None:
+        """Count one more connection."""
         setattr(self, activity.value, getattr(self, activity.value) + 1)
 
 
@@ -51,10 +52,10 @@ class Witness:
     family: int
     connection: Connection | UnixSocket
     quiet_in: float
-    """Seconds for which it cannot become quiet unless it is closed; 0 when it may at once."""
+    """Seconds for which it cannot become quiet unless it is closed; 0 if it may at any time."""
 
     def look(self) -> Witness | None:
-        """The same as it is now; None when it does not need its generation any more.
+        """The connection as it is now; None if it no longer needs its generation.
 
         Raises OSError.
         """
@@ -68,23 +69,23 @@ class Witness:
 
 @dataclass
 class Look:
-    """A full look at one generation."""
+    """All connections of one generation, at one moment."""
 
     counts: Counts = field(default_factory=Counts)
     witnesses: list[Witness] = field(default_factory=list)
-    """Those that need it, in the order in which to rely on them from the end."""
+    """The connections that need it; the last one will need it longest."""
     holders: dict[int, list[int]] = field(default_factory=dict)
-    """Its processes that hold a listener → their epoll instances."""
+    """Process that holds a listener → descriptors of its epoll instances."""
 
 
 def count(
     generations: dict[int, Iterable[int]], listeners: list[Listener]
 ) -> dict[int, Counts] | None:
-    """Generation → counts, from generation → pids. None when no listener has connections.
+    """Count the connections: generation → counts, from generation → pids.
 
-    A process that may not be read (a set-user-ID helper) is left out. Raises OSError when the
-    kernel has no sock_diag, or refuses it, or cannot tell now; PermissionError when no process of
-    a generation may be read.
+    Returns None if no listener has connections. A process that may not be read (a set-user-ID
+    helper) is left out. Raises OSError if the kernel has no sock_diag, refuses it, or cannot tell
+    at this moment, and PermissionError if no process of a generation may be read.
     """
     streams = _streams(listeners)
     if not streams:
@@ -102,7 +103,7 @@ def count(
 
 
 def look(pids: Iterable[int], listeners: list[Listener]) -> Look:
-    """Everything about one generation. Raises OSError as `count` does."""
+    """Look at one generation. Raises OSError as `count` does."""
     held = _held(pids)
     inodes = {listener.inode for listener in listeners}
     found = Look(holders={pid: its[1] for pid, its in held.items() if inodes & its[0]})
@@ -113,7 +114,7 @@ def look(pids: Iterable[int], listeners: list[Listener]) -> Look:
         if activity is Activity.QUIET:
             continue
         found.witnesses.append(Witness(family, connection, _quiet_in(connection)))
-    # The kernel's own order is that of a hash: who comes first is no older and no younger.
+    # The kernel's own order is that of a hash table.
     found.witnesses.sort(key=lambda witness: witness.quiet_in)
     return found
 
@@ -123,7 +124,7 @@ def _streams(listeners: list[Listener]) -> list[Listener]:
 
 
 def _held(pids: Iterable[int]) -> dict[int, tuple[set[int], list[int]]]:
-    """Process → the inodes of its sockets, and its epoll instances."""
+    """Process → inodes of its sockets, and descriptors of its epoll instances."""
     found = {}
     refused: PermissionError | None = None
     for pid in pids:
@@ -150,7 +151,7 @@ def _quiet_in(connection: Connection | UnixSocket) -> float:
 def _connections(
     listeners: list[Listener], owned: Container[int]
 ) -> Iterator[tuple[int, Connection | UnixSocket]]:
-    """(family, connection) of those whose inode is owned."""
+    """(family, connection) of the connections whose inode is in `owned`."""
     for family, port in sorted(
         {(x.socket.family, x.address.port) for x in listeners if x.address.port}
     ):

@@ -1,12 +1,11 @@
-"""Gate: the valve on new connections of one generation, for programs that wait in epoll.
+"""Gate: stops and resumes accepting, for programs that wait for connections in epoll.
 
-pidfd_getfd gives us a duplicate of the program's epoll instance, and we take the listener out of
-it. The program is not woken for a new connection again, and keeps serving those that it has.
-Putting the same entry back opens the gate.
+pidfd_getfd gives us a duplicate of the program's epoll instance, and we remove the listener from
+it. The program is not woken for new connections any more, and keeps serving those that it has.
+Adding the same entry again opens the gate.
 
-The kernel's key of an entry is (open file, descriptor number): whoever edits it needs the listener
-under the number that the program uses. A short-lived fork has a descriptor table of its own to do
-that in.
+The kernel identifies an entry by (open file, descriptor number), so the listener needs the number
+that the program uses. A short-lived child process has its own descriptor table for that.
 """
 
 from __future__ import annotations
@@ -18,23 +17,27 @@ import resource
 
 from sockact.core.record import dataclass
 from sockact.kernel import epoll, pidfd, procfs, signals
+from sockact.kernel.kcmp import same_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# By Yama, for want of CAP_SYS_PTRACE, or by a container's filter, which may also pretend that there
-# is no such call.
+# By Yama, without CAP_SYS_PTRACE, or by the seccomp filter of a container, some of which return
+# ENOSYS.
 _REFUSED = (errno.EPERM, errno.EACCES, errno.ENOSYS)
+
+# Runnable, in uninterruptible sleep, or stopped (proc_pid_stat(5)).
+_UNDER_WAY = "RDTt"
 
 
 class GateRefused(Exception):
-    """The gate cannot be moved, for the reason that it names."""
+    """The gate cannot be moved, for the reason in the message."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A listener in an epoll instance of a process, as it is to be taken out and put back."""
+    """A listener in an epoll instance of a process, with all that is needed to add it again."""
 
     pid: int
     epfd: int
@@ -45,17 +48,20 @@ class Entry:
 
     @property
     def place(self) -> tuple[int, ...]:
-        """Where it is: there is one entry at the most."""
+        """What identifies the entry."""
         return self.pid, self.epfd, self.fd, self.inode
 
 
 def entries(pids: Iterable[int], inodes: set[int]) -> list[Entry]:
-    """Every place where one of the processes has one of the listeners in an epoll instance."""
+    """The entries of these listeners (by inode) in all epoll instances of the processes.
+
+    Raises PermissionError and procfs.Unavailable.
+    """
     return entries_in({pid: procfs.sockets_and_epolls(pid)[1] for pid in pids}, inodes)
 
 
 def entries_in(epolls: dict[int, list[int]], inodes: set[int]) -> list[Entry]:
-    """As `entries`, from process → its epoll instances."""
+    """As `entries`, from process → descriptors of its epoll instances."""
     return [
         Entry(pid, epfd, entry.fd, entry.events, entry.data, entry.inode)
         for pid, instances in epolls.items()
@@ -65,9 +71,9 @@ def entries_in(epolls: dict[int, list[int]], inodes: set[int]) -> list[Entry]:
 
 
 def refused(entry: Entry) -> str:
-    """Why the kernel does not let us edit this process's epoll instances; "" when it does.
+    """Why the kernel does not let us edit the epoll instances of this process; "" if it does.
 
-    Raises OSError when that cannot be told now.
+    Raises OSError if the kernel cannot tell at this moment.
     """
     try:
         os.close(pidfd.getfd(entry.pid, entry.epfd))
@@ -82,16 +88,16 @@ def refused(entry: Entry) -> str:
 
 
 def close(found: list[Entry], listeners: dict[int, int]) -> dict[int, str]:
-    """Take the entries out. `listeners` maps inode → our descriptor.
+    """Remove the entries. `listeners` maps inode → our descriptor.
 
-    Returns whose epoll instances we are not let to edit, and why: nothing was done to those.
-    Raises GateRefused.
+    Returns process → reason for the processes whose epoll instances we may not edit; their entries
+    are unchanged. Raises GateRefused.
     """
     return _edit(epoll.EPOLL_CTL_DEL, found, listeners)
 
 
 def open(found: list[Entry], listeners: dict[int, int]) -> None:
-    """Put the entries back; what waits in the accept queue wakes the program.
+    """Add the entries again; connections in the accept queue wake the program.
 
     Raises GateRefused.
     """
@@ -101,7 +107,7 @@ def open(found: list[Entry], listeners: dict[int, int]) -> None:
 
 def _edit(operation: int, found: list[Entry], listeners: dict[int, int]) -> dict[int, str]:
     duplicates: list[tuple[int, Entry]] = []
-    kept_out: dict[int, str] = {}
+    refusals: dict[int, str] = {}
     try:
         for entry in found:
             try:
@@ -110,10 +116,10 @@ def _edit(operation: int, found: list[Entry], listeners: dict[int, int]) -> dict
                 continue
             except OSError as error:
                 if error.errno == errno.EBADF:
-                    continue  # It has closed that epoll instance meanwhile.
+                    continue  # The program has closed that epoll instance meanwhile.
                 if error.errno not in _REFUSED:
                     raise GateRefused(f"pidfd_getfd: {error.strerror}") from error
-                kept_out[entry.pid] = os.strerror(error.errno)
+                refusals[entry.pid] = os.strerror(error.errno)
         if duplicates and (code := _in_fork(operation, duplicates, listeners)):
             raise GateRefused(f"epoll_ctl: {os.strerror(code)}")
     except BlockingIOError as error:
@@ -121,13 +127,13 @@ def _edit(operation: int, found: list[Entry], listeners: dict[int, int]) -> dict
     finally:
         for duplicate, _ in duplicates:
             os.close(duplicate)
-    return kept_out
+    return refusals
 
 
 def _in_fork(operation: int, duplicates: list[tuple[int, Entry]], listeners: dict[int, int]) -> int:
-    """Edit in a child with a descriptor table of its own; the first errno that matters, or 0.
+    """Edit in a child process with its own descriptor table. Returns the first errno, or 0.
 
-    The wait is bounded by a handful of system calls that do not block.
+    The child makes a handful of system calls that do not block.
     """
     with signals.blocked():
         pid = os.fork()
@@ -146,7 +152,7 @@ def _edit_here(
 ) -> int:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    # Out of the way of the numbers that the entries need.
+    # Above the descriptor numbers of the entries.
     above = 1 + max(entry.fd for _, entry in duplicates)
     high = {inode: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above) for inode, fd in listeners.items()}
     moved = [(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above), entry) for fd, entry in duplicates]
@@ -156,7 +162,29 @@ def _edit_here(
         try:
             epoll.control(epfd, operation, entry.fd, entry.events, entry.data)
         except (FileNotFoundError, FileExistsError):
-            continue  # Processes that share one instance: it is done already.
+            continue  # Already done, for another process that shares the instance.
         except OSError as error:
             failed = failed or error.errno or errno.EIO
     return failed
+
+
+def at_rest(pid: int, loops: set[int]) -> bool:
+    """Whether a process can no longer accept a connection that it was told of before its gate
+    closed: no thread is under way, and some thread waits on each of the epoll instances `loops`
+    that the listener was removed from.
+
+    Such a process may have been starved, stopped, or busy with other events. True if the process
+    is gone, False if it may not be read. Raises procfs.Unavailable.
+    """
+    try:
+        threads = procfs.threads(pid)
+    except PermissionError:
+        return False
+    if any(thread.state in _UNDER_WAY for thread in threads):
+        return False
+    waited_on = {thread.waits_on for thread in threads if thread.waits_on is not None}
+    # tokio has two descriptors of its epoll instance, and waits on one of them.
+    return not threads or all(
+        loop in waited_on or any(same_file(pid, loop, other) for other in waited_on)
+        for loop in loops
+    )

@@ -1,8 +1,8 @@
-"""Interest: the observable fact that a generation waits for connections on a listener.
+"""Interest: a generation visibly waits for connections on a listener.
 
 listen() is no proof: gunicorn listens before a worker has imported the application. A process waits
-when an epoll instance of its waits for input of the listener, or when one of its threads is blocked
-in accept, poll or select on it (for datagrams: in recvfrom and its like).
+if one of its epoll instances watches the listener for input, or if one of its threads is blocked in
+accept, poll or select on it (for datagrams also in recvfrom, recvmsg or recvmmsg).
 """
 
 from __future__ import annotations
@@ -21,16 +21,15 @@ if TYPE_CHECKING:
 _POLLFD = struct.Struct("=ihh")
 _MOST_POLLFDS = 4096
 _MOST_SELECT_BITS = 65536
-# Watched for a hang-up only, a listener has nobody who accepts: the supervisor does so, and a child
-# of its that has not yet executed the program has the same epoll instance.
+# A listener that is watched only for hang-up has nobody who accepts: the supervisor watches so, and
+# its child has the same epoll instance until it executes the program.
 _INPUT = select.EPOLLIN | select.EPOLLRDNORM
 
 
 def interest(pids: Iterable[int], inodes: set[int]) -> tuple[set[int], set[int]]:
-    """The inodes of those listeners that one of the processes waits on now, and the processes that
-    the kernel lets us not look into.
+    """Which of the listeners (by inode) the processes wait on: (inodes, unreadable processes).
 
-    A process in the middle of an answer may not be waiting at this moment. Raises
+    A process that is busy with a response may not be waiting at this moment. Raises
     procfs.Unavailable.
     """
     found: set[int] = set()
@@ -44,7 +43,7 @@ def interest(pids: Iterable[int], inodes: set[int]) -> tuple[set[int], set[int]]
 
 
 def process_interest(pid: int, inodes: set[int]) -> set[int]:
-    """As `interest`, for one process. Raises PermissionError, too."""
+    """The listeners that one process waits on. Raises PermissionError and procfs.Unavailable."""
     held = {fd: inode for fd, inode in procfs.sockets(pid).items() if inode in inodes}
     if not held:
         return set()
@@ -55,14 +54,14 @@ def process_interest(pid: int, inodes: set[int]) -> set[int]:
         if entry.inode in inodes and entry.events & _INPUT
     }
     if found >= set(held.values()):
-        return found  # To read the blocked calls needs more rights than what came so far.
+        return found  # Reading the blocked calls needs more rights.
     for call in procfs.blocked_calls(pid):
         found |= {held[fd] for fd in _waits_on(pid, call) if fd in held}
     return found
 
 
 def _waits_on(pid: int, call: BlockedCall) -> list[int]:
-    """The descriptors that a blocked call waits to read from."""
+    """The descriptors that a blocked system call waits to read from."""
     try:
         if call.name in ("poll", "ppoll"):
             return _polled(pid, call.arguments)
@@ -71,7 +70,7 @@ def _waits_on(pid: int, call: BlockedCall) -> list[int]:
     except procfs.Unavailable:
         raise
     except OSError:
-        return []  # It has ended, or returned from the call and freed the memory.
+        return []  # The process has ended, or has returned from the call and freed the memory.
     return [call.arguments[0] & 0xFFFFFFFF]
 
 

@@ -1,3 +1,4 @@
-"""Linux interfaces, one file each: typed, tiny, no policy. Every file names its man page and
-kernel version.
+"""Linux interfaces, one file each, with the man page and the kernel version.
+
+Never decides when to use one.
 """

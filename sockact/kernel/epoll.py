@@ -1,4 +1,4 @@
-"""epoll_ctl(2) with the caller's own event data, which select.epoll does not offer."""
+"""epoll_ctl(2) with any event data, which select.epoll does not offer. Linux 2.6."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ class _EpollEvent(ctypes.Structure):
 
 
 def control(epfd: int, operation: int, fd: int, events: int = 0, data: int = 0) -> None:
-    """Add or remove `fd`. The kernel's key is the open file together with the fd number.
+    """Add or remove `fd`. The kernel identifies an entry by open file and descriptor number.
 
-    Raises FileNotFoundError (DEL of what is not there), FileExistsError (ADD of what is), OSError.
+    Raises FileNotFoundError (EPOLL_CTL_DEL without an entry), FileExistsError (EPOLL_CTL_ADD of an
+    entry that exists), OSError.
     """
     ctypes.set_errno(0)
     event = _EpollEvent(events & 0xFFFFFFFF, data)

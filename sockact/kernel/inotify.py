@@ -1,7 +1,7 @@
-"""Hearing of changes in directories: inotify(7), Linux 2.6.36.
+"""Changes in directories: inotify(7), Linux 2.6.36.
 
-A directory is watched for what happens to its entries: written and closed, made, removed, renamed.
-Not for what is only read, or only written to, and not for owners, modes and times.
+A directory is watched for entries that are created, removed, renamed, or closed after writing; not
+for reads, for writes to files that stay open, or for changes of owner, mode and times.
 """
 
 from __future__ import annotations
@@ -35,10 +35,13 @@ class Event:
 
 
 class Inotify:
-    """Readable when there are events. Raises OSError: EMFILE at fs.inotify.max_user_instances."""
+    """An inotify instance, readable when there are events.
+
+    Raises OSError: EMFILE at fs.inotify.max_user_instances.
+    """
 
     def __init__(self, fd: int | None = None) -> None:
-        """`fd` is of an earlier one, whose watches and events are still there."""
+        """`fd` is an existing instance, with its watches and events."""
         flags = os.O_NONBLOCK | os.O_CLOEXEC
         self._fd = libc.call("inotify_init1", flags) if fd is None else fd
 
@@ -46,19 +49,19 @@ class Inotify:
         return self._fd
 
     def add(self, directory: str) -> int:
-        """Watch it; the same number for the same directory, by whatever path.
+        """Watch a directory. Returns the number of the watch, the same for every path to it.
 
-        Raises OSError: ENOSPC at fs.inotify.max_user_watches, EACCES where it may not be read,
-        ENOENT and ENOTDIR where there is none.
+        Raises OSError: ENOSPC at fs.inotify.max_user_watches, EACCES if the directory may not be
+        read, ENOENT, ENOTDIR.
         """
         return libc.call("inotify_add_watch", self._fd, os.fsencode(directory), _WANTED)
 
     def remove(self, watch: int) -> None:
-        """Watch it no more. Raises OSError when it is not: the directory is gone."""
+        """Stop watching. Raises OSError if there is no such watch: the directory is gone."""
         libc.call("inotify_rm_watch", self._fd, watch)
 
     def read(self) -> list[Event]:
-        """Some of the events that have come; none when there are none."""
+        """Some of the pending events; an empty list if there are none."""
         try:
             data = os.read(self._fd, _MOST_READ)
         except BlockingIOError:

@@ -1,4 +1,4 @@
-"""kcmp(2), Linux 3.5 with CONFIG_KCMP: do two descriptors of a process share one open file?"""
+"""Comparison of open files: kcmp(2), Linux 3.5 with CONFIG_KCMP."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ _KCMP_FILE = 0
 
 
 def same_file(pid: int, one: int, other: int) -> bool:
-    """Are they duplicates? False when the kernel does not tell; the rights are those for
-    /proc/PID/fd.
+    """Whether two descriptors of a process refer to the same open file; False if the kernel does
+    not tell. Needs the same rights as /proc/PID/fd.
     """
     try:
         return syscall(_KCMP, pid, pid, _KCMP_FILE, one, other) == 0

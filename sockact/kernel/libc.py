@@ -1,4 +1,4 @@
-"""System calls that Python does not wrap, by syscall(2)."""
+"""System calls that Python does not wrap: syscall(2), prctl(2)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ MACHINE = os.uname().machine
 
 
 def per_machine(x86_64: int, aarch64: int) -> int:
-    """A number that differs between the two supported architectures; -1 elsewhere (ENOSYS)."""
+    """A number that differs between the supported architectures; -1 elsewhere (ENOSYS)."""
     return {"x86_64": x86_64, "aarch64": aarch64}.get(MACHINE, -1)
 
 
 def syscall(number: int, *arguments: int) -> int:
-    """Call the kernel; every argument is passed as a long. Raises OSError with errno set."""
+    """Make a system call; every argument is passed as a long. Raises OSError with errno set."""
     ctypes.set_errno(0)
     result: int = _LIBC.syscall(ctypes.c_long(number), *map(ctypes.c_long, arguments))
     if result < 0:
@@ -40,22 +40,22 @@ PR_SET_NO_NEW_PRIVS = 38
 
 
 def become_subreaper() -> None:
-    """Orphans of our descendants become our children (PR_SET_CHILD_SUBREAPER, Linux 3.4)."""
+    """Orphaned descendants become children of this process (PR_SET_CHILD_SUBREAPER, Linux 3.4)."""
     prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
 def die_with_parent(number: int) -> None:
-    """This process gets the signal when its parent ends (PR_SET_PDEATHSIG, Linux 2.1.57)."""
+    """Send this process the signal when its parent ends (PR_SET_PDEATHSIG, Linux 2.1.57)."""
     prctl(PR_SET_PDEATHSIG, number)
 
 
 def no_new_privileges() -> None:
-    """This process and its children gain no privileges by execve (PR_SET_NO_NEW_PRIVS, 3.5)."""
+    """Gain no privileges by execve, nor do children (PR_SET_NO_NEW_PRIVS, Linux 3.5)."""
     prctl(PR_SET_NO_NEW_PRIVS, 1)
 
 
 def call(name: str, *arguments: int | bytes) -> int:
-    """A function of the C library that takes ints and texts, and returns -1 when it fails.
+    """Call a function of the C library that takes ints and strings, and returns -1 on failure.
 
     Raises OSError with errno set.
     """

@@ -1,7 +1,6 @@
-"""A text in anonymous memory that nobody changes any more: memfd_create(2), Linux 3.17; seals, see
-fcntl(2).
+"""Read-only data in anonymous memory: memfd_create(2), Linux 3.17; seals of fcntl(2).
 
-It lasts as long as a descriptor of it, also across execve. Raises OSError.
+The data lives as long as a descriptor of it, also across execve. Functions raise OSError.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import errno
 import fcntl
 import os
 
-# linux/memfd.h, Linux 6.3: without it, vm.memfd_noexec=2 refuses and =0 logs a line.
+# linux/memfd.h, Linux 6.3. Without it, vm.memfd_noexec=2 refuses the call, and 0 logs a line.
 _MFD_NOEXEC_SEAL = 0x0008
 _FLAGS = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
 _SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
@@ -18,7 +17,7 @@ _READ = 1 << 20
 
 
 def sealed(name: str, data: bytes) -> int:
-    """A descriptor, close-on-exec, of a file with this content. The name is shown in /proc."""
+    """A close-on-exec descriptor of a sealed file with this data. /proc shows the name."""
     fd = _create(name)
     try:
         left = memoryview(data)
@@ -32,7 +31,7 @@ def sealed(name: str, data: bytes) -> int:
 
 
 def contents(fd: int) -> bytes:
-    """All of it, wherever the file's offset is. Raises OSError, also when it is not sealed."""
+    """All data of a sealed file, whatever its offset. Raises OSError, also if it is not sealed."""
     if fcntl.fcntl(fd, fcntl.F_GET_SEALS) & _SEALS != _SEALS:
         raise OSError(errno.EINVAL, "not sealed")
     chunks: list[bytes] = []

@@ -1,7 +1,8 @@
-"""Processes and their descriptors by pidfd: pidfd_getfd(2), Linux 5.6; pidfd_send_signal(2), 5.1.
+"""Processes and their descriptors by pidfd: pidfd_open(2), Linux 5.3; pidfd_send_signal(2), Linux
+5.1; pidfd_getfd(2), Linux 5.6.
 
-A pid is reused, a pidfd is not. pidfd_getfd needs PTRACE_MODE_ATTACH_REALCREDS: a descendant of the
-same user under Yama's default, and not refused by a seccomp filter (containers refuse it: EPERM).
+A pid is reused, a pidfd is not. pidfd_getfd needs PTRACE_MODE_ATTACH_REALCREDS: under Yama's
+default, a descendant of the same user. The seccomp filters of containers may refuse it (EPERM).
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ _PIDFD_GETFD = 438
 
 
 def getfd(pid: int, fd: int) -> int:
-    """A duplicate, close-on-exec, of another process's descriptor.
+    """A close-on-exec duplicate of another process's descriptor.
 
-    Raises ProcessLookupError when the process is gone, PermissionError when that is refused,
-    OSError with EBADF when it has no such descriptor, ENOSYS before Linux 5.6.
+    Raises ProcessLookupError if the process is gone, PermissionError if the kernel refuses, and
+    OSError: EBADF if there is no such descriptor, ENOSYS before Linux 5.6.
     """
     pidfd = os.pidfd_open(pid)
     try:
@@ -29,9 +30,9 @@ def getfd(pid: int, fd: int) -> int:
 
 
 def send_signal(pid: int, number: int) -> bool:
-    """Signal a process; False when it has ended already.
+    """Send a signal; False if the process has ended.
 
-    Raises PermissionError, and procfs.Unavailable when there is no descriptor for it.
+    Raises PermissionError, and procfs.Unavailable if no descriptor is left.
     """
     try:
         pidfd = os.pidfd_open(pid)

@@ -1,9 +1,9 @@
-"""What /proc tells of other processes: proc(5), and the proc_pid_* pages of newer man-pages.
+"""Processes in /proc: proc(5), or its proc_pid_*(5) pages; Linux 4.13 for inodes in fdinfo.
 
-Reading fd, fdinfo, syscall and mem of another process needs the same user or CAP_SYS_PTRACE, and a
-Yama ptrace_scope of at most 1 for descendants. Functions give an empty answer for a process that is
-gone, raise PermissionError when the kernel refuses, and Unavailable when it cannot tell at this
-moment (out of descriptors or memory): that is no answer, and the same question may get one later.
+Reading fd, fdinfo, syscall and mem of another process needs the same user or CAP_SYS_PTRACE, and
+for descendants a Yama ptrace_scope of at most 1. Functions return an empty value if the process is
+gone, raise PermissionError if the kernel refuses, and Unavailable if it cannot tell at this moment
+(no descriptors or memory left): the caller may ask again later.
 """
 
 from __future__ import annotations
@@ -36,14 +36,12 @@ _SYSCALLS = {
 
 
 class Unavailable(OSError):
-    """It cannot be told now, for want of descriptors or memory."""
+    """The kernel cannot tell at this moment: no descriptors or memory left."""
 
 
 @dataclass(frozen=True)
 class Process:
-    """A line of the process table. `started` is in clock ticks since boot: with the pid it is
-    unique.
-    """
+    """A process. `started` is in clock ticks since boot; together with the pid it is unique."""
 
     pid: int
     parent: int
@@ -53,7 +51,7 @@ class Process:
 
 @dataclass(frozen=True)
 class EpollEntry:
-    """A descriptor that an epoll instance watches, as fdinfo shows it."""
+    """An entry of an epoll instance, as fdinfo shows it."""
 
     fd: int
     events: int
@@ -63,7 +61,7 @@ class EpollEntry:
 
 @dataclass(frozen=True)
 class Thread:
-    """What a thread does: the letter of proc_pid_stat(5), and the epoll descriptor it waits on."""
+    """A thread: its state (proc_pid_stat(5)), and the epoll descriptor that it waits on."""
 
     state: str
     waits_on: int | None
@@ -71,25 +69,27 @@ class Thread:
 
 @dataclass(frozen=True)
 class BlockedCall:
-    """A thread that waits in a system call by which a program can wait for connections."""
+    """A system call, in which a thread waits, that may wait for connections."""
 
     name: str
     arguments: tuple[int, ...]
 
 
 def process(pid: int) -> Process | None:
-    """One process, None when it is gone."""
+    """The process with this pid; None if it is gone."""
     try:
         stat = _read(f"/proc/{pid}/stat")
     except (FileNotFoundError, ProcessLookupError):
         return None
-    # The command name is in parentheses and may itself hold any character.
+    # The command name is in parentheses, and may contain any character.
     fields = stat[stat.rindex(b")") + 2 :].split()
     return Process(pid, int(fields[1]), int(fields[19]), fields[0] in (b"Z", b"X"))
 
 
 def has_memory(pid: int) -> bool:
-    """False from exit(2) on, also before the process is a zombie: proc_pid_statm(5) is zero."""
+    """Whether the process has memory, which it loses in exit(2), before it is a zombie:
+    proc_pid_statm(5).
+    """
     try:
         return not _read(f"/proc/{pid}/statm").startswith(b"0 ")
     except (FileNotFoundError, ProcessLookupError):
@@ -97,13 +97,13 @@ def has_memory(pid: int) -> bool:
 
 
 def lives(pid: int) -> bool:
-    """Is there such a process, and not only a zombie?"""
+    """Whether the process exists and is not a zombie."""
     found = process(pid)
     return found is not None and not found.zombie
 
 
 def thread_group(tid: int) -> int:
-    """The process (pid) of a thread; the same number when it is gone."""
+    """The pid of a thread's process; `tid` itself if the thread is gone."""
     try:
         for line in _read(f"/proc/{tid}/status").splitlines():
             if line.startswith(b"Tgid:"):
@@ -114,9 +114,9 @@ def thread_group(tid: int) -> int:
 
 
 def children(pid: int) -> list[int]:
-    """The children of a process of ours (needs CONFIG_PROC_CHILDREN). Raises FileNotFoundError.
+    """The pids of a process's children; empty if the process is gone.
 
-    Empty when the process is gone.
+    Raises FileNotFoundError without CONFIG_PROC_CHILDREN (Linux 3.5).
     """
     found: list[int] = []
     for tid in _listdir(f"/proc/{pid}/task"):
@@ -131,7 +131,7 @@ def children(pid: int) -> list[int]:
 
 
 def processes() -> list[Process]:
-    """The whole process table, as far as it is shown to us (proc(5), hidepid=)."""
+    """All processes that this process may see (hidepid= in proc(5))."""
     found = []
     for name in _listdir("/proc"):
         try:
@@ -144,13 +144,14 @@ def processes() -> list[Process]:
 
 
 def sockets(pid: int) -> dict[int, int]:
-    """Descriptor → inode of every socket that a process holds."""
+    """The sockets of a process: descriptor → inode."""
     return sockets_and_epolls(pid)[0]
 
 
 def sockets_and_epolls(pid: int) -> tuple[dict[int, int], list[int]]:
-    """Descriptor → inode of every socket, and the descriptors of the epoll instances, in one walk:
-    with thousands of descriptors a walk is dear (5 µs for each).
+    """The sockets of a process (descriptor → inode), and the descriptors of its epoll instances.
+
+    Both in one pass, which takes 5 µs for each descriptor.
     """
     sockets, epolls = {}, []
     for fd, target in _descriptors(pid):
@@ -162,7 +163,7 @@ def sockets_and_epolls(pid: int) -> tuple[dict[int, int], list[int]]:
 
 
 def socket_inode(pid: int, fd: int) -> int | None:
-    """The inode of a socket descriptor, None when it is no socket."""
+    """The inode of the socket at a descriptor; None if it is not a socket."""
     try:
         target = _readlink(f"/proc/{pid}/fd/{fd}")
     except (FileNotFoundError, ProcessLookupError):
@@ -171,9 +172,9 @@ def socket_inode(pid: int, fd: int) -> int | None:
 
 
 def socket_protocol(pid: int, fd: int) -> str:
-    """The kernel's name of a socket's protocol: TCP, TCPv6, UDP, UNIX-STREAM, MPTCP … or "".
+    """The kernel's name of a socket's protocol: TCP, TCPv6, UDP, UNIX-STREAM, MPTCP …; or "".
 
-    sockfs shows it as an extended attribute (Linux 3.0; UNIX-STREAM is told apart since 5.15).
+    An extended attribute of sockfs (Linux 3.0; before 5.15, UNIX for all types of Unix sockets).
     """
     try:
         name = os.getxattr(f"/proc/{pid}/fd/{fd}", "system.sockprotoname")
@@ -183,25 +184,25 @@ def socket_protocol(pid: int, fd: int) -> str:
 
 
 def epolls(pid: int) -> dict[int, list[EpollEntry]]:
-    """Descriptor → entries of every epoll instance that a process holds."""
+    """The epoll instances of a process: descriptor → entries."""
     return {fd: epoll_entries(pid, fd) for fd, target in _descriptors(pid) if target == _EPOLL}
 
 
 def epoll_entries(pid: int, fd: int, inodes: set[int] | None = None) -> list[EpollEntry]:
-    """What an epoll instance watches, or only those of the `inodes` that it does (the inode is
-    shown since Linux 4.13).
+    """The entries of an epoll instance, or only those with one of the `inodes`, which fdinfo shows
+    since Linux 4.13.
     """
     try:
         text = _read(f"/proc/{pid}/fdinfo/{fd}")
     except (FileNotFoundError, ProcessLookupError):
         return []
     entries: list[EpollEntry] = []
-    # There may be thousands, and hardly ever one that is looked for.
+    # There may be thousands of entries, and hardly ever a wanted one.
     if inodes is not None and not any(b"ino:%x " % inode in text for inode in inodes):
         return entries
     for line in text.splitlines():
         if line.startswith(b"tfd:"):
-            # "tfd:        5 events:       19 data: 5  pos:0 ino:2f91 sdev:8", hexadecimal but tfd
+            # "tfd:        5 events:       19 data: 5  pos:0 ino:2f91 sdev:8" (hexadecimal but tfd)
             words = line.replace(b":", b" ").split()
             facts = dict(zip(words[::2], words[1::2], strict=False))
             entries.append(
@@ -227,21 +228,21 @@ def descriptor_flags(pid: int, fd: int) -> int:
 
 
 def blocked_calls(pid: int) -> list[BlockedCall]:
-    """The waiting system calls of all threads of a process (needs CONFIG_HAVE_ARCH_TRACEHOOK)."""
+    """The calls that a process's threads are blocked in (needs CONFIG_HAVE_ARCH_TRACEHOOK)."""
     found = []
     for tid in _listdir(f"/proc/{pid}/task"):
         try:
             words = _read(f"/proc/{pid}/task/{tid}/syscall").split()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        # "running", or "-1 SP PC" outside of a call, or the number and six arguments.
+        # "running", "-1 SP PC" outside of a system call, or the number and six arguments.
         if len(words) > 6 and (name := _SYSCALLS.get(int(words[0]))):
             found.append(BlockedCall(name, tuple(int(word, 16) for word in words[1:7])))
     return found
 
 
 def threads(pid: int) -> list[Thread]:
-    """Every thread of a process."""
+    """The threads of a process."""
     found = []
     for tid in _listdir(f"/proc/{pid}/task"):
         try:
@@ -256,7 +257,7 @@ def threads(pid: int) -> list[Thread]:
 
 
 def memory(pid: int, address: int, length: int) -> bytes:
-    """Read another process's memory; may return less. Raises OSError."""
+    """Read another process's memory: up to `length` bytes. Raises OSError."""
     if address > _HIGHEST_ADDRESS:
         raise OSError(errno.EFAULT, os.strerror(errno.EFAULT))
     try:
@@ -270,12 +271,12 @@ def memory(pid: int, address: int, length: int) -> bytes:
 
 
 def catches(pid: int, number: int) -> bool:
-    """Does the program that runs in this process now have a handler for the signal?"""
+    """Whether a process has a handler for the signal."""
     return number in _signals(pid, b"SigCgt:")
 
 
 def expects(pid: int, number: int) -> bool:
-    """Does it have a handler for the signal, or ignore it?"""
+    """Whether a process has a handler for the signal, or ignores it."""
     return number in _signals(pid, b"SigCgt:") | _signals(pid, b"SigIgn:")
 
 
@@ -291,7 +292,7 @@ def _signals(pid: int, mask: bytes) -> set[int]:
 
 
 def initial_environment(pid: int) -> dict[bytes, bytes]:
-    """The environment that the program was executed with."""
+    """The environment that a process's program was executed with."""
     try:
         entries = _read(f"/proc/{pid}/environ").split(b"\0")
     except (FileNotFoundError, ProcessLookupError):
@@ -310,7 +311,7 @@ def _descriptors(pid: int) -> list[tuple[int, str]]:
 
 
 def as_unavailable(error: OSError) -> OSError:
-    """The error itself, or Unavailable when it is only for now."""
+    """The error, as Unavailable if it is temporary."""
     if error.errno in _FOR_NOW:
         return Unavailable(error.errno, error.strerror, error.filename)
     return error

@@ -1,11 +1,11 @@
-"""seccomp user notification: seccomp(2), seccomp_unotify(2).
+"""System calls that are answered by this process: seccomp(2), seccomp_unotify(2).
 
 Needs Linux 5.0 (notifications), 5.5 (SECCOMP_USER_NOTIF_FLAG_CONTINUE) and 5.9
-(SECCOMP_IOCTL_NOTIF_ADDFD). From 5.19 on SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV keeps a signal (Go
-sends itself many) from interrupting a call that has been received already.
+(SECCOMP_IOCTL_NOTIF_ADDFD). From 5.19 on, SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV keeps signals (Go
+programs send themselves many) from interrupting a call that has been received.
 
-The memory that a notified call points to belongs to a process that may have died and whose id may
-have been reused: after reading it, ask `still_valid` before believing it.
+A notified call may point to memory of a process that has died, and whose pid has been reused: call
+`still_valid` after reading the memory, and before using the data.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _NOTIF_ADDFD = _ioctl(1, 3, _ADDFD.size)
 
 
 class Call(Enum):
-    """The system calls that can be notified. `unlink` does not exist on arm64."""
+    """System calls that can be notified. arm64 has no `unlink`."""
 
     BIND = "bind"
     LISTEN = "listen"
@@ -78,7 +78,7 @@ _CALLS = {number: call for call, number in NUMBERS.items()}
 
 @dataclass(frozen=True)
 class Notification:
-    """A thread (`tid`) is stopped in `call` until it is answered."""
+    """A thread that is stopped in `call` until it is answered."""
 
     id: int
     tid: int
@@ -87,23 +87,23 @@ class Notification:
 
 
 def unavailable() -> str:
-    """Why user notification cannot be used here, or an empty string when it can."""
+    """Why seccomp notification cannot be used here; "" if it can."""
     if MACHINE not in _AUDIT_ARCH:
-        return f"no seccomp filter for {MACHINE}"
+        return f"seccomp notification is not supported on {MACHINE}"
     action = ctypes.c_uint32(_RET_USER_NOTIF)
     sizes = (ctypes.c_uint16 * 3)()
     try:
         syscall(_SECCOMP, _GET_ACTION_AVAIL, 0, ctypes.addressof(action))
         syscall(_SECCOMP, _GET_NOTIF_SIZES, 0, ctypes.addressof(sizes))
     except OSError as error:
-        return f"seccomp user notification: {error.strerror}"
+        return f"seccomp notification is not available: {error.strerror}"
     if sizes[0] != _NOTIF.size or sizes[1] != _RESPONSE.size:
-        return f"seccomp notifications of an unknown size ({sizes[0]}, {sizes[1]})"
+        return f"seccomp notifications have an unknown size ({sizes[0]}, {sizes[1]})"
     return ""
 
 
 def _program(calls: set[Call]) -> bytes:
-    """Notify `calls`, allow everything else, in the native architecture only."""
+    """A BPF program that notifies `calls` and allows all others, for the native architecture."""
     numbers = [NUMBERS[call] for call in calls if call in NUMBERS]
 
     def instruction(code: int, k: int, if_true: int = 0, if_false: int = 0) -> bytes:
@@ -126,12 +126,11 @@ def _program(calls: set[Call]) -> bytes:
 
 
 def install(calls: set[Call]) -> int:
-    """Put the filter on this process, for good; returns the notification fd.
+    """Install the filter in this process, for good. Returns the notification fd.
 
-    Without CAP_SYS_ADMIN that needs no_new_privs, which is set only then, so that a
-    program started by root may still run set-user-ID helpers. Raises OSError: EBUSY when a filter
-    with a listener is there already, EACCES, EINVAL or ENOSYS when the kernel or a container
-    refuses.
+    Without CAP_SYS_ADMIN this needs no_new_privs, which is set only then: a program that root
+    starts may still run set-user-ID helpers. Raises OSError: EBUSY if there is a filter with a
+    notification fd already; EACCES, EINVAL or ENOSYS if the kernel or a container refuses.
     """
     program = ctypes.create_string_buffer(_program(calls))
     length = (len(program) - 1) // 8
@@ -148,8 +147,8 @@ def install(calls: set[Call]) -> int:
 
 
 def _install(fprog: int) -> int:
-    # This filter is no sandbox: the program shall not pay for a mitigation (SPEC_ALLOW, 4.17;
-    # before 5.16 every filter turned Speculative Store Bypass off for its process).
+    # The filter is no sandbox: SPEC_ALLOW (Linux 4.17) spares the program a mitigation. Before 5.16
+    # every filter turned Speculative Store Bypass off for its process.
     flags = _NEW_LISTENER | _SPEC_ALLOW
     try:
         return syscall(_SECCOMP, _SET_MODE_FILTER, flags | _WAIT_KILLABLE_RECV, fprog)
@@ -160,9 +159,9 @@ def _install(fprog: int) -> int:
 
 
 def receive(fd: int) -> Notification | None:
-    """The next notification; None when its thread was killed before we looked.
+    """The next notification; None if its thread was killed meanwhile. Raises OSError.
 
-    Blocks when none is waiting: call it only after poll said that the fd is readable.
+    Blocks if there is none: call it only if the fd is readable.
     """
     data = bytearray(_NOTIF.size)
     try:
@@ -176,7 +175,7 @@ def receive(fd: int) -> Notification | None:
 
 
 def still_valid(fd: int, notification: Notification) -> bool:
-    """Does the thread still wait for the answer (so what was read of it is its own)?"""
+    """Whether the thread still waits for the answer, so that memory that was read is its own."""
     try:
         _retried_ioctl(fd, _NOTIF_ID_VALID, struct.pack("=Q", notification.id))
     except FileNotFoundError:
@@ -185,19 +184,19 @@ def still_valid(fd: int, notification: Notification) -> bool:
 
 
 def put_fd(fd: int, notification: Notification, source: int, target: int, *, cloexec: bool) -> None:
-    """Lay our descriptor `source` over the caller's descriptor `target`. Raises OSError."""
+    """Replace the caller's descriptor `target` by our descriptor `source`. Raises OSError."""
     flags = os.O_CLOEXEC if cloexec else 0
     request = _ADDFD.pack(notification.id, _ADDFD_SETFD, source, target, flags)
     _retried_ioctl(fd, _NOTIF_ADDFD, request)
 
 
 def proceed(fd: int, notification: Notification) -> None:
-    """Let the kernel carry the call out as it is."""
+    """Let the kernel carry out the call."""
     _respond(fd, notification, 0, _FLAG_CONTINUE)
 
 
 def answer(fd: int, notification: Notification, error: int = 0) -> None:
-    """Make the call return 0, or fail with errno `error`, without carrying it out."""
+    """Let the call return 0, or fail with the errno `error`, without carrying it out."""
     _respond(fd, notification, -error, 0)
 
 
@@ -205,12 +204,13 @@ def _respond(fd: int, notification: Notification, error: int, flags: int) -> Non
     try:
         _retried_ioctl(fd, _NOTIF_SEND, _RESPONSE.pack(notification.id, 0, error, flags))
     except FileNotFoundError:
-        return  # The thread was killed meanwhile: nobody waits for the answer.
+        return  # The thread was killed meanwhile.
 
 
 def _retried_ioctl(fd: int, request: int, data: bytes) -> None:
-    """ADDFD waits for the thread to take the descriptor, and a signal of ours (a child that has
-    ended) interrupts it. Python repeats most system calls then, but not ioctl.
+    """Call ioctl(2) again if a signal interrupts it, which Python does not do.
+
+    ADDFD waits until the thread has received the descriptor.
     """
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Signals around a fork: sigprocmask(2), signal(7)."""
+"""Signals around a fork: sigprocmask(2), signal(7), Linux 2.2."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def blocked() -> Iterator[None]:
-    """Fork in here, and leave it in the parent only.
+    """Block all signals for a fork inside of this context, which only the parent may leave.
 
-    A child has the handlers and the wakeup fd of its parent: a signal for the child would be told
-    to the parent's loop as if it were the parent's.
+    A child has the handlers and the wakeup fd of its parent, so a signal to the child would reach
+    the parent's loop.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
@@ -25,9 +25,10 @@ def blocked() -> Iterator[None]:
 
 
 def restore_defaults() -> None:
-    """For the child, before it executes another program: no handler, nothing ignored or blocked.
+    """Reset all signals in a child before it executes a program: no handler, none ignored or
+    blocked.
 
-    What was blocked until now takes effect here.
+    Signals that were blocked take effect here.
     """
     signal.set_wakeup_fd(-1)
     for number in signal.valid_signals():

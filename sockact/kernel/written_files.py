@@ -1,4 +1,4 @@
-"""The files that a process writes to: proc_pid_fd(5), and proc_pid_fdinfo(5) of Linux 3.1."""
+"""The files that a process writes to: proc_pid_fd(5), proc_pid_fdinfo(5), Linux 3.1."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 _NO_FILES = ("/dev/", "/memfd:")
 _WRITES = os.O_WRONLY | os.O_RDWR
-# What logrotate appends (its `start`, `dateext` and `dateformat`), and what the kernel does.
+# Suffixes of logrotate (`start`, `dateext` and `dateformat`) and of the kernel.
 _DELETED = r" \(deleted\)"
 _SUFFIX = r"(?:\.\d{1,4}|[-._]\d{4}-?\d\d-?\d\d(?:[-._T]?\d{2,10})?)"
 _ROTATED = re.compile(f"(.+?)(?:{_SUFFIX}(?:{_DELETED})?|{_DELETED})")
 
 
 def writes_files(pid: int) -> bool:
-    """Has it a file open for writing? True, too, when that is not to be known."""
+    """Whether the process has a file open for writing. True if it may not be read."""
     try:
         return any(flags & _WRITES for _name, flags in _files(pid))
     except OSError:
@@ -29,8 +29,8 @@ def writes_files(pid: int) -> bool:
 
 
 def left_behind(pid: int) -> list[str]:
-    """The files that it appends to and that have the name of a rotated log, as app.log.1, while
-    there is another at the name before that. Empty when that is not to be known.
+    """The rotated log files that the process still appends to: app.log.1, say, while there is a new
+    app.log. Empty if the process may not be read.
     """
     try:
         appended = [name for name, flags in _files(pid) if flags & _WRITES and flags & os.O_APPEND]
@@ -44,26 +44,26 @@ def _has_successor(pid: int, name: str) -> bool:
     if found is None:
         return False
     try:
-        # As that process sees it.
+        # In the root directory of that process.
         return stat.S_ISREG(os.stat(f"/proc/{pid}/root{found[1]}").st_mode)
     except OSError:
         return False
 
 
 def _files(pid: int) -> Iterator[tuple[str, int]]:
-    """Name and open flags of each file that has a path, devices left out. Raises OSError when the
-    kernel refuses.
+    """(name, open flags) of each open file that has a path, except for devices.
 
-    No file is asked for its status: that may be on a server that has gone, and does not return.
+    Calls stat(2) on no file, because it may hang on a network file system. Raises OSError if the
+    kernel refuses.
     """
-    folder = f"/proc/{pid}/fd"
+    directory = f"/proc/{pid}/fd"
     try:
-        fds = os.listdir(folder)
+        fds = os.listdir(directory)
     except (FileNotFoundError, ProcessLookupError):
         return
     for fd in fds:
         try:
-            name = os.readlink(f"{folder}/{fd}")
+            name = os.readlink(f"{directory}/{fd}")
         except (FileNotFoundError, ProcessLookupError):
             continue
         if name.startswith("/") and not name.startswith(_NO_FILES):

@@ -1,8 +1,8 @@
-"""Python's `site` runs this file at the start of every program that sockact wraps.
+"""The start of the shim: Python's `site` runs this file in every program that sockact wraps.
 
-It must never print, fail, or change what the program sees: it leaves `sys.path` and hands over to
-the `sitecustomize` that it shadows. Nothing newer than Python 2.7 here, because a wrapped program
-may start an older Python, which inherits PYTHONPATH.
+It must never print, fail, or change what the program sees: it removes itself from `sys.path`, and
+imports the `sitecustomize` that it shadows. Nothing newer than Python 2.7 here, because a wrapped
+program may start an older Python, which inherits PYTHONPATH.
 """
 
 import os
@@ -15,12 +15,12 @@ if os.environ.get("SOCKACT_SHIM") and sys.version_info >= (3, 8):
         import sockact_shim  # type: ignore[import-not-found]
 
         sockact_shim.install(os.environ)
-    except Exception:  # a broken shim costs the gate, never the program
+    except Exception:  # without the shim the gate may be missing, but the program runs
         sys.modules.pop("sockact_shim", None)
 
 sys.path[:] = [entry for entry in sys.path if entry != _home]
 
-# The shadowed module takes this one's name. Where there is none, the ImportError is the one that
-# `site` expects without us, and whatever it raises reaches `site` as it always did.
+# The shadowed module takes this one's name. If there is none, `site` gets the ImportError that it
+# expects, and other exceptions reach `site` as they would without the shim.
 sys.modules.pop("sitecustomize", None)
 import sitecustomize  # type: ignore[import-not-found]  # noqa: E402, F401

@@ -12,7 +12,7 @@ import signal
 
 import sockact
 from sockact.core.lifecycle import events
-from sockact.core.news import News
+from sockact.core.message_kinds import News
 from sockact.handover.accept_queues import AcceptQueues
 from sockact.supervisor.changes.configuration import Configuration
 from sockact.supervisor.changes.reloads import ChangeReloads

@@ -11,7 +11,7 @@ from functools import partial
 
 from sockact.core.history.failures import Window
 from sockact.core.lifecycle.model import Phase
-from sockact.core.news import News
+from sockact.core.message_kinds import News
 from sockact.supervisor.base import report
 from sockact.supervisor.base.loop import Loop
 from sockact.supervisor.base.retry import Retry

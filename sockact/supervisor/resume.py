@@ -13,7 +13,7 @@ import sys
 
 import sockact
 from sockact.core.errors import OperatorError
-from sockact.core.news import News
+from sockact.core.message_kinds import News
 from sockact.core.record import replace
 from sockact.core.settings import Settings
 from sockact.kernel import memfd, procfs

@@ -12,7 +12,7 @@ import signal
 import sys
 import time
 
-from sockact.core.news import News
+from sockact.core.message_kinds import News
 from sockact.kernel import memfd
 from sockact.supervisor.base.commands import Attempt, Command
 from sockact.supervisor.records import carried as carrying

@@ -1,3 +1,4 @@
-"""What the supervisor and systemd say to each other: LISTEN_FDS, sd_notify, the journal, the FD
-store. Never reads a unit file.
+"""systemd's protocols for services: LISTEN_FDS, sd_notify, the journal, the file descriptor store.
+
+Never reads a unit file.
 """

@@ -1,8 +1,8 @@
-"""What systemd keeps for the service while no supervisor runs: the file descriptor store.
+"""The file descriptor store: what systemd keeps for the service while no supervisor runs.
 
-systemd.service(5), FileDescriptorStoreMax=; sd_pid_notify_with_fds(3). What was stored comes back
-by LISTEN_FDS, together with the listeners of .socket units, and stays in the store as well. Only
-the names tell them apart. docs/fdstore.md says what is kept, and why.
+See FileDescriptorStoreMax= in systemd.service(5), and sd_pid_notify_with_fds(3). Stored descriptors
+come back by LISTEN_FDS, together with the listeners of .socket units, and stay in the store. Only
+their names tell them apart. docs/fdstore.md says what is kept, and why.
 """
 
 from __future__ import annotations
@@ -19,35 +19,35 @@ from sockact.core.record import dataclass, field
 _LISTENER = "sockact-listener-"
 _PROCESS = "sockact-pidfd-"
 TRIAL = "sockact-trial"
-"""FDNAME= of the end of a pipe, which is stored only to see whether that can be done."""
+"""FDNAME= of the end of a pipe that is stored only to find out whether systemd stores anything."""
 _DIGITS = 19
-# Of the kernel's table: Num RefCount Protocol Flags Type St Inode Path; __SO_ACCEPTCON.
+# /proc/net/unix: Num RefCount Protocol Flags Type St Inode Path. Flag __SO_ACCEPTCON.
 _COLUMNS = 8
 _LISTENS = 0x10000
 
 
 @dataclass(frozen=True)
 class Process:
-    """The first process of a generation of an earlier supervisor."""
+    """The first process of a generation that an earlier supervisor launched."""
 
     name: str
-    """In the store."""
+    """Its name in the store."""
     pid: int
     pidfd: int
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What came back from the store."""
+    """The descriptors that came back from the store."""
 
     listeners: list[tuple[str, socket.socket]] = field(default_factory=list)
     """(name in the store, socket)."""
     processes: list[Process] = field(default_factory=list)
 
     def take(self, fd: int, name: str) -> bool:
-        """Add a passed descriptor if it is one that sockact has stored."""
+        """Add a passed descriptor if sockact has stored it, and say whether it has."""
         listener, process = _number(name, _LISTENER), _number(name, _PROCESS)
-        # By the inode: FileDescriptorName= of a .socket unit may look like a name of ours.
+        # By the inode, too: FileDescriptorName= of a .socket unit may look like one of these names.
         if listener is not None and _inode(fd) == listener:
             found = socket.socket(fileno=fd)
             found.set_inheritable(False)
@@ -58,13 +58,13 @@ class Kept:
             self.processes.append(Process(name, process, fd))
             return True
         if name == TRIAL and stat.S_ISFIFO(os.fstat(fd).st_mode):
-            os.close(fd)  # Of a supervisor that was killed in the middle of it.
+            os.close(fd)  # Left by a supervisor that was killed in `learn_store`.
             return True
         return False
 
 
 def listener_name(inode: int) -> str:
-    """FDNAME= of a listener of our own; no other one has it at the same time."""
+    """FDNAME= of a listener that sockact has opened, unique among open sockets."""
     return f"{_LISTENER}{inode}"
 
 
@@ -74,23 +74,23 @@ def process_name(pid: int) -> str:
 
 
 def usable(found: socket.socket, address: Address) -> bool:
-    """Whether clients can still reach a listener that was kept."""
+    """Whether clients can still reach a listener from the store."""
     if address.kind is Kind.STREAM:
         hung_up = select.poll()
         hung_up.register(found, select.POLLRDHUP)
         if hung_up.poll(0):
-            return False  # Shut down, for TCP and for Unix sockets: a stop was not finished.
+            return False  # Shut down: a stop was interrupted.
     if address.family is not Family.UNIX or address.host[0] != "/":
         return True
     try:
         there = stat.S_ISSOCK(os.lstat(address.host).st_mode)
     except OSError:
-        return False  # RuntimeDirectory= is removed at a restart, with what is in it.
+        return False  # A restart removes RuntimeDirectory= and its contents.
     return there and not _has_another(address.host, os.fstat(found.fileno()).st_ino)
 
 
 def discard(found: socket.socket, address: Address) -> None:
-    """Close a listener that was kept, with its file, which would refuse everybody."""
+    """Close a listener from the store and remove its socket file, which would refuse clients."""
     if address.family is Family.UNIX and address.host[0] == "/" and usable(found, address):
         with contextlib.suppress(OSError):
             os.unlink(address.host)
@@ -98,7 +98,7 @@ def discard(found: socket.socket, address: Address) -> None:
 
 
 def _has_another(path: str, inode: int) -> bool:
-    """Does somebody else listen there, who has bound it since? /proc/net/unix says so."""
+    """Whether another socket listens at the path, by /proc/net/unix."""
     try:
         with open("/proc/net/unix", "rb") as file:
             rows = [line.rstrip(b"\n").split(None, 7) for line in file]
@@ -121,6 +121,6 @@ def _inode(fd: int) -> int | None:
 
 
 def _is_pidfd(fd: int) -> bool:
-    # pidfd_open(2): that line is what makes it one.
+    # Only a pidfd has this line: pidfd_open(2).
     with open(f"/proc/self/fdinfo/{fd}") as file:
         return any(line.startswith("Pid:") for line in file)

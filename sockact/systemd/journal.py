@@ -1,8 +1,8 @@
 """The journal's native protocol: a message with fields, in one datagram.
 
-systemd-journald.service(8) and its page on the native protocol: FIELD=value lines, and for a value
-with a newline FIELD, a newline, its length as 64 bits little-endian, the value. sd_journal_send(3)
-does the same, but waits when journald does not read; here nothing waits.
+See systemd-journald.service(8). A field is a line FIELD=value; a value that contains a newline is
+written as FIELD, a newline, its length as 64 bits little-endian, and the value. sd_journal_send(3)
+waits if journald does not read; this module never waits.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import socket
 import struct
 
-from sockact.core.news import News
+from sockact.core.message_kinds import News
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ MESSAGE_IDS = {
     News.HOOK: "17d17134d1564e95bb62f9386bc53324",
     News.LISTENER: "c6c1f50fc8af4d08ab3d4b223950cadd",
 }
-"""One for each kind (sd-id128(3), `systemd-id128 new`); they never change."""
+"""MESSAGE_ID= of each kind of message: sd-id128(3), `systemd-id128 new`. They never change."""
 
 _SOCKET = "/run/systemd/journal/socket"
 _LONGEST = 8192
@@ -43,7 +43,7 @@ _LENGTH = struct.Struct("<Q")
 
 
 def is_journal(fd: int, environ: Mapping[str, str]) -> bool:
-    """Is fd the stream that $JOURNAL_STREAM of systemd.exec(5) describes?"""
+    """Whether fd is the stream that $JOURNAL_STREAM names: systemd.exec(5)."""
     try:
         found = os.fstat(fd)
     except OSError:
@@ -52,7 +52,7 @@ def is_journal(fd: int, environ: Mapping[str, str]) -> bool:
 
 
 class Journal:
-    """A way into the journal. Raises OSError where there is none."""
+    """A connection to journald. Raises OSError if there is no journald."""
 
     def __init__(self, path: str = _SOCKET) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -64,7 +64,7 @@ class Journal:
             raise
 
     def send(self, fields: Mapping[str, str]) -> bool:
-        """Whether journald, or its queue, has taken it."""
+        """Send a message; False if journald, or its queue, did not take it."""
         try:
             self._socket.send(b"".join(encode(name, text) for name, text in fields.items()))
         except OSError:
@@ -76,7 +76,7 @@ class Journal:
 
 
 def encode(name: str, text: str) -> bytes:
-    """One field. What is longer than 8 KiB is cut."""
+    """One field; its value is cut at 8 KiB."""
     value = text.encode("utf-8", "backslashreplace")[:_LONGEST]
     if b"\n" in value:
         return name.encode() + b"\n" + _LENGTH.pack(len(value)) + value + b"\n"

@@ -1,6 +1,6 @@
-"""The descriptors that systemd has passed to this process: sd_listen_fds(3), with their names.
+"""The descriptors that systemd has passed to this process, with their names: sd_listen_fds(3).
 
-In Python alone, without libsystemd: docs/dependencies.md says why.
+In Python, without libsystemd: docs/dependencies.md says why.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 _FIRST = 3
 """SD_LISTEN_FDS_START."""
 _UNNAMED = "unknown"
-# No process has a descriptor whose number has more; int() refuses one of thousands.
+# More than any descriptor number has; int() refuses thousands of digits.
 _DIGITS = 9
-_NOT_OURS = "start sockact run itself from the unit, not through a shell"
+_NOT_OURS = "start sockact run directly from the unit, not through a shell"
 
 
 def passed(environment: Mapping[str, str]) -> dict[int, str]:
-    """Descriptor → name, in the order of the Listen…= lines. They are close-on-exec from now on.
+    """The passed descriptors: descriptor → name, in the order of the Listen…= lines.
 
-    `environment` has LISTEN_FDS, of which each program since systemd's exec(2) has a copy.
-    Raises OperatorError when it is meant for another process, garbled, or passes nothing.
+    Makes them close-on-exec. `environment` must have LISTEN_FDS. Raises OperatorError if the
+    variables are meant for another process or cannot be read, or if no descriptor is passed.
     """
     _check_receiver(environment)
     fds = range(_FIRST, _FIRST + _count(environment["LISTEN_FDS"]))
@@ -34,8 +34,8 @@ def passed(environment: Mapping[str, str]) -> dict[int, str]:
             os.set_inheritable(fd, False)
     except OSError as error:
         raise OperatorError(
-            f"LISTEN_FDS={len(fds)} names descriptors that are not open: "
-            "is the .socket unit active?"
+            f"LISTEN_FDS={len(fds)} names descriptors that are not open; "
+            "check that the .socket unit is active"
         ) from error
     return dict(zip(fds, _names(environment, len(fds)), strict=True))
 
@@ -44,17 +44,16 @@ def _check_receiver(environment: Mapping[str, str]) -> None:
     pid = environment.get("LISTEN_PID", "")
     if pid != str(os.getpid()):
         raise OperatorError(
-            f"LISTEN_PID={pid or '(unset)'} is not this process ({os.getpid()}): {_NOT_OURS}"
+            f"LISTEN_PID={pid or '(unset)'} is not this process ({os.getpid()}); {_NOT_OURS}"
         )
-    # From systemd 258 on, and where a pidfd has an inode of its own (Linux 6.9), which no later
-    # process gets: a pid is reused.
+    # systemd 258, where a pidfd has its own inode (Linux 6.9): unlike the pid it is never reused.
     wanted = environment.get("LISTEN_PIDFDID")
     if wanted is not None and (own := _own_inode()) is not None and wanted != str(own):
-        raise OperatorError(f"LISTEN_PIDFDID={wanted} is not this process ({own}): {_NOT_OURS}")
+        raise OperatorError(f"LISTEN_PIDFDID={wanted} is not this process ({own}); {_NOT_OURS}")
 
 
 def _own_inode() -> int | None:
-    """That of a pidfd of this process; None where it may have none."""
+    """The inode of a pidfd of this process; None if pidfd_open(2) fails."""
     try:
         pidfd = os.pidfd_open(os.getpid())
     except OSError:
@@ -69,22 +68,22 @@ def _count(value: str) -> int:
     digits = value.isascii() and value.isdecimal() and len(value) <= _DIGITS
     if not digits:
         raise OperatorError(
-            f"LISTEN_FDS={value!r} cannot be read: it must be the number of passed listeners"
+            f"cannot read LISTEN_FDS={value!r}: must be the number of passed descriptors"
         )
     if not int(value):
         raise OperatorError(
             f"LISTEN_FDS={value}: systemd passed no listener; "
-            "start the .socket unit (Sockets= names it)"
+            "start the .socket unit (see Sockets= of the service)"
         )
     return int(value)
 
 
 def _names(environment: Mapping[str, str], count: int) -> list[str]:
-    """One for each, which may be empty, and may repeat."""
+    """One name for each descriptor; a name may be empty, and may repeat."""
     text = environment.get("LISTEN_FDNAMES")
     names = [_UNNAMED] * count if text is None else text.split(":")
     if len(names) != count:
         raise OperatorError(
-            f"LISTEN_FDS={count} and LISTEN_FDNAMES={text!r} do not fit: one name for each"
+            f"LISTEN_FDNAMES={text!r} must have one name for each of LISTEN_FDS={count}"
         )
     return names

@@ -1,6 +1,6 @@
-"""The listeners: passed by systemd (sd_listen_fds(3)), or opened here from --listen.
+"""The listeners of a service: passed by systemd (sd_listen_fds(3)), or opened for --listen.
 
-An address is written as in ListenStream= and ListenDatagram= of systemd.socket(5).
+Addresses are written as in ListenStream= and ListenDatagram= of systemd.socket(5).
 """
 
 from __future__ import annotations
@@ -31,10 +31,9 @@ _EXAMPLES = "127.0.0.1:8000, [::1]:8000, 8000, /run/x.sock, @abstract or udp:127
 
 
 def passed(environment: Mapping[str, str]) -> tuple[list[Listener] | None, Kept]:
-    """The listeners that .socket units passed to this process, None when none did, and what systemd
-    has kept for us.
+    """The listeners that .socket units passed (None if there are none), and what systemd kept.
 
-    Raises OperatorError when LISTEN_FDS is garbled or names what is no listener.
+    Raises OperatorError if LISTEN_FDS cannot be read, or passes a descriptor that is no listener.
     """
     kept = Kept()
     if "LISTEN_FDS" not in environment:
@@ -52,20 +51,20 @@ def _from_fd(fd: int, name: str) -> Listener:
         found = socket.socket(fileno=fd)
     except OSError as error:
         raise OperatorError(
-            f"descriptor {fd} of LISTEN_FDS is no socket ({error.strerror})"
+            f"descriptor {fd} of LISTEN_FDS is not a socket ({error.strerror})"
         ) from error
     found.set_inheritable(False)
     if found.type is socket.SOCK_STREAM and not found.getsockopt(
         socket.SOL_SOCKET, socket.SO_ACCEPTCONN
     ):
         raise OperatorError(
-            f"descriptor {fd} of LISTEN_FDS does not listen: Accept= must be no in the .socket unit"
+            f"descriptor {fd} of LISTEN_FDS does not listen; write Accept=no in the .socket unit"
         )
     return _listener(name, found, owned=False)
 
 
 def _listener(name: str, found: socket.socket, *, owned: bool) -> Listener:
-    # A Unix datagram socket has no connections to count, and no program is known that serves one.
+    # A Unix datagram socket has no connections to count, and no known server uses one.
     unix_datagram = (found.family, found.type) == (socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
         if not unix_datagram:
@@ -73,8 +72,8 @@ def _listener(name: str, found: socket.socket, *, owned: bool) -> Listener:
     except KeyError:
         pass
     raise OperatorError(
-        f"listener {name} is of a kind that sockact cannot hand over "
-        f"({_name(found.family)}, {_name(found.type)}): use TCP, UDP or a Unix stream socket"
+        f"sockact cannot hand over listener {name} "
+        f"({_name(found.family)}, {_name(found.type)}); use TCP, UDP or a Unix stream socket"
     )
 
 
@@ -83,7 +82,7 @@ def _name(constant: int) -> str:
 
 
 def parse(text: str) -> tuple[str, Address]:
-    """An --listen argument as (name, address). Raises OperatorError."""
+    """Parse the argument of --listen: (name, address). Raises OperatorError."""
     named = _NAMED.fullmatch(text)
     name, rest = named.groups() if named else ("", text)
     kind = Kind.STREAM
@@ -91,7 +90,7 @@ def parse(text: str) -> tuple[str, Address]:
         kind, rest = Kind.DATAGRAM, rest[4:]
     address = _parse_address(rest, kind)
     if address is None:
-        raise OperatorError(f"--listen {text}: not an address; write for example {_EXAMPLES}")
+        raise OperatorError(f"--listen {text}: not an address; use, for example, {_EXAMPLES}")
     return name or str(address).replace(":", "_"), address
 
 
@@ -109,7 +108,7 @@ def _parse_address(text: str, kind: Kind) -> Address | None:
 
 
 def _inet(host: str, port: str, kind: Kind, family: Family | None = None) -> Address | None:
-    # The length first: int() refuses a number of thousands of digits.
+    # The length first: int() refuses thousands of digits.
     digits = port.isascii() and port.isdecimal() and len(port) <= _DIGITS
     if not (digits and 0 < int(port) < 65536):
         return None
@@ -129,9 +128,10 @@ def open_all(
     kept: Mapping[Address, socket.socket] | None = None,
     patience: float = 0.0,
 ) -> list[Listener]:
-    """Bind and listen on every --listen address, or on none; what was kept listens already.
+    """Open a listener for every --listen argument, or for none.
 
-    `patience`, in seconds: an address that is in use may become free. Raises OperatorError.
+    `kept` are sockets from the store, which listen already. An address in use may become free for
+    `patience` seconds. Raises OperatorError.
     """
     kept = kept or {}
     deadline = time.monotonic() + patience
@@ -159,13 +159,13 @@ def open_all(
 
 
 def bound(address: Address) -> Address:
-    """As the kernel tells it of a socket that is bound there."""
+    """The address as getsockname(2) returns it for a socket that is bound to it."""
     path = address.family is Family.UNIX and address.host[0] == "/"
     return replace(address, host=os.path.abspath(address.host)) if path else address
 
 
 class _InUse(Exception):
-    """EADDRINUSE, which can mean many things."""
+    """bind(2) failed with EADDRINUSE."""
 
 
 def _refuse_repeated(texts: tuple[str, ...], addresses: list[Address]) -> None:
@@ -189,9 +189,9 @@ def _overlap(one: Address, other: Address) -> bool:
 
 def _explain_in_use(address: Address, ours: list[str]) -> str:
     reason = os.strerror(errno.EADDRINUSE)
-    advice = "another process holds it: stop that one, or choose another address"
+    advice = "another process uses it; stop that process, or choose another address"
     if ours:
-        advice = f"--listen {ours[0]} holds it already: write only the wider one"
+        advice = f"--listen {ours[0]} covers it already; give only the wider address"
     elif address.family is Family.UNIX and (kind := _what_is_there(address.host)):
         reason, advice = f"it is a {kind}", "remove it, or choose another path"
         if kind == "directory":
@@ -200,7 +200,7 @@ def _explain_in_use(address: Address, ours: list[str]) -> str:
 
 
 def _what_is_there(path: str) -> str:
-    """The kind of file, "" when it is a socket, or none."""
+    """The type of the file at the path; "" for a socket, or if there is no file."""
     try:
         mode = os.lstat(path).st_mode
     except (OSError, ValueError):
@@ -214,7 +214,7 @@ def _open_by(deadline: float, name: str, address: Address) -> Listener:
         try:
             return _open(name, address)
         except _InUse:
-            # Nothing tells when somebody else has closed a socket.
+            # No event tells when another process has closed its socket.
             if time.monotonic() > deadline:
                 raise
             time.sleep(_PAUSE)
@@ -229,7 +229,7 @@ def _open(name: str, address: Address) -> Listener:
         else:
             _bind_inet(found, address)
         if address.kind is Kind.STREAM:
-            found.listen(1 << 20)  # the kernel caps it at net.core.somaxconn
+            found.listen(1 << 20)  # The kernel limits it to net.core.somaxconn.
     except OSError as error:
         found.close()
         if error.errno == errno.EADDRINUSE:
@@ -242,7 +242,7 @@ def _bind_inet(found: socket.socket, address: Address) -> None:
     if address.kind is Kind.STREAM:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if address.family is Family.INET6:
-        # BindIPv6Only=default: [::] also takes IPv4 clients.
+        # As BindIPv6Only=both of systemd: [::] also accepts IPv4 clients.
         found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
     found.bind((address.host, address.port))
 
@@ -253,7 +253,7 @@ def _bind_unix(found: socket.socket, path: str) -> None:
         return
     if _stale(path):
         os.unlink(path)
-    # As systemd's SocketMode= default: whoever reaches the folder may connect.
+    # As SocketMode=0666, the default of systemd: whoever reaches the directory may connect.
     mask = os.umask(0o000)
     try:
         found.bind(path)
@@ -262,7 +262,7 @@ def _bind_unix(found: socket.socket, path: str) -> None:
 
 
 def _stale(path: str) -> bool:
-    """A socket file that nobody listens on any more."""
+    """Whether the path is a socket file without a listener."""
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
             return False
@@ -275,9 +275,9 @@ def _stale(path: str) -> bool:
 
 def _explain_bind(address: Address, error: OSError) -> str:
     hint = {
-        errno.EACCES: "not permitted: ports below 1024 and some folders need root; "
-        "let a systemd .socket unit hold it",
-        errno.EADDRNOTAVAIL: "no interface of this machine has that address",
-        errno.ENOENT: "its folder does not exist: create it first",
+        errno.EACCES: "ports below 1024 and some directories need root; "
+        "let a systemd .socket unit listen there",
+        errno.EADDRNOTAVAIL: "no network interface of this machine has that address",
+        errno.ENOENT: "its directory does not exist; create it first",
     }.get(error.errno or 0, "choose another address")
     return f"cannot listen on {address}: {error.strerror}; {hint}"

@@ -1,7 +1,7 @@
-"""What the supervisor tells systemd: sd_notify(3), by way of the sdnotify library.
+"""Messages to systemd: sd_notify(3), with the sdnotify library.
 
-Only the supervisor speaks to $NOTIFY_SOCKET (NotifyAccess=main, MAINPID never changes). A draining
-generation must not: STOPPING=1 is final from systemd 259 on.
+Only the supervisor sends to $NOTIFY_SOCKET (NotifyAccess=main, MAINPID never changes). A draining
+generation must not, because STOPPING=1 is final from systemd 259 on.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ if TYPE_CHECKING:
 
 _LONGEST = 500
 _TRIAL_SECONDS = 1.0
-# systemd answers a barrier first, and closes what it does not keep in a process of its own.
+# systemd answers the barrier first, and closes what it does not store in another process.
 _CLOSED_WITHIN = 0.1
 _AGAIN = (errno.EAGAIN, errno.ENOBUFS, errno.EINTR)
 
 
 class Notifier:
-    """Does nothing when there is no $NOTIFY_SOCKET.
+    """The connection to systemd. Does nothing if there is no $NOTIFY_SOCKET.
 
-    What finds no room in the receiver's queue is kept: `flush` when the socket gets writable.
+    A message for which the receiver's queue has no room is kept; call `flush` when the socket
+    becomes writable.
     """
 
     def __init__(self, environment: Mapping[str, str]) -> None:
@@ -40,18 +41,18 @@ class Notifier:
         self._states: list[tuple[str, str]] = []
         self._status: str | None = None
         self.error = ""
-        """Why something cannot be told, although $NOTIFY_SOCKET is set."""
+        """Why a message could not be sent although $NOTIFY_SOCKET is set."""
         if not environment.get("NOTIFY_SOCKET"):
             return
         from sdnotify import SystemdNotifier
 
         try:
-            # The library finds and connects the socket. It does not send: it knows Latin-1 only.
+            # The library finds and connects the socket, but can only send Latin-1.
             self._socket = SystemdNotifier(debug=True).socket
         except OSError as error:
             self.error = f"NOTIFY_SOCKET={environment['NOTIFY_SOCKET']}: {error.strerror}"
         else:
-            # A receiver that does not read must not stop the supervisor.
+            # A receiver that does not read must not block the supervisor.
             self._socket.setblocking(False)
 
     @property
@@ -60,11 +61,11 @@ class Notifier:
 
     @property
     def undelivered(self) -> bool:
-        """Does something wait for `flush`?"""
+        """Whether a message waits for `flush`."""
         return bool(self._files or self._states) or self._status is not None
 
     def fileno(self) -> int:
-        """The socket, to be watched for room. Only when `active`."""
+        """The descriptor to watch for writability. Only if `active`."""
         assert self._socket
         return self._socket.fileno()
 
@@ -76,10 +77,10 @@ class Notifier:
             self._socket = None
 
     def learn_store(self, environment: Mapping[str, str]) -> None:
-        """Find out whether systemd stores descriptors: FileDescriptorStoreMax= is 0 by default, and
-        then it would log each refusal.
+        """Find out whether systemd stores descriptors. FileDescriptorStoreMax= is 0 by default, and
+        systemd would log each refusal.
 
-        $FDSTORE says so (systemd 254); without it, one that is refused is closed.
+        $FDSTORE tells (systemd 254). Without it, a pipe is stored: systemd closes what it refuses.
         """
         if not self.active or environment.get("FDSTORE", "").isdecimal():
             self.stores = self.active and int(environment["FDSTORE"]) > 0
@@ -96,8 +97,8 @@ class Notifier:
             self.remove(TRIAL)
 
     def untold(self) -> tuple[list[tuple[str, str, int | None]], list[tuple[str, str]]]:
-        """What systemd does not know yet, but for the status: (name, text, descriptor) of what is
-        stored or removed, and (name, more) of states.
+        """The messages that were not sent yet, except for the status: (name, text, descriptor) of
+        what is stored or removed, and (name, further lines) of states.
         """
         files = [(name, text, fd) for name, (text, fd) in self._files.items()]
         return files, list(self._states)
@@ -109,17 +110,17 @@ class Notifier:
         *,
         stores: bool,
     ) -> None:
-        """Go on with what another has left untold; a status is to follow."""
+        """Take over the `untold` messages of another notifier. The caller sends a status next."""
         self.stores = stores
         self._files = {name: (text, fd) for name, text, fd in files}
         self._states = states
 
     def store(self, name: str, fd: int, *, poll: bool) -> None:
-        """Let systemd keep a duplicate under that name of printable ASCII without a colon, of at
-        most 255 characters (FDSTORE=1).
+        """Store a duplicate of the descriptor in systemd (FDSTORE=1). The name is printable ASCII
+        without a colon, at most 255 characters.
 
-        With `poll` it drops it when that hangs up; without, only when told to (FDPOLL=0, systemd
-        246). Raises OSError when it has to wait, and there is no descriptor for that.
+        With `poll` systemd drops it when it hangs up, otherwise only on request (FDPOLL=0, systemd
+        246). Raises OSError if the message has to wait and no descriptor is left for that.
         """
         if self.active and self.stores:
             self._take_back(name)
@@ -128,13 +129,13 @@ class Notifier:
             self.flush()
 
     def remove(self, name: str) -> None:
-        """Let systemd forget what it keeps under that name (FDSTOREREMOVE=1, systemd 236)."""
+        """Remove what is stored under the name (FDSTOREREMOVE=1, systemd 236)."""
         if self.active and not self._take_back(name):
             self._files[name] = f"FDSTOREREMOVE=1\nFDNAME={name}", None
             self.flush()
 
     def wait_heard(self, seconds: float) -> None:
-        """Return when systemd has acted on all that it was told, or after so many seconds.
+        """Wait until systemd has handled all messages, for at most this many seconds.
 
         sd_notify_barrier(3), systemd 246.
         """
@@ -151,38 +152,38 @@ class Notifier:
             os.close(read)
 
     def ready(self, status: str) -> None:
-        """The service serves; also the end of a reload, whatever its outcome."""
-        # After a reload of which systemd has not heard yet, it has to hear of both.
+        """The service is ready, or a reload has ended, whatever its outcome."""
+        # If RELOADING=1 was not sent yet, systemd has to receive both.
         self._states = [state for state in self._states if state[0] == "RELOADING=1"]
         self._state("READY=1", "", status)
 
     def reloading(self, status: str) -> None:
         """A reload begins. MONOTONIC_USEC has to be in the same datagram (systemd 253)."""
         usec = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
-        # A READY=1 that is still here is told by the one that ends this reload.
+        # A READY=1 that was not sent yet is covered by the one that ends this reload.
         self._states = []
         self._state("RELOADING=1", f"\nMONOTONIC_USEC={usec}", status)
 
     def stopping(self, status: str) -> None:
-        """The service ends. Final."""
+        """The service is stopping. Final."""
         self._states = []
         self._state("STOPPING=1", "", status)
 
     def status(self, status: str) -> None:
-        """One line for `systemctl status`."""
+        """Set the status line of `systemctl status`."""
         self._status = _line(status)
         self.flush()
 
     def extend(self, seconds: float) -> None:
-        """Work goes on: the start, reload or stop may take this much longer (systemd 236)."""
+        """Extend the timeout of the start, reload or stop by this many seconds (systemd 236)."""
         self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1_000_000)}")
 
     def watchdog(self) -> None:
-        """We are alive (WatchdogSec=)."""
+        """Send the keep-alive ping of WatchdogSec=."""
         self._send("WATCHDOG=1")
 
     def flush(self) -> None:
-        """Send what is undelivered, the status with the last state; what finds no room stays."""
+        """Send what waits, the status with the last state, as far as there is room."""
         for name, (text, fd) in tuple(self._files.items()):
             if not self._send(text, fd):
                 return
@@ -204,14 +205,14 @@ class Notifier:
         self.flush()
 
     def _take_back(self, name: str) -> bool:
-        """Tell nothing of that name any more; whether it was still to be stored."""
+        """Drop the unsent message about the name; True if it was still to be stored."""
         _text, fd = self._files.pop(name, ("", None))
         if fd is not None:
             os.close(fd)
         return fd is not None
 
     def _send(self, text: str, fd: int | None = None) -> bool:
-        """False when it has to be sent again; a receiver that is gone is told nothing more."""
+        """Send a message; False if it has to be sent again. Other errors are kept in `error`."""
         if self._socket is None:
             return True
         try:
@@ -228,15 +229,15 @@ class Notifier:
 
 
 def _line(text: str) -> str:
-    """One printable line: a program chooses parts of it, and a newline would begin a field."""
+    """One printable line: the program chooses parts of it, and a newline would begin a field."""
     parts = [c if c.isprintable() else ascii(c)[1:-1] for c in text[: _LONGEST + 1]]
     line = "".join(parts)
     return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
 
 
 def watchdog_interval(environment: Mapping[str, str]) -> float | None:
-    """Half of WatchdogSec= in seconds, as sd_watchdog_enabled(3) advises; None when it is not for
-    us.
+    """Seconds between two watchdog pings: half of WatchdogSec=, as sd_watchdog_enabled(3) advises.
+    None if the watchdog is off, or meant for another process.
     """
     usec = environment.get("WATCHDOG_USEC", "")
     pid = environment.get("WATCHDOG_PID", "")

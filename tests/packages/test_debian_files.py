@@ -60,7 +60,7 @@ def test_the_private_folder_is_the_same_everywhere() -> None:
 def test_a_purge_knows_what_the_supervisor_writes() -> None:
     postrm = (DEBIAN / "sockact.postrm").read_text()
     assert f'"$folder/{history.FILE}"' in postrm
-    assert f'find "$folder/{snapshots.FOLDER}"' in postrm
+    assert f'find "$folder/{snapshots.DIRECTORY}"' in postrm
     assert f'rm -f "$folder/{paths.LOCK}" "$folder/{paths.CONTROL}"' in postrm
     assert f'"{paths.SYSTEM_BASE}/$1/{paths.LOCK}"' in postrm
     root = state_dir.state_dir("x", {}, 0)

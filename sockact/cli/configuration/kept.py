@@ -33,7 +33,7 @@ class Kept:
 
 def folder(name: str) -> str:
     """Where those of a service are, if there are any."""
-    return os.path.join(state_dir(name, os.environ), snapshots.FOLDER)
+    return os.path.join(state_dir(name, os.environ), snapshots.DIRECTORY)
 
 
 def all_of(name: str) -> list[Kept]:

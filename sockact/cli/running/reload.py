@@ -11,7 +11,7 @@ import click
 from sockact.cli.main import Failure
 from sockact.cli.options.values import check_some_time
 from sockact.cli.running import service
-from sockact.core.lifecycle.turn import STOPPING
+from sockact.core.lifecycle.stop import STOPPING
 from sockact.supervisor.control import client
 
 

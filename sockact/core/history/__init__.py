@@ -1,1 +1,4 @@
-"""What is remembered of launches and handovers, and counted. Never reads or writes a file."""
+"""History: what is remembered of launches and handovers, and counted.
+
+Never reads or writes a file.
+"""

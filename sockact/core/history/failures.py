@@ -1,7 +1,7 @@
-"""The launches of a program that came to nothing, counted in a window of time.
+"""Failures of a program's generations, counted in a window of time.
 
-Wall-clock times in seconds since 1970: the window outlives the supervisor, and CLOCK_MONOTONIC does
-not outlive the machine. A clock that was set back makes failures of the future, which count.
+Times are CLOCK_REALTIME in seconds: the window outlives the supervisor, and CLOCK_MONOTONIC does
+not outlive a reboot. After the clock was set back, failures in the future count.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 from sockact.core.record import dataclass
 
 MOST = 100
-"""So many are remembered."""
+"""Number of failures that are remembered."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """One generation that never got ready, or died, and why."""
+    """A generation that never became ready, or died, and why."""
 
     at: float
     generation: int
@@ -23,26 +23,26 @@ class Failure:
 
 @dataclass(frozen=True)
 class Window:
-    """At most `burst` failures in `interval` seconds; as systemd's StartLimitBurst=."""
+    """At most `burst` failures in `interval` seconds, as StartLimitBurst= of systemd."""
 
     interval: float
     burst: int
 
     def recent(self, failures: tuple[Failure, ...], now: float) -> tuple[Failure, ...]:
-        """Those that count."""
+        """The failures within the interval."""
         return tuple(failure for failure in failures if failure.at > now - self.interval)
 
     def is_full(self, failures: tuple[Failure, ...], now: float) -> bool:
-        """Has the limit been reached? Never with a burst of 0."""
+        """Whether the limit has been reached. Never with a burst of 0."""
         return bool(self.burst) and len(self.recent(failures, now)) >= self.burst
 
 
 def describe(recent: tuple[Failure, ...], interval: float) -> str:
-    """In words, for people; "" when there are none."""
+    """The recent failures in words; "" if there are none."""
     if not recent:
         return ""
     times = "1 failure" if len(recent) == 1 else f"{len(recent)} failures"
-    return f"{times} in the last {_span(interval)}, the last: {recent[-1].reason}"
+    return f"{times} in the last {_span(interval)}, most recently: {recent[-1].reason}"
 
 
 def _span(seconds: float) -> str:

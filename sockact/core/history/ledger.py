@@ -1,18 +1,18 @@
-"""What is remembered of the handovers of a service, and counted: docs/metrics.md.
+"""The ledger: a service's handovers, and counters. See docs/metrics.md.
 
-An entry is one handover. It is open from the request until the last process of the generation that
-it has replaced (or, when it failed, of its successor) has ended. Each moment of that belongs to one
-phase:
+An entry is one handover. It is open from the request until the last process of the predecessor (or,
+if the handover failed, of the successor) has ended. At each moment it is in one phase:
 
-start: the successor was launched, and is not ready
-probe: it is probed before it is ready, and its predecessor is paused for that
-trial: it serves alone, and its predecessor is paused
-open: the gate of a generation opens that is to serve again
-keep: the predecessor is paused for a rollback
-drain: whoever has to go serves what it has
-stop: it was told to end
+start: the successor was launched and is not ready
+probe: the successor is probed before it is ready, its predecessor paused
+trial: the successor serves alone, its predecessor paused
+open: the gate of a generation that is to serve again opens
+keep: the predecessor is kept paused for a rollback
+drain: the generation that leaves serves the connections it has
+stop: that generation was sent its stop signal
 
-Times are CLOCK_MONOTONIC in seconds, but for `at`, which is CLOCK_REALTIME.
+Times are CLOCK_MONOTONIC in seconds, except for `at`, which is CLOCK_REALTIME. Field names are
+carried to other versions of sockact: they never change.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from sockact.core.lifecycle.model import Generation, Handover, Service
 
 MOST = 50
-"""So many handovers are remembered."""
+"""Number of handovers that are remembered."""
 BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
-"""Of the histograms, in seconds. Other ones start all counters anew."""
+"""Upper bounds of the histograms' buckets, in seconds. Changing them resets all counters."""
 LOST = "lost"
-"""The outcome of a handover whose supervisor was killed in the middle."""
+"""Outcome of a handover whose supervisor was killed before it ended."""
 
 _LONGEST = 400
 _MOST_SPANS = 16
@@ -45,7 +45,7 @@ _OUTCOMES = (*(one.value for one in Outcome), LOST)
 
 @dataclass(frozen=True)
 class Span:
-    """A phase that is over, and how long it took."""
+    """A phase that is over, and its duration."""
 
     phase: str
     seconds: float
@@ -53,13 +53,13 @@ class Span:
 
 @dataclass(frozen=True)
 class LedgerEntry:
-    """One handover. `predecessor` and `successor` are numbers of generations."""
+    """One handover. `predecessor` and `successor` are generation numbers."""
 
     id: str
-    """128 bits in hexadecimal digits, unlike those of any other handover."""
+    """A unique id: 128 bits in hexadecimal."""
     at: float
     cause: str
-    """Who asked for it."""
+    """What asked for it."""
     rollback: bool
     predecessor: int | None
     successor: int
@@ -69,21 +69,21 @@ class LedgerEntry:
     """From the request to the outcome."""
     spans: tuple[Span, ...] = ()
     forced: int = 0
-    """Connections that were cut off."""
+    """Number of connections that were cut off."""
     number: int = 0
-    """The handover's number in core.model, as long as the entry is open, else 0."""
+    """`Handover.id` of the lifecycle while the entry is open, else 0."""
     phase: str = ""
     since: float = 0.0
     from_version: str = ""
     to_version: str = ""
-    """Of the releases of the two generations, where they are known."""
+    """Versions of the releases of the two generations, if known."""
     hooks_failed: tuple[str, ...] = ()
-    """Which of its hooks have failed, and how."""
+    """The hooks that have failed, and how."""
 
 
 @dataclass(frozen=True)
 class Failures:
-    """Of the hooks for one event."""
+    """Number of failed hooks for one event."""
 
     event: str
     count: int
@@ -91,66 +91,68 @@ class Failures:
 
 @dataclass(frozen=True)
 class Times:
-    """A histogram: how many took how long. The last count is of those beyond BOUNDS."""
+    """A histogram of durations. The last bucket is for those beyond BOUNDS."""
 
     counts: tuple[int, ...] = field(default_factory=lambda: (0,) * (len(BOUNDS) + 1))
     sum: float = 0.0
 
     def plus(self, seconds: float) -> Times:
-        """One more."""
+        """The histogram with one more duration."""
         place = sum(seconds > bound for bound in BOUNDS)
         counts = (*self.counts[:place], self.counts[place] + 1, *self.counts[place + 1 :])
         return Times(counts, self.sum + seconds)
 
     @property
     def sound(self) -> bool:
-        """Whether it can be one."""
+        """Whether the values can be those of a histogram."""
         fits = len(self.counts) == len(BOUNDS) + 1 and min(self.counts) >= 0
         return fits and isfinite(self.sum) and self.sum >= 0
 
 
 @dataclass(frozen=True)
 class Totals:
-    """What only ever grows."""
+    """Counters, which only grow."""
 
     reloads_committed: Times = field(default_factory=Times)
     reloads_failed: Times = field(default_factory=Times)
     rollbacks_committed: Times = field(default_factory=Times)
     rollbacks_failed: Times = field(default_factory=Times)
     drains: Times = field(default_factory=Times)
-    """From the commit, or the end of the keeping, to the predecessor's last process."""
+    """From the commit, or the end of the time that the predecessor was kept, to its last process's
+    end.
+    """
     taken_back: int = 0
-    """Reloads that failed although the successor had been serving, on trial."""
+    """Reloads that failed after the successor had served on trial."""
     forced: int = 0
     failures: int = 0
-    """Generations that came to nothing."""
+    """Generations that failed."""
     restarts: int = 0
-    """Launches in the place of a program that had crashed."""
+    """Launches after a crash."""
     starts: int = 0
-    """Of the supervisor."""
+    """Starts of the supervisor."""
     hooks: tuple[Failures, ...] = ()
-    """Hooks that have failed, by event."""
+    """Failed hooks, by event."""
 
 
 @dataclass(frozen=True)
 class Account:
-    """Everything; the oldest entry comes first."""
+    """The whole ledger; the oldest entry comes first."""
 
     entries: tuple[LedgerEntry, ...] = ()
     totals: Totals = field(default_factory=Totals)
 
     def entry(self, number: int) -> LedgerEntry | None:
-        """The open one with this number."""
+        """The open entry with this number."""
         return next((one for one in self.entries if number and one.number == number), None)
 
 
 def begin(account: Account, entry: LedgerEntry) -> Account:
-    """One more handover."""
+    """Add a handover."""
     return replace(account, entries=(*account.entries, entry)[-MOST:])
 
 
 def finish(account: Account, handover: Handover) -> Account:
-    """The handover has its outcome."""
+    """Record the outcome of a handover."""
     entry = account.entry(handover.id)
     if entry is None:
         return account
@@ -173,7 +175,7 @@ def finish(account: Account, handover: Handover) -> Account:
 
 
 def follow(account: Account, service: Service, now: float) -> Account:
-    """The service has changed: which phases does that end?"""
+    """Record the phases that a change of the service has ended."""
     for entry in account.entries:
         if entry.number:
             account = _move(account, entry, service, now)
@@ -181,7 +183,7 @@ def follow(account: Account, service: Service, now: float) -> Account:
 
 
 def force(account: Account, generation: int, connections: int) -> Account:
-    """So many connections of the generation are cut off."""
+    """Record that connections of the generation are cut off."""
     totals = replace(account.totals, forced=account.totals.forced + connections)
     account = replace(account, totals=totals)
     entry = about(account.entries, generation)
@@ -191,7 +193,7 @@ def force(account: Account, generation: int, connections: int) -> Account:
 
 
 def name(account: Account, version_of: Callable[[int], str]) -> Account:
-    """What is known of the releases of the generations that take part in something open."""
+    """Record the versions of the generations of open entries, as far as they are known."""
     for entry in account.entries:
         if entry.number:
             named = replace(
@@ -204,7 +206,7 @@ def name(account: Account, version_of: Callable[[int], str]) -> Account:
 
 
 def fail_hook(account: Account, identity: str, event: str, text: str) -> Account:
-    """A hook has failed, which was part of the entry with this id, or of none."""
+    """Record that a hook has failed, in the entry with this id if there is one."""
     counts = {one.event: one.count for one in account.totals.hooks}
     counts[event] = counts.get(event, 0) + 1
     hooks = tuple(Failures(*one) for one in counts.items())
@@ -217,7 +219,7 @@ def fail_hook(account: Account, identity: str, event: str, text: str) -> Account
 
 
 def about(entries: tuple[LedgerEntry, ...], generation: int) -> LedgerEntry | None:
-    """The newest open handover that this generation is part of."""
+    """The newest open entry that the generation is part of."""
     return next(
         (
             one
@@ -229,7 +231,7 @@ def about(entries: tuple[LedgerEntry, ...], generation: int) -> LedgerEntry | No
 
 
 def recovered(account: Account) -> Account | None:
-    """What an earlier supervisor has left in a file: nothing of it is open. None: it is unsound."""
+    """The ledger of an earlier supervisor, with every entry closed; None if it is invalid."""
     totals = account.totals
     counters = (totals.taken_back, totals.forced, totals.failures, totals.restarts, totals.starts)
     times = (
@@ -292,7 +294,7 @@ def _move(account: Account, entry: LedgerEntry, service: Service, now: float) ->
 
 
 def _phase(entry: LedgerEntry, service: Service) -> str:
-    """Where the handover is now; "" when nothing of it is left."""
+    """The phase of the handover; "" if it is over."""
     if entry.outcome == Outcome.PENDING.value:
         return _before_outcome(service.get(entry.successor), service.get(entry.predecessor or 0))
     committed = entry.outcome == Outcome.COMMITTED.value
@@ -303,7 +305,7 @@ def _phase(entry: LedgerEntry, service: Service) -> str:
         return "keep"
     if left.ending or left.state is State.FAILED:
         return "stop"
-    # Else it serves again.
+    # Otherwise it serves again.
     return "drain" if left.state is State.DRAINING else ""
 
 

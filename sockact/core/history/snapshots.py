@@ -1,16 +1,16 @@
-"""The names of the configurations that have served: NUMBER, with the ending of their file."""
+"""Names of the configuration files that have served: NUMBER, and the suffix of the file."""
 
 from __future__ import annotations
 
-FOLDER = "config"
-"""In the state directory."""
+DIRECTORY = "config"
+"""Below the state directory."""
 MOST = 50
-"""So many are kept, the last ones."""
+"""Number of files that are kept, the newest ones."""
 _DIGITS = 9
 
 
 def numbered(names: list[str]) -> dict[int, str]:
-    """Number → file name, from the oldest on; what has another form is left out."""
+    """Number → file name, oldest first. Names of another form are left out."""
     found = {}
     for name in names:
         number, dot, ending = name.partition(".")

@@ -1,3 +1,4 @@
-"""The life of a service as one pure function, step(state, event, now). Never performs an action
-itself.
+"""The life of a service as one pure function: step(state, event, now) → (state, actions).
+
+Decides what happens next, and never performs it.
 """

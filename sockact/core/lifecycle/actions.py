@@ -1,8 +1,8 @@
-"""What to do about it: everything that the lifecycle asks of the supervisor."""
+"""Actions: everything that the lifecycle asks the supervisor to do."""
 
 from __future__ import annotations
 
-from sockact.core.news import News
+from sockact.core.message_kinds import News
 from sockact.core.record import dataclass
 
 TYPE_CHECKING = False
@@ -10,27 +10,27 @@ if TYPE_CHECKING:
     from sockact.core.lifecycle.model import Handover, Phase
 
 
-IDLE = "nothing is busy or fresh"
-"""The reason of Terminate when nobody needs the generation any more."""
+IDLE = "all connections finished"
+"""Reason of Terminate when no connection needs the generation any more."""
 
 
 @dataclass(frozen=True)
 class Spawn:
-    """Launch the program as this generation and watch for its readiness."""
+    """Launch the program as this generation, and watch for its readiness."""
 
     number: int
 
 
 @dataclass(frozen=True)
 class StartProbe:
-    """Run the configured probe against the generation until it passes."""
+    """Run the configured probe until it passes."""
 
     number: int
 
 
 @dataclass(frozen=True)
 class StartTrial:
-    """Watch the generation from now on, until its trial is over; again: go on."""
+    """Watch the generation until its trial is over. If it is watched already, go on."""
 
     number: int
 
@@ -52,7 +52,7 @@ class LastResponses:
 
 @dataclass(frozen=True)
 class KeepConnections:
-    """Take LastResponses back: the generation may keep its connections again."""
+    """Undo LastResponses: the generation may keep its connections."""
 
     number: int
 
@@ -66,7 +66,7 @@ class TakeCensus:
 
 @dataclass(frozen=True)
 class Terminate:
-    """Ask the generation to end (its stop signal). No reason: it is reported elsewhere."""
+    """Send the generation its stop signal. Without a reason, nothing is reported."""
 
     number: int
     reason: str = ""
@@ -74,7 +74,7 @@ class Terminate:
 
 @dataclass(frozen=True)
 class Kill:
-    """SIGKILL to every process of the generation. No reason: it is reported elsewhere."""
+    """Send SIGKILL to every process of the generation. Without a reason, nothing is reported."""
 
     number: int
     reason: str = ""
@@ -82,28 +82,28 @@ class Kill:
 
 @dataclass(frozen=True)
 class Announce:
-    """The service entered this phase: tell systemd."""
+    """Tell systemd that the service has entered this phase."""
 
     phase: Phase
 
 
 @dataclass(frozen=True)
 class Finish:
-    """A handover has its outcome."""
+    """Report the outcome of a handover."""
 
     handover: Handover
 
 
 @dataclass(frozen=True)
 class Drained:
-    """The last process of a drained predecessor ended."""
+    """Report that the last process of a draining generation has ended."""
 
     number: int
 
 
 @dataclass(frozen=True)
 class Report:
-    """Something that the operator should read."""
+    """Report a message about the generation to the operator."""
 
     number: int
     message: str
@@ -113,7 +113,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Quit:
-    """Nothing is left: end the supervisor with this status."""
+    """End the supervisor with this exit status: no process is left."""
 
     status: int
 

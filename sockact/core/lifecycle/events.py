@@ -1,4 +1,4 @@
-"""What happened: everything that the lifecycle hears of the world. Late news changes nothing."""
+"""Events: everything that the lifecycle hears of the world. Late news changes nothing."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Start:
-    """The supervisor is set up."""
+    """The supervisor is ready to launch the program."""
 
 
 @dataclass(frozen=True)
 class Reload:
-    """Somebody asks for a handover."""
+    """A reload is asked for."""
 
 
 @dataclass(frozen=True)
 class Stop:
-    """Somebody asks for the end; `now` skips the drain."""
+    """The service is to stop; `now` skips the drain."""
 
     now: bool = False
 
 
 @dataclass(frozen=True)
 class Hurry:
-    """Somebody who has asked for the end asks again: the drain has to be over soon."""
+    """A second request to stop: the drain is shortened."""
 
 
 @dataclass(frozen=True)
 class Rollback:
-    """Somebody wants the generation back that served before."""
+    """A rollback to the previous generation is asked for."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,9 @@ class Interest:
 
 @dataclass(frozen=True)
 class Observed:
-    """What is known of a pending generation, in case it never gets ready."""
+    """What is known of a pending generation: why it may never become ready (`hint`), and why one of
+    its binds was refused.
+    """
 
     number: int
     bound: bool
@@ -55,21 +57,21 @@ class Observed:
 
 @dataclass(frozen=True)
 class Proven:
-    """The configured proof arrived: READY=1, or the probe passed."""
+    """The configured proof of readiness: READY=1 came, or the probe passed."""
 
     number: int
 
 
 @dataclass(frozen=True)
 class TrialPassed:
-    """The probe of the generation's trial has passed once."""
+    """The probe of the trial has passed once."""
 
     number: int
 
 
 @dataclass(frozen=True)
 class TrialFailed:
-    """The generation on trial is no good."""
+    """The generation on trial is bad."""
 
     number: int
     reason: str
@@ -85,7 +87,7 @@ class LaunchFailed:
 
 @dataclass(frozen=True)
 class Exited:
-    """The first process of the generation ended; others may live."""
+    """The first process of the generation has ended; others may live."""
 
     number: int
     exit: Exit
@@ -93,9 +95,10 @@ class Exited:
 
 @dataclass(frozen=True)
 class Gone:
-    """The last process of the generation ended.
+    """The last process of the generation has ended.
 
-    `failure` is how the last of its other processes ended that did not end cleanly, if one did.
+    `failure` is how a process other than the first ended, if one did not end cleanly; the last one
+    counts.
     """
 
     number: int
@@ -104,7 +107,7 @@ class Gone:
 
 @dataclass(frozen=True)
 class GateMoved:
-    """A gate order was carried out, or cannot be (NONE, with the reason)."""
+    """An order to a gate was carried out, or cannot be (NONE, with the reason)."""
 
     number: int
     gate: Gate
@@ -113,21 +116,21 @@ class GateMoved:
 
 @dataclass(frozen=True)
 class Census:
-    """The generation's connections were counted, or at least one that needs it was seen."""
+    """The number of connections by activity, or at least one that still needs the generation."""
 
     number: int
     busy: int
     fresh: int
     quiet: int
     look_in: float | None = None
-    """Seconds until the next look is worth its cost; None: the policy's interval."""
+    """Seconds until the next census is worth its cost; None: the policy's interval."""
     settled: bool = False
-    """Nothing can be accepted any more: there is no need to look twice."""
+    """No connection can be accepted any more: one idle sample is enough."""
 
 
 @dataclass(frozen=True)
 class HookEnded:
-    """The commands for this event of the generation have ended; `reason`: how one has failed."""
+    """The generation's commands for this event have ended; `reason` says how one failed."""
 
     number: int
     event: str

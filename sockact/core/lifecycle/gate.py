@@ -1,15 +1,16 @@
 """What follows when a gate has moved, or cannot be moved.
 
-The lifecycle orders a gate closed for a drain, or for as long as a successor is probed, and open
-when that probe has come to nothing. A generation that clients should reach never stays with a gate
-that is closed, even in part: an order to open goes out, and if that cannot be carried out, another
-generation takes its place.
+The lifecycle orders a gate closed for a drain, or while a successor is probed, and open again if
+the successor fails. A generation that should serve is never left with a gate that is closed, even
+in part: an order to open goes out, and if that cannot be carried out, another generation takes its
+place.
 """
 
 from __future__ import annotations
 
 from sockact.core.lifecycle import trial
 from sockact.core.lifecycle.actions import StartProbe
+from sockact.core.lifecycle.crash import lose
 from sockact.core.lifecycle.events import GateMoved
 from sockact.core.lifecycle.model import Gate, State
 from sockact.core.record import replace
@@ -18,56 +19,66 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sockact.core.lifecycle.events import Event
     from sockact.core.lifecycle.model import Generation
-    from sockact.core.lifecycle.turn import Turn
+    from sockact.core.lifecycle.transition import Transition
 
 
-def gate_moved(turn: Turn, event: Event) -> None:
-    """An order was carried out, or could not be. What no order is out for is late news."""
+def moved(step: Transition, event: Event) -> None:
+    """An order was carried out, or could not be. Without an order the event is late news."""
     assert isinstance(event, GateMoved)
-    g = turn.state.get(event.number)
+    g = step.state.get(event.number)
     if g is None or g.ending:
         return
     if g.gate is Gate.OPENING and event.gate in (Gate.OPEN, Gate.NONE):
-        _opened(turn, g, event)
+        _opened(step, g, event)
     elif g.gate is Gate.CLOSING and event.gate in (Gate.CLOSED, Gate.NONE):
-        _closed(turn, g, event)
+        _closed(step, g, event)
     elif g.gate is Gate.NONE and event.gate is Gate.CLOSED and g.state is State.DRAINING:
-        turn.update(replace(g, gate=Gate.CLOSED, gate_reason=""))
+        step.update(replace(g, gate=Gate.CLOSED, gate_reason=""))
 
 
-def _opened(turn: Turn, g: Generation, event: GateMoved) -> None:
+def timed_out(step: Transition, g: Generation) -> None:
+    """An order has not been carried out within the gate timeout."""
+    if g.gate is Gate.OPENING and step.state.only(State.RUNNING) == (g,):
+        trial.opens_late(step, g)
+        return
+    seconds = step.state.policy.gate_timeout
+    reason = f"the program did not answer within {seconds:g} s"
+    moved(step, GateMoved(g.number, Gate.NONE, reason))
+
+
+def _opened(step: Transition, g: Generation, event: GateMoved) -> None:
     if event.gate is Gate.OPEN:
         g = replace(g, gate=Gate.OPEN, gate_deadline=None)
-        turn.update(g)
-        trial.back(turn, g)
+        step.update(g)
+        trial.opened(step, g)
         return
-    # It would hear of no client any more: somebody else has to.
+    # It would not hear of new clients any more: another generation has to serve them.
     g = replace(g, gate=Gate.NONE, gate_reason=event.reason, gate_deadline=None)
-    turn.drain(g)
-    turn.lost(g, f"its gate does not open again: {event.reason}")
+    step.drain(g)
+    lose(step, g, f"cannot accept connections again: {event.reason}")
 
 
-def _closed(turn: Turn, g: Generation, event: GateMoved) -> None:
+def _closed(step: Transition, g: Generation, event: GateMoved) -> None:
     g = replace(g, gate=event.gate, gate_reason=event.reason, gate_deadline=None)
     if g.state is State.DRAINING:
-        turn.update(replace(g, census_at=turn.now))
+        step.update(replace(g, census_at=step.now))
         return
-    turn.update(g)
+    step.update(g)
     if g.keep_until is not None:
         if g.gate is Gate.NONE:
-            turn.drain(g)  # Beside its successor it would go on accepting.
-    elif successor := turn.state.on_trial:
-        trial.predecessor_paused(turn, g, successor)
+            step.drain(g)  # It would go on accepting beside its successor.
+    elif successor := step.state.on_trial:
+        trial.predecessor_paused(step, g, successor)
     else:
-        _probe(turn, g)
+        _probe(step, g)
 
 
-def _probe(turn: Turn, g: Generation) -> None:
-    """Paused for its successor's probe, which runs anyway: status says why it may be answered by
-    the wrong one.
+def _probe(step: Transition, g: Generation) -> None:
+    """Start the probe of the successor. If its predecessor could not be paused, that one may answer
+    the probe, and the status says so.
     """
     if g.gate is Gate.NONE:
-        turn.resume(g, g.gate_reason)
-    successor = turn.state.pending
+        step.resume(g, g.gate_reason)
+    successor = step.state.pending
     if successor is not None:
-        turn.do(StartProbe(successor.number))
+        step.do(StartProbe(successor.number))

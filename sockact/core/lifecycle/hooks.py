@@ -1,8 +1,8 @@
-"""Hooks: the commands that are due after a step, and what the lifecycle waits for. docs/hooks.md.
+"""Hooks: which commands are due after a step, and what waits for them to end. See docs/hooks.md.
 
-Which ones are due is read off the service before and after the step, and its actions. Only two
-things wait for their end: a trial, and the stop signal of a generation that drains. Both have a
-bound of their own, `hook_until`, should nobody ever tell.
+Which hooks are due follows from the service before and after the step, and from its actions. Only
+two things wait for a hook: a trial, and the stop signal of a generation that drains. Both have a
+deadline of their own, `hook_until`, in case the end of the hook is never reported.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from sockact.core.lifecycle import trial
 from sockact.core.lifecycle.actions import Finish, Report, Spawn
 from sockact.core.lifecycle.events import HookEnded, TrialFailed
 from sockact.core.lifecycle.model import Gate, Outcome, State
-from sockact.core.lifecycle.turn import STOPPING
-from sockact.core.news import News
+from sockact.core.lifecycle.stop import STOPPING
+from sockact.core.message_kinds import News
 from sockact.core.record import dataclass, replace
 
 TYPE_CHECKING = False
@@ -24,29 +24,29 @@ if TYPE_CHECKING:
     from sockact.core.lifecycle.actions import Action
     from sockact.core.lifecycle.events import Event
     from sockact.core.lifecycle.model import Generation, Handover, Service
-    from sockact.core.lifecycle.turn import Turn
+    from sockact.core.lifecycle.transition import Transition
 
 
 class Hook(StrEnum):
-    """What a command may be run at."""
+    """An event for which a command may be run."""
 
     PENDING = "pending"
-    """A generation was launched."""
+    """The generation was launched."""
     RUNNING = "running"
-    """It serves, be it on trial."""
+    """It serves, for good or on trial."""
     DRAINING = "draining"
-    """It has served, and its drain begins."""
+    """It has served, and begins to drain."""
     DRAINED = "drained"
     """It has served, and its last process has ended."""
     FAILED = "failed"
-    """It came to nothing: before it served, on trial, or by a crash."""
+    """It failed before it served, failed its trial, or crashed."""
     ROLLED_BACK = "rolled_back"
     """It serves again."""
 
 
 @dataclass(frozen=True)
 class Due:
-    """The commands of this generation for this event have to be run."""
+    """The generation's commands for this event have to be run."""
 
     event: Hook
     number: int
@@ -54,11 +54,11 @@ class Due:
 
 
 def due(before: Service, after: Service, asked: Iterable[Action]) -> tuple[Due, ...]:
-    """What is due after a step, in the order in which it is to be run."""
+    """The hooks that are due after a step, in the order in which to run them."""
     actions = tuple(asked)
     failed = _failed(before, after, actions)
     found = [Due(Hook.FAILED, number, reason) for number, reason in failed.items()]
-    found += [Due(Hook.ROLLED_BACK, n) for n in _back(before, after, actions)]
+    found += [Due(Hook.ROLLED_BACK, n) for n in _rolled_back(before, after, actions)]
     found += [Due(Hook.PENDING, one.number) for one in actions if isinstance(one, Spawn)]
     for g in after.generations:
         known = before.get(g.number)
@@ -78,7 +78,7 @@ def _begins(state: State, known: Generation | None, g: Generation) -> bool:
 
 
 def _failed(before: Service, after: Service, actions: tuple[Action, ...]) -> dict[int, str]:
-    """Number → reason."""
+    """Generation → reason."""
     found = {
         g.number: STOPPING
         for g in after.generations
@@ -87,21 +87,21 @@ def _failed(before: Service, after: Service, actions: tuple[Action, ...]) -> dic
     for one in actions:
         if isinstance(one, Report) and one.news is News.FAILED and one.error:
             found[one.number] = one.message
-        elif isinstance(one, Finish) and _came_to_nothing(before, one.handover):
+        elif isinstance(one, Finish) and _is_failure(before, one.handover):
             found[one.handover.successor] = one.handover.reason
     return found
 
 
-def _came_to_nothing(before: Service, handover: Handover) -> bool:
+def _is_failure(before: Service, handover: Handover) -> bool:
     successor = before.get(handover.successor)
     if successor is None or handover.rollback or handover.outcome is not Outcome.FAILED:
         return False
-    # Who serves on trial while the service stops has not failed.
+    # A generation that is on trial when the service stops has not failed.
     return handover.reason != STOPPING or successor.state is State.PENDING
 
 
-def _back(before: Service, after: Service, actions: tuple[Action, ...]) -> list[int]:
-    """Those that serve again."""
+def _rolled_back(before: Service, after: Service, actions: tuple[Action, ...]) -> list[int]:
+    """The generations that serve again."""
     found = []
     for one in actions:
         if isinstance(one, Report) and one.news is News.SERVES_AGAIN:
@@ -122,39 +122,39 @@ def _serves_again(before: Service, after: Service, handover: Handover) -> int | 
     return predecessor.number if predecessor.state is State.RUNNING else None
 
 
-def ended(turn: Turn, event: Event) -> None:
-    """The commands have ended: whatever waits for that goes on."""
+def ended(step: Transition, event: Event) -> None:
+    """The commands have ended: what waited for them goes on."""
     assert isinstance(event, HookEnded)
-    g = turn.state.get(event.number)
+    g = step.state.get(event.number)
     if g is None or g.hook_until is None:
         return
     if event.event == Hook.RUNNING and g.trial_until is not None:
-        _introduced(turn, g, event.reason)
+        _introduced(step, g, event.reason)
     elif event.event == Hook.DRAINING and g.state is State.DRAINING:
-        _may_end(turn, g)
+        _go_on_draining(step, g)
 
 
-def late(turn: Turn, g: Generation) -> None:
-    """Nobody has told in time how they ended."""
+def timed_out(step: Transition, g: Generation) -> None:
+    """The end of the commands was not reported in time."""
     if g.state is State.DRAINING:
-        _may_end(turn, g)
+        _go_on_draining(step, g)
     else:
-        _introduced(turn, g, "its hook has not ended in time")
+        _introduced(step, g, "the hook did not end in time")
 
 
-def _introduced(turn: Turn, g: Generation, reason: str) -> None:
+def _introduced(step: Transition, g: Generation, reason: str) -> None:
     g = replace(g, hook_until=None)
-    turn.update(g)
+    step.update(g)
     if reason:
-        trial.failed(turn, TrialFailed(g.number, reason))
+        trial.failed(step, TrialFailed(g.number, reason))
     elif g.trial_over:
-        trial.over(turn, g)
+        trial.over(step, g)
 
 
-def _may_end(turn: Turn, g: Generation) -> None:
+def _go_on_draining(step: Transition, g: Generation) -> None:
     g = replace(g, hook_until=None)
-    turn.update(g)
+    step.update(g)
     if g.stop_for:
-        turn.terminate(g, g.stop_for)
+        step.terminate(g, g.stop_for)
     elif g.census_at is None and g.gate in (Gate.CLOSED, Gate.NONE):
-        turn.update(replace(g, census_at=turn.now))
+        step.update(replace(g, census_at=step.now))

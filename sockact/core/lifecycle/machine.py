@@ -3,44 +3,36 @@
 Theory of operation
 ===================
 
-A service has at most one generation that clients should reach (running, or paused while its
-successor is probed before it is ready), at most one that is pending, and any number that drain, up
-to a bound. While its successor serves on trial, or for a while after the commit, a predecessor is
-paused: it can be brought back by opening its gate.
+A service has at most one generation that should serve (running, or paused while its successor is
+probed before it is ready), at most one that is pending, and a limited number that drain. While its
+successor is on trial, or for a while after the commit, a predecessor is paused: it can be brought
+back by opening its gate.
 
-    pending ──ready──▶ running ──reload──▶ draining ──nothing busy or fresh──▶ SIGTERM ──▶ drained
+    pending ──ready──▶ running ──reload──▶ draining ──no busy or fresh one───▶ SIGTERM ──▶ drained
        │                │    ▲                │ ▲                                 ▲  │
-       │                ▼    │ successor      │ └─ commit, or not kept any more   │  └ kill timeout
+       │                ▼    │ successor      │ └─ commit, or no longer kept      │  └ kill timeout
        │               paused  failed ────────┘                                   │    ▶ SIGKILL
        ▼                                      └────────── drain timeout ──────────┘
      failed ◀── died, or not ready in time
 
-A generation leaves the list when the last of its processes has ended (Gone), never before. Its
-first process may end earlier (Exited).
+A generation is listed until the last of its processes has ended (Gone), never less. Its first
+process may end earlier (Exited).
 
-A handover is one reload. It is pending until its successor is running (committed) or failed; either
-way exactly one Finish is emitted for it. A reload that is asked for meanwhile is queued once:
-whoever asks after it was queued shares it.
+A handover is one reload, or one rollback. It is pending until its successor is running (committed)
+or has failed; either way exactly one Finish is emitted for it. A reload that is asked for meanwhile
+is queued once, for all who ask.
 
 Time comes in as `now`. A deadline is a field of the state, `next_deadline` tells the earliest, and
 a timeout is a Tick that finds a deadline passed. Nothing here waits.
 
-An event about a generation that is not listed, or that comes in a state where it has no meaning, is
+An event about a generation that is not listed, or in a state where the event has no meaning, is
 late news: it changes nothing.
 """
 
 from __future__ import annotations
 
-from sockact.core.lifecycle import actions, hooks, readiness, trial
-from sockact.core.lifecycle.actions import (
-    Action,
-    Announce,
-    Drained,
-    Kill,
-    Report,
-    TakeCensus,
-    Terminate,
-)
+from sockact.core.lifecycle import crash, drain, gate, handover, hooks, readiness, stop, trial
+from sockact.core.lifecycle.actions import Announce
 from sockact.core.lifecycle.events import (
     Census,
     Event,
@@ -61,243 +53,89 @@ from sockact.core.lifecycle.events import (
     TrialFailed,
     TrialPassed,
 )
-from sockact.core.lifecycle.gate import gate_moved
-from sockact.core.lifecycle.model import Exit, Gate, Generation, Phase, Service, State
-from sockact.core.lifecycle.turn import STOPPING, Turn
-from sockact.core.news import News
-from sockact.core.record import replace
+from sockact.core.lifecycle.model import Gate, Generation, Phase, Service
+from sockact.core.lifecycle.transition import Transition
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-IDLE_SAMPLES = 2
-"""So many idle samples in a row end a drain unless it is settled: a connection accepted just
-before the gate closed may be missing from the first."""
-
-KILL_AGAIN = 1.0
-"""Seconds from one SIGKILL to the next, while anything is left."""
+    from sockact.core.lifecycle.actions import Action
 
 
 def step(state: Service, event: Event, now: float) -> tuple[Service, tuple[Action, ...]]:
-    """The service's next state after `event`, and what the supervisor has to do about it."""
-    turn = Turn(state, now)
-    _HANDLERS[type(event)](turn, event)
-    return turn.state, tuple(turn.actions)
+    """The next state of the service after `event`, and the actions that the supervisor performs, in
+    this order. `now` is CLOCK_MONOTONIC in seconds.
+    """
+    transition = Transition(state, now)
+    _HANDLERS[type(event)](transition, event)
+    return transition.state, tuple(transition.actions)
 
 
 def next_deadline(state: Service) -> float | None:
-    """When the next Tick is due, or None while nothing is."""
+    """When the next Tick is due (CLOCK_MONOTONIC in seconds), or None."""
     times = [state.respawn_at]
     times += [getattr(g, field) for g in state.generations for field in _DEADLINES]
     return min((t for t in times if t is not None), default=None)
 
 
-def _start(turn: Turn, _event: Event) -> None:
-    if turn.state.last_number == 0 and turn.state.phase is Phase.STARTING:
-        turn.do(Announce(Phase.STARTING))
-        turn.spawn()
+def in_progress(state: Service) -> str:
+    """What has to end before another version of the supervisor can take over; "" for nothing.
 
-
-def _reload(turn: Turn, _event: Event) -> None:
-    state = turn.state
+    The next version gets the state alone. So nothing may be in progress that only the running code
+    knows of: a launch, a probe, a gate that moves. A drain may be: it is in the state, and in the
+    kernel.
+    """
+    if state.phase is Phase.STARTING:
+        return "the service is starting"
     if state.phase in (Phase.STOPPING, Phase.STOPPED):
-        return
-    if state.in_handover or state.pending:
-        if state.queued is None:
-            turn.state = replace(
-                state, queued=state.last_handover + 1, last_handover=state.last_handover + 1
-            )
-        return
-    turn.state = replace(state, last_handover=state.last_handover + 1)
-    turn.begin_handover(turn.state.last_handover)
+        return stop.STOPPING
+    if state.handover is not None and state.in_handover:
+        return f"a {'rollback' if state.handover.rollback else 'reload'} is in progress"
+    if state.pending is not None:
+        return f"generation {state.pending.number} is starting"
+    for g in state.generations:
+        if g.gate in (Gate.CLOSING, Gate.OPENING):
+            change = "stop" if g.gate is Gate.CLOSING else "resume"
+            return f"generation {g.number} is about to {change} accepting connections"
+    return ""
 
 
-def _stop(turn: Turn, event: Event) -> None:
-    assert isinstance(event, Stop)
-    if turn.state.phase is Phase.STOPPED:
-        return
-    turn.state = replace(turn.state, respawn_at=None)
-    turn.enter(Phase.STOPPING)
-    for number in [g.number for g in turn.state.generations]:
-        g = turn.state.get(number)
-        if g is None or g.ending:
-            continue
-        if g.state is State.PENDING:
-            turn.fail(g, STOPPING)
-            g = turn.state.get(number) or g
-        if g.ending:
-            continue
-        if event.now:
-            turn.terminate(replace(g, hook_until=None), "stopping now")
-        elif g.state in (State.RUNNING, State.PAUSED):
-            turn.drain(g)
-    turn.cancel_handovers()
-    turn.quit_when_empty()
+def _start(step: Transition, _event: Event) -> None:
+    if step.state.last_number == 0 and step.state.phase is Phase.STARTING:
+        step.do(Announce(Phase.STARTING))
+        step.spawn()
 
 
-def _hurry(turn: Turn, _event: Event) -> None:
-    """What drains has the kill timeout left, and gets its stop signal then."""
-    if turn.state.phase is not Phase.STOPPING:
-        return
-    latest = turn.now + turn.state.policy.kill_timeout
-    for g in turn.state.only(State.DRAINING):
-        if g.drain_deadline is not None and g.drain_deadline > latest:
-            turn.update(replace(g, drain_deadline=latest))
-
-
-def _launch_failed(turn: Turn, event: Event) -> None:
-    assert isinstance(event, LaunchFailed)
-    g = turn.state.get(event.number)
-    if g is not None and g.state is State.PENDING:
-        turn.fail(replace(g, exit=Exit(code=2)), event.reason)
-
-
-def _exited(turn: Turn, event: Event) -> None:
-    assert isinstance(event, Exited)
-    g = turn.state.get(event.number)
-    if g is None or g.exit is not None:
-        return
-    g = replace(g, exit=event.exit)
-    turn.update(g)
-    if g.ending:
-        # A shell, say, that did not pass the signal on: the rest hears it now.
-        turn.do(Terminate(g.number))
-        return
-    # A clean end is no failure yet: a program that daemonises leaves its children behind.
-    if event.exit.clean:
-        return
-    if g.state is State.PENDING:
-        turn.fail(g, _early_end(g))
-    elif g.state in (State.RUNNING, State.PAUSED):
-        _forget_old_crashes(turn, g)
-        turn.fail(g, f"the program {event.exit}")
-
-
-def _early_end(g: Generation) -> str:
-    reason = f"the program {g.exit} before it was ready"
-    return f"{reason}: {g.refusal}" if g.refusal else reason
-
-
-def _gone(turn: Turn, event: Event) -> None:
-    assert isinstance(event, Gone)
-    g = turn.state.get(event.number)
-    if g is None:
-        return
-    turn.remove(g.number)
-    handover = turn.state.handover
-    if handover is not None and handover.predecessor == g.number:
-        turn.state = replace(turn.state, handover=replace(handover, drained=True))
-    exit = g.exit or Exit()
-    g = replace(g, exit=event.failure if exit.clean and event.failure else exit)
-    if g.state is State.PENDING:
-        turn.lost(g, _early_end(g))
-    elif g.state is State.DRAINING:
-        turn.do(Drained(g.number))
-    elif g.state in (State.RUNNING, State.PAUSED) and not g.ending:
-        _ended_while_serving(turn, g)
-    turn.quit_when_empty()
-
-
-def _ended_while_serving(turn: Turn, g: Generation) -> None:
-    """The last process of a running or paused generation is gone, and its first ended with 0."""
-    assert g.exit is not None
-    if not g.exit.clean:
-        _forget_old_crashes(turn, g)
-        turn.lost(g, f"the program {g.exit}")
-    elif g.keep_until is not None:
-        turn.do(Report(g.number, "the program ended by itself: no rollback goes back to it"))
-    elif turn.state.in_handover:
-        turn.lost(g, "the program ended by itself")
-    else:
-        message = "the program ended by itself, and so does the service"
-        turn.do(Report(g.number, message, news=News.ENDED))
-        turn.give_up(0)
-
-
-def _forget_old_crashes(turn: Turn, g: Generation) -> None:
-    if turn.now - g.since >= turn.state.policy.stable_after:
-        turn.state = replace(turn.state, crashes=0)
-
-
-def _census(turn: Turn, event: Event) -> None:
-    assert isinstance(event, Census)
-    g = turn.state.get(event.number)
-    if g is None or g.state is not State.DRAINING or g.ending:
-        return
-    idle = 0 if event.busy or event.fresh else g.idle_samples + 1
-    if idle >= IDLE_SAMPLES or (idle and event.settled):
-        turn.terminate(g, actions.IDLE)
-        return
-    interval = turn.state.policy.census_interval if event.look_in is None else event.look_in
-    turn.update(replace(g, idle_samples=idle, census_at=turn.now + interval))
-
-
-def _tick(turn: Turn, _event: Event) -> None:
-    if turn.state.respawn_at is not None and turn.state.respawn_at <= turn.now:
-        turn.spawn()
-    for number in [g.number for g in turn.state.generations]:
+def _tick(step: Transition, _event: Event) -> None:
+    if step.state.respawn_at is not None and step.state.respawn_at <= step.now:
+        step.spawn()
+    for number in [g.number for g in step.state.generations]:
         for field, handler in _DEADLINES.items():
             # An earlier deadline may have changed the generation, or the whole service.
-            g = turn.state.get(number)
+            g = step.state.get(number)
             due = getattr(g, field, None)
-            if g is not None and due is not None and due <= turn.now:
-                handler(turn, g)
+            if g is not None and due is not None and due <= step.now:
+                handler(step, g)
 
 
-def _start_timed_out(turn: Turn, g: Generation) -> None:
-    seconds = turn.state.policy.start_timeout
-    reason = f"not ready within the start timeout of {seconds:g} s"
-    turn.fail(g, f"{reason}: {g.hint}" if g.hint else reason)
-
-
-def _gate_timed_out(turn: Turn, g: Generation) -> None:
-    if g.gate is Gate.OPENING and turn.state.only(State.RUNNING) == (g,):
-        trial.opens_late(turn, g)
-        return
-    seconds = turn.state.policy.gate_timeout
-    gate_moved(
-        turn, GateMoved(g.number, Gate.NONE, f"the program did not answer within {seconds:g} s")
-    )
-
-
-def _census_due(turn: Turn, g: Generation) -> None:
-    turn.update(replace(g, census_at=None))
-    turn.do(TakeCensus(g.number))
-
-
-def _drain_timed_out(turn: Turn, g: Generation) -> None:
-    seconds = turn.state.policy.drain_timeout
-    hurried = turn.now < g.since + seconds
-    reason = "its drain was cut short" if hurried else f"the drain timeout of {seconds:g} s is over"
-    turn.terminate(g, reason)
-
-
-def _kill_due(turn: Turn, g: Generation) -> None:
-    # Again and again until Gone: a process may have been forked while the others were killed.
-    turn.update(replace(g, kill_at=turn.now + KILL_AGAIN, killed=True))
-    seconds = turn.state.policy.kill_timeout
-    reason = "" if g.killed else f"still there {seconds:g} s after its stop signal"
-    turn.do(Kill(g.number, reason))
-
-
-_DEADLINES: dict[str, Callable[[Turn, Generation], None]] = {
-    "start_deadline": _start_timed_out,
+_DEADLINES: dict[str, Callable[[Transition, Generation], None]] = {
+    "start_deadline": readiness.timed_out,
     "settle_at": readiness.settled,
-    "gate_deadline": _gate_timed_out,
-    "hook_until": hooks.late,
+    "gate_deadline": gate.timed_out,
+    "hook_until": hooks.timed_out,
     "trial_until": trial.over,
     "keep_until": trial.keep_over,
-    "census_at": _census_due,
-    "drain_deadline": _drain_timed_out,
-    "kill_at": _kill_due,
+    "census_at": drain.count_due,
+    "drain_deadline": drain.timed_out,
+    "kill_at": drain.kill_due,
 }
 
-_HANDLERS: dict[type[Event], Callable[[Turn, Event], None]] = {
+_HANDLERS: dict[type[Event], Callable[[Transition, Event], None]] = {
     Start: _start,
-    Reload: _reload,
-    Stop: _stop,
-    Hurry: _hurry,
+    Reload: handover.reload,
+    Stop: stop.stop,
+    Hurry: stop.hurry,
     Rollback: trial.rollback,
     Interest: readiness.interest,
     Observed: readiness.observed,
@@ -305,10 +143,10 @@ _HANDLERS: dict[type[Event], Callable[[Turn, Event], None]] = {
     TrialPassed: trial.passed,
     TrialFailed: trial.failed,
     HookEnded: hooks.ended,
-    LaunchFailed: _launch_failed,
-    Exited: _exited,
-    Gone: _gone,
-    GateMoved: gate_moved,
-    Census: _census,
+    LaunchFailed: crash.launch_failed,
+    Exited: crash.exited,
+    Gone: crash.gone,
+    GateMoved: gate.moved,
+    Census: drain.counted,
     Tick: _tick,
 }

@@ -1,6 +1,7 @@
-"""The nouns of the lifecycle: the service, its generations, its handovers.
+"""The service, its generations and its handovers, as immutable records.
 
-Everything is immutable. Times are CLOCK_MONOTONIC seconds that the caller supplies.
+Times are CLOCK_MONOTONIC in seconds. Field names, defaults and the values of enums are carried to
+other versions of sockact as JSON: they never change.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from sockact.core.record import dataclass
 
 
 class State(Enum):
-    """The state of a generation. One that has drained is not listed any more."""
+    """The state of a generation. One that has drained is no longer listed."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -32,7 +33,7 @@ class Phase(Enum):
 
 
 class Ready(Enum):
-    """What proves that a generation serves."""
+    """What proves that a generation is ready."""
 
     INTEREST = "interest"
     NOTIFY = "notify"
@@ -40,9 +41,10 @@ class Ready(Enum):
 
 
 class Gate(Enum):
-    """The valve on new connections.
+    """Whether a generation accepts new connections.
 
-    CLOSING and OPENING: the order is out. NONE: it could not be moved, for the reason beside it.
+    CLOSING and OPENING: the order is out. NONE: the order cannot be carried out, for the reason in
+    `gate_reason`.
     """
 
     OPEN = "open"
@@ -62,44 +64,44 @@ class Outcome(Enum):
 
 @dataclass(frozen=True)
 class Policy:
-    """The settings that the lifecycle decides by. All times in seconds."""
+    """The settings that the lifecycle needs. All times are in seconds."""
 
     ready: Ready = Ready.INTEREST
     start_timeout: float = 90.0
     settle: float = 0.1
-    """A generation that ends this soon after its first interest was never ready."""
+    """How long a generation has to wait for connections, and live, before it counts as ready."""
     gate_timeout: float = 3.0
-    """How long the program may take to report its gate before it counts as having none."""
+    """How long the program may take to carry out an order to its gate."""
     trial: float = 0.0
-    """How long a successor serves alone, its predecessor paused, before it is committed."""
+    """How long a successor serves alone, its predecessor paused, before the commit."""
     probed: bool = False
-    """A probe watches the trial, and has to pass at least once."""
+    """A probe runs during the trial, and has to pass at least once."""
     keep_predecessor: float = 0.0
     """How long a predecessor stays paused after the commit, for a rollback."""
     max_draining: int = 4
-    """Of more generations that drain, the oldest is told to end."""
+    """Maximum number of draining generations; beyond it, the oldest is stopped."""
     drain_timeout: float = 60.0
     kill_timeout: float = 10.0
     census_interval: float = 0.05
     census_share: float = 0.05
-    """At most this share of one core goes into counting connections."""
+    """Maximum share of one core that counting connections may take (0 to 1)."""
     backoff_first: float = 0.1
     backoff_limit: float = 30.0
     jitter: float = 0.0
-    """By this part the waits between two launches are longer or shorter."""
+    """Fraction by which the waits between two launches are longer or shorter (0 to 1)."""
     seed: float = 0.0
-    """0 to 1, another one for each service."""
+    """Differs from service to service (0 to 1)."""
     stable_after: float = 10.0
-    """A generation that served this long wipes out the crashes before it."""
+    """A generation that has served this long resets the count of crashes."""
     hooks: tuple[str, ...] = ()
-    """The events for which a generation that is launched now has commands."""
+    """The events for which new generations have commands."""
     hook_bound: float = 10.0
-    """No hook can take longer, with all that have to end before it."""
+    """Longest time that a hook can take, including those that run before it."""
 
 
 @dataclass(frozen=True)
 class Exit:
-    """How a process ended: `code` as exit() gave it, or the `signal` that killed it."""
+    """How a process ended: its exit `code`, or the number of the `signal` that killed it."""
 
     code: int = 0
     signal: int = 0
@@ -121,7 +123,7 @@ class Exit:
 
 @dataclass(frozen=True)
 class Generation:
-    """One launch of the program. It stays listed until the last of its processes has ended."""
+    """One launch of the program, listed until the last of its processes has ended."""
 
     number: int
     state: State
@@ -134,48 +136,48 @@ class Generation:
     census_at: float | None = None
     gate_deadline: float | None = None
     trial_until: float | None = None
-    """It serves on trial: its predecessor is paused."""
+    """It serves on trial until then, its predecessor paused."""
     trial_over: bool = False
-    """Its time is over: it only waits for its hook."""
+    """Its trial only waits for its hook."""
     trial_passed: bool = False
     """The probe of its trial has passed."""
     keep_until: float | None = None
-    """It is paused after the commit of its successor, for a rollback."""
+    """It is paused after its successor's commit, and kept for a rollback until then."""
     last_responses: bool = False
-    """It was asked to end each connection with its next response."""
+    """It was asked to close each connection with its next response."""
     taken_back: bool = False
-    """It was found to be no good: nobody goes back to it."""
+    """It was found to be bad: no rollback goes to it."""
     drain_deadline: float | None = None
     kill_at: float | None = None
-    """SIGTERM was sent; SIGKILL is due at this time."""
+    """The stop signal was sent; SIGKILL follows then."""
     killed: bool = False
-    """SIGKILL was sent; what is left gets it again."""
+    """SIGKILL was sent, and is repeated until no process is left."""
     idle_samples: int = 0
     interested: bool = False
     """It was seen waiting for connections."""
     hint: str = ""
-    """What the operator should know if it never gets ready: the addresses that it bound, say."""
+    """What the operator should know if it never becomes ready: which addresses it bound, say."""
     refusal: str = ""
     """Why one of its binds was refused."""
     bound: bool = True
-    """It has taken at least one listener."""
+    """It has bound at least one listener."""
     ending: bool = False
-    """It was told to end: signalled, or only waiting for its last processes."""
+    """It was sent a signal to end, or only its last processes are left."""
     exit: Exit | None = None
     """How its first process ended, once it has."""
     hooks: tuple[str, ...] = ()
     """The events for which it has commands."""
     introduced: bool = False
-    """It serves, or has served, be it on trial: that was told to its hooks."""
+    """It serves or has served, for good or on trial, and its hooks were told so."""
     hook_until: float | None = None
-    """Its end, or that of its trial, waits so long for its hook."""
+    """Its stop signal, or the end of its trial, waits for its hook until then."""
     stop_for: str = ""
-    """Why it is to end as soon as that hook has ended."""
+    """Why it is to be stopped as soon as that hook has ended."""
 
 
 @dataclass(frozen=True)
 class Handover:
-    """One reload, from the request to its outcome."""
+    """One reload or rollback, from the request to its outcome."""
 
     id: int
     requested: float
@@ -186,9 +188,9 @@ class Handover:
     finished: float | None = None
     drained: bool = False
     kept: bool = False
-    """The predecessor stays paused, for a rollback."""
+    """The predecessor is kept paused for a rollback."""
     rollback: bool = False
-    """Back to a generation that still is there, which is the successor here."""
+    """A rollback: the successor is a generation that was there before."""
 
 
 @dataclass(frozen=True)
@@ -200,35 +202,37 @@ class Service:
     generations: tuple[Generation, ...] = ()
     last_number: int = 0
     handover: Handover | None = None
-    """The handover that is under way, else the last one."""
+    """The handover under way, else the last one."""
     queued: int | None = None
-    """The id of the handover that starts when this one is over."""
+    """The id of the handover that begins when this one is over."""
     last_handover: int = 0
     crashes: int = 0
     respawn_at: float | None = None
     exit_status: int = 0
 
     def get(self, number: int) -> Generation | None:
+        """The listed generation with this number."""
         return next((g for g in self.generations if g.number == number), None)
 
     def only(self, *states: State) -> tuple[Generation, ...]:
+        """The generations in one of these states, oldest first."""
         return tuple(g for g in self.generations if g.state in states)
 
     @property
     def serving(self) -> Generation | None:
-        """The generation that clients should reach: running, or paused while its successor is
-        probed before it is ready.
+        """The generation that should serve: running, or paused while its successor is probed
+        before it is ready.
         """
         return next(iter(self.only(State.RUNNING)), self.paused)
 
     @property
     def paused(self) -> Generation | None:
-        """The generation that is paused for as long as its successor is probed, or on trial."""
+        """The generation that is paused while its successor is probed or on trial."""
         return next((g for g in self.only(State.PAUSED) if g.keep_until is None), None)
 
     @property
     def kept(self) -> Generation | None:
-        """The generation that stays paused for a rollback."""
+        """The generation that is kept paused for a rollback."""
         return next((g for g in self.generations if g.keep_until is not None), None)
 
     @property
@@ -238,8 +242,8 @@ class Service:
 
     @property
     def fallback(self) -> Generation | None:
-        """The generation that a rollback would go back to: the newest before the one that serves
-        that can still take connections.
+        """The generation that a rollback would switch to: the newest before the serving one that
+        can still accept connections.
         """
         limit = self.serving.number if self.serving else self.last_number + 1
         there = [
@@ -254,7 +258,9 @@ class Service:
 
     @property
     def can_go_back(self) -> bool:
-        """Is there somebody who serves when the last release, or the one under way, is given up?"""
+        """Whether a rollback is possible: a generation would serve if the last release, or the one
+        under way, were taken back.
+        """
         handover = self.handover
         if handover is None or not self.in_handover:
             return self.fallback is not None

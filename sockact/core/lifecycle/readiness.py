@@ -1,9 +1,11 @@
-"""What proves that a pending generation serves: docs/readiness.md."""
+"""What proves that a pending generation is ready: docs/readiness.md."""
 
 from __future__ import annotations
 
 from sockact.core.lifecycle.actions import StartProbe
+from sockact.core.lifecycle.crash import fail
 from sockact.core.lifecycle.events import Interest, Observed, Proven
+from sockact.core.lifecycle.handover import serve
 from sockact.core.lifecycle.model import Ready, State
 from sockact.core.record import replace
 
@@ -11,44 +13,53 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sockact.core.lifecycle.events import Event
     from sockact.core.lifecycle.model import Generation
-    from sockact.core.lifecycle.turn import Turn
+    from sockact.core.lifecycle.transition import Transition
 
 
-def observed(turn: Turn, event: Event) -> None:
-    """What is known of it, should it never get ready."""
+def observed(step: Transition, event: Event) -> None:
+    """Remember what explains it, should the generation never become ready."""
     assert isinstance(event, Observed)
-    g = turn.state.get(event.number)
+    g = step.state.get(event.number)
     if g is not None and g.state is State.PENDING:
-        turn.update(replace(g, bound=event.bound, hint=event.hint, refusal=event.refusal))
+        step.update(replace(g, bound=event.bound, hint=event.hint, refusal=event.refusal))
 
 
-def interest(turn: Turn, event: Event) -> None:
-    """It waits for connections: unless it has to say so itself, that has to last."""
+def interest(step: Transition, event: Event) -> None:
+    """The generation waits for connections. That has to last for the settle time, unless it has to
+    send READY=1 itself.
+    """
     assert isinstance(event, Interest)
-    g = turn.state.get(event.number)
+    g = step.state.get(event.number)
     if g is None or g.state is not State.PENDING or g.interested:
         return
-    if turn.state.policy.ready is not Ready.NOTIFY:
-        turn.update(replace(g, interested=True, settle_at=turn.now + turn.state.policy.settle))
+    if step.state.policy.ready is not Ready.NOTIFY:
+        step.update(replace(g, interested=True, settle_at=step.now + step.state.policy.settle))
 
 
-def settled(turn: Turn, g: Generation) -> None:
+def settled(step: Transition, g: Generation) -> None:
     """The generation has waited for connections, and lived, for the settle time."""
-    if turn.state.policy.ready is not Ready.PROBE:
-        turn.run(g)
+    if step.state.policy.ready is not Ready.PROBE:
+        serve(step, g)
         return
-    turn.update(replace(g, settle_at=None))
-    serving = turn.state.serving
+    step.update(replace(g, settle_at=None))
+    serving = step.state.serving
     if serving is None:
-        turn.do(StartProbe(g.number))
+        step.do(StartProbe(g.number))
     else:
-        # The probe goes through the shared listener: while it runs, nobody else may answer it.
-        turn.pause(serving)
+        # The probe goes through the shared listener: meanwhile no other generation may answer it.
+        step.pause(serving)
 
 
-def proven(turn: Turn, event: Event) -> None:
-    """The proof that was asked for is there."""
+def proven(step: Transition, event: Event) -> None:
+    """READY=1 came, or the probe has passed."""
     assert isinstance(event, Proven)
-    g = turn.state.get(event.number)
+    g = step.state.get(event.number)
     if g is not None and g.state is State.PENDING:
-        turn.run(g)
+        serve(step, g)
+
+
+def timed_out(step: Transition, g: Generation) -> None:
+    """The generation is not ready within the start timeout."""
+    seconds = step.state.policy.start_timeout
+    reason = f"not ready within the start timeout of {seconds:g} s"
+    fail(step, g, f"{reason}: {g.hint}" if g.hint else reason)

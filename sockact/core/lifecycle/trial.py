@@ -1,13 +1,15 @@
-"""The trial of a successor, and the ways back to the generation before.
+"""The trial of a successor, and rollbacks to the previous generation.
 
-On trial a successor serves alone: its predecessor is paused, so that a probe on the shared listener
-can reach nobody else, and is brought back by opening its gate. See docs/trial.md.
+On trial a successor serves alone: its predecessor is paused, so that a probe through the shared
+listener can reach nobody else, and is brought back by opening its gate. See docs/trial.md.
 """
 
 from __future__ import annotations
 
 from sockact.core.lifecycle.actions import Report
+from sockact.core.lifecycle.crash import fail
 from sockact.core.lifecycle.events import Rollback, TrialFailed, TrialPassed
+from sockact.core.lifecycle.handover import begin_trial, commit, finish, settle
 from sockact.core.lifecycle.model import Gate, Handover, Outcome, Phase, State
 from sockact.core.record import replace
 
@@ -15,129 +17,131 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sockact.core.lifecycle.events import Event
     from sockact.core.lifecycle.model import Generation
-    from sockact.core.lifecycle.turn import Turn
+    from sockact.core.lifecycle.transition import Transition
 
 BY_HAND = "rolled back by hand"
+"""Reason of a handover that `sockact rollback` has ended."""
 
 
-def predecessor_paused(turn: Turn, g: Generation, successor: Generation) -> None:
-    """The gate of the predecessor has moved as far as it does: the trial begins."""
+def predecessor_paused(step: Transition, g: Generation, successor: Generation) -> None:
+    """Begin the trial: the predecessor's gate has closed, or cannot be closed."""
     if g.gate is Gate.NONE:
         # It goes on accepting beside its successor. Part of its gate may be closed.
-        turn.open_gate(g)
-        reason = f"its predecessor answers, too: {g.gate_reason}"
-        turn.do(Report(successor.number, f"on trial, but {reason}"))
-    turn.begin_trial(successor)
+        step.open_gate(g)
+        message = f"on trial, but the previous generation is still accepting: {g.gate_reason}"
+        step.do(Report(successor.number, message))
+    begin_trial(step, successor)
 
 
-def passed(turn: Turn, event: Event) -> None:
+def passed(step: Transition, event: Event) -> None:
     """The probe of the trial has passed once."""
     assert isinstance(event, TrialPassed)
-    g = turn.state.get(event.number)
+    g = step.state.get(event.number)
     if g is not None and g.trial_until is not None:
-        turn.update(replace(g, trial_passed=True))
+        step.update(replace(g, trial_passed=True))
 
 
-def over(turn: Turn, g: Generation) -> None:
+def over(step: Transition, g: Generation) -> None:
     """The time of the trial has passed without a failure."""
-    policy = turn.state.policy
+    policy = step.state.policy
     if g.hook_until is not None:
-        turn.update(replace(g, trial_until=g.hook_until, trial_over=True))
+        step.update(replace(g, trial_until=g.hook_until, trial_over=True))
         return
     if policy.probed and not g.trial_passed:
-        _take_back(turn, g, f"the probe has not passed within the trial of {policy.trial:g} s")
+        _take_back(step, g, f"the probe did not pass within the trial of {policy.trial:g} s")
         return
     g = replace(g, trial_until=None)
-    turn.update(g)
-    turn.commit(g, turn.state.paused)
+    step.update(g)
+    commit(step, g, step.state.paused)
 
 
-def failed(turn: Turn, event: Event) -> None:
-    """The probe, or the accept queue, says that the generation is no good."""
+def failed(step: Transition, event: Event) -> None:
+    """The probe, the accept queue or a hook says that the generation is bad."""
     assert isinstance(event, TrialFailed)
-    g = turn.state.get(event.number)
+    g = step.state.get(event.number)
     if g is not None and g.trial_until is not None:
-        _take_back(turn, g, event.reason)
+        _take_back(step, g, event.reason)
 
 
-def _take_back(turn: Turn, g: Generation, reason: str) -> None:
-    predecessor = turn.state.paused
+def _take_back(step: Transition, g: Generation, reason: str) -> None:
+    predecessor = step.state.paused
     if predecessor is None:
-        turn.update(replace(g, trial_until=None))
-        reason += "; it goes on serving, because its predecessor has ended"
+        step.update(replace(g, trial_until=None))
+        reason += "; still serving, because the previous generation has ended"
     else:
-        turn.resume(predecessor)  # First of all: clients wait.
-        turn.drain(replace(g, taken_back=True))
-    turn.finish(Outcome.FAILED, reason)
-    turn.settle_phase()
+        step.resume(predecessor)  # First of all: clients wait.
+        step.drain(replace(g, taken_back=True))
+    finish(step, Outcome.FAILED, reason)
+    settle(step)
 
 
-def keep_over(turn: Turn, g: Generation) -> None:
-    """Nobody wanted it back."""
-    turn.drain(g)
+def keep_over(step: Transition, g: Generation) -> None:
+    """No rollback was asked for while the predecessor was kept: drain it."""
+    step.drain(g)
 
 
-def rollback(turn: Turn, event: Event) -> None:
-    """Take a release back by hand: the one under way, or the last one."""
+def rollback(step: Transition, event: Event) -> None:
+    """Take back the release under way, or the last one."""
     assert isinstance(event, Rollback)
-    state = turn.state
+    state = step.state
     if state.phase in (Phase.STOPPING, Phase.STOPPED) or not state.can_go_back:
         return
     if state.in_handover:
-        _cancel(turn)
+        _cancel(step)
     elif state.fallback is not None:
-        _go_back(turn, state.fallback)
+        _go_back(step, state.fallback)
 
 
-def _cancel(turn: Turn) -> None:
-    handover = turn.state.handover
+def _cancel(step: Transition) -> None:
+    handover = step.state.handover
     assert handover
-    successor = turn.state.get(handover.successor)
+    successor = step.state.get(handover.successor)
     if successor is None or handover.rollback:
         return
     if successor.trial_until is not None:
-        _take_back(turn, successor, BY_HAND)
+        _take_back(step, successor, BY_HAND)
     elif successor.state is State.PENDING:
-        turn.fail(successor, BY_HAND)
+        fail(step, successor, BY_HAND)
 
 
-def _go_back(turn: Turn, good: Generation) -> None:
-    bad = turn.state.serving
-    identity = turn.state.last_handover + 1
-    handover = Handover(identity, turn.now, bad.number if bad else None, good.number, rollback=True)
-    turn.state = replace(turn.state, handover=handover, last_handover=identity, respawn_at=None)
-    turn.enter(Phase.RELOADING)
-    turn.resume(good)
-    turn.bound_opening(good.number)
+def _go_back(step: Transition, good: Generation) -> None:
+    bad = step.state.serving
+    identity = step.state.last_handover + 1
+    handover = Handover(identity, step.now, bad.number if bad else None, good.number, rollback=True)
+    step.state = replace(step.state, handover=handover, last_handover=identity, respawn_at=None)
+    step.enter(Phase.RELOADING)
+    step.resume(good)
+    step.limit_opening(good.number)
     if bad is not None:
-        # It serves until the gate is open, and goes on if that does not come about in time.
+        # It serves until the gate is open, and goes on if that does not happen in time.
         return
-    if turn.state.pending is not None:
+    if step.state.pending is not None:
         # Launched again after a crash.
-        turn.end(turn.state.pending)
+        step.discard(step.state.pending)
 
 
-def back(turn: Turn, g: Generation) -> None:
-    """The gate of the generation that somebody wanted back is open."""
-    handover = turn.state.handover
-    if handover and _waited_for(turn, g):
-        bad = turn.state.get(handover.predecessor or 0)
+def opened(step: Transition, g: Generation) -> None:
+    """The gate of the generation is open again: a rollback to it is complete."""
+    handover = step.state.handover
+    if handover and _rolls_back_to(step, g):
+        bad = step.state.get(handover.predecessor or 0)
         if bad is not None and bad.state is State.RUNNING:
-            turn.drain(replace(bad, taken_back=True))
-        turn.finish(Outcome.COMMITTED)
-        turn.settle_phase()
+            step.drain(replace(bad, taken_back=True))
+        finish(step, Outcome.COMMITTED)
+        settle(step)
 
 
-def opens_late(turn: Turn, g: Generation) -> None:
-    """Its gate is not open yet. The order stays out, but nobody waits for its end any more."""
-    turn.update(replace(g, gate_deadline=None))
-    if _waited_for(turn, g):
-        seconds = turn.state.policy.gate_timeout
-        turn.finish(Outcome.FAILED, f"its gate has not opened within {seconds:g} s, and still may")
-        turn.settle_phase()
+def opens_late(step: Transition, g: Generation) -> None:
+    """The gate is not open in time: the rollback fails, but the order stays out."""
+    step.update(replace(g, gate_deadline=None))
+    if _rolls_back_to(step, g):
+        seconds = step.state.policy.gate_timeout
+        reason = f"it did not resume accepting within {seconds:g} s, but still may"
+        finish(step, Outcome.FAILED, reason)
+        settle(step)
 
 
-def _waited_for(turn: Turn, g: Generation) -> bool:
-    handover = turn.state.handover
+def _rolls_back_to(step: Transition, g: Generation) -> bool:
+    handover = step.state.handover
     rolls_back = handover is not None and handover.rollback and handover.successor == g.number
-    return rolls_back and turn.state.in_handover
+    return rolls_back and step.state.in_handover

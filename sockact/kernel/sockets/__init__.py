@@ -1,1 +1,4 @@
-"""Linux interfaces of sockets, one file each. Never decides which socket is meant."""
+"""Linux interfaces of sockets, one file each.
+
+Never decides which socket to use.
+"""

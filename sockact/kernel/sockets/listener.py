@@ -1,6 +1,6 @@
-"""A listener: the listening (or datagram) socket that outlives every generation.
+"""Listeners: the listening (or datagram) sockets that outlive every generation.
 
-socket(7), ip(7), unix(7); tcp(7) for TCP_INFO.
+socket(7), ip(7), unix(7), Linux 2.6.24 for TCP_INFO of tcp(7).
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ KINDS = {socket.SOCK_STREAM: Kind.STREAM, socket.SOCK_DGRAM: Kind.DATAGRAM}
 
 @dataclass(frozen=True)
 class Listener:
-    """A listener with its name (FileDescriptorName=) and where it listens."""
+    """A listener with its name (FileDescriptorName=) and its address."""
 
     name: str
     socket: socket.socket
     address: Address
     inode: int
     owned: bool
-    """Opened by us, not by systemd."""
+    """Opened by sockact, not by systemd."""
 
     def close(self, *, keep_file: bool = False) -> None:
-        """Close it; remove the file of a Unix socket of our own, unless somebody keeps it."""
+        """Close the socket, and remove the socket file if sockact has opened it."""
         if (
             self.owned
             and not keep_file
@@ -50,12 +50,12 @@ class Listener:
 
 
 def of_socket(name: str, found: socket.socket, *, owned: bool) -> Listener:
-    """The Listener of a bound socket. Raises KeyError for a family or type that has none."""
+    """The Listener of a bound socket. Raises KeyError for other families and types."""
     return Listener(name, found, address_of(found), os.fstat(found.fileno()).st_ino, owned)
 
 
 def of_descriptor(fd: int, name: str, *, owned: bool) -> Listener:
-    """The Listener of a descriptor, which is its own from then on. Raises OSError, KeyError."""
+    """The Listener of a descriptor, which it owns from then on. Raises OSError, KeyError."""
     return of_socket(name, socket.socket(fileno=fd), owned=owned)
 
 
@@ -71,9 +71,9 @@ def address_of(found: socket.socket) -> Address:
 
 
 def accept_queue(listener: Listener) -> tuple[int, int] | None:
-    """(connections that wait to be accepted, limit); None when the kernel does not tell.
+    """(number of connections that wait to be accepted, limit); None if the kernel does not tell.
 
-    Of a listening TCP socket, tcpi_unacked and tcpi_sacked (Linux 2.6.24).
+    tcpi_unacked and tcpi_sacked of a listening TCP socket (Linux 2.6.24).
     """
     if listener.address.family is Family.UNIX or listener.address.kind is not Kind.STREAM:
         return None
@@ -88,12 +88,12 @@ def accept_queue(listener: Listener) -> tuple[int, int] | None:
 
 
 def set_nonblocking(listener: Listener) -> None:
-    """Set O_NONBLOCK. All generations share the open file description."""
+    """Set O_NONBLOCK, which all generations share."""
     flags = fcntl.fcntl(listener.socket, fcntl.F_GETFL)
     fcntl.fcntl(listener.socket, fcntl.F_SETFL, flags | os.O_NONBLOCK)
 
 
 def clear_nonblocking(listener: Listener) -> None:
-    """Clear O_NONBLOCK; only right while no generation has the listener."""
+    """Clear O_NONBLOCK. Only while no generation has the listener."""
     flags = fcntl.fcntl(listener.socket, fcntl.F_GETFL)
     fcntl.fcntl(listener.socket, fcntl.F_SETFL, flags & ~os.O_NONBLOCK)

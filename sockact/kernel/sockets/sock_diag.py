@@ -1,8 +1,8 @@
-"""Sockets as the kernel sees them: sock_diag(7), linux/inet_diag.h, linux/unix_diag.h, linux/tcp.h.
+"""Connections as the kernel shows them: sock_diag(7), linux/inet_diag.h, linux/unix_diag.h.
 
-INET_DIAG (Linux 3.3) with tcp_info; bytes_received needs 4.1, data_segs_in 4.6. No privileges are
-needed. A request is answered synchronously by the kernel, receive buffer by receive buffer: it
-does not block, and a timeout guards against the impossible.
+Linux 3.3, with struct tcp_info of linux/tcp.h: bytes_received needs Linux 4.1, data_segs_in 4.6.
+Needs no privileges. The kernel answers each request at once, so reading does not block; a timeout
+guards against the impossible.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import socket
 import struct
 
-from sockact.core.drain import Connection
+from sockact.core.connections import Connection
 from sockact.core.record import dataclass
 
 TYPE_CHECKING = False
@@ -30,7 +30,7 @@ _INET_DIAG_REQ_BYTECODE = 1
 _BC_S_GE, _BC_S_LE = 2, 3
 _NO_COOKIE = b"\xff" * 8
 
-# The states of a connection that still has a program behind it (include/net/tcp_states.h).
+# States in which a connection may belong to a program (include/net/tcp_states.h).
 ESTABLISHED, FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT = 1, 4, 5, 8
 _STATES = 1 << ESTABLISHED | 1 << FIN_WAIT1 | 1 << FIN_WAIT2 | 1 << CLOSE_WAIT
 
@@ -59,7 +59,7 @@ _TIMEOUT = 2.0
 
 @dataclass(frozen=True, slots=True)
 class UnixSocket:
-    """One Unix socket. The kernel has no times and no counts of it."""
+    """A Unix socket. The kernel keeps no times and counts for it."""
 
     inode: int
     cookie: bytes
@@ -67,24 +67,24 @@ class UnixSocket:
 
 @dataclass(frozen=True, slots=True)
 class UnixListener:
-    """A Unix stream socket that listens."""
+    """A listening Unix stream socket."""
 
     inode: int
     name: bytes
-    """Its sun_path, as its program gave it: with a leading NUL when it is abstract."""
+    """Its sun_path, as given to bind(2): with a leading NUL byte if it is abstract."""
     file: tuple[int, int] | None
-    """Device (the kernel's own number: 20 bits of minor below the major) and inode (its last 32
-    bits) of its file, wherever that is; None when it is abstract."""
+    """(device, inode) of its file; None if it is abstract. The device is the kernel's number, with
+    the minor in the low 20 bits; the inode's low 32 bits."""
 
 
 def tcp_connections(
     family: int, port: int, wanted: Container[int] | None = None
 ) -> Iterator[Connection]:
-    """Every connection of a local TCP port, accepted or not (not accepted: inode 0), or only those
-    with the `wanted` inodes.
+    """The connections of a local TCP port, or only those with a `wanted` inode. One that is not
+    accepted has inode 0.
 
-    `family` is AF_INET or AF_INET6; a dual-stack listener's connections are all AF_INET6.
-    Raises OSError.
+    `family` is AF_INET or AF_INET6; all connections of a dual-stack listener are AF_INET6. Raises
+    OSError.
     """
     ge = struct.pack("=BBH", _BC_S_GE, 8, 20) + struct.pack("=HH", 0, port)
     le = struct.pack("=BBH", _BC_S_LE, 8, 12) + struct.pack("=HH", 0, port)
@@ -96,9 +96,9 @@ def tcp_connections(
 
 
 def tcp_connection(family: int, identity: bytes) -> Connection | None:
-    """One connection by its `identity`; None when it is no more, or no process has it.
+    """The connection with this `identity`; None if it is gone, or belongs to no process.
 
-    It costs the kernel one look into its table, however many there are. Raises OSError.
+    The cost does not depend on the number of connections. Raises OSError.
     """
     try:
         for payload in _ask(_inet_request(family, _STATES) + identity):
@@ -118,8 +118,8 @@ def _inet_request(family: int, states: int) -> bytes:
 def unix_connections(name: bytes) -> Iterator[UnixSocket]:
     """The connections of a Unix stream listener, accepted or not. Raises OSError.
 
-    An accepted socket carries its listener's name: `name` is the sun_path, with its leading NUL
-    when it is abstract.
+    `name` is the sun_path, with a leading NUL byte if it is abstract; accepted sockets have that of
+    their listener.
     """
     request = struct.pack("=BBHIII", socket.AF_UNIX, 0, 0, 1 << ESTABLISHED, 0, _UDIAG_SHOW_NAME)
     for payload in _ask(request + _NO_COOKIE, _NLM_F_DUMP):
@@ -130,7 +130,7 @@ def unix_connections(name: bytes) -> Iterator[UnixSocket]:
 
 
 def unix_listeners() -> Iterator[UnixListener]:
-    """Those of this network namespace. Raises OSError."""
+    """The Unix stream listeners of this network namespace. Raises OSError."""
     show = _UDIAG_SHOW_NAME | _UDIAG_SHOW_VFS
     request = struct.pack("=BBHIII", socket.AF_UNIX, 0, 0, 1 << _LISTEN, 0, show)
     for payload in _ask(request + _NO_COOKIE, _NLM_F_DUMP):
@@ -145,7 +145,7 @@ def unix_listeners() -> Iterator[UnixListener]:
 
 
 def unix_is_open(connection: UnixSocket) -> bool:
-    """Is that socket still there? Raises OSError."""
+    """Whether the socket still exists. Raises OSError."""
     request = struct.pack("=BBHIII", socket.AF_UNIX, 0, 0, 0, connection.inode, 0)
     try:
         return any(True for _ in _ask(request + connection.cookie))
@@ -197,7 +197,7 @@ def _attributes(data: memoryview) -> Iterator[tuple[int, memoryview]]:
 
 
 def _ask(request: bytes, flags: int = 0) -> Iterator[memoryview]:
-    """The payload of each message that answers a sock_diag request: many for a dump, else one."""
+    """The payloads of the kernel's answer: many messages for a dump, otherwise one."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as netlink:
         netlink.settimeout(_TIMEOUT)
         length = _NLMSG_HEADER.size + len(request)

@@ -1,9 +1,9 @@
-"""Moving the new connections of a TCP port from one listening socket to another: socket(7).
+"""Steering: which of the listening sockets of a TCP port gets new connections. socket(7).
 
-A bind() beside a listening socket takes SO_REUSEPORT on both (Linux 3.9) and the same owner; both
-can be given to a socket that listens already, through a duplicate of its descriptor: the option by
-setsockopt(2), the owner by fchown(2) (Linux 4.10). Then a classic BPF program (socket(7),
-SO_ATTACH_REUSEPORT_CBPF, Linux 4.5) says which of them gets a new connection. Raises OSError.
+To bind(2) beside a listening socket, both need SO_REUSEPORT (Linux 3.9) and the same owner. A
+socket that listens already can get both through a duplicate of its descriptor: by setsockopt(2) and
+by fchown(2) (Linux 4.10). A classic BPF program (SO_ATTACH_REUSEPORT_CBPF, Linux 4.5) then selects
+the socket for each new connection. Functions raise OSError.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ _EVERYTHING = 0xFFFFFFFF
 
 
 def share(listener: socket.socket, owner: int) -> None:
-    """Let sockets of this user be bound beside a listening one, if they have SO_REUSEPORT, too."""
+    """Let sockets of this user that have SO_REUSEPORT be bound beside a listening one."""
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     os.fchown(listener.fileno(), owner, -1)
 
 
 def steer(listener: socket.socket, index: int) -> None:
-    """New connections go to the socket that was the index-th to listen on the port; from 0 on.
+    """Send new connections to the socket that was the index-th to listen on the port, from 0.
 
-    Where it is gone, the kernel chooses among those that are left.
+    If it is gone, the kernel chooses among the others.
     """
     _attach(listener, _SO_ATTACH_REUSEPORT_CBPF, (_RETURN, 0, 0, index))
 
 
 def let_go(listener: socket.socket) -> None:
-    """The kernel spreads new connections over all sockets of the port again (Linux 5.3)."""
+    """Undo `steer`: the kernel spreads new connections over all sockets (Linux 5.3)."""
     listener.setsockopt(socket.SOL_SOCKET, _SO_DETACH_REUSEPORT_BPF, 0)
 
 
 def admit_no_more(listener: socket.socket) -> None:
-    """Drop the first packet of each new connection: its sender tries again, a second later.
+    """Drop the first packet of each new connection, which the client sends again after 1 s.
 
-    Handshakes that have begun are finished.
+    Handshakes that have begun continue.
     """
     _attach(
         listener,
@@ -61,7 +61,7 @@ def admit_no_more(listener: socket.socket) -> None:
 
 
 def admit_again(listener: socket.socket) -> None:
-    """Take `admit_no_more` back."""
+    """Undo `admit_no_more`."""
     listener.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
 
 

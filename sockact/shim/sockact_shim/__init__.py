@@ -1,15 +1,15 @@
 """The shim: answers the supervisor from inside a wrapped Python program. See docs/shim.md.
 
-This module is all that a program's start pays for: two signal handlers. The rest is imported when
-the supervisor calls. It never prints and raises nothing into the program.
+At the start of a program only this module is loaded: two signal handlers. The rest is imported when
+the supervisor calls. It never prints, and never raises an exception into the program.
 """
 
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
 
-# Bound now: gevent and eventlet replace the attributes of `time` later, and a switch of greenlets
-# inside a signal handler is the last thing that a program expects.
+# Bound now: gevent and eventlet replace the attributes of `time` later, and no program expects a
+# switch of greenlets inside a signal handler.
 from time import monotonic, sleep
 
 TYPE_CHECKING = False
@@ -28,7 +28,7 @@ _supervisor = ""
 
 
 def install(environ: Mapping[str, str]) -> None:
-    """Make this process answer calls. Does nothing outside the main thread."""
+    """Make this process answer calls. Does nothing outside of the main thread."""
     global _supervisor
     _supervisor = environ["SOCKACT_SHIM"]
     try:
@@ -44,30 +44,31 @@ def install(environ: Mapping[str, str]) -> None:
 
 
 def _on_call(signum: int, frame: FrameType | None) -> None:
-    # The program's own handlers wait until the call is over, and what they raise is theirs: it
-    # leaves from the last line, where the mask is put back.
+    # The program's own handlers wait until the call is over. What they raise leaves from the last
+    # line, where the mask is restored.
     held = _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())
     try:
         load("call").answer(_supervisor)
     except Exception:
-        return  # there is nobody to tell: the supervisor sees the connection end
+        return  # the supervisor sees that the connection ends
     finally:
         _signal.pthread_sigmask(_signal.SIG_SETMASK, held)
 
 
 def load(name: str) -> Any:
-    """A module of ours, imported while no other thread forks (a fork takes the same lock).
+    """Import a module of the shim while no other thread forks (a fork takes the same lock).
 
-    The child would have it half imported, under a lock that nobody releases, and hang at its call.
+    A child that is forked meanwhile would have half of the module, and a lock that is never
+    released, and would hang at its next call.
     """
     lock = __import__("_imp")
 
-    # Before that: a thread that is importing one of these needs the lock, too.
+    # Before taking the lock, which a thread that is importing one of these needs, too.
     for needed in _NEEDED:
         try:
             __import__(needed)
         except ImportError:
-            # In a chroot, or without the right to read it. Not every order needs it.
+            # In a chroot, or without read permission. Not every order needs it.
             continue
     lock.acquire_lock()
     try:

@@ -1,7 +1,7 @@
-"""Adoption from inside: the program's bind() ends up on the listener that systemd owns.
+"""Adopt, from inside the process: the program's bind() ends up on a listener of the service.
 
-Wraps bind and listen of `socket.socket`, and, for Unix listeners, unlink and remove of `os`.
-Whatever the supervisor does not claim goes through untouched, with the original's own errors.
+Wraps bind and listen of `socket.socket` and, for Unix listeners, unlink and remove of `os`. Calls
+that concern no listener reach the original function, with its own errors.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _adopted: set[int] = set()
 
 
 def install(supervisor: str, unix_paths: str) -> None:
-    """Wrap the program's functions; the paths of Unix listeners are separated by colons."""
+    """Wrap the functions. `unix_paths` are the paths of Unix listeners, separated by colons."""
     _wrap_sockets(supervisor)
     paths = frozenset(path for path in unix_paths.split(":") if path)
     if paths:
@@ -47,7 +47,7 @@ def _wrap_sockets(supervisor: str) -> None:
 
 
 def _adopt(own: socket.socket, address: Any, supervisor: str) -> bool:
-    """Whether the listener lies under the socket's fd now. Raises what a refusal says."""
+    """Replace the socket by its listener; False if there is none. Raises OSError if refused."""
     words = _describe(own, address)
     if not words:
         return False
@@ -58,7 +58,7 @@ def _adopt(own: socket.socket, address: Any, supervisor: str) -> bool:
         fd = own.fileno()
         blocking = os.get_blocking(fd)
         os.dup2(listener, fd, os.get_inheritable(fd))
-        if not blocking:  # set, never cleared: all generations share this flag
+        if not blocking:  # never cleared: all generations share this flag
             os.set_blocking(fd, False)
         _adopted.add(os.fstat(fd).st_ino)
     finally:
@@ -67,9 +67,9 @@ def _adopt(own: socket.socket, address: Any, supervisor: str) -> bool:
 
 
 def _ask(supervisor: str, words: str, own: int | None = None) -> int | None:
-    """The listener for an address, None when the supervisor has none or is not there.
+    """Ask the supervisor for the listener of an address; None if there is none, or no supervisor.
 
-    The listener gets the options that were set on the fd `own`.
+    The supervisor sets the options of the socket at the fd `own` on the listener.
     """
     try:
         with Wire(supervisor) as wire:
@@ -87,14 +87,14 @@ def _ask(supervisor: str, words: str, own: int | None = None) -> int | None:
 
 
 def _describe(own: socket.socket, address: Any) -> str:
-    """FAMILY TYPE ADDRESS [PORT], empty for what no listener can be."""
+    """FAMILY TYPE ADDRESS [PORT]; empty if no listener can have this address."""
     family, kind = _FAMILIES.get(int(own.family)), _TYPES.get(int(own.type))
     if family is None or kind is None:
         return ""
     try:
         where = _unix_name(address) if family == "unix" else _internet_name(own, address)
     except (OSError, TypeError, ValueError, LookupError):
-        return ""  # the plain bind says what is wrong with it
+        return ""  # the original bind raises the right error
     return f"{family} {kind} {where}" if where else ""
 
 
@@ -111,8 +111,8 @@ def _internet_name(own: socket.socket, address: Any) -> str:
     if isinstance(host, (bytes, bytearray)):
         host = host.decode("ascii")
     if not port:
-        return ""  # any free port: nobody can have meant the listener
-    # As bind does: an empty host is the wildcard, a name is its first address.
+        return ""  # any free port, which is never a listener's
+    # As bind does: an empty host is the wildcard address, a name stands for its first address.
     found = _socket.getaddrinfo(
         host or None, port, int(own.family), int(own.type), 0, _socket.AI_PASSIVE
     )
@@ -126,7 +126,7 @@ def _is_adopted(own: socket.socket, supervisor: str) -> bool:
         return False
     if inode in _adopted:
         return True
-    # A process that was spawned with its parent's listener has not seen the adoption itself.
+    # A process that inherited the listener from its parent has not seen the adoption.
     if not own.getsockopt(_socket.SOL_SOCKET, _socket.SO_ACCEPTCONN):
         return False
     return _is_listener(own, inode, supervisor)

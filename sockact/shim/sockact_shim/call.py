@@ -1,7 +1,7 @@
-"""A call: the supervisor's signal arrived, so connect to it and do what it orders.
+"""A call: after the supervisor's signal, connect to it and carry out its orders.
 
 Runs in a signal handler, between any two instructions of the main thread. Takes no lock, logs
-nothing, and ends within TIMEOUT seconds even when the supervisor does not.
+nothing, and ends within TIMEOUT seconds, whatever the supervisor does.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ _ORDERS = 64
 _VERSION = ".".join(str(part) for part in sys.version_info[:3])
 _ROUNDS = 4
 
-# The process that is answering: a number and not a flag, because another thread may fork meanwhile,
-# and the child is not answering anybody.
+# The pid of the process that is answering. Not a flag, because another thread may fork meanwhile,
+# and the child answers no call.
 _answering = 0
 _called_again = False
 
 
 def answer(supervisor: str) -> None:
-    """Serve one call, and those that came during it. Raises OSError when nobody is there."""
+    """Answer a call, and those that came during it. Raises OSError if there is no supervisor."""
     global _answering, _called_again
     if _answering == os.getpid():
         _called_again = True
@@ -36,7 +36,7 @@ def answer(supervisor: str) -> None:
             _converse(supervisor)
         finally:
             _answering = 0
-        # Looked at last: a call that comes from here on answers for itself.
+        # Checked last: a call that comes from here on is answered by its own handler.
         if not _called_again:
             return
 

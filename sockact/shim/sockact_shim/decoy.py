@@ -1,7 +1,7 @@
-"""A listening socket that nobody connects to, of the same family as the one that it stands for.
+"""Decoys: listening sockets that no client can reach, of the address family of their listener.
 
-The family matters: a server asks its listener for its name when it ends, and gunicorn, for one,
-removes the file of whatever answers with a path.
+The family matters: servers call getsockname() on their listener when they end, and gunicorn, for
+example, removes the file that it names.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import os
 
 from . import unlink
 
-# linux/in.h and linux/in6.h, not in Python's modules. Unlike a socket filter it needs no privilege.
+# linux/in.h, linux/in6.h; not in Python's modules. They need no privileges.
 _IP_MINTTL = 21
 _IPV6_MINHOPCOUNT = 73
 _LARGEST_TTL = 255
 
 
 def make(listener: int) -> tuple[int, int]:
-    """A decoy for the listener at this fd, with its O_NONBLOCK: (fd, inode). Raises OSError."""
+    """A new decoy for the listener at this fd, with its O_NONBLOCK: (fd, inode). Raises OSError."""
     decoy = _socket.socket(_family(listener), _socket.SOCK_STREAM)
     try:
         if decoy.family == _socket.AF_UNIX:
@@ -41,7 +41,7 @@ def _family(fd: int) -> int:
 
 
 def _bind_port(decoy: _socket.socket) -> None:
-    """A port of the loopback interface that drops what comes with less than the largest TTL."""
+    """Bind to the loopback interface, and drop packets with less than the largest TTL."""
     decoy.setsockopt(_socket.IPPROTO_IP, _IP_MINTTL, _LARGEST_TTL)
     if decoy.family == _socket.AF_INET:
         decoy.bind(("127.0.0.1", 0))
@@ -49,20 +49,20 @@ def _bind_port(decoy: _socket.socket) -> None:
     decoy.setsockopt(_socket.IPPROTO_IPV6, _IPV6_MINHOPCOUNT, _LARGEST_TTL)
     try:
         decoy.bind(("::1", 0))
-    except OSError:  # as in many containers: the listener has [::], and IPv6 is disabled
+    except OSError:  # as in many containers: the listener is [::], and IPv6 is disabled
         decoy.setsockopt(_socket.IPPROTO_IPV6, _socket.IPV6_V6ONLY, 0)
         decoy.bind(("::ffff:127.0.0.1", 0))
 
 
 def _bind_path(decoy: _socket.socket) -> None:
-    """Whoever could connect would get around the mode of the listener's own file.
+    """Bind to a path, and remove it before the socket listens, so that no client can connect.
 
-    A path that is gone before the socket listens cannot be reached; an abstract name, the last
-    resort, is listed in /proc/net/unix.
+    The mode of the listener's own file would not protect the decoy. The last resort is an abstract
+    name, which /proc/net/unix shows.
     """
     name = "sockact-" + os.urandom(12).hex()
-    for folder in (os.environ.get("TMPDIR"), "/tmp", "/dev/shm", "/var/tmp"):
-        path = os.path.join(folder or "/tmp", name)
+    for directory in (os.environ.get("TMPDIR"), "/tmp", "/dev/shm", "/var/tmp"):
+        path = os.path.join(directory or "/tmp", name)
         try:
             decoy.bind(path)
             os.unlink(path)

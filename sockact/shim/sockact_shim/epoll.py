@@ -1,7 +1,7 @@
-"""The epoll instances of this process: what they watch, and moving an entry to another file.
+"""The epoll instances of this process: their entries, and moving an entry to another file.
 
-The kernel's key of an entry is the file and its number. So an entry stays with its file when
-another one is laid over the number.
+The kernel identifies an entry by file and descriptor number. So an entry stays with its file if
+another file replaces it at that number.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _DEL = 2
 
 
 class Entry:
-    """What the instance at `epoll` watches at the number `fd`."""
+    """The entry for the descriptor `fd` in the epoll instance at `epoll`."""
 
     __slots__ = ("_control", "data", "epoll", "events", "fd")
 
@@ -29,10 +29,10 @@ class Entry:
         self.fd = fd
         self.events = events
         self.data = data
-        self._control = _means(self)
+        self._control = _controller(self)
 
     def remove(self) -> bool:
-        """Whether the instance watched the file that the number shows now."""
+        """Remove the entry of the file at `fd`; False if there is none."""
         try:
             self._control(_DEL)
         except OSError:
@@ -40,18 +40,18 @@ class Entry:
         return True
 
     def add(self) -> bool:
-        """Whether the instance watches the file that the number shows now."""
+        """Add an entry for the file at `fd`; False if that fails."""
         try:
             self._control(_ADD)
         except FileExistsError:
-            return True  # a process that shares the instance has added it
+            return True  # added by a process that shares the instance
         except OSError:
             return False
         return True
 
 
 def entries(epolls: list[int], inode: int, fds: Iterable[int]) -> list[Entry]:
-    """The entries of the instances for a file at some numbers."""
+    """The entries of the epoll instances for a file (by inode) at one of the descriptors."""
     return [
         Entry(epoll, fd, int(words[3], 16), int(words[5], 16))
         for epoll in epolls
@@ -61,7 +61,7 @@ def entries(epolls: list[int], inode: int, fds: Iterable[int]) -> list[Entry]:
 
 
 def watched(epolls: list[int], inode: int) -> set[int]:
-    """The numbers at which the instances watch a file."""
+    """The descriptors at which the epoll instances watch a file."""
     return {fd for epoll in epolls for fd, _ in _lines(epoll, inode)}
 
 
@@ -71,16 +71,16 @@ def _lines(epoll: int, inode: int) -> list[tuple[int, list[bytes]]]:
     try:
         lines = threads.read(f"/proc/self/fdinfo/{epoll}").split(b"\n")
     except FileNotFoundError:
-        return []  # another thread has closed it since it was listed
+        return []  # closed by another thread since it was listed
     found = [line.split() for line in lines if tail in line and line.startswith(b"tfd:")]
     return [(int(words[1]), words) for words in found]
 
 
-def _means(entry: Entry) -> Callable[[int], None]:
-    """The C library; where there is no ctypes, Python's own epoll, unless that was taken away.
+def _controller(entry: Entry) -> Callable[[int], None]:
+    """epoll_ctl of the C library or, without ctypes, Python's own epoll if it is still there.
 
-    The latter's data is the number, with whatever lay on the stack in the upper half: for an entry
-    of a C library, which reads all of it, that would be another one.
+    Python's epoll sets the event data to the descriptor, with random bits in the upper half: an
+    event loop in C, which reads all of it, would not recognise the entry.
     """
     try:
         return _c(entry)
@@ -94,7 +94,7 @@ def _means(entry: Entry) -> Callable[[int], None]:
 def _python(entry: Entry) -> Callable[[int], None] | None:
     import select
 
-    kind = getattr(select, "epoll", None)  # gevent and eventlet take it away
+    kind = getattr(select, "epoll", None)  # gevent and eventlet remove it
     if kind is None:
         return None
 

@@ -1,16 +1,15 @@
-"""The gate inside the process: a decoy lies over each fd of a listener while the gate is closed.
+"""The gate inside the process: while it is closed, a decoy replaces the listener at each fd.
 
-Nothing is remembered by fd number. A closed listener is held by one duplicate, every fd that shows
-the decoy gets the listener back when the gate opens, whoever duplicated, closed or inherited it
-meanwhile, and a fork copies the whole state: a child opens its own gate.
+No fd number is remembered. One duplicate keeps the listener, and when the gate opens every fd that
+shows the decoy gets the listener back, even if the program has duplicated, closed or inherited it
+meanwhile. A fork copies the whole state: a child opens its own gate.
 
-All the fds of one socket share one open file description, hence one decoy for each listener.
+All fds of one socket share one open file description, hence one decoy for each listener.
 
-An epoll instance that watches a fd watches what is laid over it, the decoy or the listener: its
-entry goes along, with the same events and data. So the kernel remembers the entries, under the key
-by which the program itself changes or removes them meanwhile.
+If an epoll instance watches a fd, its entry moves along with the same events and data. So the
+kernel remembers the entries, and the program can change or remove them meanwhile.
 
-Raises OSError, and GateError when the program closed what was put aside.
+Raises OSError, and GateError if the program has closed a duplicate or a decoy.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _FORMAT = 0o170000
 
 
 class GateError(Exception):
-    """The order could not be carried out."""
+    """The order cannot be carried out."""
 
 
 class _Valve:
@@ -41,7 +40,7 @@ class _Valve:
         return _socket_inode(self.kept) == self.listener
 
     def discard(self) -> None:
-        # A program that closes every fd that it does not know may have reused these numbers.
+        # A program that closes all unknown fds may have reused these numbers.
         for fd, inode in ((self.kept, self.listener), (self.decoy, self.decoy_inode)):
             if _socket_inode(fd) == inode:
                 os.close(fd)
@@ -51,9 +50,9 @@ _valves: dict[int, _Valve] = {}
 
 
 def close(listeners: list[int], watched: bool = False) -> int:
-    """Take the listeners, named by inode, away. Returns how many fds show a decoy now.
+    """Replace the listeners, given by inode, by decoys. Returns the number of fds with a decoy.
 
-    A fd that an epoll instance watches is left alone, for the supervisor to gate from outside,
+    A fd that an epoll instance watches is skipped, because the supervisor gates it from outside,
     unless `watched`.
     """
     sockets, epolls = _descriptors()
@@ -81,7 +80,7 @@ def close(listeners: list[int], watched: bool = False) -> int:
 
 
 def open(listeners: list[int]) -> int:
-    """Put the listeners back. Returns how many fds show one now that no epoll instance watches."""
+    """Restore the listeners. Returns the number of their fds that no epoll instance watches."""
     sockets, epolls = _descriptors()
     laid: list[int] = []
     fds: list[int] = []
@@ -100,8 +99,8 @@ def open(listeners: list[int]) -> int:
 def _reopen(valve: _Valve, fds: list[int], epolls: list[int]) -> None:
     if fds:
         if not valve.is_whole():
-            raise GateError(f"the program closed the listener {valve.listener}")
-        # All generations share the listener's O_NONBLOCK: it is set for this one, never cleared.
+            raise GateError(f"the program has closed the listener {valve.listener}")
+        # All generations share the listener's O_NONBLOCK: it is never cleared.
         if not os.get_blocking(fds[0]):
             os.set_blocking(valve.kept, False)
         _lay(valve.kept, fds, valve.decoy_inode, epolls)
@@ -112,11 +111,11 @@ def _reopen(valve: _Valve, fds: list[int], epolls: list[int]) -> None:
 def _wake(fds: list[int]) -> None:
     stuck = threads.nudge(fds) if fds else 0
     if stuck:
-        raise GateError(f"{stuck} threads did not leave their wait")
+        raise GateError(f"{stuck} threads could not be interrupted")
 
 
 def _lay(source: int, fds: list[int], shown: int, epolls: list[int]) -> None:
-    """Lay a socket over fds that show the socket `shown`, together with their epoll entries."""
+    """Replace the socket `shown` (inode) at these fds, together with its epoll entries."""
     moving = [entry for entry in epoll.entries(epolls, shown, fds) if entry.remove()]
     try:
         for fd in fds:
@@ -129,12 +128,12 @@ def _lay(source: int, fds: list[int], shown: int, epolls: list[int]) -> None:
 
 def _decoy_of(valve: _Valve) -> int:
     if _socket_inode(valve.decoy) != valve.decoy_inode:
-        raise GateError(f"the program closed the decoy of the listener {valve.listener}")
+        raise GateError(f"the program has closed the decoy of the listener {valve.listener}")
     return valve.decoy
 
 
 def _socket_inode(fd: int) -> int:
-    """The inode of the socket at a number, 0 when there is none."""
+    """The inode of the socket at a descriptor, 0 if there is none."""
     try:
         status = os.fstat(fd)
     except OSError:
@@ -151,7 +150,7 @@ def _is_listening(fd: int) -> bool:
 
 
 def _descriptors() -> tuple[dict[int, int], list[int]]:
-    """The inode of each socket of this process by its fd, and the fds of the epoll instances."""
+    """The sockets of this process (fd → inode), and the fds of its epoll instances."""
     sockets: dict[int, int] = {}
     epolls: list[int] = []
     for name in os.listdir("/proc/self/fd"):
@@ -163,7 +162,7 @@ def _descriptors() -> tuple[dict[int, int], list[int]]:
                 if os.readlink("/proc/self/fd/" + name) == "anon_inode:[eventpoll]":
                     epolls.append(int(name))
         except OSError:
-            continue  # closed meanwhile, or the one that listed the folder
+            continue  # closed meanwhile, or the fd that listed the directory
     return sockets, epolls
 
 
@@ -173,7 +172,7 @@ def _showing(sockets: dict[int, int], inode: int, valve: _Valve | None) -> list[
 
 
 def _unwatched(fds: list[int], inode: int, epolls: list[int]) -> list[int]:
-    """Those of the fds that no epoll instance watches: the others are gated from outside."""
+    """The fds that no epoll instance watches; the others are gated from outside."""
     if not fds:
         return []
     watched = epoll.watched(epolls, inode)

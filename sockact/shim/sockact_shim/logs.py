@@ -1,7 +1,7 @@
-"""The log files that the libraries of a Python program have open, as far as these are known.
+"""The log files that known logging libraries of the program have open.
 
-A library is looked at only when the program has loaded it, and nothing of it is called that takes a
-lock. Each file comes with the path by which it was opened; where the file is now is not asked here.
+Only libraries that the program has loaded are examined, without calling anything that takes a lock.
+Each file comes with the path that it was opened with, wherever the file is now.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Iterator
 
-_NESTED = 3  # handlers that hand on to handlers that do
+_NESTED = 3  # handlers that pass on to handlers that pass on
 
 
 class LogFile:
-    """A file object and the path that it was opened with; `lock` is held while it is exchanged."""
+    """A file object, the path it was opened with, and the lock to hold while it is replaced."""
 
     def __init__(self, path: str, stream: Any, lock: Any = None) -> None:
         self.path = path
@@ -26,7 +26,7 @@ class LogFile:
 
 
 def find(errors: list[str]) -> list[LogFile]:
-    """All of them; a library that is not as it is known here becomes a line in `errors`."""
+    """All log files. A library with unknown internals adds a line to `errors`."""
     found: list[LogFile] = []
     for name, files in _LIBRARIES.items():
         module = sys.modules.get(name)
@@ -53,7 +53,7 @@ def _logging(module: Any) -> Iterator[LogFile]:
 
 
 def _handlers(module: Any) -> list[Any]:
-    """dictConfig() forgets the handlers that were there, but loggers may go on using them."""
+    """All handlers. dictConfig() forgets the earlier ones, but loggers may still use them."""
     found = [reference() for reference in list(module._handlerList)]
     loggers = [module.root, *list(module.root.manager.loggerDict.values())]
     for logger in loggers:
@@ -67,7 +67,7 @@ def _handlers(module: Any) -> list[Any]:
 
 
 def _inside(handler: Any) -> list[Any]:
-    """What a MemoryHandler, or a QueueHandler's listener, hands on to."""
+    """The handlers that a MemoryHandler, or a QueueHandler's listener, passes on to."""
     listener = getattr(handler, "listener", None)
     return [getattr(handler, "target", None), *getattr(listener, "handlers", ())]
 
@@ -101,13 +101,13 @@ def _twisted(module: Any) -> Iterator[LogFile]:
 
 
 def _standard(module: Any) -> Iterator[LogFile]:
-    """A program may have put files into the places of these."""
+    """Standard output and error, which the program may have replaced by files."""
     yield from _named(module.stdout)
     yield from _named(module.stderr)
 
 
 def _named(stream: Any, lock: Any = None) -> Iterator[LogFile]:
-    """Of a file object that open() made; the standard streams have other names, or a number."""
+    """A file object with a path as its name: the standard streams have other names, or a number."""
     name = getattr(stream, "name", None)
     if isinstance(name, str) and not name.startswith("<"):
         yield LogFile(name, stream, lock)

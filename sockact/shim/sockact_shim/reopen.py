@@ -1,8 +1,7 @@
-"""Reopens log files that were moved: the new file is laid over the descriptor of the old one.
+"""Reopens log files that were moved: the new file replaces the old one at its descriptor.
 
-For the file object of the program nothing happens: what it has not written yet goes to the new
-file, and whoever writes just now is not in the way. Raises nothing; what could not be reopened goes
-on as it was.
+The program's file object does not change: what it has buffered goes to the new file, and a thread
+that is writing is not disturbed. Raises nothing; a file that cannot be reopened stays as it is.
 """
 
 from __future__ import annotations
@@ -21,21 +20,21 @@ _PATIENCE = 1.0
 _PAUSE = 0.0005
 _WRITES = os.O_WRONLY | os.O_RDWR
 _KEPT_FLAGS = _WRITES | os.O_SYNC | os.O_DSYNC
-# Programs that shared an offset after a fork do so no more: without O_APPEND they would write over
+# Processes that shared an offset after a fork no longer do: without O_APPEND they would overwrite
 # each other's lines.
 _NEW_FLAGS = os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY
 _MODE = 0o666
 
 
 class _Written:
-    """The descriptors of this process by file, looked up once: there may be thousands."""
+    """The descriptors of this process by file, listed once: there may be thousands."""
 
     def __init__(self) -> None:
         self.done: set[tuple[int, int]] = set()
         self._fds: dict[tuple[int, int], list[int]] | None = None
 
     def others(self, identity: tuple[int, int], known: int) -> list[int]:
-        """Those that write to the same file."""
+        """The other descriptors that write to the same file."""
         if self._fds is None:
             self._fds = _regular_files()
         return [
@@ -46,7 +45,7 @@ class _Written:
 
 
 def moved() -> tuple[int, list[str]]:
-    """Reopen what is known to be a log and was moved: (how many files, what failed)."""
+    """Reopen all known log files that were moved: (number of files, errors)."""
     errors: list[str] = []
     written = _Written()
     until = monotonic() + _PATIENCE
@@ -61,7 +60,7 @@ def moved() -> tuple[int, list[str]]:
 
 
 def _unique(errors: list[str]) -> list[str]:
-    """Two handlers of one file fail in the same way."""
+    """The errors without repetitions: two handlers of one file fail in the same way."""
     return list(dict.fromkeys(errors))
 
 
@@ -72,7 +71,7 @@ def _reopen(file: logs.LogFile, written: _Written, until: float) -> None:
         return
     held = _hold(file.lock, until)
     try:
-        # A handler that was just rotating itself has another file now.
+        # A handler that rotates its file itself may have another one now.
         if _descriptor(file.stream) == fd and _is_moved(path, fd):
             _exchange(path, fd, file.stream, written)
     finally:
@@ -81,7 +80,7 @@ def _reopen(file: logs.LogFile, written: _Written, until: float) -> None:
 
 
 def _descriptor(stream: Any) -> int:
-    """Of a regular file that is open for writing, else -1."""
+    """The descriptor of a regular file that is open for writing, else -1."""
     try:
         fd = stream.fileno()
         status = os.fstat(fd)
@@ -91,7 +90,7 @@ def _descriptor(stream: Any) -> int:
 
 
 def _path(name: str, fd: int) -> str:
-    """The absolute path of a name that open() was given. Raises OSError."""
+    """The absolute path of the name that a file was opened with. Raises OSError."""
     if os.path.isabs(name):
         return name
     now = os.readlink(f"/proc/self/fd/{fd}")
@@ -99,12 +98,12 @@ def _path(name: str, fd: int) -> str:
         return now
     path = os.path.abspath(name)
     if os.path.realpath(os.path.dirname(path)) != os.path.dirname(now):
-        raise OSError("was opened by this relative name, and from where is not known")
+        raise OSError("was opened by this relative name in an unknown directory")
     return path
 
 
 def _is_moved(path: str, fd: int) -> bool:
-    """Raises OSError, also when there is something else at the path."""
+    """Whether the file is no longer at the path. Raises OSError, also if a non-file is there."""
     try:
         status = os.stat(path)
     except FileNotFoundError:
@@ -112,36 +111,36 @@ def _is_moved(path: str, fd: int) -> bool:
     if _identity(status) == _identity(os.fstat(fd)):
         return False
     if not stat.S_ISREG(status.st_mode):
-        raise OSError("is no regular file any more")
+        raise OSError("is no longer a regular file")
     return True
 
 
 def _hold(lock: Any, until: float) -> bool:
-    """Nobody is to close the file, and its number to be reused, in the middle of it.
+    """Take the handler's lock, so that no thread closes the file meanwhile; False if there is none.
 
-    A thread that has the lock may wait for the main thread, so this does not wait for ever; and it
+    Waits for a limited time, because the thread that has the lock may wait for the main thread. It
     polls, because a lock of gevent would switch to another greenlet. Raises OSError.
     """
     if lock is None:
         return False
     while not lock.acquire(False):
         if monotonic() > until:
-            raise OSError(f"its handler was busy for {_PATIENCE:g} s: rotate again")
+            raise OSError(f"its handler was busy for {_PATIENCE:g} s; rotate again")
         sleep(_PAUSE)
     return True
 
 
 def _exchange(path: str, fd: int, stream: Any, written: _Written) -> None:
-    """Lay the file at the path over the fd, and over all others that write to the same file."""
+    """Replace the file at the fd, and at all others that write to it, by the one at the path."""
     if not _is_plain(stream):
-        raise OSError(f"is written through a {type(stream).__name__}, which is left alone")
+        raise OSError(f"is written through a {type(stream).__name__}, which cannot be reopened")
     old = _identity(os.fstat(fd))
     fds = written.others(old, fd)
     _flush(stream)
     for one in [*fds, fd]:
         if _shows(one, old):
             _lay(path, one, old)
-    # Whoever was in the middle of writing to the old file holds the lock of the buffer.
+    # Again: a thread that was writing to the old file held the lock of the buffer.
     _flush(stream)
     written.done.add(old)
 
@@ -149,8 +148,8 @@ def _exchange(path: str, fd: int, stream: Any, written: _Written) -> None:
 def _lay(path: str, fd: int, old: tuple[int, int]) -> None:
     new = os.open(path, _flags(fd) & _KEPT_FLAGS | _NEW_FLAGS, _MODE)
     try:
-        # Only one is locked. Another may have been closed by its own thread while we were in the
-        # kernel, and its number be that of a client.
+        # Only one fd is locked. Another one may have been closed by a thread during open(), and its
+        # number may be a client's connection now.
         if _shows(fd, old):
             os.dup2(new, fd, os.get_inheritable(fd))
     finally:
@@ -158,7 +157,7 @@ def _lay(path: str, fd: int, old: tuple[int, int]) -> None:
 
 
 def _is_plain(stream: Any) -> bool:
-    """Nothing between the text and the file that has a state, as compression has."""
+    """Whether nothing with a state, such as compression, is between the text and the file."""
     raw = getattr(stream, "buffer", stream)
     raw = getattr(raw, "raw", raw)
     return type(raw).__name__ == "FileIO"
@@ -170,7 +169,7 @@ def _regular_files() -> dict[tuple[int, int], list[int]]:
         try:
             status = os.fstat(int(name))
         except OSError:
-            continue  # closed meanwhile, or the one that listed the folder
+            continue  # closed meanwhile, or the fd that listed the directory
         if stat.S_ISREG(status.st_mode):
             found.setdefault(_identity(status), []).append(int(name))
     return found
@@ -187,7 +186,7 @@ def _flush(stream: Any) -> None:
     try:
         stream.flush()
     except (OSError, ValueError, RuntimeError):
-        pass  # the code that was interrupted is doing so itself
+        pass  # the interrupted code is flushing
 
 
 def _flags(fd: int) -> int:

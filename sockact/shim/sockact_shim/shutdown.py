@@ -1,7 +1,7 @@
-"""Shutting a listener down succeeds and does nothing, once its generation drains.
+"""Makes shutdown() of a listener succeed without effect while its generation drains.
 
-The socket is everybody's: the kernel would refuse the successor's clients. Twisted does it to
-whatever it closes.
+All generations share the socket, and the kernel would refuse the successor's clients. Twisted shuts
+down every socket that it closes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _spared: set[int] = set()
 
 
 def spare(inodes: Iterable[int]) -> None:
-    """From now on socket.socket.shutdown leaves these listeners alone."""
+    """Make socket.socket.shutdown ignore these listeners."""
     module = sys.modules.get("socket")
     if module is None:
         return
@@ -30,7 +30,7 @@ def spare(inodes: Iterable[int]) -> None:
 
 def _sparing(plain: Callable[..., None]) -> Callable[..., None]:
     def shutdown(self: Any, how: int) -> None:
-        # What is no open socket is for the plain method to complain of.
+        # The original raises the error for a socket that is not open.
         fd = self.fileno()
         if fd < 0 or os.fstat(fd).st_ino not in _spared:
             plain(self, how)

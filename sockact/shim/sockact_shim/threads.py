@@ -1,7 +1,7 @@
-"""Wakes the threads that wait in the kernel on a file that no longer lies under their fd.
+"""Interrupts threads that wait in the kernel on a file that was replaced at its fd.
 
-A thread that is blocked in accept() keeps the old file until it returns. A signal without
-SA_RESTART makes it return, and PEP 475 makes Python call again, on what the fd shows now.
+A thread that is blocked in accept() uses the old file until it returns. A signal without SA_RESTART
+makes it return, and Python then repeats the call (PEP 475) with the new file.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 
 from . import NUDGE, monotonic, sleep
 
-# Enough for a thread on its way into accept() to arrive there, short for the main thread to stand.
+# Enough for a thread to enter accept(), and short, because the main thread waits meanwhile.
 _PATIENCE = 0.02
 _PAUSE = 0.0005
 
@@ -29,7 +29,7 @@ _ELSEWHERE = "elsewhere"
 
 
 def nudge(fds: list[int]) -> int:
-    """Wake the Python threads that wait on the fds. Returns how many could not be woken."""
+    """Interrupt the Python threads that wait on the fds. Returns the number that did not react."""
     suspects = _other_threads()
     nudged: list[int] = []
     until = monotonic() + _PATIENCE
@@ -37,11 +37,11 @@ def nudge(fds: list[int]) -> int:
         for ident, tid in list(suspects.items()):
             where = _whereabouts(tid, fds)
             if where is _RUNS:
-                continue  # it may be entering accept() with the old file in its hands
+                continue  # it may be entering accept() with the old file
             del suspects[ident]
             if where is _WAITS and _kill(ident):
                 nudged.append(tid)
-        # A queued connection wins against a pending signal, so wait until the signal is taken.
+        # accept() returns a queued connection before it takes a signal: wait until it is taken.
         nudged = [tid for tid in nudged if _is_pending(tid)]
         if not (suspects or nudged) or monotonic() > until:
             return len(nudged)
@@ -49,15 +49,15 @@ def nudge(fds: list[int]) -> int:
 
 
 def _other_threads() -> dict[int, int]:
-    """The kernel's id of each other Python thread by its identifier.
+    """The other Python threads: identifier → thread id of the kernel.
 
-    `threading.enumerate` would take a lock, which the interrupted code may hold. A green thread of
-    gevent or eventlet is in `_active` too, but is no thread of the interpreter.
+    `threading.enumerate` would take a lock, which the interrupted code may hold. Green threads of
+    gevent and eventlet are in `_active`, too, but are no threads of the interpreter.
     """
     threading = sys.modules.get("threading")
     known = list(getattr(threading, "_active", {}).items())
-    # Never keep the frames themselves: this one would hold itself, and with it, until the next
-    # garbage collection, everything that the interrupted code holds, an accepted socket for one.
+    # Never keep the frames: this one would refer to itself and keep, until the next garbage
+    # collection, everything that the interrupted code refers to, such as an accepted socket.
     living = set(sys._current_frames())
     own = _thread.get_ident()
     found = {ident: getattr(thread, "native_id", None) for ident, thread in known}
@@ -78,7 +78,7 @@ def _whereabouts(tid: int, fds: list[int]) -> str:
         return _WAITS
     number = int(words[0])
     accepts, polls = calls
-    # Of a poll or select only the call is looked at, not its set: to wake one in vain is harmless.
+    # For poll and select the descriptors are not checked: an interrupt in vain does no harm.
     waits = number in polls or (number in accepts and int(words[1], 16) in fds)
     return _WAITS if waits else _ELSEWHERE
 
@@ -101,7 +101,7 @@ def _is_pending(tid: int) -> bool:
 
 
 def read(path: str) -> bytes:
-    """The whole of a file of /proc."""
+    """The contents of a file in /proc."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         parts = [os.read(fd, 65536)]

@@ -1,6 +1,6 @@
-"""Removing the file of a listener, or of a decoy, succeeds and does nothing.
+"""Makes removing the socket file of a listener, or of a decoy, succeed without effect.
 
-Servers remove the path that getsockname() tells, before they bind and when they end.
+Servers remove the path that getsockname() returns, before they bind and when they end.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _spared: set[str] = set()
 
 
 def spare(paths: Iterable[str]) -> None:
-    """From now on os.unlink and os.remove leave these absolute paths alone."""
+    """Make os.unlink and os.remove ignore these absolute paths."""
     if not _spared:
         os.unlink = _sparing(os.unlink)
         os.remove = _sparing(os.remove)
@@ -27,7 +27,7 @@ def _sparing(plain: Callable[..., None]) -> Callable[..., None]:
         if options.get("dir_fd") is not None or not _is_spared(path):
             plain(path, *args, **options)
 
-    # shutil asks this set whether it may delete trees safely.
+    # shutil checks this set for whether it can delete trees safely.
     os.supports_dir_fd.add(unlink)
     return disguised(unlink, plain)
 
@@ -39,16 +39,16 @@ def _is_spared(path: Any) -> bool:
         return False
     if name in _spared:
         return True
-    folder, base = os.path.split(name)
+    directory, base = os.path.split(name)
     return any(
         os.path.basename(other) == base
-        and os.path.realpath(os.path.dirname(other)) == os.path.realpath(folder)
+        and os.path.realpath(os.path.dirname(other)) == os.path.realpath(directory)
         for other in _spared
     )
 
 
 def disguised(wrapper: Callable[..., Any], plain: Callable[..., Any]) -> Callable[..., Any]:
-    """The wrapper under the name and with the documentation of what it wraps."""
+    """The wrapper with the name and the docstring of the original."""
     wrapper.__name__ = plain.__name__
     wrapper.__qualname__ = plain.__qualname__
     wrapper.__doc__ = plain.__doc__

@@ -1,6 +1,6 @@
-"""One connection to the supervisor: packets of ASCII words on an abstract SOCK_SEQPACKET socket.
+"""The connection to the supervisor: packets of ASCII words on an abstract SOCK_SEQPACKET socket.
 
-Every operation is bounded by TIMEOUT seconds. Raises OSError.
+Every operation takes at most TIMEOUT seconds. Raises OSError.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _RETRY = 0.005
 
 
 class Wire:
-    """A context manager; closes itself when it cannot connect."""
+    """A connection, as a context manager."""
 
     def __init__(self, supervisor: str) -> None:
         self._socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
@@ -48,13 +48,13 @@ class Wire:
         while True:
             try:
                 return self._socket.connect(address)
-            except BlockingIOError:  # its queue is full: many processes answer at once
+            except BlockingIOError:  # the queue is full: many processes connect at once
                 if monotonic() > until:
                     raise
                 sleep(_RETRY)
 
     def send(self, text: str, fd: int | None = None) -> None:
-        """A packet, with a file descriptor if there is one."""
+        """Send a packet, and a file descriptor if given."""
         words = " ".join(text.split()).encode("ascii", "replace")[:LARGEST]
         if fd is None:
             self._socket.send(words)
@@ -63,11 +63,11 @@ class Wire:
         self._socket.sendmsg([words], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
 
     def receive(self) -> list[str]:
-        """The words of the next packet; none at the end of the connection."""
+        """The words of the next packet; empty at the end of the connection."""
         return self._words(self._socket.recv(LARGEST + 1))
 
     def receive_with_fd(self) -> tuple[list[str], int | None]:
-        """The same, and the file descriptor that came with it, which is the caller's to close."""
+        """The words of the next packet, and its file descriptor, which the caller has to close."""
         data, ancillary, _, _ = self._socket.recvmsg(
             LARGEST + 1, _socket.CMSG_SPACE(4), _socket.MSG_CMSG_CLOEXEC
         )
@@ -79,5 +79,5 @@ class Wire:
     @staticmethod
     def _words(data: bytes) -> list[str]:
         if len(data) > LARGEST:
-            raise OSError(f"a packet of more than {LARGEST} bytes")
+            raise OSError(f"packet of more than {LARGEST} bytes")
         return data.decode("ascii", "replace").split()

@@ -9,7 +9,7 @@ import json
 import os
 import time
 
-from sockact.core.news import News
+from sockact.core.message_kinds import News
 from sockact.supervisor.base.output import write_now
 from sockact.systemd.journal import MESSAGE_IDS, Journal, is_journal
 

@@ -11,8 +11,8 @@ import os
 import sys
 
 from sockact.core.errors import OperatorError
-from sockact.core.lifecycle.turn import STOPPING
-from sockact.core.news import News
+from sockact.core.lifecycle.stop import STOPPING
+from sockact.core.message_kinds import News
 from sockact.core.settings import Settings, UnknownSetting
 from sockact.supervisor.base import report
 from sockact.supervisor.base.commands import Attempt, Command

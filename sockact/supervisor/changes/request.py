@@ -6,7 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sockact.core.plain import Json
+    from sockact.core.json_data import Json
 
     # (the Handover of docs/control.md, whether its successor serves)
     Done = Callable[[Json, bool], None]

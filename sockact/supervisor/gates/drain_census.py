@@ -11,14 +11,14 @@ from __future__ import annotations
 import time
 from functools import partial
 
-from sockact.core.drain import PATIENCE, UNANNOUNCED, look_again_in
+from sockact.core.connections import PATIENCE, UNANNOUNCED, look_again_in
 from sockact.core.lifecycle.events import Census
 from sockact.core.matching import Kind
 from sockact.core.record import dataclass, field, replace
 from sockact.handover import census
-from sockact.handover.rest import at_rest
-from sockact.kernel.sockets.destroyed import Destroyed
+from sockact.handover.gate import at_rest
 from sockact.kernel.sockets.sock_diag import UnixSocket
+from sockact.kernel.sockets.tcp_destroy import Destroyed
 from sockact.supervisor.base.loop import READ
 
 TYPE_CHECKING = False

@@ -10,7 +10,7 @@ import os
 
 from sockact.core.record import replace
 from sockact.supervisor.base.stderr_tail import Pump
-from sockact.systemd import stream
+from sockact.systemd import journal_stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,10 +47,10 @@ class Outputs:
         """
         found = cls()
         found._logs = logs
-        streams = stream.outputs(environment) if identifier else ()
+        streams = journal_stream.outputs(environment) if identifier else ()
         if streamed := tuple(fd for fd in streams if fd not in logs.descriptors):
             try:
-                found._stream = stream.connect(identifier)
+                found._stream = journal_stream.connect(identifier)
                 found._streamed = streamed
             except OSError:
                 pass  # journald takes no more: its lines come under the service's identifier.
@@ -80,7 +80,7 @@ class Outputs:
         """What systemd.exec(5) promises a program whose output is a stream."""
         if self._stream is None:
             return {}
-        return {"JOURNAL_STREAM": stream.stream_of(self._stream)}
+        return {"JOURNAL_STREAM": journal_stream.stream_of(self._stream)}
 
     def lay(self) -> tuple[tuple[int, int], ...]:
         """(descriptor, what it takes the place of), in this order."""

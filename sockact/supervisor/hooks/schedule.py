@@ -9,8 +9,8 @@ from functools import partial
 from sockact.core.lifecycle.events import HookEnded
 from sockact.core.lifecycle.hooks import Hook
 from sockact.core.lifecycle.model import Phase
-from sockact.core.lifecycle.turn import STOPPING
-from sockact.core.news import News
+from sockact.core.lifecycle.stop import STOPPING
+from sockact.core.message_kinds import News
 from sockact.supervisor.base import report
 from sockact.supervisor.hooks.runner import Round
 from sockact.supervisor.processes.environment import probe_environment
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sockact.core.history.ledger import LedgerEntry
+    from sockact.core.json_data import Json
     from sockact.core.lifecycle.hooks import Due
     from sockact.core.lifecycle.model import Service
-    from sockact.core.plain import Json
     from sockact.supervisor.generations.context import Context
     from sockact.supervisor.generations.generations import Generations
     from sockact.supervisor.generations.launched import Launched

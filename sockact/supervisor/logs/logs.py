@@ -9,7 +9,7 @@ import socket
 import time
 
 from sockact.core.errors import OperatorError
-from sockact.core.news import News
+from sockact.core.message_kinds import News
 from sockact.supervisor.base.loop import READ, WRITE
 from sockact.supervisor.logs import pump
 from sockact.supervisor.logs.channel import Channel
@@ -21,8 +21,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sockact.core.json_data import Json
     from sockact.core.lifecycle.model import Exit
-    from sockact.core.plain import Json
     from sockact.supervisor.base.loop import Loop, Timer
     from sockact.supervisor.logs.channel import Message
     from sockact.supervisor.logs.states import Notice, Target

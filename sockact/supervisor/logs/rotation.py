@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
-    from sockact.core.plain import Json
+    from sockact.core.json_data import Json
 
     class Part(Protocol):
         """Something that has log files open."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from sockact.core.errors import OperatorError
-from sockact.core.news import News
+from sockact.core.message_kinds import News
 from sockact.core.record import dataclass
 from sockact.supervisor.logs.file import open_log
 from sockact.supervisor.records.carried import CarriedLog
@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
 
-    from sockact.core.plain import Json
+    from sockact.core.json_data import Json
     from sockact.core.settings import Settings
     from sockact.supervisor.logs.channel import Message
 

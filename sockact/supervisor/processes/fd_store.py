@@ -13,7 +13,7 @@ import signal
 import time
 from functools import partial
 
-from sockact.core.news import News
+from sockact.core.message_kinds import News
 from sockact.kernel import pidfd
 from sockact.kernel.sockets.listener import address_of
 from sockact.supervisor.base.loop import READ

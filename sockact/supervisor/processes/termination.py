@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from sockact.core.news import News
+from sockact.core.message_kinds import News
 from sockact.supervisor.base import report
 
 TYPE_CHECKING = False

@@ -15,6 +15,7 @@ import json
 
 from sockact.core.history.failures import Failure
 from sockact.core.history.ledger import Account, Failures, LedgerEntry, Span, Times, Totals
+from sockact.core.json_data import Reader, plain
 from sockact.core.lifecycle.model import (
     Exit,
     Gate,
@@ -25,7 +26,6 @@ from sockact.core.lifecycle.model import (
     Service,
     State,
 )
-from sockact.core.plain import Reader, plain
 from sockact.core.record import dataclass
 from sockact.core.settings import Adopt
 from sockact.handover.gate import Entry

@@ -11,7 +11,7 @@ import time
 from sockact.core.history import ledger
 from sockact.core.history.failures import MOST, Failure, Window, describe
 from sockact.core.history.ledger import Account, Failures, LedgerEntry, Span, Times, Totals
-from sockact.core.plain import Reader, plain
+from sockact.core.json_data import Reader, plain
 from sockact.supervisor.records.carried import CarriedHistory
 from sockact.supervisor.records.ledger import Ledger
 from sockact.supervisor.records.state_dir import StateFile
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeGuard
 
-    from sockact.core.plain import Json
+    from sockact.core.json_data import Json
 
     Clock = Callable[[], float]
 

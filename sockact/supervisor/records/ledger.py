@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from sockact.core.history.ledger import Times
+    from sockact.core.json_data import Json
     from sockact.core.lifecycle.model import Handover, Service
-    from sockact.core.plain import Json
 
 _CAUSE = "supervisor"
 

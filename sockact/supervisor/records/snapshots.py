@@ -22,7 +22,7 @@ class Snapshots:
 
     def __init__(self, directory: str, notice: Callable[[str], None]) -> None:
         """`directory` is the state directory of the service."""
-        self._folder = os.path.join(directory, snapshots.FOLDER)
+        self._folder = os.path.join(directory, snapshots.DIRECTORY)
         self._notice = notice
         self._last: Settings | None = None
 

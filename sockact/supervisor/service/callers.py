@@ -8,7 +8,7 @@ import time
 from functools import partial
 
 from sockact.core.lifecycle.model import Gate, Outcome
-from sockact.core.news import News
+from sockact.core.message_kinds import News
 from sockact.core.record import replace
 from sockact.supervisor.base import report
 
@@ -16,8 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sockact.core.json_data import Json
     from sockact.core.lifecycle.model import Generation, Handover, Service
-    from sockact.core.plain import Json
     from sockact.supervisor.base.report import Say
     from sockact.supervisor.changes.request import Done
     from sockact.supervisor.generations.launched import Launched

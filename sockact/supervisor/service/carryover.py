@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sockact.core.lifecycle.upgrade import under_way
+from sockact.core.lifecycle.machine import in_progress
 from sockact.supervisor.records.carried import CarriedEngine, service_from, service_of
 
 TYPE_CHECKING = False
@@ -57,7 +57,7 @@ class CarryOver:
 
     def busy(self) -> str:
         """What only this process knows of, so that it has to end first; "" for nothing."""
-        if reason := under_way(self._lifecycle.service):
+        if reason := in_progress(self._lifecycle.service):
             return reason
         if self._generations.are_busy():
             return "a launch is not over"

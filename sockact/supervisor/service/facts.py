@@ -6,7 +6,7 @@ import time
 
 from sockact.core.lifecycle import events
 from sockact.core.lifecycle.model import Gate, Phase
-from sockact.core.news import News
+from sockact.core.message_kinds import News
 from sockact.supervisor.base import report
 
 TYPE_CHECKING = False

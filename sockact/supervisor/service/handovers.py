@@ -12,8 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sockact.core.json_data import Json
     from sockact.core.lifecycle.model import Handover
-    from sockact.core.plain import Json
     from sockact.core.settings import Settings
     from sockact.supervisor.changes.request import Done, ReloadRequest
     from sockact.supervisor.generations.context import SettingsInForce

@@ -9,9 +9,9 @@ from sockact.core.errors import OperatorError
 from sockact.core.lifecycle import actions, events
 from sockact.core.lifecycle.hooks import due
 from sockact.core.lifecycle.model import Outcome
+from sockact.core.lifecycle.stop import STOPPING
 from sockact.core.lifecycle.trial import BY_HAND
-from sockact.core.lifecycle.turn import STOPPING
-from sockact.core.news import News
+from sockact.core.message_kinds import News
 from sockact.kernel.sockets.listener import clear_nonblocking
 from sockact.supervisor.base import report
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sockact.core.news import News
+from sockact.core.message_kinds import News
 from sockact.supervisor.base import report
 
 TYPE_CHECKING = False

@@ -6,7 +6,7 @@ import signal
 
 from sockact.core.lifecycle import events
 from sockact.core.lifecycle.model import Phase
-from sockact.core.news import News
+from sockact.core.message_kinds import News
 from sockact.supervisor.base import report
 from sockact.supervisor.changes.request import ReloadRequest
 from sockact.supervisor.control.interface import STOPPING, TOO_MANY_FAILURES
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
-    from sockact.core.plain import Json
+    from sockact.core.json_data import Json
     from sockact.supervisor.base.report import Reporter
     from sockact.supervisor.changes.reloads import ChangeReloads
     from sockact.supervisor.changes.request import Done, Refuse, Reload

@@ -12,8 +12,8 @@ from sockact.kernel.sockets.listener import accept_queue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sockact.core.json_data import Json
     from sockact.core.lifecycle.model import Generation
-    from sockact.core.plain import Json
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.changes.reloads import ChangeReloads
     from sockact.supervisor.gates.gates import Gates

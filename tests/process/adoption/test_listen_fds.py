@@ -59,7 +59,7 @@ NO_NUMBERS = (
 @pytest.mark.parametrize("value", NO_NUMBERS)
 def test_is_not_a_number_of_descriptors(folder: Path, value: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
-        assert f"LISTEN_FDS={value!r} cannot be read" in activated(folder, sock.fileno(), value)
+        assert f"cannot read LISTEN_FDS={value!r}" in activated(folder, sock.fileno(), value)
 
 
 @pytest.mark.parametrize("value", ["3", "999999999"])
@@ -79,7 +79,7 @@ def test_names_closed_descriptors(folder: Path) -> None:
 
 def test_names_a_regular_file(folder: Path) -> None:
     with tempfile.TemporaryFile() as file:
-        assert "descriptor 3 of LISTEN_FDS is no socket" in activated(folder, file.fileno(), "1")
+        assert "descriptor 3 of LISTEN_FDS is not a socket" in activated(folder, file.fileno(), "1")
 
 
 def test_names_a_connected_socket(folder: Path) -> None:

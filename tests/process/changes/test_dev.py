@@ -65,7 +65,7 @@ def test_a_session(folder: Path) -> None:
     (folder / "source").mkdir()
     program = Program(folder / "source")
     with session(folder, program) as one:
-        one.shows("sockact: app: generation 1: serves\n")
+        one.shows("sockact: app: generation 1: serving\n")
         assert f"sockact: app: watches {folder}/source\n" in one.text
         program.publish("2")
         one.shows(" s: 1 file changed (program.py)\n")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sockact.core.lifecycle.turn import STOPPING
+from sockact.core.lifecycle.stop import STOPPING
 from sockact.supervisor.control import interface, paths, varlink
 from tests import ROOT
 from tests.process.control.test_control import FAILED, HANDOVER, Bench

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sockact.core.drain import Activity, classify
+from sockact.core.connections import Activity, classify
 from sockact.handover import census
 from sockact.kernel.sockets import listener as listeners
 from sockact.kernel.sockets import sock_diag
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from sockact.core.drain import Connection
+    from sockact.core.connections import Connection
 
 Pair = tuple[socket.socket, socket.socket]
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sockact.core.drain import PATIENCE, UNANNOUNCED
+from sockact.core.connections import PATIENCE, UNANNOUNCED
 from sockact.core.lifecycle.model import Gate, Policy
 from sockact.handover import census
-from sockact.handover.rest import at_rest
+from sockact.handover.gate import at_rest
 from sockact.kernel.sockets import listener as listeners
-from sockact.kernel.sockets.destroyed import Destroyed
+from sockact.kernel.sockets.tcp_destroy import Destroyed
 from sockact.supervisor.base.loop import Loop
 from sockact.supervisor.gates.drain_census import DrainCensus
 from sockact.supervisor.gates.gates import Gates

@@ -237,7 +237,7 @@ def test_a_program_that_closes_strange_fds_gets_an_error(
     program.do("os.closerange(listener.fileno() + 1, 1024); spare = os.dup(0), os.dup(0)")
     program.do("os.closerange(3, listener.fileno())")
     (answer,) = supervisor.order(program.pid, listener.open_order)
-    assert answer == f"error GateError: the program closed the listener {listener.inode}"
+    assert answer == f"error GateError: the program has closed the listener {listener.inode}"
 
 
 def test_a_fd_in_an_epoll_instance_is_left_alone(
@@ -267,7 +267,7 @@ def test_a_thread_that_refuses_the_nudge_is_reported(
     tid = program.do("result = thread.native_id")
     wait.until(lambda: waits_in_accept(program.pid, tid), "the thread to accept")
     (answer,) = supervisor.order(program.pid, listener.close_order)
-    assert answer == "error GateError: 1 threads did not leave their wait"
+    assert answer == "error GateError: 1 threads could not be interrupted"
 
 
 def waits_in_accept(pid: int, tid: int) -> bool:

@@ -323,7 +323,7 @@ def test_a_new_file_that_cannot_be_made(start: StartService, program: Program, l
     log.mkdir()
     outcome = service.run("rotate", "test", "--json")
     (error,) = outcome.json()["errors"]
-    assert error["error"] == f"{log}: is no regular file any more"
+    assert error["error"] == f"{log}: is no longer a regular file"
     assert outcome.stderr == f"sockact: test: process {error['pid']}: {error['error']}\n"
     assert outcome.code == 1
     service.signal(signal.SIGUSR1)

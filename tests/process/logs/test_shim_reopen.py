@@ -194,12 +194,12 @@ def test_nothing_to_reopen(run: Run, supervisor: Supervisor, folder: Path, opens
     ("opens", "hinder", "error"),
     [
         ("h = logging.FileHandler(PATH)", "os.chmod(FOLDER, 0o555)", "Permission denied"),
-        ("h = logging.FileHandler(PATH)", "os.mkdir(PATH)", "is no regular file any more"),
-        ("h = logging.FileHandler(PATH)", "os.mkfifo(PATH)", "is no regular file any more"),
+        ("h = logging.FileHandler(PATH)", "os.mkdir(PATH)", "is no longer a regular file"),
+        ("h = logging.FileHandler(PATH)", "os.mkfifo(PATH)", "is no longer a regular file"),
         (
             "import gzip; h = logging.FileHandler(PATH); h.stream = gzip.open(PATH, 'at')",
             "pass",
-            "is written through a TextIOWrapper, which is left alone",
+            "is written through a TextIOWrapper, which cannot be reopened",
         ),
     ],
 )
@@ -256,7 +256,7 @@ def test_a_lock_that_is_not_free(run: Run, supervisor: Supervisor, folder: Path)
     program.do("import threading; h.release()")
     program.do("t = threading.Thread(target=h.acquire, daemon=True); t.start(); t.join()")
     answer = reopen(supervisor, program)
-    assert answer == f"done reopen 0 ! {path}: its handler was busy for 1 s: rotate again"
+    assert answer == f"done reopen 0 ! {path}: its handler was busy for 1 s; rotate again"
 
 
 def test_names_that_are_relative(run: Run, supervisor: Supervisor, folder: Path) -> None:

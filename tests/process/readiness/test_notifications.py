@@ -122,7 +122,7 @@ def test_options_of_a_descriptor_that_is_no_socket(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr("sockact.kernel.pidfd.getfd", getfd)
     with socket.socket() as listener:
-        adopt._carry_options(os.getpid(), 0, listener)  # type: ignore[arg-type]
+        adopt._copy_options(os.getpid(), 0, listener)  # type: ignore[arg-type]
     assert not os.path.exists(f"/proc/self/fd/{made[0]}")
 
 

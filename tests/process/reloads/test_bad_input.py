@@ -83,7 +83,7 @@ def test_address_in_use(folder: Path, family: socket.AddressFamily) -> None:
         address = f"{written}:{other.getsockname()[1]}"
         line = run(folder, "--listen", address, "--", *TOUCH)
     assert f"cannot listen on {address}: Address already in use" in line
-    assert "stop that one" in line
+    assert "stop that process" in line
 
 
 def test_unix_address_in_use(folder: Path) -> None:
@@ -146,7 +146,7 @@ def test_an_address_within_another(folder: Path, first: str, second: str) -> Non
     port = wait.free_port()
     one, other = first.format(port), second.format(port)
     line = run(folder, "--listen", one, "--listen", other, "--", *TOUCH)
-    assert f"--listen {one} holds it already: write only the wider one" in line
+    assert f"--listen {one} covers it already; give only the wider address" in line
 
 
 def test_none_is_left_open_when_one_fails(folder: Path) -> None:
@@ -203,7 +203,7 @@ def test_folder_of_the_socket_is_missing(folder: Path) -> None:
 
 def test_address_of_no_interface(folder: Path) -> None:
     line = run(folder, "--listen", "192.0.2.1:8000", "--", *TOUCH)
-    assert "no interface of this machine" in line
+    assert "no network interface of this machine" in line
 
 
 def test_the_end_leaves_nothing_in_the_runtime_folder(start: StartService, folder: Path) -> None:

@@ -92,7 +92,7 @@ def test_crash_is_reported_once(start: StartService, program: Program) -> None:
     wait.until(lambda: running(service, 2), "the next generation")
     lines = [line for line in service.stderr.splitlines() if "generation 1" in line]
     assert lines == [
-        "sockact: test: generation 1: serves",
+        "sockact: test: generation 1: serving",
         "sockact: test: generation 1: the program was killed by signal 11",
     ]
 
@@ -156,7 +156,7 @@ def test_ends_by_itself(start: StartService, program: Program) -> None:
     program.publish("1", "threading.Timer(0.4, os._exit, (0,)).start()\naccept(bound())\n")
     service = start(program.command, listen=program.listen)
     assert service.process.wait(5) == 0
-    assert "ended by itself" in service.stderr
+    assert "exited by itself" in service.stderr
 
 
 @pytest.mark.parametrize(

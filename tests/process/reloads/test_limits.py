@@ -41,7 +41,7 @@ def test_a_limit_is_reached_and_forced(start: StartService, program: Program) ->
     outcome = service.reload()
     assert outcome.code == 1
     assert outcome.stderr == (
-        f"sockact: test: not reloaded: 2 failures in the last 10 min, the last: {REASON}; "
+        f"sockact: test: not reloaded: 2 failures in the last 10 min, most recently: {REASON}; "
         "mend it, then `sockact reload --force test`, or `sockact reset test` first\n"
     )
     assert program.ask() == "1"

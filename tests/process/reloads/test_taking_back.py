@@ -191,7 +191,7 @@ def test_a_trial_without_a_passed_probe_is_not_committed(
     more = ("--trial", "200ms", "--probe", "exec:sleep 600", "--probe-timeout", "60s")
     service = start(program.command, listen=program.listen, options=more)
     program.publish("2")
-    assert "the probe has not passed within the trial of 0.2 s" in service.reload().stderr
+    assert "the probe did not pass within the trial of 0.2 s" in service.reload().stderr
     assert program.ask() == "1"
 
 
@@ -290,7 +290,7 @@ def test_a_bad_successor_without_predecessor_goes_on(
     healthy.unlink()
     outcome, reason = reloading.outcome()
     assert outcome == "failed"
-    assert reason.endswith("; it goes on serving, because its predecessor has ended")
+    assert reason.endswith("; still serving, because the previous generation has ended")
     assert program.ask() == "2"
 
 
@@ -358,7 +358,7 @@ def test_a_crash_goes_back_to_the_kept_predecessor(start: StartService, program:
     os.kill(service.status()["generations"][1]["pid"], signal.SIGKILL)
     wait.until(lambda: service.states() == {1: "running"}, "the predecessor to serve")
     assert program.ask() == "1"
-    assert "generation 1: serves again" in service.stderr
+    assert "generation 1: serving again" in service.stderr
 
 
 def test_rollback_of_a_draining_predecessor(start: StartService, program: Program) -> None:
@@ -436,7 +436,7 @@ def test_the_oldest_of_too_many_draining_generations_ends(
             wait.until(
                 lambda: service.states() == {2: "draining", 3: "running"}, "the oldest to end"
             )
-    assert "generation 1: SIGTERM: more than 1 generations drain" in service.stderr
+    assert "generation 1: SIGTERM: more than 1 generations are draining" in service.stderr
 
 
 def test_another_stop_signal(start: StartService, program: Program, folder: Path) -> None:

@@ -113,7 +113,7 @@ def home(folder: Path) -> Home:
         (("web", *LISTEN, "--user", "root", "--", "gunicorn"), "runs as its own user"),
         (("web", *LISTEN, "--env-file", "nonexistent", "--", "gunicorn"), "does not exist"),
         (("web", *LISTEN, "--directory", "nonexistent", "--", "gunicorn"), "does not exist"),
-        (("web", *LISTEN, "--drain-timeout", "soon", "--", "gunicorn"), "write it like 90"),
+        (("web", *LISTEN, "--drain-timeout", "soon", "--", "gunicorn"), "use, for example, 90"),
         (("web", *LISTEN, "--probe", "tcp", "--", "gunicorn"), "add --trial TIME"),
     ],
 )

@@ -77,10 +77,10 @@ def settings_of(*arguments: str) -> Settings:
         (("run", "--ready", "exec:", "a"), "exec:COMMAND"),
         (("run", "--ready", "exec:'a", "a"), "cannot split"),
         (("run", "--directory", "/nonexistent", "a"), "does not exist"),
-        (("run", "--start-timeout", "soon", "a"), "write it like 90"),
+        (("run", "--start-timeout", "soon", "a"), "use, for example, 90"),
         (("run", "--start-timeout", "0", "a"), "write more than 0"),
         (("run", "--drain-timeout", "infinity", "a"), "at most 7d"),
-        (("run", "--drain-timeout", "\u0661\u0662s", "a"), "write it like 90"),
+        (("run", "--drain-timeout", "\u0661\u0662s", "a"), "use, for example, 90"),
         (("run", "--kill-timeout", "8d", "a"), "at most 7d"),
         (("run", "--probe", "tcp", "a"), "add --trial TIME"),
         (("run", "--trial", "9", "--probe", "https://h/", "a"), "exec:COMMAND or tcp"),
@@ -108,7 +108,7 @@ def settings_of(*arguments: str) -> Settings:
         (("run", "--reopen-signal", "50", "a"), "write it like SIGINT"),
         (("run", "--reopen-signal", "STOP", "a"), "SIGSTOP cannot be handled"),
         (("run", "--reopen-signal", "term", "a"), "are the same"),
-        (("reload", "--timeout", "-1"), "write it like 90"),
+        (("reload", "--timeout", "-1"), "use, for example, 90"),
         (("reload", "a/b"), "cannot name a service"),
         (("stop", "a", "b"), "unexpected extra argument"),
         (("check",), "missing argument"),
@@ -290,7 +290,7 @@ def test_time_spans(text: str, expected: float) -> None:
     ["", " ", "s", "-1", "1 fortnight", "1s!", "1e3", "nan", "1,5", "\u0661\u0662", "1.\u0665s"],
 )
 def test_no_time_spans(text: str) -> None:
-    with pytest.raises(ValueError, match="write it like"):
+    with pytest.raises(ValueError, match="is not a time span"):
         timespan.seconds(text)
 
 

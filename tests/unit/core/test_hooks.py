@@ -86,7 +86,7 @@ def test_a_hook_without_an_outcome_has_failed() -> None:
     story = Story(*RELOADED, on.Tick())
     assert next_deadline(story.state) == 10.0
     story.at(10.0, on.Tick())
-    assert story.outcome() == (Outcome.FAILED, "its hook has not ended in time")
+    assert story.outcome() == (Outcome.FAILED, "the hook did not end in time")
 
 
 def test_a_trial_goes_on_after_its_hook() -> None:
@@ -116,9 +116,9 @@ def test_a_drain_timeout_waits_for_the_hook_but_no_stop_now() -> None:
     other = Story(policy=policy)
     other.state, other.now = story.state, 6.0
     other.tell(on.Stop(now=True))
-    assert do.Terminate(1, "stopping now") in other.asked
+    assert do.Terminate(1, "stopping without a drain") in other.asked
     story.at(20.0, on.Tick())
-    assert do.Terminate(1, "the drain timeout of 5 s is over") in story.asked
+    assert do.Terminate(1, "the drain timeout of 5 s expired") in story.asked
 
 
 def test_a_rollback_and_a_crash() -> None:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from sockact.core.lifecycle import actions as do
 from sockact.core.lifecycle import events as on
-from sockact.core.lifecycle.machine import KILL_AGAIN, next_deadline, step
+from sockact.core.lifecycle.drain import KILL_AGAIN
+from sockact.core.lifecycle.machine import next_deadline, step
 from sockact.core.lifecycle.model import (
     Exit,
     Gate,
@@ -17,7 +18,7 @@ from sockact.core.lifecycle.model import (
     Service,
     State,
 )
-from sockact.core.news import News
+from sockact.core.message_kinds import News
 from sockact.core.record import replace
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def test_first_launch_becomes_ready_only_after_the_settle_time() -> None:
     assert story.hear(on.Interest(1)) == ()
     assert story.hear(on.Tick(), POLICY.settle / 2) == ()
     assert story.hear(on.Tick(), POLICY.settle / 2) == (
-        do.Report(1, "serves", news=News.SERVES),
+        do.Report(1, "serving", news=News.SERVES),
         do.Announce(Phase.SERVING),
     )
     assert story.generation(1) is State.RUNNING
@@ -113,7 +114,7 @@ def test_drain_ends_after_two_idle_samples_and_only_after_the_gate_moved() -> No
     assert story.hear(on.Census(1, busy=0, fresh=0, quiet=7)) == ()
     assert story.hear(on.Tick(), POLICY.census_interval) == (do.TakeCensus(1),)
     assert story.hear(on.Census(1, busy=0, fresh=0, quiet=7)) == (
-        do.Terminate(1, "nothing is busy or fresh"),
+        do.Terminate(1, "all connections finished"),
     )
     story.hear(on.Exited(1, Exit()))
     assert story.hear(on.Gone(1)) == (do.Drained(1),)
@@ -141,7 +142,7 @@ def test_a_settled_generation_is_not_looked_at_twice() -> None:
     story.hear(on.Tick())
     assert do.Terminate not in kinds(story.hear(on.Census(1, 1, 0, 0, settled=True)))
     assert story.hear(on.Census(1, 0, 0, quiet=7, settled=True)) == (
-        do.Terminate(1, "nothing is busy or fresh"),
+        do.Terminate(1, "all connections finished"),
     )
 
 
@@ -173,7 +174,7 @@ def test_what_outlives_a_terminated_first_process_is_terminated_too() -> None:
     story.hear(on.Stop(now=True))
     assert story.hear(on.Exited(1, Exit(signal=15))) == (do.Terminate(1),)
     assert story.hear(on.Tick(), POLICY.kill_timeout)[0] == do.Kill(
-        1, "still there 5 s after its stop signal"
+        1, "still running 5 s after its stop signal"
     )
 
 

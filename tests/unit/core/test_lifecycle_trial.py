@@ -62,7 +62,7 @@ def test_a_predecessor_that_cannot_be_paused_keeps_accepting() -> None:
     asked = story.hear(on.GateMoved(1, Gate.NONE, "no shim"))
     assert asked == (
         do.MoveGate(1, closed=False),
-        do.Report(2, "on trial, but its predecessor answers, too: no shim"),
+        do.Report(2, "on trial, but the previous generation is still accepting: no shim"),
         do.StartTrial(2),
     )
     story.hear(on.GateMoved(1, Gate.OPEN))
@@ -170,7 +170,7 @@ def test_a_rollback_to_a_program_that_does_not_answer() -> None:
     story.hear(on.Tick(), 3.0)
     assert outcome(story) == (
         Outcome.FAILED,
-        "its gate does not open again: the program did not answer within 3 s",
+        "cannot accept connections again: the program did not answer within 3 s",
     )
     assert story.generation(2) is State.RUNNING
 
@@ -293,7 +293,10 @@ def test_a_rollback_in_a_crash_loop_to_a_gate_that_opens_late() -> None:
         story.hear(on.Gone(number))
     story.hear(on.Rollback())
     story.hear(on.Tick(), 3.0)
-    assert outcome(story) == (Outcome.FAILED, "its gate has not opened within 3 s, and still may")
+    assert outcome(story) == (
+        Outcome.FAILED,
+        "it did not resume accepting within 3 s, but still may",
+    )
     assert story.generation(1) is State.RUNNING
     assert story.hear(on.GateMoved(1, Gate.OPEN)) == ()
     assert do.Spawn(4) in story.hear(on.Reload())
@@ -330,4 +333,4 @@ def test_hurry_applies_only_while_stopping() -> None:
     assert story.state.get(1) == g, "a third one does not prolong it"
     story.hear(on.GateMoved(1, Gate.CLOSED))
     asked = story.hear(on.Tick(), story.state.policy.kill_timeout)
-    assert do.Terminate(1, "its drain was cut short") in asked
+    assert do.Terminate(1, "the drain was cut short") in asked

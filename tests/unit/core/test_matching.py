@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from sockact.core.lifecycle.backoff import backoff
 from sockact.core.matching import Address, Adopted, Family, Kind, Refused, Unmatched, match
 
 V4 = Address(Family.INET, Kind.STREAM, "127.0.0.1", 8000)
@@ -50,9 +49,3 @@ def test_another_family_of_datagrams_names_its_own_setting() -> None:
     found = match(Address(Family.INET6, Kind.DATAGRAM, "::1", 8000), (UDP,))
     assert isinstance(found, Refused)
     assert "ListenDatagram=[::1]:8000" in found.message
-
-
-def test_backoff_grows_from_nothing_to_its_limit() -> None:
-    waits = [backoff(n, 0.1, 30.0) for n in range(1, 12)]
-    assert waits == [0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30.0]
-    assert backoff(10_000, 0.1, 30.0) == 30.0

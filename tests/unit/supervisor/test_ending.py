@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING, cast
 
-from sockact.core.news import News
+from sockact.core.message_kinds import News
 from sockact.supervisor.processes.processes import Signalled
 from sockact.supervisor.processes.termination import Termination
 

@@ -18,7 +18,7 @@ from sockact.supervisor.upgrade import Upgrades
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sockact.core.news import News
+    from sockact.core.message_kinds import News
     from sockact.supervisor.records.carried import Carried
 
 
@@ -27,7 +27,7 @@ class Rig:
 
     def __init__(self) -> None:
         self.loop = Loop()
-        self.reason = "a reload is under way"
+        self.reason = "a reload is in progress"
         self.said: list[str] = []
         self.heard: list[str] = []
         self.carried = 0
@@ -75,7 +75,7 @@ def test_a_caller_that_waits_too_long_is_told_and_the_request_stays(
     rig.ask()
     rig.ask()
     rig.turn_until(lambda: rig.heard)
-    assert rig.heard == ["a reload is under way: it follows by itself when that is over"] * 2
+    assert rig.heard == ["a reload is in progress: it follows by itself when that is over"] * 2
     assert rig.said == []
     rig.reason = ""
     rig.turn_until(lambda: rig.carried)

@@ -122,7 +122,7 @@ def test_an_address_that_is_about_to_be_closed() -> None:
         old.bind(("127.0.0.1", 0))
         old.listen()
         text = f"0.0.0.0:{old.getsockname()[1]}"
-        with pytest.raises(OperatorError, match="another process holds it"):
+        with pytest.raises(OperatorError, match="another process uses it"):
             listeners.open_all((text,))
         closing = threading.Timer(0.05, old.close)
         closing.start()

@@ -1,15 +1,15 @@
-"""Adapters: each makes one kind of server answer with `Connection: close` while `closing()`.
+"""Adapters: each makes one server send `Connection: close` with every response while `closing()`.
 
-An adapter patches classes, once, so it covers the connections that exist already; the patched
-methods ask `closing()` for each response, so that an order of the other kind undoes the first. It
-finds its server in `sys.modules` and imports nothing.
+An adapter patches classes, once, so that existing connections are covered. The patched methods ask
+`closing()` for each response, so that `serve` undoes `drain`. An adapter finds its server in
+`sys.modules`, and imports nothing.
 """
 
 from __future__ import annotations
 
 import sys
 
-# The adapter of each server, and the modules of which it patches those that are loaded.
+# Adapter → modules that it patches, those of them that are loaded.
 _SERVERS: dict[str, tuple[str, ...]] = {
     "uvicorn": (
         "uvicorn.protocols.http.h11_impl",
@@ -37,15 +37,15 @@ _taken: set[str] = set()
 
 
 def closing() -> bool:
-    """Is the next response of each connection its last?"""
+    """Whether the next response of each connection is its last."""
     return _closing
 
 
 def drain() -> list[str]:
-    """Patch the servers that are loaded, and have them close from now on.
+    """Patch the servers that are loaded, and make them close connections from now on.
 
-    Returns the adapters' names; one that does not fit as `NAME!VERSION`, the version of the server
-    as far as it is known.
+    Returns the names of the adapters. One that does not fit the server is `NAME!VERSION`, with the
+    version of the server if it is known.
     """
     global _closing
     names = []
@@ -59,13 +59,13 @@ def drain() -> list[str]:
 
 
 def serve() -> None:
-    """Have the servers keep their connections again."""
+    """Make the servers keep their connections again."""
     global _closing
     _closing = False
 
 
 def _loaded(name: str) -> list[str]:
-    """The keys of a module in sys.modules: a program run by `python -m` is only `__main__`."""
+    """The keys of a module in sys.modules, where a program of `python -m` is `__main__`."""
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     as_main = ["__main__"] if getattr(spec, "name", None) == name else []
     return [*as_main, name] if name in sys.modules else as_main
@@ -84,7 +84,7 @@ def _take(name: str, module: str) -> str:
 
 
 def _version(module: str) -> str:
-    """Of the distribution that has the name of its package; empty when there is none."""
+    """The version of the distribution that is named as the package; empty if there is none."""
     try:
         from importlib.metadata import version
 

@@ -22,8 +22,8 @@ def close_after_response(module: ModuleType) -> None:
             self.outheaders[:] = [*others, (b"Connection", b"close")]
         plain(self)
         if last:
-            # Not before: it reads what is left of the request only when the connection stays, and
-            # a close with unread bytes would reset the connection under the response.
+            # Not before: cheroot reads the rest of the request only if the connection stays, and a
+            # close with unread bytes would reset the connection before the client has the response.
             self.close_connection = True
 
     request.send_headers = send_headers

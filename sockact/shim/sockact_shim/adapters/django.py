@@ -1,4 +1,4 @@
-"""Django's `runserver`, which keeps connections and writes its headers around http.server."""
+"""Django's `runserver`, which keeps connections and does not use http.server for its headers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""gunicorn's own HTTP workers: gthread and the greenlet ones. Its sync worker closes anyway."""
+"""gunicorn's own HTTP workers: gthread and the greenlet ones. The sync worker always closes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def close_after_response(module: ModuleType) -> None:
     plain, force_close = response.default_headers, response.force_close
 
     def default_headers(self: Any) -> Any:
-        # Only while the headers are made: a response that promised to keep the connection does.
+        # Only while the headers are written: a response that promised to keep the connection does.
         if closing() and not self.upgrade and not _unread(self.req):
             force_close(self)
         return plain(self)
@@ -25,7 +25,7 @@ def close_after_response(module: ModuleType) -> None:
 
 
 def _unread(request: Any) -> bool:
-    """A close with unread bytes would reset the connection under the answer."""
+    """Whether a part of the request is unread: a close would reset the connection."""
     reader = getattr(getattr(request, "body", None), "reader", None)
     left, chunks = getattr(reader, "length", 0), getattr(reader, "parser", None)
     return bool(left) or chunks is not None

@@ -31,7 +31,7 @@ def close_after_response(module: ModuleType) -> None:
 
 
 def _decide_before(protocol: Any) -> None:
-    """gunicorn 27 decides just before it sends the header, and may ask again after the response."""
+    """gunicorn 27 decides just before it sends the headers, and may ask again later."""
     plain = protocol._will_close
 
     def _will_close(self: Any, request: Any, *more: Any) -> Any:

@@ -1,9 +1,8 @@
-"""h2, the HTTP/2 of hypercorn, of gunicorn, and of Twisted and daphne.
+"""h2, the HTTP/2 library of hypercorn, gunicorn, Twisted and daphne.
 
-The connection says GOAWAY with the largest stream number, which is the graceful kind (RFC 9113,
-section 6.8): the client opens no more streams, and every one that is on its way is served. It is
-written into the output past h2's state machine, which knows only the other kind and would refuse
-to send another byte.
+The connection sends a graceful GOAWAY, with the largest stream number (RFC 9113, section 6.8): the
+client opens no more streams, and those under way are served. The frame is added to the output
+without h2's state machine, which only knows the other kind, and would send nothing afterwards.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ if TYPE_CHECKING:
 # Length 8, type 7, no flags, stream 0; last stream 2**31 - 1, NO_ERROR.
 GOAWAY = bytes.fromhex("000008 07 00 00000000 7fffffff 00000000")
 
-# It waits for a moment without an open stream, because a client that is built on h2 too cannot
-# read another frame after it; but not for ever, because such a moment may never come.
+# GOAWAY waits for a moment without an open stream, because a client that uses h2 cannot read frames
+# after it; but at most for this number of streams, because such a moment may never come.
 PATIENCE = 100
 
 

@@ -1,4 +1,4 @@
-"""http.server of the standard library, and what derives from its handler, as Werkzeug does."""
+"""http.server of the standard library, and servers that use its handler, such as Werkzeug."""
 
 from __future__ import annotations
 
@@ -27,5 +27,5 @@ def close_after_response(module: ModuleType) -> None:
 
 
 def _is_informational(status_line: bytes) -> bool:
-    """100 Continue, after which the response is still to come, or 101, which ends HTTP."""
+    """Whether this is 100 Continue, before the response itself, or 101, the end of HTTP."""
     return status_line.partition(b" ")[2].startswith(b"1")

@@ -1,4 +1,4 @@
-"""hypercorn over HTTP/1.1. A WebSocket's 101 is no Response of h11 but an InformationalResponse."""
+"""hypercorn over HTTP/1.1. The 101 of a WebSocket is an InformationalResponse of h11."""
 
 from __future__ import annotations
 

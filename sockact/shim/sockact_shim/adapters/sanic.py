@@ -16,7 +16,7 @@ def close_after_response(module: ModuleType) -> None:
     plain = http.respond
 
     def respond(self: Any, response: Any) -> Any:
-        # Its header says what this says, when it is sent.
+        # The header is written from this flag.
         if closing():
             self.keep_alive = False
         return plain(self, response)

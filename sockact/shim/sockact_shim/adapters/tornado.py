@@ -16,10 +16,10 @@ def close_after_response(module: ModuleType) -> None:
     plain = connection.write_headers
 
     def write_headers(self: Any, start_line: Any, headers: Any, *more: Any, **named: Any) -> Any:
-        # The class speaks for tornado's HTTP client, too.
+        # tornado's HTTP client uses this class, too.
         if closing() and not self.is_client and start_line.code >= 200:
             self._disconnect_on_finish = True
-            # A client of HTTP/1.0 that asked for it would be promised that the connection stays.
+            # Otherwise an HTTP/1.0 client that asked for it would be promised a kept connection.
             self._request_headers["Connection"] = "close"
             headers["Connection"] = "close"
         return plain(self, start_line, headers, *more, **named)

@@ -1,7 +1,7 @@
 """Twisted's web server, and daphne, which builds on it, over HTTP/1.1.
 
-Every response passes Request.write, those of subclasses too; a WebSocket takes the transport away
-from its request before. Over HTTP/2 the adapter of h2 does the work.
+Every response goes through Request.write, also in subclasses; a WebSocket takes the transport away
+from its request before that. HTTP/2 is covered by the adapter of h2.
 """
 
 from __future__ import annotations

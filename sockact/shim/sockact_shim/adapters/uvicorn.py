@@ -1,9 +1,8 @@
 """uvicorn over HTTP/1.1, with h11, httptools and zttp; also as gunicorn's worker class.
 
-All of them read a `connection: close` of the application's as their own, and close the transport
-when the response is complete. A response that is under way keeps the bound `send` that it started
-with, and one that comes before the request's end is left alone, so that its connection closes after
-the next one.
+All three obey a `connection: close` of the application, and close the transport when the response
+is complete. A response that is under way keeps the bound `send` that it began with. One that comes
+before the end of the request is left alone, and its connection closes after the next response.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ def close_after_response(module: ModuleType) -> None:
 
     async def send(self: Any, message: Any) -> None:
         begins = message["type"] == "http.response.start" and not self.response_started
-        # A close with unread bytes would reset the connection under an answer that comes early.
+        # A close with unread bytes would reset the connection under an early response.
         early = self.more_body
         if begins and closing() and not early and message["status"] >= 200:
             headers = [(name, value) for name, value in message.get("headers", ())]

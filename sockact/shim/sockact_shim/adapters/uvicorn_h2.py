@@ -1,4 +1,4 @@
-"""uvicorn's HTTP/2, which is zttp's. The adapter of h2 says what is sent and why."""
+"""uvicorn over HTTP/2, with zttp. See the adapter of h2 for the frame."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def close_after_response(module: ModuleType) -> None:
     """Patch uvicorn.protocols.http.zttp_h2_impl."""
     protocol = module.ZttpH2Protocol
-    # Not on_response_complete, to which a response that is under way is bound already.
+    # Not on_response_complete, which a response that is under way has already bound.
     plain = protocol.on_stream_closed
 
     def on_stream_closed(self: Any) -> None:

@@ -17,7 +17,7 @@ def close_after_response(module: ModuleType) -> None:
 
     def build_response_header(self: Any) -> Any:
         if closing():
-            # waitress does the rest for a client that asked for it.
+            # waitress does the rest, as if the client had asked for it.
             self.request.headers["CONNECTION"] = "close"
         return plain(self)
 

@@ -1,9 +1,9 @@
-"""Hearing of the end of a TCP socket: the SKNLGRP_*_TCP_DESTROY groups of NETLINK_SOCK_DIAG.
+"""Messages about destroyed TCP sockets: the SKNLGRP_*_TCP_DESTROY groups of NETLINK_SOCK_DIAG.
 
-Linux 4.2; no privileges are needed. While somebody is a member, the kernel makes a message of each
-TCP socket of the network namespace that it destroys; a filter of ours (socket(7),
-SO_ATTACH_FILTER; classic BPF) lets only that of one socket through. A socket that only waits for
-late packets (TIME_WAIT) is destroyed, one whose last bytes are not yet acknowledged is not.
+Linux 4.2; sock_diag(7). Needs no privileges. While a group has members, the kernel sends a message
+for each TCP socket that it destroys in the network namespace. A filter (SO_ATTACH_FILTER of
+socket(7), classic BPF) passes only the message of one socket. A socket in TIME_WAIT counts as
+destroyed; one whose last bytes are not acknowledged does not.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _NETLINK_SOCK_DIAG = 4
 _INET_TCP_DESTROY, _INET6_TCP_DESTROY = 1, 3
 _SO_ATTACH_FILTER = 26
 
-# struct nlmsghdr; family, state, timer, retrans; and the cookie ends struct inet_diag_sockid.
+# After struct nlmsghdr, family, state, timer, retrans, at the end of struct inet_diag_sockid.
 _COOKIE_AT = 16 + 4 + 40
 # linux/filter.h: struct sock_filter (code, jt, jf, k) and struct sock_fprog (length, address).
 _INSTRUCTION = struct.Struct("=HBBI")
@@ -28,7 +28,7 @@ _LOAD_WORD, _JUMP_IF_EQUAL, _RETURN = 0x20, 0x15, 0x06
 class Destroyed:
     """Readable when the socket that was last given to `wait_for` has been destroyed.
 
-    Raises OSError where the groups cannot be joined.
+    Raises OSError if the groups cannot be joined.
     """
 
     def __init__(self, family: int) -> None:
@@ -36,7 +36,7 @@ class Destroyed:
         kind = socket.SOCK_RAW | socket.SOCK_NONBLOCK
         self._socket = socket.socket(socket.AF_NETLINK, kind, _NETLINK_SOCK_DIAG)
         try:
-            # Nobody is heard of before there is somebody to wait for.
+            # Pass no message until `wait_for` is called.
             self._filter((_RETURN, 0, 0, 0))
             self._socket.bind((0, 1 << (group - 1)))
         except OSError:
@@ -47,12 +47,11 @@ class Destroyed:
         return self._socket.fileno()
 
     def wait_for(self, identity: bytes) -> None:
-        """From now on, hear only of the socket with this struct inet_diag_sockid.
+        """Pass only the message of the socket with this struct inet_diag_sockid.
 
-        To be called before a look at the socket: else its end could fall in between. Raises
-        OSError.
+        Look at the socket afterwards, in case it was destroyed before this call. Raises OSError.
         """
-        # The filter reads in network byte order.
+        # The filter reads words in network byte order.
         first, second = struct.unpack(">II", identity[-8:])
         self._filter(
             (_LOAD_WORD, 0, 0, _COOKIE_AT),
@@ -64,7 +63,7 @@ class Destroyed:
         )
 
     def clear(self) -> None:
-        """Take out what was heard. A full buffer has lost nothing that matters: it was readable."""
+        """Read and drop the messages. Overflow does no harm: the socket was readable."""
         for _ in range(_MOST_HEARD):
             try:
                 self._socket.recv(1 << 12)

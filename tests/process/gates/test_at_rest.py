@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sockact.handover.rest import at_rest
+from sockact.handover.gate import at_rest
 from sockact.kernel import procfs
 from tests.support import wait
 from tests.support.child import child

@@ -1,13 +1,15 @@
-"""One step of the lifecycle under way: what is done with one generation.
+"""A step under way: the state and the actions so far.
 
-A step carries the state so far and the actions so far. Each method keeps the service consistent: it
-changes the state and asks for the matching action in the same breath.
+Each method changes the state and asks for the matching action in the same place, so that the two
+cannot differ. What a change of one generation means for the service is decided in the modules that
+are named after its occasion: handover, crash, stop, trial and so on.
 """
 
 from __future__ import annotations
 
 from sockact.core.lifecycle.actions import (
     IDLE,
+    Announce,
     KeepConnections,
     Kill,
     LastResponses,
@@ -23,30 +25,41 @@ if TYPE_CHECKING:
     from sockact.core.lifecycle.actions import Action
 
 
-class Moves:
-    """The state and the actions of one step, and what is done with one generation."""
+class Transition:
+    """The state and the actions of one step."""
 
     def __init__(self, state: Service, now: float) -> None:
+        """`now` is CLOCK_MONOTONIC in seconds."""
         self.state = state
         self.now = now
         self.actions: list[Action] = []
 
-    def do(self, *actions: Action) -> None:
-        self.actions += actions
+    def do(self, action: Action) -> None:
+        """Ask the supervisor for an action."""
+        self.actions.append(action)
+
+    def enter(self, phase: Phase) -> None:
+        """Change the phase of the service and announce it to systemd."""
+        if self.state.phase is not phase:
+            self.state = replace(self.state, phase=phase)
+            self.do(Announce(phase))
 
     def update(self, generation: Generation) -> None:
-        """Put a generation's new facts into the list."""
+        """Replace the listed generation that has the same number."""
         generations = tuple(
             generation if g.number == generation.number else g for g in self.state.generations
         )
         self.state = replace(self.state, generations=generations)
 
     def remove(self, number: int) -> None:
+        """Take a generation off the list."""
         generations = tuple(g for g in self.state.generations if g.number != number)
         self.state = replace(self.state, generations=generations)
 
+    # One generation.
+
     def spawn(self) -> int:
-        """Launch the next generation."""
+        """Launch the next generation and return its number."""
         number = self.state.last_number + 1
         deadline = self.now + self.state.policy.start_timeout
         generation = Generation(
@@ -66,12 +79,14 @@ class Moves:
         return number
 
     def pause(self, g: Generation) -> None:
-        """Close its gate for as long as its successor is probed, or on trial."""
+        """Close the gate while the successor is probed or on trial."""
         self.release_kept()
         self.close_gate(replace(g, state=State.PAUSED, since=self.now))
 
     def resume(self, g: Generation, reason: str = "") -> None:
-        """It is to serve again, or cannot be kept from it: its gate opens."""
+        """Open the gate, because the generation serves again or its gate cannot be closed
+        (`reason`).
+        """
         self.open_gate(
             replace(
                 g,
@@ -91,17 +106,17 @@ class Moves:
             self.do(KeepConnections(g.number))
 
     def open_gate(self, g: Generation) -> None:
-        """Order it open, whatever was closed of it."""
+        """Order the gate open, even if it is closed only in part."""
         self.update(replace(g, gate=Gate.OPENING, gate_deadline=None))
         self.do(MoveGate(g.number, closed=False))
 
-    def bound_opening(self, number: int) -> None:
-        """The order to open it has the gate timeout: somebody else serves meanwhile."""
+    def limit_opening(self, number: int) -> None:
+        """Set the gate timeout for the order to open, while another generation serves."""
         deadline = self.now + self.state.policy.gate_timeout
         self.update(replace(self._current(number), gate_deadline=deadline))
 
     def close_gate(self, g: Generation) -> None:
-        """Order it closed, unless it is or the order is out."""
+        """Order the gate closed, unless it is closed or the order is already out."""
         if g.gate is Gate.CLOSED:
             self.update(g)
             return
@@ -112,7 +127,7 @@ class Moves:
             self.do(MoveGate(g.number, closed=True))
 
     def drain(self, g: Generation) -> None:
-        """Take no more connections, serve those that are there, then end."""
+        """Let the generation accept no more connections, serve those it has, then end."""
         begins = g.state is not State.DRAINING
         hook_until = None if begins else g.hook_until
         if begins and g.introduced and "draining" in g.hooks:
@@ -132,49 +147,53 @@ class Moves:
             )
         )
         self.last_responses(g.number)
-        self._bound_draining()
+        self._limit_draining()
+
+    def release_kept(self) -> None:
+        """Drain the generation that was kept for a rollback."""
+        if kept := self.state.kept:
+            self.drain(kept)
 
     def last_responses(self, number: int) -> None:
-        """Ask it, once, to end each connection with its next response."""
+        """Ask the generation, once, to close each connection with its next response."""
         g = self._current(number)
         if not g.last_responses:
             self.update(replace(g, last_responses=True))
             self.do(LastResponses(number))
 
-    def _bound_draining(self) -> None:
+    def _limit_draining(self) -> None:
         most = self.state.policy.max_draining
         draining = [g for g in self.state.only(State.DRAINING) if not (g.ending or g.stop_for)]
         if len(draining) > most and self.state.phase is not Phase.STOPPING:
             oldest = min(draining, key=lambda g: g.since)
-            self.terminate(oldest, f"more than {most} generations drain")
-
-    def release_kept(self) -> None:
-        """Nobody goes back to it any more."""
-        if kept := self.state.kept:
-            self.drain(kept)
+            self.terminate(oldest, f"more than {most} generations are draining")
 
     def terminate(self, g: Generation, reason: str) -> None:
-        """Ask it to end, once its hook has; SIGKILL follows at the kill timeout."""
+        """Send the stop signal, after the draining hook has ended; SIGKILL follows at the kill
+        timeout.
+        """
         if g.state is State.DRAINING and g.hook_until is not None:
             if reason == IDLE:
-                self.update(replace(g, census_at=None))  # It is counted again then.
+                self.update(replace(g, census_at=None))  # Counted again after the hook.
             else:
                 self.update(replace(g, census_at=None, drain_deadline=None, stop_for=reason))
             return
         self.update(_ending(g, self.now + self.state.policy.kill_timeout))
         self.do(Terminate(g.number, reason))
 
-    def end(self, g: Generation) -> None:
-        """It is no good: drained when it may have accepted connections, else ended at once."""
+    def discard(self, g: Generation) -> None:
+        """End a generation that failed: drain it if it may have accepted connections, otherwise
+        stop it at once.
+        """
         pending = g.state is State.PENDING
         if pending and g.exit is None and self._may_have_accepted(g):
-            # During its probe, say. Whoever it was refuses nobody whom it has accepted.
+            # During its probe, say: a connection that was accepted is served.
             self.drain(replace(g, taken_back=True))
             return
         failed = _ending(g, self.now + self.state.policy.kill_timeout)
         self.update(replace(failed, state=State.FAILED, since=self.now))
-        # Other processes of a crashed generation may be in the middle of an answer; those
-        # of one that never accepted have nothing to finish.
+        # Other processes of a crashed generation may be in the middle of a response; those of one
+        # that never accepted have nothing to finish.
         idle = pending and not self._may_have_accepted(g)
         self.do(Kill(g.number) if idle else Terminate(g.number))
 

@@ -1,9 +1,9 @@
-"""Records as plain data, as JSON has it, and back: what one version of the code leaves to the next.
+"""Records as JSON data, and back: what one version of sockact passes on to the next.
 
-A record is an object with its fields by name, a tuple is a list, an enum its value. The annotation
-of a field says how it is read; nothing is read that does not fit. A field that the data lacks has
-its default: an older version did not know it. One that the record lacks comes from a newer version,
-and is refused.
+A record is an object with a member for each field, a tuple is a list, an enum its value. A field is
+read as its annotation says; data that does not fit is refused. A field that is missing in the data
+gets its default, because an older version did not have it. A member that the record has no field
+for comes from a newer version, and is refused.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     Json = dict[str, object]
-    """A JSON object that is only written."""
+    """A JSON object."""
     Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
     R = TypeVar("R")
 
@@ -31,7 +31,7 @@ _OPTIONAL = " | None"
 
 
 def plain(value: object) -> Plain:
-    """A record, or what can be in one, as plain data. Raises TypeError for anything else."""
+    """A record, or a value of one, as JSON data. Raises TypeError for other types."""
     if isinstance(value, Enum):
         return plain(value.value)
     if value is None or isinstance(value, bool | int | float | str):
@@ -40,18 +40,18 @@ def plain(value: object) -> Plain:
         return [plain(one) for one in value]
     names = getattr(value, "__match_args__", None)
     if names is None:
-        raise TypeError(f"{type(value).__name__} cannot be plain data")
+        raise TypeError(f"{type(value).__name__} cannot be written as JSON")
     return {name: plain(getattr(value, name)) for name in names}
 
 
 class Reader:
-    """Reads records of these kinds, and those in them; each has its name in the annotations."""
+    """Reads records of these types, which refer to each other by name in their annotations."""
 
     def __init__(self, *kinds: type) -> None:
         self._kinds: Mapping[str, type] = {kind.__name__: kind for kind in kinds}
 
     def read(self, kind: type[R], data: object) -> R:
-        """The record. Raises ValueError, which says what does not fit."""
+        """Read a record. Raises ValueError, which names the member that does not fit."""
         found = self._value(kind.__name__, data, kind.__name__)
         assert isinstance(found, kind)
         return found
@@ -70,15 +70,15 @@ class Reader:
 
     def _tuple(self, annotation: str, data: object, where: str) -> tuple[object, ...]:
         if not isinstance(data, list):
-            raise ValueError(f"{where}: a list is needed")
+            raise ValueError(f"{where}: must be a list")
         return tuple(self._value(annotation, one, where) for one in data)
 
     def _record(self, kind: Callable[..., object], data: object, where: str) -> object:
         if not isinstance(data, dict):
-            raise ValueError(f"{where}: an object is needed")
+            raise ValueError(f"{where}: must be an object")
         annotations: dict[str, str] = kind.__annotations__
         if unknown := data.keys() - annotations.keys():
-            raise ValueError(f"{where}: {min(map(str, unknown))} is not known here")
+            raise ValueError(f"{where}: unknown member {min(map(str, unknown))}")
         values = {
             name: self._value(annotations[name], one, f"{where}.{name}")
             for name, one in data.items()
@@ -86,14 +86,14 @@ class Reader:
         try:
             return kind(**values)
         except TypeError:
-            raise ValueError(f"{where}: something is missing") from None
+            raise ValueError(f"{where}: a member is missing") from None
 
 
 def _simple(annotation: str, data: object, where: str) -> object:
     fits = isinstance(data, _SIMPLE[annotation])
-    # To Python, true is a number.
+    # To Python, True is an int.
     if not fits or isinstance(data, bool) is not (annotation == "bool"):
-        raise ValueError(f"{where}: {annotation} is needed")
+        raise ValueError(f"{where}: must be of type {annotation}")
     return data
 
 
@@ -101,4 +101,4 @@ def _member(kind: type[Enum], data: object, where: str) -> Enum:
     try:
         return kind(data)
     except ValueError:
-        raise ValueError(f"{where}: {data!r} is not known here") from None
+        raise ValueError(f"{where}: unknown value {data!r}") from None

@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from sockact.kernel.sockets import sock_diag
-from sockact.kernel.sockets.destroyed import Destroyed
+from sockact.kernel.sockets.tcp_destroy import Destroyed
 from tests.support import wait
 
 COOKIE_AT = 60

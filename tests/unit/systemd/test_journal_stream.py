@@ -11,7 +11,7 @@ import pytest
 from sockact.supervisor.base.loop import Loop
 from sockact.supervisor.generations.outputs import Outputs
 from sockact.supervisor.logs.pipes import Ends
-from sockact.systemd import stream
+from sockact.systemd import journal_stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,8 +28,8 @@ def journald(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket
         sock.listen()
         sock.settimeout(5.0)
         path = sock.getsockname()
-        plain = stream.connect
-        monkeypatch.setattr(stream, "connect", lambda identifier: plain(identifier, path))
+        plain = journal_stream.connect
+        monkeypatch.setattr(journal_stream, "connect", lambda identifier: plain(identifier, path))
         yield sock
 
 
@@ -47,7 +47,7 @@ def _accept(journald: socket.socket) -> socket.socket:
 
 
 def test_a_stream(journald: socket.socket) -> None:
-    fd = stream.connect("web-2")
+    fd = journal_stream.connect("web-2")
     try:
         assert os.get_blocking(fd)
         assert not os.get_inheritable(fd)
@@ -61,7 +61,7 @@ def test_a_stream(journald: socket.socket) -> None:
 def test_it_takes_the_place_of_the_journals_only(
     journald: socket.socket, loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "outputs", lambda environ: (1,))
+    monkeypatch.setattr(journal_stream, "outputs", lambda environ: (1,))
     outputs = Outputs.open(loop, {}, "web-2", Ends(), capture=True)
     laid = {target: source for source, target in outputs.lay()}
     found = os.fstat(laid[1])
@@ -77,7 +77,7 @@ def test_it_takes_the_place_of_the_journals_only(
 def test_what_is_pumped_is_the_generations_too(
     journald: socket.socket, loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "outputs", lambda environ: (1, 2))
+    monkeypatch.setattr(journal_stream, "outputs", lambda environ: (1, 2))
     outputs = Outputs.open(loop, {}, "web-2", Ends(), capture=True)
     # The pump decides last about standard error.
     assert [target for _source, target in outputs.lay()] == [1, 2, 2]
@@ -92,7 +92,7 @@ def test_what_is_pumped_is_the_generations_too(
 def test_what_goes_to_a_log_does_not_go_to_the_journal(
     journald: socket.socket, loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "outputs", lambda environ: (1, 2))
+    monkeypatch.setattr(journal_stream, "outputs", lambda environ: (1, 2))
     reader, writer = os.pipe()
     logs = Ends()
     logs.append(writer, (1, 2))
@@ -109,8 +109,8 @@ def test_a_journal_that_takes_none(loop: Loop, monkeypatch: pytest.MonkeyPatch) 
     def refuse(identifier: str) -> int:
         raise BlockingIOError(identifier)
 
-    monkeypatch.setattr(stream, "outputs", lambda environ: (1, 2))
-    monkeypatch.setattr(stream, "connect", refuse)
+    monkeypatch.setattr(journal_stream, "outputs", lambda environ: (1, 2))
+    monkeypatch.setattr(journal_stream, "connect", refuse)
     outputs = Outputs.open(loop, {"JOURNAL_STREAM": "1:2"}, "web-2", Ends(), capture=False)
     assert (outputs.lay(), outputs.environment()) == ((), {})
     outputs.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sockact.core.drain import (
+from sockact.core.connections import (
     FIN_WAIT2,
     FIRST_PAUSE,
     LONGEST_PAUSE,

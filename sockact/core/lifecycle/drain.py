@@ -1,0 +1,58 @@
+"""The drain: connections are counted until none needs the generation, or the timeout expires."""
+
+from __future__ import annotations
+
+from sockact.core.lifecycle.actions import IDLE, Kill, TakeCensus
+from sockact.core.lifecycle.events import Census
+from sockact.core.lifecycle.model import State
+from sockact.core.record import replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sockact.core.lifecycle.events import Event
+    from sockact.core.lifecycle.model import Generation
+    from sockact.core.lifecycle.transition import Transition
+
+IDLE_SAMPLES = 2
+"""Number of consecutive idle samples that end a drain, unless it is settled: a connection accepted
+just before the gate closed may be missing from the first."""
+
+KILL_AGAIN = 1.0
+"""Seconds from one SIGKILL to the next, while any process is left."""
+
+
+def counted(step: Transition, event: Event) -> None:
+    """The connections of a generation were counted."""
+    assert isinstance(event, Census)
+    g = step.state.get(event.number)
+    if g is None or g.state is not State.DRAINING or g.ending:
+        return
+    idle = 0 if event.busy or event.fresh else g.idle_samples + 1
+    if idle >= IDLE_SAMPLES or (idle and event.settled):
+        step.terminate(g, IDLE)
+        return
+    interval = step.state.policy.census_interval if event.look_in is None else event.look_in
+    step.update(replace(g, idle_samples=idle, census_at=step.now + interval))
+
+
+def count_due(step: Transition, g: Generation) -> None:
+    """Count the connections."""
+    step.update(replace(g, census_at=None))
+    step.do(TakeCensus(g.number))
+
+
+def timed_out(step: Transition, g: Generation) -> None:
+    """The drain timeout, or what `hurry` has left of it, is over."""
+    seconds = step.state.policy.drain_timeout
+    hurried = step.now < g.since + seconds
+    reason = "the drain was cut short" if hurried else f"the drain timeout of {seconds:g} s expired"
+    step.terminate(g, reason)
+
+
+def kill_due(step: Transition, g: Generation) -> None:
+    """Kill what is left after the kill timeout."""
+    # Until Gone: a process may have been forked while the others were killed.
+    step.update(replace(g, kill_at=step.now + KILL_AGAIN, killed=True))
+    seconds = step.state.policy.kill_timeout
+    reason = "" if g.killed else f"still running {seconds:g} s after its stop signal"
+    step.do(Kill(g.number, reason))

@@ -1,0 +1,117 @@
+"""A reload: the successor is launched, serves on trial or for good, and its predecessor drains."""
+
+from __future__ import annotations
+
+from sockact.core.lifecycle.actions import Finish, Report, StartTrial
+from sockact.core.lifecycle.model import Generation, Handover, Outcome, Phase, State
+from sockact.core.message_kinds import News
+from sockact.core.record import replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sockact.core.lifecycle.events import Event
+    from sockact.core.lifecycle.transition import Transition
+
+
+def reload(step: Transition, _event: Event) -> None:
+    """Begin a handover, or queue one while another is under way."""
+    state = step.state
+    if state.phase in (Phase.STOPPING, Phase.STOPPED):
+        return
+    if state.in_handover or state.pending:
+        if state.queued is None:
+            step.state = replace(
+                state, queued=state.last_handover + 1, last_handover=state.last_handover + 1
+            )
+        return
+    step.state = replace(state, last_handover=state.last_handover + 1)
+    begin(step, step.state.last_handover)
+
+
+def begin(step: Transition, identity: int) -> None:
+    """Launch the successor."""
+    predecessor = step.state.serving
+    successor = step.spawn()
+    number = predecessor.number if predecessor else None
+    step.state = replace(
+        step.state, handover=Handover(identity, step.now, number, successor), queued=None
+    )
+    step.enter(Phase.RELOADING)
+
+
+def serve(step: Transition, g: Generation) -> None:
+    """A pending generation is ready: it serves, on trial if its predecessor can be paused."""
+    predecessor = step.state.serving
+    g = replace(g, state=State.RUNNING, since=step.now, start_deadline=None, settle_at=None)
+    tried = step.state.policy.trial or "running" in g.hooks
+    if predecessor is None or not step.state.in_handover or not tried:
+        g = replace(g, introduced=True)
+        step.update(g)
+        commit(step, g, predecessor)
+        return
+    if predecessor.state is State.PAUSED:
+        begin_trial(step, g)
+    else:
+        # The trial begins when the gate has closed, which has a deadline of its own.
+        policy = step.state.policy
+        until = step.now + policy.gate_timeout + policy.trial
+        step.update(replace(g, trial_until=until))
+        step.pause(predecessor)
+
+
+def begin_trial(step: Transition, g: Generation) -> None:
+    """Let the generation serve on trial from now on."""
+    hook_until = g.hook_until
+    if "running" in g.hooks and not g.introduced:
+        hook_until = step.now + step.state.policy.hook_bound
+    until = step.now + step.state.policy.trial
+    step.update(replace(g, trial_until=until, introduced=True, hook_until=hook_until))
+    step.do(StartTrial(g.number))
+
+
+def commit(step: Transition, g: Generation, predecessor: Generation | None) -> None:
+    """Let the generation serve for good; its predecessor drains."""
+    if predecessor is not None:
+        _retire(step, predecessor)
+    if step.state.in_handover:
+        finish(step, Outcome.COMMITTED)
+    else:
+        step.do(Report(g.number, "serving", news=News.SERVES))
+    settle(step)
+
+
+def _retire(step: Transition, g: Generation) -> None:
+    """Drain a predecessor, or keep it paused for a rollback first."""
+    step.release_kept()
+    if not step.state.policy.keep_predecessor:
+        step.drain(g)
+        return
+    until = step.now + step.state.policy.keep_predecessor
+    step.close_gate(replace(g, state=State.PAUSED, since=step.now, keep_until=until))
+    step.last_responses(g.number)
+
+
+def finish(step: Transition, outcome: Outcome, reason: str = "") -> None:
+    """Record the outcome of the handover under way."""
+    assert step.state.handover
+    predecessor = step.state.get(step.state.handover.predecessor or 0)
+    handover = replace(
+        step.state.handover,
+        outcome=outcome,
+        reason=reason,
+        finished=step.now,
+        drained=predecessor is None,
+        kept=predecessor is not None and predecessor.keep_until is not None,
+    )
+    step.state = replace(step.state, handover=handover)
+    step.do(Finish(handover))
+
+
+def settle(step: Transition) -> None:
+    """Return to the serving phase after a launch; a queued reload begins."""
+    if step.state.phase is Phase.STOPPING:
+        return
+    # systemd has to hear that the last reload is over before the next one begins.
+    step.enter(Phase.SERVING)
+    if step.state.queued is not None:
+        begin(step, step.state.queued)
