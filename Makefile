@@ -1,30 +1,30 @@
-# `make test` and `make demo` set up all that they need: on a fresh Debian or Ubuntu, as root or with sudo.
+# `make test` and `make demo` install what they need (on a fresh Debian or Ubuntu: as root or with sudo).
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/stamp
-# Tests wait more than they work.
+# Tests mostly wait, so there are more jobs than CPUs.
 JOBS := $(shell expr 2 '*' $$(nproc))
 
 .PHONY: help test test-system lint matrix leaks demo bench clean
 
 help:
-	@echo "make test    lint, types and all tests"
-	@echo "make test-system  only those inside of booted systemds (three Debian releases), or fail"
-	@echo "make lint    ruff and mypy only"
-	@echo "make units   write the unit files of units/ anew"
-	@echo "make dist    the source distribution and the wheel, into dist/"
-	@echo "make rpm     the RPM packages, into dist/"
-	@echo "make matrix  every server, 10 reloads under load, with a table"
-	@echo "make leaks   200 reloads in a row: nothing fails, nothing grows"
-	@echo "make demo    watch two servers being reloaded under load"
-	@echo "make bench   what sockact costs, side by side with the bare servers"
-	@echo "make deb     the Debian packages of dist/, built in roots of their releases; needs root"
-	@echo "make test-packages  install, upgrade and remove them in booted systemds, or fail"
-	@echo "make clean   remove what these made"
+	@echo "make demo           reload stock servers under load and show that no request fails (1 min)"
+	@echo "make test           run lint, type checks and all tests"
+	@echo "make lint           run only lint (ruff) and type checks (mypy)"
+	@echo "make test-system    run the tests in booted systemds of three Debian releases; needs root"
+	@echo "make test-packages  install, upgrade and remove the packages in booted systemds; needs root"
+	@echo "make matrix         reload every server 10 times under load and print a table"
+	@echo "make leaks          reload 200 times in a row and check that nothing fails or grows"
+	@echo "make bench          measure what sockact costs, beside servers without it"
+	@echo "make deb            build the Debian packages into dist/SUITE; needs root"
+	@echo "make rpm            build the RPM packages into dist/"
+	@echo "make dist           build the source distribution and the wheel into dist/"
+	@echo "make units          rewrite the unit files in units/"
+	@echo "make clean          remove everything that these commands made in this directory"
 
-# Only root can boot a systemd: for anybody else, and where debootstrap cannot be had, the tests in
-# tests/system are skipped with the reason.
+# Only root can boot systemd. For other users, and without debootstrap, pytest skips tests/system
+# and says why.
 test: lint
 	@[ "$$(id -u)" != 0 ] || bench/setup.sh system || true
 	$(PYTHON) -m pytest -n $(JOBS)

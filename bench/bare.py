@@ -1,4 +1,4 @@
-"""A server of the zoo as it is, without sockact: the other side of every comparison."""
+"""A server without sockact: the other side of every comparison."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ START_TIMEOUT = 20.0
 
 @contextlib.contextmanager
 def temporary() -> Iterator[Path]:
-    """A folder with a short path that others may enter, as socket paths and CGI scripts need it."""
+    """A temporary directory: short enough for socket paths, and open to CGI scripts."""
     folder = Path(tempfile.mkdtemp(prefix="sockact-"))
     folder.chmod(0o755)
     try:
@@ -39,7 +39,7 @@ def temporary() -> Iterator[Path]:
 
 
 def version(server: zoo.Server, address: Address, timeout: float = 5.0) -> str | None:
-    """The version that answers a new client, or None."""
+    """The version that answers a new client, or None if there is no answer."""
     (kind,) = {load.kind for load in server.loads} & SHORT
     try:
         return asyncio.run(ask(address.target, kind, timeout))
@@ -58,9 +58,9 @@ class Bare:
         command: Sequence[str] = (),
         follows: bool = False,
     ) -> None:
-        """Start it, by its own command unless another is given.
+        """Start the server with `command`, or with its own command line.
 
-        `follows`: it stays where it is, and each of its workers imports the current release.
+        `follows`: the server stays in its directory; its workers import the current release.
         """
         self.server = server
         self.address = address
@@ -72,7 +72,7 @@ class Bare:
         self._log = (releases.folder / f"log{time.monotonic_ns()}").open("wb")
         self.process = subprocess.Popen(
             list(command) or server.command(address),
-            # PWD as after a shell's cd: gunicorn finds the next release by it.
+            # gunicorn finds the next release through PWD, which a shell's cd sets.
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=self._log,
@@ -92,11 +92,11 @@ class Bare:
         self.close()
 
     def wait_ready(self) -> None:
-        """Return when it answers; raises TimeoutError."""
+        """Wait for the first answer. Raises TimeoutError."""
         wait.until(lambda: version(self.server, self.address), "the first answer", START_TIMEOUT)
 
     def close(self) -> None:
-        """SIGTERM, in the end SIGKILL."""
+        """Stop it by SIGTERM; after 15 s by SIGKILL."""
         self.process.terminate()
         try:
             self.process.wait(15.0)

@@ -1,8 +1,8 @@
-"""The clients of a load: one class for each way to behave, each asking request after request.
+"""The clients of a load: one class per behaviour, each sending request after request.
 
-A client obeys `Connection: close`, and any close that the answer announces, by opening a new
-connection. Everything else that ends a connection is a failure, also on a connection that was
-reused. Nothing is tried twice.
+When an answer announces a close (`Connection: close`, for example), a client opens a new
+connection. Any other end of a connection is a failure, also of a reused connection. No request is
+retried.
 """
 
 from __future__ import annotations
@@ -20,15 +20,14 @@ from tests.servers.apps import answers
 if TYPE_CHECKING:
     from bench.load import Load
 
-# After a failure a client waits this long: a refused client must not become the fastest one.
+# The pause after a failure, so that a refused client does not become the fastest one.
 PAUSE_AFTER_FAILURE = 0.01
 
 
 class Client:
-    """One client: request after request until the stop event, each counted once."""
+    """One client: sends requests until the stop event, and counts each once."""
 
-    # Whether the first answer takes so long that nobody waits for it before the load counts as
-    # under way.
+    # Whether the client counts as running before its first answer, because that takes long.
     long = False
 
     def __init__(self, load: Load, target: Target, tally: Tally, stop: asyncio.Event) -> None:
@@ -36,11 +35,11 @@ class Client:
         self.target = target
         self._tally = tally
         self._stop = stop
-        # Set when a request is under way and, for a short one, when the first was answered.
+        # Set when the client is running: for short requests, after the first answer.
         self.going = asyncio.Event()
 
     async def run(self) -> None:
-        """Ask until told to stop; the request under way is finished first."""
+        """Send requests until the stop event; the current request is finished first."""
         try:
             while not self._stop.is_set():
                 good = await self._count()
@@ -72,15 +71,15 @@ class Client:
                 await self._stop.wait()
 
     async def once(self) -> str:
-        """One request; gives the version that answered. Raises OSError or Failed."""
+        """Send one request; return the version that answered. Raises OSError or Failed."""
         raise NotImplementedError
 
     def close(self) -> None:
-        """Drop what is open between two requests."""
+        """Close the connection that is kept between two requests."""
 
 
 class HttpClient(Client):
-    """A new connection for each request; only the short ones ask the server to close it."""
+    """A new connection per request; only short requests ask the server to close it."""
 
     path = "/fast"
     body = "fast"
@@ -111,14 +110,14 @@ class NewClient(HttpClient):
 
 
 class SlowClient(HttpClient):
-    """Answers that come after 2 s."""
+    """Requests that are answered after 2 s."""
 
     long = True
     path = "/slow"
 
 
 class StreamClient(HttpClient):
-    """Answers that are sent over 5 s; every line is checked."""
+    """Answers that take 5 s to send; every line is checked."""
 
     long = True
     path, body = "/stream", "stream"
@@ -133,7 +132,7 @@ class SlowReader(HttpClient):
 
 
 class IdleFirstClient(NewClient):
-    """Connections on which nothing is sent for a second, then a short request."""
+    """Connections that send nothing for a second, and then a short request."""
 
     long = True
     idle_seconds = 1.0
@@ -144,7 +143,7 @@ class IdleFirstClient(NewClient):
 
 
 class UploadClient(HttpClient):
-    """Requests whose body of 1 MiB takes 3 s to send; the answer tells its length."""
+    """Requests whose body of 1 MiB takes 3 s to send; the answer states its length."""
 
     long = True
     path, body = "/upload", "upload"
@@ -156,7 +155,7 @@ class UploadClient(HttpClient):
 
 
 class KeepAliveClient(Client):
-    """Request after request on one connection, as long as the server allows it."""
+    """Requests on one connection, for as long as the server keeps it."""
 
     _connection: HttpConnection | None = None
 
@@ -175,7 +174,7 @@ class KeepAliveClient(Client):
 
 
 class LineClient(Client):
-    """The line protocol: a command, its answer up to the server's close."""
+    """The line protocol: a command, and an answer that ends when the server closes."""
 
     command = b"fast\n"
     body = "fast"
@@ -190,7 +189,7 @@ class LineClient(Client):
                 data += chunk
         version = answers.check(self.body, data)
         if version is None:
-            # Without a length, an answer that is cut short can only be told by its content.
+            # The answer has no length: only its content shows whether it was cut short.
             whole = data.endswith(b"\n") and self.body == "fast"
             raise Failed(Failure.WRONG if whole else Failure.EOF, f"got {data[-60:]!r}")
         return version
@@ -211,7 +210,7 @@ class LineStreamClient(LineClient):
 
 
 class DatagramClient(Client):
-    """One datagram at a time from one socket; an answer that does not come is a timeout."""
+    """One datagram at a time from one socket; a missing answer is a timeout."""
 
     _sock: socket.socket | None = None
     _number = 0

@@ -1,8 +1,8 @@
-"""See it work: stock servers, load on them, reload after reload, and what the clients noticed.
+"""Demonstration: stock servers under load, ten reloads each, and what clients notice.
 
     make demo        (or: python -m bench.demo [--reloads 10])
 
-Exit code 0 means that not one request failed and that the broken version was refused.
+Exit status 0: no request failed, and the broken version was rejected.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from bench.tally import Failure, Tally
 from bench.trial import Trial, run_trial
 from tests.servers import zoo
 
-# No client without a pause: one fills a processor, and on a machine with two of them its waiting
-# for its own turn would be taken for the server's.
+# Every client pauses: without pauses a client keeps a CPU busy, and on a machine with two CPUs the
+# time that it waits for one would look like latency of the server.
 CLIENTS = (
     Load(Kind.NEW, 6, pause=0.005),
     Load(Kind.KEEP_ALIVE, 1, pause=0.001),
     Load(Kind.KEEP_ALIVE, 2, pause=0.005),
     Load(Kind.KEEP_ALIVE, 2, pause=0.05),
 )
-# Stock http.server has no slow answers of its own: a client that reads slowly, or CGI scripts.
+# http.server has no slow answers of its own; clients that read slowly and CGI scripts stand in.
 SHOWS: tuple[tuple[str, tuple[Load, ...]], ...] = (
     ("http.server 1.1", (*CLIENTS, Load(Kind.READ_SLOWLY, 2))),
     *((("http.server cgi", zoo.CGI),) if zoo.HAS_CGI else ()),
@@ -43,19 +43,19 @@ HEAD = (
     "versions",
     "median",
     "p99",
-    "median in reloads",
-    "p99 in reloads",
+    "median in reload",
+    "p99 in reload",
 )
 
 
 def say(text: str) -> None:
-    """One line for the one who watches."""
+    """Print a line at once."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
 def show(name: str, loads: tuple[Load, ...], reloads: int) -> Trial:
-    """One server, from start to stop."""
+    """Demonstrate one server, from start to stop."""
     server = zoo.BY_NAME[name]
     folder = Path(tempfile.mkdtemp(prefix="sockact-"))
     folder.chmod(0o755)
@@ -76,7 +76,7 @@ def show(name: str, loads: tuple[Load, ...], reloads: int) -> Trial:
 
 
 def row(trial: Trial, label: str, tally: Tally) -> list[str]:
-    """One load of one server."""
+    """The row of one load of one server."""
     steady, during = tally.split(trial.windows)
     return [
         trial.server.name,
@@ -90,18 +90,18 @@ def row(trial: Trial, label: str, tally: Tally) -> list[str]:
 
 
 def summary(trial: Trial) -> str:
-    """How long the reloads took, and how the broken version fared."""
+    """The times of the reloads, and whether the broken version was rejected."""
     seconds = [one.outcome.seconds for one in trial.rounds if one.outcome.code == 0]
     times = "no reload succeeded"
     if seconds:
         middle, longest = statistics.median(seconds), max(seconds)
         times = f"{len(seconds)} reloads, median {middle:.2f} s, longest {longest:.2f} s"
-    refused = trial.broken is not None and trial.broken.outcome.code != 0
-    return f"{trial.server.name}: {times}; broken version {'refused' if refused else 'ACCEPTED'}"
+    rejected = trial.broken is not None and trial.broken.outcome.code != 0
+    return f"{trial.server.name}: {times}; broken version {'rejected' if rejected else 'ACCEPTED'}"
 
 
 def main() -> int:
-    """Run all shows and judge them."""
+    """Run all demonstrations. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m bench.demo", description=__doc__)
     parser.add_argument("--reloads", type=int, default=10)
     reloads = parser.parse_args().reloads

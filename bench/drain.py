@@ -1,6 +1,6 @@
-"""What a drain costs: the time that its end takes, and the supervisor's share of a core until then.
+"""Measures drains: how soon they end, and how much CPU time the supervisor needs for them.
 
-The program that drains dies at once on SIGTERM, so that its end tells when the signal came.
+The draining program dies at once on SIGTERM, so the end of its process is the time of the signal.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import socket
     from types import TracebackType
 
-# Answers each line; "wait" is left without one, "last" ends the connection.
+# Answers each line except "wait"; "last" ends the connection after the answer.
 SERVER = """
 import asyncio, sys
 
@@ -50,7 +50,7 @@ NEW_PER_SECOND = 1000
 
 
 class Served:
-    """The server under sockact. Use it as a context manager."""
+    """The server under sockact. Use as a context manager."""
 
     def __init__(self, folder: Path) -> None:
         self.address = "127.0.0.1", wait.free_port()
@@ -75,7 +75,7 @@ class Served:
         self.service.close()
 
     def connect(self, *lines: bytes) -> socket.socket:
-        """A connection that has got an answer to each line but `wait`."""
+        """Open a connection, send the lines, and read an answer to each except `wait`."""
         client = connect(self.address)
         for line in lines:
             client.sendall(line + b"\n")
@@ -84,7 +84,7 @@ class Served:
         return client
 
     def reload(self) -> int:
-        """The pidfd of the generation that drains now; its gate is closed."""
+        """Reload; return the pidfd of the draining generation when its gate has closed."""
         (running,) = self.service.status()["generations"]
         pidfd = os.pidfd_open(running["pid"])
         outcome = self.service.reload()
@@ -104,10 +104,10 @@ class Served:
 
 
 def _end(served: Served, client: socket.socket, close: bool) -> float:
-    """Seconds from the end of the last busy connection, as its client sees it, to SIGTERM."""
+    """Seconds from the end of the last active connection, as its client sees it, to SIGTERM."""
     pidfd = served.reload()
     try:
-        # In the middle of the drain, not in the moment after the gate has closed.
+        # Well into the drain, not right after the gate has closed.
         rest(0.5)
         client.sendall(b"last\n")
         while client.recv(100):
@@ -125,7 +125,7 @@ def _end(served: Served, client: socket.socket, close: bool) -> float:
 
 @dataclass(frozen=True)
 class Ends:
-    """Seconds to SIGTERM, over a number of drains."""
+    """Times from the last active connection to SIGTERM, in seconds."""
 
     name: str
     median: float
@@ -134,18 +134,18 @@ class Ends:
 
 
 def ends(drains: int, close: bool) -> Ends:
-    """Of drains that wait for one answer; does the client close its side, too?"""
+    """Measure drains that wait for one answer. `close`: the client also closes its side."""
     times = []
     with temporary() as folder, Served(folder) as served:
         for _ in range(drains):
             times.append(_end(served, served.connect(b"wait"), close))
             served.service.wait_drained()
-    name = "the client closes, too" if close else "the client leaves its side open"
+    name = "client closes its side" if close else "client keeps its side open"
     return Ends(name, statistics.median(times), max(times), drains)
 
 
 class Newcomers:
-    """Opens so many connections in a second, in a thread, each for one answer."""
+    """A thread that opens `per_second` connections per second, each for one answer."""
 
     def __init__(self, served: Served, per_second: int) -> None:
         self._served = served
@@ -178,16 +178,19 @@ class Newcomers:
 
 @dataclass(frozen=True)
 class Crowd:
-    """A drain with so many open connections."""
+    """A drain with many open connections."""
 
     connections: int
-    newcomers: float  # per second, to the successor
-    share: float  # of one core, the supervisor's
-    longest: float  # seconds from the end of the last busy one to SIGTERM, the quiet ones open
+    newcomers: float  # connections per second, to the next generation
+    share: float  # of one core, used by the supervisor
+    longest: float  # seconds from the last active connection to SIGTERM, idle ones still open
 
 
 def crowd(connections: int, seconds: float) -> Crowd:
-    """A third of the connections busy, fresh and quiet each; one in a hundred ends each second."""
+    """Measure one drain: a third of the connections each is active, new and idle.
+
+    Each second one in a hundred ends.
+    """
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with ExitStack() as stack:
@@ -210,7 +213,7 @@ def crowd(connections: int, seconds: float) -> Crowd:
             rate = newcomers.answers / passed
         while len(needing) > 1:
             needing.pop().close()
-        # The server's own work on so many ends is not what is measured.
+        # Let the server finish its own work on the closed connections first.
         rest(2.0)
         needing.pop().close()
         ended = time.monotonic()

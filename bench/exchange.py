@@ -73,11 +73,11 @@ class Target:
 
 @dataclass(frozen=True)
 class Answer:
-    """A whole HTTP answer."""
+    """A complete HTTP answer."""
 
     status: int
     body: bytes
-    reusable: bool  # whether the server lets the client send another request
+    reusable: bool  # whether the server accepts another request on this connection
 
 
 @lru_cache(maxsize=64)
@@ -95,20 +95,20 @@ class HttpConnection:
         self._http = h11.Connection(our_role=h11.CLIENT)
 
     def close(self) -> None:
-        """Close at once, whatever is under way."""
+        """Close at once, even during a request."""
         self._sock.close()
 
     async def get(self, path: str, *, close: bool = False, seconds: float = 0.0) -> Answer:
-        """GET a path; with `seconds`, read the answer so slowly that it takes that long.
+        """GET a path. `seconds`: read the answer slowly, so that it takes this long.
 
-        Raises OSError, or Failed for an answer that is cut short or no HTTP.
+        Raises OSError, or Failed for an answer that is cut short or not HTTP.
         """
         headers = (("Connection", "close"),) if close else ()
         await self._send(_request("GET", path, *headers), h11.EndOfMessage())
         return await self._answer(path, seconds)
 
     async def post(self, path: str, size: int, seconds: float) -> Answer:
-        """POST so many bytes, spread over that time. Raises as `get` does."""
+        """POST `size` bytes, spread over `seconds`. Raises the same as `get`."""
         await self._send(_request("POST", path, ("Content-Length", str(size))))
         steps = max(1, int(seconds / UPLOAD_STEP))
         for number in range(steps):
@@ -161,9 +161,7 @@ class HttpConnection:
 
 
 class _Slowly:
-    """A reader that keeps to a timetable: behind it, it reads without a pause,
-    and takes no longer.
-    """
+    """A slow reader with a timetable: if it is late, it reads without pauses."""
 
     def __init__(self, response: h11.Response, seconds: float, began: float) -> None:
         self._length = int(dict(response.headers).get(b"content-length", b"0"))
@@ -173,18 +171,18 @@ class _Slowly:
         self.step = max(1, int(self._length * SLOW_READER_STEP / seconds))
 
     async def wait(self) -> None:
-        """Return when the next step is due."""
+        """Wait until the next read is due."""
         part = min(1.0, (self.received + self.step) / max(1, self._length))
         due = self._began + self._seconds * part
         await asyncio.sleep(max(0.0, due - asyncio.get_running_loop().time()))
 
 
 def classify(error: Exception) -> tuple[Failure, str]:
-    """The kind of a failure and what to say about it."""
+    """The kind of a failure, and its description."""
     if isinstance(error, Failed):
         return error.failure, error.text
     if isinstance(error, TimeoutError):
-        return Failure.TIMEOUT, str(error) or "no whole answer in time"
+        return Failure.TIMEOUT, str(error) or "no complete answer in time"
     text = f"{type(error).__name__}: {error}"
     if isinstance(error, (ConnectionResetError, BrokenPipeError)):
         return Failure.RESET, text

@@ -1,9 +1,9 @@
-"""A load client that counts every failure, and tries nothing twice.
+"""A load client that counts every failure and retries nothing.
 
     python -m bench.process 127.0.0.1:8000 --seconds 10 new:8 keep-alive:4:0.005 slow:2 stream:2
 
 The clients of a load (bench/clients.py) run in one asyncio loop, in a process of their own
-(bench/process.py), so that they share no GIL with what measures them.
+(bench/process.py), so that they do not share a GIL with the code that measures.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ class Kind(Enum):
 
     NEW = "new"  # a new connection for each short request
     KEEP_ALIVE = "keep-alive"
-    SLOW = "slow"  # an answer that comes after 2 s
+    SLOW = "slow"  # an answer after 2 s
     STREAM = "stream"  # an answer that takes 5 s to send
     READ_SLOWLY = "read-slowly"  # a big answer that the client takes 5 s to read
-    IDLE_FIRST = "idle-first"  # connected a second before the short request is sent
+    IDLE_FIRST = "idle-first"  # connects a second before it sends the short request
     UPLOAD = "upload"  # 1 MiB that the client takes 3 s to send
-    LINE = "line"  # the line protocol: one command for each connection
+    LINE = "line"  # the line protocol: one command per connection
     LINE_SLOW = "line-slow"
     LINE_STREAM = "line-stream"
     DATAGRAM = "datagram"
@@ -57,24 +57,24 @@ SHORT = frozenset({Kind.NEW, Kind.LINE, Kind.DATAGRAM})
 
 @dataclass(frozen=True)
 class Load:
-    """A number of clients of one kind. Times are in seconds."""
+    """Clients of one kind. Times are in seconds."""
 
     kind: Kind
     clients: int
     pause: float = 0.0  # between the end of one request and the next
     timeout: float = 15.0
-    path: str = ""  # another one than the kind's own
+    path: str = ""  # replaces the kind's own path
 
     @property
     def label(self) -> str:
-        """The name of its tally."""
+        """The name of the tally."""
         pause = f" {self.pause * 1000:g} ms" if self.kind is Kind.KEEP_ALIVE else ""
         return self.kind.value + pause
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Loads on one target, until told to stop and never longer than `seconds`."""
+    """Loads on one target. They run until stopped, for `seconds` at most."""
 
     target: str
     loads: tuple[Load, ...]
@@ -105,7 +105,7 @@ def clients(plan: Plan, report: Report, stop: asyncio.Event) -> Iterator[Client]
 
 
 async def ask(target: str, kind: Kind, timeout: float = 15.0) -> str:
-    """One request; gives the version that answered. Raises OSError or Failed."""
+    """Send one request; return the version that answered. Raises OSError or Failed."""
     load = Load(kind, 1)
     client = CLIENTS[kind](load, Target.parse(target), Tally(), asyncio.Event())
     try:
@@ -116,7 +116,7 @@ async def ask(target: str, kind: Kind, timeout: float = 15.0) -> str:
 
 
 async def keeps(target: str, path: str = "/fast", timeout: float = 15.0) -> bool:
-    """Does the server keep the connection after a response? Raises OSError or Failed."""
+    """Whether the server keeps the connection after a response. Raises OSError or Failed."""
     connection = HttpConnection(await Target.parse(target).connect(socket.SOCK_STREAM))
     try:
         async with asyncio.timeout(timeout):
@@ -126,7 +126,7 @@ async def keeps(target: str, path: str = "/fast", timeout: float = 15.0) -> bool
 
 
 async def run(plan: Plan, stop: asyncio.Event, started: asyncio.Event | None = None) -> Report:
-    """Carry out a plan. `started` is set when every client has got going."""
+    """Run a plan. `started` is set when every client is running."""
     report = Report()
     everyone = list(clients(plan, report, stop))
 

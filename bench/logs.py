@@ -1,7 +1,7 @@
-"""What the log pump costs, and what a full disk costs those who write through it.
+"""Measures the log pump: its cost, and lost lines and delays while the disk is full.
 
-The disk is a tmpfs that another file fills, where one may be mounted; elsewhere RLIMIT_FSIZE of the
-pump stands in for it.
+The disk is a tmpfs that another file fills. Where none can be mounted, RLIMIT_FSIZE of the pump is
+used instead.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ if TYPE_CHECKING:
 RELOADS, ROTATIONS = 5, 10
 FULL_SECONDS = 5.0
 _DISK = 512 << 20
-# Of each of the two processes of a generation, about every millisecond.
+# Lines per write of each of the two processes of a generation, about every millisecond.
 AT_ONCE = 32
 
 
 @dataclass(frozen=True)
 class Run:
-    """What became of the lines. Times are in seconds."""
+    """Results of a run. Times are in seconds."""
 
     rate: float
-    """Lines a second, of all processes."""
+    """Lines per second, of all processes."""
     share: float
-    """Of a core, that the pump needed."""
+    """Share of a core that the pump used."""
     supervisor: float
     resident_kib: int
     proportional_kib: int
     written: int
     missing: int
     reported: int
-    """As dropped: by status."""
+    """Lines that the status reports as dropped."""
     longest: float
     """The longest write of the program."""
 
 
 class _Bench:
-    """A service that writes, with its log."""
+    """A service that writes a log."""
 
     def __init__(self, folder: Path, disk: Path) -> None:
         program = Program(folder)
@@ -82,12 +82,12 @@ class _Bench:
         assert outcome.code == 0, outcome
 
     def limit(self, size: int) -> None:
-        """Let the pump write no more than so many bytes into a file."""
+        """Limit the size of files that the pump writes."""
         _soft, hard = resource.prlimit(self._pump, resource.RLIMIT_FSIZE)
         resource.prlimit(self._pump, resource.RLIMIT_FSIZE, (size, hard))
 
     def end(self) -> Run:
-        """Stop it, and count."""
+        """Stop the service, and count the lines."""
         elapsed = time.monotonic() - self._began
         used = [_seconds(pid) - old for pid, old in zip(self._pids(), self._used, strict=True)]
         resident, proportional = (_kib(self._pump, name) for name in ("Rss", "Pss"))
@@ -110,7 +110,7 @@ class _Bench:
 
 
 def rotations(seconds: float) -> Run:
-    """Reloads and rotations, spread over this time."""
+    """Measure reloads and rotations, spread over `seconds`."""
     with temporary() as folder:
         bench = _Bench(folder, folder)
         _turn_over(bench, seconds, range(ROTATIONS))
@@ -118,7 +118,7 @@ def rotations(seconds: float) -> Run:
 
 
 def _turn_over(bench: _Bench, seconds: float, numbers: range) -> None:
-    """Some of the rotations, and a reload after every second of them, in this time."""
+    """Rotate, and reload after every second rotation, spread over `seconds`."""
     for number in numbers:
         _pass(seconds / len(numbers))
         bench.rotate()
@@ -127,7 +127,7 @@ def _turn_over(bench: _Bench, seconds: float, numbers: range) -> None:
 
 
 def full_disk(seconds: float) -> Run:
-    """The same with a disk that is full for FULL_SECONDS, in the middle of it."""
+    """Measure the same with a disk that is full for FULL_SECONDS half-way."""
     half = ROTATIONS // 2
     with temporary() as folder, _disk(folder) as (disk, fill):
         bench = _Bench(folder, disk)
@@ -143,7 +143,7 @@ def full_disk(seconds: float) -> Run:
 
 @contextmanager
 def _disk(folder: Path) -> Iterator[tuple[Path, Callable[[_Bench], Callable[[], None]]]]:
-    """(where the log is to be, what fills the disk; that returns what frees it)."""
+    """The directory of the log, and a function that fills the disk and returns one to free it."""
     disk = folder / "disk"
     disk.mkdir()
     words = ["mount", "-t", "tmpfs", "-o", f"size={_DISK}", "sockact-bench", str(disk)]
@@ -159,7 +159,7 @@ def _disk(folder: Path) -> Iterator[tuple[Path, Callable[[_Bench], Callable[[], 
                     pass
             except OSError:
                 return filler.unlink
-        raise AssertionError("it takes all that is written")
+        raise AssertionError("the disk does not fill up")
 
     try:
         yield disk, fill
@@ -173,7 +173,7 @@ def _limit(bench: _Bench) -> Callable[[], None]:
 
 
 def _pass(seconds: float) -> None:
-    """Let time pass: it is what is measured here."""
+    """Let time pass: the measurement needs it."""
     threading.Event().wait(seconds)
 
 

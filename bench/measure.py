@@ -1,8 +1,8 @@
-"""What sockact costs and what it spares, measured in one run beside the bare servers and the peers.
+"""Measures sockact beside servers without it, and beside other ways to reload.
 
     make bench        (or: python -m bench.measure [--quick] [PART ...])
 
-Ratios rather than absolute numbers: a busy or small machine changes both sides.
+Compare ratios rather than absolute numbers: a busy or small machine affects both sides.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ MANY, FEW = 10, 3
 
 
 def say(text: str) -> None:
-    """To whoever watches."""
+    """Print a line at once."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
 def measure_throughput(quick: bool) -> None:
-    """Bare and wrapped, by wrk."""
+    """Throughput with and without sockact, by wrk."""
     pairs, seconds = (3, 1) if quick else (15, 2)
     rows = []
     for server in throughput.SERVERS:
@@ -40,8 +40,8 @@ def measure_throughput(quick: bool) -> None:
         rows.append(
             [one.server, f"{one.bare:.0f}", f"{one.wrapped:.0f}", ratio, spread, one.trouble]
         )
-    say(f"\nThroughput, requests per second, {pairs} pairs of runs of {seconds} s (goal: 0.98)")
-    say(render(["server", "bare", "wrapped", "ratio", "ratios", ""], rows))
+    say(f"\nThroughput in requests per second, {pairs} pairs of {seconds} s runs (goal: 0.98)")
+    say(render(["server", "without", "sockact", "ratio", "range", ""], rows))
 
 
 def measure_supervisor(quick: bool) -> None:
@@ -50,11 +50,11 @@ def measure_supervisor(quick: bool) -> None:
     rows = []
     for name in names:
         one = resources.footprint(name)
-        memory = [f"{one.resident_kib / 1024:.1f} MB", f"{one.proportional_kib / 1024:.1f} MB"]
+        memory = [f"{one.resident_kib / 1024:.1f} MiB", f"{one.proportional_kib / 1024:.1f} MiB"]
         counts = [str(one.syscalls), str(one.switches), str(one.ticks)]
         rows.append([name, *memory, *counts, one.calls])
-    say("\nSupervisor while serving, idle for 10 s (goals: 16 MB, no wake-ups of its own)")
-    head = ["server", "resident", "proportional", "syscalls", "switches", "CPU ticks", "most"]
+    say("\nSupervisor of an idle service, within 10 s (goals: 16 MiB, no wake-ups)")
+    head = ["server", "RSS", "PSS", "syscalls", "switches", "CPU ticks", "most frequent"]
     say(render(head, rows))
 
 
@@ -64,18 +64,18 @@ def measure_start(quick: bool) -> None:
     for name in ("http.server", "uvicorn asyncio"):
         one = resources.first_answer(name, 3 if quick else 11)
         rows.append([name, *map(milliseconds, (one.bare, one.wrapped, one.added))])
-    say("\nFrom the command to the first answer, medians (goal: at most 120 ms added)")
-    say(render(["server", "bare", "wrapped", "added"], rows))
+    say("\nTime from the command to the first answer, medians (goal: at most 120 ms added)")
+    say(render(["server", "without", "sockact", "added"], rows))
 
 
 def measure_drain(quick: bool) -> None:
-    """Time from the last busy connection's end to SIGTERM, and what a large drain costs."""
+    """Time from the last active connection to SIGTERM, and the cost of a large drain."""
     rows = []
     for close in (True, False):
         one = drain.ends(5 if quick else 25, close)
         rows.append([one.name, str(one.drains), milliseconds(one.median), milliseconds(one.worst)])
-    say("\nFrom the end of the last busy connection to SIGTERM (goal: at most 100 ms)")
-    say(render(["the answer is complete, and", "drains", "median", "worst"], rows))
+    say("\nTime from the end of the last active connection to SIGTERM (goal: at most 100 ms)")
+    say(render(["after the answer", "drains", "median", "longest"], rows))
     rows = []
     for connections in (1000,) if quick else (1000, 10_000):
         found = drain.crowd(connections, 5 if quick else 15)
@@ -84,7 +84,7 @@ def measure_drain(quick: bool) -> None:
             [str(connections), f"{found.newcomers:.0f}", share, milliseconds(found.longest)]
         )
     say("\nSupervisor while many connections drain (goal: at most 10 % of a core)")
-    say(render(["connections", "new ones per second", "of a core", "to SIGTERM at the end"], rows))
+    say(render(["connections", "new per second", "share of a core", "end to SIGTERM"], rows))
 
 
 def _row(one: reloads.Row) -> list[str]:
@@ -104,12 +104,12 @@ def _row(one: reloads.Row) -> list[str]:
     ]
 
 
-HEAD = ["way", "requests", "failures", "per 10,000", "steady p99", "p99 in reloads", "ratio"]
+HEAD = ["method", "requests", "failures", "per 10,000", "p99", "p99 in reload", "ratio"]
 HEAD += ["longest", ""]
 
 
 def measure_latency(quick: bool) -> None:
-    """p99 during reloads of the asyncio servers; the window lasts until the drain is over."""
+    """p99 of the asyncio servers during reloads, each until the end of its drain."""
     count = FEW if quick else MANY
     rows = []
     for server in zoo.SERVERS:
@@ -118,49 +118,49 @@ def measure_latency(quick: bool) -> None:
             found = reloads.wrapped(server.name, count, loads, "--wait-drained")
             rows.append(_row(found))
     say(
-        f"\nLatency of short requests, {count} reloads (goal: ratio of at most 3);\n"
-        "keep-alive clients too, but for granian, which cannot announce a close"
+        f"\nLatency of short requests, {count} reloads (goal: ratio of at most 3), with\n"
+        "keep-alive clients except for granian, which cannot announce a close"
     )
     say(render(HEAD, rows))
 
 
 def measure_peers(quick: bool) -> None:
-    """sockact and others under the same load."""
+    """sockact and other ways to reload, under the same load."""
     count = FEW if quick else MANY
     rows = []
     for name in dict.fromkeys(kind.server for kind in PEERS):
         rows += [_row(reloads.peer(kind, count)) for kind in PEERS if kind.server == name]
         rows.append(_row(reloads.wrapped(name, count, reloads.LOADS)))
-    say(f"\nThe same load and {count} reloads, other ways and sockact")
+    say(f"\nOther ways to reload and sockact: the same load, {count} reloads each")
     say(render(HEAD, rows))
 
 
 def measure_rollback(quick: bool) -> None:
-    """From the failed probe of a release to the first answer of the one before."""
+    """Time from a failed probe to the first answer of the previous release."""
     count = FEW if quick else MANY
     rows = []
     for name in rollback.SERVERS:
         one = rollback.measure(name, count)
         times = (statistics.median(one.delays), max(one.delays))
         rows.append([name, str(one.requests), str(len(one.failures)), *map(milliseconds, times)])
-    say(f"\n{count} releases whose probe fails: time to the predecessor's answer (goal: 50 ms)")
-    say(render(["server", "requests", "failures", "median", "worst"], rows))
+    say(f"\nRollback: failed probe to the previous release's answer, {count} times (goal: 50 ms)")
+    say(render(["server", "requests", "failures", "median", "longest"], rows))
 
 
 def measure_logs(quick: bool) -> None:
-    """The log pump under load, and a disk that is full for a while."""
+    """The log pump under load, and with a full disk."""
     rows = []
     for name, one in (
         (f"{logs.RELOADS} reloads, {logs.ROTATIONS} rotations", logs.rotations(5 if quick else 20)),
-        (f"a disk full for {logs.FULL_SECONDS:g} s", logs.full_disk(5 if quick else 20)),
+        (f"disk full for {logs.FULL_SECONDS:g} s", logs.full_disk(5 if quick else 20)),
     ):
         shares = [f"{100 * share:.1f} %" for share in (one.share, one.supervisor)]
-        memory = [f"{kib / 1024:.1f} MB" for kib in (one.resident_kib, one.proportional_kib)]
+        memory = [f"{kib / 1024:.1f} MiB" for kib in (one.resident_kib, one.proportional_kib)]
         counts = [str(number) for number in (one.written, one.missing, one.reported)]
         rows.append([name, f"{one.rate:.0f}", *shares, *memory, *counts, milliseconds(one.longest)])
-    say("\nThe log pump (goals: at most 15 % of a core, no line missing but those reported;")
+    say("\nLog pump (goals: at most 15 % of a core, every missing line reported,")
     say("no write of the program longer than 100 ms)")
-    head = ["", "lines per second", "of a core", "supervisor", "resident", "proportional"]
+    head = ["", "lines per second", "share of a core", "supervisor", "RSS", "PSS"]
     say(render([*head, "lines", "missing", "reported", "longest write"], rows))
 
 
@@ -177,13 +177,13 @@ PARTS: dict[str, Callable[[bool], None]] = {
 
 
 def main() -> int:
-    """Measure the parts that were asked for, all by default."""
+    """Run the measurements named on the command line; all by default."""
     parser = argparse.ArgumentParser(prog="python -m bench.measure", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer and shorter runs")
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     options = parser.parse_intermixed_args()
     if unknown := set(options.parts) - set(PARTS):
-        parser.error(f"no part {sorted(unknown)[0]!r}: choose from {', '.join(PARTS)}")
+        parser.error(f"unknown part {sorted(unknown)[0]!r}; choose from {', '.join(PARTS)}")
     for name in options.parts or PARTS:
         PARTS[name](options.quick)
     return 0

@@ -1,4 +1,4 @@
-"""Today's other ways to bring a new version into service."""
+"""Other ways to deploy a new version, for comparison."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from tests.support.deployment import choose
 if TYPE_CHECKING:
     from pathlib import Path
 
-# What an application of some size needs; a way to reload that serves nobody meanwhile shows it.
+# The import of a larger application: shows whether clients are served in the meantime.
 IMPORT_SECONDS = 0.5
 SETTLED = 10  # answers of the new version in a row
 SWITCH_TIMEOUT = 30.0
 
 
 class Peer:
-    """Another way to bring a new version into service."""
+    """One way to deploy a new version."""
 
     name = ""
     server = ""
     follows = True
-    """Its workers find the next release by themselves; else it has to be told where that is."""
+    """Whether its workers find the next release by themselves."""
 
     def __init__(self, folder: Path) -> None:
         self.zoo = zoo.BY_NAME[self.server]
@@ -39,19 +39,19 @@ class Peer:
 
     @classmethod
     def available(cls) -> str:
-        """Empty, or what is missing."""
+        """What is missing; empty if nothing is."""
         return ""
 
     def command(self) -> list[str]:
-        """Its own command line."""
+        """The command line."""
         return self.zoo.command(self.address)
 
     def reload(self) -> None:
-        """Bring the current release into service."""
+        """Deploy the current release."""
         raise NotImplementedError
 
     def answers(self, wanted: str) -> bool:
-        """Whether so many new clients in a row get that version."""
+        """Whether SETTLED new clients in a row get this version."""
         return all(version(self.zoo, self.address) == wanted for _ in range(SETTLED))
 
     def close(self) -> None:
@@ -60,7 +60,7 @@ class Peer:
 
 
 class Restart(Peer):
-    """Stop it, start it: what most units do."""
+    """Stop and start, as most units do."""
 
     follows = False
     name = "stop and start, waitress"
@@ -72,7 +72,7 @@ class Restart(Peer):
 
 
 class Hup(Peer):
-    """A server's own reload: SIGHUP to its first process, which replaces its workers."""
+    """The server's own reload: on SIGHUP its first process replaces the workers."""
 
     options: tuple[str, ...] = ()
 
@@ -84,7 +84,7 @@ class Hup(Peer):
 
 
 class GunicornHup(Hup):
-    """gunicorn's own."""
+    """gunicorn's own reload."""
 
     follows = False
     name = "HUP, gunicorn gthread"
@@ -92,7 +92,7 @@ class GunicornHup(Hup):
 
 
 class UvicornHup(Hup):
-    """uvicorn's own, with two workers."""
+    """uvicorn's own reload, with two workers."""
 
     name = "HUP, uvicorn --workers 2"
     server = "uvicorn asyncio"
@@ -100,7 +100,7 @@ class UvicornHup(Hup):
 
 
 class HypercornHup(Hup):
-    """hypercorn's own."""
+    """Hypercorn's own reload."""
 
     name = "HUP, hypercorn --workers 2"
     server = "hypercorn"
@@ -108,7 +108,7 @@ class HypercornHup(Hup):
 
 
 class GranianHup(Hup):
-    """granian's own."""
+    """granian's own reload."""
 
     name = "HUP, granian --workers 2"
     server = "granian"
@@ -123,7 +123,7 @@ class UwsgiHup(Hup):
 
 
 class GunicornUsr2(Peer):
-    """gunicorn's upgrade: a second master beside the first, which is then told to end."""
+    """gunicorn's upgrade: starts a second master, and then stops the first."""
 
     follows = False
     name = "USR2, gunicorn gthread"
@@ -135,7 +135,7 @@ class GunicornUsr2(Peer):
 
     @property
     def pidfile(self) -> Path:
-        """Of the master; the second master appends `.2` until the first has ended."""
+        """The master's pid file; the second master adds `.2` until the first has ended."""
         return self.releases.folder / "pid"
 
     def reload(self) -> None:
@@ -144,7 +144,7 @@ class GunicornUsr2(Peer):
         second = self.pidfile.with_name("pid.2")
         wait.until(second.exists, "the second master", SWITCH_TIMEOUT)
         new = wait.until(lambda: second.read_text().strip(), "its pid", SWITCH_TIMEOUT)
-        # As the documentation says: look whether the new workers serve, then end the old master.
+        # As gunicorn's documentation says: check the new workers, then stop the old master.
         wanted = self.releases.current.resolve().name
         fresh = lambda: version(self.zoo, self.address) == wanted  # noqa: E731
         wait.until(fresh, "a new worker", SWITCH_TIMEOUT)
@@ -162,7 +162,7 @@ class GunicornUsr2(Peer):
 
 
 class ServerStarter(Peer):
-    """Server::Starter holds the socket and overlaps two workers; uvicorn takes the fd."""
+    """Server::Starter holds the socket and overlaps two processes; uvicorn gets its descriptor."""
 
     follows = False
     name = "Server::Starter, uvicorn"
@@ -175,7 +175,7 @@ class ServerStarter(Peer):
     def command(self) -> list[str]:
         port = f"--port={self.address.target}=3"
         worker = ["uvicorn", "--fd", "3", "--loop", "asyncio", "--no-access-log", ASGI]
-        # Each worker enters the release that is current then.
+        # Each process runs in the release that is current when it starts.
         enter = ["env", "-C", str(self.zoo.directory(self.releases))]
         return ["start_server", port, "--", *enter, *worker]
 
@@ -201,7 +201,7 @@ port = {port}
 
 
 class Circus(Peer):
-    """circus holds the socket and starts new processes before it ends the old ones."""
+    """circus holds the socket and starts new processes before it stops the old ones."""
 
     follows = False
     name = "circus, uvicorn"
@@ -228,8 +228,8 @@ class Circus(Peer):
         return ["circusd", str(configuration)]
 
     def reload(self) -> None:
-        # It refuses while it still waits for the end of the processes of the reload before.
-        wait.until(self._accepted, "circus takes the reload", SWITCH_TIMEOUT)
+        # circus refuses a reload while processes of the previous one are still running.
+        wait.until(self._accepted, "circus to accept the reload", SWITCH_TIMEOUT)
 
     def _accepted(self) -> bool:
         endpoint = f"tcp://127.0.0.1:{self.endpoint}"

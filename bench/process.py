@@ -1,7 +1,7 @@
 """A load in a process of its own.
 
-The child reads a pickled Plan from its standard input, writes one line when every client has
-got going, stops when its input ends, and writes the pickled Report.
+The child reads a pickled Plan from its standard input, writes one line when every client is
+running, stops when its input ends, and writes the pickled Report.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ STARTED = b"started\n"
 
 
 class LoadProcess:
-    """Start with the constructor, then `wait_started`, then `stop`, which gives the report."""
+    """A child process with a load: construct, `wait_started`, `stop` (returns the report)."""
 
     def __init__(self, plan: Plan, launcher: Sequence[str] = ()) -> None:
-        """`launcher` is a command that executes the child in some way, in a namespace perhaps."""
+        """`launcher` is a command that runs the child, in a namespace for example."""
         self._plan = plan
         self._report: Report | None = None
         self._process = subprocess.Popen(
@@ -59,17 +59,17 @@ class LoadProcess:
         self._close()
 
     def wait_started(self, timeout: float = 20.0) -> None:
-        """Return when every short request had an answer and every long one is under way.
+        """Wait until each client with short requests has an answer, and all others are running.
 
-        Raises TimeoutError, with what failed.
+        Raises TimeoutError with the failures.
         """
         assert self._process.stdout is not None
         ready, _, _ = select.select([self._process.stdout], [], [], timeout)
         if not ready or self._process.stdout.readline() != STARTED:
-            raise TimeoutError(f"the load did not get going:\n{self.stop().explain()}")
+            raise TimeoutError(f"the load did not start:\n{self.stop().explain()}")
 
     def stop(self) -> Report:
-        """Let every client finish its request, and give what they saw."""
+        """Let every client finish its request; return their results."""
         if self._report is None:
             assert self._process.stdin is not None
             assert self._process.stdout is not None
@@ -95,7 +95,7 @@ def _load_report(pipe: IO[bytes]) -> Report:
 
 
 async def _child() -> None:
-    """Carry out the plan from standard input; its end is the order to stop."""
+    """Run the plan from standard input until standard input ends."""
     plan = pickle.load(sys.stdin.buffer)
     stop, started = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -127,7 +127,7 @@ def parse_load(text: str) -> Load:
 
 
 def main() -> int:
-    """Run a load from the command line; exit code 0 means that nothing failed."""
+    """Run a load from the command line. Exit status 0: no request failed."""
     parser = argparse.ArgumentParser(prog="python -m bench.process", description=__doc__)
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=float, default=10.0)
@@ -138,7 +138,7 @@ def main() -> int:
         asyncio.run(_child())
         return 0
     if not options.target or not options.loads:
-        parser.error("name a target and at least one load")
+        parser.error("a target and at least one load are required")
     plan = Plan(options.target, tuple(options.loads), options.seconds)
     began = time.monotonic()
     report = asyncio.run(run(plan, asyncio.Event()))

@@ -1,4 +1,4 @@
-"""What clients notice of reloads: sockact and today's other ways, under the same load."""
+"""Reloads under load, by sockact and by other means, as clients see them."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ LOADS = (
     Load(Kind.SLOW, 2),
     Load(Kind.STREAM, 2),
 )
-# Only short answers, so that a drain is short and its end belongs to the window of the reload.
+# Only short answers, so that the drain ends within the window of the reload.
 SHORT_LOADS = LOADS[:2]
 NEW_LOADS = LOADS[:1]
 STEADY = 2.0
-INTERVAL = 0.01  # between two short requests of a client: its pause and the answer
+INTERVAL = 0.01  # between two short requests of a client: the pause and the answer
 
 
 @dataclass
 class Row:
-    """One way to reload: its report, and when reloads were under way."""
+    """Results of one way to reload, and when each reload began and ended."""
 
     name: str
     report: Report = field(default_factory=Report)
@@ -43,12 +43,12 @@ class Row:
     remark: str = ""
 
     def per_10000(self) -> float:
-        """Failed requests in 10,000."""
+        """Failures per 10,000 requests."""
         requests = self.report.total().requests
         return 10_000 * self.report.failures() / requests if requests else 0.0
 
     def latency(self) -> tuple[Quantiles, Quantiles]:
-        """Of the short requests: steady, and during reloads."""
+        """Latency of short requests between reloads, and during reloads."""
         short = Report()
         for label, tally in self.report.tallies.items():
             if not label.startswith((Kind.SLOW.value, Kind.STREAM.value)):
@@ -56,13 +56,13 @@ class Row:
         return short.tally("short").split(self.windows, INTERVAL)
 
     def ratio(self) -> float:
-        """p99 during reloads over p99 in steady state."""
+        """p99 during reloads divided by p99 between reloads."""
         steady, during = self.latency()
         return during.p99 / steady.p99 if steady.p99 else 0.0
 
 
 def wrapped(name: str, reloads: int, loads: tuple[Load, ...], *options: str) -> Row:
-    """A server of the zoo under sockact."""
+    """Reloads of a server by sockact."""
     with temporary() as folder:
         trial = run_trial(
             zoo.BY_NAME[name],
@@ -78,7 +78,7 @@ def wrapped(name: str, reloads: int, loads: tuple[Load, ...], *options: str) -> 
 
 
 def peer(kind: type[Peer], reloads: int) -> Row:
-    """The same load and the same releases for another way to reload."""
+    """Reloads by other means, with the same load and the same releases."""
     if missing := kind.available():
         return Row(kind.name, remark=missing)
     row = Row(kind.name)

@@ -1,4 +1,4 @@
-"""What the supervisor itself needs: memory, time at the start, and wake-ups while idle."""
+"""Measures the supervisor: memory, wake-ups while idle, and the delay of the start."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ IDLE_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Footprint:
-    """The supervisor while it serves and nobody asks anything."""
+    """The supervisor of an idle service."""
 
     resident_kib: int
     proportional_kib: int
@@ -36,7 +36,7 @@ class Footprint:
 
 @dataclass(frozen=True)
 class Start:
-    """Seconds from the start of the command to the first answer, medians of pairs."""
+    """Seconds from the command to the first answer; medians of pairs of runs."""
 
     server: str
     bare: float
@@ -45,7 +45,7 @@ class Start:
 
 
 def footprint(name: str) -> Footprint:
-    """Of the supervisor of one server."""
+    """Measure the supervisor of one server."""
     server = zoo.BY_NAME[name]
     with temporary() as folder:
         deployment = deploy(server, folder)
@@ -53,7 +53,7 @@ def footprint(name: str) -> Footprint:
             service.wait_ready()
             deployment.version()
             pid = int(service.status()["pid"])
-            # What the start set in motion must have come to rest: two deadlines of a second.
+            # Wait for the timers of the start, which take 1 s each.
             rest(2.0)
             before = _switches(pid), _ticks(pid)
             rest(IDLE_SECONDS)
@@ -67,12 +67,12 @@ def footprint(name: str) -> Footprint:
 
 
 def rest(seconds: float) -> None:
-    """Let time pass: it is what is measured here."""
+    """Let time pass: the measurement needs it."""
     threading.Event().wait(seconds)
 
 
 def strace(pid: int, seconds: float) -> tuple[int, str]:
-    """The number of system calls in that time, and the most frequent ones."""
+    """Count the system calls within `seconds`; also return the most frequent ones."""
     with tempfile.NamedTemporaryFile("r") as output:
         tracer = subprocess.Popen(
             ["strace", "-c", "-f", "-p", str(pid), "-o", output.name],
@@ -105,10 +105,9 @@ def _ticks(pid: int) -> int:
 
 
 def first_answer(name: str, pairs: int) -> Start:
-    """How much later a client gets its first answer because of the wrapping.
+    """Measure how much later the first answer comes under sockact.
 
-    Installed packages are compiled; in a checkout that is not so when $PYTHONDONTWRITEBYTECODE is
-    set.
+    Compiles the code first, as in an installed package: $PYTHONDONTWRITEBYTECODE may be set.
     """
     compileall.compile_dir(ROOT / "sockact", quiet=1)
     bare: list[float] = []

@@ -1,6 +1,4 @@
-"""How long clients have to do with a bad release: from the failed probe to the first answer of the
-predecessor.
-"""
+"""Measures rollbacks: from the failed probe to the first answer of the previous generation."""
 
 from __future__ import annotations
 
@@ -25,7 +23,7 @@ GOOD = "1"
 
 @dataclass
 class Rollbacks:
-    """Of one server. Times in seconds, by the wall clock, which the probe's `date` shares."""
+    """Results of one server. Times in seconds of the wall clock, as in the probe's `date`."""
 
     name: str
     delays: list[float] = field(default_factory=list)
@@ -34,7 +32,7 @@ class Rollbacks:
 
 
 def measure(name: str, count: int) -> Rollbacks:
-    """So many releases whose probe begins to fail while they serve on trial."""
+    """Deploy `count` releases whose probe starts to fail during the trial."""
     found = Rollbacks(name)
     with temporary() as folder:
         healthy, failed = folder / "healthy", folder / "failed"
@@ -67,7 +65,7 @@ def _once(deployment: Deployment, bad: str, healthy: Path, failed: Path, found: 
 
 
 def _ask_until(deployment: Deployment, wanted: str, found: Rollbacks) -> float:
-    """New clients, one after the other, until that version answers one; when it did."""
+    """Connect new clients until the wanted version answers; return the time."""
     deadline = time.monotonic() + wait.TIMEOUT
     while time.monotonic() < deadline:
         found.requests += 1

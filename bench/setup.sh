@@ -1,14 +1,14 @@
 #!/bin/bash
-# Set up what tests, demonstration and measurements need; quick when it is there already.
+# Install what tests, demonstration and measurements need; quick if everything is installed.
 #
 #     bench/setup.sh venv DIR    a virtual environment with the project (editable) and the servers
-#     bench/setup.sh servers DIR the servers that are no Python packages; DIR/bin gets the one in Go,
-#                                and promtool of Prometheus
-#     bench/setup.sh system      debootstrap, for the tests inside of a booted systemd
+#     bench/setup.sh servers DIR the servers that are not Python packages; the Go server and
+#                                Prometheus' promtool go to DIR/bin
+#     bench/setup.sh system      debootstrap, for the tests in a booted systemd
 #     bench/setup.sh rpm         rpmbuild and rpmlint, for the RPM package
 #     bench/setup.sh tools DIR   wrk, strace, Server::Starter and circus, for the measurements
 #
-# Debian's packages are only installed where something is missing: as root, or with sudo.
+# Debian packages are installed only if something is missing, as root or with sudo.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -21,12 +21,12 @@ update() {
 install() {
     local sudo=
     if ! command -v apt-get >/dev/null; then
-        echo "setup: please install what these Debian packages hold: $*" >&2
+        echo "setup: please install the equivalent of these Debian packages: $*" >&2
         exit 1
     fi
     if [ "$(id -u)" != 0 ]; then
         if ! command -v sudo >/dev/null; then
-            echo "setup: please install as root: apt-get install $*" >&2
+            echo "setup: please run as root: apt-get install $*" >&2
             exit 1
         fi
         sudo=sudo
@@ -36,8 +36,8 @@ install() {
     $sudo env DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends install "$@"
 }
 
-# The first Python of at least 3.11 that really runs (a shim of a version manager may not) and can
-# make virtual environments.
+# The first Python from 3.11 on that runs (a version manager's shim may not) and can make virtual
+# environments.
 find_python() {
     local name
     for name in python3.13 python3.12 python3.11 python3 python3.14; do
@@ -50,7 +50,7 @@ find_python() {
     return 1
 }
 
-# A distribution whose python3 is too old may have a newer one beside it.
+# A distribution with an old python3 may also have a newer Python.
 install_python() {
     install python3 python3-venv
     find_python >/dev/null || install python3.11 python3.11-venv
@@ -60,21 +60,21 @@ make_venv() {
     local python
     find_python >/dev/null || install_python
     if ! python=$(find_python); then
-        echo "setup: no Python of at least 3.11 was found; please install one" >&2
+        echo "setup: no Python 3.11 or newer found; please install one" >&2
         exit 1
     fi
     if ! "$1/bin/python" -c '' 2>/dev/null; then
-        echo "setup: making $1 with $("$python" --version)"
+        echo "setup: creating $1 with $("$python" --version)"
         "$python" -m venv --clear "$1"
     fi
     local pip=("$1/bin/python" -m pip install -q --disable-pip-version-check)
     "${pip[@]}" -r tests/requirements.txt
-    # By a path, not by an import hook: that would load a dozen modules into every Python, and
-    # into the supervisor, whose memory is measured.
+    # compat: an import hook would load a dozen modules into every Python, also into the supervisor,
+    # whose memory is measured.
     "${pip[@]}" --config-settings editable_mode=compat -e .
 }
 
-# The servers of the zoo in other languages.
+# The servers in other languages.
 make_servers() {
     local packages=()
     command -v node >/dev/null || packages+=(nodejs)
@@ -82,7 +82,7 @@ make_servers() {
     command -v uwsgi >/dev/null && [ -e /usr/lib/uwsgi/plugins/python3_plugin.so ] ||
         packages+=(uwsgi-core uwsgi-plugin-python3)
     [ ${#packages[@]} = 0 ] || install "${packages[@]}"
-    # Static, and without modules: nothing is downloaded. The compiler's cache is not kept.
+    # Static and without modules, so nothing is downloaded. The compiler's cache is deleted.
     local cache
     cache=$(mktemp -d)
     GO111MODULE=off CGO_ENABLED=0 GOCACHE=$cache go build -o "$1/bin/zoo-go" \
@@ -90,7 +90,7 @@ make_servers() {
     rm -rf "$cache"
 }
 
-# What reads the man pages and the completions. Without one of them its tests are skipped.
+# Readers of man pages and completions. If one is missing, its tests are skipped.
 install_readers() {
     local packages=()
     command -v zsh >/dev/null || packages+=(zsh)
@@ -100,7 +100,7 @@ install_readers() {
     [ ${#packages[@]} = 0 ] || (install "${packages[@]}") || true
 }
 
-# What checks the exporter's page and the alerts. Only this one file: the package starts a server.
+# Checks the exporter's output and the alerts. Only this file: the package would start a server.
 make_promtool() {
     if command -v promtool >/dev/null || [ -x "$1/bin/promtool" ] || ! command -v apt-get >/dev/null
     then
@@ -121,7 +121,7 @@ install_system_needs() {
     local packages=()
     command -v debootstrap >/dev/null || packages+=(debootstrap)
     command -v ip >/dev/null || packages+=(iproute2)
-    # Ubuntu has it apart.
+    # A package of its own on Ubuntu.
     [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || packages+=(debian-archive-keyring)
     [ ${#packages[@]} = 0 ] || install "${packages[@]}"
 }
@@ -130,12 +130,12 @@ case "${1-}" in
 venv)
     make_venv "${2:-.venv}"
     make_servers "${2:-.venv}"
-    make_promtool "${2:-.venv}" || echo "setup: no promtool: the tests that need it are skipped"
+    make_promtool "${2:-.venv}" || echo "setup: promtool is missing; its tests are skipped"
     install_readers
     ;;
 servers)
     make_servers "${2:-.venv}"
-    make_promtool "${2:-.venv}" || echo "setup: no promtool: the tests that need it are skipped"
+    make_promtool "${2:-.venv}" || echo "setup: promtool is missing; its tests are skipped"
     ;;
 system) install_system_needs ;;
 rpm)
@@ -145,7 +145,7 @@ rpm)
 tools)
     command -v wrk >/dev/null || install wrk
     command -v strace >/dev/null || install strace
-    # Only for comparison: without it, one row stays empty.
+    # Only for comparison: without it, one row of the table is empty.
     command -v start_server >/dev/null || install libserver-starter-perl || true
     "${2:-.venv}/bin/python" -m pip install -q --disable-pip-version-check 'circus>=0.18' || true
     ;;

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def render(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as they need to be; numbers to the right."""
+    """A table with aligned columns; numbers are right-aligned."""
     lines = [list(head), *[list(row) for row in rows]]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     rule = ["-" * width for width in widths]
@@ -24,5 +24,5 @@ def _cell(text: str, width: int) -> str:
 
 
 def milliseconds(seconds: float) -> str:
-    """With one digit after the point."""
+    """Format a time in ms, with one decimal."""
     return f"{seconds * 1000:.1f} ms"

@@ -1,6 +1,6 @@
-"""What the clients saw: requests, failures by kind, versions, and how long each answer took.
+"""Results of the clients: requests, failures by kind, versions, and the duration of each answer.
 
-Every time is in seconds of CLOCK_MONOTONIC, which all processes of a machine share, so tallies of
+Times are in seconds of CLOCK_MONOTONIC, which all processes of a machine share, so the tallies of
 several client processes can be merged and compared with the times of the reloads.
 """
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-# Enough to see what went wrong; every failure is counted, however many there are.
+# Failures that are described; all are counted.
 EXAMPLES = 20
 
 Window = tuple[float, float]
@@ -26,15 +26,15 @@ class Failure(Enum):
 
     REFUSED = "refused"  # connect() failed, or the queue of a Unix socket was full
     RESET = "reset"  # ECONNRESET or EPIPE at any moment
-    EOF = "eof"  # closed before the whole answer
+    EOF = "eof"  # closed before the end of the answer
     WRONG = "wrong"  # another status, another body, or no valid HTTP
-    TIMEOUT = "timeout"  # no whole answer in the time that the client allows
+    TIMEOUT = "timeout"  # no complete answer within the timeout of the client
     OTHER = "other"  # anything else, such as a client machine without free ports
 
 
 @dataclass(frozen=True)
 class Incident:
-    """One failed request: when it began, how long it took to fail, what the client saw."""
+    """A failed request: when it began, how long it took, and what the client saw."""
 
     started: float
     seconds: float
@@ -44,7 +44,7 @@ class Incident:
 
 @dataclass(frozen=True)
 class Quantiles:
-    """Of `count` answers: the median, the 99th percentile and the longest, in seconds."""
+    """The median, the 99th percentile and the maximum of `count` answers, in seconds."""
 
     count: int
     p50: float
@@ -53,7 +53,7 @@ class Quantiles:
 
     @classmethod
     def of(cls, durations: Iterable[float]) -> Quantiles:
-        """Nearest-rank percentiles; all zero when there was no answer."""
+        """Nearest-rank percentiles; all zero if there was no answer."""
         ordered = sorted(durations)
         if not ordered:
             return cls(0, 0.0, 0.0, 0.0)
@@ -68,7 +68,7 @@ class Quantiles:
 
 @dataclass
 class Tally:
-    """One label's requests. `started` and `seconds` hold the good answers, in step."""
+    """The requests with one label. `started` and `seconds` are parallel, for correct answers."""
 
     requests: int = 0
     failures: Counter[Failure] = field(default_factory=Counter)
@@ -78,21 +78,21 @@ class Tally:
     incidents: list[Incident] = field(default_factory=list)
 
     def answered(self, started: float, ended: float, version: str) -> None:
-        """Count a whole and correct answer."""
+        """Count a complete and correct answer."""
         self.requests += 1
         self.versions[version] += 1
         self.started.append(started)
         self.seconds.append(ended - started)
 
     def failed(self, started: float, ended: float, failure: Failure, text: str) -> None:
-        """Count a request that got no whole and correct answer."""
+        """Count a request without a complete and correct answer."""
         self.requests += 1
         self.failures[failure] += 1
         if len(self.incidents) < EXAMPLES:
             self.incidents.append(Incident(started, ended - started, failure, text))
 
     def merge(self, other: Tally) -> None:
-        """Add what another client, or another process, saw."""
+        """Add the results of another client or process."""
         self.requests += other.requests
         self.failures.update(other.failures)
         self.versions.update(other.versions)
@@ -101,7 +101,7 @@ class Tally:
         self.incidents = (self.incidents + other.incidents)[:EXAMPLES]
 
     def quantiles(self) -> Quantiles:
-        """Over all answers."""
+        """Quantiles of all answers."""
         return Quantiles.of(self.seconds)
 
     def split(
@@ -109,9 +109,9 @@ class Tally:
     ) -> tuple[Quantiles, Quantiles]:
         """Quantiles outside and inside the windows; an answer that overlaps one is inside.
 
-        A client that waits sends nothing, so a stall of all clients would be one answer of each
-        among thousands. With `interval`, the usual seconds between two requests of a client, the
-        requests that it would have sent meanwhile are counted too.
+        A client that waits sends nothing, so a stall of all clients would show as one slow answer
+        each, among thousands. With `interval`, the usual seconds between two requests of a client,
+        the requests that it would have sent in the meantime are counted as well.
         """
         steady: list[float] = []
         during: list[float] = []
@@ -127,32 +127,32 @@ class Tally:
 
 @dataclass
 class Report:
-    """What one load, or several merged ones, saw: a tally for each label."""
+    """The results of one load, or of several merged ones: a tally per label."""
 
     tallies: dict[str, Tally] = field(default_factory=dict)
 
     def tally(self, label: str) -> Tally:
-        """The tally with that label, made when it is the first."""
+        """The tally with this label, created if it is missing."""
         return self.tallies.setdefault(label, Tally())
 
     def merge(self, other: Report) -> None:
-        """Add another report, label by label."""
+        """Add another report."""
         for label, tally in other.tallies.items():
             self.tally(label).merge(tally)
 
     def total(self) -> Tally:
-        """All labels in one."""
+        """All labels in one tally."""
         total = Tally()
         for tally in self.tallies.values():
             total.merge(tally)
         return total
 
     def failures(self) -> int:
-        """How many requests failed, of whatever kind."""
+        """Number of failed requests."""
         return sum(sum(tally.failures.values()) for tally in self.tallies.values())
 
     def explain(self) -> str:
-        """The failures by label and kind with some examples; empty when there was none."""
+        """The failures by label and kind, with examples; empty if there were none."""
         lines = []
         for label, tally in self.tallies.items():
             for failure, count in tally.failures.items():

@@ -1,8 +1,8 @@
-"""Requests per second of a wrapped server against the same server bare, by wrk.
+"""Compares requests per second of a server under sockact and without it, with wrk.
 
-Both run all the time and are loaded in turns, so that whatever else the machine does hits both; the
-result is the median of the ratios of neighbouring runs. The servers have one CPU for themselves,
-and wrk another one: left to the scheduler, one and the same server's runs are a third apart.
+Both servers run all the time and are loaded in turns, so that other work on the machine affects
+both. The result is the median of the ratios of neighbouring runs. The servers have one CPU, and wrk
+has another: without that, runs of the same server differ by a third.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from tests.servers.commands import Address
 
-# With two workers, a run's connections fall to one of them or to both: its rate is a coin's throw
-# between two that are three times apart, bare as well as wrapped.
+# One worker: with two, the connections of a run go to one worker or to both, and the rates of runs
+# differ by a factor of three, with and without sockact.
 GTHREAD = replace(
     zoo.BY_NAME["gunicorn gthread"],
     name="gunicorn gthread, one worker",
@@ -39,7 +39,7 @@ BAD = re.compile(r"(Socket errors|Non-2xx).*")
 
 @dataclass(frozen=True)
 class Throughput:
-    """The medians of both, in requests per second, and the ratio of each pair of runs."""
+    """Medians in requests per second, and the ratio of each pair of runs."""
 
     server: str
     bare: float
@@ -49,12 +49,12 @@ class Throughput:
 
     @property
     def ratio(self) -> float:
-        """The median of the pairs: 1 means that wrapping costs nothing."""
+        """The median of the ratios; 1 means that sockact costs nothing."""
         return statistics.median(self.ratios)
 
 
 def wrk(address: Address, seconds: int) -> tuple[float, str]:
-    """Requests per second, and what wrk has to complain about."""
+    """Requests per second, and errors that wrk reports."""
     done = subprocess.run(
         ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", f"http://{address.target}/fast"],
         capture_output=True,
@@ -70,7 +70,7 @@ def wrk(address: Address, seconds: int) -> tuple[float, str]:
 
 @contextlib.contextmanager
 def only_on(cpu: int) -> Iterator[None]:
-    """What is started meanwhile has this CPU alone."""
+    """Restrict processes that are started in this context to one CPU."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {cpu})
     try:
@@ -80,7 +80,7 @@ def only_on(cpu: int) -> Iterator[None]:
 
 
 def compare(server: zoo.Server, pairs: int, seconds: int) -> Throughput:
-    """So many pairs of runs of so many seconds each."""
+    """Run `pairs` pairs of runs, `seconds` each."""
     bare: list[float] = []
     wrapped: list[float] = []
     trouble = ""
@@ -96,7 +96,7 @@ def compare(server: zoo.Server, pairs: int, seconds: int) -> Throughput:
             for address, _ in runs:
                 wrk(address, 1)
             for number in range(pairs):
-                # Each is first as often as the other.
+                # Take turns in going first.
                 for address, results in runs if number % 2 == 0 else reversed(runs):
                     rate, said = wrk(address, seconds)
                     results.append(rate)

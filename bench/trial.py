@@ -1,5 +1,6 @@
-"""One server of the zoo under sockact: load, reload after reload with a new version, and what the
-clients saw of it. Used by the tests and the demonstration.
+"""One server under sockact: reloads under load, each with a new version, and what clients notice.
+
+Used by the tests and the demonstration.
 """
 
 from __future__ import annotations
@@ -28,19 +29,19 @@ if TYPE_CHECKING:
     from tests.servers.zoo import Server
     from tests.support.service import Outcome, Service
 
-# A sequential server may have to finish the streamed answers of two clients first.
+# A server that answers one request at a time may have to finish two streamed answers first.
 SWITCH_TIMEOUT = 45.0
-# Longer than sockact's own deadline, so that what it cuts short is seen.
+# Longer than sockact's own deadline, so that cut connections are noticed.
 DRAIN_TIMEOUT = 90.0
-# What the supervisor says when a generation did not end by itself.
+# Messages of the supervisor about a generation that did not end by itself.
 FORCED = re.compile(r"SIGKILL: still running|the drain timeout of .* expired")
-# No load runs longer than this, whatever happens to its parent.
+# Limit for each load, in case its parent dies.
 LONGEST = 600.0
 
 
 @dataclass(frozen=True)
 class Round:
-    """One reload: what was published, how the reload ended, who answered the next new client."""
+    """One reload: the published version, its outcome, and the version that answered afterwards."""
 
     version: str
     outcome: Outcome
@@ -49,13 +50,13 @@ class Round:
 
     @property
     def window(self) -> Window:
-        """When it was under way."""
+        """When the reload began and ended."""
         return self.outcome.started, self.outcome.ended
 
 
 @dataclass
 class Trial:
-    """What came of it."""
+    """The result of a trial."""
 
     server: Server
     report: Report = field(default_factory=Report)
@@ -63,19 +64,19 @@ class Trial:
     broken: Round | None = None
     exit_code: int = -1
     stderr: str = ""
-    # How it waits for clients, and whether it keeps their connections while nobody reloads it.
+    # How the server waits for clients, and whether it keeps connections between reloads.
     gate: zoo.Gate | None = None
     keeps: bool = False
-    # What status said of the gates of draining generations: `closed`, or `none` with its reason.
+    # The gates of draining generations in the status: `closed`, or `none` with the reason.
     gates: set[str] = field(default_factory=set)
 
     @property
     def windows(self) -> list[Window]:
-        """When reloads were under way."""
+        """When each reload began and ended."""
         return [one.window for one in self.rounds]
 
     def problems(self) -> list[str]:
-        """All that is not as promised; empty when every promise was kept."""
+        """All broken promises; empty if there are none."""
         found = []
         if self.report.failures():
             found.append(self.report.explain())
@@ -88,29 +89,29 @@ class Trial:
             found += _accepted(self.broken)
         found += self._differences()
         if self.exit_code != 0:
-            found.append(f"stopped with exit code {self.exit_code}")
+            found.append(f"stopped with exit status {self.exit_code}")
         if forced := [line for line in self.stderr.splitlines() if FORCED.search(line)]:
             found.append(f"not drained in time: {forced[0]}")
         return found
 
     def _differences(self) -> list[str]:
-        """What is not as the zoo says."""
-        found = [f"a gate was not closed: {gate}" for gate in self.gates if gate.startswith("none")]
+        """Differences from what the list of servers says."""
+        found = [f"gate not closed: {gate}" for gate in self.gates if gate.startswith("none")]
         if self.gate is not self.server.gate:
-            found.append(f"its gate is {self.gate}, not {self.server.gate}")
+            found.append(f"the gate is {self.gate}, not {self.server.gate}")
         kept = self.server.keep_alive not in (zoo.CLOSES, zoo.NONE)
         if self.keeps is not kept:
-            found.append(f"that it keeps connections is {self.keeps}, not {kept}")
+            found.append(f"keeps connections: {self.keeps}, not {kept}")
         return found
 
 
 def _accepted(broken: Round) -> list[str]:
     found = []
     if broken.outcome.code == 0:
-        found.append("the broken version was not refused")
-    # One line with the reason, then what the program said, which may be long after its cause.
+        found.append("the broken version was not rejected")
+    # One line with the reason, then the output of the program.
     if len(broken.outcome.stderr.splitlines()) < 2:
-        found.append(f"the refusal does not say why: {broken.outcome.stderr.strip()!r}")
+        found.append(f"the error has no reason: {broken.outcome.stderr.strip()!r}")
     if broken.first == broken.version:
         found.append("the broken version answered")
     return found
@@ -130,11 +131,11 @@ def run_trial(
     launcher: Sequence[str] = (),
     say: Callable[[str], None] = lambda text: None,
 ) -> Trial:
-    """Start it, load it, reload it so often, with `broken` once more in vain, and stop it.
+    """Start a server, put load on it, reload it `reloads` times, and stop it.
 
-    `steady` is the time in seconds that it is left alone before each reload, `options` are for
-    `sockact reload`, `settings` for `sockact run`, and `launcher` is a command that executes the
-    supervisor in some way.
+    `broken`: reload once more, with a version that cannot start. `steady`: seconds without a reload
+    before each reload. `options` are for `sockact reload`, `settings` for `sockact run`.
+    `launcher` is a command that runs the supervisor.
     """
     trial = Trial(server)
     deployment = deploy(server, folder, settings, import_seconds, launcher)
@@ -154,10 +155,8 @@ def run_trial(
                 pause(steady)
                 trial.broken = _reload_broken(deployment, str(reloads + 2))
                 say(f"version {reloads + 2} is broken: {trial.broken.outcome.stderr.strip()}")
-            # The load goes on until the last predecessor has gone: ending it is the hard part.
-            wait.until(
-                lambda: _drained(service, trial), "the predecessors to be drained", DRAIN_TIMEOUT
-            )
+            # The load continues until the last drain is over: the end of a drain is the hard part.
+            wait.until(lambda: _drained(service, trial), "the end of all drains", DRAIN_TIMEOUT)
             trial.report = load.stop()
         trial.exit_code = service.stop()
         trial.stderr = service.stderr
@@ -165,7 +164,7 @@ def run_trial(
 
 
 def waits_in(service: Service) -> zoo.Gate:
-    """How the program waits for clients: with a listener in epoll, or in another way."""
+    """How the program waits for clients: in epoll or otherwise."""
     status = service.status()
     ours = set(procfs.sockets(status["pid"]).values())
     pids = status["generations"][0]["pids"]
@@ -173,7 +172,7 @@ def waits_in(service: Service) -> zoo.Gate:
 
 
 def _drained(service: Service, trial: Trial) -> bool:
-    """Is only the running generation left? Notes the gates of those that drain."""
+    """Whether all drains are over. Records the gates of draining generations."""
     found = [one for one in service.status()["generations"] if one["state"] == "draining"]
     trial.gates.update(f"{one['gate']} {one['gate_reason']}".strip() for one in found)
     return not found
@@ -184,7 +183,7 @@ def _describe(one: Round) -> str:
 
 
 def pause(seconds: float) -> None:
-    """Let the load run undisturbed, to have something to compare the reloads with."""
+    """Let the load run without a reload, for comparison."""
     threading.Event().wait(seconds)
 
 

@@ -91,9 +91,9 @@ def test_removal_and_purge(machine: Machine) -> None:
     with load(machine, MAIN) as clients:
         clients.wait_started()
         said = apt(machine, "remove", "sockact")
-        assert "sockact: still running: gunicorn; each goes on until it is stopped" in said
+        assert "sockact: still running: gunicorn; they keep running until stopped" in said
         kept = [f"{UNITS}/{name}.service" for name in ("gunicorn", "polled")]
-        assert f"these units are yours, stay, and do not start without it: {' '.join(kept)}" in said
+        assert f"these units remain, but cannot start without sockact: {' '.join(kept)}" in said
         assert service.active() == {service.unit: "active", service.socket: "active"}
         assert service.systemctl("reload", service.unit, check=False).returncode != 0
         apt(machine, "purge", "sockact")
@@ -127,7 +127,7 @@ def test_a_purge_keeps_what_the_programs_wrote(installed: Machine) -> None:
     # Of a service's user who means harm: whoever opens it waits for ever.
     installed.run("sh", "-c", "mkdir /run/sockact/bad; mkfifo /run/sockact/bad/lock", check=True)
     said = apt(installed, "purge", "sockact")
-    assert "sockact: /var/lib/private/sockact/one has files of its program: they stay" in said
+    assert "sockact: keeping /var/lib/private/sockact/one, which has files of the program" in said
     assert [path.name for path in state.iterdir()] == ["one"]
     assert [path.name for path in (state / "one").iterdir()] == ["mine"]
     assert [path.name for path in installed.path("/var/lib/sockact").iterdir()] == ["one"]

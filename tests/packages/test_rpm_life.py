@@ -170,7 +170,7 @@ def test_removal(built: Built, machine: Machine, rpm: Rpm) -> None:
     (shim / "sitecustomize.cpython-38.pyc").write_bytes(b"")
     with service.load(*servers.SHORT) as load:
         said = rpm("--erase", NODEPS, "sockact")
-        theirs = "sockact: these units are yours, stay, and do not start without it:"
+        theirs = "sockact: these units remain, but cannot start without sockact:"
         assert f"{theirs} {UNITS}/web.service\n" in said
         assert [polled.show("ActiveState", name) for name in (polled.unit, polled.socket)] == [
             "inactive",

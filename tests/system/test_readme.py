@@ -1,4 +1,4 @@
-"""From nothing to a service, by the very commands that README.md prints."""
+"""From nothing to a service, by the very commands of README.md and docs/getting-started.md."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from tests.support.machine import Machine
 
+URL = "http://127.0.0.1:8000/"
 APP = """\
 def app(environ, start):
     start("200 OK", [("Content-Type", "text/plain")])
@@ -21,11 +22,13 @@ def app(environ, start):
 """
 
 
-def commands(title: str) -> list[str]:
-    """Those of the code block below the paragraph that begins so."""
-    _, found, rest = (ROOT / "README.md").read_text().partition(f"\n*{title}*")
+def commands(page: str, title: str) -> list[str]:
+    """The command lines of the first code block below this heading."""
+    _, found, rest = (ROOT / page).read_text().partition(f"\n## {title}\n")
     assert found
-    return markdown.command_lines(rest.partition("\n*")[0])
+    block, end, _ = rest.partition("\n```\n\n")
+    assert end
+    return markdown.command_lines(f"{block}{end}")
 
 
 @pytest.fixture
@@ -39,35 +42,39 @@ def machine_with_app(machine: Machine) -> Iterator[Machine]:
 
 
 def test_with_the_package(machine_with_app: Machine) -> None:
-    install, *others = commands("With the package")
-    assert len(others) == 4
+    install, init, start, reload, status = commands("README.md", "Five commands to a service")
     # The machine has both, as their packages install them.
     assert install == "apt install ./sockact_*.deb gunicorn"
-    for line in others:
-        before = machine_with_app.path("/srv/myapp/app.py").read_text()
-        done = machine_with_app.run("sh", "-c", line)
-        assert done.returncode == 0, (line, done.stderr, machine_with_app.journal("myapp"))
-        if line.startswith("curl"):
-            assert done.stdout == "one"
-            machine_with_app.write("/srv/myapp/app.py", before.replace("one", "two"))
-    assert machine_with_app.run("curl", "-sS", "http://127.0.0.1:8000/").stdout == "two"
+    run(machine_with_app, init)
+    run(machine_with_app, start)
+    assert machine_with_app.run("curl", "-sS", URL).stdout == "one"
+    machine_with_app.write("/srv/myapp/app.py", APP.format("two"))
+    run(machine_with_app, reload)
+    assert machine_with_app.run("curl", "-sS", URL).stdout == "two"
+    assert run(machine_with_app, status).startswith("myapp: serving")
     check = machine_with_app.run("sockact", "check", "myapp")
     assert check.stdout == "myapp.service: no errors, no warnings\n"
 
 
+def run(machine: Machine, line: str) -> str:
+    """What a command line of the documents prints; it has to succeed."""
+    done = machine.run("sh", "-c", line)
+    assert done.returncode == 0, (line, done.stderr, machine.journal("myapp"))
+    return done.stdout
+
+
 def test_with_pip_it_is_the_same_but_for_the_folder(machine_with_app: Machine) -> None:
     """The environment has the machine's own packages: there is no index inside."""
-    lines = commands("With pip")
+    lines = commands("docs/getting-started.md", "With pip")
     assert len(lines) == 5
     make, init, start = lines[1], lines[3], lines[4]
     for line in (f"{make} --system-site-packages --without-pip", *TO_INSTALL, init, start):
-        done = machine_with_app.run("sh", "-c", line)
-        assert done.returncode == 0, (line, done.stderr, machine_with_app.journal("myapp"))
-    assert machine_with_app.run("curl", "-sS", "http://127.0.0.1:8000/").stdout == "one"
+        run(machine_with_app, line)
+    assert machine_with_app.run("curl", "-sS", URL).stdout == "one"
     machine_with_app.write("/srv/myapp/app.py", APP.format("two"))
     reload = machine_with_app.systemctl("reload", "myapp")
     assert reload.returncode == 0, machine_with_app.journal("myapp")
-    assert machine_with_app.run("curl", "-sS", "http://127.0.0.1:8000/").stdout == "two"
+    assert machine_with_app.run("curl", "-sS", URL).stdout == "two"
     machine_with_app.run("rm", "-r", "/opt/sockact", check=True)
 
 

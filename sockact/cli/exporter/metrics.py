@@ -42,9 +42,9 @@ class Family:
 
 
 FAMILIES = (
-    Family("sockact_up", GAUGE, "Whether the supervisor has answered (1) or not (0)."),
+    Family("sockact_up", GAUGE, "Whether the supervisor answered (1) or not (0)."),
     Family(
-        *("sockact_service_info", GAUGE, "How the service is run; always 1."),
+        *("sockact_service_info", GAUGE, "How the service is run, as labels; always 1."),
         ("version", "adopt", "ready"),
     ),
     Family(
@@ -52,58 +52,78 @@ FAMILIES = (
         ("state",),
     ),
     Family(
-        *("sockact_generation_info", GAUGE, "A generation that is there; always 1."),
+        *(
+            "sockact_generation_info",
+            GAUGE,
+            "A generation that exists, described by labels; always 1.",
+        ),
         ("generation", "state", "gate", "version"),
     ),
     Family(
-        *("sockact_generation_start_time_seconds", GAUGE, "When it was launched, since 1970."),
+        *(
+            "sockact_generation_start_time_seconds",
+            GAUGE,
+            "Start time of the generation, in seconds since 1970.",
+        ),
         ("generation",),
     ),
     Family(
-        *("sockact_connections", GAUGE, "Open connections: busy, fresh or quiet."),
+        *("sockact_connections", GAUGE, "Open connections: busy, fresh (new) or quiet (idle)."),
         ("generation", "state"),
     ),
     Family(
-        *("sockact_accept_queue_length", GAUGE, "Connections that nobody has accepted yet."),
+        *("sockact_accept_queue_length", GAUGE, "Connections waiting to be accepted."),
         ("listener", "address"),
     ),
     Family(
-        *("sockact_accept_queue_limit", GAUGE, "How many of them the kernel keeps."),
+        *("sockact_accept_queue_limit", GAUGE, "Maximum length of the accept queue."),
         ("listener", "address"),
     ),
     Family(
-        *("sockact_handovers_total", COUNTER, "Handovers that have ended."),
+        *("sockact_handovers_total", COUNTER, "Finished handovers."),
         ("kind", "outcome"),
     ),
     Family(
-        *("sockact_handover_duration_seconds", HISTOGRAM, "From the request to the outcome."),
+        *(
+            "sockact_handover_duration_seconds",
+            HISTOGRAM,
+            "Time from the request of a handover to its outcome.",
+        ),
         ("kind", "outcome"),
     ),
     Family(
         "sockact_drain_duration_seconds",
         HISTOGRAM,
-        "From the commit to the end of the predecessor, without the time for which it was kept.",
+        "Time from the switch to the end of the previous generation, except while it was kept.",
     ),
     Family(
         "sockact_rollbacks_total",
         COUNTER,
-        "Releases that were taken back: by command, or because their trial failed.",
+        "Releases rolled back, by command or because their trial failed.",
         ("cause",),
     ),
     Family(
         "sockact_forced_closes_total",
         COUNTER,
-        "Connections in use when their generation had to end.",
+        "Connections in use when their generation was stopped.",
     ),
-    Family("sockact_failures_total", COUNTER, "Generations that came to nothing."),
+    Family("sockact_failures_total", COUNTER, "Generations that failed."),
     Family(
-        "sockact_restarts_total", COUNTER, "Launches in the place of a generation that crashed."
+        "sockact_restarts_total", COUNTER, "Starts of a generation to replace one that crashed."
     ),
-    Family("sockact_hook_failures_total", COUNTER, "Hooks that have failed.", ("event",)),
+    Family("sockact_hook_failures_total", COUNTER, "Hooks that failed.", ("event",)),
     Family("sockact_supervisor_starts_total", COUNTER, "Starts of the supervisor."),
-    Family("sockact_start_limit_failures", GAUGE, "Failures that count for the start limit now."),
-    Family("sockact_start_limit_burst", GAUGE, "With so many a reload has to be forced; 0: never."),
-    Family("sockact_start_limit_interval_seconds", GAUGE, "For so long a failure counts."),
+    Family(
+        "sockact_start_limit_failures",
+        GAUGE,
+        "Failures that currently count toward the start limit.",
+    ),
+    Family(
+        "sockact_start_limit_burst",
+        GAUGE,
+        "Number of failures after which a reload needs --force; 0: no limit.",
+    ),
+    Family("sockact_start_limit_interval_seconds", GAUGE, "Time for which a failure counts."),
 )
 
 Key = tuple[str, tuple[str, ...]]
