@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 _COMMANDS = {
     **dict.fromkeys(("run", "dev"), "setup"),
-    **dict.fromkeys(("reload", "rollback", "status", "history", "rotate"), "running"),
-    **dict.fromkeys(("reset", "stop", "upgrade"), "running"),
+    **dict.fromkeys(("reload", "rollback", "status", "history", "logs"), "running"),
+    **dict.fromkeys(("rotate", "reset", "stop", "upgrade"), "running"),
     **dict.fromkeys(("init", "wrap", "unwrap", "check", "config", "exporter"), "setup"),
 }
 """In the order of the help, each with the room of its module."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import tomllib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -69,9 +70,10 @@ def test_python_of_each_distribution(distribution: str, python: str, interpreter
 
 def test_requires_what_the_wheel_requires(built: Path) -> None:
     """By the names of the distributions."""
-    text = (ROOT / "pyproject.toml").read_text()
-    (block,) = re.findall(r"^dependencies = \[\n(.*?)^\]", text, re.MULTILINE | re.DOTALL)
-    wanted = set(re.findall(r'"([a-z]+)[>="]', block))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"].values()
+    texts = [*project["dependencies"], *(text for extra in extras for text in extra)]
+    wanted = {re.split("[<>=]", text)[0].removesuffix("-python") for text in texts}
     found = rpms.query(built, "[%{REQUIRENAME}\n]").splitlines()
     assert {name for name in found if name.startswith("python3-")} == {
         f"python3-{name}" for name in wanted

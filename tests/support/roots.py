@@ -63,6 +63,7 @@ SYSTEM = Kind(
         "python3-sdnotify",
         "python3-psutil",
         "python3-click",
+        "python3-systemd",
         "iproute2",
         "curl",
         "gunicorn",

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from sockact.cli.main import printable
-from sockact.cli.running import service
+from sockact.cli.running import last_words, service
 
 
 @click.command(name="history", short_help="Show the last handovers.")
@@ -33,6 +33,8 @@ def command(name: str | None, as_json: bool) -> None:
     for handover in answer["handovers"]:
         for line in _lines(handover):
             click.echo(printable(line))
+    for line in last_words.of_history(target, answer["handovers"]):
+        click.echo(printable(line))
 
 
 def _lines(handover: dict[str, Any]) -> list[str]:

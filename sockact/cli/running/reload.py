@@ -10,7 +10,7 @@ import click
 
 from sockact.cli.main import Failure
 from sockact.cli.options.values import check_some_time
-from sockact.cli.running import service
+from sockact.cli.running import last_words, service
 from sockact.core.lifecycle.stop import STOPPING
 from sockact.supervisor.control import client
 
@@ -52,7 +52,8 @@ def perform(target: service.Service) -> str:
 
 def _raise_unless_committed(target: service.Service, handover: dict[str, Any]) -> None:
     if handover["outcome"] != "committed":
-        raise Failure(f"{target.name}: {_failed(handover)}", quoted=tuple(handover["stderr"]))
+        said = last_words.of_reload(target, handover)
+        raise Failure(f"{target.name}: {_failed(handover)}", quoted=said)
 
 
 def _reload(

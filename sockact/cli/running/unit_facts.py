@@ -17,7 +17,7 @@ def starts(status: dict[str, Any], now: float) -> dict[str, Any] | None:
 
     None when this service is no unit's main process, or systemd does not tell.
     """
-    unit, user = _unit(status["pid"])
+    unit, user = unit_of(status["pid"])
     found = _show(unit, user) if unit else None
     if found is None or found.get("MainPID") != str(status["pid"]):
         return None
@@ -47,7 +47,7 @@ def describe(found: dict[str, Any]) -> str:
     return text
 
 
-def _unit(pid: int) -> tuple[str, bool]:
+def unit_of(pid: int) -> tuple[str, bool]:
     """The service unit of a process, and whether it is a user's (cgroups(7))."""
     try:
         with open(f"/proc/{pid}/cgroup", encoding="utf-8") as file:

@@ -54,7 +54,7 @@ def settings_of(*arguments: str) -> Settings:
     [
         (
             (),
-            "write one of run, dev, reload, rollback, status, history, rotate, reset, stop",
+            "write one of run, dev, reload, rollback, status, history, logs, rotate, reset, stop",
         ),
         (("restart",), "no such command"),
         (("--nonsense",), "no such option"),
