@@ -14,7 +14,10 @@ if os.environ.get("SOCKACT_SHIM") and sys.version_info >= (3, 8):
     try:
         import sockact_shim  # type: ignore[import-not-found]
 
-        sockact_shim.install(os.environ)
+        if sockact_shim.install(os.environ) and os.environ.get("SOCKACT_ADOPT") == "1":
+            from sockact_shim import adopt
+
+            adopt.install(os.environ["SOCKACT_SHIM"], os.environ.get("SOCKACT_UNIX", ""))
     except Exception:  # without the shim the gate may be missing, but the program runs
         sys.modules.pop("sockact_shim", None)
 

@@ -27,8 +27,8 @@ _NEEDED = "_socket", "_thread", "fcntl", "select", "stat", "struct"
 _supervisor = ""
 
 
-def install(environ: Mapping[str, str]) -> None:
-    """Make this process answer calls. Does nothing outside of the main thread."""
+def install(environ: Mapping[str, str]) -> bool:
+    """Make this process answer calls. Returns False outside of the main thread: it cannot."""
     global _supervisor
     _supervisor = environ["SOCKACT_SHIM"]
     try:
@@ -36,11 +36,8 @@ def install(environ: Mapping[str, str]) -> None:
         _signal.signal(CALL, _on_call)
         _signal.signal(NUDGE, _on_nudge)
     except (ValueError, OSError):
-        return
-    if environ.get("SOCKACT_ADOPT") == "1":
-        from . import adopt
-
-        adopt.install(_supervisor, environ.get("SOCKACT_UNIX", ""))
+        return False
+    return True
 
 
 def _on_call(signum: int, frame: FrameType | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from pathlib import Path
 
@@ -43,9 +44,19 @@ def test_the_start_costs_no_import(name: str) -> None:
     assert imported(ast.parse((SHIM / name).read_text())) <= AT_START
 
 
+def test_the_start_loads_nothing_more() -> None:
+    environment = {"PYTHONPATH": str(SHIM), "SOCKACT_SHIM": "sockact-test"}
+    code = "import sys; print(*(name for name in sys.modules if name.startswith('sockact')))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["sockact_shim"]
+
+
 def test_every_adapter_is_known() -> None:
     folder = SHIM / "sockact_shim" / "adapters"
     tree = ast.parse((folder / "__init__.py").read_text())
     (table,) = [node for node in ast.walk(tree) if isinstance(node, ast.Dict)]
     named = {key.value for key in table.keys if isinstance(key, ast.Constant)}
-    assert named == {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    files = {path.relative_to(folder).with_suffix("") for path in folder.rglob("*.py")}
+    assert named == {".".join(path.parts) for path in files if path.name != "__init__"}

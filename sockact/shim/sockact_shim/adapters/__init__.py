@@ -16,7 +16,7 @@ _SERVERS: dict[str, tuple[str, ...]] = {
         "uvicorn.protocols.http.httptools_impl",
         "uvicorn.protocols.http.zttp_impl",
     ),
-    "uvicorn_h2": ("uvicorn.protocols.http.zttp_h2_impl",),
+    "http2.uvicorn_h2": ("uvicorn.protocols.http.zttp_h2_impl",),
     "gunicorn": ("gunicorn.http.wsgi",),
     "gunicorn_asgi": ("gunicorn.asgi.protocol",),
     "hypercorn": ("hypercorn.protocol.h11",),
@@ -29,7 +29,7 @@ _SERVERS: dict[str, tuple[str, ...]] = {
     "gevent": ("gevent.pywsgi",),
     "django": ("django.core.servers.basehttp",),
     "http_server": ("http.server",),
-    "h2": ("h2.connection",),
+    "http2.h2": ("h2.connection",),
 }
 
 _closing = False
@@ -49,9 +49,9 @@ def drain() -> list[str]:
     """
     global _closing
     names = []
-    for name, modules in _SERVERS.items():
+    for path, modules in _SERVERS.items():
         for module in (found for wanted in modules for found in _loaded(wanted)):
-            outcome = _take(name, module)
+            outcome = _take(path, module)
             if outcome not in names:
                 names.append(outcome)
     _closing = True
@@ -71,11 +71,12 @@ def _loaded(name: str) -> list[str]:
     return [*as_main, name] if name in sys.modules else as_main
 
 
-def _take(name: str, module: str) -> str:
+def _take(path: str, module: str) -> str:
+    name = path.rpartition(".")[2]
     if module in _taken:
         return name
     try:
-        adapter = __import__(__name__ + "." + name, fromlist=["close_after_response"])
+        adapter = __import__(__name__ + "." + path, fromlist=["close_after_response"])
         adapter.close_after_response(sys.modules[module])
     except Exception:
         return f"{name}!{_version(module)}"
