@@ -37,7 +37,7 @@ def test_the_page_and_the_zoo_say_the_same() -> None:
 
 def test_every_adapter_that_is_named_exists() -> None:
     named = {one.keep_alive for one in zoo.SERVERS} - WORDS
-    assert named <= {path.stem for path in ADAPTERS.glob("*.py")}
+    assert named <= {path.stem for path in ADAPTERS.rglob("*.py")}
 
 
 def test_what_cannot_be_helped_is_said() -> None:

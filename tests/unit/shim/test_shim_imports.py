@@ -48,4 +48,5 @@ def test_every_adapter_is_known() -> None:
     tree = ast.parse((folder / "__init__.py").read_text())
     (table,) = [node for node in ast.walk(tree) if isinstance(node, ast.Dict)]
     named = {key.value for key in table.keys if isinstance(key, ast.Constant)}
-    assert named == {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    found = {path.relative_to(folder).with_suffix("") for path in folder.rglob("*.py")}
+    assert named == {".".join(path.parts) for path in found if path.name != "__init__"}

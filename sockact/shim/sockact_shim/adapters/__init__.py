@@ -10,13 +10,13 @@ from __future__ import annotations
 import sys
 
 # Adapter → modules that it patches, those of them that are loaded.
-_SERVERS: dict[str, tuple[str, ...]] = {
+_ADAPTERS: dict[str, tuple[str, ...]] = {
     "uvicorn": (
         "uvicorn.protocols.http.h11_impl",
         "uvicorn.protocols.http.httptools_impl",
         "uvicorn.protocols.http.zttp_impl",
     ),
-    "uvicorn_h2": ("uvicorn.protocols.http.zttp_h2_impl",),
+    "http2.uvicorn_h2": ("uvicorn.protocols.http.zttp_h2_impl",),
     "gunicorn": ("gunicorn.http.wsgi",),
     "gunicorn_asgi": ("gunicorn.asgi.protocol",),
     "hypercorn": ("hypercorn.protocol.h11",),
@@ -29,7 +29,7 @@ _SERVERS: dict[str, tuple[str, ...]] = {
     "gevent": ("gevent.pywsgi",),
     "django": ("django.core.servers.basehttp",),
     "http_server": ("http.server",),
-    "h2": ("h2.connection",),
+    "http2.h2": ("h2.connection",),
 }
 
 _closing = False
@@ -49,9 +49,9 @@ def drain() -> list[str]:
     """
     global _closing
     names = []
-    for name, modules in _SERVERS.items():
+    for adapter, modules in _ADAPTERS.items():
         for module in (found for wanted in modules for found in _loaded(wanted)):
-            outcome = _take(name, module)
+            outcome = _take(adapter, module)
             if outcome not in names:
                 names.append(outcome)
     _closing = True
@@ -71,12 +71,13 @@ def _loaded(name: str) -> list[str]:
     return [*as_main, name] if name in sys.modules else as_main
 
 
-def _take(name: str, module: str) -> str:
+def _take(adapter: str, module: str) -> str:
+    name = adapter.rpartition(".")[2]
     if module in _taken:
         return name
     try:
-        adapter = __import__(__name__ + "." + name, fromlist=["close_after_response"])
-        adapter.close_after_response(sys.modules[module])
+        found = __import__(__name__ + "." + adapter, fromlist=["close_after_response"])
+        found.close_after_response(sys.modules[module])
     except Exception:
         return f"{name}!{_version(module)}"
     _taken.add(module)

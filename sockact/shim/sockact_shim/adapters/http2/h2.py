@@ -7,7 +7,7 @@ without h2's state machine, which only knows the other kind, and would send noth
 
 from __future__ import annotations
 
-from . import closing
+from .. import closing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import closing
+from .. import closing
 from .h2 import GOAWAY, PATIENCE
 
 TYPE_CHECKING = False
