@@ -17,21 +17,12 @@ def per_machine(x86_64: int, aarch64: int) -> int:
 
 def syscall(number: int, *arguments: int) -> int:
     """Make a system call; every argument is passed as a long. Raises OSError with errno set."""
-    ctypes.set_errno(0)
-    result: int = _LIBC.syscall(ctypes.c_long(number), *map(ctypes.c_long, arguments))
-    if result < 0:
-        errno = ctypes.get_errno()
-        raise OSError(errno, os.strerror(errno))
-    return result
+    return call("syscall", ctypes.c_long(number), *map(ctypes.c_long, arguments))
 
 
 def prctl(option: int, argument: int) -> None:
     """prctl(2) with one argument. Raises OSError."""
-    ctypes.set_errno(0)
-    zero = ctypes.c_ulong(0)
-    if _LIBC.prctl(option, ctypes.c_ulong(argument), zero, zero, zero) < 0:
-        errno = ctypes.get_errno()
-        raise OSError(errno, os.strerror(errno))
+    call("prctl", option, *map(ctypes.c_ulong, (argument, 0, 0, 0)))
 
 
 PR_SET_PDEATHSIG = 1
@@ -54,10 +45,10 @@ def no_new_privileges() -> None:
     prctl(PR_SET_NO_NEW_PRIVS, 1)
 
 
-def call(name: str, *arguments: int | bytes) -> int:
-    """Call a function of the C library that takes ints and strings, and returns -1 on failure.
+def call(name: str, *arguments: object) -> int:
+    """Call a function of the C library that returns -1 on failure. Raises OSError with errno set.
 
-    Raises OSError with errno set.
+    `arguments` are ints (C's int), bytes (strings), or values of ctypes.
     """
     ctypes.set_errno(0)
     result: int = getattr(_LIBC, name)(*arguments)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 
 # Adapter → modules that it patches, those of them that are loaded.
-_SERVERS: dict[str, tuple[str, ...]] = {
+_ADAPTERS: dict[str, tuple[str, ...]] = {
     "uvicorn": (
         "uvicorn.protocols.http.h11_impl",
         "uvicorn.protocols.http.httptools_impl",
@@ -49,9 +49,9 @@ def drain() -> list[str]:
     """
     global _closing
     names = []
-    for path, modules in _SERVERS.items():
+    for adapter, modules in _ADAPTERS.items():
         for module in (found for wanted in modules for found in _loaded(wanted)):
-            outcome = _take(path, module)
+            outcome = _take(adapter, module)
             if outcome not in names:
                 names.append(outcome)
     _closing = True
@@ -71,13 +71,13 @@ def _loaded(name: str) -> list[str]:
     return [*as_main, name] if name in sys.modules else as_main
 
 
-def _take(path: str, module: str) -> str:
-    name = path.rpartition(".")[2]
+def _take(adapter: str, module: str) -> str:
+    name = adapter.rpartition(".")[2]
     if module in _taken:
         return name
     try:
-        adapter = __import__(__name__ + "." + path, fromlist=["close_after_response"])
-        adapter.close_after_response(sys.modules[module])
+        found = __import__(__name__ + "." + adapter, fromlist=["close_after_response"])
+        found.close_after_response(sys.modules[module])
     except Exception:
         return f"{name}!{_version(module)}"
     _taken.add(module)

@@ -1,1 +1,1 @@
-"""Adapters for HTTP/2: a connection announces its end with a GOAWAY frame."""
+"""Adapters for HTTP/2, where a server sends GOAWAY in place of `Connection: close`."""
