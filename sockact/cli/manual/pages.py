@@ -75,7 +75,7 @@ def _find(name: str) -> click.Command:
 def _paragraphs(command: click.Command) -> list[Block]:
     """Without examples, which have a section of their own."""
     found = (command.help or "").split("\n\n")
-    return [" ".join(text.split()) for text in found if not text.startswith("\b")]
+    return [" ".join(text.split()) for text in found if not text.strip().startswith("\b")]
 
 
 def _options(context: click.Context) -> Items:

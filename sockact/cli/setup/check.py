@@ -27,9 +27,7 @@ if TYPE_CHECKING:
 _UNIT = re.compile(r"[A-Za-z0-9_.:@\\][A-Za-z0-9_.:@\\-]*")
 
 
-@click.command(
-    name="check", short_help="Check a service's units for settings that would drop connections."
-)
+@click.command(name="check", short_help="Check units for settings that would drop connections.")
 @click.argument("unit", metavar="UNIT|NAME", shell_complete=complete.units)
 @click.option("--user-unit", is_flag=True, help="Check a unit of `systemctl --user`.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")

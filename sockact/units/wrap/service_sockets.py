@@ -19,7 +19,6 @@ from sockact.units import listening_sockets
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
 
     from sockact.units.listening_sockets import Bound
 
@@ -48,12 +47,7 @@ class ServiceSockets:
     def __enter__(self) -> ServiceSockets:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     def share(self) -> None:
