@@ -142,7 +142,7 @@ def _plan(name: str, found: wanted.Wanted, options: dict[str, Any]) -> service_u
     parsed = [listeners.parse(text) for text in found.listen]
     where = tuple(address for _, address in parsed)
     if len(set(where)) < len(where):
-        raise OperatorError("--listen: the same address is given twice; write it once")
+        raise OperatorError("--listen: the same address is given twice; give it once")
     user = _user(options["user"], where, user_unit=options["user_unit"])
     env_file = os.path.abspath(options["env_file"]) if options["env_file"] else ""
     if re.search(r"[*?\[\\]", env_file):

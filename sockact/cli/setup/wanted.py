@@ -63,7 +63,9 @@ def of_file(name: str, listen: tuple[str, ...], options: dict[str, Any]) -> Want
         loaded: Loaded = found.params["config"]
         directory = found.params["directory"] or loaded.checked.release
     if options["directory"]:
-        raise OperatorError(f"--directory is not for --config; set directory in {settings.config}")
+        raise OperatorError(
+            f"--directory cannot be used with --config; set directory in {settings.config}"
+        )
     if options["path_unit"] and settings.watch:
         raise OperatorError(f"--path-unit replaces watch; remove watch from {settings.config}")
     if not (listen or settings.listen):

@@ -63,7 +63,7 @@ def _notify(facts: Facts) -> Iterator[Finding]:
             message = f"systemd {version} does not support it (since {_NOTIFY_RELOAD_SINCE})"
         yield Finding(ERROR, service.name, f"Type={kind}", message, "set Type=notify")
     if access == "none":
-        message = "systemd ignores that the service is ready or needs more time"
+        message = "systemd accepts no notifications, such as READY=1 or a request for more time"
         yield Finding(ERROR, service.name, "NotifyAccess=none", message, "set NotifyAccess=main")
     elif access in ("all", "exec"):
         final = version >= _STOPPING_FINAL_SINCE
@@ -141,7 +141,7 @@ def _times(facts: Facts, settings: Settings) -> Iterator[Finding]:
         has = service.span(name)
         if has < need:
             message = f"{what} may take {readable_span(need)}"
-            message += " and depends on EXTEND_TIMEOUT_USEC= then" if heard else ""
+            message += ", so sockact has to ask systemd for more time" if heard else ""
             write = f"set {key}={span(need + timeouts.MARGIN)}"
             now = f"{key}={span(has)}"
             yield Finding(WARNING if heard else ERROR, service.name, now, message, write)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _WHY_CALL = {
     "seccomp": "only Python programs can be made to use the listeners",
-    "pidfd_getfd": "servers with epoll that are not in Python cannot be made to stop accepting",
+    "pidfd_getfd": "epoll servers not written in Python cannot be made to stop accepting",
     "kcmp": "duplicates of a listener's descriptor cannot be told apart",
 }
 _WHY_FAMILY = {

@@ -106,7 +106,7 @@ def home(folder: Path) -> Home:
         (("web", *LISTEN, "--", "gunicorn", "\udcff"), "surrogates not allowed"),
         (("web", "--listen", "http", "--", "gunicorn"), "not an address"),
         (("web", "--listen", "/a\nb", "--", "gunicorn"), "cannot be written"),
-        (("web", *LISTEN, *LISTEN, "--", "gunicorn"), "write it once"),
+        (("web", *LISTEN, *LISTEN, "--", "gunicorn"), "give it once"),
         (("web", "--listen", "a=1", "--listen", "b=2", "--", "gunicorn"), "one name for all"),
         (("web", "--listen", "a=1", "--listen", "2", "--", "gunicorn"), "one name for all"),
         (("web", "--listen", "/run/sockact/web/x", "--", "gunicorn"), "/run/web.sock"),
