@@ -37,7 +37,7 @@ _UNSEEN = 5.0
 
 
 class Service:
-    """Raises OperatorError if systemd cannot be asked."""
+    """A service and its manager. All methods raise OperatorError if systemd cannot be asked."""
 
     def __init__(self, manager: Manager, files: ServiceFiles) -> None:
         self.manager, self.files = manager, files
