@@ -1,3 +1,5 @@
-"""What the command line reads of unit files and of the running systemd. Never loaded by the
-supervisor.
+"""Unit files and the running systemd, as the command line sees them: reading, rendering, checking
+and wrapping. Never loaded by the supervisor.
+
+The rooms build on each other: check → wrap → render → the modules of this directory.
 """

@@ -1,6 +1,6 @@
-"""What systemd says of a service and its sockets, for `sockact check`.
+"""A service and its sockets, as systemd has loaded them.
 
-Raises OperatorError where systemd cannot be asked, or has no such unit.
+Raises OperatorError if systemd cannot be asked or does not know the unit.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 
 from sockact.core.errors import OperatorError
 from sockact.core.timespan import seconds
+from sockact.systemd import listeners
 from sockact.units import unitfile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sockact.core.matching import Address
     from sockact.units.manager import Manager
     from sockact.units.unitfile import Settings
 
@@ -22,53 +24,81 @@ RUNNING = ("active", "reloading", "activating")
 
 @dataclass(frozen=True)
 class Unit:
-    """A unit as it is loaded. `files` is what its files and drop-ins say, section by section."""
+    """A loaded unit."""
 
     name: str
     properties: dict[str, str] = field(default_factory=dict)
     """As `systemctl show` prints them."""
     files: dict[str, Settings] = field(default_factory=dict)
+    """The settings of its file and drop-ins together, by section."""
     changed: float = 0.0
-    """When a file of it was last changed, in seconds since 1970."""
+    """When one of its files last changed, in seconds since 1970."""
     parts: dict[str, dict[str, Settings]] = field(default_factory=dict)
-    """What each of its files says by itself: path → section → settings, in their order."""
+    """The settings of each file alone: path → section → settings, in the order of the files."""
 
     def get(self, name: str) -> str:
-        """A property; empty where this version of systemd has none of that name."""
+        """A property; empty if this version of systemd does not have it."""
         return self.properties.get(name, "")
 
     def words(self, name: str) -> list[str]:
-        """A property that is a list."""
+        """A property that is a list of words."""
         return self.get(name).split()
 
     def span(self, name: str) -> float:
-        """A time in seconds; infinite for what is not limited, or not known to this version."""
+        """A time in seconds; infinite if it is not limited, or unknown to this version."""
         try:
             return seconds(self.get(name))
         except ValueError:
             return float("inf")
 
     def written(self, name: str) -> str:
-        """The last line NAME=… of its files, as it is written there."""
+        """The last line NAME=… of its files, as written there."""
         return f"{name}={self.files.get('Service', {}).get(name, [''])[-1]}"
 
     @property
     def start(self) -> str:
-        """The last ExecStart= of its files, as it is written there; empty: it has none."""
+        """The last ExecStart= of its files, as written there; empty if there is none."""
         return (self.files.get("Service", {}).get("ExecStart") or [""])[-1]
 
     @property
     def running(self) -> bool:
-        """Is it active, or about to be?"""
+        """Whether it is active or about to be."""
         return self.get("ActiveState") in RUNNING
+
+    @property
+    def is_root(self) -> bool:
+        """Whether its processes run as root."""
+        return self.get("User") in ("", "root", "0") and self.get("DynamicUser") != "yes"
+
+    @property
+    def reaches_start_limit(self) -> bool:
+        """Whether a crash loop reaches the start limit, which also stops the .socket unit."""
+        burst = self.get("StartLimitBurst")
+        interval = self.span("StartLimitIntervalUSec")
+        pause = self.span("RestartUSec")
+        return burst.isdecimal() and int(burst) * pause < interval < float("inf")
+
+    def addresses(self) -> tuple[list[Address], list[str]]:
+        """What a .socket unit listens on, and those of its lines that sockact cannot use."""
+        found, others = [], []
+        for line in self.get("Listen").splitlines():
+            text, _, kind = line.rpartition(" (")
+            kind = kind.rstrip(")")
+            try:
+                if kind not in ("Stream", "Datagram"):
+                    raise OperatorError(kind)
+                found.append(listeners.parse(f"udp:{text}" if kind == "Datagram" else text)[1])
+            except OperatorError:
+                others.append(line)
+        return found, others
 
 
 @dataclass(frozen=True)
 class Facts:
-    """All that is looked at."""
+    """A service with its .socket units, and what its command lines mean."""
 
     version: int
-    """Of systemd."""
+    """The major version of systemd."""
     service: Unit
     sockets: tuple[Unit, ...]
     start: tuple[str, ...]
@@ -76,16 +106,16 @@ class Facts:
     reload: tuple[str, ...]
     """The words of ExecReload=."""
     runtime: str = "/run"
-    """Where the folders of RuntimeDirectory= are."""
+    """The parent of the directories of RuntimeDirectory=."""
 
     @property
     def options(self) -> tuple[str, ...] | None:
-        """What follows `sockact run`; None when something else is started."""
+        """The words after `sockact run`; None if the service does not start it."""
         return _after(self.start, "run")
 
     @property
     def reloads(self) -> str | None:
-        """The name that `sockact reload` is called with, perhaps ""; None: it is not called."""
+        """The name that `sockact reload` is given, maybe ""; None if it is not called."""
         found = _after(self.reload, "reload")
         if found is None:
             return None
@@ -93,7 +123,7 @@ class Facts:
 
 
 def _after(words: tuple[str, ...], subcommand: str) -> tuple[str, ...] | None:
-    """The arguments of `sockact SUBCOMMAND`, with or without `python` or `python -m` before it."""
+    """The arguments of `sockact SUBCOMMAND`, also behind `python` or `python -m`."""
     for position, word in enumerate(words[:-1]):
         leads = position < 2 or words[position - 1] == "-m"
         if leads and os.path.basename(word) == "sockact" and words[position + 1] == subcommand:
@@ -102,7 +132,7 @@ def _after(words: tuple[str, ...], subcommand: str) -> tuple[str, ...] | None:
 
 
 def read(manager: Manager, name: str) -> Facts:
-    """Ask systemd about NAME, NAME.service or NAME.socket, and what belongs to it."""
+    """Ask systemd about NAME, NAME.service or NAME.socket, and the units that belong to it."""
     service = _unit(manager, _service_name(manager, name))
     sockets = [_unit(manager, socket) for socket in _socket_names(manager, service)]
     files = service.files.get("Service", {})
@@ -128,7 +158,9 @@ def _service_name(manager: Manager, name: str) -> str:
 
 
 def _socket_names(manager: Manager, service: Unit) -> list[str]:
-    """Those that start the service, and the one named like it: Accept=yes starts another one."""
+    """The .socket units that start the service, and the one with its name: with Accept=yes that one
+    starts another service.
+    """
     found = [other for other in service.words("TriggeredBy") if other.endswith(".socket")]
     like = f"{service.name.removesuffix('.service')}.socket"
     if like not in found:
@@ -141,16 +173,14 @@ def _unit(manager: Manager, name: str) -> Unit:
     properties = unitfile.properties(manager.show(name))
     state = properties.get("LoadState")
     if state == "not-found":
-        raise OperatorError(f"there is no unit {name}: `sockact init` writes one")
+        raise OperatorError(f"there is no unit {name}; create it with `sockact init`")
     if state != "loaded":
-        raise OperatorError(
-            f"{name} is not loaded ({state}): `{manager.name} status {name}` says why"
-        )
+        raise OperatorError(f"{name} is not loaded ({state}); see `{manager.name} status {name}`")
     paths = [properties.get("FragmentPath", ""), *properties.get("DropInPaths", "").split()]
     changed = max((_changed(path) for path in paths if path), default=0.0)
     if gone := [path for path in paths if path and not os.path.lexists(path)]:
         raise OperatorError(
-            f"{gone[0]} of {name} is gone: `{manager.name} daemon-reload`, and then this again"
+            f"{gone[0]} of {name} is gone; run `{manager.name} daemon-reload`, then try again"
         )
     text = manager.cat(name)
     parts = {path: unitfile.parse(part) for path, part in unitfile.parts(text, paths).items()}
@@ -165,7 +195,7 @@ def _changed(path: str) -> float:
 
 
 def _variables(service: Unit, files: Settings) -> dict[str, str]:
-    """What $VARIABLES of the command line mean, as far as we may read it."""
+    """The values of $VARIABLES in command lines, as far as we may read them."""
     found: dict[str, str] = {}
     for line in files.get("Environment", []):
         for word in unitfile.split(line):

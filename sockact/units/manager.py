@@ -1,6 +1,6 @@
-"""Asking a running systemd, and telling it what changed: systemctl(1).
+"""A running systemd, asked and told by way of systemctl(1) and journalctl(1).
 
-For the command line only. Raises OperatorError, whose text is one line that says what to do.
+Raises OperatorError, whose text is one line that says what to do.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _SECONDS = 90.0
 
 
 class Manager:
-    """The system's, or with `user` that of the user who asks."""
+    """The system manager, or with `user` the calling user's own. `timeout` is in seconds."""
 
     def __init__(self, user: bool = False, timeout: float = _SECONDS) -> None:
         self.user = user
@@ -25,17 +25,17 @@ class Manager:
 
     @property
     def runtime(self) -> str:
-        """The folder %t of its units."""
+        """The directory that %t stands for in its units."""
         if not self.user:
             return "/run"
         return os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
 
     def call(self, *arguments: str) -> str:
-        """Run it with these arguments; what it prints."""
+        """Run systemctl with these arguments; return its output."""
         return self._run(f"{self.name} {' '.join(arguments)}", [*self._base, *arguments])
 
     def journal(self, unit: str, since: float) -> str:
-        """What a service's own processes wrote; `since` is in seconds since 1970."""
+        """What the processes of a service wrote; `since` is in seconds since 1970."""
         field = "_SYSTEMD_USER_UNIT" if self.user else "_SYSTEMD_UNIT"
         options = ("--output=cat", "--no-pager", "--quiet")
         words = ["journalctl", f"{field}={unit}", f"--since=@{int(since)}", *options]
@@ -53,7 +53,7 @@ class Manager:
                 check=False,
             )
         except FileNotFoundError as error:
-            raise OperatorError(f"{command}: not found: systemd has to be installed") from error
+            raise OperatorError(f"{command}: command not found; is systemd installed?") from error
         except subprocess.TimeoutExpired as error:
             raise OperatorError(f"{command}: no answer within {self._timeout:g} s") from error
         if done.returncode != 0:
@@ -62,17 +62,17 @@ class Manager:
         return done.stdout
 
     def show(self, unit: str) -> str:
-        """All properties of a unit, one NAME=VALUE a line; of one that does not exist, too."""
+        """All properties of a unit, even of one that does not exist, as lines NAME=VALUE."""
         # Times as seconds since 1970: @1700000000.
         return self.call("show", "--timestamp=unix", unit)
 
     def cat(self, unit: str) -> str:
-        """The unit's files with its drop-ins, in the order in which they count."""
+        """The text of the unit's file and its drop-ins, in the order in which they apply."""
         return self.call("cat", unit)
 
     def version(self) -> int:
         """The major version of systemd, such as 252."""
         found = re.match(r"systemd (\d+)", self.call("--version"))
         if not found:
-            raise OperatorError(f"{self.name} --version: cannot read its version")
+            raise OperatorError(f"cannot parse the output of `{self.name} --version`")
         return int(found[1])

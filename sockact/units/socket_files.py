@@ -1,8 +1,8 @@
-"""Socket files: what a path leads to, and who could make it lead elsewhere.
+"""Socket files: whether a path can be trusted, and who owns the file.
 
-systemd, as root, removes whatever file is in the way of a ListenStream= path before it binds there,
-and for SocketUser= it changes the owner of what the path then leads to, through links
-(systemd.socket(5)). So a path counts only as far as nobody but root can bend it.
+systemd, as root, removes whatever file is at a ListenStream= path before it binds there, and for
+SocketUser= it follows symbolic links to change the owner (systemd.socket(5)). So a path is only
+safe if nobody but root can redirect it.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ import os
 import pwd
 import stat
 
-from sockact.units.hardening import Setting
-from sockact.units.unitfile import command_line, escape_value
+from sockact.units.unitfile import Setting, command_line, escape_value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def is_file(path: str, file: tuple[int, int] | None) -> bool:
-    """Is that file of a Unix socket (device and inode, as in sock_diag) at our path?"""
+    """Whether this file of a Unix socket (device and inode, as in sock_diag) is at the path."""
     try:
         fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
@@ -39,7 +38,7 @@ def is_file(path: str, file: tuple[int, int] | None) -> bool:
 
 
 def _device(fd: int) -> int:
-    """Of its file system. st_dev is another number where that has several, as Btrfs does."""
+    """The device of its file system. st_dev is another number on Btrfs, which has several."""
     with open(f"/proc/self/fdinfo/{fd}") as info:
         mount = next(line.split()[1] for line in info if line.startswith("mnt_id:"))
     with open("/proc/self/mountinfo", errors="surrogateescape") as mounts:
@@ -49,7 +48,7 @@ def _device(fd: int) -> int:
 
 
 def rights(path: str) -> tuple[str, str, str] | None:
-    """Owner, group and mode of a socket file; None when there is none."""
+    """Owner, group and mode of a socket file; None if there is none."""
     try:
         found = os.lstat(path)
     except OSError:
@@ -59,9 +58,11 @@ def rights(path: str) -> tuple[str, str, str] | None:
     return _user(found.st_uid), _group(found.st_gid), f"{found.st_mode & 0o777:04o}"
 
 
-def owner(paths: Sequence[str], user: str, group: str = "", why: str = "") -> Iterator[Setting]:
-    """What gives socket files of a .socket unit to a user, and a group if one is named."""
-    if not any(bent_by(path) or not _stays(_way(path)[-1][0]) for path in paths):
+def owner_settings(
+    paths: Sequence[str], user: str, group: str = "", why: str = ""
+) -> Iterator[Setting]:
+    """Settings of a .socket unit that give its socket files to a user, and to a group if named."""
+    if not any(redirectable_at(path) or not _is_safe(_lookups(path)[-1][0]) for path in paths):
         yield Setting("SocketUser", escape_value(user), why)
         if group:
             yield Setting("SocketGroup", escape_value(group))
@@ -69,19 +70,21 @@ def owner(paths: Sequence[str], user: str, group: str = "", why: str = "") -> It
     for path in paths:
         escape_value(path)
     whom = f"{user}:{group}" if group else user
-    because = "Not SocketUser=: whoever owns the folder could put a link there, which it follows"
+    because = "Not SocketUser=: it follows links, and the directory's owner could put one there"
     command = command_line(("chown", "--no-dereference", "--", whom, *paths))
     yield Setting("ExecStartPost", command, because)
 
 
-def bent_by(path: str) -> str:
-    """A folder on the way to that of a socket file which others than root can change; "": none."""
-    return next((folder for folder, entry in _way(path)[:-1] if not _stays(folder, entry)), "")
+def redirectable_at(path: str) -> str:
+    """A directory above a socket file's own in which others than root can replace an entry of the
+    path; empty if there is none.
+    """
+    return next((where for where, entry in _lookups(path)[:-1] if not _is_safe(where, entry)), "")
 
 
-def _way(path: str) -> list[tuple[str, str]]:
-    """Every folder that is looked into on the way to a file, by links too, and what is looked up
-    there; its own is the last.
+def _lookups(path: str) -> list[tuple[str, str]]:
+    """Each directory that the kernel searches for a path, also through links, with the entry that
+    it looks up there; the last is the file's own.
     """
     here, rest = "/", [part for part in path.split("/") if part]
     found = []
@@ -99,25 +102,25 @@ def _way(path: str) -> list[tuple[str, str]]:
     return found
 
 
-def _stays(folder: str, entry: str = "") -> bool:
-    """Can nobody but root replace this entry of a folder? None: a new file of root's."""
+def _is_safe(directory: str, entry: str = "") -> bool:
+    """Whether only root can replace this entry of a directory; without one, a new file of root."""
     try:
-        found = os.stat(folder)
+        found = os.stat(directory)
         owner = os.lstat(entry).st_uid if entry else 0
     except OSError:
-        return False  # Whoever makes it.
+        return False  # Anybody may create it.
     if found.st_uid != 0:
         return False
-    # In a folder such as /tmp everybody may replace what they own.
+    # In a sticky directory such as /tmp everybody may replace their own files.
     return not found.st_mode & _OTHERS_WRITE or bool(found.st_mode & stat.S_ISVTX and owner == 0)
 
 
-def go_away(facts: Facts, paths: Sequence[str]) -> list[str]:
-    """Those of the paths that systemd removes with the service, with its RuntimeDirectory=."""
+def removed_at_stop(facts: Facts, paths: Sequence[str]) -> list[str]:
+    """The paths in RuntimeDirectory=, which systemd removes when the service stops."""
     service = facts.service
     if service.get("RuntimeDirectoryPreserve") == "yes":
         return []
-    below = tuple(f"{facts.runtime}/{folder}/" for folder in service.words("RuntimeDirectory"))
+    below = tuple(f"{facts.runtime}/{name}/" for name in service.words("RuntimeDirectory"))
     return [path for path in paths if os.path.normpath(path).startswith(below)]
 
 

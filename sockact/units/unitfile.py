@@ -1,19 +1,20 @@
 """The syntax of unit files: systemd.syntax(7), and the command lines of systemd.service(5).
 
-For the command line only; the supervisor does not import this. Raises ValueError for what a unit
-file cannot say, or for a line that systemd would refuse.
+Raises ValueError for a text that a unit file cannot contain, and for a line that systemd would
+refuse.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
 Settings = dict[str, list[str]]
-"""Of one section: the values of each setting, in the order in which they are written."""
+"""One section: the values of each setting, in the order of the lines."""
 
 _PLAIN = re.compile(r"[\w@%+=:,./$-]+")
 _SPELLED = {"\n": r"\n", "\t": r"\t", "\r": r"\r", '"': r"\"", "\\": r"\\"}
@@ -26,8 +27,20 @@ _WHOLE_VARIABLE = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
 _PREFIXES = "@-:+!|"
 
 
+@dataclass(frozen=True)
+class Setting:
+    """One line of a unit file to write, with the comment above it."""
+
+    key: str
+    value: str
+    why: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.key}={self.value}"
+
+
 def escape_word(word: str) -> str:
-    """A word of ExecStart= that the program gets exactly as it is here."""
+    """A word as ExecStart= needs it, so that the program gets it unchanged."""
     word.encode()  # UnicodeEncodeError is a ValueError: systemd drops lines that are not UTF-8.
     text = word.replace("%", "%%").replace("$", "$$")
     if _PLAIN.fullmatch(text):
@@ -42,20 +55,20 @@ def _spell(sign: str) -> str:
 
 
 def command_line(words: tuple[str, ...]) -> str:
-    """A value of ExecStart= for these words."""
+    """The words as a value of ExecStart=."""
     return " ".join(map(escape_word, words))
 
 
 def escape_value(text: str) -> str:
-    """A path or an address as the whole value of a setting, where blanks need no quotes."""
+    """A path or an address as the whole value of a setting, where spaces need no quotes."""
     text.encode()
     if not text.isprintable() or text != text.strip() or text.endswith("\\"):
-        raise ValueError(f"{text!r} cannot be written in a unit file: choose another one")
+        raise ValueError(f"{text!r} cannot be written in a unit file; choose another one")
     return text.replace("%", "%%")
 
 
 def split(line: str) -> list[str]:
-    """The words of a line, without their quotes and escapes. Raises ValueError."""
+    """The words of a line, with quotes and escapes resolved. Raises ValueError."""
     words: list[str] = []
     word: str | None = None
     quote = ""
@@ -77,23 +90,23 @@ def split(line: str) -> list[str]:
         else:
             word = (word or "") + sign
     if quote:
-        raise ValueError(f"a quote is not closed in: {line}")
+        raise ValueError(f"unterminated quote in: {line}")
     return words + ([word] if word is not None else [])
 
 
 def raw_words(line: str) -> list[str]:
-    """The words of a line as they are written, with their quotes and escapes."""
+    """The words of a line as written, with their quotes and escapes."""
     found = re.findall(r"""(?:\\.|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[^ \t\n\r])+""", line)
     return [str(word) for word in found]
 
 
 def prefixes(line: str) -> str:
-    """The signs before the program of an ExecStart= line: @ - : + ! | (systemd.service(5))."""
+    """The prefixes of an ExecStart= line: @ - : + ! | (systemd.service(5))."""
     return line[: len(line) - len(line.lstrip(_PREFIXES))]
 
 
 def _unescape(line: str, position: int) -> tuple[str, int]:
-    """What the escape means whose backslash stands before `position`, and where it ends."""
+    """The meaning of the escape whose backslash is before `position`, and where it ends."""
     sign = line[position : position + 1]
     if sign in _CODES:
         length, base = _CODES[sign]
@@ -108,9 +121,8 @@ def _unescape(line: str, position: int) -> tuple[str, int]:
 
 
 def expand(words: list[str], unit: str, variables: Mapping[str, str]) -> list[str]:
-    """The words as the program gets them: specifiers of the unit's name, $VARIABLES.
-
-    Specifiers that depend on the machine or the user stay as they are.
+    """The words as the program gets them, with specifiers of the unit's name and $VARIABLES
+    expanded. Specifiers that depend on the machine or the user stay as they are.
     """
     found: list[str] = []
     for word in (_specifiers(word, unit) for word in words):
@@ -131,7 +143,7 @@ def _specifiers(text: str, unit: str) -> str:
 
 
 def program(words: list[str]) -> list[str]:
-    """A command line without the prefixes of its first word, and without an argv[0] of its own."""
+    """The words of a command line without its prefixes, and without the argv[0] that @ sets."""
     if not words:
         return []
     first = words[0].lstrip(_PREFIXES)
@@ -140,9 +152,9 @@ def program(words: list[str]) -> list[str]:
 
 
 def parse(text: str) -> dict[str, Settings]:
-    """Section → settings of unit files, one after the other as `systemctl cat` prints them.
+    """Section → settings of unit files, concatenated as `systemctl cat` prints them.
 
-    An empty value takes back the ones before it, as it does for settings that are lists.
+    An empty value clears the values before it, as it does in systemd for lists.
     """
     sections: dict[str, Settings] = {}
     section: Settings = {}
@@ -159,7 +171,7 @@ def parse(text: str) -> dict[str, Settings]:
 
 
 def parts(text: str, paths: Collection[str]) -> dict[str, str]:
-    """Path → text of the files of a unit, whose paths are known, as `systemctl cat` prints them."""
+    """Path → text of the files in the output of `systemctl cat`; `paths` are the unit's files."""
     found: dict[str, str] = {}
     path = ""
     for line in text.split("\n"):
@@ -172,7 +184,7 @@ def parts(text: str, paths: Collection[str]) -> dict[str, str]:
 
 
 def _lines(text: str) -> Iterator[str]:
-    """Without comments and blanks, with lines joined that end in a backslash."""
+    """The lines without comments and empty ones; a backslash at the end joins two lines."""
     joined = ""
     for line in text.split("\n"):
         if line.lstrip().startswith(("#", ";")):
@@ -194,12 +206,12 @@ def environment(text: str) -> dict[str, str]:
             try:
                 found[key.strip()] = " ".join(split(value)) if value[:1] in "\"'" else value.strip()
             except ValueError:
-                continue  # systemd, too, goes on with the next line.
+                continue  # systemd ignores such a line, too.
     return found
 
 
 def properties(text: str) -> dict[str, str]:
-    """What `systemctl show` prints of one unit; a name that is repeated gets several lines."""
+    """The output of `systemctl show` for one unit; a repeated name gets several lines."""
     found: dict[str, str] = {}
     for line in text.split("\n"):
         key, equals, value = line.partition("=")
@@ -209,7 +221,12 @@ def properties(text: str) -> dict[str, str]:
 
 
 def span(seconds: float) -> str:
-    """A time span for a unit file: 90s, 2min, or with its milliseconds."""
+    """A time span as in unit files: 90s, 2min or 1500ms."""
     if seconds >= 60 and seconds % 60 == 0:
         return f"{seconds / 60:.0f}min"
     return f"{seconds:.0f}s" if seconds == int(seconds) else f"{seconds * 1000:.0f}ms"
+
+
+def readable_span(seconds: float) -> str:
+    """A time span as in messages: 90 s, 2 min or 1500 ms."""
+    return re.sub(r"(?<=\d)(?=[a-z])", " ", span(seconds))

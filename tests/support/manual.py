@@ -61,6 +61,7 @@ def usage(text: str) -> str:
 
 
 def description(text: str) -> list[str]:
-    """The paragraphs between the usage and the lists."""
+    """The paragraphs between the usage and the lists, without examples."""
     body = text.partition("\n\n")[2].partition("\nOptions:\n")[0]
-    return [words(paragraph) for paragraph in body.split("\n\n") if paragraph.strip()]
+    found = [words(paragraph) for paragraph in body.split("\n\n")]
+    return [one for one in found if one and not one.startswith("Example:")]

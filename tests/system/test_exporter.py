@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import prometheus_client
 import pytest
 
-from sockact.units.render import exporter as exporter_units
+from sockact.units.render import exporter_units
 from tests.system import servers
 
 if TYPE_CHECKING:

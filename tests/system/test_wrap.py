@@ -38,7 +38,7 @@ def test_wrap_reload_unwrap_under_load(
     with site.load(LOAD) as load:
         done = site.wrap()
         report = load.stop()
-    assert "no client was refused; new ones waited, " in done.stdout
+    assert "no connections were refused; new connections waited up to " in done.stdout
     assert not report.failures(), report.explain()
     assert site.active() == {site.unit: "active", site.socket: "active"}
     assert site.findings() == []
@@ -56,7 +56,7 @@ def test_wrap_reload_unwrap_under_load(
         site.wait_serving()
         report = load.stop()
     assert {*report.total().failures} <= {Failure.REFUSED}, report.explain()
-    assert "nobody listened for " in done.stdout
+    assert "connections were refused for " in done.stdout
     assert site.ask() == answers.fast("2").decode()
     site.is_plain(text)
 
@@ -70,7 +70,7 @@ def test_a_socket_file_in_the_folder_of_the_service(site: Site) -> None:
         where=path,
     )
     done = site.wrap()
-    assert "who came just then was refused" in done.stdout
+    assert "connections were refused for " in done.stdout
     assert site.findings() == []
     status = ("stat", "-c", "%U %G %a", path)
     assert site.run(*status).stdout == f"{USER} daemon 660\n"
@@ -99,8 +99,8 @@ def test_a_service_with_a_socket_of_its_own(site: Site) -> None:
         assert site.ask() == answers.fast("2").decode()
         taken_back = site.unwrap()
         report = load.stop()
-    assert "no client was refused" in done.stdout
-    assert "nobody listened" not in taken_back.stdout
+    assert "no connections were refused" in done.stdout
+    assert "were refused for" not in taken_back.stdout
     assert not report.failures(), report.explain()
     assert site.there(SOCKET)
     assert not site.there(DROP_IN)
@@ -113,8 +113,8 @@ def test_what_is_refused_and_what_is_only_shown(site: Site) -> None:
     for name, reason in (
         ("nowhere", "there is no unit nowhere.service"),
         ("nothing", "nothing.service is not loaded (masked)"),
-        ("site.socket", "is no service: write a name such as myapp.service"),
-        ("getty@", "name an instance, such as getty@1.service"),
+        ("site.socket", "is not a service; write a name such as myapp.service"),
+        ("getty@", "write an instance, such as getty@1.service"),
         ("systemd-tmpfiles-setup", "cannot be wrapped: Type=oneshot"),
         ("si*", "cannot name a service of sockact"),
     ):
@@ -126,7 +126,7 @@ def test_what_is_refused_and_what_is_only_shown(site: Site) -> None:
     assert f"\n# {DROP_IN}\n# Written by `sockact wrap`" in done.stdout
     assert f"\nListenStream={ADDRESS}\n" in done.stdout
     # Newer versions of gunicorn have a socket of their own beside it, which is left alone.
-    assert done.stdout.startswith(f"site.service: {ADDRESS} would be site.socket's\n")
+    assert done.stdout.startswith(f"site.service: site.socket would own {ADDRESS}\n")
     assert f"\n  would write {SOCKET}\n" in done.stdout
     done = site.wrap("--listen", "127.0.0.1:8001", check=False)
     assert f"the program binds {ADDRESS}, but no listener has that address" in done.stderr
@@ -157,7 +157,7 @@ def test_drop_ins_of_the_administrator(site: Site) -> None:
         )
         site.systemctl("daemon-reload")
         (finding,) = site.findings()
-        assert "it changed since the wrap, and zz-sockact.conf hides it" in finding
+        assert "it has changed since `sockact wrap`, but zz-sockact.conf overrides it" in finding
         site.unwrap()
     finally:
         site.machine.path(f"{folder}/override.conf").unlink()
@@ -170,8 +170,11 @@ def test_a_drop_in_that_appears_meanwhile(site: Site) -> None:
     # Not loaded yet: whoever reads the unit now does not know of it.
     site.machine.write(f"{UNITS}/{site.unit}.d/zzz.conf", f"[Service]\nType=exec\n{start}")
     done = site.wrap(check=False)
-    assert "site.service runs without sockact: `systemctl cat site.service` shows" in done.stderr
-    assert "; it is as it was; nobody listened for " in done.stderr
+    assert (
+        "site.service is running without sockact; see `systemctl cat site.service` for"
+        in done.stderr
+    )
+    assert "; all changes were undone; connections were refused for " in done.stderr
     site.machine.path(f"{UNITS}/{site.unit}.d/zzz.conf").unlink()
     site.wait_serving()
     site.is_plain(text)
@@ -181,11 +184,12 @@ def test_a_wrap_without_restart(site: Site) -> None:
     text = site.install(*debian(site.machine))
     before = site.main_pid
     done = site.wrap("--no-restart", "--drain-timeout", "20s")
-    assert "it takes effect with `systemctl restart site`" in done.stdout
+    assert "apply it with `systemctl restart site`" in done.stdout
     assert site.main_pid == before
     done = site.wrap(check=False)
     assert (
-        "is wrapped already: for other options `sockact unwrap site.service` first" in done.stderr
+        "is already wrapped; to change its options, run `sockact unwrap site.service` first"
+        in done.stderr
     )
     # It has not taken effect, so nothing has to be stopped.
     site.unwrap()
@@ -201,7 +205,7 @@ def test_a_wrap_without_restart(site: Site) -> None:
     with drop_in.open("a") as file:
         file.write("MemoryMax=1G\n")
     done = site.unwrap(check=False)
-    assert f"{DROP_IN} was changed since it was written" in done.stderr
+    assert f"{DROP_IN} was changed since `sockact wrap` wrote it" in done.stderr
     site.unwrap("--force")
     site.wait_serving()
     site.is_plain(text)
@@ -211,11 +215,11 @@ def test_a_service_that_does_not_run(site: Site) -> None:
     text = site.install(*debian(site.machine))
     site.systemctl("stop", site.unit)
     done = site.wrap(check=False)
-    assert "write them, as in --listen 127.0.0.1:8000" in done.stderr
+    assert "add --listen ADDR, as in --listen 127.0.0.1:8000" in done.stderr
     done = site.wrap("--listen", ADDRESS)
-    assert "next: `systemctl start site`" in done.stdout
+    assert "start it with `systemctl start site`" in done.stdout
     (finding,) = site.findings()
-    assert "it is inactive, so nobody listens" in finding
+    assert "it is inactive, so clients are refused" in finding
     assert site.active() == {site.unit: "inactive", site.socket: "inactive"}
     site.systemctl("start", site.unit)
     assert site.ask() == answers.fast("1").decode()

@@ -21,44 +21,46 @@ LOAD = Load(Kind.NEW, 4, pause=0.005)
 # The steps of `sockact wrap` up to the restart.
 BESIDE = """
 import sys
-from sockact.cli.setup.wrapped import place_of
-from sockact.units.wrap import marks, migration, running_service
+from sockact.cli.setup.wrapped import files_of
 from sockact.units.manager import Manager
+from sockact.units.wrap import marked_files, wrapping
+from sockact.units.wrap.service import Service
 
-manager, place = Manager(), place_of(sys.argv[1], user_unit=False)
-found = [one for one in running_service.sockets(manager, place) if one.address.port == 8000]
-text = marks.marked("[Socket]\\nListenStream=127.0.0.1:8000\\n")
-with migration._open(found) as seam:
-    assert migration._listen_beside(manager, place, text, seam)
-    required = marks.marked(f"[Unit]\\nX-Sockact=unfinished\\nRequires={place.socket}\\n")
-    migration._write_all(manager, place, text, required)
-    assert seam.to_new()
+service = Service(Manager(), files_of(sys.argv[1], user_unit=False))
+found = [one for one in service.bound() if one.address.port == 8000]
+text = marked_files.marked("[Socket]\\nListenStream=127.0.0.1:8000\\n")
+with wrapping._duplicate(found) as sockets:
+    assert wrapping._listen_beside(service, text, sockets)
+    unit = f"[Unit]\\nX-Sockact=unfinished\\nRequires={service.files.socket}\\n"
+    wrapping._write_all(service, text, marked_files.marked(unit))
+    assert sockets.pass_connections()
 """
 # And the message if it stops there.
 FAILING = """
 import socket, sys
-from sockact.cli.setup.wrapped import place_of
+from sockact.cli.setup.wrapped import files_of
 from sockact.core.errors import OperatorError
-from sockact.units.wrap import marks, migration, running_service
 from sockact.units.manager import Manager
+from sockact.units.wrap import marked_files, wrapping
 from sockact.units.wrap.outage import Outage
+from sockact.units.wrap.service import Service
 
-manager, place = Manager(), place_of(sys.argv[1], user_unit=False)
-found = [one for one in running_service.sockets(manager, place) if one.address.port == 8000]
-text = marks.marked("[Socket]\\nListenStream=127.0.0.1:8000\\n")
-required = marks.marked(f"[Unit]\\nRequires={place.socket}\\n")
+service = Service(Manager(), files_of(sys.argv[1], user_unit=False))
+found = [one for one in service.bound() if one.address.port == 8000]
+text = marked_files.marked("[Socket]\\nListenStream=127.0.0.1:8000\\n")
+required = marked_files.marked(f"[Unit]\\nRequires={service.files.socket}\\n")
 outage = Outage([found[0].address])
 clients = []
 
-class Seam(migration.Seam):
-    def to_new(self):
-        done = super().to_new()
+class Sockets(wrapping.ServiceSockets):
+    def pass_connections(self):
+        super().pass_connections()
         clients.extend(socket.create_connection(("127.0.0.1", 8000)) for _ in range(3))
         raise OSError("no further")
 
-migration.Seam = Seam
+wrapping.ServiceSockets = Sockets
 try:
-    migration.wrap(manager, place, migration.Texts(text, required, required), outage, found)
+    wrapping.wrap(service, wrapping.Texts(text, required, required), outage, found)
 except OperatorError as error:
     print(outage.cut_off, outage.seconds, type(error).__name__)
 """
@@ -91,7 +93,7 @@ def test_a_program_that_does_not_start_wrapped(site: Site) -> None:
     warning, reason, *quoted = done.stderr.splitlines()
     assert warning.startswith("sockact: warning: site.service: Restart=always: ")
     assert reason.startswith(
-        "sockact: site.service did not start; it is as it was; nobody listened for "
+        "sockact: site.service did not start; all changes were undone; connections were refused "
     )
     assert "RuntimeError: not in there" in "".join(quoted)
     site.wait_serving()
@@ -107,9 +109,9 @@ def test_a_program_that_does_not_start_at_all(site: Site) -> None:
     done = site.wrap(check=False)
     assert done.returncode == 1
     reason, *quoted = done.stderr.splitlines()
-    assert "site.service did not start; site.service is DOWN: it does not start as it" in reason
-    assert "then `systemctl start site`; nobody listened for " in reason
-    assert "it is as it was;" not in reason
+    assert "site.service did not start; site.service is DOWN: it does not start as before" in reason
+    assert "then run `systemctl start site`; connections were refused for " in reason
+    assert "all changes were undone;" not in reason
     assert "ModuleNotFoundError: No module named 'nothere'" in "".join(quoted)
     site.machine.write("/opt/zoo/whole.py", WHOLE)
     site.systemctl("start", site.unit)
@@ -129,13 +131,13 @@ def test_a_program_that_does_not_start_is_not_unwrapped(site: Site, option: str)
         report = load.stop()
     assert not report.failures(), report.explain()
     reason, *quoted = done.stderr.splitlines()
-    assert "does not start anew (a reload failed), so it would be down" in reason
-    assert reason.endswith("; it is wrapped as before")
+    assert "would not start again: a test reload failed; fix the program, or add --force" in reason
+    assert reason.endswith("; the service is still wrapped")
     assert "ModuleNotFoundError: No module named 'nothere'" in "".join(quoted)
     assert site.findings() == []
     done = site.unwrap("--force", check=False)
     reason, *quoted = done.stderr.splitlines()
-    assert "by itself site.service ended soon after it was started; site.service is DOWN" in reason
+    assert "site.service ended soon after its start; site.service is DOWN" in reason
     assert "No module named 'nothere'" in "".join(quoted)
     site.machine.write("/opt/zoo/whole.py", WHOLE)
     site.systemctl("start", site.unit)
@@ -148,11 +150,11 @@ def test_a_socket_whose_file_was_removed(site: Site) -> None:
     site.wrap()
     site.machine.path(SOCKET).unlink()
     done = site.unwrap(check=False)
-    assert f"{SOCKET} of site.socket is gone: `systemctl daemon-reload`, " in done.stderr
+    assert f"{SOCKET} of site.socket is gone; run `systemctl daemon-reload`, " in done.stderr
     assert done.stderr.count("\n") == 1
     site.systemctl("daemon-reload")
     done = site.unwrap()
-    assert "nobody listened for " in done.stdout
+    assert "connections were refused for " in done.stdout
     site.wait_serving()
     site.is_plain(text)
 
@@ -163,7 +165,7 @@ def test_a_wrapped_service_that_is_reverted(site: Site) -> None:
     site.wrap()
     site.systemctl("revert", site.unit)
     found = " ".join(site.findings())
-    assert "was cut short" in found
+    assert "was interrupted" in found
     done = site.unwrap()
     assert f"removed {SOCKET}" in done.stdout
     site.wait_serving()
@@ -177,7 +179,7 @@ def test_a_program_that_does_not_start_unwrapped(site: Site) -> None:
     site.machine.write("/run/moody", "")
     done = site.unwrap(check=False)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "by itself site.service ended soon after it was started; it is wrapped" in done.stderr
+    assert "site.service ended soon after its start; the service is still wrapped" in done.stderr
     assert site.ask() == answers.fast("1").decode()
     assert site.findings() == []
     site.machine.path("/run/moody").unlink()
@@ -208,7 +210,7 @@ def test_an_interrupt_undoes_everything(site: Site, signal: str, then: str) -> N
     # The first of the two processes was killed; the other one undoes the wrap.
     by = "SIGINT" if signal == "INT" else "SIGTERM"
     assert stderr.count("\n") == 1
-    assert f"interrupted by {by}; it is as it was; nobody listened for " in stderr
+    assert f"interrupted by {by}; all changes were undone; connections were refused for " in stderr
     site.wait_serving()
     site.is_plain(text)
 
@@ -235,7 +237,10 @@ def test_an_interrupt_of_the_way_back(site: Site) -> None:
             site.machine.path(hold).unlink()
         _, stderr = wrapping.communicate(timeout=30)
     assert wrapping.returncode == 1
-    assert "site.service did not start; it is as it was; nobody listened for " in stderr
+    assert (
+        "site.service did not start; all changes were undone; connections were refused for "
+        in stderr
+    )
     site.wait_serving()
     site.is_plain(text)
 
@@ -246,7 +251,7 @@ def test_a_program_that_binds_another_ip_address(site: Site) -> None:
     site.wrap("--listen", "0.0.0.0:8000")
     assert site.ask() == answers.fast("1").decode()
     done = site.unwrap()
-    assert "nobody listened for " in done.stdout
+    assert "connections were refused for " in done.stdout
     site.wait_serving()
     site.is_plain(text)
 
@@ -261,11 +266,11 @@ def test_permission_denied(site: Site) -> None:
         return done.stderr
 
     site.wrap("--no-restart")
-    now = "Permission denied; use sudo; it is wrapped as before"
+    now = "Permission denied; use sudo; the service is still wrapped"
     assert f"cannot remove {DROP_IN}: {now}" in unwrap()
     site.systemctl("restart", site.unit)
     before = site.main_pid
-    now = "Permission denied; use sudo, or --user-unit; it is wrapped as before"
+    now = "Permission denied; use sudo or --user-unit; the service is still wrapped"
     assert f"cannot write {DROP_IN}: {now}" in unwrap()
     assert site.main_pid == before
     assert site.findings() == []
@@ -279,8 +284,8 @@ def test_a_port_of_the_kernels_choice(site: Site) -> None:
     start, url = "ExecStart=/usr/bin/python3 /opt/zoo/odd.py", "http://127.0.0.1:50051"
     site.install(start, url=url)
     done = site.wrap(check=False)
-    assert "site listens only where" in done.stderr
-    assert "if these count, add --listen 127.0.0.1:50051\n" in done.stderr
+    assert "site has only listening sockets for internal use" in done.stderr
+    assert "to take them over, add --listen 127.0.0.1:50051\n" in done.stderr
     site.systemctl("stop", site.unit)
     site.install("Environment=PORT=50051", start, url=url)
     done = site.wrap("--dry-run")
@@ -295,10 +300,10 @@ def test_a_wrap_that_was_killed(site: Site) -> None:
     meanwhile = f"/run/systemd/system/{site.socket}.d/zz-sockact.conf"
     site.machine.write(meanwhile, "[Socket]\nReusePort=yes\n")
     done = site.wrap(check=False)
-    assert "was cut short: `sockact unwrap site` takes that back" in done.stderr
+    assert "was interrupted; undo it with `sockact unwrap site`" in done.stderr
     site.systemctl("stop", site.unit)
     done = site.wrap(check=False)
-    assert "was cut short" in done.stderr
+    assert "was interrupted" in done.stderr
     site.systemctl("start", site.unit)
     site.wait_serving()
     before = site.main_pid
@@ -320,7 +325,7 @@ def test_a_wrap_that_was_killed_beside_the_old_program(site: Site) -> None:
     for command in ("wrap", "check", "status"):
         done = site.run("sockact", command, site.name, check=False)
         assert done.returncode != 0
-        assert "was cut short" in done.stdout + done.stderr
+        assert "was interrupted" in done.stdout + done.stderr
         assert "`sockact unwrap site`" in done.stdout + done.stderr
     site.unwrap()
     assert site.main_pid == before

@@ -73,7 +73,9 @@ def _find(name: str) -> click.Command:
 
 
 def _paragraphs(command: click.Command) -> list[Block]:
-    return [" ".join(text.split()) for text in (command.help or "").split("\n\n")]
+    """Without examples, which have a section of their own."""
+    found = (command.help or "").split("\n\n")
+    return [" ".join(text.split()) for text in found if not text.strip().startswith("\b")]
 
 
 def _options(context: click.Context) -> Items:

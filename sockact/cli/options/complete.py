@@ -27,7 +27,7 @@ _SYSTEM = tuple(
     f"{base}/systemd/system" for base in ("/etc", "/run", "/usr/local/lib", "/usr/lib", "/lib")
 )
 _USER = tuple(f"{base}/systemd/user" for base in ("/etc", "/run", "/usr/local/lib", "/usr/lib"))
-# As places.DROP_IN, without what that loads.
+# As service_files.DROP_IN, without what that loads.
 _DROP_IN = "zz-sockact.conf"
 
 

@@ -1,4 +1,4 @@
-"""`sockact check`: what in a service's units breaks the promise, with the line to write."""
+"""`sockact check`: settings of a service's units that would drop connections."""
 
 from __future__ import annotations
 
@@ -16,33 +16,39 @@ from sockact.cli.setup import run
 from sockact.core.errors import OperatorError
 from sockact.core.settings import Adopt, Settings
 from sockact.units import facts
-from sockact.units.check.check import Finding, Level, check
+from sockact.units.check.finding import ERROR, Finding
+from sockact.units.check.rules import check
 from sockact.units.manager import Manager
 
 if TYPE_CHECKING:
     from sockact.units.facts import Facts
 
-# systemctl would take * ? and [ for patterns.
+# systemctl reads * ? and [ as patterns.
 _UNIT = re.compile(r"[A-Za-z0-9_.:@\\][A-Za-z0-9_.:@\\-]*")
 
 
-@click.command(name="check", short_help="Look for settings that break the promise.")
+@click.command(name="check", short_help="Check units for settings that would drop connections.")
 @click.argument("unit", metavar="UNIT|NAME", shell_complete=complete.units)
-@click.option("--user-unit", is_flag=True, help="A unit of `systemctl --user`.")
+@click.option("--user-unit", is_flag=True, help="Check a unit of `systemctl --user`.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def command(unit: str, user_unit: bool, as_json: bool) -> None:
-    """Read the units of a service as systemd has them, and say what to change.
+    """Check a service's units for settings that would drop connections.
 
-    Exits with 1 when there are errors, with 0 when there are only warnings, or none.
+    Each finding names the setting and its remedy. The exit status is 1 if there are errors, and 0
+    if there are only warnings or none.
+
+    \b
+    Example:
+      sockact check myapp
     """
     if not _UNIT.fullmatch(unit):
-        raise click.UsageError(f"{unit!r} is no unit: write a name such as myapp.service")
+        raise click.UsageError(f"{unit!r} is not a unit name; write a name such as myapp.service")
     try:
         found = facts.read(Manager(user_unit), unit)
     except OperatorError as error:
         raise Failure(str(error)) from error
     findings = examine(found)
-    errors = sum(finding.level is Level.ERROR for finding in findings)
+    errors = sum(finding.level is ERROR for finding in findings)
     if as_json:
         click.echo(json.dumps(_data(found, findings), indent=2))
     else:
@@ -56,18 +62,21 @@ def command(unit: str, user_unit: bool, as_json: bool) -> None:
 
 
 def examine(found: Facts) -> list[Finding]:
-    """All findings, with those about the options of `sockact run`."""
+    """All findings, including invalid options of `sockact run`."""
     try:
         settings = _settings(found)
     except click.ClickException as error:
         message = error.format_message().rstrip(".")
-        wrong = Finding(Level.ERROR, found.service.name, "ExecStart=", message, "mend the options")
+        wrong = Finding(ERROR, found.service.name, "ExecStart=", message, "fix the options")
         return [wrong, *check(found, None)]
     return check(found, settings)
 
 
 def _settings(found: Facts) -> Settings | None:
-    """What `sockact run` is told; None when it does not run. Raises UsageError, Invalid."""
+    """The settings of `sockact run`; None if the service does not run it.
+
+    Raises UsageError and Invalid.
+    """
     if found.options is None:
         return None
     words = _without_directory(found.options)
@@ -83,7 +92,7 @@ def _settings(found: Facts) -> Settings | None:
 
 
 def _without_directory(options: tuple[str, ...]) -> list[str]:
-    """We may not see it, and it may have %h in it: only the service can say whether it exists."""
+    """The options without --directory, which may not exist for us or may contain specifiers."""
     end = options.index("--") if "--" in options else len(options)
     words = list(options[:end])
     for position, word in enumerate(words):

@@ -12,7 +12,7 @@ from sockact.cli.options.values import logical
 from sockact.cli.setup import run
 from sockact.core.record import replace
 from sockact.core.settings import Settings
-from sockact.units import addresses
+from sockact.units import program_addresses
 
 DEFAULTS = {
     "start_timeout": "30s",
@@ -53,7 +53,7 @@ def command(program: tuple[str, ...], **options: Any) -> Settings:
             "`sockact dev --listen 127.0.0.1:8000 -- uvicorn --port 8000 app:app`"
         )
     if not options["listen"]:
-        address = addresses.first(program) or "127.0.0.1:8000"
+        address = program_addresses.find_first(program) or "127.0.0.1:8000"
         raise click.UsageError(
             f"no address given: write where PROGRAM listens, as in "
             f"`sockact dev --listen {address} -- {program[0]} …`"

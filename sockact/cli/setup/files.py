@@ -1,4 +1,4 @@
-"""Writing several files, each as a whole or not at all."""
+"""Several files that are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -11,41 +11,40 @@ import click
 from sockact.cli.main import Failure
 
 
-def write_all(folder: str, texts: dict[str, str], *, force: bool) -> None:
-    """Write the files of this folder, mode 0644, each as a whole; none while one is not ready.
+def write_all(directory: str, texts: dict[str, str], *, force: bool) -> None:
+    """Write files to a directory with mode 0644, each atomically, once all texts are on disk.
 
-    Raises UsageError when one is there already and `force` is not set, Failure when one cannot be
-    written.
+    Raises UsageError if one exists and `force` is not set, Failure if one cannot be written.
     """
-    check_free(folder, texts, force=force)
+    check_free(directory, texts, force=force)
     with contextlib.ExitStack() as undo:
         try:
-            os.makedirs(folder, mode=0o755, exist_ok=True)
-            ready = [(_beside(folder, text, undo), name) for name, text in texts.items()]
+            os.makedirs(directory, mode=0o755, exist_ok=True)
+            ready = [(_beside(directory, text, undo), name) for name, text in texts.items()]
             for path, name in ready:
-                os.rename(path, os.path.join(folder, name))
+                os.rename(path, os.path.join(directory, name))
         except OSError as error:
-            hint = "use sudo, or --user-unit" if isinstance(error, PermissionError) else "mend that"
-            raise Failure(f"cannot write to {folder}: {error.strerror}; {hint}") from error
+            hint = "; use sudo or --user-unit" if isinstance(error, PermissionError) else ""
+            raise Failure(f"cannot write to {directory}: {error.strerror}{hint}") from error
         undo.pop_all()
 
 
-def check_free(folder: str, texts: dict[str, str], *, force: bool) -> None:
-    """Can they be written there? Raises UsageError as `write_all`."""
-    for path in (os.path.join(folder, name) for name in texts):
+def check_free(directory: str, texts: dict[str, str], *, force: bool) -> None:
+    """Raises UsageError as `write_all` would."""
+    for path in (os.path.join(directory, name) for name in texts):
         if os.path.isdir(path) and not os.path.islink(path):
-            raise click.UsageError(f"{path} is a directory: remove it, or choose another name")
-    there = [name for name in texts if os.path.lexists(os.path.join(folder, name))]
+            raise click.UsageError(f"{path} is a directory; remove it, or choose another name")
+    there = [name for name in texts if os.path.lexists(os.path.join(directory, name))]
     if there and not force:
         raise click.UsageError(
-            f"{os.path.join(folder, there[0])} exists: add --force to overwrite it, "
+            f"{os.path.join(directory, there[0])} exists; add --force to overwrite it, "
             f"or choose another name"
         )
 
 
-def _beside(folder: str, text: str, undo: contextlib.ExitStack) -> str:
-    """A file with this text and a name of its own, which `undo` removes."""
-    fd, path = tempfile.mkstemp(prefix=".sockact-", dir=folder)
+def _beside(directory: str, text: str, undo: contextlib.ExitStack) -> str:
+    """A temporary file with the text, which `undo` removes."""
+    fd, path = tempfile.mkstemp(prefix=".sockact-", dir=directory)
     undo.callback(_remove, path)
     with os.fdopen(fd, "w") as file:
         file.write(text)

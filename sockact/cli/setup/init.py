@@ -1,4 +1,4 @@
-"""`sockact init`: a .socket and a .service unit for a program, shown, written and enabled."""
+"""`sockact init`: prints, writes and enables the units of a service."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from sockact.cli.setup import passing, wanted
 from sockact.cli.setup.files import check_free, write_all
 from sockact.core.errors import OperatorError
 from sockact.systemd import listeners
-from sockact.units import addresses, listening
+from sockact.units import program_addresses
+from sockact.units.listening_sockets import may_be_in_use
 from sockact.units.manager import Manager
 from sockact.units.render import logrotate, path_unit, service_units
 from sockact.units.unitfile import command_line, escape_value
@@ -101,18 +102,21 @@ def command(name: str, listen: tuple[str, ...], program: tuple[str, ...], **opti
             texts |= path_unit.files(name, options["watch"], user_unit=user_unit)
     except (OperatorError, ValueError) as error:
         raise click.UsageError(str(error)) from error
-    for problem in (*addresses.mismatches(found.command, plan.addresses), *_hidden(found, plan)):
+    for problem in (
+        *program_addresses.mismatches(found.command, plan.addresses),
+        *_unreadable(found, plan),
+    ):
         complain(Failure(f"warning: {problem}"))
-    folder = passing.unit_folder(user_unit=options["user_unit"])
-    _show({folder: texts, logrotate.FOLDER: rotation})
+    directory = passing.unit_directory(user_unit=options["user_unit"])
+    _show({directory: texts, logrotate.DIRECTORY: rotation})
     if not options["dry_run"]:
         if not options["force"]:
-            _refuse_to_hide(texts, user_unit=options["user_unit"])
-        check_free(logrotate.FOLDER, rotation, force=options["force"])
-        write_all(folder, texts, force=options["force"])
+            _refuse_to_override(texts, user_unit=options["user_unit"])
+        check_free(logrotate.DIRECTORY, rotation, force=options["force"])
+        write_all(directory, texts, force=options["force"])
         if rotation:
-            write_all(logrotate.FOLDER, rotation, force=options["force"])
-        _tell_systemd(name, options, plan)
+            write_all(logrotate.DIRECTORY, rotation, force=options["force"])
+        _tell_systemd(name, options, plan, [*texts])
 
 
 command.params[-1:-1] = passing.OPTIONS
@@ -123,27 +127,27 @@ def _check_together(
 ) -> None:
     """Raises UsageError."""
     if options["path_unit"] and not options["watch"]:
-        raise click.UsageError("--path-unit watches what --watch names: add --watch PATH")
+        raise click.UsageError("--path-unit watches the paths of --watch; add --watch PATH")
     if not options["config"]:
         if not listen:
             raise click.UsageError("missing option '--listen'")
         probes.check_together(options)
     elif program:
-        raise click.UsageError(f"the program is in {options['config']}: leave it out here")
+        raise click.UsageError(f"the program is in {options['config']}; leave it out here")
 
 
 def _plan(name: str, found: wanted.Wanted, options: dict[str, Any]) -> service_units.Plan:
-    """What to write. Raises OperatorError or ValueError."""
+    """The units to write. Raises OperatorError or ValueError."""
     _check_unit_name(name)
     parsed = [listeners.parse(text) for text in found.listen]
     where = tuple(address for _, address in parsed)
     if len(set(where)) < len(where):
-        raise OperatorError("--listen: an address is there twice; write it once")
+        raise OperatorError("--listen: the same address is given twice; give it once")
     user = _user(options["user"], where, user_unit=options["user_unit"])
     env_file = os.path.abspath(options["env_file"]) if options["env_file"] else ""
     if re.search(r"[*?\[\\]", env_file):
         raise OperatorError(
-            f"--env-file {env_file}: systemd takes * ? [ \\ for patterns; rename it"
+            f"--env-file {env_file}: systemd reads * ? [ \\ as patterns; rename the file"
         )
     sockact, program = passing.sockact_command(), found.command[0]
     others = (sockact, sys.executable, found.directory, env_file, found.config, found.release)
@@ -159,17 +163,14 @@ def _plan(name: str, found: wanted.Wanted, options: dict[str, Any]) -> service_u
         logs=_logs(found.logs, user, user_unit=options["user_unit"]),
         user_unit=options["user_unit"],
         jit=os.path.basename(_interpreter(program)).startswith(_JITS),
-        start_timeout=found.times.start_timeout,
-        trial=found.times.trial,
-        drain_timeout=found.times.drain_timeout,
-        kill_timeout=found.times.kill_timeout,
+        times=found.times,
     )
     _check_socket_files(plan)
     return plan
 
 
-def _hidden(found: wanted.Wanted, plan: service_units.Plan) -> list[str]:
-    """Whether the service's user cannot read the configuration file: at the start it is late."""
+def _unreadable(found: wanted.Wanted, plan: service_units.Plan) -> list[str]:
+    """A warning if the service's user cannot read the configuration file."""
     if not found.config or plan.user_unit:
         return []
     import grp
@@ -185,24 +186,24 @@ def _hidden(found: wanted.Wanted, plan: service_units.Plan) -> list[str]:
             return []
         to = f"`chgrp {plan.user} {found.config} && chmod g+r {found.config}`"
     else:
-        to = f"`chmod o+r {found.config}`, or --user USER and a group of that user"
-    return [f"{found.config}: the service may not read it: {to}"]
+        to = f"`chmod o+r {found.config}`, or add --user USER with a group that can"
+    return [f"the service cannot read {found.config}; run {to}"]
 
 
 def _logs(paths: tuple[str, ...], user: str, *, user_unit: bool) -> tuple[str, ...]:
-    """The files of --log and --log-stderr, each once."""
+    """The files of --log and --log-stderr, without duplicates."""
     found = tuple(dict.fromkeys(filter(None, paths)))
     for path in found:
         if os.path.dirname(path) == "/var/log" and user != "root" and not user_unit:
             raise OperatorError(
-                f"--log {path}: only root may make files there; write "
-                f"/var/log/NAME/{os.path.basename(path)}, a directory that systemd makes"
+                f"--log {path}: only root may create files there; write "
+                f"/var/log/NAME/{os.path.basename(path)} (systemd creates the directory)"
             )
     return found
 
 
 def _rotation(plan: service_units.Plan) -> dict[str, str]:
-    """What tells logrotate of the logs, by the name of its file; nothing for a user's units."""
+    """File name → logrotate snippet; empty for user units, which logrotate does not handle."""
     logs = tuple(path for path in plan.logs if not path.startswith("/dev/"))
     if not logs or plan.user_unit:
         return {}
@@ -225,28 +226,28 @@ def _owner(user: str) -> tuple[str, str]:
 def _check_unit_name(name: str) -> None:
     if name.endswith((".service", ".socket")):
         stem = name.rpartition(".")[0]
-        raise OperatorError(f"{name}: both units are named after it: write {stem}")
+        raise OperatorError(f"{name}: both units are named after the service; write {stem}")
     if name.endswith("@"):
-        raise OperatorError(f"{name} would be a template: write an instance, such as {name}1")
+        raise OperatorError(f"{name} would be a template; write an instance, such as {name}1")
     if ":" in name:
-        raise OperatorError(f"{name}: RuntimeDirectory= has no place for a colon; use a dash")
+        raise OperatorError(f"{name}: RuntimeDirectory= cannot contain a colon; use a dash")
 
 
 def _check_socket_files(plan: service_units.Plan) -> None:
     for path in service_units.unix_paths(plan.addresses):
         if f"/sockact/{plan.name}/" in os.path.normpath(path):
             raise OperatorError(
-                f"--listen {path}: systemd removes that folder when the service stops; "
-                f"write for example /run/{plan.name}.sock"
+                f"--listen {path}: systemd removes this directory when the service stops; "
+                f"write /run/{plan.name}.sock, for example"
             )
 
 
 def _user(user: str | None, found: tuple[Address, ...], *, user_unit: bool) -> str:
     if user_unit and user:
-        raise OperatorError("--user is for system units: --user-unit runs as its own user")
+        raise OperatorError("--user is for system units; a --user-unit runs as its own user")
     if not user:
         if service_units.unix_paths(found) and not user_unit:
-            raise OperatorError("a Unix socket needs an owner that exists: add --user USER")
+            raise OperatorError("a Unix socket needs an owner that exists; add --user USER")
         return ""
     import pwd
 
@@ -254,20 +255,20 @@ def _user(user: str | None, found: tuple[Address, ...], *, user_unit: bool) -> s
         pwd.getpwnam(user)
     except (KeyError, ValueError) as error:
         raise OperatorError(
-            f"there is no user {user}: `useradd --system {user}` makes one, "
-            f"and without --user systemd does"
+            f"there is no user {user}; create it with `useradd --system {user}`, "
+            f"or remove --user to let systemd create one"
         ) from error
     return user
 
 
 def with_targets(program: str, *others: str) -> tuple[str, ...]:
-    """All files that have to be seen, with what their symbolic links lead to."""
+    """All files that the service must see, with the targets of symbolic links."""
     paths = (program, _interpreter(program), *filter(None, others))
     return (*paths, *map(os.path.realpath, paths))
 
 
 def _interpreter(path: str) -> str:
-    """What executes the file: as its #! line has it, or the file itself."""
+    """The interpreter in the #! line of a file, or the file itself."""
     try:
         with open(path, "rb") as file:
             line = os.fsdecode(file.readline(256))
@@ -279,27 +280,29 @@ def _interpreter(path: str) -> str:
     return words[0] if words else os.path.realpath(path)
 
 
-def _refuse_to_hide(texts: dict[str, str], *, user_unit: bool) -> None:
-    """A unit of a package is not overwritten by one in our folder, but it no longer counts."""
+def _refuse_to_override(texts: dict[str, str], *, user_unit: bool) -> None:
+    """Raises UsageError for a unit of a package, which a unit in our directory would override."""
     for base in ("/run", "/usr/local/lib", "/usr/lib", "/lib"):
         for name in texts:
             path = os.path.join(base, "systemd", "user" if user_unit else "system", name)
             if os.path.lexists(path):
                 raise click.UsageError(
-                    f"{path} exists, and would be hidden: choose another name, or add --force"
+                    f"{path} exists and would be overridden; choose another name, or add --force"
                 )
 
 
-def _show(folders: dict[str, dict[str, str]]) -> None:
+def _show(directories: dict[str, dict[str, str]]) -> None:
     blocks = [
-        f"# {os.path.join(folder, name)}\n{text}"
-        for folder, texts in folders.items()
+        f"# {os.path.join(directory, name)}\n{text}"
+        for directory, texts in directories.items()
         for name, text in texts.items()
     ]
     click.echo("\n".join(blocks), nl=False)
 
 
-def _tell_systemd(name: str, options: dict[str, Any], plan: service_units.Plan) -> None:
+def _tell_systemd(
+    name: str, options: dict[str, Any], plan: service_units.Plan, written: list[str]
+) -> None:
     manager = Manager(options["user_unit"])
     enable = ("enable", "--now", f"{name}.socket")
     also = [("enable", f"{name}.path")] if options["path_unit"] else []
@@ -307,25 +310,26 @@ def _tell_systemd(name: str, options: dict[str, Any], plan: service_units.Plan) 
     try:
         manager.call("daemon-reload")
         if options["enable"]:
-            taken = [str(address) for address in plan.addresses if listening.held(address)]
+            taken = [str(one) for one in plan.addresses if may_be_in_use(one)]
             for words in (enable, *also):
                 manager.call(*words)
     except OperatorError as error:
         why = str(error)
         if taken:
             why = (
-                f"{name}.socket cannot listen on {', '.join(taken)}: somebody else does (`ss "
-                f"-lntuxp` says who); end that, then `{manager.name} {' '.join(enable)}`, or write "
-                f"another --listen, and add --force"
+                f"{name}.socket cannot listen on {', '.join(taken)}: address already in use (see "
+                f"`ss -lntuxp`); stop that program, then run `{manager.name} {' '.join(enable)}`, "
+                f"or choose another --listen and add --force"
             )
-        raise Failure(f"the units of {name} are written, but {why}") from error
-    after = f"{manager.name} start {name}"
-    if not options["enable"]:
-        first = [f"{manager.name} {' '.join(words)}" for words in (enable, *also)]
-        after = "`, then `".join([*first, after])
+        raise Failure(f"wrote the units of {name}, but {why}") from error
+    steps = [] if options["enable"] else [" ".join(words) for words in (enable, *also)]
+    start = " and ".join(f"`{manager.name} {words}`" for words in (*steps, f"start {name}"))
     if plan.user_unit and plan.logs:
         click.echo(
-            f"\n{name}: the system's logrotate leaves its log alone; one of your own calls "
-            f"`sockact rotate {name}` in its postrotate"
+            f"\n{name}: the system's logrotate does not rotate logs of user units; call "
+            f"`sockact rotate {name}` in the postrotate script of your own"
         )
-    click.echo(f"\n{name}: written; next: `{after}`, and `{manager.name} reload {name}` ever after")
+    click.echo(
+        f"\nWrote {', '.join(written[:-1])} and {written[-1]}. Start it with {start}; deploy with "
+        f"`{manager.name} reload {name}`."
+    )

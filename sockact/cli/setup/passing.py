@@ -1,4 +1,4 @@
-"""Options of `sockact run` that another command takes, checks as there, and writes into a unit."""
+"""The options of `sockact run` that other commands take and write into a unit."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from sockact.cli.setup import run
 from sockact.core.errors import OperatorError
 from sockact.systemd import listeners
 
-SYSTEM_FOLDER = "/etc/systemd/system"
+SYSTEM_DIRECTORY = "/etc/systemd/system"
 _RAW = "sockact.raw"
 _PATHS = ("log", "log_stderr", "watch")
 
 
 class Verbatim(click.Command):
-    """Keeps the options as they are written: the unit gets them so."""
+    """A command that keeps its options as they were typed, for the unit."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta[_RAW] = self.make_parser(ctx).parse_args(list(args))[0]
@@ -30,12 +30,12 @@ OPTIONS = [
     for option in run.command.params
     if option.name not in ("config", "name", "listen", "directory", "program")
 ]
-"""Whatever `sockact run` can do, but for what is the unit's."""
+"""All options of `sockact run` except those that the unit determines."""
 
 
 def given(without: tuple[str, ...] = ()) -> list[str]:
-    """Of OPTIONS, those that the running command was given, as words for `sockact run`; `without`:
-    names of others that it gets not.
+    """Those of OPTIONS that this command was given, as words for `sockact run`, except those whose
+    names are in `without`.
     """
     context = click.get_current_context()
     raw = context.meta[_RAW]
@@ -54,7 +54,10 @@ def given(without: tuple[str, ...] = ()) -> list[str]:
 
 
 def sockact_command() -> str:
-    """The command that runs now, or another that systemd can start. Raises OperatorError."""
+    """The path of the running command, or of another that systemd can start.
+
+    Raises OperatorError.
+    """
     ours = (
         sys.argv[0],
         shutil.which("sockact") or "",
@@ -63,23 +66,26 @@ def sockact_command() -> str:
     for path in ours:
         if os.path.basename(path) == "sockact" and os.access(path, os.X_OK):
             return os.path.abspath(path)
-    raise OperatorError("there is no command `sockact`: install it, with `pip install`, say")
+    raise OperatorError("there is no command `sockact`; install it, for example with `pip install`")
 
 
-def unit_folder(*, user_unit: bool) -> str:
-    """Where the administrator's, or the user's, own units are."""
+def unit_directory(*, user_unit: bool) -> str:
+    """The directory of the administrator's or the user's own units."""
     if not user_unit:
-        return SYSTEM_FOLDER
+        return SYSTEM_DIRECTORY
     base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
     return os.path.join(base, "systemd", "user")
 
 
 def label(listen: tuple[str, ...]) -> str:
-    """The name that was given to the listeners: one .socket unit has one for all of them."""
+    """The name that --listen gives to the listeners; empty if it gives none.
+
+    Raises OperatorError for several names, as a .socket unit has one for all its listeners.
+    """
     named = {listeners.parse(text)[0] for text in listen if _is_named(text)}
     if named and (len(named) > 1 or not all(map(_is_named, listen))):
         raise OperatorError(
-            "--listen: one .socket unit has one name for all its listeners; "
+            "--listen: a .socket unit has one name for all its listeners; "
             "give all of them the same name, or none"
         )
     return named.pop() if named else ""

@@ -1,4 +1,4 @@
-"""`sockact unwrap`: takes back what `sockact wrap` has written, and restarts the service."""
+"""`sockact unwrap`: undoes `sockact wrap`, and restarts the service."""
 
 from __future__ import annotations
 
@@ -10,90 +10,93 @@ import click
 from sockact.cli.main import Failure
 from sockact.cli.options import complete
 from sockact.cli.setup import wrapped
-from sockact.cli.setup.wrap import failure, read, split, told
+from sockact.cli.setup.wrap import describe, failure, read, start_child
 from sockact.core.errors import OperatorError
-from sockact.units.check import sockets
 from sockact.units.manager import Manager
-from sockact.units.wrap import marks, places, running_service, unwrapping
+from sockact.units.wrap import marked_files, unwrapping
 from sockact.units.wrap.outage import Outage
-from sockact.units.wrap.undoing import interruptible
+from sockact.units.wrap.service import Service
+from sockact.units.wrap.transaction import interruptible
+from sockact.units.wrap.unwrapping import Texts
 
 if TYPE_CHECKING:
     from sockact.core.matching import Address
     from sockact.units.facts import Facts
-    from sockact.units.wrap.migration import Done
-    from sockact.units.wrap.places import Place
+    from sockact.units.wrap.outage import Outcome
+    from sockact.units.wrap.service_files import ServiceFiles
 
-# What systemd's own work takes, beside that of the programs.
+# Seconds. For systemd's own work, beside the service's timeouts.
 _MARGIN = 120.0
 _LONGEST = 3600.0
 
 
-@click.command(name="unwrap", short_help="Take `sockact wrap` back.")
+@click.command(name="unwrap", short_help="Undo `sockact wrap`.")
 @click.argument("unit", shell_complete=complete.wrapped)
-@click.option("--user-unit", is_flag=True, help="A unit of `systemctl --user`.")
+@click.option("--user-unit", is_flag=True, help="Unwrap a unit of `systemctl --user`.")
 @click.option(
     "--force",
     is_flag=True,
-    help="Even if the files were changed, or the program does not start anew.",
+    help="Unwrap even if its files were changed, or the program does not start any more.",
 )
 def command(unit: str, user_unit: bool, force: bool) -> None:
-    """Remove the files that `sockact wrap` has written, and restart the service without sockact.
+    """Undo `sockact wrap`: remove its files, and restart the service without sockact.
 
-    Requests that are under way are answered. New clients are refused from the moment that the
-    socket closes until the program itself listens.
+    Requests in progress are completed. New connections are refused from the moment that the socket
+    is closed until the program itself listens.
+
+    \b
+    Example:
+      sockact unwrap gunicorn
     """
     manager = Manager(user_unit)
     try:
         found = read(manager, unit)
-        place = wrapped.place_of(found.service.name, user_unit=user_unit)
-        drop_in, socket = _files(place, force=force)
+        files = wrapped.files_of(found.service.name, user_unit=user_unit)
+        texts = _texts(files, force=force)
     except OperatorError as error:
         raise Failure(str(error)) from error
-    done = _unwrap(user_unit, found, place, drop_in, socket, force=force)
-    for path, text in ((place.drop_in_path, drop_in), (place.socket_path, socket)):
+    outcome = _unwrap(user_unit, found, files, texts, force=force)
+    for path, text in ((files.drop_in_path, texts.drop_in), (files.socket_path, texts.socket)):
         if text:
             click.echo(f"  removed {path}")
-    runs = f"; {told(done)}" if done.waited else ""
-    click.echo(f"{place.service}: unwrapped{runs}")
+    clients = f"; {describe(outcome)}" if outcome.waited else ""
+    click.echo(f"{files.service}: unwrapped{clients}")
 
 
 def _unwrap(
-    user_unit: bool, found: Facts, place: Place, drop_in: str, socket: str, *, force: bool
-) -> Done:
+    user_unit: bool, found: Facts, files: ServiceFiles, texts: Texts, *, force: bool
+) -> Outcome:
     needs = found.service.span("TimeoutStopUSec") + found.service.span("TimeoutStartUSec")
-    manager = Manager(user_unit, min(needs + _MARGIN, _LONGEST))
-    outage = Outage(_addresses(manager, found, place, socket))
-    split(place.name, user_unit=user_unit)
+    service = Service(Manager(user_unit, min(needs + _MARGIN, _LONGEST)), files)
+    outage = Outage(_addresses(service, found, texts.socket))
+    start_child(files.name, user_unit=user_unit)
     try:
         with interruptible():
-            return unwrapping.unwrap(manager, place, drop_in, socket, outage, force=force)
+            return unwrapping.unwrap(service, texts, outage, force=force)
     except OperatorError as error:
-        raise failure(error, "it is wrapped as before", outage) from error
+        raise failure(error, "the service is still wrapped", outage) from error
 
 
-def _addresses(manager: Manager, found: Facts, place: Place, socket: str) -> list[Address]:
-    """Of our .socket unit; where its file is gone, what sockact still has of it."""
+def _addresses(service: Service, found: Facts, socket: str) -> list[Address]:
+    """Those of our .socket unit or, if its file is gone, of the listeners that sockact holds."""
     if socket or not found.sockets:
-        own = [one for one in found.sockets if one.name == place.socket]
-        known = [address for one in own for address in sockets.addresses_of(one)[0]]
-        return known or running_service.handed(manager, place)
+        own = [one for one in found.sockets if one.name == service.files.socket]
+        known = [address for one in own for address in one.addresses()[0]]
+        return known or service.supervised_addresses()
     return []
 
 
-def _files(place: Place, *, force: bool) -> tuple[str, str]:
-    """The texts of the drop-in and the .socket unit; "": there is none of ours. A wrap that was
-    killed may have left only the latter.
-    """
-    texts = {path: places.ours(path) for path in (place.drop_in_path, place.socket_path)}
-    foreign = not texts[place.drop_in_path] and os.path.lexists(place.drop_in_path)
-    if foreign or not any(texts.values()):
-        there = "is not ours" if foreign else "is not there"
-        raise OperatorError(f"{place.service} is not wrapped: {place.drop_in_path} {there}")
-    for path, text in texts.items():
-        if text and not marks.is_unchanged(text) and not force:
+def _texts(files: ServiceFiles, *, force: bool) -> Texts:
+    """The texts of our files. A wrap that was killed may have left only the .socket unit."""
+    drop_in, socket = map(marked_files.read, (files.drop_in_path, files.socket_path))
+    foreign = not drop_in and os.path.lexists(files.drop_in_path)
+    if foreign or not (drop_in or socket):
+        why = "was not written by `sockact wrap`" if foreign else "does not exist"
+        raise OperatorError(f"{files.service} is not wrapped: {files.drop_in_path} {why}")
+    for path, text in ((files.drop_in_path, drop_in), (files.socket_path, socket)):
+        if text and not marked_files.is_unchanged(text) and not force:
             raise OperatorError(
-                f"{path} was changed since it was written: move it away, or add --force to "
-                f"remove it all the same"
+                f"{path} was changed since `sockact wrap` wrote it; move it away, or add --force "
+                f"to remove it anyway"
             )
-    return texts[place.drop_in_path], texts[place.socket_path]
+    return Texts(drop_in, socket)

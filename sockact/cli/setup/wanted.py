@@ -1,4 +1,4 @@
-"""What `sockact init` writes units for: a command line, or a configuration file."""
+"""The service that `sockact init` writes units for, from a command line or a file."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ if TYPE_CHECKING:
     from sockact.cli.configuration.loading import Loaded
 
 PATHS = ("watch", "watch_ignore", "watch_delay", "watch_pause")
-"""Options that a .path unit stands for."""
+"""Options that a .path unit replaces."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """The service."""
+    """A service to write units for."""
 
     start: tuple[str, ...]
-    """Behind `sockact run`."""
+    """The words after `sockact run`."""
     command: tuple[str, ...]
-    """The program, by its whole path, and its arguments."""
+    """The program with its absolute path, and its arguments."""
     directory: str
     listen: tuple[str, ...]
     times: Settings
-    """Only its times count."""
+    """Settings of which only the times are used."""
     logs: tuple[str, ...]
-    """Of --log and --log-stderr; "" for none."""
+    """The files of --log and --log-stderr; "" for none."""
     config: str = ""
-    """The file."""
+    """The configuration file."""
     release: str = ""
 
 
@@ -45,7 +45,7 @@ def of_words(
     directory = os.path.abspath(options["directory"]) if options["directory"] else ""
     words = (_program(program, directory), *program[1:])
     given = _given(options)
-    # Or else systemd calls the program's lines after what it starts, and that is sockact.
+    # systemd would use the name of what it starts, which is sockact.
     identifier = [] if "--identifier" in given else ["--identifier", name]
     where = ["--directory", directory] if directory else []
     start = ("--name", name, *where, *identifier, *given, "--", *words)
@@ -63,11 +63,13 @@ def of_file(name: str, listen: tuple[str, ...], options: dict[str, Any]) -> Want
         loaded: Loaded = found.params["config"]
         directory = found.params["directory"] or loaded.checked.release
     if options["directory"]:
-        raise OperatorError(f"--directory belongs into {settings.config}: write directory there")
+        raise OperatorError(
+            f"--directory cannot be used with --config; set directory in {settings.config}"
+        )
     if options["path_unit"] and settings.watch:
-        raise OperatorError(f"--path-unit stands for watch: take that out of {settings.config}")
+        raise OperatorError(f"--path-unit replaces watch; remove watch from {settings.config}")
     if not (listen or settings.listen):
-        raise OperatorError(f"no address: write listen into {settings.config}, or add --listen")
+        raise OperatorError(f"no address; set listen in {settings.config}, or add --listen")
     own = [] if settings.name == name else ["--name", name]
     identifier = [] if settings.identifier else ["--identifier", name]
     start = ("--config", _reference(name, settings.config), *own, *identifier, *given)
@@ -83,7 +85,7 @@ def _given(options: dict[str, Any]) -> list[str]:
 
 
 def _reference(name: str, path: str) -> str:
-    """How the unit names the file: by the service, where it lies as that is looked up."""
+    """The file as the unit names it: the service's name if the file is found by that."""
     return name if os.path.splitext(path)[0] == os.path.join(FOLDER, name) else path
 
 
@@ -91,7 +93,7 @@ def _program(program: tuple[str, ...], directory: str) -> str:
     """The absolute path of the program, with its symbolic links. Raises OperatorError."""
     if not program:
         raise OperatorError(
-            "no program given: write it last, as in `sockact init myapp --listen "
+            "no program given; write it last, as in `sockact init myapp --listen "
             "127.0.0.1:8000 -- gunicorn app:app`"
         )
     first = program[0]
@@ -102,7 +104,7 @@ def _program(program: tuple[str, ...], directory: str) -> str:
         found = shutil.which(first) if first else None
     if not found:
         raise OperatorError(
-            f"there is no program {first!r}: write its whole path, such as /srv/myapp/venv/bin/"
+            f"there is no program {first!r}; write its absolute path, such as /srv/myapp/venv/bin/"
             f"{os.path.basename(first) or 'gunicorn'}"
         )
     return os.path.abspath(found)

@@ -1,4 +1,4 @@
-"""`sockact wrap`: a service that is there already is run by sockact, and taken over as it runs."""
+"""`sockact wrap`: puts an existing service under sockact while it is running."""
 
 from __future__ import annotations
 
@@ -17,96 +17,101 @@ from sockact.core.settings import Settings
 from sockact.supervisor.control import paths
 from sockact.systemd import listeners
 from sockact.units import facts, unitfile
-from sockact.units.check import sockets
-from sockact.units.check.check import Level
+from sockact.units.check.finding import ERROR
 from sockact.units.manager import Manager
 from sockact.units.wrap import (
-    marks,
-    migration,
-    notes,
-    places,
+    differences,
+    drop_in,
+    marked_files,
     refusals,
-    running_service,
     socket_unit,
-    takeover,
+    transaction,
+    wrapping,
 )
-from sockact.units.wrap.migration import Texts
 from sockact.units.wrap.outage import Outage
-from sockact.units.wrap.undoing import NotRestored, Quoting, in_a_child, interruptible
+from sockact.units.wrap.service import Service
+from sockact.units.wrap.transaction import NotRestored, ServiceError, interruptible
+from sockact.units.wrap.wrapping import Texts
 
 if TYPE_CHECKING:
     from sockact.core.matching import Address
-    from sockact.units.check.check import Finding
+    from sockact.units.check.finding import Finding
     from sockact.units.facts import Facts
-    from sockact.units.listening import Bound
-    from sockact.units.wrap.places import Place
+    from sockact.units.listening_sockets import Bound
+    from sockact.units.wrap.outage import Outcome
+    from sockact.units.wrap.service_files import ServiceFiles
 
 _SUFFIXES = ("socket", "timer", "target", "path", "mount", "slice", "scope", "device", "swap")
-# What systemd's own work takes, beside that of the programs.
+# Seconds. For systemd's own work, beside the service's timeouts.
 _MARGIN = 60.0
 _LONGEST = 3600.0
 
 
 @click.command(
-    name="wrap", cls=passing.Verbatim, short_help="Let sockact run a service that is there."
+    name="wrap", cls=passing.Verbatim, short_help="Put an existing service under sockact."
 )
 @click.argument("unit", shell_complete=complete.units)
 @click.option(
     "--listen",
     metavar="ADDR",
     multiple=True,
-    help="Where it listens, as for `sockact run`; may be repeated.  [default: where it does now]",
+    help="Address to take over, as for `sockact run`. May be repeated.  [default: all addresses "
+    "that the service listens on]",
 )
-@click.option("--user-unit", is_flag=True, help="A unit of `systemctl --user`.")
-@click.option("--dry-run", is_flag=True, help="Only show what would be written.")
-@click.option("--no-restart", is_flag=True, help="Only write the files.")
+@click.option("--user-unit", is_flag=True, help="Wrap a unit of `systemctl --user`.")
+@click.option("--dry-run", is_flag=True, help="Show the files without writing them.")
+@click.option("--no-restart", is_flag=True, help="Write the files without restarting the service.")
 def command(unit: str, listen: tuple[str, ...], user_unit: bool, **options: Any) -> None:
-    """Put `sockact run` around the program of a service, and hand its addresses to systemd.
+    """Put an existing service under sockact, without dropping connections.
 
-    A .socket unit and a drop-in are written; the service's own file stays as it is. When it runs,
-    the wrapped program takes over. `sockact unwrap` takes all of it back. The other options are
-    those of `sockact run`.
+    Writes NAME.socket, which takes over the addresses of the service, and a drop-in that starts its
+    program with `sockact run`. The service's own file is not changed. If the service is running, it
+    is restarted. `sockact unwrap` undoes all of this. The other options are those of `sockact run`.
+
+    \b
+    Example:
+      sockact wrap gunicorn --dry-run
+      sockact wrap gunicorn
     """
     probes.check_together(options)
     dry_run, no_restart = options.pop("dry_run"), options.pop("no_restart")
     manager = Manager(user_unit)
     try:
         found = read(manager, unit)
-        place = wrapped.place_of(found.service.name, user_unit=user_unit)
-        wrap = Draft(manager, found, place, listen, options)
+        files = wrapped.files_of(found.service.name, user_unit=user_unit)
+        draft = Draft(Service(manager, files), found, listen, options)
         if dry_run:
-            wrap.show()
+            draft.show()
             return
-        wrap.announce()
+        draft.announce()
         if no_restart or not found.service.running:
             with interruptible():
-                migration.install(manager, place, wrap.texts)
-            click.echo(f"{found.service.name}: wrapped; {_next(wrap, manager)}")
+                wrapping.install(draft.service, draft.texts)
+            click.echo(f"{found.service.name}: wrapped; {_next(draft)}")
             return
     except (OperatorError, OSError, ValueError) as error:
         raise Failure(_explain(error, unit)) from error
-    _migrate(wrap)
+    _take_over(draft)
 
 
 command.params += passing.OPTIONS
 
 
-def _next(wrap: Draft, manager: Manager) -> str:
-    name = wrap.facts.service.name.removesuffix(".service")
-    if wrap.facts.service.running:
-        # The wrap is what it stops by, from now on.
-        return f"it takes effect with `{manager.name} restart {name}`, and not with a reload"
-    return f"next: `{manager.name} start {name}`"
+def _next(draft: Draft) -> str:
+    systemctl = draft.service.manager.name
+    if draft.facts.service.running:
+        return f"apply it with `{systemctl} restart {draft.name}` (a reload is not enough)"
+    return f"start it with `{systemctl} start {draft.name}`"
 
 
 def read(manager: Manager, unit: str) -> Facts:
-    """What systemd says of a service, by its own name. Raises OperatorError and UsageError."""
+    """The facts of a service, under its own name. Raises OperatorError and UsageError."""
     name = unit if unit.endswith(".service") else f"{unit}.service"
     stem = name.removesuffix(".service")
     if not stem or unit.startswith("-") or "/" in unit or unit.rpartition(".")[2] in _SUFFIXES:
-        raise click.UsageError(f"{unit!r} is no service: write a name such as myapp.service")
+        raise click.UsageError(f"{unit!r} is not a service; write a name such as myapp.service")
     if stem.endswith("@"):
-        raise click.UsageError(f"{name} is a template: name an instance, such as {stem}1.service")
+        raise click.UsageError(f"{name} is a template; write an instance, such as {stem}1.service")
     _check_name(stem)
     # The file's own name, if this is an alias.
     own = unitfile.properties(manager.show(name)).get("Id", name)
@@ -117,56 +122,51 @@ def read(manager: Manager, unit: str) -> Facts:
 def _check_name(name: str) -> None:
     if not paths.valid_name(name) or ":" in name:
         raise OperatorError(
-            f"{name}.service cannot name a service of sockact: use at most {paths.NAME_LIMIT} of "
-            f"A-Z a-z 0-9 _ . @ - without a dot or a dash in front"
+            f"{name!r} cannot name a service of sockact; use at most {paths.NAME_LIMIT} of "
+            f"A-Z a-z 0-9 _ . @ -, not beginning with a dot or a dash"
         )
 
 
 def _explain(error: Exception, unit: str) -> str:
     if isinstance(error, PermissionError):
-        return f"cannot look at the processes of {unit}: use sudo"
+        return f"cannot inspect the processes of {unit}; use sudo"
     return str(error)
 
 
 class Draft:
-    """All that is going to be written, and why."""
+    """The files to write, and what to tell about them."""
 
     def __init__(
-        self,
-        manager: Manager,
-        found: Facts,
-        place: Place,
-        listen: tuple[str, ...],
-        options: dict[str, Any],
+        self, service: Service, found: Facts, listen: tuple[str, ...], options: dict[str, Any]
     ) -> None:
-        """Raises OperatorError, UsageError and OSError when it cannot be."""
-        self.manager, self.facts, self.place = manager, found, place
-        self.name = found.service.name.removesuffix(".service")
-        _refuse(found, place)
+        """Raises OperatorError, UsageError and OSError if the service cannot be wrapped."""
+        self.service, self.facts, self.files = service, found, service.files
+        self.name, self.user_unit = self.files.name, service.manager.user
+        _refuse(found, self.files)
         self.native = bool(found.sockets)
         self.left: list[Bound] = []
         self.bound: list[Bound] = []
         self.addresses = self._addresses(listen)
         self.label = passing.label(listen)
         times = ("start_timeout", "trial", "drain_timeout", "kill_timeout")
-        self.wrap = takeover.Wrap(
+        self.wrap = drop_in.Wrap(
             name=self.name,
             sockact=passing.sockact_command(),
-            sockets=tuple(s.name for s in found.sockets) or (place.socket,),
+            sockets=tuple(s.name for s in found.sockets) or (self.files.socket,),
             native=self.native,
-            kept=tuple(a.host for a in self.addresses),
+            socket_paths=tuple(a.host for a in self.addresses),
             options=tuple(passing.given()),
             settings=Settings(self.name, (), **{name: options[name] for name in times}),
-            user_unit=self.manager.user,
+            user_unit=self.user_unit,
         )
         self.texts = Texts(
-            "" if self.native else marks.marked(self._socket()),
-            marks.marked(takeover.drop_in(found, self.wrap, leaving=True)),
-            marks.marked(takeover.drop_in(found, self.wrap)),
+            "" if self.native else marked_files.marked(self._socket()),
+            marked_files.marked(drop_in.render(found, self.wrap, unfinished=True)),
+            marked_files.marked(drop_in.render(found, self.wrap)),
         )
-        if later := takeover.overriding(found, self.wrap):
+        if later := drop_in.overriding(found, self.wrap):
             raise OperatorError(
-                f"{self.name} cannot be wrapped: {later}: give that file a name that sorts before "
+                f"{self.name} cannot be wrapped: {later}; give that file a name that sorts before "
                 f"ours, such as override.conf"
             )
         self.findings = self._check()
@@ -175,152 +175,153 @@ class Draft:
         if self.native:
             if listen:
                 names = ", ".join(socket.name for socket in self.facts.sockets)
-                raise click.UsageError(f"--listen is for a service without a socket: has {names}")
-            known = [sockets.addresses_of(socket)[0] for socket in self.facts.sockets]
+                raise click.UsageError(
+                    f"--listen is only for services without a .socket unit; this one has {names}"
+                )
+            known = [socket.addresses()[0] for socket in self.facts.sockets]
             return tuple(address for some in known for address in some)
         wanted = tuple(dict.fromkeys(listeners.parse(text)[1] for text in listen))
         own = []
         if self.facts.service.running:
-            own = running_service.sockets(self.manager, self.place)
+            own = self.service.bound()
         elif not wanted:
             raise OperatorError(
-                f"{self.name} does not run, so its addresses cannot be seen: "
-                f"write them, as in --listen 127.0.0.1:8000, or start it first"
+                f"{self.name} is not running, so its addresses are unknown; start it first, or add "
+                f"--listen ADDR, as in --listen 127.0.0.1:8000"
             )
         ports = socket_unit.named_ports(self.facts)
-        kept, self.left = socket_unit.choose(own, wanted, ports)
-        found = tuple(dict.fromkeys(one.address for one in kept))
+        taken, self.left = socket_unit.choose(own, wanted, ports)
+        found = tuple(dict.fromkeys(one.address for one in taken))
         if not found and not wanted:
-            raise OperatorError(_nowhere(self.name, self.left))
-        socket_unit.check_files(kept, wanted, user_unit=self.manager.user)
-        self.bound = kept if not wanted or {*found} == {*wanted} else []
+            raise OperatorError(_no_address(self.name, self.left))
+        socket_unit.check_files(taken, wanted, user_unit=self.user_unit)
+        self.bound = taken if not wanted or {*found} == {*wanted} else []
         return wanted or found
 
     def _socket(self) -> str:
         return socket_unit.text(
-            self.name, self.addresses, self.bound, label=self.label, user_unit=self.manager.user
+            self.name, self.addresses, self.bound, label=self.label, user_unit=self.user_unit
         )
 
     def _check(self) -> list[Finding]:
-        """What `sockact check` is going to say. Raises OperatorError for an error."""
+        """What `sockact check` will report. Raises OperatorError for an error."""
         lines = "\n".join(map(socket_unit.listen_line, self.addresses))
-        ours = facts.Unit(self.place.socket, {"ActiveState": "inactive", "Listen": lines})
+        ours = facts.Unit(self.files.socket, {"ActiveState": "inactive", "Listen": lines})
         sockets = self.facts.sockets if self.native else (ours,)
-        findings = examine(takeover.merged(self.facts, self.wrap, sockets))
-        errors = [finding for finding in findings if finding.level is Level.ERROR]
+        findings = examine(drop_in.merged(self.facts, self.wrap, sockets))
+        errors = [finding for finding in findings if finding.level is ERROR]
         if errors:
             _, _, reason = str(errors[0]).partition(": ")
             raise OperatorError(reason)
         return findings
 
     def announce(self, *, dry_run: bool = False) -> None:
-        """What it listens on, what is written, and what changes."""
-        where = ", ".join(map(str, self.addresses))
-        holder = ", ".join(self.wrap.sockets)
-        name = self.facts.service.name
-        would = f"would be {holder}'s" if dry_run else f"is {holder}'s from now on"
-        click.echo(f"{name}: {where} {would}")
+        """Print who owns the addresses, which files are written, and what is different."""
+        addresses, owner = ", ".join(map(str, self.addresses)), ", ".join(self.wrap.sockets)
+        owns = "would own" if dry_run else "now owns"
+        click.echo(f"{self.files.service}: {owner} {owns} {addresses}")
         for one in self.left:
-            click.echo(f"  leaves {one.address} alone (--listen names all that count)")
-        for path in self.files():
-            click.echo(f"  {'would write' if dry_run else 'writes'} {path}")
-        for line in notes.changes(self.facts, self.wrap):
+            click.echo(
+                f"  not taking over {one.address} (use --listen to name the addresses yourself)"
+            )
+        for path in self.texts_by_path():
+            click.echo(f"  {'would write' if dry_run else 'writing'} {path}")
+        for line in differences.describe(self.facts, self.wrap):
             click.echo(f"  {line}")
         for finding in self.findings:
             complain(Failure(str(finding)))
 
-    def files(self) -> dict[str, str]:
-        """Path → text."""
-        socket = {self.place.socket_path: self.texts.socket} if self.texts.socket else {}
-        return {**socket, self.place.drop_in_path: self.texts.final}
+    def texts_by_path(self) -> dict[str, str]:
+        """Path → text of the files."""
+        socket = {self.files.socket_path: self.texts.socket} if self.texts.socket else {}
+        return {**socket, self.files.drop_in_path: self.texts.final}
 
     def show(self) -> None:
-        """All, with the texts."""
+        """Print the same as `announce`, and the files."""
         self.announce(dry_run=True)
-        for path, text in self.files().items():
+        for path, text in self.texts_by_path().items():
             click.echo(f"\n# {path}\n{text}", nl=False)
 
 
-def _nowhere(name: str, left: list[Bound]) -> str:
+def _no_address(name: str, left: list[Bound]) -> str:
     if not left:
         return (
-            f"the processes of {name} listen nowhere: write --listen ADDR if they will, as in "
+            f"{name} has no listening sockets; if it will have one, pass its address, as in "
             f"--listen 127.0.0.1:8000"
         )
-    listens = " ".join(dict.fromkeys(f"--listen {one.address}" for one in left))
+    options = " ".join(dict.fromkeys(f"--listen {one.address}" for one in left))
     return (
-        f"{name} listens only where programs do for their own ends, or on ports of the range from "
-        f"which the kernel chooses at each start: if these count, add {listens}"
+        f"{name} has only listening sockets for internal use, or on ephemeral ports; to take them "
+        f"over, add {options}"
     )
 
 
-def _refuse(found: Facts, place: Place) -> None:
-    name = found.service.name
-    if places.unfinished(place) and (why := wrapped.unfinished(place.name)):
-        raise OperatorError(f"{name}: {why}; wrap it again then")
-    if places.ours(place.drop_in_path):
+def _refuse(found: Facts, files: ServiceFiles) -> None:
+    name = files.service
+    if files.unfinished() and (why := wrapped.unfinished(files.name)):
+        raise OperatorError(f"{name}: {why}, then wrap it again")
+    if marked_files.read(files.drop_in_path):
         raise OperatorError(
-            f"{name} is wrapped already: for other options `sockact unwrap {name}` first"
+            f"{name} is already wrapped; to change its options, run `sockact unwrap {name}` first"
         )
-    if why := refusals.refusal(found):
+    if why := refusals.find_reason(found):
         raise OperatorError(f"{name} cannot be wrapped: {why}")
-    paths = (place.drop_in_path, *(() if found.sockets else (place.socket_path,)))
-    for path in paths:
+    for path in (files.drop_in_path, *(() if found.sockets else (files.socket_path,))):
         if os.path.lexists(path):
-            raise OperatorError(f"{path} is there, and not ours: move it away")
+            raise OperatorError(
+                f"{path} exists, and was not written by `sockact wrap`; move it away"
+            )
 
 
-def _migrate(wrap: Draft) -> None:
-    service = wrap.facts.service
-    needs = service.span("TimeoutStopUSec") + takeover.start_limit(wrap.facts, wrap.wrap)
-    manager = Manager(wrap.manager.user, min(needs + _MARGIN, _LONGEST))
-    limit = unitfile.span(math.ceil(takeover.start_limit(wrap.facts, wrap.wrap)))
-    click.echo(f"{service.name}: waits for the program to serve under sockact, {limit} at the most")
-    outage = Outage(wrap.addresses)
-    split(wrap.name, user_unit=wrap.manager.user)
+def _take_over(draft: Draft) -> None:
+    name, limit = draft.files.service, drop_in.start_limit(draft.facts, draft.wrap)
+    needs = draft.facts.service.span("TimeoutStopUSec") + limit
+    service = Service(Manager(draft.user_unit, min(needs + _MARGIN, _LONGEST)), draft.files)
+    most = f" (up to {unitfile.readable_span(math.ceil(limit))})" if math.isfinite(limit) else ""
+    click.echo(f"{name}: waiting for the program to start under sockact{most}")
+    outage = Outage(draft.addresses)
+    start_child(draft.name, user_unit=draft.user_unit)
     try:
         with interruptible():
-            done = migration.wrap(manager, wrap.place, wrap.texts, outage, wrap.bound)
+            outcome = wrapping.wrap(service, draft.texts, outage, draft.bound)
     except OperatorError as error:
-        raise failure(error, "it is as it was", outage) from error
-    click.echo(f"{service.name}: wrapped; {told(done)}")
+        raise failure(error, "all changes were undone", outage) from error
+    click.echo(f"{name}: wrapped; {describe(outcome)}")
 
 
-def split(name: str, *, user_unit: bool) -> None:
-    """What follows is taken back even if this process is killed."""
+def start_child(name: str, *, user_unit: bool) -> None:
+    """Continue in a child process, which undoes the steps even if this process is killed."""
     try:
-        in_a_child(f"{'--user-unit ' if user_unit else ''}{name}")
+        transaction.continue_in_child(f"{'--user-unit ' if user_unit else ''}{name}")
     except OperatorError as error:
         raise Failure(str(error)) from error
 
 
 def failure(error: OperatorError, now: str, outage: Outage) -> Failure:
-    """What went wrong, how things stand now, what clients met, and what the service said before it
-    gave up.
+    """What went wrong, the state of the service now, what clients noticed, and the last lines of
+    the service.
     """
-    lines = error.lines if isinstance(error, Quoting) else ()
-    met = _unheard(outage.seconds)
+    lines = error.lines if isinstance(error, ServiceError) else ()
+    clients = _refused(outage.seconds)
     if outage.cut_off:
-        who = "1 client" if outage.cut_off == 1 else f"{outage.cut_off} clients"
-        met.append(f"{who} that waited in a queue that had to be closed: cut off")
-    restored = [] if isinstance(error, NotRestored) else [now]
-    return Failure("; ".join([str(error), *restored, *met]), lines)
+        plural = "connection was" if outage.cut_off == 1 else "connections were"
+        clients.append(f"{outage.cut_off} waiting {plural} cut off")
+    state = [] if isinstance(error, NotRestored) else [now]
+    return Failure("; ".join([str(error), *state, *clients]), lines)
 
 
-def _unheard(seconds: float | None) -> list[str]:
+def _refused(seconds: float | None) -> list[str]:
     if seconds is None:
-        return ["how long nobody listened could not be measured"]
-    if seconds:
-        return [f"nobody listened for {seconds:.2f} s: who came just then was refused"]
-    return []
+        return ["how long connections were refused could not be measured"]
+    return [f"connections were refused for {seconds:.2f} s"] if seconds else []
 
 
-def told(done: migration.Done) -> str:
-    """What clients met."""
-    last = f"new ones waited, {done.waited:.2f} s at the most"
-    if done.put_off:
-        last = f"for {done.waited:.2f} s new ones were put off, and tried again"
-    met = _unheard(done.refused)
-    if done.cut_off:
-        met.append("who still waited in the queue that was closed may have been cut off")
-    return "; ".join([*(met or ["no client was refused"]), last])
+def describe(outcome: Outcome) -> str:
+    """What clients noticed."""
+    clients = _refused(outcome.refused)
+    if outcome.cut_off:
+        clients.append("connections waiting in the old queue may have been cut off")
+    last = f"new connections waited up to {outcome.waited:.2f} s"
+    if outcome.retried:
+        last = f"for {outcome.waited:.2f} s new connections were delayed and retried by TCP"
+    return "; ".join([*(clients or ["no connections were refused"]), last])

@@ -1,4 +1,4 @@
-"""Where the files of a wrapped service are, and whether one of its steps was cut short."""
+"""Where the files of a wrapped service are, and whether a wrap of it is incomplete."""
 
 from __future__ import annotations
 
@@ -8,32 +8,28 @@ from sockact.cli.setup import passing
 from sockact.core.errors import OperatorError
 from sockact.supervisor.control import paths
 from sockact.units.manager import Manager
-from sockact.units.wrap import places
-from sockact.units.wrap.places import Place
+from sockact.units.wrap.service_files import UNFINISHED, ServiceFiles
 
 
-def place_of(service: str, *, user_unit: bool) -> Place:
-    """Where the files of a service are, and are to be."""
+def files_of(service: str, *, user_unit: bool) -> ServiceFiles:
+    """The files of NAME.service, there or not."""
     if not user_unit:
-        folders = ("/run/systemd/system", paths.SYSTEM_BASE, "/var/lib/sockact")
-        return Place(service, passing.SYSTEM_FOLDER, *folders)
+        own = ("/run/systemd/system", paths.SYSTEM_BASE, "/var/lib/sockact")
+        return ServiceFiles(service, passing.SYSTEM_DIRECTORY, *own)
     run = Manager(user=True).runtime
     home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     own = (f"{run}/systemd/user", f"{run}/sockact", f"{home}/sockact")
-    return Place(service, passing.unit_folder(user_unit=True), *own)
+    return ServiceFiles(service, passing.unit_directory(user_unit=True), *own)
 
 
 def unfinished(name: str) -> str:
-    """What to do about a wrap of that service, or the way back, that does not go on; or empty."""
+    """What to do about an incomplete wrap or unwrap of the service; empty if there is none."""
     for user_unit in (False, True):
         try:
-            found = places.unfinished(place_of(f"{name}.service", user_unit=user_unit))
+            found = files_of(f"{name}.service", user_unit=user_unit).unfinished()
         except OperatorError:
-            continue  # Whoever may not read the files may not mend that either.
+            continue  # A user who may not read the files cannot repair this, either.
         if found:
             option = " --user-unit" if user_unit else ""
-            return (
-                f"a wrap, or the way back, is under way or was cut short: "
-                f"`sockact unwrap{option} {name}` takes that back"
-            )
+            return f"{UNFINISHED}; undo it with `sockact unwrap{option} {name}`"
     return ""

@@ -1,1 +1,3 @@
-"""The rules of `sockact check`: what in a unit would drop connections. Never changes a unit."""
+"""The rules of `sockact check`: unit settings that would drop connections. Never changes
+anything.
+"""

@@ -1,6 +1,4 @@
-"""Who holds the listeners, and whether the program's own address is one: rules of
-`sockact check`.
-"""
+"""Rules about the .socket units, and about the addresses that the program binds."""
 
 from __future__ import annotations
 
@@ -9,9 +7,9 @@ import os
 from sockact.core.errors import OperatorError
 from sockact.core.matching import Address, Kind
 from sockact.systemd import listeners
-from sockact.units import addresses, socket_files
-from sockact.units.check.check import Finding, Level
-from sockact.units.listening import held
+from sockact.units import program_addresses, socket_files
+from sockact.units.check.finding import ERROR, WARNING, Finding
+from sockact.units.listening_sockets import may_be_in_use
 from sockact.units.render import service_units
 
 TYPE_CHECKING = False
@@ -21,29 +19,30 @@ if TYPE_CHECKING:
     from sockact.core.settings import Settings
     from sockact.units.facts import Facts, Unit
 
-ERROR, WARNING = Level.ERROR, Level.WARNING
-_FEW = 128
+_SMALL_BACKLOG = 128
 
 
 def findings(facts: Facts, settings: Settings | None) -> Iterator[Finding]:
-    """Everything about the sockets."""
+    """All findings about the sockets."""
     known: list[Address] = []
     for socket in facts.sockets:
         yield from _options(socket)
-        mine, strange = addresses_of(socket)
+        mine, others = socket.addresses()
         known += mine
-        for text in strange:
-            message = "sockact cannot hand it over"
+        for text in others:
+            message = "sockact does not support this kind of socket"
             write = "use TCP, UDP or a Unix stream socket"
             yield Finding(ERROR, socket.name, f"Listen {text}", message, write)
         yield from _state(facts, socket, mine)
-        yield from _removed(facts, socket, mine)
+        yield from _removed_at_stop(facts, socket, mine)
     if not facts.sockets:
         yield from _none(facts, settings)
         known = _own(settings)
     else:
         yield from _required(facts)
-    for problem in addresses.mismatches(settings.command, known) if settings and known else ():
+    for problem in (
+        program_addresses.mismatches(settings.command, known) if settings and known else ()
+    ):
         message, _, write = problem.partition("; ")
         yield Finding(ERROR, facts.service.name, "ExecStart=", message, write)
 
@@ -52,18 +51,18 @@ def _own(settings: Settings | None) -> list[Address]:
     try:
         return [listeners.parse(text)[1] for text in (settings.listen if settings else ())]
     except OperatorError:
-        return []  # It does not start, and says so.
+        return []  # `sockact run` reports it at its start.
 
 
 def _none(facts: Facts, settings: Settings | None) -> Iterator[Finding]:
     unit = facts.service.name
     name = f"{unit.removesuffix('.service')}.socket"
     if settings and settings.listen:
-        message = "no .socket unit keeps the queue: while the service restarts, clients are refused"
-        yield Finding(WARNING, unit, "", message, f"write {name} (`sockact init` does)")
+        message = "without a .socket unit, clients are refused while the service restarts"
+        yield Finding(WARNING, unit, "", message, f"write {name} (as `sockact init` does)")
     else:
-        message = "no .socket unit starts it, so there is no listener"
-        yield Finding(ERROR, unit, "", message, f"write {name} (`sockact init` does)")
+        message = "it has no .socket unit, so there is no listener"
+        yield Finding(ERROR, unit, "", message, f"write {name} (as `sockact init` does)")
 
 
 def _required(facts: Facts) -> Iterator[Finding]:
@@ -72,78 +71,67 @@ def _required(facts: Facts) -> Iterator[Finding]:
     for socket in facts.sockets:
         if socket.name not in needed:
             level = WARNING if socket.name in service.words("Wants") else ERROR
-            message = f"it starts without {socket.name}, and then has no listener"
-            write = f"write Requires={socket.name} and After={socket.name} in [Unit]"
+            message = f"it can start without {socket.name} and then has no listener"
+            write = f"set Requires={socket.name} and After={socket.name} in [Unit]"
             yield Finding(level, service.name, "", message, write)
 
 
 def _options(socket: Unit) -> Iterator[Finding]:
     if socket.get("Accept") == "yes":
-        message = "systemd accepts the connections itself, and passes no listener"
-        yield Finding(ERROR, socket.name, "Accept=yes", message, "write Accept=no")
+        message = "systemd accepts the connections itself and passes no listener"
+        yield Finding(ERROR, socket.name, "Accept=yes", message, "set Accept=no")
     if socket.get("FlushPending") == "yes":
-        message = "who waits in the queue while the service restarts is thrown out"
-        yield Finding(ERROR, socket.name, "FlushPending=yes", message, "write FlushPending=no")
+        message = "connections that are queued while the service restarts are dropped"
+        yield Finding(ERROR, socket.name, "FlushPending=yes", message, "set FlushPending=no")
     backlog = socket.get("Backlog")
-    if backlog.isdecimal() and int(backlog) < _FEW:
-        message = "who comes while nobody accepts may find the queue full"
+    if backlog.isdecimal() and int(backlog) < _SMALL_BACKLOG:
+        message = "the queue may be full while the service restarts or reloads"
         now = f"Backlog={backlog}"
-        yield Finding(WARNING, socket.name, now, message, "leave it out, or write Backlog=4096")
-
-
-def addresses_of(socket: Unit) -> tuple[list[Address], list[str]]:
-    """What it listens on, and what of it no listener of ours can be."""
-    found, strange = [], []
-    for line in socket.get("Listen").splitlines():
-        text, _, kind = line.rpartition(" (")
-        kind = kind.rstrip(")")
-        try:
-            if kind not in ("Stream", "Datagram"):
-                raise OperatorError(kind)
-            found.append(listeners.parse(f"udp:{text}" if kind == "Datagram" else text)[1])
-        except OperatorError:
-            strange.append(line)
-    return found, strange
+        yield Finding(WARNING, socket.name, now, message, "remove it, or set Backlog=4096")
 
 
 def _state(facts: Facts, socket: Unit, mine: list[Address]) -> Iterator[Finding]:
-    """Does systemd hold now what the files say?"""
+    """Findings about sockets that are not open as the files say."""
     restart = f"`systemctl stop {facts.service.name}`, then `systemctl start {socket.name}`"
     if socket.get("NeedDaemonReload") == "yes":
-        message = "its file changed on disk, and systemd has not read it again"
+        message = "a file of the unit has changed on disk since systemd loaded it"
         write = f"run `systemctl daemon-reload`, {restart}"
         yield Finding(ERROR, socket.name, "", message, write)
         return
     if not socket.running:
         state = socket.get("ActiveState")
         if facts.service.running:
-            message = f"it is {state} while the service runs: a restart finds no listener"
+            message = f"it is {state} while the service is running, so a restart finds no listener"
             yield Finding(ERROR, socket.name, "", message, f"run {restart}")
         elif state == "failed":
-            message = "it has failed, so nobody listens: clients are refused"
-            write = f"run `systemctl status {socket.name}`, mend that, then {restart}"
+            message = "it has failed, so clients are refused"
+            write = f"fix the cause (see `systemctl status {socket.name}`), then run {restart}"
             yield Finding(ERROR, socket.name, "", message, write)
-        elif socket.get("UnitFileState"):  # Or else it is not written yet.
-            message = f"it is {state}, so nobody listens: clients are refused"
+        elif socket.get("UnitFileState"):  # Otherwise the unit is about to be written.
+            message = f"it is {state}, so clients are refused"
             write = f"run `systemctl start {socket.name}`"
             if socket.get("UnitFileState") == "disabled":
                 write = f"run `systemctl enable --now {socket.name}`"
             yield Finding(WARNING, socket.name, "", message, write)
         return
-    missing = [str(address) for address in mine if not held(address)]
+    missing = [str(address) for address in mine if not may_be_in_use(address)]
     started = socket.get("ActiveEnterTimestamp").removeprefix("@")
     if missing:
-        message = f"nobody listens on {', '.join(missing)}: it changed since it was started"
+        message = (
+            f"nobody listens on {', '.join(missing)}, as the unit has changed since it was started"
+        )
         yield Finding(ERROR, socket.name, "", message, f"run {restart}")
     elif started.isdecimal() and socket.changed > int(started) + 1:
-        message = "its file changed since it was started: what changed is not in force"
+        message = "the unit has changed since it was started, and the change is not in effect"
         yield Finding(WARNING, socket.name, "", message, f"run {restart}")
 
 
-def _removed(facts: Facts, socket: Unit, mine: list[Address]) -> Iterator[Finding]:
-    """Socket files in a folder that goes away with the service."""
+def _removed_at_stop(facts: Facts, socket: Unit, mine: list[Address]) -> Iterator[Finding]:
+    """Findings about socket files in a directory that is removed with the service."""
     paths = service_units.unix_paths(tuple(a for a in mine if a.kind is Kind.STREAM))
-    for path in socket_files.go_away(facts, paths):
-        message = "systemd removes RuntimeDirectory= when the service stops, and the socket with it"
-        write = f"write ListenStream={facts.runtime}/{os.path.basename(path)}"
+    for path in socket_files.removed_at_stop(facts, paths):
+        message = (
+            "systemd removes the socket file, with its RuntimeDirectory=, when the service stops"
+        )
+        write = f"set ListenStream={facts.runtime}/{os.path.basename(path)}"
         yield Finding(ERROR, socket.name, f"ListenStream={path}", message, write)

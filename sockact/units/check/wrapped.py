@@ -1,4 +1,4 @@
-"""A service that `sockact wrap` has changed, or could: rules of `sockact check`."""
+"""Rules about a service that `sockact wrap` has changed or could change."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import contextlib
 import os
 
 from sockact.core.errors import OperatorError
-from sockact.units.check.check import Finding, Level
-from sockact.units.wrap import places, takeover
+from sockact.units.check.finding import ERROR, Finding
+from sockact.units.wrap import drop_in, marked_files
+from sockact.units.wrap.service_files import DROP_IN, UNFINISHED, is_unfinished
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,37 +19,35 @@ if TYPE_CHECKING:
 
 
 def findings(facts: Facts) -> Iterator[Finding]:
-    """What of a wrap is not in force."""
+    """A wrap that is incomplete or outdated."""
     service = facts.service
     own = _own(service)
     unwrap = _command(facts, "unwrap")
     left = own is None and any(map(_is_ours, facts.sockets))
-    if left or places.is_unfinished(own or {}):
-        message = (
-            "a wrap, or the way back, is under way or was cut short: new clients may wait for good"
-        )
-        yield Finding(Level.ERROR, service.name, "", message, f"run {unwrap}")
-    elif start := takeover.hidden_start(service):
-        message = f"it changed since the wrap, and {places.DROP_IN} hides it"
+    if left or is_unfinished(own or {}):
+        message = f"{UNFINISHED}, so new clients may wait forever"
+        yield Finding(ERROR, service.name, "", message, f"run {unwrap}")
+    elif start := drop_in.hidden_start(service):
+        message = f"it has changed since `sockact wrap`, but {DROP_IN} overrides it"
         write = f"run {unwrap}, then {_command(facts, 'wrap')}"
-        yield Finding(Level.ERROR, service.name, f"ExecStart={start}", message, write)
+        yield Finding(ERROR, service.name, f"ExecStart={start}", message, write)
 
 
 def not_run(facts: Facts) -> Finding:
-    """What to do with a service that sockact does not run."""
+    """The finding for a service that sockact does not run."""
     service = facts.service
     now = service.written("ExecStart")
     write = f"run {_command(facts, 'wrap')}"
     if _own(service) is not None:
         last = [path for path, part in service.parts.items() if "ExecStart" in _service(part)][-1:]
         now = f"{now} of {''.join(last)}"
-        write = f"write it without ExecStart=, then run {_command(facts, 'unwrap')}, and wrap again"
-    return Finding(Level.ERROR, service.name, now, "sockact does not run it", write)
+        write = f"remove ExecStart= there, run {_command(facts, 'unwrap')}, then wrap it again"
+    return Finding(ERROR, service.name, now, "sockact does not run the service", write)
 
 
 def _own(service: Unit) -> dict[str, Settings] | None:
-    """What our drop-in says; None: there is none."""
-    named = (p for path, p in service.parts.items() if os.path.basename(path) == places.DROP_IN)
+    """The sections of our drop-in; None if there is none."""
+    named = (p for path, p in service.parts.items() if os.path.basename(path) == DROP_IN)
     return next(named, None)
 
 
@@ -58,11 +57,11 @@ def _service(part: dict[str, Settings]) -> Settings:
 
 def _is_ours(socket: Unit) -> bool:
     with contextlib.suppress(OperatorError):
-        return bool(places.ours(socket.get("FragmentPath")))
+        return bool(marked_files.read(socket.get("FragmentPath")))
     return False
 
 
 def _command(facts: Facts, name: str) -> str:
-    """For the manager of the service."""
+    """A sockact command line for the service, with --user-unit if needed."""
     user = "" if facts.runtime == "/run" else " --user-unit"
     return f"`sockact {name}{user} {facts.service.name.removesuffix('.service')}`"

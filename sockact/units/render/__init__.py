@@ -1,1 +1,1 @@
-"""Unit files and logrotate snippets as text. Never writes a file."""
+"""Unit files and logrotate snippets as text. Never writes a file, except the shipped units."""

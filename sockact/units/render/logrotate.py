@@ -1,7 +1,4 @@
-"""How a log of `sockact run --log` is rotated: logrotate(8), docs/logs.md.
-
-For the command line only.
-"""
+"""The logrotate(8) snippet for logs of `sockact run --log`: docs/logs.md."""
 
 from __future__ import annotations
 
@@ -10,29 +7,29 @@ import shlex
 
 from sockact.core.errors import OperatorError
 
-FOLDER = "/etc/logrotate.d"
+DIRECTORY = "/etc/logrotate.d"
 _PATTERNS = re.compile(r'[*?\[\]{}"\\\x00-\x1f\x7f]')
 
 
 def file_name(name: str) -> str:
-    """Of the snippet of a service, in FOLDER."""
+    """The name of a service's snippet in DIRECTORY."""
     return f"sockact-{name}"
 
 
 def snippet(name: str, paths: tuple[str, ...], sockact: str, owner: tuple[str, str] | None) -> str:
-    """`owner`: the user and the group that the directory of the logs belongs to, if not root.
+    """The snippet of a service. `owner`: user and group of the log directory, if not root.
 
     Raises OperatorError.
     """
     for path in paths:
         if found := _PATTERNS.search(path):
             raise OperatorError(
-                f"--log {path!r}: {found[0]!r} means something to logrotate; choose another name"
+                f"--log {path!r}: {found[0]!r} is special in logrotate; choose another name"
             )
     own = [f"    su {' '.join(owner)}"] if owner else []
     lines = [
-        "# Written by `sockact init`. `sockact rotate` returns when nothing is written to the old",
-        "# file any more, so that can be compressed at once.",
+        "# Written by `sockact init`. `sockact rotate` returns when nothing writes to the old file",
+        "# any more, so it can be compressed at once.",
         " ".join(f'"{path}"' for path in paths) + " {",
         *own,
         "    weekly",
@@ -40,11 +37,11 @@ def snippet(name: str, paths: tuple[str, ...], sockact: str, owner: tuple[str, s
         "    compress",
         "    missingok",
         "    notifempty",
-        "    # sockact makes the new file, and its mode is 0640.",
+        "    # sockact creates the new file with mode 0640.",
         "    nocreate",
         "    sharedscripts",
         "    postrotate",
-        "        # Unless nobody is there to write.",
+        "        # Skipped when the service is not running.",
         f'        test "$(systemctl show --value -p MainPID {name}.service)" = 0 ||',
         f"            {shlex.quote(sockact)} rotate {name}",
         "    endscript",

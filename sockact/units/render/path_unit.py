@@ -1,7 +1,4 @@
-"""NAME.path and the unit that it starts: docs/watch.md says why the supervisor's own is better.
-
-For the command line only; the supervisor does not import this.
-"""
+"""NAME.path and the unit that it starts; docs/watch.md says why --watch is better."""
 
 from __future__ import annotations
 
@@ -13,14 +10,14 @@ if TYPE_CHECKING:
 
 
 def files(name: str, paths: Iterable[str], *, user_unit: bool) -> dict[str, str]:
-    """File name → text. Raises ValueError for a path that a unit cannot name."""
+    """File name → text. Raises ValueError for a path that a unit file cannot contain."""
     watched = "\n".join(f"PathChanged={escape_value(path)}" for path in paths)
     manager = "systemctl --user" if user_unit else "systemctl"
     return {
         f"{name}.path": f"""\
 [Unit]
-Description=What reloads {name} when it changes
-# It begins and ends with the service.
+Description=Files that reload {name} when they change
+# Starts and stops with the service.
 PartOf={name}.service
 After={name}.service
 
@@ -34,13 +31,13 @@ WantedBy={name}.service
         f"{name}-reload.service": f"""\
 [Unit]
 Description=Reload of {name}
-# Or else the sixth change within 10 s would end {name}.path.
+# With the default limit, the sixth change within 10 s would stop {name}.path.
 StartLimitIntervalSec=0
 
 [Service]
 Type=oneshot
-# What changes in this time is part of the same reload. What changes after it is not seen before the
-# next change.
+# Changes within this second are part of the same reload. Later changes are missed until the next
+# change.
 ExecStartPre=sleep 1
 ExecStart={manager} reload {name}.service
 """,

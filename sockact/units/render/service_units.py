@@ -1,94 +1,87 @@
-"""NAME.service and NAME.socket as text: docs/systemd.md gives the reason for each setting.
-
-For the command line only; the supervisor does not import this.
-"""
+"""NAME.service and NAME.socket as text; docs/systemd.md gives the reason for each setting."""
 
 from __future__ import annotations
 
 import ipaddress
 import os
 import textwrap
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from sockact.core.matching import Address, Family, Kind
 from sockact.core.settings import Settings
-from sockact.units import hardening, socket_files
-from sockact.units.hardening import Setting
-from sockact.units.unitfile import escape_value, span
+from sockact.units import socket_files, timeouts
+from sockact.units.render import hardening
+from sockact.units.unitfile import Setting, escape_value, span
 
 _WIDTH = 98
 _HOMES = ("/home/", "/root/", "/run/user/")
 _LOGS = "/var/log/"
 _TEMPORARY = ("/tmp/", "/var/tmp/")
-# What systemd's own work takes, before and after the supervisor's deadlines count.
-_MARGIN = 20.0
 _TEMPLATE = "%i"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What the units are for. Times are in seconds; texts are as unit files have them."""
+    """The service to write units for. Texts are as unit files have them."""
 
     name: str
-    """Of the service; %i in a template."""
+    """The name of the service; %i in a template."""
     start: str
     """The value of ExecStart=."""
     reload: str
     """The value of ExecReload=."""
     addresses: tuple[Address, ...] = ()
     label: str = ""
-    """FileDescriptorName=; empty: systemd's default."""
+    """FileDescriptorName=; empty for systemd's default."""
     user: str = ""
-    """Whom the program runs as; empty: a user that systemd makes for it."""
+    """The user that the program runs as; empty for a dynamic user."""
     env_file: str = ""
     paths: tuple[str, ...] = ()
-    """Files and folders that the program is started from, to see whether they are below /home."""
+    """Files and directories that the program needs, which may be below /home."""
     logs: tuple[str, ...] = ()
-    """Files that it writes its logs to."""
+    """The log files of the program."""
     user_unit: bool = False
-    """For `systemctl --user`."""
+    """Whether the units are for `systemctl --user`."""
     jit: bool = False
-    """The program makes code at run time."""
+    """Whether the program generates code at run time."""
     socket_settings: tuple[Setting, ...] = ()
-    """More lines for the .socket unit."""
-    start_timeout: float = Settings.start_timeout
-    trial: float = Settings.trial
-    drain_timeout: float = Settings.drain_timeout
-    kill_timeout: float = Settings.kill_timeout
+    """More lines of the .socket unit."""
+    times: Settings = field(default_factory=lambda: Settings("", ()))
+    """The options of `sockact run`, of which only the times are used."""
 
     @property
     def unit(self) -> str:
-        """The name of both units, without their suffix, as other units write it."""
+        """The name of both units without the suffix, as other units write it."""
         return f"sockact@{_TEMPLATE}" if self.name == _TEMPLATE else self.name
 
     @property
     def title(self) -> str:
-        """The name as it is in a sentence."""
+        """The name in a sentence."""
         return "NAME" if self.name == _TEMPLATE else self.name
 
 
 def service(plan: Plan) -> str:
-    """NAME.service."""
+    """The text of NAME.service."""
     install = [] if plan.name == _TEMPLATE else [Setting("Also", f"{plan.unit}.socket")]
     target = "default.target" if plan.user_unit else "multi-user.target"
     return _text(
         ("Unit", _unit_of_service(plan)),
-        ("Service", [*_life(plan), *_process(plan), *_folders(plan), *_limits(plan)]),
+        ("Service", [*_life(plan), *_user(plan), *_directories(plan), *_sandbox(plan)]),
         ("Install", [Setting("WantedBy", target), *install]),
     )
 
 
 def socket(plan: Plan) -> str:
-    """NAME.socket; without a Listen line for a template."""
+    """The text of NAME.socket; in a template without addresses."""
     reload = "systemctl --user" if plan.user_unit else "systemctl"
     head = Setting(
         "Description",
         f"Sockets of {plan.name}",
-        f"A change here takes `{reload} daemon-reload`, and a restart of this unit and the service",
+        f"After a change, run `{reload} daemon-reload` and restart both this unit and the service",
     )
     return _text(
         ("Unit", [head]),
-        ("Socket", _listening(plan)),
+        ("Socket", _socket(plan)),
         ("Install", [Setting("WantedBy", "sockets.target")]),
     )
 
@@ -98,8 +91,8 @@ def unix_paths(addresses: tuple[Address, ...]) -> list[str]:
     return [a.host for a in addresses if a.family is Family.UNIX and a.host[0] == "/"]
 
 
-def user_name(name: str) -> bool:
-    """Whether systemd may make a user of that name (systemd.exec(5), DynamicUser=)."""
+def is_user_name(name: str) -> bool:
+    """Whether systemd accepts the name for a dynamic user (systemd.exec(5), DynamicUser=)."""
     return (
         0 < len(name) <= 31
         and name.isascii()
@@ -116,34 +109,33 @@ def _unit_of_service(plan: Plan) -> list[Setting]:
         Setting(
             "Requires",
             f"{plan.unit}.socket",
-            "The socket keeps the queue while the service restarts; without it, it has no listener",
+            "The socket queues connections while the service restarts. Without it, there is no "
+            "listener",
         ),
         Setting("After", f"{after}{plan.unit}.socket"),
         Setting(
             "StartLimitIntervalSec",
             "60s",
-            "Whoever hits this limit takes the socket down, too. RestartSec= below alone never "
-            "does: a crash loop keeps its socket, and its clients wait",
+            "Hitting this limit also takes the socket down. With RestartSec= below, a crash loop "
+            "never does, and clients wait in the socket's queue",
         ),
         Setting("StartLimitBurst", "100"),
     ]
 
 
 def _life(plan: Plan) -> list[Setting]:
-    """How it starts, reloads and ends."""
-    work = plan.start_timeout + plan.trial + plan.kill_timeout
-    end = plan.drain_timeout + plan.kill_timeout
+    """Start, reload and stop."""
     run = [Setting("ExecStart", plan.start)]
     if plan.name == _TEMPLATE:
         run = _template_start(plan)
     elif plan.env_file:
-        why = "Read when the service starts, not when it reloads"
+        why = "Read at each start of the service, but not at a reload"
         run.insert(0, Setting("EnvironmentFile", plan.env_file, why))
     return [
         Setting(
             "Type",
             "notify",
-            "Not notify-reload: it cannot say that a reload failed, and ExecReload= below can",
+            "Not notify-reload: it cannot report a failed reload. ExecReload= below can",
         ),
         Setting("NotifyAccess", "main"),
         *run,
@@ -151,32 +143,32 @@ def _life(plan: Plan) -> list[Setting]:
         Setting(
             "KillMode",
             "mixed",
-            "Not control-group: SIGTERM would reach the program at once, before it has drained",
+            "Not control-group: SIGTERM would reach the program before its connections are drained",
         ),
         Setting("Restart", "on-failure"),
         Setting("RestartSec", "1s"),
         Setting(
             "OOMPolicy",
             "continue",
-            "A worker that the kernel killed for memory is replaced; all others go on serving",
+            "If the kernel kills a worker for lack of memory, the others keep serving",
         ),
         Setting(
             "TimeoutStartSec",
-            span(work + _MARGIN),
-            "Also limits a reload. Longer than --start-timeout, --trial and --kill-timeout; "
-            "the supervisor asks for more time while it works",
+            span(timeouts.starting(plan.times) + timeouts.MARGIN),
+            "Also applies to reloads. Longer than --start-timeout, --trial and --kill-timeout "
+            "together. sockact asks for more time if it needs it",
         ),
         Setting(
             "TimeoutStopSec",
-            span(end + _MARGIN),
-            "Longer than --drain-timeout and --kill-timeout",
+            span(timeouts.stopping(plan.times) + timeouts.MARGIN),
+            "Longer than --drain-timeout and --kill-timeout together",
         ),
         Setting("WatchdogSec", "30s"),
         Setting(
             "FileDescriptorStoreMax",
             "64",
-            "For listeners that no .socket unit holds, and for what lets generations be found "
-            "again after a crash of the supervisor",
+            "Keeps the listeners of --listen, and handles of running generations, in case sockact "
+            "crashes",
         ),
     ]
 
@@ -187,57 +179,60 @@ def _template_start(plan: Plan) -> list[Setting]:
             "EnvironmentFile",
             plan.env_file,
             "SOCKACT_COMMAND is the program with its arguments, SOCKACT_OPTIONS are options of "
-            "`sockact run`; both are split at blanks. Read at a start, not at a reload",
+            "`sockact run`; both are split at spaces. Read at each start, but not at a reload",
         ),
         Setting("ExecStart", plan.start),
     ]
 
 
-def _process(plan: Plan) -> list[Setting]:
-    """Whom it runs as."""
+def _user(plan: Plan) -> list[Setting]:
     if plan.user_unit:
         return []
     if plan.user:
         return [Setting("User", escape_value(plan.user))]
-    named = plan.name == _TEMPLATE or user_name(plan.name)
+    named = plan.name == _TEMPLATE or is_user_name(plan.name)
     own = [Setting("User", plan.name)] if named else []
-    whose = f"the user {plan.title}" if named else "the user that is named like the unit"
+    user = f"user {plan.title}" if named else "a user with the unit's name"
     return [
-        Setting("DynamicUser", "yes", f"Runs as {whose}; made for it where there is none"),
+        Setting("DynamicUser", "yes", f"Runs as {user}, which systemd creates if it is missing"),
         *own,
     ]
 
 
-def _folders(plan: Plan) -> list[Setting]:
-    folders = [
+def _directories(plan: Plan) -> list[Setting]:
+    found = [
         Setting(
             "RuntimeDirectory",
             f"sockact/{plan.name}",
-            "The control socket is here, where `sockact status` looks for it",
+            "For the control socket; `sockact status` looks for it here",
         ),
-        Setting("StateDirectory", f"sockact/{plan.name}", "The program's to use: $STATE_DIRECTORY"),
+        Setting(
+            "StateDirectory",
+            f"sockact/{plan.name}",
+            "The program may use it, too: $STATE_DIRECTORY",
+        ),
     ]
     if plan.user_unit:
-        return folders
-    logs, elsewhere = log_folders(plan.logs)
+        return found
+    logs, elsewhere = _log_directories(plan.logs)
     if logs:
-        why = "For --log; made for the user where it is missing"
-        folders.append(Setting("LogsDirectory", " ".join(map(_quoted, logs)), why))
+        why = "For --log. systemd creates it for the user"
+        found.append(Setting("LogsDirectory", " ".join(map(_quoted, logs)), why))
     if elsewhere:
         writable = " ".join(_quoted(f"-{path}") for path in elsewhere)
-        folders.append(Setting("ReadWritePaths", writable, "For --log"))
+        found.append(Setting("ReadWritePaths", writable, "For --log"))
     if paths := unix_paths(plan.addresses):
         writable = " ".join(_quoted(f"-{path}") for path in paths)
         if not _private_tmp(plan):
-            # A /tmp that is not private is as read-only as all else.
+            # A /tmp that is not private is read-only, too.
             writable = " ".join([writable, *(path.rstrip("/") for path in _TEMPORARY)])
-        why = "Programs change the mode or the owner of the socket file that they bind"
-        folders.append(Setting("ReadWritePaths", writable, why))
-    return folders
+        why = "For programs that change the mode or owner of their socket file"
+        found.append(Setting("ReadWritePaths", writable, why))
+    return found
 
 
-def log_folders(logs: tuple[str, ...]) -> tuple[list[str], list[str]]:
-    """Where these files are: (below /var/log, as LogsDirectory= has it; elsewhere)."""
+def _log_directories(logs: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """The directories of log files: those below /var/log as in LogsDirectory=, and the others."""
     found = {os.path.dirname(path) for path in logs if not path.startswith("/dev/")}
     below = {path for path in found if path.startswith(_LOGS)}
     return sorted(path.removeprefix(_LOGS) for path in below), sorted(found - below)
@@ -247,29 +242,31 @@ def _quoted(path: str) -> str:
     return f'"{escape_value(path)}"'
 
 
+def _visible_paths(plan: Plan) -> tuple[str, ...]:
+    return (*plan.paths, *plan.logs, *unix_paths(plan.addresses))
+
+
 def _private_tmp(plan: Plan) -> bool:
-    paths = (*plan.paths, *plan.logs, *unix_paths(plan.addresses))
-    return not any(f"{path}/".startswith(_TEMPORARY) for path in paths)
+    return not any(f"{path}/".startswith(_TEMPORARY) for path in _visible_paths(plan))
 
 
-def _limits(plan: Plan) -> list[Setting]:
-    paths = (*plan.paths, *plan.logs, *unix_paths(plan.addresses))
-    folders, calls = hardening.settings(
+def _sandbox(plan: Plan) -> list[Setting]:
+    files, calls = hardening.settings(
         user_unit=plan.user_unit,
         jit=plan.jit,
-        home=any(path.startswith(_HOMES) for path in paths),
+        home=any(path.startswith(_HOMES) for path in _visible_paths(plan)),
         private_tmp=_private_tmp(plan),
     )
-    return [*folders, *calls]
+    return [*files, *calls]
 
 
-def _listening(plan: Plan) -> list[Setting]:
+def _socket(plan: Plan) -> list[Setting]:
     addresses = plan.addresses
     listen = [_listen(address) for address in addresses]
     if plan.name == _TEMPLATE:
         listen = []
     elif addresses:
-        why = "The program's own configuration has the same port and family"
+        why = "The port and address family in the program's own configuration have to match"
         listen[0] = replace(listen[0], why=why)
     label = [Setting("FileDescriptorName", plan.label)] if plan.label else []
     return [*listen, *label, *_socket_options(plan)]
@@ -284,19 +281,19 @@ def _socket_options(plan: Plan) -> list[Setting]:
     found = []
     tcp = [a for a in plan.addresses if a.family is not Family.UNIX and a.kind is Kind.STREAM]
     if tcp or plan.name == _TEMPLATE:
-        why = "As most servers set it themselves, for where sockact cannot see that they do"
+        why = "Most servers set this themselves, but sockact cannot see it in every program"
         found.append(Setting("NoDelay", "yes", why))
-    if any(map(_own_address, plan.addresses)):
-        why = "At boot the socket may be there before the address is"
+    if any(map(_of_interface, plan.addresses)):
+        why = "At boot, the socket may be opened before the address is configured"
         found.append(Setting("FreeBind", "yes", why))
     if unix_paths(plan.addresses) and plan.user and not plan.user_unit:
-        why = "Programs change the mode or the owner of the socket file that they bind"
-        found += socket_files.owner(unix_paths(plan.addresses), plan.user, why=why)
+        why = "For programs that change the mode or owner of their socket file"
+        found += socket_files.owner_settings(unix_paths(plan.addresses), plan.user, why=why)
     return [*found, *plan.socket_settings]
 
 
-def _own_address(address: Address) -> bool:
-    """An address of one interface of the machine, which comes up at some time."""
+def _of_interface(address: Address) -> bool:
+    """Whether the address belongs to one interface, which may come up later than the socket."""
     if address.family is Family.UNIX:
         return False
     host = ipaddress.ip_address(address.host)
@@ -314,5 +311,5 @@ def _section(name: str, settings: list[Setting]) -> str:
             lines += textwrap.wrap(
                 f"{setting.why}.", _WIDTH, initial_indent="# ", subsequent_indent="# "
             )
-        lines.append(f"{setting.key}={setting.value}")
+        lines.append(str(setting))
     return "\n".join(lines) + "\n"

@@ -1,9 +1,8 @@
 """The files of the top-level directory units/.
 
-`python -m sockact.units.render.templates FOLDER [SOCKACT]` writes them.
-
-They are kept beside the code for reading; a test compares. Packages write them anew, with the
-whole path of their command SOCKACT.
+`python -m sockact.units.render.templates DIRECTORY [SOCKACT]` writes them. The directory is in the
+repository for reading, and a test compares it; packages write their own with the absolute path of
+their command SOCKACT.
 """
 
 from __future__ import annotations
@@ -12,16 +11,16 @@ import sys
 from pathlib import Path
 
 from sockact.core.matching import Address, Family, Kind
-from sockact.units.render import exporter, service_units
+from sockact.units.render import exporter_units, service_units
 from sockact.units.render.service_units import Plan
 from sockact.units.unitfile import command_line
 
-# Without a folder systemd looks in /usr/local/bin and /usr/bin.
+# systemd looks for a command without a directory in /usr/local/bin and /usr/bin.
 _SOCKACT = "sockact"
 
 _ENVIRONMENT = """\
 # /etc/sockact/myapp.env, for the instance sockact@myapp. Read when the service starts.
-# The program by its whole path, and its arguments; split at blanks.
+# The program with its absolute path, and its arguments; split at spaces.
 SOCKACT_COMMAND="/srv/myapp/venv/bin/gunicorn --bind 127.0.0.1:8000 app:app"
 # Options of `sockact run`.
 SOCKACT_OPTIONS="--directory /srv/myapp/current"
@@ -35,14 +34,14 @@ ListenStream=127.0.0.1:8000
 
 
 def files(sockact: str = _SOCKACT) -> dict[str, str]:
-    """Path below units/ → text. `sockact` is the command in the templates for instances."""
+    """Path below units/ → text. `sockact` is the command in the templates."""
     example = _example()
     return {
         "sockact@.service": service_units.service(_instance(sockact, user_unit=False)),
         "sockact@.socket": service_units.socket(_instance(sockact, user_unit=False)),
         "user/sockact@.service": service_units.service(_instance(sockact, user_unit=True)),
         "user/sockact@.socket": service_units.socket(_instance(sockact, user_unit=True)),
-        **exporter.files(sockact),
+        **exporter_units.files(sockact),
         "examples/myapp.service": service_units.service(example),
         "examples/myapp.socket": service_units.socket(example),
         "examples/sockact@myapp.socket.d/listen.conf": _LISTEN,
@@ -74,10 +73,10 @@ def _example() -> Plan:
     )
 
 
-def main(folder: str, sockact: str = _SOCKACT) -> None:
-    """Write them all."""
+def main(directory: str, sockact: str = _SOCKACT) -> None:
+    """Write all files."""
     for name, text in files(sockact).items():
-        path = Path(folder, name)
+        path = Path(directory, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
 

@@ -1,60 +1,70 @@
-"""How long an address was without a listener: what clients were refused for."""
+"""What clients notice of a wrap or an unwrap: refused, delayed and cut-off connections."""
 
 from __future__ import annotations
 
 import threading
 import time
+from dataclasses import dataclass
 
-from sockact.units.listening import is_held
+from sockact.units.listening_sockets import is_in_use
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
 
     from sockact.core.matching import Address
 
 _STEP = 0.002
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """How clients fared. Times are in seconds."""
+
+    refused: float | None = 0.0
+    """How long connections were refused; None if that could not be measured."""
+    waited: float = 0.0
+    """The longest that a new connection had to wait."""
+    cut_off: bool = False
+    """Connections may still have waited in the queue of the old socket when it was closed."""
+    retried: bool = False
+    """New connections were not answered meanwhile, and their clients' kernels tried again."""
+
+
 class Outage:
-    """Looks at the kernel's tables, some hundred times a second, as long as it is entered."""
+    """The time for which addresses have no listener.
+
+    While the context is entered, a thread reads the kernel's tables some hundred times a second.
+    """
 
     def __init__(self, addresses: Sequence[Address]) -> None:
         self.addresses = tuple(addresses)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self.seconds: float | None = 0.0
-        """How long it was in all, as exact as the looking; of the address that was worst off. None:
-        the tables cannot be read.
-        """
+        """The total, for the address that was worst off; None if the tables cannot be read."""
         self.cut_off = 0
-        """How many waited in a queue that was closed with them in it, because of a failure."""
+        """How many connections waited in a queue that had to be closed because of a failure."""
 
     def __enter__(self) -> Outage:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._over.set()
         self._thread.join()
 
     def _watch(self) -> None:
         try:
             self._measure()
-        except Exception:  # Whatever it is: a number would be made up.
+        except Exception:  # Whatever it is, the number would be wrong.
             self.seconds = None
 
     def _measure(self) -> None:
         last = time.monotonic()
         lost = dict.fromkeys(self.addresses, 0.0)
         while not self._over.wait(_STEP):
-            free = [address for address in self.addresses if not is_held(address)]
+            free = [address for address in self.addresses if not is_in_use(address)]
             now = time.monotonic()
             for address in free:
                 lost[address] += now - last

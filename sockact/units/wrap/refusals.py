@@ -1,4 +1,4 @@
-"""Services that cannot be wrapped, and why: docs/wrap.md. For the command line only."""
+"""Services that cannot be wrapped, and why: docs/wrap.md."""
 
 from __future__ import annotations
 
@@ -12,49 +12,46 @@ if TYPE_CHECKING:
 
     from sockact.units.facts import Facts
 
-# Type= → why its programs cannot be handed over.
+# Type= → the reason.
 _TYPES = {
-    "forking": "it goes into the background by itself, where its generations could not be told "
-    "apart; keep it in the foreground (without --daemon, or with `daemon off`) and write Type=exec",
-    "oneshot": "it is no server that goes on running; if it is one, write Type=exec",
-    "dbus": "two generations cannot own one BusName= at a time; if it serves without it, write "
-    "Type=exec and take BusName= out",
+    "forking": "a program that goes into the background cannot be replaced; keep it in the "
+    "foreground (without --daemon, or with `daemon off`) and set Type=exec",
+    "oneshot": "the program is not a server that keeps running; if it is, set Type=exec",
+    "dbus": "two generations cannot own the same BusName=; if the program works without it, set "
+    "Type=exec and remove BusName=",
 }
+# Prefix of ExecStart= → the reason.
 _PREFIXES = {
-    "+": "it starts with all rights, past User=; take the + out",
-    "!": "it starts with root's rights and becomes another user by itself, whose processes "
-    "sockact could not look into; write User= and take the ! out",
-    "|": "it is started by a login shell; write the command without the | and the shell",
+    "+": "the program runs with full privileges and ignores User=; remove the +",
+    "!": "the program starts as root and switches to another user, whose processes sockact cannot "
+    "inspect; set User= and remove the !",
+    "|": "a login shell starts the program; remove the | and write the command without a shell",
 }
-# systemd and its clients talk to these, and by these: nobody could mend what goes wrong.
-_SYSTEMS_OWN = ("dbus.", "dbus-broker.", "dbus-daemon.", "systemd-", "user@")
-# gunicorn: what makes a successor refuse to start beside its predecessor, or hide.
-_GUNICORN = {
-    "--pid": "its successor refuses to start while the predecessor has that file",
-    "-p": "its successor refuses to start while the predecessor has that file",
-    "--daemon": "it goes into the background, where its generations could not be told apart",
-    "-D": "it goes into the background, where its generations could not be told apart",
-}
+# systemd and systemctl depend on these: if one failed, it could not be repaired.
+_ESSENTIAL = ("dbus.", "dbus-broker.", "dbus-daemon.", "systemd-", "user@")
+_PID_FILE = "a new generation refuses to start while the previous one has this file"
+_BACKGROUND = "a program that goes into the background cannot be replaced"
+_GUNICORN = {"--pid": _PID_FILE, "-p": _PID_FILE, "--daemon": _BACKGROUND, "-D": _BACKGROUND}
 
 
-def refusal(facts: Facts) -> str:
-    """Why it cannot be wrapped, and the line to change; empty when it can."""
+def find_reason(facts: Facts) -> str:
+    """Why the service cannot be wrapped, and what to change; empty if it can be."""
     service = facts.service
     if facts.options is not None:
-        return "sockact runs it already: change its own ExecStart="
+        return "sockact runs it already; change its own ExecStart= instead"
     source = service.get("SourcePath")
     if "/generator" in service.get("FragmentPath"):
-        return f"it is generated{f' from {source}' if source else ''}: write a unit of your own"
+        return f"it is generated{f' from {source}' if source else ''}; write a unit of your own"
     if service.get("Transient") == "yes":
-        return "it is transient, and gone when it stops: write a unit file"
+        return "it is a transient unit, which is gone when it stops; write a unit file"
     if why := _TYPES.get(service.get("Type"), ""):
         return f"Type={service.get('Type')}: {why}"
-    if service.name.startswith(_SYSTEMS_OWN):
-        return "it is a part of the system, which systemctl itself needs"
-    return next(_cannot_run(facts), "")
+    if service.name.startswith(_ESSENTIAL):
+        return "systemctl itself depends on it"
+    return next(_reasons(facts), "")
 
 
-def _cannot_run(facts: Facts) -> Iterator[str]:
+def _reasons(facts: Facts) -> Iterator[str]:
     service = facts.service
     line = service.start
     if not line:
@@ -64,29 +61,32 @@ def _cannot_run(facts: Facts) -> Iterator[str]:
             yield f"ExecStart={line}: {why}"
     for key in ("RootDirectory", "RootImage"):
         if service.get(key) not in ("", "/"):
-            yield f"{key}={service.get(key)}: sockact is not in there; write {key}= (empty)"
+            yield f"{key}={service.get(key)}: sockact is not installed there; set {key}= (empty)"
     for key in ("PrivateNetwork", "NetworkNamespacePath"):
         if service.get(key) not in ("", "no"):
-            yield f"{key}={service.get(key)}: systemd would listen outside of its network"
+            yield f"{key}={service.get(key)}: systemd would listen outside of this network"
     mode = service.get("RuntimeDirectoryMode")
     if mode.isdecimal() and int(mode, 8) & 0o022:
         yield (
-            f"RuntimeDirectoryMode={mode}: others could replace the control socket there; "
-            f"write RuntimeDirectoryMode=0755"
+            f"RuntimeDirectoryMode={mode}: others could replace the control socket; "
+            f"set RuntimeDirectoryMode=0755"
         )
     for word in facts.start if is_gunicorn(facts) else ():
         if reason := _GUNICORN.get(word.partition("=")[0]):
-            yield f"ExecStart=… {word}: {reason}; take it out"
+            yield f"ExecStart=… {word}: {reason}; remove the option"
     for socket in facts.sockets:
         if socket.get("Accept") == "yes":
-            yield f"{socket.name} has Accept=yes: systemd accepts, and passes no listener"
+            yield (
+                f"{socket.name} has Accept=yes: systemd accepts the connections itself and passes "
+                f"no listener"
+            )
         elif not socket.running and service.running:
             yield (
-                f"{socket.name} belongs to it and is {socket.get('ActiveState')} while it runs: "
-                f"start it, or remove it when it is not needed"
+                f"{socket.name} is {socket.get('ActiveState')} while the service is running; start "
+                f"it, or remove it if it is not needed"
             )
 
 
 def is_gunicorn(facts: Facts) -> bool:
-    """Is the program gunicorn, by whatever interpreter?"""
+    """Whether the program is gunicorn, started directly or by an interpreter."""
     return any(os.path.basename(word) == "gunicorn" for word in facts.start[:3])

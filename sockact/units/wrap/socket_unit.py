@@ -1,4 +1,4 @@
-"""The .socket unit that takes the addresses of a running program over, as they are."""
+"""The .socket unit that takes over the addresses of a running program."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import socket
 from sockact.core.errors import OperatorError
 from sockact.core.matching import Address, Family, Kind
 from sockact.kernel import procfs
-from sockact.units import listening, socket_files
-from sockact.units.hardening import Setting
+from sockact.units import listening_sockets, socket_files
 from sockact.units.render import service_units
+from sockact.units.unitfile import Setting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Sequence
 
     from sockact.units.facts import Facts
-    from sockact.units.listening import Bound
+    from sockact.units.listening_sockets import Bound
 
 _NUMBER = re.compile(r"(?<!\d)\d{1,5}(?!\d)", re.ASCII)
 
 
 def named_ports(facts: Facts) -> Container[int]:
-    """Every number in the service's files, its command line and its environment."""
+    """Every number in the service's unit files, command line and environment."""
     service = facts.service
     texts = [*facts.start]
     for lines in service.files.get("Service", {}).values():
@@ -40,46 +40,49 @@ def named_ports(facts: Facts) -> Container[int]:
 def choose(
     found: Sequence[Bound], wanted: Sequence[Address], named: Container[int] = ()
 ) -> tuple[list[Bound], list[Bound]]:
-    """The sockets to take over, and those to leave alone: all but the `wanted`, if there are any,
-    else those that the program chooses anew at each start. Ports that are `named` are not.
+    """The sockets to take over, and those to leave to the program.
+
+    The former are those at `wanted` addresses or, if there are none, all but private ones. A port
+    in `named` is not private.
     """
-    kept, left = [], []
+    taken, left = [], []
     for one in found:
-        private = listening.is_private(one.address) and one.address.port not in named
+        private = listening_sockets.is_private(one.address) and one.address.port not in named
         if one.address in wanted or not (wanted or private):
-            kept.append(one)
+            taken.append(one)
         else:
             left.append(one)
-    return kept, left
+    return taken, left
 
 
 def check_files(bound: Sequence[Bound], wanted: Sequence[Address], *, user_unit: bool) -> None:
-    """Raises OperatorError for a path at which systemd must not bind: the program has chosen it,
-    and systemd removes what is there.
+    """Raises OperatorError for a path at which systemd must not bind, because it would remove a
+    file there that the program has chosen.
     """
     for path in service_units.unix_paths(tuple(wanted)):
         if os.path.lexists(path) and not socket_files.rights(path):
-            raise OperatorError(f"{path} is there, and no socket: move it away")
+            raise OperatorError(f"{path} exists and is not a socket; move it away")
     for one in bound:
         if one.file is None or one.address in wanted:
             continue
         path = one.address.host
         if not socket_files.is_file(path, one.file):
             raise OperatorError(
-                f"it listens on {path!r}, which is not there for others (PrivateTmp= and the like, "
-                f"or it was removed): write --listen with the path that its clients use"
+                f"the program listens on {path!r}, which others cannot see (because of PrivateTmp= "
+                f"or the like, or because the file was removed); add --listen with the path that "
+                f"its clients use"
             )
-        folder = "" if user_unit else socket_files.bent_by(path)
-        if folder:
+        directory = "" if user_unit else socket_files.redirectable_at(path)
+        if directory:
             raise OperatorError(
-                f"it listens on {path}, and {folder} is not root's alone: whoever may write there "
-                f"could lead systemd elsewhere; let it listen in /run, or if you trust them, "
-                f"write --listen {path}"
+                f"the program listens on {path}, but others than root can write to {directory} and "
+                f"redirect systemd; make it listen in /run or, if you trust them, add "
+                f"--listen {path}"
             )
 
 
 def listen_line(address: Address) -> str:
-    """A line of its Listen property, as `systemctl show` has it."""
+    """A line of the property Listen as `systemctl show` prints it."""
     kind = "Stream" if address.kind is Kind.STREAM else "Datagram"
     return f"{str(address).removeprefix('udp:')} ({kind})"
 
@@ -92,9 +95,9 @@ def text(
     label: str,
     user_unit: bool,
 ) -> str:
-    """NAME.socket, whose listeners have the name `label`, if any.
+    """The text of NAME.socket; `label` is the name of its listeners, if any.
 
-    Raises OperatorError, and ValueError for a path that no unit can have.
+    Raises OperatorError, and ValueError for a path that a unit file cannot contain.
     """
     settings = tuple(_settings(addresses, bound, user_unit=user_unit))
     plan = service_units.Plan(
@@ -115,32 +118,32 @@ def _settings(
     both = [a for a in addresses if a.family is Family.INET6 and a.host == "::"]
     if both:
         alone = any(_only_ipv6(one, addresses) for one in bound if one.address in both)
-        alone = alone or any(_plain(one, addresses) for one in both)
+        alone = alone or any(_has_ipv4_twin(one, addresses) for one in both)
         yield Setting("BindIPv6Only", "ipv6-only" if alone else "both")
     paths = service_units.unix_paths(addresses)
     found = {rights for rights in map(socket_files.rights, paths) if rights}
     if len(found) > 1:
         raise OperatorError(
-            "its socket files have different owners or modes, and one .socket unit has one for "
-            "all: make them equal"
+            "the program's socket files have different owners or modes, but a .socket unit has the "
+            "same for all; make them equal"
         )
     for user, group, mode in found:
         if not user_unit:
-            yield from socket_files.owner(paths, user, group)
+            yield from socket_files.owner_settings(paths, user, group)
         yield Setting("SocketMode", mode)
 
 
 def _only_ipv6(one: Bound, addresses: tuple[Address, ...]) -> bool:
-    """Does it leave IPv4 to others?"""
+    """Whether the socket accepts no IPv4 connections."""
     try:
-        with listening.duplicate(one) as duplicate:
+        with listening_sockets.duplicate(one) as duplicate:
             return bool(duplicate.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY))
     except OSError:
-        return _plain(one.address, addresses)
+        return _has_ipv4_twin(one.address, addresses)
 
 
-def _plain(address: Address, addresses: tuple[Address, ...]) -> bool:
-    """Is there one of IPv4 with the same port? Then they cannot both have it."""
+def _has_ipv4_twin(address: Address, addresses: tuple[Address, ...]) -> bool:
+    """Whether there is an IPv4 address with the same port, which cannot be bound twice."""
     return any(
         other.family is Family.INET and (other.kind, other.port) == (address.kind, address.port)
         for other in addresses

@@ -1,34 +1,18 @@
-"""Taking a wrap back: docs/wrap.md. For the command line only."""
+"""The steps of an unwrap: docs/wrap.md has their order and the reasons."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from sockact.core.errors import OperatorError
 from sockact.units import unitfile
-from sockact.units.wrap import marks
-from sockact.units.wrap.migration import Done, remove_passing, restart, stand_in, start_again, stop
-from sockact.units.wrap.places import (
-    UNFINISHED,
-    Place,
-    check_writable,
-    clear,
-    is_unfinished,
-    ours,
-    remove,
-    write,
-)
-from sockact.units.wrap.running_service import (
-    last_lines,
-    main_pid,
-    of,
-    runs_wrapped,
-    stay_up,
-    wait_bound,
-)
-from sockact.units.wrap.undoing import NotRestored, NotStarted, carry_out
+from sockact.units.wrap import marked_files
+from sockact.units.wrap.marked_files import check_writable, remove, write
+from sockact.units.wrap.outage import Outcome
+from sockact.units.wrap.service_files import UNFINISHED_LINE, is_unfinished
+from sockact.units.wrap.transaction import NotRestored, NotStarted, carry_out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,147 +20,145 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
 
     from sockact.core.matching import Address
-    from sockact.units.manager import Manager
     from sockact.units.wrap.outage import Outage
+    from sockact.units.wrap.service import Service
 
-# How the service ends; the rest of the drop-in is about how it starts.
-_ENDING = ("ExecStop", "KillMode", "KillSignal", "SendSIGHUP", "TimeoutStopSec")
+# How sockact stops; the rest of the drop-in is about its start.
+_STOP_KEYS = ("ExecStop", "KillMode", "KillSignal", "SendSIGHUP", "TimeoutStopSec")
 
 
-def farewell(drop_in: str, socket: str) -> str:
-    """The drop-in for the restart: sockact ends as it does, and the program starts by itself, after
-    the .socket unit has stopped ("": that one stays).
+@dataclass(frozen=True)
+class Texts:
+    """Our files as they are now."""
+
+    drop_in: str
+    """Empty if there is none."""
+    socket: str
+    """The .socket unit; empty if there is none of ours."""
+
+
+def transition(drop_in: str, socket: str) -> str:
+    """The drop-in for the restart: sockact stops as it has to, and the program starts on its own
+    after the .socket unit has stopped. `socket` is empty if that one stays.
     """
     order = [f"Conflicts={socket}", f"After={socket}"] if socket else []
-    unit = ["[Unit]", UNFINISHED, *order, ""]
-    lines = [line for line in drop_in.split("\n") if line.partition("=")[0] in _ENDING]
+    unit = ["[Unit]", UNFINISHED_LINE, *order, ""]
+    lines = [line for line in drop_in.split("\n") if line.partition("=")[0] in _STOP_KEYS]
     if not drop_in:
         lines = ["KillMode=mixed"]
-    # The drain asks for more time, and whoever speaks for the program says when it is ready.
+    # For the drain, which asks for more time, and for the program, which may say that it is ready.
     lines.insert(0, "NotifyAccess=all")
-    return marks.marked("\n".join([*unit, "[Service]", *lines, ""]))
+    return marked_files.marked("\n".join([*unit, "[Service]", *lines, ""]))
 
 
-def unwrap(
-    manager: Manager,
-    place: Place,
-    drop_in: str,
-    socket: str,
-    outage: Outage,
-    *,
-    force: bool = False,
-) -> Done:
-    """Let the program run by itself again, and remove our files, whose texts are given; `outage`
-    watches the addresses of our .socket unit, none if it is another's. With `force` it need not
-    start anew first. Raises OperatorError, and it is wrapped as before.
+def unwrap(service: Service, texts: Texts, outage: Outage, *, force: bool = False) -> Outcome:
+    """Restart the service without sockact, and remove our files.
+
+    `outage` has the addresses of our .socket unit, none if the unit is another's. With `force`
+    there is no test whether the program starts. Raises OperatorError, after which the service is
+    wrapped as before.
     """
-    done = Done()
-    addresses = outage.addresses
-    wrapped = runs_wrapped(manager, place)
+    files, manager = service.files, service.manager
+    outcome = Outcome()
+    wrapped = service.is_wrapped()
     if wrapped:
-        # After `systemctl revert`, or half of an unwrap, a reload is not what it was.
-        if drop_in and not is_unfinished(unitfile.parse(drop_in)) and not force:
-            check_writable(place.drop_in_path)
-            _prove(manager, place)
+        # After `systemctl revert` or half an unwrap, a reload is not what it was.
+        complete = texts.drop_in and not is_unfinished(unitfile.parse(texts.drop_in))
+        if complete and not force:
+            check_writable(files.drop_in_path)
+            _test_start(service)
         with outage:
-            done = carry_out(lambda undo: _let_go(undo, manager, place, drop_in, socket, addresses))
-        done = replace(done, refused=outage.seconds)
-    elif socket and main_pid(manager, place) == "0":
-        stop(manager, place.socket)
+            outcome = carry_out(lambda undo: _restart(undo, service, texts, outage.addresses))
+        outcome = replace(outcome, refused=outage.seconds)
+    elif texts.socket and service.main_pid() == "0":
+        service.stop_unit(files.socket)
     try:
-        for path in (place.drop_in_path, place.socket_path):
-            if ours(path):
+        for path in (files.drop_in_path, files.socket_path):
+            if marked_files.read(path):
                 remove(path)
         manager.call("daemon-reload")
     except OperatorError as error:
         if not wrapped:
             raise
-        raise NotRestored(f"{place.service} runs by itself again, but {error}") from error
+        raise NotRestored(f"{files.service} is running without sockact, but {error}") from error
     if not wrapped:
-        _clean_up(manager, place, addresses)
-    clear(place)
-    return done
+        _clean_up(service, outage.addresses)
+    files.remove_leftovers()
+    return outcome
 
 
-def _let_go(
-    undo: ExitStack,
-    manager: Manager,
-    place: Place,
-    drop_in: str,
-    socket: str,
-    addresses: Sequence[Address],
-) -> Done:
-    """What clients met, all but for how long nobody listened."""
-    old = main_pid(manager, place)
-    undo.callback(_put_back, manager, place, drop_in, socket, old, addresses)
-    write(place.drop_in_path, farewell(drop_in, place.socket if addresses else ""))
-    manager.call("daemon-reload")
+def _restart(
+    undo: ExitStack, service: Service, texts: Texts, addresses: Sequence[Address]
+) -> Outcome:
+    """Restart without sockact; the outcome lacks how long connections were refused."""
+    files = service.files
+    undo.callback(_put_back, service, texts, service.main_pid(), addresses)
+    write(files.drop_in_path, transition(texts.drop_in, files.socket if addresses else ""))
+    service.manager.call("daemon-reload")
     began = time.monotonic()
-    put_off, emptied = False, not addresses
+    retried, emptied = False, not addresses
     if addresses:
-        # Who comes from now on tries again a second later; who waits is still served.
-        with contextlib.suppress(OSError), of(manager, place, addresses) as seam:
-            emptied = seam.admit_no_more()
-            put_off = True
+        # New clients try again a second later; those in the queue are still served.
+        with contextlib.suppress(OSError), service.sockets_at(addresses) as sockets:
+            emptied = sockets.admit_no_more()
+            retried = True
     since = time.time()
-    restart(manager, place)
+    service.restart()
     try:
-        wait_bound(manager, place, addresses)
+        service.wait_bound(addresses)
         waited = time.monotonic() - began
-        stay_up(manager, place, addresses)
+        service.wait_stable(addresses)
     except OperatorError as error:
-        raise NotStarted(f"by itself {error}", last_lines(manager, place, since)) from error
-    return Done(0.0, waited, cut_off=not emptied, put_off=put_off)
+        lines = service.last_lines(since)
+        raise NotStarted(f"without sockact, {error}", lines) from error
+    return Outcome(0.0, waited, cut_off=not emptied, retried=retried)
 
 
-def _prove(manager: Manager, place: Place) -> None:
-    """Let sockact start the program anew, while the one that runs still serves. What does not start
-    then does not start by itself either. Raises NotStarted.
+def _test_start(service: Service) -> None:
+    """Reload, so that the program starts once while the old generation still serves. If it cannot
+    start then, it cannot start on its own, either. Raises NotStarted.
     """
     since = time.time()
     try:
-        manager.call("reload", place.service)
+        service.manager.call("reload", service.files.service)
     except OperatorError as error:
         raise NotStarted(
-            f"the program of {place.service} does not start anew (a reload failed), so it would be "
-            f"down: mend the program, or add --force",
-            last_lines(manager, place, since),
+            f"the program of {service.files.service} would not start again: a test reload failed; "
+            f"fix the program, or add --force",
+            service.last_lines(since),
         ) from error
 
 
-def _clean_up(manager: Manager, place: Place, addresses: Sequence[Address]) -> None:
-    """What a wrap that was killed has left beside a program that still runs by itself."""
-    remove_passing(place)
-    running = manager.call("show", "--value", "--property=ActiveState", place.socket).strip()
-    if addresses and running == "active":
+def _clean_up(service: Service, addresses: Sequence[Address]) -> None:
+    """Remove what an interrupted wrap has left beside a program that runs on its own."""
+    files, manager = service.files, service.manager
+    files.remove_stand_in()
+    state = manager.call("show", "--value", "--property=ActiveState", files.socket).strip()
+    if addresses and state == "active":
         # The service no longer requires it.
-        stop(manager, place.socket)
-        stop(manager, stand_in(place))
-        with contextlib.suppress(OSError), of(manager, place, addresses) as seam:
-            seam.admit_again()
-            seam.let_go()
+        service.stop_unit(files.socket)
+        service.stop_unit(files.stand_in)
+        with contextlib.suppress(OSError), service.sockets_at(addresses) as sockets:
+            sockets.admit_again()
+            sockets.stop_steering()
 
 
-def _put_back(
-    manager: Manager,
-    place: Place,
-    drop_in: str,
-    socket: str,
-    old: str,
-    addresses: Sequence[Address],
-) -> None:
-    texts = {place.drop_in_path: drop_in, **({place.socket_path: socket} if socket else {})}
-    changed = {path: text for path, text in texts.items() if ours(path) != text}
+def _put_back(service: Service, texts: Texts, old: str, addresses: Sequence[Address]) -> None:
+    files = service.files
+    wanted = {files.drop_in_path: texts.drop_in}
+    if texts.socket:
+        wanted[files.socket_path] = texts.socket
+    changed = {path: text for path, text in wanted.items() if marked_files.read(path) != text}
     if not changed:
-        return  # It has not begun.
+        return  # Nothing has begun yet.
     for path, text in changed.items():
         if text:
             write(path, text)
         else:
             remove(path)
-    manager.call("daemon-reload")
-    if main_pid(manager, place) == old:
-        with contextlib.suppress(OSError), of(manager, place, addresses) as seam:
-            seam.admit_again()
+    service.manager.call("daemon-reload")
+    if service.main_pid() == old:
+        with contextlib.suppress(OSError), service.sockets_at(addresses) as sockets:
+            sockets.admit_again()
         return
-    start_again(manager, place, addresses)
+    service.start_again(addresses)

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sockact.core.errors import OperatorError
-from sockact.units import listening, socket_files
+from sockact.units import listening_sockets, socket_files
 from sockact.units.wrap import socket_unit
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sockact.units.listening import Bound
+    from sockact.units.listening_sockets import Bound
 
 NOBODY = 65534
 # In a mount namespace of its own, where /mnt is another file system.
@@ -32,8 +32,10 @@ input()
 
 
 def bound_here(path: str) -> Bound:
-    """Our own socket at a path, as `bound` finds it."""
-    (found,) = [one for one in listening.bound([os.getpid()]) if one.address.host == path]
+    """What is found of our own socket at a path."""
+    (found,) = [
+        one for one in listening_sockets.find_bound([os.getpid()]) if one.address.host == path
+    ]
     return found
 
 
@@ -47,9 +49,9 @@ def test_a_name_that_looks_like_a_table(folder: Path) -> None:
         line = f"\n0: 00000002 00000000 00010000 0001 01 {inode} /etc/passwd"
         liar.bind(f"\0{line}")
         liar.listen()
-        found = {one.address.host for one in listening.bound([os.getpid()])}
+        found = {one.address.host for one in listening_sockets.find_bound([os.getpid()])}
         assert found == {path, f"@{line}"}
-        assert listening.held(bound_here(path).address)
+        assert listening_sockets.may_be_in_use(bound_here(path).address)
 
 
 def test_the_file_is_the_one_that_is_bound(folder: Path) -> None:
@@ -77,9 +79,9 @@ def test_a_path_of_another_mount_namespace() -> None:
     ) as program:
         assert program.stdout is not None
         assert program.stdout.readline() == b"\n"
-        (found,) = listening.bound([program.pid])
+        (found,) = listening_sockets.find_bound([program.pid])
         assert found.address.host == "/mnt/passwd"
-        with pytest.raises(OperatorError, match="'/mnt/passwd', which is not there for others"):
+        with pytest.raises(OperatorError, match="'/mnt/passwd', which others cannot see"):
             socket_unit.check_files([found], [], user_unit=False)
         # The administrator has named it.
         socket_unit.check_files([found], [found.address], user_unit=False)
@@ -94,12 +96,12 @@ def test_a_file_that_is_no_socket_is_kept(folder: Path) -> None:
         found = bound_here(str(path))
     path.unlink()
     path.write_text("precious")
-    with pytest.raises(OperatorError, match="is there, and no socket: move it away"):
+    with pytest.raises(OperatorError, match="exists and is not a socket; move it away"):
         socket_unit.check_files([], [found.address], user_unit=False)
     path.unlink()
     path.symlink_to("/etc/shadow")
     assert socket_files.rights(str(path)) is None
-    with pytest.raises(OperatorError, match="no socket"):
+    with pytest.raises(OperatorError, match="not a socket"):
         socket_unit.check_files([], [found.address], user_unit=False)
 
 
@@ -113,26 +115,26 @@ def roots(folder: Path) -> Path:
 def test_directories_that_others_can_change(roots: Path) -> None:
     path = str(roots / "inner" / "x.sock")
     (roots / "inner").mkdir()
-    assert not socket_files.bent_by(path)
+    assert not socket_files.redirectable_at(path)
     os.chown(roots / "inner", NOBODY, -1)
-    assert not socket_files.bent_by(path)
+    assert not socket_files.redirectable_at(path)
     os.chown(roots, NOBODY, -1)
-    assert socket_files.bent_by(path) == str(roots)
+    assert socket_files.redirectable_at(path) == str(roots)
     os.chown(roots, 0, 0)
     roots.chmod(0o775)
-    assert socket_files.bent_by(path) == str(roots)
+    assert socket_files.redirectable_at(path) == str(roots)
     # In which everybody may replace what they own, as in /tmp.
     roots.chmod(0o1777)
-    assert socket_files.bent_by(path) == str(roots)
+    assert socket_files.redirectable_at(path) == str(roots)
     os.chown(roots / "inner", 0, -1)
-    assert not socket_files.bent_by(path)
+    assert not socket_files.redirectable_at(path)
     roots.chmod(0o755)
     # By a link that somebody else may change.
     (roots / "theirs").mkdir()
     (roots / "theirs" / "link").symlink_to(roots / "inner")
     os.chown(roots / "theirs", NOBODY, -1)
     (roots / "own").symlink_to("theirs/link")
-    assert socket_files.bent_by(str(roots / "own" / "x.sock")) == str(roots / "theirs")
+    assert socket_files.redirectable_at(str(roots / "own" / "x.sock")) == str(roots / "theirs")
 
 
 def test_a_path_that_others_can_change_is_refused(roots: Path) -> None:
@@ -143,7 +145,7 @@ def test_a_path_that_others_can_change_is_refused(roots: Path) -> None:
         own.bind(str(inner / "x.sock"))
         own.listen()
         found = bound_here(str(inner / "x.sock"))
-        with pytest.raises(OperatorError, match=f"and {roots} is not root's alone"):
+        with pytest.raises(OperatorError, match=f"others than root can write to {roots} and"):
             socket_unit.check_files([found], [], user_unit=False)
         socket_unit.check_files([found], [], user_unit=True)
         socket_unit.check_files([found], [found.address], user_unit=False)
@@ -155,16 +157,16 @@ def test_a_path_that_others_can_change_is_refused(roots: Path) -> None:
 def test_the_owner_of_the_file(roots: Path) -> None:
     """systemd's own chown() follows links."""
     path = str(roots / "x.sock")
-    own = {one.key: one.value for one in socket_files.owner([path], "app", "www")}
+    own = {one.key: one.value for one in socket_files.owner_settings([path], "app", "www")}
     assert own == {"SocketUser": "app", "SocketGroup": "www"}
-    assert [one.key for one in socket_files.owner([path], "app")] == ["SocketUser"]
+    assert [one.key for one in socket_files.owner_settings([path], "app")] == ["SocketUser"]
     os.chown(roots, NOBODY, -1)
-    (only,) = socket_files.owner([path], "app", "www")
+    (only,) = socket_files.owner_settings([path], "app", "www")
     assert only.key == "ExecStartPost"
     assert only.value == f"chown --no-dereference -- app:www {path}"
     os.chown(roots, 0, -1)
     roots.chmod(0o1777)
-    assert [one.key for one in socket_files.owner([path], "app")] == ["SocketUser"]
+    assert [one.key for one in socket_files.owner_settings([path], "app")] == ["SocketUser"]
     roots.chmod(0o775)
-    (only,) = socket_files.owner([path], "app")
+    (only,) = socket_files.owner_settings([path], "app")
     assert only.value == f"chown --no-dereference -- app {path}"

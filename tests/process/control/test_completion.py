@@ -21,7 +21,7 @@ from sockact.cli.main import cli
 from sockact.cli.manual import completions
 from sockact.cli.options import complete
 from sockact.supervisor.control import paths
-from sockact.units.wrap import places
+from sockact.units.wrap import service_files
 from tests import ROOT
 from tests.support import wait
 
@@ -194,7 +194,7 @@ def test_units(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     units = folder / "systemd" / "user"
     (units / "mine.service.d").mkdir(parents=True)
     (units / "other.service.d").mkdir()
-    (units / "mine.service.d" / places.DROP_IN).write_text("")
+    (units / "mine.service.d" / service_files.DROP_IN).write_text("")
     hostile = (
         "mine\n.service",
         "mi\x1b[2J.service",

@@ -98,15 +98,15 @@ def home(folder: Path) -> Home:
         (("a/b", *LISTEN, "--", "gunicorn"), "cannot name a service"),
         (("a@", *LISTEN, "--", "gunicorn"), "an instance, such as a@1"),
         (("a:b", *LISTEN, "--", "gunicorn"), "use a dash"),
-        (("web.service", *LISTEN, "--", "gunicorn"), "named after it: write web;"),
+        (("web.service", *LISTEN, "--", "gunicorn"), "named after the service; write web;"),
         (("web", *LISTEN), "write it last"),
-        (("web", *LISTEN, "--", ""), "write its whole path"),
+        (("web", *LISTEN, "--", ""), "write its absolute path"),
         (("web", *LISTEN, "--", "nonexistent"), "such as /srv/myapp/venv/bin/nonexistent"),
-        (("web", *LISTEN, "--", "./nonexistent"), "write its whole path"),
+        (("web", *LISTEN, "--", "./nonexistent"), "write its absolute path"),
         (("web", *LISTEN, "--", "gunicorn", "\udcff"), "surrogates not allowed"),
         (("web", "--listen", "http", "--", "gunicorn"), "not an address"),
         (("web", "--listen", "/a\nb", "--", "gunicorn"), "cannot be written"),
-        (("web", *LISTEN, *LISTEN, "--", "gunicorn"), "write it once"),
+        (("web", *LISTEN, *LISTEN, "--", "gunicorn"), "give it once"),
         (("web", "--listen", "a=1", "--listen", "b=2", "--", "gunicorn"), "one name for all"),
         (("web", "--listen", "a=1", "--listen", "2", "--", "gunicorn"), "one name for all"),
         (("web", "--listen", "/run/sockact/web/x", "--", "gunicorn"), "/run/web.sock"),
@@ -131,7 +131,7 @@ def test_bad_input_is_one_line_and_writes_nothing(
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
-        ((*LISTEN, "--user", "no-such-user"), "`useradd --system no-such-user` makes one"),
+        ((*LISTEN, "--user", "no-such-user"), "create it with `useradd --system no-such-user`"),
         (("--listen", "/run/web.sock"), "add --user USER"),
     ],
 )
@@ -167,7 +167,7 @@ def test_enable(home: Home) -> None:
 def test_what_systemd_refuses_is_told(home: Home) -> None:
     done = home.init("web", "--user-unit", *LISTEN, "--", "gunicorn", fail="--no-pager")
     assert done.returncode == 1
-    assert "are written, but `systemctl --user daemon-reload` failed: no" in done.stderr
+    assert "wrote the units of web, but `systemctl --user daemon-reload` failed: no" in done.stderr
 
 
 @pytest.mark.parametrize("kind", ["file", "link"])
@@ -180,7 +180,7 @@ def test_nothing_is_overwritten_without_force(home: Home, name: str, kind: str) 
         (home.units / name).symlink_to("/dev/null")
     arguments = ("web", "--user-unit", *LISTEN)
     done = home.init(*arguments, "--", "gunicorn")
-    assert (done.returncode, f"{name} exists: add --force" in done.stderr) == (2, True)
+    assert (done.returncode, f"{name} exists; add --force" in done.stderr) == (2, True)
     assert [p.name for p in home.units.iterdir()] == [name]
     assert home.init(*arguments, "--force", "--", "gunicorn").returncode == 0
     assert "[Install]" in (home.units / name).read_text()
@@ -190,7 +190,7 @@ def test_nothing_is_overwritten_without_force(home: Home, name: str, kind: str) 
 def test_units_of_packages_are_not_hidden_without_force(home: Home) -> None:
     arguments = ("systemd-exit", "--user-unit", *LISTEN)
     done = home.init(*arguments, "--", "gunicorn")
-    assert (done.returncode, "would be hidden" in done.stderr) == (2, True)
+    assert (done.returncode, "would be overridden" in done.stderr) == (2, True)
     assert not home.units.exists()
     assert home.init(*arguments, "--force", "--", "gunicorn").returncode == 0
 

@@ -33,9 +33,9 @@ CONFIG = ("web", "--config", "./web.json")
 @pytest.mark.parametrize(
     ("said", "arguments", "hint"),
     [
-        ({}, (*CONFIG, *LISTEN, "--", "gunicorn"), "the program is in ./web.json: leave it out"),
-        ({}, CONFIG, "write listen into"),
-        ({}, (*CONFIG, *LISTEN, "--directory", "/"), "write directory there"),
+        ({}, (*CONFIG, *LISTEN, "--", "gunicorn"), "the program is in ./web.json; leave it out"),
+        ({}, CONFIG, "set listen in"),
+        ({}, (*CONFIG, *LISTEN, "--directory", "/"), "set directory in"),
         ({}, ("web", "--config", "./none.json", *LISTEN), "none.json: No such file"),
         ({"adopt": "magic"}, (*CONFIG, *LISTEN), "web.json:6: adopt: 'magic'"),
         ({"command": ["none"]}, (*CONFIG, *LISTEN), "there is no program 'none'"),
@@ -45,7 +45,7 @@ CONFIG = ("web", "--config", "./web.json")
         (
             {"watch": ["/etc"]},
             (*CONFIG, *LISTEN, "--path-unit", "--watch", "/srv"),
-            "--path-unit stands for watch: take that out of",
+            "--path-unit replaces watch; remove watch from",
         ),
         ({}, ("web", *LISTEN, "--watch", "", "--", "gunicorn"), "is no path"),
         ({}, ("web", *LISTEN, "--watch", "/../.", "--", "gunicorn"), "is everything"),

@@ -84,9 +84,9 @@ def test_without_a_log_nothing_changes(home: Home) -> None:
 @pytest.mark.parametrize(
     ("path", "why"),
     [
-        ("/var/log/web.log", "only root may make files there"),
-        ("/var/log/web/*.log", "means something to logrotate"),
-        ('/var/log/web/".log', "means something to logrotate"),
+        ("/var/log/web.log", "only root may create files there"),
+        ("/var/log/web/*.log", "is special in logrotate"),
+        ('/var/log/web/".log', "is special in logrotate"),
         ("/var/log/web/a\nb", "no log file should have"),
         ("/var/log", "is a directory"),
     ],

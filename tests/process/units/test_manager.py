@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sockact.units.manager import Manager
-from sockact.units.wrap import migration
-from sockact.units.wrap.places import Place
-from sockact.units.wrap.undoing import NotStarted
+from sockact.units.wrap.service import Service
+from sockact.units.wrap.service_files import ServiceFiles
+from sockact.units.wrap.transaction import NotStarted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,6 +40,6 @@ def test_nothing_is_missed_at_the_beginning(asked: Path) -> None:
 
 def test_what_is_not_there_yet_is_waited_for(asked: Path) -> None:
     with pytest.raises(NotStarted) as caught:
-        migration.restart(Manager(), Place("web.service", *("/nowhere",) * 4))
+        Service(Manager(), ServiceFiles("web.service", *("/nowhere",) * 4)).restart()
     assert caught.value.lines == ("no module named app",)
     assert len(asked.read_text().splitlines()) == 5

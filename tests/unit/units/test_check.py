@@ -11,7 +11,7 @@ import pytest
 
 from sockact.cli.setup.check import examine
 from sockact.units import unitfile
-from sockact.units.check.check import Level
+from sockact.units.check.finding import Level
 from sockact.units.facts import Facts, Unit
 
 # As systemd shows a service that `sockact init` wrote.
@@ -79,60 +79,60 @@ def run(options: str, program: str = "gunicorn a:a") -> Facts:
 @pytest.mark.parametrize(
     ("found", "level", "line"),
     [
-        (facts(Type="simple"), "error", "write Type=notify"),
-        (facts(Type="notify-reload", version=252), "error", "252 does not know it"),
-        (facts(Type="notify-reload"), "error", "a reload that fails counts as done"),
-        (facts(NotifyAccess="none"), "error", "write NotifyAccess=main"),
-        (facts(NotifyAccess="all"), "warning", "write NotifyAccess=main"),
+        (facts(Type="simple"), "error", "set Type=notify"),
+        (facts(Type="notify-reload", version=252), "error", "252 does not support it"),
+        (facts(Type="notify-reload"), "error", "reports a failed reload as a success"),
+        (facts(NotifyAccess="none"), "error", "set NotifyAccess=main"),
+        (facts(NotifyAccess="all"), "warning", "set NotifyAccess=main"),
         (facts(NotifyAccess="all", version=259), "error", "STOPPING=1 is final in systemd 259"),
-        (facts(KillMode="control-group"), "error", "write KillMode=mixed"),
-        (facts(KillMode="none"), "error", "write KillMode=mixed"),
-        (facts(KillSignal="3"), "error", "write KillSignal=SIGTERM"),
-        (facts(ExecStop="{ path=/bin/kill }"), "warning", "write ExecStop= (empty)"),
-        (facts(FileDescriptorStoreMax="0"), "warning", "write FileDescriptorStoreMax=64"),
-        (facts(OOMPolicy="stop"), "warning", "write OOMPolicy=continue"),
-        (facts(TimeoutStopUSec="1min"), "warning", "write TimeoutStopSec=90s"),
-        (facts(TimeoutStartUSec="1min"), "warning", "write TimeoutStartSec=2min"),
-        (run("--drain-timeout 10min"), "warning", "write TimeoutStopSec=630s"),
-        (run("--start-timeout 1h"), "warning", "write TimeoutStartSec=3630s"),
-        (facts(RuntimeMaxUSec="1d"), "warning", "write RuntimeMaxSec=infinity"),
-        (facts(Restart="no"), "warning", "write Restart=on-failure"),
-        (facts(Restart="always"), "warning", "write Restart=on-failure"),
-        (facts(RestartUSec="100ms"), "warning", "write RestartSec=1s"),
+        (facts(KillMode="control-group"), "error", "set KillMode=mixed"),
+        (facts(KillMode="none"), "error", "set KillMode=mixed"),
+        (facts(KillSignal="3"), "error", "set KillSignal=SIGTERM"),
+        (facts(ExecStop="{ path=/bin/kill }"), "warning", "set ExecStop= (empty)"),
+        (facts(FileDescriptorStoreMax="0"), "warning", "set FileDescriptorStoreMax=64"),
+        (facts(OOMPolicy="stop"), "warning", "set OOMPolicy=continue"),
+        (facts(TimeoutStopUSec="1min"), "warning", "set TimeoutStopSec=90s"),
+        (facts(TimeoutStartUSec="1min"), "warning", "set TimeoutStartSec=2min"),
+        (run("--drain-timeout 10min"), "warning", "set TimeoutStopSec=630s"),
+        (run("--start-timeout 1h"), "warning", "set TimeoutStartSec=3630s"),
+        (facts(RuntimeMaxUSec="1d"), "warning", "set RuntimeMaxSec=infinity"),
+        (facts(Restart="no"), "warning", "set Restart=on-failure"),
+        (facts(Restart="always"), "warning", "set Restart=on-failure"),
+        (facts(RestartUSec="100ms"), "warning", "set RestartSec=1s"),
         (facts(NeedDaemonReload="yes"), "warning", "run `systemctl daemon-reload`"),
-        (facts(reload=""), "error", "write ExecReload=sockact reload web"),
+        (facts(reload=""), "error", "set ExecReload=sockact reload web"),
         (facts(reload="/bin/kill -HUP $MAINPID"), "error", "and never fails"),
-        (facts(reload="/bin/true"), "error", "write ExecReload=sockact reload web"),
-        (facts(reload="sockact reload other"), "error", "the service is called web"),
+        (facts(reload="/bin/true"), "error", "set ExecReload=sockact reload web"),
+        (facts(reload="sockact reload other"), "error", "the service is named web"),
         (facts(start="/usr/bin/gunicorn a:a"), "error", "; run `sockact wrap web`"),
-        (facts(start="/bin/sh -c 'sockact run -- x'"), "error", "names the shell"),
-        (run("--drain-timeout soon"), "error", "mend the options"),
-        (run("--bind", "x"), "error", "mend the options"),
+        (facts(start="/bin/sh -c 'sockact run -- x'"), "error", "passes the listeners to sh "),
+        (run("--drain-timeout soon"), "error", "fix the options"),
+        (run("--bind", "x"), "error", "fix the options"),
         (run("", "gunicorn --bind [::1]:80"), "error", "write ListenStream=[::1]:80 "),
-        (run("", "gunicorn --bind 0.0.0.0:81"), "error", "write ListenStream=0.0.0.0:81,"),
-        (run("", "gunicorn --user www"), "warning", "leave --user out"),
-        (run("", "/usr/sbin/uwsgi --uid=www"), "warning", "leave --uid=www out"),
-        (run("", "sudo -u www gunicorn"), "warning", "leave sudo out"),
-        (facts(SystemCallFilter="bind"), "error", "write SystemCallFilter=seccomp pidfd_getfd"),
-        (facts(SystemCallFilter="~pidfd_getfd"), "error", "has no gate"),
+        (run("", "gunicorn --bind 0.0.0.0:81"), "error", "set ListenStream=0.0.0.0:81 "),
+        (run("", "gunicorn --user www"), "warning", "remove --user"),
+        (run("", "/usr/sbin/uwsgi --uid=www"), "warning", "remove --uid=www"),
+        (run("", "sudo -u www gunicorn"), "warning", "remove sudo"),
+        (facts(SystemCallFilter="bind"), "error", "set SystemCallFilter=seccomp pidfd_getfd"),
+        (facts(SystemCallFilter="~pidfd_getfd"), "error", "cannot be made to stop accepting"),
         (
             facts(SystemCallFilter="~kcmp", SystemCallErrorNumber="2147483646"),
             "error",
             "and SystemCallErrorNumber=EPERM",
         ),
         (facts(RestrictAddressFamilies="AF_UNIX"), "error", "AF_INET6 AF_NETLINK"),
-        (facts(RestrictAddressFamilies="~AF_NETLINK"), "error", "take AF_NETLINK out"),
-        (facts(PrivateNetwork="yes"), "error", "write PrivateNetwork=no"),
-        (facts(NoNewPrivileges="no"), "warning", "write NoNewPrivileges=yes"),
-        (facts(RuntimeDirectory=""), "error", "write RuntimeDirectory=sockact/web"),
-        (facts(RuntimeDirectory="web"), "warning", "write RuntimeDirectory=sockact/web"),
-        (facts(Requires="", Wants="web.socket"), "warning", "write Requires=web.socket"),
-        (facts(Requires=""), "error", "write Requires=web.socket"),
+        (facts(RestrictAddressFamilies="~AF_NETLINK"), "error", "remove AF_NETLINK from"),
+        (facts(PrivateNetwork="yes"), "error", "set PrivateNetwork=no"),
+        (facts(NoNewPrivileges="no"), "warning", "set NoNewPrivileges=yes"),
+        (facts(RuntimeDirectory=""), "error", "set RuntimeDirectory=sockact/web"),
+        (facts(RuntimeDirectory="web"), "warning", "set RuntimeDirectory=sockact/web"),
+        (facts(Requires="", Wants="web.socket"), "warning", "set Requires=web.socket"),
+        (facts(Requires=""), "error", "set Requires=web.socket"),
         (replace(facts(), sockets=()), "error", "write web.socket"),
         (replace(run("--listen 127.0.0.1:80"), sockets=()), "warning", "clients are refused"),
-        (socket(Accept="yes"), "error", "write Accept=no"),
-        (socket(FlushPending="yes"), "error", "write FlushPending=no"),
-        (socket(Backlog="5"), "warning", "write Backlog=4096"),
+        (socket(Accept="yes"), "error", "set Accept=no"),
+        (socket(FlushPending="yes"), "error", "set FlushPending=no"),
+        (socket(Backlog="5"), "warning", "or set Backlog=4096"),
         (socket(NeedDaemonReload="yes"), "error", "run `systemctl daemon-reload`"),
         (socket(Listen="127.0.0.1:80 (Stream)\n/run/x (FIFO)"), "error", "use TCP, UDP or"),
     ],
@@ -142,7 +142,7 @@ def test_rules(found: Facts, level: str, line: str) -> None:
     assert finding.level == level
     assert line in str(finding)
     assert "\n" not in str(finding)
-    assert re.match("(write|run|use|take|leave|mend) ", finding.write)
+    assert re.match("(set|write|run|use|remove|fix) ", finding.write)
 
 
 def test_without_a_heard_supervisor_a_short_timeout_is_an_error() -> None:
@@ -164,7 +164,7 @@ def test_a_probe_that_cannot_read_proc() -> None:
     found = run("--trial 5s --probe tcp")
     hidden = replace(found.service, properties={**SERVICE, "ProcSubset": "pid"})
     (finding,) = examine(replace(found, service=hidden))
-    assert finding.write == "write ProcSubset=all"
+    assert finding.write == "set ProcSubset=all"
 
 
 def test_a_socket_file_that_goes_away_with_the_service() -> None:
@@ -172,18 +172,18 @@ def test_a_socket_file_that_goes_away_with_the_service() -> None:
         run(""), sockets=(Unit("web.socket", {**SOCKET, "Listen": "/run/sockact/web/x (Stream)"}),)
     )
     (finding,) = examine(found)
-    assert finding.write == "write ListenStream=/run/x"
+    assert finding.write == "set ListenStream=/run/x"
     assert examine(replace(found, runtime="/run/user/1")) == []
     listen = {**SOCKET, "Listen": "/run/user/1/sockact/web/x (Stream)"}
     own = replace(found, sockets=(Unit("web.socket", listen),), runtime="/run/user/1")
     (finding,) = examine(own)
-    assert finding.write == "write ListenStream=/run/user/1/x"
+    assert finding.write == "set ListenStream=/run/user/1/x"
 
 
 def test_a_service_that_runs_without_its_socket() -> None:
     found = facts(ActiveState="active")
     (finding,) = examine(found)
-    assert "while the service runs" in finding.message
+    assert "while the service is running" in finding.message
 
 
 def test_a_socket_that_changed_since_it_was_started(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,7 +192,7 @@ def test_a_socket_that_changed_since_it_was_started(monkeypatch: pytest.MonkeyPa
     (finding,) = examine(found)
     assert "nobody listens on 127.0.0.1:80" in finding.message
     changed = replace(found.sockets[0], changed=1700000100.5)
-    monkeypatch.setattr("sockact.units.check.sockets.held", lambda _address: True)
+    monkeypatch.setattr("sockact.units.check.sockets.may_be_in_use", lambda _address: True)
     (finding,) = examine(replace(found, sockets=(changed,)))
     assert (finding.level, finding.unit) == (Level.WARNING, "web.socket")
     assert examine(found) == []
@@ -218,16 +218,16 @@ def test_a_drop_in_that_ours_hides() -> None:
     assert examine(wrapped(**{"/x/override.conf": program, **ours})) == []
     (finding,) = examine(wrapped(**{"/x/override.conf": program + " --workers 1", **ours}))
     assert str(finding) == (
-        "error: web.service: ExecStart=gunicorn --bind 127.0.0.1:80 a:a --workers 1: it changed "
-        "since the wrap, and zz-sockact.conf hides it; run `sockact unwrap web`, then "
-        "`sockact wrap web`"
+        "error: web.service: ExecStart=gunicorn --bind 127.0.0.1:80 a:a --workers 1: it has "
+        "changed since `sockact wrap`, but zz-sockact.conf overrides it; run `sockact unwrap web`, "
+        "then `sockact wrap web`"
     )
 
 
 def test_a_wrap_that_was_cut_short() -> None:
     unfinished = "[Unit]\nX-Sockact=unfinished"
     (finding,) = examine(wrapped(**{"/etc/x/zz_sockact.conf": unfinished}))
-    assert "was cut short" in finding.message
+    assert "was interrupted" in finding.message
     assert finding.write == "run `sockact unwrap web`"
 
 
@@ -239,4 +239,4 @@ def test_a_socket_that_is_off() -> None:
     assert finding.write == "run `systemctl start web.socket`"
     (finding,) = examine(socket(UnitFileState="enabled", ActiveState="failed"))
     assert finding.level == Level.ERROR
-    assert "it has failed, so nobody listens" in finding.message
+    assert "it has failed, so clients are refused" in finding.message

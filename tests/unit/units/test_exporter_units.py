@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from sockact.systemd import listeners
 from sockact.units import unitfile
-from sockact.units.render import exporter, templates
+from sockact.units.render import exporter_units, templates
 
 
 def test_they_fit_each_other() -> None:
     found = templates.files("/usr/bin/sockact")
     socket = unitfile.parse(found["sockact-exporter.socket"])
     service = unitfile.parse(found["sockact-exporter.service"])
-    assert socket["Socket"]["ListenStream"] == [exporter.ADDRESS]
-    assert str(listeners.parse(exporter.ADDRESS)[1]) == exporter.ADDRESS
+    assert socket["Socket"]["ListenStream"] == [exporter_units.ADDRESS]
+    assert str(listeners.parse(exporter_units.ADDRESS)[1]) == exporter_units.ADDRESS
     assert service["Unit"]["Requires"] == ["sockact-exporter.socket"]
     assert service["Service"]["ExecStart"] == ["/usr/bin/sockact exporter"]
 

@@ -59,7 +59,7 @@ def test_values_that_no_line_can_have(text: str) -> None:
 
 
 def test_a_quote_that_is_not_closed() -> None:
-    with pytest.raises(ValueError, match="not closed"):
+    with pytest.raises(ValueError, match="unterminated"):
         unitfile.split("a 'b")
 
 

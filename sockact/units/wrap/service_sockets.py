@@ -1,8 +1,8 @@
-"""Listening sockets of a program that runs, beside which those of a .socket unit can be bound.
+"""The listening sockets of a running service, and which new connections they get.
 
-A duplicate of each (pidfd_getfd(2), Linux 5.6) lets us give it what a second bind() of its address
-needs, and say which of the two gets the new connections (kernel/sockets/steering.py).
-Raises OSError where that is refused; nothing is changed then.
+Through a duplicate of each (pidfd_getfd(2), Linux 5.6) we allow a second bind() of its address, for
+the .socket unit, and choose which of the two gets new connections (kernel/sockets/steering.py).
+Raises OSError if that is refused; nothing is changed then.
 """
 
 from __future__ import annotations
@@ -14,118 +14,115 @@ import time
 
 from sockact.core.matching import Address, Family, Kind
 from sockact.kernel.sockets import listener, steering
-from sockact.units import listening
+from sockact.units import listening_sockets
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
 
-    from sockact.units.listening import Bound
+    from sockact.units.listening_sockets import Bound
 
-# Seconds. A handshake that was under way ends in a round trip.
+# Seconds. A handshake that is under way takes a round trip.
 _SETTLE = 0.2
 _LONGEST = 3.0
 _STEP = 0.01
 
 
-class Seam:
-    """The old sockets of each address. Use it as a context manager, or `close` it."""
+class ServiceSockets:
+    """Duplicates of a service's sockets. Use it as a context manager, or `close` it."""
 
     def __init__(self, found: Sequence[Bound]) -> None:
         if any(one.address.family is Family.UNIX for one in found):
-            # The path goes to whoever binds last, and away with whoever ends first.
-            raise OSError("a socket file has one owner")
-        self._old: dict[Address, list[socket.socket]] = {}
+            # The last to bind gets the path, and the first to end removes it.
+            raise OSError("a socket file cannot be shared")
+        self._sockets: dict[Address, list[socket.socket]] = {}
+        # Each with its option SO_REUSEPORT and its owner before `share`.
         self._before: list[tuple[socket.socket, int, int]] = []
         with contextlib.ExitStack() as undo:
             undo.callback(self.close)
             for one in found:
-                self._old.setdefault(one.address, []).append(listening.duplicate(one))
+                self._sockets.setdefault(one.address, []).append(listening_sockets.duplicate(one))
             undo.pop_all()
 
-    def __enter__(self) -> Seam:
+    def __enter__(self) -> ServiceSockets:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     def share(self) -> None:
-        """Let a manager that runs as we do bind the same addresses."""
+        """Let systemd, if it runs as our user, bind the same addresses."""
         for one in self._all():
             shared = one.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
             self._before.append((one, shared, os.fstat(one.fileno()).st_uid))
             steering.share(one, os.geteuid())
 
-    def to_old(self) -> None:
-        """Until further notice the program gets all that is new."""
-        for sockets in self._old.values():
+    def keep_connections(self) -> None:
+        """Direct all new connections to these sockets."""
+        for sockets in self._sockets.values():
             steering.steer(sockets[0], 0)
 
-    def to_new(self) -> bool:
-        """Whoever has bound the same addresses since gets it; False when the program has not
-        accepted all that waited.
+    def pass_connections(self) -> bool:
+        """Direct all new connections to the sockets that were bound since `share`.
+
+        False if the program did not accept all connections that were waiting.
         """
-        for sockets in self._old.values():
+        for sockets in self._sockets.values():
             steering.steer(sockets[0], len(sockets))
         emptied = self._wait_empty()
-        for sockets in self._old.values():
-            # Once the first of several is closed, the kernel counts anew, and spreads again.
+        for sockets in self._sockets.values():
+            # Once the first of several is closed, the kernel distributes connections again.
             _admit_no_more(sockets if len(sockets) > 1 else [])
         return emptied
 
     def admit_no_more(self) -> bool:
-        """Who comes now is not heard, and tries again a second later; False when the program has
-        not accepted all that waited.
+        """Ignore new connections, which TCP retries a second later.
+
+        False if the program did not accept all connections that were waiting.
         """
         _admit_no_more(self._all())
         return self._wait_empty()
 
     def admit_again(self) -> None:
-        """Take `admit_no_more` back."""
+        """Undo `admit_no_more`."""
         for one in self._all():
             with contextlib.suppress(OSError):
                 steering.admit_again(one)
 
     def unshare(self) -> None:
-        """Take `share` back, and what came after it."""
+        """Undo `share` and everything after it."""
         self.admit_again()
-        self.let_go()
+        self.stop_steering()
         for one, shared, owner in self._before:
             with contextlib.suppress(OSError):
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, shared)
                 os.fchown(one.fileno(), owner, -1)
 
-    def let_go(self) -> None:
-        """No choice is made between sockets."""
+    def stop_steering(self) -> None:
+        """Let the kernel choose between the sockets of an address again."""
         for one in self._all():
             with contextlib.suppress(OSError):
                 steering.let_go(one)
 
-    def keep_others_out(self) -> None:
-        """Nobody binds these addresses, too, and no choice is made between sockets."""
-        self.let_go()
+    def make_exclusive(self) -> None:
+        """Let nobody else bind these addresses any more."""
+        self.stop_steering()
         for one in self._all():
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
 
     def close(self) -> None:
-        """Let go of the old sockets. The kernel ignores the way that is set to one that is gone."""
+        """Close the duplicates. Steering stays in effect as long as the sockets exist."""
         for one in self._all():
             one.close()
 
     def _all(self) -> list[socket.socket]:
-        return [one for sockets in self._old.values() for one in sockets]
+        return [one for sockets in self._sockets.values() for one in sockets]
 
     def _wait_empty(self) -> bool:
-        """Return True when the program has accepted all that waited; False after some time."""
+        """Return True once the program has accepted all waiting connections; False at a timeout."""
         watched = [
             listener.of_socket("", one, owned=False)
-            for address, sockets in self._old.items()
+            for address, sockets in self._sockets.items()
             for one in sockets
             if address.kind is Kind.STREAM
         ]

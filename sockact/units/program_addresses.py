@@ -1,6 +1,6 @@
-"""The addresses that a program's own command line names, as far as they can be read there.
+"""The addresses on a program's command line, for servers whose options are known.
 
-For the command line of sockact only: the supervisor sees the program's bind() itself.
+For `sockact check` and the like only: the supervisor sees the program's bind() itself.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _KNOWN = (
 
 
 def mismatches(command: Sequence[str], listeners: Sequence[Address]) -> list[str]:
-    """What of the program's own addresses no listener fits, each with what to write."""
+    """The program's addresses that no listener has, each with a remedy."""
     found = []
     for text, host, port in _named(command):
         problem = _mismatch(text, host, port, tuple(listeners))
@@ -35,8 +35,8 @@ def mismatches(command: Sequence[str], listeners: Sequence[Address]) -> list[str
     return found
 
 
-def first(command: Sequence[str]) -> str:
-    """The first of its addresses, as --listen has it; "" when it names none that is known."""
+def find_first(command: Sequence[str]) -> str:
+    """The first address, as --listen takes it; "" if there is none or the server is unknown."""
     for _, host, port in _named(command):
         if not port:
             return host
@@ -45,7 +45,7 @@ def first(command: Sequence[str]) -> str:
 
 
 def _named(command: Sequence[str]) -> Iterator[tuple[str, str, int]]:
-    """What the command line says, its host (or path), and its port (0 for a path)."""
+    """Each address: as written, its host or path, and its port (0 for a path)."""
     if not _is_known(command):
         return
     values = list(_options(command))
@@ -62,7 +62,7 @@ def _named(command: Sequence[str]) -> Iterator[tuple[str, str, int]]:
 
 
 def _is_known(command: Sequence[str]) -> bool:
-    """Whether these options mean what they mean to servers that are known."""
+    """Whether the program is a server whose options we know."""
     names = [os.path.basename(word) for word in command[:3]]
     return any(name.startswith(_KNOWN) for name in names)
 
@@ -90,7 +90,7 @@ def _split(value: str) -> Iterator[tuple[str, str, int]]:
 
 
 def _mismatch(text: str, host: str, port: int, listeners: tuple[Address, ...]) -> str:
-    """Empty when a listener fits, or when that cannot be known."""
+    """The problem with an address; empty if a listener has it, or if that cannot be known."""
     if not port:
         path = os.path.normpath(host)
         fits = any(listener.host == path for listener in listeners)
@@ -98,7 +98,7 @@ def _mismatch(text: str, host: str, port: int, listeners: tuple[Address, ...]) -
     try:
         number = ipaddress.ip_address(host)
     except ValueError:
-        # A name, or none: the program finds out which family it has.
+        # A host name, or none: its family is only known to the program.
         streams = [one for one in listeners if one.kind is Kind.STREAM]
         fits = any(listener.port == port for listener in streams)
         return "" if fits else _explain(text, f"127.0.0.1:{port}")
@@ -112,6 +112,6 @@ def _mismatch(text: str, host: str, port: int, listeners: tuple[Address, ...]) -
 
 def _explain(text: str, wanted: str) -> str:
     return (
-        f"the program binds {text}, but no listener has that address; write ListenStream={wanted}, "
-        f"or change the program's own configuration"
+        f"the program binds {text}, but no listener has that address; set ListenStream={wanted} or "
+        f"change the program's configuration"
     )

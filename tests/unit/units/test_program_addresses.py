@@ -7,12 +7,12 @@ import shlex
 import pytest
 
 from sockact.systemd import listeners
-from sockact.units import addresses
+from sockact.units import program_addresses
 
 
 def problems(command: str, *listen: str) -> list[str]:
     found = [listeners.parse(text)[1] for text in listen]
-    return addresses.mismatches(shlex.split(command), found)
+    return program_addresses.mismatches(shlex.split(command), found)
 
 
 @pytest.mark.parametrize(
@@ -41,12 +41,12 @@ def test_what_fits(command: str, listen: str) -> None:
     [
         ("gunicorn --bind 127.0.0.1:80 a:a", "[::]:80", "write ListenStream=127.0.0.1:80 "),
         ("gunicorn --bind [::]:80 a:a", "0.0.0.0:80", "write ListenStream=[::]:80 "),
-        ("gunicorn --bind 127.0.0.1:81 a:a", "127.0.0.1:80", "write ListenStream=127.0.0.1:81,"),
-        ("uvicorn --port 81 a:a", "127.0.0.1:80", "write ListenStream=127.0.0.1:81,"),
+        ("gunicorn --bind 127.0.0.1:81 a:a", "127.0.0.1:80", "set ListenStream=127.0.0.1:81 "),
+        ("uvicorn --port 81 a:a", "127.0.0.1:80", "set ListenStream=127.0.0.1:81 "),
         ("uvicorn --host ::1 --port=80 a:a", "127.0.0.1:80", "write ListenStream=[::1]:80 "),
-        ("uvicorn --host ::1 --port=81 a:a", "127.0.0.1:80", "write ListenStream=[::1]:81,"),
-        ("gunicorn -b unix:/run/y a:a", "/run/x", "write ListenStream=/run/y,"),
-        ("uvicorn --port 80 a:a", "udp:127.0.0.1:80", "write ListenStream=127.0.0.1:80,"),
+        ("uvicorn --host ::1 --port=81 a:a", "127.0.0.1:80", "set ListenStream=[::1]:81 "),
+        ("gunicorn -b unix:/run/y a:a", "/run/x", "set ListenStream=/run/y "),
+        ("uvicorn --port 80 a:a", "udp:127.0.0.1:80", "set ListenStream=127.0.0.1:80 "),
     ],
 )
 def test_what_does_not_fit(command: str, listen: str, hint: str) -> None:

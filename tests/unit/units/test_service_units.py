@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sockact.core.settings import Settings
 from sockact.systemd import listeners
 from sockact.units import unitfile
 from sockact.units.render import service_units, templates
@@ -45,7 +46,8 @@ def test_no_line_is_too_long() -> None:
 
 
 def test_timeouts_are_longer_than_the_supervisors_own() -> None:
-    found = service(start_timeout=30, trial=60, drain_timeout=600, kill_timeout=5)
+    times = Settings("", (), start_timeout=30, trial=60, drain_timeout=600, kill_timeout=5)
+    found = service(times=times)
     assert found["TimeoutStartSec"] == ["115s"]
     assert found["TimeoutStopSec"] == ["625s"]
 
@@ -76,7 +78,7 @@ def test_the_user_of_the_service() -> None:
     ],
 )
 def test_names_of_users(name: str, good: bool) -> None:
-    assert service_units.user_name(name) is good
+    assert service_units.is_user_name(name) is good
 
 
 def test_a_user_manager_can_only_restrict_calls() -> None:

@@ -1,6 +1,6 @@
-"""Who listens where, as the kernel's tables have it: proc_pid_net(5), sock_diag(7).
+"""Listening and UDP sockets in the kernel's tables: proc_pid_net(5), sock_diag(7).
 
-Not /proc/net/unix: a name with a newline in it would write lines of its own there.
+Not /proc/net/unix: a socket name with a newline could forge a line there.
 """
 
 from __future__ import annotations
@@ -27,41 +27,49 @@ _TABLES = (
     ("udp", socket.AF_INET, Family.INET, Kind.DATAGRAM),
     ("udp6", socket.AF_INET6, Family.INET6, Kind.DATAGRAM),
 )
-# Sockets that a program opens for its own ends, under names of their own.
+# Sockets for a program's internal use: queues of multiprocessing, gunicorn's control socket.
 _PRIVATE = re.compile(r"/pymp-|/gunicorn\.ctl$")
 
 
 @dataclass(frozen=True)
 class Bound:
-    """A listening (or UDP) socket of a process."""
+    """A listening, or UDP, socket of a process."""
 
     address: Address
     inode: int
     pid: int
     fd: int
     file: tuple[int, int] | None = None
-    """Of a Unix socket that has one: device and inode, as in sock_diag. The path is what
-    the program called it, which may be another file for us."""
+    """Device and inode of a Unix socket's file, as in sock_diag. The path in `address` is as the
+    program sees it, and may be another file for us.
+    """
 
 
-def held(address: Address) -> bool:
-    """Does somebody of this network namespace listen there? True also where that cannot be read."""
+def may_be_in_use(address: Address) -> bool:
+    """`is_in_use`, and True if that cannot be found out."""
     try:
-        return is_held(address)
+        return is_in_use(address)
     except OSError:
         return True
 
 
-def is_held(address: Address) -> bool:
-    """Does somebody of this network namespace listen there? Raises OSError."""
+def is_in_use(address: Address) -> bool:
+    """Whether a process of this network namespace listens on the address. Raises OSError."""
     if address.family is Family.UNIX:
         return address.host in {_host(one.name) for one in sock_diag.unix_listeners()}
-    return _inet(address)
+    kinds = {(family, kind): (name, number) for name, number, family, kind in _TABLES}
+    name, number = kinds[address.family, address.kind]
+    wanted = socket.inet_pton(number, address.host.partition("%")[0])
+    table = _table(f"/proc/net/{name}", number, address.family, address.kind)
+    return any(
+        found.port == address.port and socket.inet_pton(number, found.host) == wanted
+        for _, found in table
+    )
 
 
-def waiting(address: Address, but: set[int]) -> int:
-    """How many connections wait to be accepted there, without those of the sockets of these
-    inodes; 0 for what is no TCP. Raises OSError.
+def count_waiting(address: Address, but: set[int]) -> int:
+    """The number of connections in the accept queues of a TCP address, without the sockets of these
+    inodes; 0 for other kinds of addresses. Raises OSError.
     """
     name = {Family.INET: "tcp", Family.INET6: "tcp6"}.get(address.family)
     if name is None or address.kind is not Kind.STREAM:
@@ -69,22 +77,22 @@ def waiting(address: Address, but: set[int]) -> int:
     number = next(one[1] for one in _TABLES if one[0] == name)
     with open(f"/proc/net/{name}") as table:
         lines = table.read().splitlines()[1:]
-    # Of a listening socket, the receive queue is the number of those who wait.
+    # The receive queue of a listening socket is the length of its accept queue.
     queues = {int(f[9]): int(f[4].partition(":")[2], 16) for f in map(str.split, lines)}
     found = _table(f"/proc/net/{name}", number, address.family, address.kind)
     return sum(queues.get(inode, 0) for inode, at in found if at == address and inode not in but)
 
 
-def bound(pids: Iterable[int]) -> list[Bound]:
-    """Every listening socket of some processes, in the order of its inodes.
+def find_bound(pids: Iterable[int]) -> list[Bound]:
+    """The listening sockets of some processes, by inode.
 
-    Raises OSError; PermissionError when we may not look at them.
+    Raises OSError; PermissionError if we may not inspect the processes.
     """
     found: dict[int, Bound] = {}
     unix = {one.inode: one for one in sock_diag.unix_listeners()}
     for pid in pids:
         sockets = procfs.sockets(pid)
-        table = _of(pid) if sockets else {}
+        table = _ports_of(pid) if sockets else {}
         for fd, inode in sorted(sockets.items()):
             if inode in unix:
                 address = Address(Family.UNIX, Kind.STREAM, _host(unix[inode].name))
@@ -95,18 +103,16 @@ def bound(pids: Iterable[int]) -> list[Bound]:
 
 
 def duplicate(one: Bound) -> socket.socket:
-    """The program's own socket, as a descriptor of ours. Raises OSError."""
+    """A duplicate of the program's own socket. Raises OSError."""
     found = socket.socket(fileno=pidfd.getfd(one.pid, one.fd))
     if os.fstat(found.fileno()).st_ino != one.inode:
         found.close()
-        raise OSError("the program has another socket there now")
+        raise OSError("the program has another socket under this descriptor now")
     return found
 
 
 def is_private(address: Address) -> bool:
-    """Whether a program chooses it anew at each start: a port of the kernel's choice, a queue of
-    its own processes.
-    """
+    """Whether the address is for a program's internal use, or an ephemeral port."""
     if address.family is Family.UNIX:
         return bool(_PRIVATE.search(address.host)) or not address.host.startswith(("/", "@"))
     return address.port in _ephemeral()
@@ -118,25 +124,11 @@ def _ephemeral() -> range:
     return range(first, last + 1)
 
 
-def members(cgroup: str) -> list[int]:
-    """The processes of a control group and those below it, on cgroup v1, v2 or both."""
-    found = []
-    for process in procfs.processes():
-        try:
-            with open(f"/proc/{process.pid}/cgroup", errors="surrogateescape") as file:
-                paths = [line.rstrip("\n").split(":", 2)[2] for line in file]
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if any(path == cgroup or path.startswith(f"{cgroup}/") for path in paths):
-            found.append(process.pid)
-    return found
-
-
-def _of(pid: int) -> dict[int, Address]:
-    """Inode → address of all ports that are listened on in the network namespace of a process."""
+def _ports_of(pid: int) -> dict[int, Address]:
+    """Inode → address of all sockets that listen on a port in a process's network namespace."""
     found: dict[int, Address] = {}
     for name, number, family, kind in _TABLES:
-        # No IPv6, or the process has ended.
+        # The kernel has no IPv6, or the process has ended.
         with contextlib.suppress(FileNotFoundError):
             found |= _table(f"/proc/{pid}/net/{name}", number, family, kind)
     return found
@@ -151,26 +143,15 @@ def _table(path: str, number: int, family: Family, kind: Kind) -> Iterator[tuple
             connected = int(fields[2].rpartition(":")[2], 16)
             if connected if kind is Kind.DATAGRAM else fields[3] != _LISTEN:
                 continue
-            # Each word of 32 bits is printed as a number of the machine's byte order.
+            # Each 32-bit word is printed in the machine's byte order.
             words = [int(host[at : at + 8], 16) for at in range(0, len(host), 8)]
             text = socket.inet_ntop(number, struct.pack(f"={len(words)}I", *words))
             yield int(fields[9]), Address(family, kind, text, int(port, 16))
 
 
 def _host(name: bytes) -> str:
-    """As Address has it."""
+    """A socket's name in the form of Address.host."""
     if name.startswith(b"\0"):
         return f"@{os.fsdecode(name[1:])}"
     path = os.fsdecode(name)
     return os.path.normpath(path) if path.startswith("/") else path
-
-
-def _inet(address: Address) -> bool:
-    kinds = {(family, kind): (name, number) for name, number, family, kind in _TABLES}
-    name, number = kinds[address.family, address.kind]
-    wanted = socket.inet_pton(number, address.host.partition("%")[0])
-    table = _table(f"/proc/net/{name}", number, address.family, address.kind)
-    return any(
-        found.port == address.port and socket.inet_pton(number, found.host) == wanted
-        for _, found in table
-    )

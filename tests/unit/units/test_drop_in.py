@@ -10,8 +10,8 @@ from sockact.cli.setup.check import examine
 from sockact.core.settings import Settings
 from sockact.units import unitfile
 from sockact.units.facts import Facts, Unit
-from sockact.units.wrap import marks, notes, takeover, unwrapping
-from sockact.units.wrap.takeover import Wrap
+from sockact.units.wrap import differences, drop_in, marked_files, unwrapping
+from sockact.units.wrap.drop_in import Wrap
 
 # As systemd shows a service that says nothing but ExecStart= and User=.
 PLAIN = {
@@ -51,15 +51,15 @@ def facts(*lines: str, start: str = START, sockets: tuple[Unit, ...] = (), **sho
     return Facts(257, service, sockets, words, ())
 
 
-def written(found: Facts, wrap: Wrap = WRAP, *, leaving: bool = False) -> dict[str, list[str]]:
+def written(found: Facts, wrap: Wrap = WRAP, *, unfinished: bool = False) -> dict[str, list[str]]:
     """The settings of the drop-in, of all sections."""
-    sections = unitfile.parse(takeover.drop_in(found, wrap, leaving=leaving))
+    sections = unitfile.parse(drop_in.render(found, wrap, unfinished=unfinished))
     return {key: values for section in sections.values() for key, values in section.items()}
 
 
 def line(start: str, wrap: Wrap = WRAP) -> str:
     """What follows `sockact run --name web`."""
-    return takeover.start_line(facts(start=start), wrap).partition(" --name web ")[2]
+    return drop_in.start_line(facts(start=start), wrap).partition(" --name web ")[2]
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_settings_that_are_not_kept(start: str, result: str) -> None:
 
 
 def test_no_variables_are_no_variables_either() -> None:
-    start = takeover.start_line(facts(start=":-/usr/bin/x $A"), WRAP)
+    start = drop_in.start_line(facts(start=":-/usr/bin/x $A"), WRAP)
     assert start == ":/usr/bin/sockact run --name web -- /usr/bin/x $A"
 
 
@@ -105,7 +105,7 @@ def test_no_variables_are_no_variables_either() -> None:
 )
 def test_the_directory_is_looked_up_at_each_reload(directory: str, option: str) -> None:
     found = facts(f"WorkingDirectory={directory}", start="/x")
-    assert f"--name web {option}-- /x" in takeover.start_line(found, WRAP)
+    assert f"--name web {option}-- /x" in drop_in.start_line(found, WRAP)
 
 
 @pytest.mark.parametrize(
@@ -143,12 +143,12 @@ def test_the_directory_is_looked_up_at_each_reload(directory: str, option: str) 
     ],
 )
 def test_options_that_the_service_means(found: Facts, options: list[str]) -> None:
-    assert takeover.own_options(found, WRAP) == options
+    assert drop_in.own_options(found, WRAP) == options
 
 
 def test_a_given_option_takes_precedence() -> None:
     wrap = replace(WRAP, options=("--ready", "interest"), native=True)
-    assert takeover.own_options(facts(start="/x", Type="notify"), wrap) == ["--adopt", "native"]
+    assert drop_in.own_options(facts(start="/x", Type="notify"), wrap) == ["--adopt", "native"]
 
 
 @pytest.mark.parametrize(
@@ -201,10 +201,12 @@ def test_the_drop_in(found: Facts, key: str, value: list[str] | None) -> None:
 
 def test_a_socket_file_in_the_folder_of_the_service_stays() -> None:
     found = facts(RuntimeDirectory="web")
-    assert "RuntimeDirectoryPreserve" not in written(found, replace(WRAP, kept=("/run/x/y",)))
-    kept = written(found, replace(WRAP, kept=("/run/web/y",)))
+    assert "RuntimeDirectoryPreserve" not in written(
+        found, replace(WRAP, socket_paths=("/run/x/y",))
+    )
+    kept = written(found, replace(WRAP, socket_paths=("/run/web/y",)))
     assert kept["RuntimeDirectoryPreserve"] == ["yes"]
-    wrap = replace(WRAP, kept=("/run/user/1/web/y",))
+    wrap = replace(WRAP, socket_paths=("/run/user/1/web/y",))
     assert "RuntimeDirectoryPreserve" not in written(found, wrap)
     own = written(replace(found, runtime="/run/user/1"), wrap)
     assert own["RuntimeDirectoryPreserve"] == ["yes"]
@@ -214,7 +216,7 @@ def test_the_old_program_ends_by_its_own_settings() -> None:
     found = facts("ExecStop=/bin/kill -s QUIT $MAINPID", KillSignal="3", TimeoutStopUSec="5s")
     ending = {"ExecStop", "KillMode", "KillSignal", "TimeoutStopSec"}
     assert ending <= written(found).keys()
-    assert not ending & written(found, leaving=True).keys()
+    assert not ending & written(found, unfinished=True).keys()
 
 
 @pytest.mark.parametrize(
@@ -233,12 +235,12 @@ def test_the_old_program_ends_by_its_own_settings() -> None:
 )
 def test_the_check_has_nothing_to_say(found: Facts) -> None:
     socket = Unit("web.socket", {"ActiveState": "inactive", "Listen": SOCKET["Listen"]})
-    assert examine(takeover.merged(found, WRAP, (socket,))) == []
+    assert examine(drop_in.merged(found, WRAP, (socket,))) == []
 
 
 def test_the_check_sees_an_address_that_nobody_holds() -> None:
     socket = Unit("web.socket", {"ActiveState": "inactive", "Listen": "127.0.0.1:81 (Stream)"})
-    (finding,) = examine(takeover.merged(facts(), WRAP, (socket,)))
+    (finding,) = examine(drop_in.merged(facts(), WRAP, (socket,)))
     assert "the program binds 127.0.0.1:80" in finding.message
 
 
@@ -248,7 +250,7 @@ def test_the_check_sees_an_address_that_nobody_holds() -> None:
 def test_how_long_a_start_may_take(now: str, limit: float) -> None:
     """It includes ExecStartPre=."""
     found = facts(TimeoutStartUSec=now)
-    assert takeover.start_limit(found, WRAP) == limit
+    assert drop_in.start_limit(found, WRAP) == limit
     written_one = written(found).get("TimeoutStartSec")
     assert written_one == (["2min"] if limit == 120.0 else None)
 
@@ -270,40 +272,41 @@ def test_what_changes() -> None:
         StateDirectory="web",
         PIDFile="/run/x.pid",
     )
-    said = "\n".join(notes.changes(found, WRAP))
+    said = "\n".join(differences.describe(found, WRAP))
     for hint in (
-        "instead of /bin/kill -HUP $MAINPID",
+        "instead of running /bin/kill -HUP $MAINPID",
         "`systemctl stop web.socket web`",
-        "ExecStop=/x stop is not used: sockact drains, and ends the program by SIGTERM; ",
-        "if it ends well by another signal only, add --stop-signal",
+        "sockact drains the program and stops it with SIGTERM (add --stop-signal if it needs",
         "ExecStartPre= runs at a start",
-        "$MAINPID is sockact's",
+        "$MAINPID is the process of sockact",
         "the @ of ExecStart=",
         "the - of ExecStart=",
         "on-failure, instead of no",
         "sudo",
         "$RUNTIME_DIRECTORY has a second entry",
         "$STATE_DIRECTORY has a second entry",
-        "PIDFile=/run/x.pid is not read",
+        "PIDFile=/run/x.pid is ignored",
     ):
         assert hint in said
-    assert "stop both" not in "\n".join(notes.changes(found, replace(WRAP, native=True)))
+    assert "stop both" not in "\n".join(differences.describe(found, replace(WRAP, native=True)))
     kill = facts("ExecStop=kill -QUIT $MAINPID")
-    assert "--stop-signal" not in "\n".join(notes.changes(kill, WRAP))
+    assert "--stop-signal" not in "\n".join(differences.describe(kill, WRAP))
     given = replace(WRAP, options=("--stop-signal", "QUIT"))
-    assert "--stop-signal" not in "\n".join(notes.changes(found, given))
-    assert "gunicorn's own READY=1" in "\n".join(notes.changes(facts(Type="notify"), WRAP))
+    assert "--stop-signal" not in "\n".join(differences.describe(found, given))
+    assert "gunicorn's own, earlier READY=1" in "\n".join(
+        differences.describe(facts(Type="notify"), WRAP)
+    )
 
 
 def test_marks() -> None:
-    text = marks.marked("[Unit]\nDescription=ä\n")
-    assert marks.is_ours(text)
-    assert marks.is_unchanged(text)
-    assert marks.is_ours(f"{text}X=1\n")
-    assert not marks.is_unchanged(f"{text}X=1\n")
+    text = marked_files.marked("[Unit]\nDescription=ä\n")
+    assert marked_files.is_ours(text)
+    assert marked_files.is_unchanged(text)
+    assert marked_files.is_ours(f"{text}X=1\n")
+    assert not marked_files.is_unchanged(f"{text}X=1\n")
     for other in ("", "[Unit]\n", f"\n{text}", text.partition("\n")[2]):
-        assert not marks.is_ours(other)
-        assert not marks.is_unchanged(other)
+        assert not marked_files.is_ours(other)
+        assert not marked_files.is_unchanged(other)
     assert unitfile.parse(text) == {"Unit": {"Description": ["ä"]}}
 
 
@@ -311,7 +314,7 @@ def test_a_drop_in_that_is_read_after_ours() -> None:
     def overriding(name: str, text: str) -> str:
         found = facts()
         part = {f"/etc/systemd/system/web.service.d/{name}": unitfile.parse(text)}
-        return takeover.overriding(replace(found, service=replace(found.service, parts=part)), WRAP)
+        return drop_in.overriding(replace(found, service=replace(found.service, parts=part)), WRAP)
 
     assert not overriding("override.conf", "[Service]\nExecStart=\nExecStart=/bin/true\n")
     assert not overriding("zzz.conf", "[Service]\nEnvironment=A=1\nMemoryMax=1G\n")
@@ -332,9 +335,9 @@ def test_the_files_of_a_unit() -> None:
 
 def test_the_way_back_ends_sockact_as_it_has_to_end() -> None:
     found = facts("ExecStop=/x", TimeoutStopUSec="5s")
-    drop_in = marks.marked(takeover.drop_in(found, WRAP))
-    text = unwrapping.farewell(drop_in, "web.socket")
-    assert marks.is_unchanged(text)
+    own = marked_files.marked(drop_in.render(found, WRAP))
+    text = unwrapping.transition(own, "web.socket")
+    assert marked_files.is_unchanged(text)
     assert unitfile.parse(text) == {
         "Unit": {"X-Sockact": ["unfinished"], "Conflicts": ["web.socket"], "After": ["web.socket"]},
         "Service": {
@@ -344,4 +347,4 @@ def test_the_way_back_ends_sockact_as_it_has_to_end() -> None:
             "TimeoutStopSec": ["90s"],
         },
     }
-    assert "web.socket" not in unwrapping.farewell(drop_in, "")
+    assert "web.socket" not in unwrapping.transition(own, "")

@@ -10,9 +10,9 @@ import pytest
 
 from sockact.cli.setup.wrap import failure
 from sockact.core.errors import OperatorError
-from sockact.units.wrap import places
+from sockact.units.wrap import marked_files
 from sockact.units.wrap.outage import Outage
-from sockact.units.wrap.undoing import NotRestored, carry_out, interruptible
+from sockact.units.wrap.transaction import NotRestored, carry_out, interruptible
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
@@ -101,8 +101,8 @@ def test_an_undo_that_fails() -> None:
     with pytest.raises(NotRestored) as caught, interruptible():
         carry_out(steps)
     assert told.calls == ["first"]
-    said = failure(caught.value, "it is as it was", Outage([])).message
-    assert said == "it failed; and not all was taken back: that neither"
+    said = failure(caught.value, "all changes were undone", Outage([])).message
+    assert said == "it failed; not everything was undone: that neither"
 
 
 def test_what_clients_met_is_told() -> None:
@@ -110,8 +110,7 @@ def test_what_clients_met_is_told() -> None:
     assert failure(OperatorError("no"), "as it was", outage).message == "no; as it was"
     outage.cut_off, outage.seconds = 2, 0.256
     assert failure(OperatorError("no"), "as it was", outage).message == (
-        "no; as it was; nobody listened for 0.26 s: who came just then was refused; 2 clients that "
-        "waited in a queue that had to be closed: cut off"
+        "no; as it was; connections were refused for 0.26 s; 2 waiting connections were cut off"
     )
 
 
@@ -128,6 +127,6 @@ def test_an_ignored_signal_stays_ignored() -> None:
 
 def test_what_cannot_be_removed(folder: Path) -> None:
     (folder / "x").mkdir()
-    with pytest.raises(OperatorError, match=r"cannot remove .*/x: .*; "):
-        places.remove(str(folder / "x"))
-    places.remove(str(folder / "y"))
+    with pytest.raises(OperatorError, match=r"cannot remove .*/x: Is a directory$"):
+        marked_files.remove(str(folder / "x"))
+    marked_files.remove(str(folder / "y"))

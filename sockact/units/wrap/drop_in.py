@@ -1,6 +1,6 @@
-"""A service that is there already, and what makes sockact run it: docs/wrap.md.
+"""The drop-in that makes sockact run an existing service: docs/wrap.md.
 
-Pure: what systemd says of the service in, the text of a drop-in out. For the command line only.
+Pure: facts in, text out.
 """
 
 from __future__ import annotations
@@ -11,12 +11,10 @@ import signal
 from dataclasses import dataclass, field, replace
 
 from sockact.core.settings import Settings
-from sockact.units import socket_files, unitfile
-from sockact.units.check import limits
-from sockact.units.hardening import Setting
-from sockact.units.unitfile import span
-from sockact.units.wrap import refusals
-from sockact.units.wrap.places import DROP_IN, UNFINISHED
+from sockact.units import sandbox, socket_files, timeouts, unitfile
+from sockact.units.unitfile import Setting, span
+from sockact.units.wrap import refusals, stop_signal
+from sockact.units.wrap.service_files import DROP_IN, UNFINISHED_LINE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,13 +22,10 @@ if TYPE_CHECKING:
 
     from sockact.units.facts import Facts, Unit
 
-_MARGIN = 20.0
-# What a later drop-in has of these is added.
+# A later drop-in adds to these instead of replacing them.
 _LISTS = ("Requires", "After", "Environment")
-_STOPS = ("15", "2", "")
-_KILLERS = ("kill", "start-stop-daemon")
-_SIGNAL_OPTIONS = ("-s", "-n", "--signal")
-_KILL_OPTION = re.compile(r"-([A-Za-z]{2,}\d?|\d+)")
+# SIGTERM, SIGINT, and the default.
+_STOP_SIGNALS = ("15", "2", "")
 
 
 @dataclass(frozen=True)
@@ -38,83 +33,38 @@ class Wrap:
     """How the service is to be wrapped."""
 
     name: str
-    """By which sockact knows it."""
+    """Its name in sockact."""
     sockact: str
-    """The whole path of the command."""
+    """The absolute path of the command."""
     sockets: tuple[str, ...]
     """The .socket units that hold its listeners."""
     native: bool = False
-    """The sockets are the service's own: the program knows LISTEN_FDS."""
-    kept: tuple[str, ...] = ()
-    """Socket files of the listeners."""
+    """Whether the sockets are the service's own, so that the program knows LISTEN_FDS."""
+    socket_paths: tuple[str, ...] = ()
+    """The socket files among the listeners."""
     options: tuple[str, ...] = ()
-    """Of `sockact run`, as they are given."""
+    """Options of `sockact run`, as given."""
     settings: Settings = field(default_factory=lambda: Settings("", ()))
-    """What these options mean; only the times count."""
+    """The meaning of these options; only the times are used."""
     user_unit: bool = False
 
 
 def own_options(facts: Facts, wrap: Wrap) -> list[str]:
-    """What the service's own settings mean for `sockact run`, unless an option is given."""
+    """Options of `sockact run` that follow from the service's settings, unless they are given."""
     found = []
     if wrap.native:
         found += ["--adopt", "native"]
-    # gunicorn says READY=1 before a worker has imported the application.
+    # gunicorn sends READY=1 before a worker has imported the application.
     if facts.service.get("Type").startswith("notify") and not refusals.is_gunicorn(facts):
         found += ["--ready", "notify"]
-    if number := stop_signal(facts.service):
+    if number := stop_signal.find(facts.service):
         found += ["--stop-signal", signal.Signals(number).name]
     pairs = list(zip(found[::2], found[1::2], strict=True))
     return [word for pair in pairs if pair[0] not in wrap.options for word in pair]
 
 
-def stop_signal(service: Unit) -> int:
-    """By which signal the program ends, when it is not SIGTERM; 0 when it is."""
-    words = _stop(service)
-    text = _sent(words) if understands_stop(service) else service.get("KillSignal")
-    return _number(text)
-
-
-def understands_stop(service: Unit) -> bool:
-    """Does ExecStop= only send a signal?"""
-    words = _stop(service)
-    return bool(words) and os.path.basename(words[0]) in _KILLERS
-
-
-def _stop(service: Unit) -> list[str]:
-    """The words of the last ExecStop=."""
-    lines = service.files.get("Service", {}).get("ExecStop", [])
-    return unitfile.program(unitfile.split(lines[-1])) if lines else []
-
-
-def _sent(words: list[str]) -> str:
-    """The signal that kill(1), or start-stop-daemon(8), is to send; empty: none is named."""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
-        option, _, value = word.partition("=")
-        if option in _SIGNAL_OPTIONS:
-            return value or following
-        if os.path.basename(words[0]) == "kill" and (found := _KILL_OPTION.fullmatch(word)):
-            return found[1]
-    return ""
-
-
-def _number(text: str) -> int:
-    text = text.upper()
-    try:
-        found = signal.Signals(int(text)) if text.isdecimal() else signal.Signals[_long(text)]
-    except (KeyError, ValueError):
-        return 0
-    # The last two cannot ask anybody to end.
-    usual = found in (signal.SIGTERM, signal.SIGKILL, signal.SIGSTOP)
-    return 0 if usual else int(found)
-
-
-def _long(name: str) -> str:
-    return name if name.startswith("SIG") else f"SIG{name}"
-
-
 def start_line(facts: Facts, wrap: Wrap) -> str:
-    """ExecStart= with `sockact run` around the same words, which systemd expands as before."""
+    """ExecStart= with `sockact run` in front of the same words, which systemd expands as before."""
     line = facts.service.start
     signs = unitfile.prefixes(line)
     run = unitfile.command_line((wrap.sockact, "run", "--name", wrap.name))
@@ -124,15 +74,15 @@ def start_line(facts: Facts, wrap: Wrap) -> str:
 
 
 def _program(line: str) -> list[str]:
-    """The words of the program in a line of ExecStart=, as they are to be written behind `--`."""
+    """The words of an ExecStart= line as they have to be written after `--`."""
     signs = unitfile.prefixes(line)
     first, *others = unitfile.raw_words(line[len(signs) :].lstrip())
-    # In the program's own place systemd expands no $VARIABLES.
+    # systemd expands no $VARIABLES in the first word of the original line.
     return [first.replace("$", "$$"), *others["@" in signs :]]
 
 
 def hidden_start(service: Unit) -> str:
-    """The ExecStart= that our drop-in hides, when it has changed since the wrap; or empty."""
+    """The ExecStart= under our drop-in if it has changed since the wrap, else empty."""
     own, others = "", ""
     for path, part in service.parts.items():
         lines = part.get("Service", {}).get("ExecStart", [])
@@ -145,7 +95,7 @@ def hidden_start(service: Unit) -> str:
 
 
 def _directory(service: Unit) -> str:
-    """Where the program runs, to be looked up anew at each reload."""
+    """The option --directory for WorkingDirectory=, which is resolved at each reload."""
     path = (service.files.get("Service", {}).get("WorkingDirectory") or [""])[-1]
     if not path.startswith(("/", "%")):
         return ""
@@ -155,21 +105,22 @@ def _directory(service: Unit) -> str:
     return f'--directory "{escaped}"' if quote else f"--directory {path}"
 
 
-def drop_in(facts: Facts, wrap: Wrap, *, leaving: bool = False) -> str:
-    """The text of the drop-in; with `leaving`, while what runs still is the program itself, which
-    ends by its own settings.
+def render(facts: Facts, wrap: Wrap, *, unfinished: bool = False) -> str:
+    """The text of the drop-in.
+
+    `unfinished`: for the restart, which still stops the program by the service's own settings.
     """
-    unfinished = [UNFINISHED] if leaving else []
-    lines = ["[Unit]", *unfinished, *map(_line, _unit(facts, wrap)), "", "[Service]"]
-    lines += map(_line, [*_life(facts, wrap), *_rights(facts, wrap)])
-    if not leaving:
-        lines += map(_line, ending(facts, wrap))
+    mark = [UNFINISHED_LINE] if unfinished else []
+    lines = ["[Unit]", *mark, *map(str, _unit(facts, wrap)), "", "[Service]"]
+    lines += map(str, [*_life(facts, wrap), *_sandbox(facts, wrap)])
+    if not unfinished:
+        lines += map(str, _stop(facts, wrap))
     return "\n".join(lines) + "\n"
 
 
 def overriding(facts: Facts, wrap: Wrap) -> str:
-    """A drop-in that systemd reads after ours, and what of ours it changes; empty: none does."""
-    ours = unitfile.parse(drop_in(facts, wrap))
+    """What a drop-in that systemd reads after ours overrides; empty if there is none."""
+    ours = unitfile.parse(render(facts, wrap))
     for path, part in facts.service.parts.items():
         if os.path.basename(path) <= DROP_IN or not path.endswith(".conf"):
             continue
@@ -184,29 +135,17 @@ def overriding(facts: Facts, wrap: Wrap) -> str:
     return ""
 
 
-def _line(setting: Setting) -> str:
-    return f"{setting.key}={setting.value}"
-
-
 def _unit(facts: Facts, wrap: Wrap) -> Iterator[Setting]:
     sockets = " ".join(wrap.sockets)
     yield Setting("Requires", sockets)
     yield Setting("After", sockets)
-    if _hasty(facts.service):
+    if facts.service.reaches_start_limit:
         yield Setting("StartLimitIntervalSec", "60s")
         yield Setting("StartLimitBurst", "100")
 
 
-def _hasty(service: Unit) -> bool:
-    """Would a crash loop run into systemd's limit, and take the .socket unit down?"""
-    burst = service.get("StartLimitBurst")
-    interval = service.span("StartLimitIntervalUSec")
-    pause = service.span("RestartUSec")
-    return burst.isdecimal() and int(burst) * pause < interval < float("inf")
-
-
 def _life(facts: Facts, wrap: Wrap) -> Iterator[Setting]:
-    """How it starts, reloads and is kept alive."""
+    """Start, reload and watchdog."""
     service = facts.service
     yield Setting("Type", "notify")
     yield Setting("NotifyAccess", "main")
@@ -219,7 +158,7 @@ def _life(facts: Facts, wrap: Wrap) -> Iterator[Setting]:
         yield Setting("PIDFile", "")
     if service.get("Restart") in ("no", "on-success"):
         yield Setting("Restart", "on-failure")
-    if _hasty(service):
+    if service.reaches_start_limit:
         yield Setting("RestartSec", "1s")
     if service.get("OOMPolicy") in ("stop", "kill"):
         yield Setting("OOMPolicy", "continue")
@@ -230,37 +169,35 @@ def _life(facts: Facts, wrap: Wrap) -> Iterator[Setting]:
     if service.get("FileDescriptorStoreMax") in ("", "0"):
         yield Setting("FileDescriptorStoreMax", "64")
     if not service.get("SyslogIdentifier") and facts.start:
-        # As before, what the program prints has its name in the journal.
+        # The program keeps its name in the journal.
         identifier = unitfile.escape_value(os.path.basename(facts.start[0]))
         yield Setting("SyslogIdentifier", identifier)
 
 
 def start_limit(facts: Facts, wrap: Wrap) -> float:
-    """How long systemd waits for a start of the wrapped service, in seconds."""
-    times = wrap.settings
-    work = times.start_timeout + times.trial + times.kill_timeout
+    """How long systemd waits for the wrapped service to start, in seconds."""
+    work = timeouts.starting(wrap.settings)
     now = facts.service.span("TimeoutStartUSec")
-    return now if now >= work else work + _MARGIN
+    return now if now >= work else work + timeouts.MARGIN
 
 
-def ending(facts: Facts, wrap: Wrap) -> Iterator[Setting]:
-    """How it ends once sockact runs it."""
+def _stop(facts: Facts, wrap: Wrap) -> Iterator[Setting]:
     service = facts.service
     if service.files.get("Service", {}).get("ExecStop"):
         yield Setting("ExecStop", "")
     if service.get("KillMode") != "mixed":
         yield Setting("KillMode", "mixed")
-    if service.get("KillSignal") not in _STOPS:
+    if service.get("KillSignal") not in _STOP_SIGNALS:
         yield Setting("KillSignal", "SIGTERM")
     if service.get("SendSIGHUP") == "yes":
         yield Setting("SendSIGHUP", "no")
-    need = wrap.settings.drain_timeout + wrap.settings.kill_timeout
+    need = timeouts.stopping(wrap.settings)
     if service.span("TimeoutStopUSec") < need:
-        yield Setting("TimeoutStopSec", span(need + _MARGIN))
+        yield Setting("TimeoutStopSec", span(need + timeouts.MARGIN))
 
 
-def _rights(facts: Facts, wrap: Wrap) -> Iterator[Setting]:
-    """Its folders, and what its sandbox has to allow."""
+def _sandbox(facts: Facts, wrap: Wrap) -> Iterator[Setting]:
+    """Directories, privileges, system calls and address families."""
     service = facts.service
     for key, base, variable in (
         ("RuntimeDirectory", "%t", "SOCKACT_RUNTIME_DIR"),
@@ -268,27 +205,25 @@ def _rights(facts: Facts, wrap: Wrap) -> Iterator[Setting]:
     ):
         yield Setting(key, f"sockact/{wrap.name}")
         if service.get(key):
-            # The first of several is not ours, and nobody would look there.
+            # sockact takes the first of several, which is not ours.
             yield Setting("Environment", f"{variable}={base}/sockact")
-    if gives_up_rights(facts, wrap):
+    if drops_privileges(facts, wrap):
         yield Setting("NoNewPrivileges", "yes")
-    if socket_files.go_away(facts, wrap.kept):
+    if socket_files.removed_at_stop(facts, wrap.socket_paths):
         yield Setting("RuntimeDirectoryPreserve", "yes")
-    if missing := limits.missing_calls(service):
+    if missing := sandbox.missing_calls(service):
         yield Setting("SystemCallFilter", " ".join(missing))
-        if limits.kills(service):
+        if sandbox.kills(service):
             yield Setting("SystemCallErrorNumber", "EPERM")
-    families = [f for f in ("AF_NETLINK", "AF_UNIX") if limits.lacks_family(service, f)]
-    if families:
+    if families := sandbox.missing_families(service):
         yield Setting("RestrictAddressFamilies", " ".join(families))
 
 
-def gives_up_rights(facts: Facts, wrap: Wrap) -> bool:
-    """Could the program run sudo until now? Adoption by seccomp makes an end of that."""
+def drops_privileges(facts: Facts, wrap: Wrap) -> bool:
+    """Whether the program can run sudo now, and no longer once seccomp intercepts its bind()."""
     service = facts.service
-    root = service.get("User") in ("", "root", "0") and service.get("DynamicUser") != "yes"
     other = wrap.native or {"shim", "native"} & {*wrap.options}
-    return not (root or other) and service.get("NoNewPrivileges") == "no"
+    return not (service.is_root or other) and service.get("NoNewPrivileges") == "no"
 
 
 _SHOWN = {
@@ -301,9 +236,9 @@ _SHOWN = {
 
 
 def merged(facts: Facts, wrap: Wrap, sockets: tuple[Unit, ...]) -> Facts:
-    """What systemd would say of it with the drop-in; for `sockact check`'s rules."""
+    """The facts with the drop-in, for the rules of `sockact check`."""
     properties = dict(facts.service.properties)
-    text = drop_in(facts, wrap)
+    text = render(facts, wrap)
     found = unitfile.parse(text)
     for section in found.values():
         for key, values in section.items():
@@ -311,7 +246,7 @@ def merged(facts: Facts, wrap: Wrap, sockets: tuple[Unit, ...]) -> Facts:
             properties[_SHOWN.get(key, key)] = " ".join(filter(None, [*before, *values[-1:]]))
     properties |= {"Environment": " ".join(found["Service"].get("Environment", []))}
     properties |= {"ActiveState": "inactive", "KillSignal": "15", "NeedDaemonReload": "no"}
-    if not limits.missing_calls(facts.service):
+    if not sandbox.missing_calls(facts.service):
         properties["SystemCallFilter"] = facts.service.get("SystemCallFilter")
     else:
         properties |= {"SystemCallFilter": "", "SystemCallErrorNumber": "1"}

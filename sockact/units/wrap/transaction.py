@@ -1,6 +1,6 @@
-"""Steps that are taken back when one of them fails, or when somebody interrupts.
+"""Steps that are undone if one of them fails or the command is interrupted.
 
-For the command line only: a signal is a KeyboardInterrupt here, which ends whatever waits.
+A signal becomes a KeyboardInterrupt here, which ends any wait.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ if TYPE_CHECKING:
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Quoting(OperatorError):
-    """`lines` are the service's last ones in the journal."""
+class ServiceError(OperatorError):
+    """The service failed; `lines` are its last ones in the journal."""
 
     def __init__(self, message: str, lines: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.lines = lines
 
 
-class NotStarted(Quoting):
+class NotStarted(ServiceError):
     """The service did not start."""
 
 
-class NotRestored(Quoting):
-    """Not all was taken back."""
+class NotRestored(ServiceError):
+    """Not everything was undone."""
 
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Within it, whoever ends us makes `carry_out` take back what is half done.
+    """Let SIGINT, SIGTERM and SIGHUP end `carry_out`, which undoes its steps.
 
-    Raises OperatorError for them.
+    Raises OperatorError after such a signal.
     """
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     try:
         for number, handler in before.items():
-            if handler is not signal.SIG_IGN:  # As nohup(1) has it.
+            if handler is not signal.SIG_IGN:  # As nohup(1) sets it.
                 signal.signal(number, _interrupt)
         yield
     except KeyboardInterrupt as error:
@@ -60,10 +60,12 @@ def interruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def in_a_child(name: str) -> None:
-    """Go on in a child process: should this one be killed, even by SIGKILL, the child is told
-    (PR_SET_PDEATHSIG), as if it was interrupted. This one passes signals on, and ends as the child
-    does. Raises OperatorError when the child is killed. To be called before there are threads.
+def continue_in_child(name: str) -> None:
+    """Continue in a child process, so that the steps are undone even if this process is killed.
+
+    The kernel then sends SIGTERM to the child (PR_SET_PDEATHSIG). This process passes signals on
+    and exits as the child does. Raises OperatorError if the child is killed. To be called before
+    there are threads.
     """
     sys.stdout.flush()
     parent = os.getpid()
@@ -71,7 +73,7 @@ def in_a_child(name: str) -> None:
     if not child:
         libc.die_with_parent(signal.SIGTERM)
         if os.getppid() != parent:
-            os._exit(1)  # It has ended meanwhile, and nothing was begun.
+            os._exit(1)  # The parent has ended before any step.
         return
     for number in _SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
@@ -80,38 +82,38 @@ def in_a_child(name: str) -> None:
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
         raise OperatorError(
-            f"killed by {signal.Signals(-code).name} half-way: `sockact unwrap {name}` takes back "
-            f"what is left"
+            f"killed by {signal.Signals(-code).name} before it was done; undo what is left with "
+            f"`sockact unwrap {name}`"
         )
     sys.exit(code)
 
 
 def carry_out(steps: Callable[[ExitStack], T]) -> T:
-    """What `steps` returns. When it raises anything, what it has put on the stack is called, the
-    last first, and nobody interrupts that. Raises NotRestored when that fails, too.
+    """Call `steps` and return its result. If it raises, call what it has put on the stack, the last
+    first, without interruption. Raises NotRestored if that fails, too.
 
-    Interrupts end when the steps do: what is done stays done.
+    Once `steps` has returned, signals are ignored: nothing is undone any more.
     """
     undo = contextlib.ExitStack()
     try:
         try:
             return steps(undo)
         finally:
-            # The first call raises for a signal that is here already; the handler ignores all
+            # The first call raises for a signal that has already arrived; its handler ignores all
             # others from then on.
             _ignore_interrupts()
     except BaseException as error:
-        _take_back(undo, error)
+        _undo(undo, error)
         raise
 
 
-def _take_back(undo: ExitStack, error: BaseException) -> None:
+def _undo(undo: ExitStack, error: BaseException) -> None:
     try:
         undo.close()
     except NotRestored as another:
         raise NotRestored(f"{error}; {another}", another.lines) from error
     except (OSError, OperatorError) as another:
-        raise NotRestored(f"{error}; and not all was taken back: {another}") from error
+        raise NotRestored(f"{error}; not everything was undone: {another}") from error
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:

@@ -1,7 +1,4 @@
-"""The units of `sockact exporter`, as text: docs/metrics.md gives the reasons.
-
-For the command line and for packages; the supervisor does not import this.
-"""
+"""The units of `sockact exporter` as text; docs/metrics.md gives the reasons."""
 
 from __future__ import annotations
 
@@ -9,12 +6,12 @@ ADDRESS = "127.0.0.1:9927"
 
 _SOCKET = f"""\
 [Unit]
-Description=Metrics of the services that sockact runs
+Description=Metrics of the services run by sockact
 Documentation=man:sockact-exporter(1)
 
 [Socket]
-# This machine only. For a Prometheus elsewhere: `systemctl edit` it, with an empty ListenStream=
-# line first; the metrics tell names, addresses and versions of all services.
+# Reachable from this machine only, because the metrics include the names, addresses and versions
+# of all services. For a remote Prometheus, use `systemctl edit` with an empty ListenStream= first.
 ListenStream={ADDRESS}
 
 [Install]
@@ -23,7 +20,7 @@ WantedBy=sockets.target
 
 _SERVICE = """\
 [Unit]
-Description=Metrics of the services that sockact runs
+Description=Metrics of the services run by sockact
 Documentation=man:sockact-exporter(1)
 Requires=sockact-exporter.socket
 After=sockact-exporter.socket
@@ -31,11 +28,11 @@ After=sockact-exporter.socket
 [Service]
 ExecStart={sockact} exporter
 Restart=on-failure
-# As root, because the control sockets of all users' services answer root only; with no other of
-# root's rights than to open them.
+# Runs as root, because only root may query the services of all users. Its only capability is the
+# one that opens their control sockets.
 CapabilityBoundingSet=CAP_DAC_OVERRIDE
 NoNewPrivileges=yes
-# It cannot reach any network: its one socket comes from systemd.
+# No access to the network: systemd passes the listener.
 PrivateNetwork=yes
 RestrictAddressFamilies=AF_UNIX
 ProtectSystem=strict
@@ -66,7 +63,7 @@ TasksMax=64
 
 
 def files(sockact: str) -> dict[str, str]:
-    """Name → text; `sockact` is the command."""
+    """File name → text; `sockact` is the command."""
     return {
         "sockact-exporter.service": _SERVICE.format(sockact=sockact),
         "sockact-exporter.socket": _SOCKET,

@@ -8,32 +8,35 @@ import pytest
 
 from sockact.systemd import listeners
 from sockact.units.facts import Facts, Unit
-from sockact.units.listening import Bound
+from sockact.units.listening_sockets import Bound
 from sockact.units.wrap import refusals, socket_unit
-from tests.unit.units.test_wrapping import PLAIN, SOCKET, facts
+from tests.unit.units.test_drop_in import PLAIN, SOCKET, facts
 
 
 @pytest.mark.parametrize(
     ("found", "reason"),
     [
-        (facts(Type="forking"), "write Type=exec"),
-        (facts(Type="oneshot"), "write Type=exec"),
-        (facts(Type="dbus"), "take BusName= out"),
-        (facts(start="+/usr/bin/x"), "take the + out"),
-        (facts(start="-!/usr/bin/x"), "take the ! out"),
-        (facts(start="!!/usr/bin/x"), "take the ! out"),
-        (facts(start="|x"), "without the | and the shell"),
+        (facts(Type="forking"), "set Type=exec"),
+        (facts(Type="oneshot"), "set Type=exec"),
+        (facts(Type="dbus"), "remove BusName="),
+        (facts(start="+/usr/bin/x"), "remove the +"),
+        (facts(start="-!/usr/bin/x"), "remove the !"),
+        (facts(start="!!/usr/bin/x"), "remove the !"),
+        (facts(start="|x"), "remove the |"),
         (facts(start="/usr/bin/sockact run -- x"), "sockact runs it already"),
-        (facts(RootDirectory="/srv"), "write RootDirectory= (empty)"),
-        (facts(RootImage="/srv/x.img"), "write RootImage= (empty)"),
-        (facts(PrivateNetwork="yes"), "outside of its network"),
-        (facts(NetworkNamespacePath="/run/netns/x"), "outside of its network"),
-        (facts(RuntimeDirectoryMode="0775"), "write RuntimeDirectoryMode=0755"),
-        (facts(start="gunicorn -D a:a"), "take it out"),
-        (facts(start="python3 -m gunicorn --pid=/run/x a:a"), "take it out"),
+        (facts(RootDirectory="/srv"), "set RootDirectory= (empty)"),
+        (facts(RootImage="/srv/x.img"), "set RootImage= (empty)"),
+        (facts(PrivateNetwork="yes"), "outside of this network"),
+        (facts(NetworkNamespacePath="/run/netns/x"), "outside of this network"),
+        (facts(RuntimeDirectoryMode="0775"), "set RuntimeDirectoryMode=0755"),
+        (facts(start="gunicorn -D a:a"), "remove the option"),
+        (facts(start="python3 -m gunicorn --pid=/run/x a:a"), "remove the option"),
         (facts(Transient="yes"), "write a unit file"),
-        (replace(facts(), service=Unit("dbus.service", PLAIN)), "a part of the system"),
-        (replace(facts(), service=Unit("systemd-resolved.service", PLAIN)), "a part of the system"),
+        (replace(facts(), service=Unit("dbus.service", PLAIN)), "systemctl itself depends on it"),
+        (
+            replace(facts(), service=Unit("systemd-resolved.service", PLAIN)),
+            "systemctl itself depends on it",
+        ),
         (
             facts(FragmentPath="/run/systemd/generator.late/x.service", SourcePath="/etc/init.d/x"),
             "generated from /etc/init.d/x",
@@ -43,14 +46,14 @@ from tests.unit.units.test_wrapping import PLAIN, SOCKET, facts
     ],
 )
 def test_refusals(found: Facts, reason: str) -> None:
-    assert reason in refusals.refusal(found)
-    assert "\n" not in refusals.refusal(found)
+    assert reason in refusals.find_reason(found)
+    assert "\n" not in refusals.find_reason(found)
 
 
 @pytest.mark.parametrize("kind", ["simple", "exec", "idle", "notify", "notify-reload"])
 def test_services_that_can_be_wrapped(kind: str) -> None:
-    assert refusals.refusal(facts(Type=kind)) == ""
-    assert refusals.refusal(facts(start="/x --pid -D")) == ""
+    assert refusals.find_reason(facts(Type=kind)) == ""
+    assert refusals.find_reason(facts(start="/x --pid -D")) == ""
 
 
 def test_a_port_that_is_named_is_no_port_of_the_kernels_choice() -> None:

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sockact.cli.setup.wrap import told
+from sockact.cli.setup.wrap import describe
 from sockact.core.matching import Family, Kind
-from sockact.units import listening
+from sockact.units import listening_sockets
 from sockact.units.wrap import outage as outage_module
-from sockact.units.wrap.migration import Done
-from sockact.units.wrap.outage import Outage
-from sockact.units.wrap.seam import Seam
+from sockact.units.wrap.outage import Outage, Outcome
+from sockact.units.wrap.service_sockets import ServiceSockets
 from tests.support import wait
 
 if TYPE_CHECKING:
@@ -55,15 +54,15 @@ IPV4, IPV6 = socket.AF_INET, socket.AF_INET6
 @contextlib.contextmanager
 def serving(
     family: int, kind: int, host: str, port: int = 0, owner: int = 0
-) -> Iterator[tuple[int, listening.Bound]]:
-    """The port of a program, and its sockets as found."""
+) -> Iterator[tuple[int, listening_sockets.Bound]]:
+    """Its port, and what is found of it."""
     numbers = [str(int(number)) for number in (family, kind, port, owner)]
     words = [sys.executable, "-c", SERVER, host, *numbers]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None
             port = int(server.stdout.readline())
-            (found,) = listening.bound([server.pid])
+            (found,) = listening_sockets.find_bound([server.pid])
             yield port, found
         finally:
             server.kill()
@@ -95,18 +94,18 @@ def test_taking_over(family: int, kind: int, host: str, to: str) -> None:
             kinds[socket.SocketKind(kind)],
             "INET6" if family == IPV6 else "INET",
         )
-        assert listening.is_private(found.address)
+        assert listening_sockets.is_private(found.address)
         new.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        with Outage([found.address]) as outage, Seam([found]) as seam:
+        with Outage([found.address]) as outage, ServiceSockets([found]) as sockets:
             with pytest.raises(OSError, match=os.strerror(errno.EADDRINUSE)):
                 new.bind((host, port))
-            seam.share()
+            sockets.share()
             new.bind((host, port))
             if kind == TCP:
                 new.listen()
-            seam.to_old()
+            sockets.keep_connections()
             assert {ask(family, kind, to, port) for _ in range(8)} == {"old"}
-            seam.to_new()
+            sockets.pass_connections()
             assert ask(family, kind, to, port) == ""
             os.kill(found.pid, 9)
             assert wait.ended(found.pid)
@@ -135,14 +134,14 @@ def waiting(listener: socket.socket) -> list[object]:
 def test_taking_it_back() -> None:
     with (
         serving(IPV4, TCP, "127.0.0.1", owner=NOBODY) as (port, found),
-        Seam([found]) as seam,
-        listening.duplicate(found) as own,
+        ServiceSockets([found]) as sockets,
+        listening_sockets.duplicate(found) as own,
     ):
         assert os.fstat(own.fileno()).st_uid == NOBODY
-        seam.share()
+        sockets.share()
         assert os.fstat(own.fileno()).st_uid == os.geteuid()
         assert own.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
-        seam.unshare()
+        sockets.unshare()
         assert os.fstat(own.fileno()).st_uid == NOBODY
         assert not own.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
         with socket.socket() as new:
@@ -156,16 +155,16 @@ def test_several_old_sockets() -> None:
     port = wait.free_port()
     with contextlib.ExitStack() as stack:
         old = [stack.enter_context(serving(IPV4, TCP, "127.0.0.1", port))[1] for _ in range(3)]
-        seam = stack.enter_context(Seam(old))
+        sockets = stack.enter_context(ServiceSockets(old))
         new = stack.enter_context(socket.socket())
         new.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        seam.share()
+        sockets.share()
         new.bind(("127.0.0.1", port))
         new.listen()
-        seam.to_old()
+        sockets.keep_connections()
         assert {ask(IPV4, TCP, "127.0.0.1", port) for _ in range(8)} == {"old"}
-        assert seam.to_new()
-        seam.close()
+        assert sockets.pass_connections()
+        sockets.close()
         os.kill(old[0].pid, 9)
         assert wait.ended(old[0].pid)
         clients = [stack.enter_context(socket.socket()) for _ in range(40)]
@@ -184,10 +183,10 @@ def test_several_old_sockets_again() -> None:
     port = wait.free_port()
     with contextlib.ExitStack() as stack:
         old = [stack.enter_context(serving(IPV4, TCP, "127.0.0.1", port))[1] for _ in range(2)]
-        seam = stack.enter_context(Seam(old))
-        seam.share()
-        assert seam.to_new()
-        seam.unshare()
+        sockets = stack.enter_context(ServiceSockets(old))
+        sockets.share()
+        assert sockets.pass_connections()
+        sockets.unshare()
         assert {ask(IPV4, TCP, "127.0.0.1", port) for _ in range(8)} == {"old"}
 
 
@@ -196,32 +195,36 @@ def test_a_client_that_is_never_accepted() -> None:
         own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         own.bind(("127.0.0.1", 0))
         own.listen()
-        (found,) = [one for one in listening.bound([os.getpid()]) if one.fd == own.fileno()]
+        (found,) = [
+            one for one in listening_sockets.find_bound([os.getpid()]) if one.fd == own.fileno()
+        ]
         with (
-            Seam([found]) as seam,
+            ServiceSockets([found]) as sockets,
             socket.create_connection(own.getsockname()),
             socket.socket() as new,
         ):
             for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
                 new.setsockopt(socket.SOL_SOCKET, option, 1)
-            seam.share()
+            sockets.share()
             new.bind(own.getsockname())
             new.listen()
-            assert not seam.to_new()
-    assert told(Done(0.0, 1.0, cut_off=True)).startswith("who still waited in the queue that was ")
-    both = told(Done(0.5, 1.0, cut_off=True, put_off=True))
-    assert both.startswith("nobody listened for 0.50 s: ")
-    assert "may have been cut off; for 1.00 s new ones were put off" in both
+            assert not sockets.pass_connections()
+    assert describe(Outcome(0.0, 1.0, cut_off=True)).startswith(
+        "connections waiting in the old queue "
+    )
+    both = describe(Outcome(0.5, 1.0, cut_off=True, retried=True))
+    assert both.startswith("connections were refused for 0.50 s; ")
+    assert "may have been cut off; for 1.00 s new connections were delayed" in both
 
 
 def test_admitting_no_more() -> None:
     with serving(IPV4, TCP, "127.0.0.1") as (port, found):
-        with Seam([found]) as seam, socket.socket() as client:
-            seam.admit_no_more()
+        with ServiceSockets([found]) as sockets, socket.socket() as client:
+            sockets.admit_no_more()
             client.setblocking(False)
             assert client.connect_ex(("127.0.0.1", port)) == errno.EINPROGRESS
             assert not wait.writable(client.fileno(), 0.3)
-            seam.admit_again()
+            sockets.admit_again()
             # It has tried again by itself.
             assert wait.writable(client.fileno(), 10)
             assert wait.readable(client.fileno())
@@ -232,15 +235,15 @@ def test_what_cannot_be_shared(folder: Path) -> None:
     path = str(folder / "x.sock")
     with serving(socket.AF_UNIX, TCP, path) as (_, found):
         assert (found.address.family, found.address.host) == (Family.UNIX, path)
-        with pytest.raises(OSError, match="one owner"):
-            Seam([found])
+        with pytest.raises(OSError, match="cannot be shared"):
+            ServiceSockets([found])
 
 
 def test_a_socket_that_was_replaced() -> None:
     with serving(IPV4, TCP, "127.0.0.1") as (_, found):
-        other = listening.Bound(found.address, found.inode + 1, found.pid, found.fd)
+        other = listening_sockets.Bound(found.address, found.inode + 1, found.pid, found.fd)
         with pytest.raises(OSError, match="another socket"):
-            Seam([other])
+            ServiceSockets([other])
 
 
 def test_an_outage_is_measured() -> None:
@@ -261,7 +264,7 @@ def test_an_outage_that_cannot_be_measured(
         raise error
 
     with serving(IPV4, TCP, "127.0.0.1") as (_, found):
-        monkeypatch.setattr(outage_module, "is_held", fail)
+        monkeypatch.setattr(outage_module, "is_in_use", fail)
         with Outage([found.address]) as outage:
             wait.until(lambda: outage.seconds is None, "the failure to be seen")
-        assert "could not be measured" in told(Done(outage.seconds))
+        assert "could not be measured" in describe(Outcome(outage.seconds))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sockact.core.matching import Address, Family, Kind
-from sockact.units.listening import held
+from sockact.units.listening_sockets import may_be_in_use
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,10 +29,10 @@ def test_ports(family: Family, number: int, host: str, kind: Kind) -> None:
         listener.bind((host, 0))
         address = Address(family, kind, host, listener.getsockname()[1])
         if kind is Kind.STREAM:
-            assert not held(address)
+            assert not may_be_in_use(address)
             listener.listen()
-        assert held(address)
-    assert not held(address)
+        assert may_be_in_use(address)
+    assert not may_be_in_use(address)
 
 
 def test_socket_files(folder: Path) -> None:
@@ -40,10 +40,10 @@ def test_socket_files(folder: Path) -> None:
     address = Address(Family.UNIX, Kind.STREAM, path)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
-        assert not held(address)
+        assert not may_be_in_use(address)
         listener.listen()
-        assert held(address)
-    assert not held(address)
+        assert may_be_in_use(address)
+    assert not may_be_in_use(address)
 
 
 def test_abstract_names() -> None:
@@ -51,5 +51,5 @@ def test_abstract_names() -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("\0sockact-test-listening")
         listener.listen()
-        assert held(address)
-    assert not held(address)
+        assert may_be_in_use(address)
+    assert not may_be_in_use(address)

@@ -1,0 +1,76 @@
+"""What is different for the administrator of a wrapped service. Pure."""
+
+from __future__ import annotations
+
+import re
+import signal
+
+from sockact.units import unitfile
+from sockact.units.wrap import drop_in, refusals, stop_signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sockact.units.facts import Facts
+    from sockact.units.wrap.drop_in import Wrap
+
+
+def describe(facts: Facts, wrap: Wrap) -> Iterator[str]:
+    """The differences, one line each, the most important first."""
+    files = facts.service.files.get("Service", {})
+    name = facts.service.name.removesuffix(".service")
+    systemctl = "systemctl --user" if wrap.user_unit else "systemctl"
+    before = files.get("ExecReload", [])
+    instead = f", instead of running {before[-1]}" if before else ""
+    yield (
+        f"`{systemctl} reload {name}` starts a new generation of the program and drains the "
+        f"previous one{instead}"
+    )
+    if not wrap.native:
+        yield (
+            f"`{systemctl} stop {name}` leaves the socket open, and the next client starts the "
+            f"service again; stop both with `{systemctl} stop {' '.join(wrap.sockets)} {name}`"
+        )
+    yield "undo with `sockact unwrap`, not `systemctl revert` (which would undo only half)"
+    if stop := files.get("ExecStop"):
+        how = ""
+        if not (stop_signal.is_in_exec_stop(facts.service) or "--stop-signal" in wrap.options):
+            usual = signal.Signals(stop_signal.find(facts.service) or signal.SIGTERM).name
+            how = f" with {usual} (add --stop-signal if it needs another signal)"
+        yield f"ExecStop={stop[-1]} is not used: sockact drains the program and stops it{how}"
+    yield from _start(facts, files.get("ExecStart", [""])[-1])
+    for key in ("ExecStartPre", "ExecStartPost", "ExecCondition"):
+        if key in files:
+            yield f"{key}= runs at a start, but not at a reload"
+    if any(
+        "$MAINPID" in line
+        for key in ("ExecStartPost", "ExecStopPost")
+        for line in files.get(key, [])
+    ):
+        yield "$MAINPID is the process of sockact, not of the program"
+    yield from _settings(facts, wrap)
+
+
+def _start(facts: Facts, line: str) -> Iterator[str]:
+    signs = unitfile.prefixes(line)
+    if "@" in signs:
+        yield "the program's argv[0] is its path: the @ of ExecStart= is not kept"
+    if "-" in signs:
+        yield "a failed start counts as a failure: the - of ExecStart= is not kept"
+    if facts.service.get("Type").startswith("notify") and refusals.is_gunicorn(facts):
+        yield "the service is ready when a worker accepts, not at gunicorn's own, earlier READY=1"
+
+
+def _settings(facts: Facts, wrap: Wrap) -> Iterator[str]:
+    service = facts.service
+    if service.get("Restart") in ("no", "on-success"):
+        yield f"Restart=on-failure, instead of {service.get('Restart')}"
+    if drop_in.drops_privileges(facts, wrap):
+        yield "NoNewPrivileges=yes: the program cannot run sudo (with --adopt shim it can)"
+    for key in ("RuntimeDirectory", "StateDirectory"):
+        if service.get(key):
+            variable = re.sub("(?<=.)(?=D)", "_", key).upper()
+            yield f"${variable} has a second entry, sockact/{wrap.name}"
+    if service.get("PIDFile"):
+        yield f"PIDFile={service.get('PIDFile')} is ignored"

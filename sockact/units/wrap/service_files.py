@@ -1,0 +1,102 @@
+"""The names and paths of the files of one wrapped service."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+
+from sockact.units import unitfile
+from sockact.units.wrap import marked_files
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sockact.units.unitfile import Settings
+
+# systemd reads drop-ins in the order of their names, and later ones win: this one comes after
+# override.conf, which `systemctl edit` writes.
+DROP_IN = "zz-sockact.conf"
+# In [Unit], where systemd ignores settings that begin with X-.
+_STATE_KEY = "X-Sockact"
+UNFINISHED_LINE = f"{_STATE_KEY}=unfinished"
+"""The line of a drop-in that is only there while a wrap or an unwrap is under way."""
+
+UNFINISHED = "`sockact wrap` or `sockact unwrap` is running or was interrupted"
+"""What that means, for messages."""
+
+_FAILURES = "starts.json"
+
+
+@dataclass(frozen=True)
+class ServiceFiles:
+    """The unit names of a service, and the directories of its files."""
+
+    service: str
+    """NAME.service."""
+    units: str
+    """The directory of the administrator's units."""
+    runtime_units: str
+    """The directory of units that last until the next boot."""
+    runtime: str
+    """The parent of the runtime directories of all services of sockact."""
+    state: str
+    """The parent of their state directories."""
+
+    @property
+    def name(self) -> str:
+        """The service's name in sockact."""
+        return self.service.removesuffix(".service")
+
+    @property
+    def socket(self) -> str:
+        """NAME.socket."""
+        return f"{self.name}.socket"
+
+    @property
+    def stand_in(self) -> str:
+        """The empty service that owns NAME.socket while it is opened beside the program."""
+        return f"sockact-wrap-{self.name.replace('@', '-')}.service"
+
+    @property
+    def socket_path(self) -> str:
+        return os.path.join(self.units, self.socket)
+
+    @property
+    def drop_in_path(self) -> str:
+        return os.path.join(self.units, f"{self.service}.d", DROP_IN)
+
+    @property
+    def stand_in_path(self) -> str:
+        return os.path.join(self.runtime_units, self.stand_in)
+
+    @property
+    def socket_drop_in_path(self) -> str:
+        """The drop-in of NAME.socket that names the stand-in."""
+        return os.path.join(self.runtime_units, f"{self.socket}.d", DROP_IN)
+
+    def unfinished(self) -> bool:
+        """Whether a wrap or an unwrap is under way or was interrupted. Raises OperatorError."""
+        text = marked_files.read(self.drop_in_path)
+        if text:
+            return is_unfinished(unitfile.parse(text))
+        return bool(marked_files.read(self.socket_path))
+
+    def remove_stand_in(self) -> None:
+        """Remove the stand-in and the drop-in that names it. Raises OperatorError."""
+        marked_files.remove(self.socket_drop_in_path)
+        marked_files.remove(self.stand_in_path)
+
+    def remove_leftovers(self) -> None:
+        """Remove the supervisor's own files and directories, which systemd no longer knows."""
+        with contextlib.suppress(OSError):
+            os.rmdir(os.path.join(self.runtime, self.name))
+        state = os.path.join(self.state, self.name)
+        with contextlib.suppress(OSError):
+            os.unlink(os.path.join(state, _FAILURES))
+        with contextlib.suppress(OSError):
+            os.rmdir(state)
+
+
+def is_unfinished(drop_in: dict[str, Settings]) -> bool:
+    """Whether this is the drop-in of a wrap or an unwrap that is under way."""
+    return _STATE_KEY in drop_in.get("Unit", {})

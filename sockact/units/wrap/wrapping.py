@@ -1,0 +1,199 @@
+"""The steps of a wrap: docs/wrap.md has their order and the reasons.
+
+If a step fails or is interrupted, all of them are undone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass
+
+from sockact.core.errors import OperatorError
+from sockact.units import listening_sockets
+from sockact.units.wrap.marked_files import remove, write
+from sockact.units.wrap.outage import Outcome
+from sockact.units.wrap.service_sockets import ServiceSockets
+from sockact.units.wrap.transaction import carry_out
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import ExitStack
+
+    from sockact.core.matching import Address
+    from sockact.units.listening_sockets import Bound
+    from sockact.units.wrap.outage import Outage
+    from sockact.units.wrap.service import Service
+
+_STAND_IN = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=true\n"
+_SOCKET_DROP_IN = "[Socket]\nReusePort=yes\nService={}\n"
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The files to write."""
+
+    socket: str
+    """The .socket unit; empty if the service has one."""
+    unfinished: str
+    """The drop-in for the restart, which stops the program by the service's own settings."""
+    final: str
+    """The drop-in."""
+
+
+def install(service: Service, texts: Texts) -> None:
+    """Only write the files, for a start or restart later. Raises OperatorError."""
+
+    def steps(undo: ExitStack) -> None:
+        undo.callback(_remove_all, service, bool(texts.socket))
+        _write_all(service, texts.socket, texts.final)
+
+    carry_out(steps)
+
+
+def wrap(service: Service, texts: Texts, outage: Outage, found: Sequence[Bound]) -> Outcome:
+    """Write the files, and restart the service under sockact.
+
+    `found` are the old sockets of all addresses, if they may be shared. Raises OperatorError after
+    everything was undone; `outage` has what clients noticed.
+    """
+    with outage, contextlib.ExitStack() as after:
+        waited, emptied = carry_out(
+            lambda undo: _take_over(undo, after, service, texts, outage, found)
+        )
+    if found:
+        _make_exclusive(service, outage.addresses)
+    return Outcome(outage.seconds, waited, cut_off=not emptied)
+
+
+def _take_over(
+    undo: ExitStack,
+    after: ExitStack,
+    service: Service,
+    texts: Texts,
+    outage: Outage,
+    found: Sequence[Bound],
+) -> tuple[float, bool]:
+    """How long nobody accepted, and whether all waiting connections were accepted before."""
+    files, manager = service.files, service.manager
+    undo.callback(files.remove_leftovers)
+    old = service.main_pid()
+    undo.callback(_restart_old, service, old, tuple(one.address for one in found))
+    sockets = _duplicate(found)
+    if sockets:
+        after.callback(sockets.close)
+        undo.callback(sockets.close)
+        undo.callback(sockets.unshare)
+    undo.callback(_remove_all, service, bool(texts.socket))
+    if texts.socket:
+        own = {one.inode for one in found}
+        undo.callback(_return_connections, service, sockets, old, outage, own)
+    shared = sockets is not None and _listen_beside(service, texts.socket, sockets)
+    _write_all(service, texts.socket, texts.unfinished)
+    began = time.monotonic()
+    emptied = True
+    if sockets and shared:
+        service.stop_unit(files.stand_in)
+        emptied = _pass_connections(sockets, service)
+    elif sockets:
+        sockets.close()
+    service.restart()
+    if not service.is_wrapped():
+        raise OperatorError(
+            f"{files.service} is running without sockact; see `{manager.name} cat {files.service}` "
+            f"for the file that overrides {files.drop_in_path}"
+        )
+    waited = time.monotonic() - began
+    write(files.drop_in_path, texts.final)
+    manager.call("daemon-reload")
+    return waited, emptied
+
+
+def _return_connections(
+    service: Service, sockets: ServiceSockets | None, old: str, outage: Outage, own: set[int]
+) -> None:
+    """Before systemd's sockets close: direct new connections to the program, if it never stopped,
+    and count those that already wait. No other socket can take them.
+    """
+    with contextlib.suppress(OSError, OperatorError):
+        untouched = service.main_pid() == old
+        if untouched and not sockets:
+            return  # Waiting connections are in the program's own queue.
+        if sockets and untouched:
+            sockets.keep_connections()
+        waiting = (listening_sockets.count_waiting(one, own) for one in outage.addresses)
+        outage.cut_off = sum(waiting)
+
+
+def _pass_connections(sockets: ServiceSockets, service: Service) -> bool:
+    try:
+        return sockets.pass_connections()
+    except OSError as error:
+        raise OperatorError(
+            f"cannot direct new connections to {service.files.socket}: {error.strerror or error}; "
+            f"add --no-restart, and restart {service.files.service} at a quiet time"
+        ) from error
+
+
+def _duplicate(found: Sequence[Bound]) -> ServiceSockets | None:
+    try:
+        return ServiceSockets(found) if found else None
+    except OSError:
+        return None  # Clients are refused for a moment then.
+
+
+def _listen_beside(service: Service, text: str, sockets: ServiceSockets) -> bool:
+    """Start the .socket unit while the program still listens; False if that is refused.
+
+    systemd starts no .socket unit whose service is active, so it gets a stand-in for a moment.
+    """
+    files = service.files
+    try:
+        write(files.stand_in_path, _STAND_IN)
+        write(files.socket_drop_in_path, _SOCKET_DROP_IN.format(files.stand_in))
+        write(files.socket_path, text)
+        service.manager.call("daemon-reload")
+        sockets.share()
+        service.manager.call("start", files.socket)
+        sockets.keep_connections()
+    except (OSError, OperatorError):
+        service.stop_unit(files.socket)
+        sockets.unshare()
+        return False
+    finally:
+        files.remove_stand_in()
+    return True
+
+
+def _write_all(service: Service, socket: str, drop_in: str) -> None:
+    if socket:
+        write(service.files.socket_path, socket)
+    write(service.files.drop_in_path, drop_in)
+    service.manager.call("daemon-reload")
+
+
+def _remove_all(service: Service, socket: bool) -> None:
+    files = service.files
+    remove(files.drop_in_path)
+    if socket:
+        remove(files.socket_path)
+    with contextlib.suppress(OperatorError):
+        service.manager.call("daemon-reload")
+    if socket:
+        # The service no longer requires it.
+        service.stop_unit(files.socket)
+        service.stop_unit(files.stand_in)
+
+
+def _restart_old(service: Service, old: str, addresses: Sequence[Address]) -> None:
+    """Let the service run as before, unless it never stopped."""
+    if service.main_pid() == old != "0":
+        return
+    service.start_again(addresses)
+
+
+def _make_exclusive(service: Service, addresses: Sequence[Address]) -> None:
+    """Undo on the listener what allowed systemd to bind beside the program."""
+    with contextlib.suppress(OSError, OperatorError), service.sockets_at(addresses) as own:
+        own.make_exclusive()
