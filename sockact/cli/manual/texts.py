@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sockact.cli.manual import rotation
+from sockact.cli.manual import logs, rotation
 from sockact.cli.manual.extra import (
     ENVIRONMENT,
     FILES,
@@ -297,36 +297,6 @@ _STOP = """
     sockact stop --now myapp
 """
 
-_LOGS = Extra(
-    f"""{STATUS_3}
-{ENVIRONMENT}
-## EXAMPLES
-
-    sockact logs myapp --since 10min --follow
-    sockact logs myapp --generation 3
-    sockact logs myapp --handover 29a41e50c646a4f38d10afa40bf28fa4
-""",
-    """
-The lines are those of the unit in which the service runs. If the service is not running, they are
-those of NAME.service and sockact@NAME.service. Users other than root also get the units of their
-own manager. Reading the system's journal takes root or the group systemd-journal, and the Python
-package systemd (python3-systemd; for pip, sockact[journal]).
-
-Each start of a service numbers its generations from 1. --generation shows the newest generation of
-that number; with --follow, all of them.
-
-The standard error of every generation but the first is passed on by the supervisor, and has its
-pid. The identifier, NAME-3 for generation 3, tells which generation wrote a line.
-
-Without --identifier the journal does not know which generation wrote a line. Then --generation
-shows only the supervisor's lines, and --handover all lines from the time of the handover. A
-program can write lines that look like its own supervisor's; other users cannot.
-
-A message longer than 4096 characters is cut.
-""",
-    ("history", "status", "reload"),
-)
-
 COMMANDS = {
     "run": _RUN,
     "dev": _DEV,
@@ -336,7 +306,7 @@ COMMANDS = {
     "history": _speaks(
         "\n    sockact history myapp\n    sockact history --json myapp\n", ("status", "reload")
     ),
-    "logs": _LOGS,
+    "logs": logs.EXTRA,
     "rotate": _speaks(rotation.EXAMPLE, ("run",), rotation.COVERED),
     "reset": _speaks("\n    sockact reset myapp\n    sockact reload myapp\n", ("reload", "status")),
     "stop": _speaks(
