@@ -10,7 +10,7 @@ import os
 import time
 
 from sockact.core.news import News
-from sockact.supervisor.base.output import write_now
+from sockact.supervisor.base.nonblocking import write_now
 from sockact.systemd.journal import MESSAGE_IDS, Journal, is_journal
 
 TYPE_CHECKING = False

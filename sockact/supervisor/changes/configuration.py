@@ -15,8 +15,8 @@ from sockact.core.lifecycle.turn import STOPPING
 from sockact.core.news import News
 from sockact.core.settings import Settings, UnknownSetting
 from sockact.supervisor.base import report
-from sockact.supervisor.base.commands import Attempt, Command
-from sockact.supervisor.probes.trial import command_of as trial_command_of
+from sockact.supervisor.base.commands import Command, CommandRun
+from sockact.supervisor.probes.probe_commands import trial_command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ _NEEDS_RESTART = (
 )
 
 
-class Configuration:
+class ConfigurationReader:
     """Reads the file before each reload, once for all who ask until it is read. Where there is no
     file, a reload begins at once.
     """
@@ -80,7 +80,7 @@ class Configuration:
         self._waiting: list[ReloadRequest] = []
         self._served: list[ReloadRequest] = []
         """Those for whom the file is being read now."""
-        self._attempt: Attempt | None = None
+        self._attempt: CommandRun | None = None
         self._answer = -1
 
     def reload(self, request: ReloadRequest) -> Callable[[], None]:
@@ -106,8 +106,8 @@ class Configuration:
 
     def reaped(self, pid: int, exit: Exit) -> None:
         """A child has ended: perhaps the one that reads."""
-        if self._attempt is not None and self._attempt.pid == pid:
-            self._attempt.ended(exit)
+        if self._attempt is not None:
+            self._attempt.reaped(pid, exit)
 
     def close(self) -> None:
         """The service stops."""
@@ -127,9 +127,9 @@ class Configuration:
         except OSError as error:
             self._refuse(f"the configuration cannot be read: {error.strerror}")
             return
-        command = Command(words, speaks=True, stdin=self._answer, longest=_LONGEST)
+        command = Command(words, reports=True, stdin=self._answer, longest=_LONGEST)
         try:
-            self._attempt = Attempt(self._loop, command, environment, _WITHIN, self._was_read)
+            self._attempt = CommandRun(self._loop, command, environment, _WITHIN, self._was_read)
         except OSError as error:
             os.close(self._answer)
             self._refuse(f"{sys.executable} cannot be started: {error.strerror}")
@@ -151,7 +151,7 @@ class Configuration:
         before = self._handovers.settings()
         try:
             settings = Settings.from_json(data.decode())
-            trial_command_of(settings, self._listeners)
+            trial_command(settings, self._listeners)
         except UnknownSetting as error:
             self._refuse(
                 f"{before.config}: {error}: sockact on disk is newer than this supervisor; run "

@@ -11,8 +11,8 @@ from functools import partial
 
 from sockact.core.record import dataclass
 from sockact.kernel import memfd
-from sockact.supervisor.base.commands import Attempt, Command
-from sockact.supervisor.base.stderr_tail import Pump
+from sockact.supervisor.base.commands import Command, CommandRun
+from sockact.supervisor.base.output_relay import OutputRelay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _LONGEST = 200
 
 
 @dataclass(frozen=True)
-class Round:
+class HookBatch:
     """The commands of one event, one after the other."""
 
     generation: int
@@ -50,15 +50,15 @@ class Round:
 class _Run:
     """A round under way."""
 
-    def __init__(self, loop: Loop, null: int, round: Round, over: Callable[[], None]) -> None:
+    def __init__(self, loop: Loop, null: int, round: HookBatch, over: Callable[[], None]) -> None:
         self._loop = loop
         self._null = null
         self._round = round
         self._over = over
         self._left = list(round.commands)
         self._reason = ""
-        self._attempt: Attempt | None = None
-        self._pump: Pump | None = None
+        self._attempt: CommandRun | None = None
+        self._pump: OutputRelay | None = None
 
     def begin(self) -> None:
         """Run the next command, if none is under way and there is something to tell it."""
@@ -71,8 +71,8 @@ class _Run:
             self._ended(words, f"it cannot be started: {error.strerror}")
 
     def reaped(self, pid: int, exit: Exit) -> None:
-        if self._attempt is not None and self._attempt.pid == pid:
-            self._attempt.ended(exit)
+        if self._attempt is not None:
+            self._attempt.reaped(pid, exit)
 
     def abandon(self) -> None:
         if self._attempt is not None:
@@ -84,11 +84,11 @@ class _Run:
         stdin = memfd.sealed("sockact-hook", data)
         try:
             os.lseek(stdin, 0, os.SEEK_SET)
-            self._pump = Pump(self._loop, self._null)
+            self._pump = OutputRelay(self._loop, self._null)
             command = Command(words, stdin=stdin, output=self._pump.write_end)
             timeout = self._round.timeout
             done = partial(self._ended, words)
-            self._attempt = Attempt(self._loop, command, environment, timeout, done)
+            self._attempt = CommandRun(self._loop, command, environment, timeout, done)
             self._pump.launched()
         finally:
             os.close(stdin)
@@ -112,17 +112,17 @@ class _Run:
         self._round.ended(self._reason)
 
 
-class Hooks:
+class HookRunner:
     """Of one service."""
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
         self._null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-        self._waiting: dict[int, list[Round]] = {}
+        self._waiting: dict[int, list[HookBatch]] = {}
         self._running: dict[int, _Run] = {}
         self._then: Callable[[], None] | None = None
 
-    def add(self, round: Round) -> None:
+    def add(self, round: HookBatch) -> None:
         """Run it as soon as those of the same generation that came before have ended."""
         if sum(map(len, self._waiting.values())) >= MOST:
             reason = f"it was not run: {MOST} others wait"

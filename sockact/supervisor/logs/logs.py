@@ -13,9 +13,9 @@ from sockact.core.news import News
 from sockact.supervisor.base.loop import READ, WRITE
 from sockact.supervisor.logs import pump
 from sockact.supervisor.logs.channel import Channel
+from sockact.supervisor.logs.log_state import LogState
 from sockact.supervisor.logs.pipes import Pipes
-from sockact.supervisor.logs.states import State
-from sockact.supervisor.records.carried import CarriedLogs
+from sockact.supervisor.records.carried_state import CarriedLogs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from sockact.core.plain import Json
     from sockact.supervisor.base.loop import Loop, Timer
     from sockact.supervisor.logs.channel import Message
-    from sockact.supervisor.logs.states import Notice, Target
+    from sockact.supervisor.logs.log_state import Notice
+    from sockact.supervisor.logs.targets import Target
 
 _REOPEN_WITHIN = 30.0
 _END_WITHIN = 5.0
@@ -47,7 +48,7 @@ class Logs:
         self._loop = loop
         self._paths = tuple(target.path for target in targets)
         self._notice = notice
-        self._states = [State(path, notice) for path in self._paths]
+        self._states = [LogState(path, notice) for path in self._paths]
         self.pipes = Pipes(loop, targets, self._tell)
         self._channel: Channel | None = None
         self._pid = 0

@@ -10,9 +10,9 @@ import fcntl
 import os
 import time
 
-from sockact.supervisor.base.stderr_tail import TAIL_LINES
-from sockact.supervisor.logs.states import STDERR
-from sockact.supervisor.records.carried import CarriedLogPipe
+from sockact.supervisor.base.output_relay import TAIL_LINES
+from sockact.supervisor.logs.targets import STDERR
+from sockact.supervisor.records.carried_state import CarriedLogPipe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sockact.supervisor.base.loop import Loop
     from sockact.supervisor.logs.channel import Message
-    from sockact.supervisor.logs.states import Target
+    from sockact.supervisor.logs.targets import Target
 
     Tell = Callable[[Message, int | None], None]
 
@@ -28,7 +28,7 @@ _SIZE = 1 << 20
 _TAIL_WITHIN = 1.0
 
 
-class Ends:
+class WriteEnds:
     """What one generation gets, until the program has it."""
 
     def __init__(self) -> None:
@@ -77,9 +77,9 @@ class Pipes:
         self._last = 0
         self._waiting: dict[int, list[Callable[[], None]]] = {}
 
-    def open(self, generation: int) -> Ends:
+    def open(self, generation: int) -> WriteEnds:
         """For a generation that is to be launched. Raises OSError."""
-        ends = Ends()
+        ends = WriteEnds()
         for log, target in enumerate(self._targets):
             try:
                 reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)

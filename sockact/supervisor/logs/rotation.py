@@ -38,7 +38,7 @@ class Failed:
 
 
 @dataclass(frozen=True)
-class Rotated:
+class RotationResult:
     """How a rotation ended: the processes whose shim has answered, the files that they and we have
     reopened, summed up, and the processes that got the signal.
     """
@@ -69,7 +69,7 @@ class Rotated:
 
 
 if TYPE_CHECKING:
-    Done = Callable[[Rotated], None]
+    Done = Callable[[RotationResult], None]
 
     class Program(Protocol):
         """The processes of all generations."""
@@ -87,7 +87,7 @@ class Rotation:
         self._asked: list[Done] = []
         self._next: list[Done] = []
         self._missing = 0
-        self._rotated = Rotated()
+        self._rotated = RotationResult()
 
     def busy(self) -> bool:
         """Is one under way?"""
@@ -108,7 +108,7 @@ class Rotation:
 
     def _begin(self) -> None:
         self._asked, self._next = self._next, []
-        self._rotated = Rotated()
+        self._rotated = RotationResult()
         self._missing = 1 + len(self._parts)
         for part in self._parts:
             part.reopen(partial(self._part_done, part))
@@ -122,7 +122,7 @@ class Rotation:
             self._rotated = replace(before, files=before.files + part.files)
         self._one_done()
 
-    def _program_done(self, rotated: Rotated) -> None:
+    def _program_done(self, rotated: RotationResult) -> None:
         files, failed = self._rotated.files + rotated.files, self._rotated.failed + rotated.failed
         self._rotated = replace(rotated, files=files, failed=failed)
         self._one_done()

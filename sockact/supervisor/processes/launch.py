@@ -58,7 +58,7 @@ def file_limit() -> int | None:
     return _Files.soft
 
 
-def keep_file_limit(soft: int | None) -> None:
+def set_file_limit(soft: int | None) -> None:
     """It was raised already, by an earlier version of us, and this is what that had found."""
     _Files.soft = soft
 

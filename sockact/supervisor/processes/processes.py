@@ -19,13 +19,13 @@ from sockact.core.lifecycle.model import Exit
 from sockact.core.record import dataclass, field
 from sockact.kernel import pidfd, procfs
 from sockact.kernel.procfs import Process
-from sockact.supervisor.records.carried import CarriedFailure, CarriedProcess
+from sockact.supervisor.records.carried_state import CarriedExit, CarriedProcess
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from sockact.supervisor.records.carried import CarriedEngine
+    from sockact.supervisor.records.carried_state import CarriedProgram
 
 GENERATION_VARIABLE = "SOCKACT_GENERATION"
 SHIM_VARIABLE = "SOCKACT_SHIM"
@@ -69,11 +69,11 @@ class Processes:
         known = ((pid, number, at) for (pid, at), number in self._known.items())
         return roots, tuple(CarriedProcess(*one) for one in known)
 
-    def carried_failures(self) -> tuple[CarriedFailure, ...]:
+    def carried_failures(self) -> tuple[CarriedExit, ...]:
         """How others ended, for the same."""
-        return tuple(CarriedFailure(*one) for one in self._failures.items())
+        return tuple(CarriedExit(*one) for one in self._failures.items())
 
-    def take_over(self, carried: CarriedEngine) -> None:
+    def take_over(self, carried: CarriedProgram) -> None:
         """Know what an earlier version of us knew."""
         self._roots = {one.pid: one.generation for one in carried.roots}
         self._known = {(one.pid, one.started): one.generation for one in carried.known}

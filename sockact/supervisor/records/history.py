@@ -12,7 +12,7 @@ from sockact.core.history import ledger
 from sockact.core.history.failures import MOST, Failure, Window, describe
 from sockact.core.history.ledger import Account, Failures, LedgerEntry, Span, Times, Totals
 from sockact.core.plain import Reader, plain
-from sockact.supervisor.records.carried import CarriedHistory
+from sockact.supervisor.records.carried_state import CarriedHistory
 from sockact.supervisor.records.ledger import Ledger
 from sockact.supervisor.records.state_dir import StateFile
 

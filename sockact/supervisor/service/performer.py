@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sockact.supervisor.gates.gates import Gates
     from sockact.supervisor.generations.context import Context
     from sockact.supervisor.generations.generations import Generations
-    from sockact.supervisor.hooks.schedule import HookSchedule
+    from sockact.supervisor.hooks.dispatcher import HookDispatcher
     from sockact.supervisor.processes.termination import Termination
     from sockact.supervisor.records.history import History
     from sockact.supervisor.service.announcer import Announcer
@@ -51,7 +51,7 @@ class Performer:
         gates: Gates,
         drains: DrainCensus,
         termination: Termination,
-        hooks: HookSchedule,
+        hooks: HookDispatcher,
         handovers: Handovers,
         callers: Callers,
         announcer: Announcer,

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     from sockact.core.plain import Json
     from sockact.supervisor.base.report import Reporter
-    from sockact.supervisor.changes.configuration import Configuration
-    from sockact.supervisor.changes.reloads import ChangeReloads
+    from sockact.supervisor.changes.configuration import ConfigurationReader
+    from sockact.supervisor.changes.reload_trigger import ReloadTrigger
     from sockact.supervisor.changes.request import Done, Refuse
-    from sockact.supervisor.hooks.runner import Hooks
-    from sockact.supervisor.logs.rotation import Rotated, Rotation
+    from sockact.supervisor.hooks.runner import HookRunner
+    from sockact.supervisor.logs.rotation import Rotation, RotationResult
     from sockact.supervisor.records.history import History
     from sockact.supervisor.service.facts import ProcessFacts
     from sockact.supervisor.service.handovers import Handovers
@@ -47,10 +47,10 @@ class Requests:
         self,
         lifecycle: Lifecycle,
         handovers: Handovers,
-        configuration: Configuration,
-        changes: ChangeReloads,
+        configuration: ConfigurationReader,
+        changes: ReloadTrigger,
         rotation: Rotation,
-        hooks: Hooks,
+        hooks: HookRunner,
         history: History,
         shutdown: Shutdown,
         facts: ProcessFacts,
@@ -160,6 +160,6 @@ class Requests:
         if self._lifecycle.service.phase is Phase.STOPPED:
             self._hooks.abandon()
 
-    def _report_rotation(self, rotated: Rotated) -> None:
+    def _report_rotation(self, rotated: RotationResult) -> None:
         level = report.ERROR if rotated.failed else report.INFO
         self._reporter.say(f"SIGUSR1: {rotated.describe()}", level, news=News.LOG)

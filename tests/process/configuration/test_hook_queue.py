@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sockact.supervisor.base.loop import Loop
-from sockact.supervisor.hooks.runner import MOST, Hooks, Round
+from sockact.supervisor.hooks.runner import MOST, HookBatch, HookRunner
 from sockact.supervisor.processes.processes import exit_of
 from tests.support import wait
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 class Rig:
-    """Hooks with a loop that tells them who has ended."""
+    """HookRunner with a loop that tells them who has ended."""
 
     def __init__(self, log: Path) -> None:
         self.loop = Loop()
         self.loop.catch([signal.SIGCHLD], self._reap)
-        self.hooks = Hooks(self.loop)
+        self.hooks = HookRunner(self.loop)
         self.log = log
         self.ended: list[tuple[str, str]] = []
         self.failed: list[str] = []
@@ -34,7 +34,7 @@ class Rig:
     def add(self, name: str, *scripts: str, generation: int = 1, to_the_end: bool = True) -> None:
         commands = tuple(("/bin/sh", "-c", script, str(self.log)) for script in scripts)
         self.hooks.add(
-            Round(
+            HookBatch(
                 generation,
                 commands,
                 60.0,

@@ -12,7 +12,7 @@ from sockact.core.history.ledger import BOUNDS, MOST, Account, LedgerEntry, Span
 from sockact.core.lifecycle import events as on
 from sockact.core.lifecycle.model import Exit, Gate, Policy
 from sockact.core.record import replace
-from sockact.supervisor.records.carried import CarriedHistory
+from sockact.supervisor.records.carried_state import CarriedHistory
 from sockact.supervisor.records.history import History
 from sockact.supervisor.records.ledger import Ledger
 from tests.unit.core.test_lifecycle import POLICY, Story

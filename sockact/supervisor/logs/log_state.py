@@ -1,74 +1,24 @@
-"""Which logs a service has, and what is known of each: docs/logs.md."""
+"""What the supervisor knows of each log: docs/logs.md."""
 
 from __future__ import annotations
 
-import os
-
-from sockact.core.errors import OperatorError
 from sockact.core.news import News
-from sockact.core.record import dataclass
-from sockact.supervisor.logs.file import open_log
-from sockact.supervisor.records.carried import CarriedLog
+from sockact.supervisor.records.carried_state import CarriedLog
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
 
     from sockact.core.plain import Json
-    from sockact.core.settings import Settings
     from sockact.supervisor.logs.channel import Message
 
     class Notice(Protocol):
-        """Tells the operator something."""
+        """Reports something to the operator."""
 
         def __call__(self, message: str, news: News = ...) -> None: ...
 
 
-STDOUT, STDERR = 1, 2
-
-
-@dataclass(frozen=True)
-class Target:
-    """A log, and which of a program's standard descriptors write to it."""
-
-    path: str
-    descriptors: tuple[int, ...]
-
-
-def targets(settings: Settings) -> tuple[Target, ...]:
-    """One for each file: standard output and error of one file keep their order in one pipe."""
-    out, err = settings.log, settings.log_stderr
-    if out and err in ("", out):
-        return (Target(out, (STDOUT, STDERR)),)
-    both = Target(out, (STDOUT,)), Target(err, (STDERR,))
-    return tuple(target for target in both if target.path)
-
-
-def check(settings: Settings) -> None:
-    """Can the logs be written now? Raises OperatorError."""
-    found = targets(settings)
-    for target in found:
-        try:
-            os.close(open_log(target.path))
-        except OSError as error:
-            raise OperatorError(
-                f"cannot write to the log {target.path}: {error.strerror}; {_advice(error)}"
-            ) from error
-    if len(found) > 1 and os.path.samefile(found[0].path, found[1].path):
-        raise OperatorError(
-            f"{found[0].path} and {found[1].path} are the same file: leave --log-stderr out"
-        )
-
-
-def _advice(error: OSError) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "make its directory, or give another file"
-    if isinstance(error, PermissionError):
-        return f"let it be writable for user {os.geteuid()}, or give another file"
-    return "give another file"
-
-
-class State:
+class LogState:
     """What is known of one log."""
 
     def __init__(self, path: str, notice: Notice) -> None:

@@ -62,7 +62,7 @@ class CarriedListener:
 
 
 @dataclass(frozen=True)
-class CarriedPump:
+class CarriedRelay:
     """The stderr of a successor: what was read and not yet passed on, and its last lines."""
 
     fd: int
@@ -73,7 +73,7 @@ class CarriedPump:
 
 
 @dataclass(frozen=True)
-class CarriedNotified:
+class CarriedNotifySocket:
     """A generation's own $NOTIFY_SOCKET."""
 
     fd: int
@@ -89,8 +89,8 @@ class CarriedGeneration:
     started: float
     notifications: int | None
     """The descriptor of its seccomp filter."""
-    notified: CarriedNotified | None
-    pump: CarriedPump | None
+    notified: CarriedNotifySocket | None
+    pump: CarriedRelay | None
     removed: tuple[Entry, ...]
     """Where its listeners were taken out of epoll."""
     unfit: tuple[str, ...]
@@ -112,7 +112,7 @@ class CarriedProcess:
 
 
 @dataclass(frozen=True)
-class CarriedFailure:
+class CarriedExit:
     """How a process ended that was not the first of its generation."""
 
     generation: int
@@ -141,7 +141,7 @@ class CarriedHistory:
 
 
 @dataclass(frozen=True)
-class CarriedFile:
+class CarriedStoreRequest:
     """What systemd is still to be told of its descriptor store, under this name."""
 
     name: str
@@ -150,7 +150,7 @@ class CarriedFile:
 
 
 @dataclass(frozen=True)
-class CarriedState:
+class CarriedNotification:
     """A state of the service that systemd is still to be told."""
 
     name: str
@@ -194,7 +194,7 @@ class CarriedLogs:
 
 
 @dataclass(frozen=True)
-class CarriedEngine:
+class CarriedProgram:
     """What is supervised."""
 
     adopt: Adopt
@@ -206,7 +206,7 @@ class CarriedEngine:
     generations: tuple[CarriedGeneration, ...]
     roots: tuple[CarriedProcess, ...]
     known: tuple[CarriedProcess, ...]
-    failures: tuple[CarriedFailure, ...]
+    failures: tuple[CarriedExit, ...]
     history: CarriedHistory
     failed_handover: int
     """Of which the last lines are known."""
@@ -215,7 +215,7 @@ class CarriedEngine:
 
 
 @dataclass(frozen=True)
-class Carried:
+class CarriedSupervisor:
     """Everything."""
 
     version: str
@@ -233,12 +233,12 @@ class Carried:
     """The soft limit of open files that the programs get back."""
     stores: bool
     """Whether systemd stores descriptors."""
-    files_untold: tuple[CarriedFile, ...]
-    states_untold: tuple[CarriedState, ...]
+    files_untold: tuple[CarriedStoreRequest, ...]
+    states_untold: tuple[CarriedNotification, ...]
     listeners: tuple[CarriedListener, ...]
     control: int
     connections: tuple[CarriedConnection, ...]
-    engine: CarriedEngine
+    engine: CarriedProgram
     anew: str = ""
     """Why the service has to be started anew, of which only the listeners are left."""
     inotify: int | None = None
@@ -265,27 +265,34 @@ class Carried:
 
 
 _READER = Reader(
-    *(Carried, CarriedEngine, CarriedService, CarriedGeneration, CarriedPump, CarriedNotified),
-    *(CarriedListener, CarriedProcess, CarriedFailure, CarriedConnection, CarriedHistory),
-    *(CarriedFile, CarriedState),
+    *(
+        CarriedSupervisor,
+        CarriedProgram,
+        CarriedService,
+        CarriedGeneration,
+        CarriedRelay,
+        CarriedNotifySocket,
+    ),
+    *(CarriedListener, CarriedProcess, CarriedExit, CarriedConnection),
+    *(CarriedHistory, CarriedStoreRequest, CarriedNotification),
     *(Account, Failures, LedgerEntry, Span, Times, Totals),
     *(CarriedLogs, CarriedLog, CarriedLogPipe),
     *(Adopt, Entry, Exit, Failure, Gate, Generation, Handover, Outcome, Phase, State),
 )
 
 
-def write(carried: Carried) -> bytes:
+def write(carried: CarriedSupervisor) -> bytes:
     """As `read` takes it."""
     return json.dumps({"format": FORMAT, "state": plain(carried)}, allow_nan=False).encode()
 
 
-def read(data: bytes) -> Carried:
+def read(data: bytes) -> CarriedSupervisor:
     """Raises ValueError, which says what this version cannot read."""
     found = json.loads(data)
     number = found.get("format") if isinstance(found, dict) else None
     if number != FORMAT:
         raise ValueError(f"its state has format {number}, and this version reads {FORMAT}")
-    return _READER.read(Carried, found.get("state"))
+    return _READER.read(CarriedSupervisor, found.get("state"))
 
 
 def service_of(service: Service) -> CarriedService:

@@ -13,8 +13,8 @@ import os
 import time
 
 from sockact.supervisor.base.loop import READ
-from sockact.supervisor.base.output import CHUNK, writable, write_now
-from sockact.supervisor.records.carried import CarriedPump
+from sockact.supervisor.base.nonblocking import CHUNK, writable, write_now
+from sockact.supervisor.records.carried_state import CarriedRelay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,10 +29,10 @@ _BLOCKED_PAUSE = 0.2
 _MOST_READS = 16
 
 
-class Pump:
+class OutputRelay:
     """A pipe from a generation's stderr to ours."""
 
-    def __init__(self, loop: Loop, target: int = 2, carried: CarriedPump | None = None) -> None:
+    def __init__(self, loop: Loop, target: int = 2, carried: CarriedRelay | None = None) -> None:
         self._loop = loop
         self._target = target
         self.write_end: int | None = None
@@ -61,11 +61,11 @@ class Pump:
         lines = self._tail.decode("utf-8", "replace").splitlines()
         return lines[-TAIL_LINES:]
 
-    def carried(self) -> CarriedPump | None:
+    def carried(self) -> CarriedRelay | None:
         """For the supervisor that takes our place; None when there is nothing left to pass on."""
         if not self._open:
             return None
-        return CarriedPump(self._read, self._rest.decode("latin-1"), self._tail.decode("latin-1"))
+        return CarriedRelay(self._read, self._rest.decode("latin-1"), self._tail.decode("latin-1"))
 
     def close(self) -> None:
         """Pass on what is left, then let go."""

@@ -13,7 +13,7 @@ import time
 from functools import partial
 
 from sockact.kernel import pidfd, procfs, written_files
-from sockact.supervisor.logs.rotation import Failed, Rotated
+from sockact.supervisor.logs.rotation import Failed, RotationResult
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _LOOK_EVERY = 0.1
 _OLD_SHIM = "unknown order"
 
 
-class Reopening:
+class ProgramLogs:
     """A rotation.Program."""
 
     def __init__(
@@ -51,7 +51,7 @@ class Reopening:
         self._calls = calls
         self._signal_of = signal_of
 
-    def reopen(self, done: Callable[[Rotated], None]) -> None:
+    def reopen(self, done: Callable[[RotationResult], None]) -> None:
         """Tell everybody; `done` is called once, when all have answered or were given up."""
         _Round(self._loop, self._processes, self._calls, done).begin(self._signal_of)
 
@@ -62,7 +62,7 @@ class _Round:
         loop: Loop,
         processes: Processes,
         calls: ShimCalls,
-        done: Callable[[Rotated], None],
+        done: Callable[[RotationResult], None],
     ) -> None:
         self._loop = loop
         self._processes = processes
@@ -152,7 +152,7 @@ class _Round:
                 f"goes on writing to {', '.join(names)}: name what makes it reopen with "
                 "--reopen-signal, or rotate with copytruncate",
             )
-        self._done(Rotated(self._answers, self._files, self._signalled, tuple(self._failed)))
+        self._done(RotationResult(self._answers, self._files, self._signalled, tuple(self._failed)))
 
     def _go_on(self) -> None:
         if not self._waiting and not self._telling:

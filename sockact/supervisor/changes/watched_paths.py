@@ -53,7 +53,7 @@ class _Place:
         """Everything in it counts."""
 
 
-class Changes:
+class WatchedPaths:
     """Tells `changed` of each, and `problem` why some will not be heard of.
 
     `fd` is of the supervisor whose place we take. Nothing is watched before `watch`.

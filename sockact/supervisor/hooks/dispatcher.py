@@ -12,7 +12,7 @@ from sockact.core.lifecycle.model import Phase
 from sockact.core.lifecycle.turn import STOPPING
 from sockact.core.news import News
 from sockact.supervisor.base import report
-from sockact.supervisor.hooks.runner import Round
+from sockact.supervisor.hooks.runner import HookBatch
 from sockact.supervisor.processes.environment import probe_environment
 
 TYPE_CHECKING = False
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sockact.supervisor.generations.context import Context
     from sockact.supervisor.generations.generations import Generations
     from sockact.supervisor.generations.launched import Launched
-    from sockact.supervisor.hooks.runner import Hooks, Told
+    from sockact.supervisor.hooks.runner import HookRunner, Told
     from sockact.supervisor.records.ledger import Ledger
 
     # (generation, message, level, kind, id of the handover)
@@ -37,12 +37,12 @@ _MOST_LISTED = 1000
 _WAITED_FOR = (Hook.RUNNING, Hook.DRAINING)
 
 
-class HookSchedule:
+class HookDispatcher:
     """Of one service."""
 
     def __init__(
         self,
-        hooks: Hooks,
+        hooks: HookRunner,
         context: Context,
         generations: Generations,
         ledger: Ledger,
@@ -73,7 +73,7 @@ class HookSchedule:
         entry = self._ledger.entry(due.number)
         cause = entry.cause if entry else _cause(due, service)
         self._hooks.add(
-            Round(
+            HookBatch(
                 due.number,
                 tuple(map(tuple, commands)),
                 settings.hook_timeout,

@@ -6,8 +6,8 @@ import time
 
 from sockact.core.changes import IGNORED, MOST_IN_A_ROW, Burst, Streak, What
 from sockact.supervisor.base import report
-from sockact.supervisor.changes.directories import Changes
 from sockact.supervisor.changes.request import ReloadRequest
+from sockact.supervisor.changes.watched_paths import WatchedPaths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sockact.core.settings import Settings
     from sockact.supervisor.base.loop import Loop, Timer
     from sockact.supervisor.base.report import Reporter
-    from sockact.supervisor.changes.configuration import Configuration
+    from sockact.supervisor.changes.configuration import ConfigurationReader
 
     class Handovers(Protocol):
         """What is to be reloaded."""
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _CAUSE = "watch"
 
 
-class ChangeReloads:
+class ReloadTrigger:
     """Watches what the settings name, and asks for a reload when that has changed.
 
     `show` is called when `status` has changed; `fd` is of the supervisor whose place we take.
@@ -49,7 +49,7 @@ class ChangeReloads:
         self,
         loop: Loop,
         handovers: Handovers,
-        configuration: Configuration,
+        configuration: ConfigurationReader,
         reporter: Reporter,
         show: Callable[[], None],
         fd: int | None = None,
@@ -59,7 +59,7 @@ class ChangeReloads:
         self._configuration = configuration
         self._reporter = reporter
         self._show = show
-        self._changes = Changes(loop, self._changed, self._problem, fd)
+        self._changes = WatchedPaths(loop, self._changed, self._problem, fd)
         self._watched: tuple[tuple[str, ...], tuple[str, ...]] | None = ((), ())
         self._burst = Burst()
         self._streak = Streak()
