@@ -33,7 +33,7 @@ SWITCH_TIMEOUT = 45.0
 # Longer than sockact's own deadline, so that what it cuts short is seen.
 DRAIN_TIMEOUT = 90.0
 # What the supervisor says when a generation did not end by itself.
-FORCED = re.compile(r"SIGKILL: still there|the drain timeout of .* is over")
+FORCED = re.compile(r", sending SIGKILL|the drain timeout of .* is over")
 # No load runs longer than this, whatever happens to its parent.
 LONGEST = 600.0
 

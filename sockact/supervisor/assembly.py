@@ -242,7 +242,7 @@ class Supervisor:
     def _show(self) -> None:
         """Something that `status` shows has changed."""
         served = self._core.handovers.served() if self._held.settings.config else None
-        self._snapshots.serves(served)
+        self._snapshots.keep(served)
         self._configuration.look()
         self._server.changed()
         self._changes.look()

@@ -26,7 +26,7 @@ from sockact.supervisor.control.paths import Claim
 from sockact.supervisor.main import serve
 from sockact.supervisor.parts import Held
 from sockact.supervisor.processes import launch
-from sockact.supervisor.processes.processes import below
+from sockact.supervisor.processes.processes import descendants
 from sockact.supervisor.records import carried_state
 from sockact.supervisor.upgrade import CHECK, PROOF, VARIABLE, leap
 from sockact.systemd.fdstore import Process, process_name
@@ -142,5 +142,5 @@ def _anew(held: Held, carried: CarriedSupervisor) -> int:
 
 def _children() -> list[int]:
     """The first processes of generations, and orphans of theirs."""
-    found = map(procfs.process, below(os.getpid()))
+    found = map(procfs.process, descendants(os.getpid()))
     return [process.pid for process in found if process and process.parent == os.getpid()]

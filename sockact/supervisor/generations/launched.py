@@ -310,12 +310,12 @@ class Launched:
             except BlockingIOError:
                 return
 
-    def _learn(self, news: int | launch.Failed | None) -> None:
+    def _learn(self, news: int | launch.LaunchFailure | None) -> None:
         if isinstance(news, int):
             self._watch_filter(news)
             return
         self._close_news()
-        if isinstance(news, launch.Failed):
+        if isinstance(news, launch.LaunchFailure):
             self._context.handle(LaunchFailed(self.number, news.explain(self._launch)))
         else:
             self._bound()

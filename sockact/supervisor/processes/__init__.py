@@ -1,3 +1,3 @@
-"""The processes of a service: launched, known, spoken to, signalled. Never decides which
-generation serves.
+"""The processes of a service: launching, finding, signalling and talking to them. Never decides
+which generation serves.
 """

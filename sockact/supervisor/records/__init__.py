@@ -1,3 +1,3 @@
 """What outlives a supervisor: the state carried over an upgrade, and the files in the state
-directory. Never decides what follows from it.
+directory. Never decides what follows from either.
 """

@@ -170,7 +170,7 @@ class Performer:
         if handover.outcome is Outcome.FAILED and handover.reason not in _NO_FAILURES:
             self._history.failed(handover.successor, handover.reason)
         elif handover.outcome is Outcome.COMMITTED and not handover.rollback:
-            self._history.mended()
+            self._history.reload_succeeded()
         predecessor = self._lifecycle.service.get(handover.predecessor or 0)
         successor = self._generations.get(handover.successor)
         self._handovers.settle(handover, successor)

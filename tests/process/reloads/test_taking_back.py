@@ -434,7 +434,7 @@ def test_the_oldest_of_too_many_that_drain_ends(start: StartService, program: Pr
             wait.until(
                 lambda: service.states() == {2: "draining", 3: "running"}, "the oldest to end"
             )
-    assert "generation 1: SIGTERM: more than 1 generations drain" in service.stderr
+    assert "generation 1: more than 1 generations drain, sending SIGTERM" in service.stderr
 
 
 def test_another_stop_signal(start: StartService, program: Program, folder: Path) -> None:

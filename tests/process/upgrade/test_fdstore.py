@@ -329,7 +329,7 @@ def test_successor_waits_for_what_is_left(
         assert read_all(busy) == "1"
     again.wait_ready()
     assert program.ask() == "2"
-    assert f"process {old}, left by an earlier supervisor: waiting" in again.stderr
+    assert f"process {old} of an earlier supervisor: waiting" in again.stderr
     assert "SIGKILL" not in again.stderr
     assert f"{PIDFD}{old}" in told(again, "FDSTOREREMOVE")
 
@@ -348,7 +348,7 @@ def test_what_does_not_end_is_killed(restarts: Restarts, program: Program) -> No
     again = restarts.again(service, program, *program.listen, options=options)
     assert program.ask() == "2"
     assert all(wait.ended(pid) for pid in pids)
-    assert "SIGKILL: still there" in again.stderr
+    assert "still running after the kill timeout, sending SIGKILL" in again.stderr
 
 
 def test_reload_does_not_wait_for_what_is_left(restarts: Restarts, program: Program) -> None:

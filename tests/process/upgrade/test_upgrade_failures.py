@@ -99,7 +99,7 @@ def test_another_format(service: Service, program: Program, installed: Installed
     installed.change("supervisor/records/carried_state.py", "FORMAT = 1\n", "FORMAT = 99\n")
     outcome = service.run("upgrade", service.name)
     assert outcome.code == 1
-    assert "its state has format 1, and this version reads 99" in outcome.stderr
+    assert "its state has format 1, but this version of sockact reads format 99" in outcome.stderr
     goes_on(service, program)
 
 
@@ -252,7 +252,7 @@ def test_a_state_that_is_not_ours() -> None:
     )
     for data, code, text in (
         (carried_state.write(of_init), 2, "SOCKACT_UPGRADE is of process 1: unset it"),
-        (b"[]", 1, "its state has format None, and this version reads"),
+        (b"[]", 1, "its state has format None, but this version of sockact reads"),
         (b"\xff", 1, "the upgrade failed: "),
     ):
         fd = memfd.sealed("test", data)

@@ -124,7 +124,7 @@ def test_lost_messages_are_counted(pipe: tuple[int, int]) -> None:
     os.read(pipe[0], taken)
     reporter.say("heard\nin one line", ERROR)
     line = os.read(pipe[0], 999).decode()
-    assert line == "sockact: web: heard in one line (2 messages before this one were lost)\n"
+    assert line == "sockact: web: heard in one line (2 earlier messages were lost)\n"
 
 
 def test_the_journal_gets_levels(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
