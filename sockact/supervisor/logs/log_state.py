@@ -1,4 +1,4 @@
-"""What the supervisor knows of each log: docs/logs.md."""
+"""The state of a log, as the log pump reports it: docs/logs.md."""
 
 from __future__ import annotations
 
@@ -19,32 +19,33 @@ if TYPE_CHECKING:
 
 
 class LogState:
-    """What is known of one log."""
+    """The state of one log."""
 
     def __init__(self, path: str, notice: Notice) -> None:
         self.path = path
         self._notice = notice
         self._before = (0, 0)
-        """Lines and bytes that log pumps before this one have dropped."""
+        """Lines and bytes that earlier log pumps dropped."""
         self._dropped = (0, 0)
         self._said = 0
         self.waiting = 0
         self._error = ""
 
     def learn(self, message: Message) -> None:
-        """What the log pump tells."""
+        """Take note of a message from the log pump."""
         self._dropped = message["dropped_lines"], message["dropped_bytes"]
         self.waiting = message["waiting_bytes"]
         before, self._error = self._error, message["error"]
         if self._error and self._error != before:
             self._notice(
-                f"{self.path}: {self._error}: lines wait until it can be written", News.LOG
+                f"cannot write to {self.path}: {self._error}; lines wait until this is resolved",
+                News.LOG,
             )
         if not self._error:
             self.say_dropped()
 
     def say_dropped(self) -> None:
-        """Tell how many lines are missing, unless that was told."""
+        """Report the number of dropped lines that were not reported yet."""
         lines, _size = self._all_dropped()
         if missing := lines - self._said:
             what = "1 line was" if missing == 1 else f"{missing} lines were"
@@ -52,14 +53,14 @@ class LogState:
             self._said = lines
 
     def forget_pump(self) -> None:
-        """It has ended: what it dropped counts on."""
+        """Take note that the log pump has ended; the number of dropped lines remains."""
         self._before = self._all_dropped()
         self._dropped = (0, 0)
         self.waiting = 0
         self._error = ""
 
     def status(self) -> Json:
-        """The Log of docs/control.md."""
+        """Return the Log of docs/control.md."""
         lines, size = self._all_dropped()
         return {
             "path": self.path,
@@ -70,11 +71,11 @@ class LogState:
         }
 
     def carried(self) -> CarriedLog:
-        """For the supervisor that takes our place."""
+        """Return the state to carry over an upgrade."""
         return CarriedLog(*self._before, *self._dropped, self._said, self.waiting, self._error)
 
     def take_over(self, carried: CarriedLog) -> None:
-        """Know what an earlier version of us knew."""
+        """Restore the state that an upgrade carried over."""
         self._before = carried.before_lines, carried.before_bytes
         self._dropped = carried.dropped_lines, carried.dropped_bytes
         self._said, self.waiting, self._error = carried.said, carried.waiting, carried.error

@@ -17,14 +17,14 @@ STDOUT, STDERR = 1, 2
 
 @dataclass(frozen=True)
 class Target:
-    """A log, and which of a program's standard descriptors write to it."""
+    """A log, and the standard descriptors that write to it."""
 
     path: str
     descriptors: tuple[int, ...]
 
 
 def targets(settings: Settings) -> tuple[Target, ...]:
-    """One for each file: standard output and error of one file keep their order in one pipe."""
+    """Return a target for each file; output and error to the same file share a pipe, in order."""
     out, err = settings.log, settings.log_stderr
     if out and err in ("", out):
         return (Target(out, (STDOUT, STDERR)),)
@@ -33,7 +33,7 @@ def targets(settings: Settings) -> tuple[Target, ...]:
 
 
 def check(settings: Settings) -> None:
-    """Can the logs be written now? Raises OperatorError."""
+    """Check that the logs can be written. Raises OperatorError."""
     found = targets(settings)
     for target in found:
         try:
@@ -44,13 +44,13 @@ def check(settings: Settings) -> None:
             ) from error
     if len(found) > 1 and os.path.samefile(found[0].path, found[1].path):
         raise OperatorError(
-            f"{found[0].path} and {found[1].path} are the same file: leave --log-stderr out"
+            f"{found[0].path} and {found[1].path} are the same file; omit --log-stderr"
         )
 
 
 def _advice(error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
-        return "make its directory, or give another file"
+        return "create its directory, or use another file"
     if isinstance(error, PermissionError):
-        return f"let it be writable for user {os.geteuid()}, or give another file"
-    return "give another file"
+        return f"make it writable for user {os.geteuid()}, or use another file"
+    return "use another file"

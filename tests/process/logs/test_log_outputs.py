@@ -223,7 +223,7 @@ def test_one_file_by_two_names(start: StartService, program: Program, log: Path)
     options = ("--log", str(log), "--log-stderr", str(other))
     service = start(program.command, listen=program.listen, options=options, ready=False)
     assert service.process.wait(20.0) == 2
-    assert "are the same file: leave --log-stderr out" in service.stderr
+    assert "are the same file; omit --log-stderr" in service.stderr
 
 
 def test_a_device(start: StartService, program: Program) -> None:

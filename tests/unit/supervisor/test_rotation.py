@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sockact.supervisor.logs.rotation import Failed, Rotation, RotationResult
+from sockact.supervisor.logs.rotation import ReopenFailure, Rotation, RotationResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,10 +46,12 @@ def test_the_answer_comes_when_all_are_done() -> None:
     rotation = Rotation(program, (part, AtOnce()))
     heard: list[RotationResult] = []
     rotation.ask(heard.append)
-    program.asked[0](RotationResult(2, 3, 1, (Failed(7, "no"),)))
+    program.asked[0](RotationResult(2, 3, 1, (ReopenFailure(7, "no"),)))
     assert (heard, rotation.busy()) == ([], True)
     part.asked[0]("")
-    assert heard == [RotationResult(2, 5, 1, (Failed(0, "the disk is full"), Failed(7, "no")))]
+    assert heard == [
+        RotationResult(2, 5, 1, (ReopenFailure(0, "the disk is full"), ReopenFailure(7, "no")))
+    ]
     assert not rotation.busy()
     assert heard[0].to_json()["errors"] == [
         {"pid": None, "error": "the disk is full"},
