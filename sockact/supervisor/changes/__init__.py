@@ -1,1 +1,1 @@
-"""Reloads because files or the configuration changed. Never touches a generation."""
+"""Reloads because of changed files or configuration. Never touches a generation."""

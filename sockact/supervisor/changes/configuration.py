@@ -1,8 +1,8 @@
-"""Reloads of a service that has a configuration file: it is read anew before each.
+"""Reads the configuration file again before each reload: docs/configuration.md.
 
-docs/configuration.md. A child reads it, as at the start, so that nothing of that stays here; the
-command line is ours. Nobody's reload begins before the one under way is over: a generation is
-judged by the settings that it was started with.
+A child reads it, as at the start, with the supervisor's own command line, so that the reader takes
+no memory here. A reload begins only after the current one has ended: a generation is judged by the
+settings that it was started with.
 """
 
 from __future__ import annotations
@@ -30,27 +30,28 @@ if TYPE_CHECKING:
     from sockact.supervisor.changes.request import ReloadRequest
 
     class Handovers(Protocol):
-        """What the configuration is read for."""
+        """Begins the reloads."""
 
         def is_stopping(self) -> bool:
-            """Will there be no reload any more?"""
+            """Whether there will be no more reloads."""
 
         def is_idle(self) -> bool:
-            """Is no generation starting or on trial?"""
+            """Whether no generation is starting or on trial."""
 
         def settings(self) -> Settings:
-            """Those of the generation that serves."""
+            """Return the settings of the generation that serves."""
 
         def use(self, settings: Settings) -> None:
-            """From now on, and for the next generation."""
+            """Use these settings from now on, and for the next generation."""
 
         def begin(self, requests: list[ReloadRequest]) -> None:
-            """One reload for all of them."""
+            """Begin one reload for all requests."""
 
 
 VARIABLE = "SOCKACT_READ"
-"""With any value: read the command line, write the settings to stdin, which is a memfd, and end."""
+"""If set: read the command line, write the settings to standard input, a memfd, and exit."""
 _WITHIN = 30.0
+"""Seconds."""
 _LONGEST = 2000
 _LARGEST = 1 << 20
 _NEEDS_RESTART = (
@@ -60,8 +61,8 @@ _NEEDS_RESTART = (
 
 
 class ConfigurationReader:
-    """Reads the file before each reload, once for all who ask until it is read. Where there is no
-    file, a reload begins at once.
+    """Reads the file before each reload, once for all requests until then. Without a file, a reload
+    begins at once.
     """
 
     def __init__(
@@ -79,12 +80,12 @@ class ConfigurationReader:
         self._reporter = reporter
         self._waiting: list[ReloadRequest] = []
         self._served: list[ReloadRequest] = []
-        """Those for whom the file is being read now."""
+        """The requests for which the file is being read."""
         self._attempt: CommandRun | None = None
         self._answer = -1
 
     def reload(self, request: ReloadRequest) -> Callable[[], None]:
-        """Reload with what the file says then; what it returns is for a caller that leaves."""
+        """Reload with the file as it is then; return a function for a caller that leaves."""
         if self._handovers.settings().config:
             self._waiting.append(request)
             self.look()
@@ -93,11 +94,11 @@ class ConfigurationReader:
         return request.leave
 
     def busy(self) -> str:
-        """What another version of us would not know of, "" for nothing."""
-        return "the configuration is read" if self._waiting or self._attempt else ""
+        """Return what must end before an upgrade, or ""."""
+        return "the configuration is being read" if self._waiting or self._attempt else ""
 
     def look(self) -> None:
-        """Something may have ended: begin, if somebody waits for that."""
+        """Begin with waiting requests, if the current reload has ended."""
         if self._handovers.is_stopping():
             self.close()
         elif self._waiting and self._attempt is None and self._handovers.is_idle():
@@ -105,12 +106,12 @@ class ConfigurationReader:
             self._read()
 
     def reaped(self, pid: int, exit: Exit) -> None:
-        """A child has ended: perhaps the one that reads."""
+        """Take note of the end of a child, which may be the reader."""
         if self._attempt is not None:
             self._attempt.reaped(pid, exit)
 
     def close(self) -> None:
-        """The service stops."""
+        """Refuse all requests, as the service stops."""
         if self._attempt:
             self._attempt.abandon()
             self._attempt = None
@@ -125,14 +126,14 @@ class ConfigurationReader:
         try:
             self._answer = os.memfd_create("sockact-settings")
         except OSError as error:
-            self._refuse(f"the configuration cannot be read: {error.strerror}")
+            self._refuse(f"cannot read the configuration: {error.strerror}")
             return
         command = Command(words, reports=True, stdin=self._answer, longest=_LONGEST)
         try:
             self._attempt = CommandRun(self._loop, command, environment, _WITHIN, self._was_read)
         except OSError as error:
             os.close(self._answer)
-            self._refuse(f"{sys.executable} cannot be started: {error.strerror}")
+            self._refuse(f"cannot start {sys.executable}: {error.strerror}")
 
     def _was_read(self, reason: str) -> None:
         self._attempt = None
@@ -141,7 +142,7 @@ class ConfigurationReader:
         if reason:
             self._refuse(reason.removeprefix("sockact: "))
         elif not self._handovers.is_idle():
-            # The program has crashed meanwhile. What is read must not decide over that launch.
+            # The program has crashed meanwhile. These settings must not affect that launch.
             self._waiting = self._served + self._waiting
             self._served = []
         else:
@@ -154,8 +155,8 @@ class ConfigurationReader:
             trial_command(settings, self._listeners)
         except UnknownSetting as error:
             self._refuse(
-                f"{before.config}: {error}: sockact on disk is newer than this supervisor; run "
-                f"`sockact upgrade {before.name}` first"
+                f"{before.config}: {error}; the installed sockact is newer than this supervisor; "
+                f"run `sockact upgrade {before.name}` first"
             )
             return
         except (OperatorError, TypeError, ValueError) as error:
@@ -164,14 +165,14 @@ class ConfigurationReader:
         for name in _NEEDS_RESTART:
             if getattr(settings, name) != getattr(before, name):
                 key = name.replace("_", "-")
-                self._refuse(f"{before.config}: {key} is not what it was: that takes a restart")
+                self._refuse(f"{before.config}: {key} has changed, which needs a restart")
                 return
         self._handovers.use(settings)
         served, self._served = self._served, []
         self._handovers.begin(served)
 
     def _refuse(self, reason: str) -> None:
-        message = f"not reloaded: {reason}; everything goes on as it was"
+        message = f"not reloaded: {reason}; nothing was changed"
         self._reporter.say(message, report.ERROR, news=News.RELOAD_FAILED)
         served, self._served = self._served, []
         for one in served:

@@ -1,4 +1,4 @@
-"""A reload that somebody asked for, from the request to its answer."""
+"""A request for a reload, until it is answered."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ if TYPE_CHECKING:
 
     from sockact.core.plain import Json
 
-    # (the Handover of docs/control.md, whether its successor serves)
+    # (Handover of docs/control.md, whether its successor serves)
     Done = Callable[[Json, bool], None]
-    # (why no handover has begun)
+    # (why no handover began)
     Refuse = Callable[[str], None]
 
 
 class ReloadRequest:
-    """One caller's reload. Exactly one of `done` and `refuse` is called, once.
+    """A caller's request. Exactly one of `done` and `refuse` is called, once.
 
-    `cause` is that of a HandoverRecord (docs/control.md); with `exec_reload` the caller is
+    `cause` is that of a HandoverRecord (docs/control.md). With `exec_reload`, the caller is
     systemd's ExecReload=, so systemd already shows the unit as reloading.
     """
 
@@ -37,11 +37,11 @@ class ReloadRequest:
         self._leave: Callable[[], None] = lambda: None
 
     def began(self, leave: Callable[[], None]) -> None:
-        """The handover is under way; `leave` removes the caller from those who wait for it."""
+        """Take note that the handover has begun; `leave` removes the caller from those waiting."""
         self._leave = leave
 
     def leave(self) -> None:
-        """The caller is gone: nobody is to be answered. The reload itself goes on."""
+        """Answer nobody: the caller is gone. The reload itself continues."""
         self.done = lambda _handover, _committed: None
         self.refuse = lambda _reason: None
         self._leave()

@@ -101,7 +101,7 @@ def test_side_by_side_of_several(rig: Rig) -> None:
 def test_what_begins_at_the_end_of_another_comes_after_what_waits(rig: Rig) -> None:
     rig.add("1", says("1"))
     rig.add("2", says("2"))
-    first = rig.hooks._running[1]._round
+    first = rig.hooks._running[1]._batch
     object.__setattr__(first, "ended", lambda _reason: rig.add("3", says("3")))
     rig.run()
     assert rig.lines() == ["1", "2", "3"]
@@ -134,7 +134,7 @@ def test_too_many_are_refused(rig: Rig) -> None:
     rig.known = False
     for number in range(MOST + 3):
         rig.add(str(number), says(str(number)))
-    reason = f"it was not run: {MOST} others wait"
+    reason = f"not run: {MOST} other hooks are waiting"
     assert rig.ended == [(str(MOST + extra), reason) for extra in (1, 2)]
     assert rig.failed == [reason] * 2
     rig.known = True
