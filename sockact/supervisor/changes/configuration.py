@@ -21,31 +21,12 @@ from sockact.supervisor.probes.probe_commands import trial_command
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Protocol
 
     from sockact.core.lifecycle.model import Exit
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.base.loop import Loop
     from sockact.supervisor.base.report import Reporter
-    from sockact.supervisor.changes.request import ReloadRequest
-
-    class Handovers(Protocol):
-        """Begins the reloads."""
-
-        def is_stopping(self) -> bool:
-            """Whether there will be no more reloads."""
-
-        def is_idle(self) -> bool:
-            """Whether no generation is starting or on trial."""
-
-        def settings(self) -> Settings:
-            """Return the settings of the generation that serves."""
-
-        def use(self, settings: Settings) -> None:
-            """Use these settings from now on, and for the next generation."""
-
-        def begin(self, requests: list[ReloadRequest]) -> None:
-            """Begin one reload for all requests."""
+    from sockact.supervisor.changes.request import Handovers, ReloadRequest
 
 
 VARIABLE = "SOCKACT_READ"

@@ -12,28 +12,12 @@ from sockact.supervisor.changes.watched_paths import WatchedPaths
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Protocol
 
     from sockact.core.plain import Json
-    from sockact.core.settings import Settings
     from sockact.supervisor.base.loop import Loop, Timer
     from sockact.supervisor.base.report import Reporter
     from sockact.supervisor.changes.configuration import ConfigurationReader
-
-    class Handovers(Protocol):
-        """The service to reload."""
-
-        def is_stopping(self) -> bool:
-            """Whether there will be no more reloads."""
-
-        def is_idle(self) -> bool:
-            """Whether no generation is starting or on trial."""
-
-        def settings(self) -> Settings:
-            """Return the settings in force."""
-
-        def failures(self) -> str:
-            """Return why a reload must be forced, or ""."""
+    from sockact.supervisor.changes.request import Handovers
 
 
 _CAUSE = "watch"

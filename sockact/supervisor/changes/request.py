@@ -5,13 +5,36 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
 
     from sockact.core.plain import Json
+    from sockact.core.settings import Settings
 
     # (Handover of docs/control.md, whether its successor serves)
     Done = Callable[[Json, bool], None]
     # (why no handover began)
     Refuse = Callable[[str], None]
+
+    class Handovers(Protocol):
+        """Begins the reloads of the service."""
+
+        def is_stopping(self) -> bool:
+            """Whether there will be no more reloads."""
+
+        def is_idle(self) -> bool:
+            """Whether no generation is starting or on trial."""
+
+        def settings(self) -> Settings:
+            """Return the settings in force."""
+
+        def use(self, settings: Settings) -> None:
+            """Use these settings from now on, and for the next generation."""
+
+        def failures(self) -> str:
+            """Return why a reload must be forced, or ""."""
+
+        def begin(self, requests: list[ReloadRequest]) -> None:
+            """Begin one reload for all requests."""
 
 
 class ReloadRequest:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from sockact.supervisor.base.commands import CommandRun
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from sockact.core.lifecycle.model import Exit
-    from sockact.supervisor.base.commands import Command
-    from sockact.supervisor.base.loop import Loop
+    from sockact.supervisor.base.commands import CommandRun
+
+    # A CommandRun that lacks only its `done`.
+    Start = Callable[[Callable[[str], None]], CommandRun]
 
 
 class Attempts:
@@ -18,19 +18,9 @@ class Attempts:
     reason.
     """
 
-    def __init__(
-        self,
-        loop: Loop,
-        command: Command,
-        environment: Mapping[str, str],
-        timeout: float | None,
-        done: Callable[[str], None],
-    ) -> None:
-        """`timeout` is that of one run, in seconds; None: no limit."""
-        self._loop = loop
-        self._command = command
-        self._environment = environment
-        self._timeout = timeout
+    def __init__(self, start: Start, done: Callable[[str], None]) -> None:
+        """`start` starts a run, and may raise OSError."""
+        self._start = start
         self._done = done
         self._run: CommandRun | None = None
 
@@ -39,9 +29,7 @@ class Attempts:
         if self._run is not None:
             return
         try:
-            self._run = CommandRun(
-                self._loop, self._command, self._environment, self._timeout, self._ended
-            )
+            self._run = self._start(self._ended)
         except OSError as error:
             # No process left (EAGAIN), or Python is being replaced: the next run may start.
             self._done(f"cannot start: {error.strerror}")

@@ -6,7 +6,9 @@ The generation's start timeout ends it.
 from __future__ import annotations
 
 import time
+from functools import partial
 
+from sockact.supervisor.base.commands import CommandRun
 from sockact.supervisor.probes.attempts import Attempts
 
 TYPE_CHECKING = False
@@ -36,7 +38,7 @@ class ReadinessProbe:
         self.reason = ""
         """Why the last attempt failed."""
         self._loop = loop
-        self._attempts = Attempts(loop, command, environment, None, self._done)
+        self._attempts = Attempts(partial(CommandRun, loop, command, environment, None), self._done)
         self._passed = passed
         self._failed = failed
         self._timer: Timer | None = None

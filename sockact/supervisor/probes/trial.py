@@ -6,9 +6,11 @@ Reports only what it finds; core/lifecycle/trial.py decides.
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from sockact.core.record import dataclass
 from sockact.handover.accept_queues import AcceptQueues
+from sockact.supervisor.base.commands import CommandRun
 from sockact.supervisor.probes.attempts import Attempts
 
 TYPE_CHECKING = False
@@ -55,7 +57,8 @@ class TrialMonitor:
         self._queues = AcceptQueues(checks.listeners)
         self._failures = 0
         self._attempts = checks.command and Attempts(
-            loop, checks.command, checks.environment, checks.timeout, self._probed
+            partial(CommandRun, loop, checks.command, checks.environment, checks.timeout),
+            self._probed,
         )
         self._timer: Timer | None = None
         self._queue_timer: Timer | None = None
@@ -68,6 +71,7 @@ class TrialMonitor:
             self._attempts.reaped(pid, exit)
 
     def stop(self) -> None:
+        """Stop probing and watching, and kill the current attempt."""
         for timer in (self._timer, self._queue_timer):
             if timer:
                 timer.cancel()

@@ -7,8 +7,10 @@ when that has not helped do the pings stop, and systemd acts (WatchdogSec= of sy
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from sockact.core.lifecycle.model import Phase
+from sockact.supervisor.base.commands import CommandRun
 from sockact.supervisor.probes.attempts import Attempts
 
 TYPE_CHECKING = False
@@ -57,7 +59,9 @@ class Watchdog:
         self._loop = loop
         self._interval = interval
         self._queues = queues
-        self._probe = probe and Attempts(loop, *probe, interval / 2, self._probed)
+        self._probe = probe and Attempts(
+            partial(CommandRun, loop, *probe, interval / 2), self._probed
+        )
         self._service = service
         self._answers = (service.replace, service.give_up)
         self._answered = 0
@@ -76,6 +80,7 @@ class Watchdog:
         return self._probe is not None and self._probe.in_progress
 
     def close(self) -> None:
+        """Kill the current probe."""
         if self._probe:
             self._probe.stop()
 

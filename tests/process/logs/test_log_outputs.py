@@ -192,7 +192,7 @@ def test_it_sleeps_while_nothing_comes(start: StartService, program: Program, lo
         ("/dev/stdout", "leave it out"),
         ("/tmp/a\nb", "no log file should have"),
         ("/dev/../proc/self/fd/1", "leave it out"),
-        ("missing/app.log", "No such file or directory; make its directory, or"),
+        ("missing/app.log", "No such file or directory; create its directory, or"),
         ("pipe", "neither a file nor a character device"),
         ("socket", "cannot write to the log"),
         ("x" * 300, "File name too long"),

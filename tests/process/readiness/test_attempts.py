@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -77,7 +78,9 @@ def test_an_attempt_that_takes_too_long_and_may_not_be_killed_has_failed(loop: L
 
 def test_attempts_come_one_after_the_other(loop: Loop) -> None:
     said: list[str] = []
-    attempts = Attempts(loop, commands.shell_command("exit 3"), os.environ, None, said.append)
+    command = commands.shell_command("exit 3")
+    start = partial(commands.CommandRun, loop, command, os.environ, None)
+    attempts = Attempts(start, said.append)
     for _ in range(2):
         attempts.begin()
         attempts.begin()
