@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 SWITCH_TIMEOUT = 45.0
 # Longer than sockact's own deadline, so that cut connections are noticed.
 DRAIN_TIMEOUT = 90.0
-# Messages of the supervisor about a generation that did not end by itself.
-FORCED = re.compile(r"SIGKILL: still running|the drain timeout of .* expired")
-# Limit for each load, in case its parent dies.
+# What the supervisor says when a generation did not end by itself.
+FORCED = re.compile(r", sending SIGKILL|the drain timeout of .* expired")
+# No load runs longer than this, whatever happens to its parent.
 LONGEST = 600.0
 
 

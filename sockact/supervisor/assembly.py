@@ -14,20 +14,20 @@ import sockact
 from sockact.core.lifecycle import events
 from sockact.core.message_kinds import News
 from sockact.handover.accept_queues import AcceptQueues
-from sockact.supervisor.changes.configuration import Configuration
-from sockact.supervisor.changes.reloads import ChangeReloads
+from sockact.supervisor.changes.configuration import ConfigurationReader
+from sockact.supervisor.changes.reload_trigger import ReloadTrigger
 from sockact.supervisor.control.server import Server
 from sockact.supervisor.parts import Core, Ground
-from sockact.supervisor.probes.trial import watchdog_command_of
+from sockact.supervisor.probes.probe_commands import watchdog_command
 from sockact.supervisor.probes.watchdog import Watchdog
 from sockact.supervisor.processes import fd_store, launch
 from sockact.supervisor.processes.environment import probe_environment
 from sockact.supervisor.processes.fd_store import Leftovers
-from sockact.supervisor.records.carried import (
-    Carried,
-    CarriedFile,
+from sockact.supervisor.records.carried_state import (
     CarriedListener,
-    CarriedState,
+    CarriedNotification,
+    CarriedStoreRequest,
+    CarriedSupervisor,
 )
 from sockact.supervisor.records.snapshots import Snapshots
 from sockact.supervisor.records.state_dir import state_dir
@@ -60,7 +60,7 @@ _COMMAND_NAME = "/proc/self/comm"
 class Supervisor:
     """The loop and everything in it."""
 
-    def __init__(self, held: Held, adopt: Adopt, carried: Carried | None = None) -> None:
+    def __init__(self, held: Held, adopt: Adopt, carried: CarriedSupervisor | None = None) -> None:
         """`carried` is what an earlier version of sockact has left."""
         engine = carried.engine if carried else None
         self._held = held
@@ -68,11 +68,11 @@ class Supervisor:
         self._core = core = Core(held, ground, adopt, self._show)
         self._leftovers: Leftovers | None = None
         self._snapshots = Snapshots(state_dir(held.settings.name, ground.environment), held.notice)
-        self._configuration = Configuration(
+        self._configuration = ConfigurationReader(
             ground.loop, core.handovers, ground.environment, held.listeners, held.reporter
         )
         self._reload = self._configuration.reload if held.settings.config else core.handovers.reload
-        self._changes = ChangeReloads(
+        self._changes = ReloadTrigger(
             ground.loop,
             core.handovers,
             self._reload,
@@ -93,7 +93,7 @@ class Supervisor:
         interval = watchdog_interval(ground.environment) if self._held.notifier.active else None
         if not interval:
             return None
-        command = watchdog_command_of(settings, interval / 2)
+        command = watchdog_command(settings, interval / 2)
         environment = probe_environment(ground.environment, settings.name)
         guard = Guard(
             core.lifecycle, ground.generations, core.handovers, ground.announcer, ground.reports
@@ -184,7 +184,7 @@ class Supervisor:
         finally:
             self._close()
 
-    def resume(self, carried: Carried) -> None:
+    def resume(self, carried: CarriedSupervisor) -> None:
         """Continue where the earlier version was; `go_on` has to follow."""
         ground, lifecycle = self._ground, self._core.lifecycle
         self._carry_over.resume(carried.engine)
@@ -243,7 +243,7 @@ class Supervisor:
     def _show(self) -> None:
         """Something that `status` shows has changed."""
         served = self._core.handovers.served() if self._held.settings.config else None
-        self._snapshots.serves(served)
+        self._snapshots.keep(served)
         self._configuration.look()
         self._server.changed()
         self._changes.look()
@@ -269,13 +269,13 @@ class Supervisor:
             or (f"a client waits for the end of its {call}" if call else "")
         )
 
-    def _carry(self) -> Carried:
+    def _carry(self) -> CarriedSupervisor:
         held = self._held
         with open(_COMMAND_NAME) as file:
             command_name = file.read().rstrip("\n")
         self._server.flush()
         files, states = held.notifier.untold()
-        return Carried(
+        return CarriedSupervisor(
             sockact.__version__,
             os.getpid(),
             command_name,
@@ -285,8 +285,8 @@ class Supervisor:
             held.claim.fileno(),
             launch.file_limit(),
             held.notifier.stores,
-            tuple(CarriedFile(*one) for one in files),
-            tuple(CarriedState(*one) for one in states),
+            tuple(CarriedStoreRequest(*one) for one in files),
+            tuple(CarriedNotification(*one) for one in states),
             tuple(CarriedListener(x.socket.fileno(), x.name, x.owned) for x in held.listeners),
             self._server.fileno(),
             self._server.carried(),

@@ -12,9 +12,9 @@ from sockact.supervisor.assembly import Supervisor
 from sockact.supervisor.base import report
 from sockact.supervisor.base.report import Reporter
 from sockact.supervisor.control import paths
-from sockact.supervisor.logs.states import check as check_logs
+from sockact.supervisor.logs.targets import check as check_logs
 from sockact.supervisor.parts import Held
-from sockact.supervisor.probes.trial import command_of as trial_command_of
+from sockact.supervisor.probes.probe_commands import trial_command
 from sockact.supervisor.processes import fd_store, launch
 from sockact.systemd import listeners
 from sockact.systemd.notify import Notifier
@@ -79,7 +79,7 @@ def _listeners(
 def serve(held: Held, left: list[Process]) -> int:
     """Start the service, once the processes have ended that an earlier supervisor has left."""
     # At the first reload it would be late to learn of it.
-    trial_command_of(held.settings, held.listeners)
+    trial_command(held.settings, held.listeners)
     way = _choose(held.settings.adopt, held.reporter)
     become_subreaper()
     return Supervisor(held, way).start(left)

@@ -20,12 +20,12 @@ from sockact.supervisor.gates.gates import Gates
 from sockact.supervisor.gates.revival import Revival
 from sockact.supervisor.generations.context import Context, SettingsInForce
 from sockact.supervisor.generations.generations import Generations
-from sockact.supervisor.hooks.runner import Hooks
-from sockact.supervisor.hooks.schedule import HookSchedule
+from sockact.supervisor.hooks.dispatcher import HookDispatcher
+from sockact.supervisor.hooks.runner import HookRunner
 from sockact.supervisor.logs.logs import Logs
-from sockact.supervisor.logs.reopening import Reopening
+from sockact.supervisor.logs.program_logs import ProgramLogs
 from sockact.supervisor.logs.rotation import Rotation
-from sockact.supervisor.logs.states import targets
+from sockact.supervisor.logs.targets import targets
 from sockact.supervisor.processes import fd_store
 from sockact.supervisor.processes.processes import Processes
 from sockact.supervisor.processes.shim_calls import ShimCalls
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.base.report import Reporter
     from sockact.supervisor.control.paths import Claim
-    from sockact.supervisor.records.carried import CarriedEngine
+    from sockact.supervisor.records.carried_state import CarriedProgram
     from sockact.systemd.notify import Notifier
 
 
@@ -92,7 +92,7 @@ class Ground:
     def __init__(
         self,
         held: Held,
-        carried: CarriedEngine | None,
+        carried: CarriedProgram | None,
         troubles: Callable[[], str],
         show: Callable[[], None],
     ) -> None:
@@ -127,9 +127,9 @@ class Ground:
             self.generations.reopen_signal_of,
         )
         self.termination = Termination(self.processes, stop_signal, self.reports.say)
-        self.hooks = Hooks(self.loop)
+        self.hooks = HookRunner(self.loop)
         self.logs = Logs(self.loop, targets(settings), held.notice, show)
-        reopening = Reopening(self.loop, self.processes, self.calls, reopen_signal)
+        reopening = ProgramLogs(self.loop, self.processes, self.calls, reopen_signal)
         self.rotation = Rotation(reopening, (self.logs,))
         self.shutdown = Shutdown(self.loop, self.hooks, self.logs)
 
@@ -175,7 +175,7 @@ class Core:
     def _make_performer(self) -> Performer:
         ground = self._ground
         ledger = ground.history.ledger
-        schedule = HookSchedule(
+        schedule = HookDispatcher(
             ground.hooks, self.context, ground.generations, ledger, ground.reports.say
         )
         return Performer(

@@ -26,15 +26,15 @@ from sockact.supervisor.control.paths import Claim
 from sockact.supervisor.main import serve
 from sockact.supervisor.parts import Held
 from sockact.supervisor.processes import launch
-from sockact.supervisor.processes.processes import below
-from sockact.supervisor.records import carried as carrying
+from sockact.supervisor.processes.processes import descendants
+from sockact.supervisor.records import carried_state
 from sockact.supervisor.upgrade import CHECK, PROOF, VARIABLE, leap
 from sockact.systemd.fdstore import Process, process_name
 from sockact.systemd.notify import Notifier
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sockact.supervisor.records.carried import Carried
+    from sockact.supervisor.records.carried_state import CarriedSupervisor
 
 _STDIN = 0
 _DIGITS = 9
@@ -50,7 +50,7 @@ def main(told: str) -> int:
     if told == CHECK:
         return _check(data)
     try:
-        carried = carrying.read(data)
+        carried = carried_state.read(data)
     except ValueError as error:
         sys.stderr.write(f"sockact: the upgrade failed: {error}; start the service again\n")
         return 1
@@ -60,7 +60,7 @@ def main(told: str) -> int:
 def _check(data: bytes) -> int:
     """Could we go on with this state? Says so on stdout, or why not."""
     try:
-        carried = carrying.read(data)
+        carried = carried_state.read(data)
         theirs = (one.settings for one in carried.engine.generations)
         for settings in filter(None, (carried.settings, *theirs)):
             Settings.from_older(settings)
@@ -81,7 +81,7 @@ def _given(told: str) -> bytes:
     return data
 
 
-def _resume(carried: Carried) -> int:
+def _resume(carried: CarriedSupervisor) -> int:
     if carried.pid != os.getpid():
         sys.stderr.write(f"sockact: {VARIABLE} is of process {carried.pid}: unset it\n")
         return 2
@@ -105,8 +105,8 @@ def _resume(carried: Carried) -> int:
         reporter.close()
 
 
-def _held(carried: Carried, settings: Settings, reporter: Reporter) -> Held:
-    launch.keep_file_limit(carried.files)
+def _held(carried: CarriedSupervisor, settings: Settings, reporter: Reporter) -> Held:
+    launch.set_file_limit(carried.files)
     notifier = Notifier(os.environ)
     notifier.take_over(
         [(one.name, one.text, one.fd) for one in carried.files_untold],
@@ -118,7 +118,7 @@ def _held(carried: Carried, settings: Settings, reporter: Reporter) -> Held:
     return Held(settings, reporter, claim, notifier, listeners)
 
 
-def _go_on(held: Held, carried: Carried) -> int:
+def _go_on(held: Held, carried: CarriedSupervisor) -> int:
     try:
         supervisor = Supervisor(held, carried.engine.adopt, carried)
         supervisor.resume(carried)
@@ -128,7 +128,7 @@ def _go_on(held: Held, carried: Carried) -> int:
     return supervisor.go_on()
 
 
-def _anew(held: Held, carried: Carried) -> int:
+def _anew(held: Held, carried: CarriedSupervisor) -> int:
     """Start again as if the supervisor had been killed: nothing but the listeners is left."""
     message = f"the upgrade from {carried.version} failed ({carried.anew}): starting anew"
     held.reporter.say(message, report.ERROR, news=News.UPGRADE_FAILED)
@@ -142,5 +142,5 @@ def _anew(held: Held, carried: Carried) -> int:
 
 def _children() -> list[int]:
     """The first processes of generations, and orphans of theirs."""
-    found = map(procfs.process, below(os.getpid()))
+    found = map(procfs.process, descendants(os.getpid()))
     return [process.pid for process in found if process and process.parent == os.getpid()]

@@ -14,8 +14,8 @@ import time
 
 from sockact.core.message_kinds import News
 from sockact.kernel import memfd
-from sockact.supervisor.base.commands import Attempt, Command
-from sockact.supervisor.records import carried as carrying
+from sockact.supervisor.base.commands import Command, CommandRun
+from sockact.supervisor.records import carried_state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from sockact.core.lifecycle.model import Exit
     from sockact.supervisor.base.loop import Loop, Timer
-    from sockact.supervisor.records.carried import Carried
+    from sockact.supervisor.records.carried_state import CarriedSupervisor
 
     Failed = Callable[[str], None]
 
@@ -51,7 +51,7 @@ class Upgrades:
         loop: Loop,
         signals: Iterable[signal.Signals],
         busy: Callable[[], str],
-        carry: Callable[[], Carried],
+        carry: Callable[[], CarriedSupervisor],
         say: Callable[[str, News], None],
     ) -> None:
         self._loop = loop
@@ -61,7 +61,7 @@ class Upgrades:
         self._say = say
         self._waiting: list[Failed] = []
         self._timer: Timer | None = None
-        self._attempt: Attempt | None = None
+        self._attempt: CommandRun | None = None
         self._pause = _FIRST_PAUSE
         self._answer_at = 0.0
 
@@ -82,8 +82,8 @@ class Upgrades:
 
     def reaped(self, pid: int, exit: Exit) -> None:
         """A child has ended: perhaps the one that proves."""
-        if self._attempt is not None and self._attempt.pid == pid:
-            self._attempt.ended(exit)
+        if self._attempt is not None:
+            self._attempt.reaped(pid, exit)
 
     def close(self) -> None:
         """The service ends."""
@@ -115,15 +115,17 @@ class Upgrades:
     def _prove(self) -> None:
         """Ask the new version whether it can go on with the state as it is now."""
         try:
-            fd = memfd.sealed("sockact-state", carrying.write(self._carry()))
+            fd = memfd.sealed("sockact-state", carried_state.write(self._carry()))
         except OSError as error:
             self._refuse(f"the state cannot be written: {error.strerror}")
             return
         words = (sys.executable, *sys.orig_argv[1:])
         environment = {**os.environ, VARIABLE: CHECK}
-        command = Command(words, speaks=True, stdin=fd)
+        command = Command(words, reports=True, stdin=fd)
         try:
-            self._attempt = Attempt(self._loop, command, environment, _CHECK_WITHIN, self._proved)
+            self._attempt = CommandRun(
+                self._loop, command, environment, _CHECK_WITHIN, self._proved
+            )
         except OSError as error:
             self._refuse(f"{sys.executable} cannot be started: {error.strerror}")
         finally:
@@ -131,7 +133,7 @@ class Upgrades:
 
     def _proved(self, reason: str) -> None:
         assert self._attempt
-        said, self._attempt = self._attempt.said, None
+        said, self._attempt = self._attempt.output, None
         if reason:
             self._refuse(f"what is installed cannot go on: {reason}")
         elif not said.startswith(PROOF):
@@ -163,12 +165,12 @@ class Upgrades:
             failed(reason)
 
 
-def leap(carried: Carried) -> NoReturn:
+def leap(carried: CarriedSupervisor) -> NoReturn:
     """Execute the version that is installed, in this process, with this state.
 
     Raises OSError, and then nothing has changed.
     """
-    fd = memfd.sealed("sockact-state", carrying.write(carried))
+    fd = memfd.sealed("sockact-state", carried_state.write(carried))
     kept = [fd, *carried.descriptors()]
     try:
         for one in kept:

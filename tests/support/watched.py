@@ -73,7 +73,7 @@ class Watched:
         mark = self.mark / str(before)
         mark.mkdir()
         self.wait_for(before + 1)
-        assert f" 1 file changed ({mark}): reloads" in self.service.stderr
+        assert f" 1 file changed ({mark}), reloading" in self.service.stderr
         assert len(self.handovers()) == before + 1
 
 

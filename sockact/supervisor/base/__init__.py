@@ -1,3 +1,5 @@
-"""What every other room of the supervisor stands on: the loop, child commands, retries, lines
-for the operator. Knows nothing of services.
+"""The foundation of the supervisor's other rooms: the loop, child commands, retries and messages to
+the operator. Knows nothing of services.
 """
+
+__all__ = ("commands", "loop", "output_relay", "report", "retry")

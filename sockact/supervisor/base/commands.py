@@ -1,4 +1,4 @@
-"""Runs of a probe: each is a process of its own, so that the supervisor only hears how it ended."""
+"""Commands that run as child processes, so that the supervisor never waits for them."""
 
 from __future__ import annotations
 
@@ -18,87 +18,39 @@ if TYPE_CHECKING:
     from sockact.supervisor.base.loop import Loop, Timer
 
 _GRACE = 1.0
-"""Seconds: what speaks says more of a timeout than we could."""
+"""Seconds: a command that reports says more about its timeout than the supervisor could."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """What to execute. `speaks`: it writes one line that says how it failed; `stdin`: what it reads
-    from, if anything. Of what it writes, `longest` bytes are kept; with `output` it all goes there.
+    """A program and its arguments, and where its input and output go.
+
+    With `reports`, the command writes one line that says how it failed; `longest` bytes of its
+    standard output are kept. `stdin` is the descriptor that it reads from, /dev/null by default.
+    `output` is the descriptor that receives all of its output.
     """
 
     words: tuple[str, ...]
-    speaks: bool = False
+    reports: bool = False
     stdin: int | None = None
     longest: int = 200
     output: int | None = None
 
 
-def of_shell(command: str) -> Command:
-    """A command line, for exec:COMMAND; status 0 passes."""
-    return Command(("/bin/sh", "-c", command))
+def shell_command(command_line: str) -> Command:
+    """Return the command for exec:COMMAND; exit status 0 passes."""
+    return Command(("/bin/sh", "-c", command_line))
 
 
-def of_ours(caller: str, program: str, *arguments: str) -> Command:
-    """A Python program in the same directory as the file `caller`."""
+def python_command(caller: str, program: str, *arguments: str) -> Command:
+    """Return the command for a Python program in the same directory as the file `caller`."""
     path = os.path.join(os.path.dirname(os.path.abspath(caller)), program)
     words = (sys.executable, "-I", "-S", path, *arguments)
-    return Command(words, speaks=True)
+    return Command(words, reports=True)
 
 
-class Attempts:
-    """One after the other. `done` hears of each: "" when it passed, else the reason."""
-
-    def __init__(
-        self,
-        loop: Loop,
-        command: Command,
-        environment: Mapping[str, str],
-        timeout: float | None,
-        done: Callable[[str], None],
-    ) -> None:
-        self._loop = loop
-        self._command = command
-        self._environment = environment
-        self._timeout = timeout
-        self._done = done
-        self._running: Attempt | None = None
-
-    def begin(self) -> None:
-        """Start one, unless one is under way."""
-        if self._running is not None:
-            return
-        try:
-            self._running = Attempt(
-                self._loop, self._command, self._environment, self._timeout, self._over
-            )
-        except OSError as error:
-            # No process left (EAGAIN), or Python replaced meanwhile: it may work the next time.
-            self._done(f"cannot be started: {error.strerror}")
-
-    @property
-    def under_way(self) -> bool:
-        """Has one not ended yet?"""
-        return self._running is not None
-
-    def reaped(self, pid: int, exit: Exit) -> None:
-        """A child has ended: perhaps the attempt under way."""
-        if self._running is not None and self._running.pid == pid:
-            self._running.ended(exit)
-
-    def stop(self) -> None:
-        """Kill the one under way; `done` does not hear of it."""
-        if self._running is not None:
-            self._running.abandon()
-            self._running = None
-
-    def _over(self, reason: str) -> None:
-        self._running = None
-        self._done(reason)
-
-
-class Attempt:
-    """A run under way. `done` is called once, with "" when it passed, else with the reason."""
+class CommandRun:
+    """A command in progress; `done` is called once, with "" if it passed, else with the reason."""
 
     def __init__(
         self,
@@ -108,31 +60,32 @@ class Attempt:
         timeout: float | None,
         done: Callable[[str], None],
     ) -> None:
-        """Start it. Raises OSError when there is no process to be had, or no program."""
-        self.said = ""
-        """What it wrote, once it has ended."""
-        self._heard = ""
+        """Start the command. Raises OSError if there is no such program, or no process left."""
+        self.output = ""
+        """The command's output in one line, once it has ended."""
+        self._text = ""
         self._done = done
-        self._said = -1
+        self._pipe = -1
         self._longest = command.longest
         self._late = ""
         self.pid = self._spawn(command, environment)
         self._timer: Timer | None = None
         if timeout is not None:
-            limit = timeout + (_GRACE if command.speaks else 0.0)
+            limit = timeout + (_GRACE if command.reports else 0.0)
             self._timer = loop.at(time.monotonic() + limit, partial(self._time_out, timeout))
 
-    def ended(self, exit: Exit) -> None:
-        """The process has been reaped."""
-        self.said = self._close()
-        self._done("" if exit.clean else self._late or self.said or str(exit))
+    def reaped(self, pid: int, exit: Exit) -> None:
+        """Take note of the end of a child, which may be this command."""
+        if pid == self.pid:
+            self.output = self._close()
+            self._done("" if exit.clean else self._late or self.output or str(exit))
 
     def first_line(self) -> str:
-        """Of what it wrote, once it has ended."""
-        return self._heard.strip().partition("\n")[0]
+        """Return the first line of the output, once the command has ended."""
+        return self._text.strip().partition("\n")[0]
 
     def abandon(self) -> None:
-        """Nobody wants to know any more; what is killed here is reaped like any child."""
+        """Kill the command without calling `done`; it is reaped like any child."""
         self._close()
         self._kill()
 
@@ -143,29 +96,29 @@ class Attempt:
             self._done(f"{self._late}, and the kernel refuses to kill process {self.pid}")
 
     def _kill(self) -> bool:
-        # It leads a group of its own, and is not reaped yet: the number is not another's.
-        # Itself as well: it may have gone into another group.
+        # The command leads its own process group and is not reaped yet, so the number is still its
+        # own. The process itself is killed as well: it may have moved to another group.
         for kill in (os.killpg, os.kill):
             try:
                 kill(self.pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
             except PermissionError:
-                return False  # It runs as another user, by sudo, say.
+                return False  # Runs as another user, with sudo for example.
         return True
 
     def _close(self) -> str:
         if self._timer:
             self._timer.cancel()
-        return self._hear()
+        return self._read()
 
     def _spawn(self, command: Command, environment: Mapping[str, str]) -> int:
         null = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
         actions: list[tuple[int, ...] | tuple[int, int, str, int, int]] = [*null]
-        theirs = -1
-        if command.speaks:
-            self._said, theirs = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-            actions.append((os.POSIX_SPAWN_DUP2, theirs, 1))
+        write_end = -1
+        if command.reports:
+            self._pipe, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+            actions.append((os.POSIX_SPAWN_DUP2, write_end, 1))
         if command.output is not None:
             actions += [(os.POSIX_SPAWN_DUP2, command.output, fd) for fd in (1, 2)]
         if command.stdin is not None:
@@ -181,21 +134,21 @@ class Attempt:
                 setsigdef=[signal.SIGPIPE, signal.SIGXFSZ],
             )
         except OSError:
-            self._hear()
+            self._read()
             raise
         finally:
-            if theirs >= 0:
-                os.close(theirs)
+            if write_end >= 0:
+                os.close(write_end)
 
-    def _hear(self) -> str:
-        """What it wrote, as far as it fits into one line."""
-        if self._said < 0:
+    def _read(self) -> str:
+        """Return the output in one line, as far as it is kept."""
+        if self._pipe < 0:
             return ""
         try:
-            text = os.read(self._said, self._longest)
+            text = os.read(self._pipe, self._longest)
         except BlockingIOError:
             text = b""
-        os.close(self._said)
-        self._said = -1
-        self._heard = text.decode(errors="replace")
-        return " ".join(self._heard.split())
+        os.close(self._pipe)
+        self._pipe = -1
+        self._text = text.decode(errors="replace")
+        return " ".join(self._text.split())

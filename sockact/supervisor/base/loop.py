@@ -1,9 +1,9 @@
 """The supervisor's only wait: ready file descriptors, signals, and the next deadline.
 
-Callbacks never block, and no exception of theirs is swallowed: a bug ends the supervisor
-visibly, and systemd restarts it while the listeners live on.
+Callbacks must not block. Their exceptions are not caught: a bug ends the supervisor visibly, and
+systemd restarts it while the listeners live on.
 
-Time is CLOCK_MONOTONIC in seconds, as `time.monotonic()` gives it.
+Times are CLOCK_MONOTONIC in seconds, like those of `time.monotonic()`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _FEW_TIMERS = 64
 
 
 class Timer:
-    """A callback that is due at `when` unless it is cancelled first."""
+    """A callback that is due at `when`, unless it is cancelled first."""
 
     __slots__ = ("callback", "when")
 
@@ -34,11 +34,12 @@ class Timer:
         self.callback: Callable[[], None] | None = callback
 
     def cancel(self) -> None:
+        """Do not call the callback any more."""
         self.callback = None
 
 
 class Loop:
-    """Watches descriptors and deadlines until `stop()`; single-threaded, not re-entrant."""
+    """Watches descriptors and deadlines until `stop`; single-threaded, not re-entrant."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
@@ -48,29 +49,30 @@ class Loop:
         self._stopped = False
         self._wakeup: tuple[socket.socket, socket.socket] | None = None
         self._on_signal: Callable[[int], None] | None = None
-        # The numbers as keys, because a dict keeps their order.
+        # A dict, because it keeps the order of the signal numbers.
         self._signals: dict[int, None] = {}
 
     def watch(self, fd: int, mask: int, callback: Callable[[int], None]) -> None:
-        """Call `callback(ready_mask)` whenever fd is READ and/or WRITE ready (level-triggered)."""
+        """Call `callback(ready_mask)` whenever fd is ready to READ or WRITE (level-triggered)."""
         self._selector.register(fd, mask, callback)
 
     def modify(self, fd: int, mask: int) -> None:
-        """Change what a watched fd is watched for, keeping its callback."""
+        """Watch fd for other events with the same callback."""
         self._selector.modify(fd, mask, self._selector.get_key(fd).data)
 
     def unwatch(self, fd: int) -> None:
-        """Stop watching; to be called before the fd is closed."""
+        """Stop watching fd; call this before closing it."""
         self._selector.unregister(fd)
 
     def watched(self, fd: int) -> bool:
+        """Whether fd is watched."""
         return fd in self._selector.get_map()
 
     def at(self, when: float, callback: Callable[[], None]) -> Timer:
         """Call `callback()` once, at or soon after `when`."""
         timer = Timer(when, callback)
         if len(self._timers) >= self._compact_at:
-            # A deadline of hours that was cancelled would stay until then.
+            # Otherwise a cancelled timer would stay until its deadline, hours perhaps.
             self._timers = [entry for entry in self._timers if entry[2].callback is not None]
             heapq.heapify(self._timers)
             self._compact_at = max(_FEW_TIMERS, 2 * len(self._timers))
@@ -80,16 +82,16 @@ class Loop:
     def catch(self, signals: Iterable[signal.Signals], callback: Callable[[int], None]) -> None:
         """Deliver these signals as `callback(number)` from the loop.
 
-        The handlers only note the number; that CPython writes it into a pipe, too, wakes the loop.
-        Signals that were blocked until now are unblocked once they can be delivered (trap: before
-        that they kill).
+        The handlers only note the number; CPython also writes a byte into a socket, which wakes the
+        loop. Signals that were blocked are unblocked here, once they can be delivered: before that
+        they would kill the supervisor.
         """
         receive, send = socket.socketpair()
         receive.setblocking(False)
         send.setblocking(False)
         self._wakeup = (receive, send)
         self._on_signal = callback
-        # A full pipe already wakes the loop: a byte that is lost there carries no news.
+        # A full buffer already wakes the loop, so a lost byte does no harm.
         signal.set_wakeup_fd(send.fileno(), warn_on_full_buffer=False)
         numbers = list(signals)
         for number in numbers:
@@ -98,26 +100,27 @@ class Loop:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
 
     def signalled(self) -> bool:
-        """Has a signal come that is still to be delivered?"""
+        """Whether a signal has arrived that is not delivered yet."""
         return bool(self._signals)
 
     def run(self) -> None:
-        """Turn until `stop()`, even if that came before. Sleeps in one epoll_wait, for as long as
+        """Run until `stop`, even if that was called before. Sleeps in one epoll_wait as long as
         nothing is due.
         """
         while not self._stopped:
             for key, mask in self._selector.select(self._timeout()):
-                # An earlier callback of this round may have stopped watching this one.
+                # An earlier callback of this round may have stopped watching this descriptor.
                 if self.watched(key.fd) and self._selector.get_key(key.fd).data is key.data:
                     key.data(mask)
             self._run_due(time.monotonic())
         self._stopped = False
 
     def stop(self) -> None:
+        """Let `run` return after the current round."""
         self._stopped = True
 
     def close(self) -> None:
-        """Release the loop's own descriptors and give the signals back."""
+        """Close the loop's own descriptors; signals wake it no more."""
         if self._wakeup:
             signal.set_wakeup_fd(-1)
             for end in self._wakeup:
@@ -145,7 +148,7 @@ class Loop:
         assert self._wakeup
         assert self._on_signal
         self._wakeup[0].recv(4096)
-        # A signal that comes now is noted for this turn or for the next, which its byte wakes.
+        # A signal that arrives now is noted for this round, or for the next, which its byte wakes.
         noted, self._signals = self._signals, {}
         for number in noted:
             self._on_signal(number)

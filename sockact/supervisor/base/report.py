@@ -1,6 +1,6 @@
-"""What the supervisor tells the operator, one line each.
+"""Messages to the operator, one line each.
 
-Under systemd that is the journal, with fields (docs/journal.md); everywhere else standard error.
+Under systemd they go to the journal, with fields (docs/journal.md); otherwise to standard error.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import time
 
 from sockact.core.message_kinds import News
-from sockact.supervisor.base.output import write_now
+from sockact.supervisor.base.nonblocking import write_now
 from sockact.systemd.journal import MESSAGE_IDS, Journal, is_journal
 
 TYPE_CHECKING = False
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Say(Protocol):
-        """Tells something of a generation."""
+        """Reports something about a generation."""
 
         def __call__(
             self, number: int, message: str, level: int = ..., news: News = ...
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
 
 ERROR, NOTICE, INFO = 3, 5, 6
-"""Levels of sd-daemon(3)."""
+"""Log levels, as in sd-daemon(3)."""
 TEXT, JSON = "text", "json"
 
 
 class Reporter:
-    """Tells of one service. What finds no room is counted, not waited for."""
+    """Reports on one service. Never blocks: messages that cannot be written are counted."""
 
     def __init__(self, name: str, fd: int = 2, *, style: str = TEXT, terse: bool = False) -> None:
-        """`style` is how lines look that do not go to the journal: TEXT or JSON. With `terse`, what
-        is only for the record is left out.
+        """`style` is the form of lines that do not go to the journal: TEXT or JSON. With `terse`,
+        INFO messages are left out.
         """
         self._name = name
         self._terse = terse
@@ -54,15 +54,15 @@ class Reporter:
         handover: str = "",
         version: str = "",
     ) -> None:
-        """Report one thing once; `handover` is the id of the one that it is part of, `version` that
-        of the generation's release.
+        """Report one event. `handover` is the id of the handover that it belongs to, `version` the
+        version of the generation's release.
         """
         if self._terse and level == INFO:
             return
         if generation:
             message = f"generation {generation}: {message}"
         if self._dropped:
-            message = f"{message} ({self._dropped} messages before this one were lost)"
+            message = f"{message} ({self._dropped} earlier messages were lost)"
         message = message.replace("\n", " ")
         fields = {
             "MESSAGE": message,
@@ -83,11 +83,12 @@ class Reporter:
             self._dropped += 1
 
     def brief(self, message: str) -> None:
-        """For somebody at the terminal, in the place of what is left out there."""
+        """Report to a terminal, in place of the messages that `terse` leaves out."""
         if self._terse:
             self.say(message, NOTICE)
 
     def close(self) -> None:
+        """Close the connection to the journal."""
         if self._journal:
             self._journal.close()
 
@@ -104,7 +105,7 @@ class Reporter:
 
 
 def _now() -> str:
-    """In UTC, as ISO 8601 has it."""
+    """Return the time in UTC, in ISO 8601."""
     now = time.time()
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(now))}.{int(now % 1 * 1e6):06d}Z"
 
@@ -113,4 +114,4 @@ def _journal() -> Journal | None:
     try:
         return Journal()
     except OSError:
-        return None  # Its stream has to do, with the level alone.
+        return None  # Its stream is there still, with the level but without fields.

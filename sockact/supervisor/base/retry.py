@@ -1,6 +1,6 @@
-"""What cannot be done for want of descriptors or memory is done in a moment instead.
+"""Retries of work that fails because descriptors or memory are short.
 
-Not to know is no reason to end the service, nor to take a generation for gone.
+A failure to read /proc is no reason to end the service, nor to take a generation for gone.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ if TYPE_CHECKING:
 
     from sockact.supervisor.base.loop import Loop
 
-_AGAIN = 0.1
+_PAUSE = 0.1
+"""Seconds between two attempts."""
 
 
 class Retry:
-    """Attempts by key: a later one replaces an earlier one that still waits. `say` is told once for
-    each time of want.
+    """Does work now or later, by key: newer work replaces older work that still waits.
+
+    `say` is called once for each shortage.
     """
 
     def __init__(self, loop: Loop, say: Callable[[str], None]) -> None:
@@ -31,12 +33,12 @@ class Retry:
         self._waiting: dict[Hashable, Callable[[], None]] = {}
 
     def attempt(self, key: Hashable, work: Callable[[], None]) -> None:
-        """Do it now, or as soon as it can be done."""
+        """Do the work now, or as soon as it succeeds."""
         self._waiting[key] = work
         self._try(key, work)
 
     def busy(self) -> bool:
-        """Does something wait to be done?"""
+        """Whether some work still waits."""
         return bool(self._waiting)
 
     def _try(self, key: Hashable, work: Callable[[], None]) -> None:
@@ -47,8 +49,8 @@ class Retry:
         except Unavailable as error:
             if not self._told:
                 self._told = True
-                self._say(f"/proc cannot be read now ({error.strerror}); trying again")
-            self._loop.at(time.monotonic() + _AGAIN, partial(self._try, key, work))
+                self._say(f"cannot read /proc ({error.strerror}); retrying")
+            self._loop.at(time.monotonic() + _PAUSE, partial(self._try, key, work))
             return
         if self._waiting.get(key) is work:
             del self._waiting[key]

@@ -1,1 +1,3 @@
-"""Reloads because files or the configuration changed. Never touches a generation."""
+"""Reloads because of changed files or configuration. Never touches a generation."""
+
+__all__ = ("configuration", "reload_trigger", "request")

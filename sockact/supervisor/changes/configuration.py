@@ -1,8 +1,8 @@
-"""Reloads of a service that has a configuration file: it is read anew before each.
+"""Reads the configuration file again before each reload: docs/configuration.md.
 
-docs/configuration.md. A child reads it, as at the start, so that nothing of that stays here; the
-command line is ours. Nobody's reload begins before the one under way is over: a generation is
-judged by the settings that it was started with.
+A child reads it, as at the start, with the supervisor's own command line, so that the reader takes
+no memory here. A reload begins only after the current one has ended: a generation is judged by the
+settings that it was started with.
 """
 
 from __future__ import annotations
@@ -15,42 +15,24 @@ from sockact.core.lifecycle.stop import STOPPING
 from sockact.core.message_kinds import News
 from sockact.core.settings import Settings, UnknownSetting
 from sockact.supervisor.base import report
-from sockact.supervisor.base.commands import Attempt, Command
-from sockact.supervisor.probes.trial import command_of as trial_command_of
+from sockact.supervisor.base.commands import Command, CommandRun
+from sockact.supervisor.probes.probe_commands import trial_command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Protocol
 
     from sockact.core.lifecycle.model import Exit
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.base.loop import Loop
     from sockact.supervisor.base.report import Reporter
-    from sockact.supervisor.changes.request import ReloadRequest
-
-    class Handovers(Protocol):
-        """What the configuration is read for."""
-
-        def is_stopping(self) -> bool:
-            """Will there be no reload any more?"""
-
-        def is_idle(self) -> bool:
-            """Is no generation starting or on trial?"""
-
-        def settings(self) -> Settings:
-            """Those of the generation that serves."""
-
-        def use(self, settings: Settings) -> None:
-            """From now on, and for the next generation."""
-
-        def begin(self, requests: list[ReloadRequest]) -> None:
-            """One reload for all of them."""
+    from sockact.supervisor.changes.request import Handovers, ReloadRequest
 
 
 VARIABLE = "SOCKACT_READ"
-"""With any value: read the command line, write the settings to stdin, which is a memfd, and end."""
+"""If set: read the command line, write the settings to standard input, a memfd, and exit."""
 _WITHIN = 30.0
+"""Seconds."""
 _LONGEST = 2000
 _LARGEST = 1 << 20
 _NEEDS_RESTART = (
@@ -59,8 +41,8 @@ _NEEDS_RESTART = (
 )
 
 
-class Configuration:
-    """Reads the file before each reload, once for all who ask until it is read."""
+class ConfigurationReader:
+    """Reads the file before each reload, once for all requests until then."""
 
     def __init__(
         self,
@@ -77,22 +59,22 @@ class Configuration:
         self._reporter = reporter
         self._waiting: list[ReloadRequest] = []
         self._served: list[ReloadRequest] = []
-        """Those for whom the file is being read now."""
-        self._attempt: Attempt | None = None
+        """The requests for which the file is being read."""
+        self._attempt: CommandRun | None = None
         self._answer = -1
 
     def reload(self, request: ReloadRequest) -> Callable[[], None]:
-        """Reload with what the file says then; what it returns is for a caller that leaves."""
+        """Reload with the file as it is then; return a function for a caller that leaves."""
         self._waiting.append(request)
         self.look()
         return request.leave
 
     def busy(self) -> str:
-        """What another version of us would not know of, "" for nothing."""
-        return "the configuration is read" if self._waiting or self._attempt else ""
+        """Return what must end before an upgrade, or ""."""
+        return "the configuration is being read" if self._waiting or self._attempt else ""
 
     def look(self) -> None:
-        """Something may have ended: begin, if somebody waits for that."""
+        """Begin with waiting requests, if the current reload has ended."""
         if self._handovers.is_stopping():
             self.close()
         elif self._waiting and self._attempt is None and self._handovers.is_idle():
@@ -100,12 +82,12 @@ class Configuration:
             self._read()
 
     def reaped(self, pid: int, exit: Exit) -> None:
-        """A child has ended: perhaps the one that reads."""
-        if self._attempt is not None and self._attempt.pid == pid:
-            self._attempt.ended(exit)
+        """Take note of the end of a child, which may be the reader."""
+        if self._attempt is not None:
+            self._attempt.reaped(pid, exit)
 
     def close(self) -> None:
-        """The service stops."""
+        """Refuse all requests, as the service stops."""
         if self._attempt:
             self._attempt.abandon()
             self._attempt = None
@@ -120,14 +102,14 @@ class Configuration:
         try:
             self._answer = os.memfd_create("sockact-settings")
         except OSError as error:
-            self._refuse(f"the configuration cannot be read: {error.strerror}")
+            self._refuse(f"cannot read the configuration: {error.strerror}")
             return
-        command = Command(words, speaks=True, stdin=self._answer, longest=_LONGEST)
+        command = Command(words, reports=True, stdin=self._answer, longest=_LONGEST)
         try:
-            self._attempt = Attempt(self._loop, command, environment, _WITHIN, self._was_read)
+            self._attempt = CommandRun(self._loop, command, environment, _WITHIN, self._was_read)
         except OSError as error:
             os.close(self._answer)
-            self._refuse(f"{sys.executable} cannot be started: {error.strerror}")
+            self._refuse(f"cannot start {sys.executable}: {error.strerror}")
 
     def _was_read(self, reason: str) -> None:
         self._attempt = None
@@ -136,7 +118,7 @@ class Configuration:
         if reason:
             self._refuse(reason.removeprefix("sockact: "))
         elif not self._handovers.is_idle():
-            # The program has crashed meanwhile. What is read must not decide over that launch.
+            # The program has crashed meanwhile. These settings must not affect that launch.
             self._waiting = self._served + self._waiting
             self._served = []
         else:
@@ -146,11 +128,11 @@ class Configuration:
         before = self._handovers.settings()
         try:
             settings = Settings.from_json(data.decode())
-            trial_command_of(settings, self._listeners)
+            trial_command(settings, self._listeners)
         except UnknownSetting as error:
             self._refuse(
-                f"{before.config}: {error}: sockact on disk is newer than this supervisor; run "
-                f"`sockact upgrade {before.name}` first"
+                f"{before.config}: {error}; the installed sockact is newer than this supervisor; "
+                f"run `sockact upgrade {before.name}` first"
             )
             return
         except (OperatorError, TypeError, ValueError) as error:
@@ -159,14 +141,14 @@ class Configuration:
         for name in _NEEDS_RESTART:
             if getattr(settings, name) != getattr(before, name):
                 key = name.replace("_", "-")
-                self._refuse(f"{before.config}: {key} is not what it was: that takes a restart")
+                self._refuse(f"{before.config}: {key} has changed, which needs a restart")
                 return
         self._handovers.use(settings)
         served, self._served = self._served, []
         self._handovers.begin(served)
 
     def _refuse(self, reason: str) -> None:
-        message = f"not reloaded: {reason}; everything goes on as it was"
+        message = f"not reloaded: {reason}; nothing was changed"
         self._reporter.say(message, report.ERROR, news=News.RELOAD_FAILED)
         served, self._served = self._served, []
         for one in served:

@@ -1,25 +1,48 @@
-"""A reload that somebody asked for, from the request to its answer."""
+"""A request for a reload, until it is answered."""
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
 
     from sockact.core.json_data import Json
+    from sockact.core.settings import Settings
 
-    # (the Handover of docs/control.md, whether its successor serves)
+    # (Handover of docs/control.md, whether its successor serves)
     Done = Callable[[Json, bool], None]
-    # (why no handover has begun)
+    # (why no handover began)
     Refuse = Callable[[str], None]
     # Begins a reload; what it returns is for a caller that leaves.
     Reload = Callable[["ReloadRequest"], Callable[[], None]]
 
+    class Handovers(Protocol):
+        """Begins the reloads of the service."""
+
+        def is_stopping(self) -> bool:
+            """Whether there will be no more reloads."""
+
+        def is_idle(self) -> bool:
+            """Whether no generation is starting or on trial."""
+
+        def settings(self) -> Settings:
+            """Return the settings in force."""
+
+        def use(self, settings: Settings) -> None:
+            """Use these settings from now on, and for the next generation."""
+
+        def failures(self) -> str:
+            """Return why a reload must be forced, or ""."""
+
+        def begin(self, requests: list[ReloadRequest]) -> None:
+            """Begin one reload for all requests."""
+
 
 class ReloadRequest:
-    """One caller's reload. Exactly one of `done` and `refuse` is called, once.
+    """A caller's request. Exactly one of `done` and `refuse` is called, once.
 
-    `cause` is that of a HandoverRecord (docs/control.md); with `exec_reload` the caller is
+    `cause` is that of a HandoverRecord (docs/control.md). With `exec_reload`, the caller is
     systemd's ExecReload=, so systemd already shows the unit as reloading.
     """
 
@@ -39,11 +62,11 @@ class ReloadRequest:
         self._leave: Callable[[], None] = lambda: None
 
     def began(self, leave: Callable[[], None]) -> None:
-        """The handover is under way; `leave` removes the caller from those who wait for it."""
+        """Take note that the handover has begun; `leave` removes the caller from those waiting."""
         self._leave = leave
 
     def leave(self) -> None:
-        """The caller is gone: nobody is to be answered. The reload itself goes on."""
+        """Answer nobody: the caller is gone. The reload itself continues."""
         self.done = lambda _handover, _committed: None
         self.refuse = lambda _reason: None
         self._leave()

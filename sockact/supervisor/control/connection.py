@@ -13,7 +13,7 @@ import time
 from sockact.supervisor.base.loop import READ, WRITE
 from sockact.supervisor.control import varlink
 from sockact.supervisor.control.varlink import Malformed
-from sockact.supervisor.records.carried import CarriedConnection
+from sockact.supervisor.records.carried_state import CarriedConnection
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

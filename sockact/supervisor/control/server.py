@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sockact.supervisor.base.loop import Loop, Timer
     from sockact.supervisor.control.interface import Service
     from sockact.supervisor.control.varlink import JsonObject
-    from sockact.supervisor.records.carried import CarriedConnection
+    from sockact.supervisor.records.carried_state import CarriedConnection
 
 _STATUS, _UPGRADE = "Status", "Upgrade"
 CONNECTIONS_LIMIT = 128

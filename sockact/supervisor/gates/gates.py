@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.processes.processes import Processes
     from sockact.supervisor.processes.shim_calls import ShimCalls
-    from sockact.supervisor.records.carried import CarriedGeneration
+    from sockact.supervisor.records.carried_state import CarriedGeneration
 
     # (generation, gate, reason)
     Moved = Callable[[int, Gate, str], None]

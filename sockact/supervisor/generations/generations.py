@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from sockact.core.settings import Settings
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.generations.context import Context, SettingsInForce
-    from sockact.supervisor.records.carried import CarriedGeneration
+    from sockact.supervisor.records.carried_state import CarriedGeneration
 
 
 class Generations:

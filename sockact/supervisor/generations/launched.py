@@ -25,9 +25,9 @@ from sockact.supervisor.generations.notify_socket import Notified
 from sockact.supervisor.generations.outputs import Outputs
 from sockact.supervisor.generations.readiness import Readiness, missing_hint, refusal_of
 from sockact.supervisor.generations.release_version import ReleaseVersion
-from sockact.supervisor.probes.probe import Probe, command_of
-from sockact.supervisor.probes.trial import Trial, Watch
-from sockact.supervisor.probes.trial import command_of as trial_command_of
+from sockact.supervisor.probes.probe_commands import readiness_command, trial_command
+from sockact.supervisor.probes.readiness import ReadinessProbe
+from sockact.supervisor.probes.trial import TrialChecks, TrialMonitor
 from sockact.supervisor.processes import launch
 from sockact.supervisor.processes.environment import (
     adoption_environment,
@@ -35,7 +35,7 @@ from sockact.supervisor.processes.environment import (
     probe_environment,
     program_environment,
 )
-from sockact.supervisor.records.carried import CarriedGeneration
+from sockact.supervisor.records.carried_state import CarriedGeneration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.gates.gates import Gates
     from sockact.supervisor.generations.context import Context
-    from sockact.supervisor.records.carried import CarriedNotified
+    from sockact.supervisor.records.carried_state import CarriedNotifySocket
 
 
 class Launched:
@@ -71,8 +71,8 @@ class Launched:
         self._outputs: Outputs | None = None
         self._notified: Notified | None = None
         self._readiness: Readiness | None = None
-        self._probe: Probe | None = None
-        self._trial: Trial | None = None
+        self._probe: ReadinessProbe | None = None
+        self._trial: TrialMonitor | None = None
         self._news: socket.socket | None = None
         self._notifications: int | None = None
 
@@ -137,9 +137,9 @@ class Launched:
     def probe(self) -> None:
         """Begin with the configured probe; once."""
         if self._probe is None:
-            self._probe = Probe(
+            self._probe = ReadinessProbe(
                 self._context.loop,
-                command_of(self.settings.ready),
+                readiness_command(self.settings.ready),
                 probe_environment(self._context.environment, self.settings.name),
                 lambda: self._context.handle(Proven(self.number)),
                 self._observe,
@@ -155,15 +155,15 @@ class Launched:
         """Begin with the watch over its trial; once."""
         if self._trial is None:
             context, settings = self._context, self.settings
-            watch = Watch(
-                trial_command_of(settings, context.listeners),
+            watch = TrialChecks(
+                trial_command(settings, context.listeners),
                 probe_environment(context.environment, settings.name),
                 context.listeners,
                 settings.probe_interval,
                 settings.probe_timeout,
                 settings.probe_threshold,
             )
-            self._trial = Trial(
+            self._trial = TrialMonitor(
                 context.loop,
                 watch,
                 lambda: context.handle(TrialPassed(self.number)),
@@ -247,7 +247,7 @@ class Launched:
             settings.stop_signal,
         )
 
-    def _listen_for_ready(self, carried: CarriedNotified | None = None) -> Notified:
+    def _listen_for_ready(self, carried: CarriedNotifySocket | None = None) -> Notified:
         context = self._context
         address = f"{context.shim_address}/notify-{self.number}"
         heard = self._said_ready, self._bound
@@ -310,12 +310,12 @@ class Launched:
             except BlockingIOError:
                 return
 
-    def _learn(self, news: int | launch.Failed | None) -> None:
+    def _learn(self, news: int | launch.LaunchFailure | None) -> None:
         if isinstance(news, int):
             self._watch_filter(news)
             return
         self._close_news()
-        if isinstance(news, launch.Failed):
+        if isinstance(news, launch.LaunchFailure):
             self._context.handle(LaunchFailed(self.number, news.explain(self._launch)))
         else:
             self._bound()

@@ -18,7 +18,7 @@ import time
 
 from sockact.kernel import procfs
 from sockact.supervisor.base.loop import READ
-from sockact.supervisor.records.carried import CarriedNotified
+from sockact.supervisor.records.carried_state import CarriedNotifySocket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Notified:
         pids: Callable[[], list[int]],
         ready: Callable[[], None],
         refused: Callable[[], None],
-        carried: CarriedNotified | None = None,
+        carried: CarriedNotifySocket | None = None,
     ) -> None:
         """`pids` tells the generation's processes; `refused` hears of a stranger, once."""
         self.address = "@" + address
@@ -63,9 +63,9 @@ class Notified:
         self._socket.setblocking(False)
         loop.watch(self._socket.fileno(), READ, self._readable)
 
-    def carried(self) -> CarriedNotified:
+    def carried(self) -> CarriedNotifySocket:
         """For the supervisor that takes our place."""
-        return CarriedNotified(self._socket.fileno(), self.alive_at)
+        return CarriedNotifySocket(self._socket.fileno(), self.alive_at)
 
     def close(self) -> None:
         self._loop.unwatch(self._socket.fileno())

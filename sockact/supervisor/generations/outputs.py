@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from sockact.core.record import replace
-from sockact.supervisor.base.stderr_tail import Pump
+from sockact.supervisor.base.output_relay import OutputRelay
 from sockact.systemd import journal_stream
 
 TYPE_CHECKING = False
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sockact.supervisor.base.loop import Loop
-    from sockact.supervisor.logs.pipes import Ends
-    from sockact.supervisor.records.carried import CarriedPump
+    from sockact.supervisor.logs.pipes import WriteEnds
+    from sockact.supervisor.records.carried_state import CarriedRelay
 
 _STDERR = 2
 
@@ -29,8 +29,8 @@ class Outputs:
     def __init__(self) -> None:
         self._stream: int | None = None
         self._streamed: tuple[int, ...] = ()
-        self._pump: Pump | None = None
-        self._logs: Ends | None = None
+        self._pump: OutputRelay | None = None
+        self._logs: WriteEnds | None = None
 
     @classmethod
     def open(
@@ -38,7 +38,7 @@ class Outputs:
         loop: Loop,
         environment: Mapping[str, str],
         identifier: str,
-        logs: Ends,
+        logs: WriteEnds,
         *,
         capture: bool,
     ) -> Outputs:
@@ -56,22 +56,22 @@ class Outputs:
                 pass  # journald takes no more: its lines come under the service's identifier.
         try:
             if capture and _STDERR not in logs.descriptors:
-                found._pump = Pump(loop, found._target())
+                found._pump = OutputRelay(loop, found._target())
         except OSError:
             found.close()
             raise
         return found
 
     @classmethod
-    def take_over(cls, loop: Loop, carried: CarriedPump) -> Outputs:
+    def take_over(cls, loop: Loop, carried: CarriedRelay) -> Outputs:
         """Those of a generation that an earlier version of us has launched."""
         found = cls()
         if carried.stream is not None:
             found._stream, found._streamed = carried.stream, (_STDERR,)
-        found._pump = Pump(loop, found._target(), carried)
+        found._pump = OutputRelay(loop, found._target(), carried)
         return found
 
-    def carried(self) -> CarriedPump | None:
+    def carried(self) -> CarriedRelay | None:
         """For the supervisor that takes our place; None when there is nothing left to pass on."""
         found = self._pump.carried() if self._pump else None
         return replace(found, stream=self._stream) if found else None

@@ -12,7 +12,7 @@ import stat
 from functools import partial
 
 from sockact.core.release import LONGEST_VERSION, tidy
-from sockact.supervisor.base.commands import Attempt, Command
+from sockact.supervisor.base.commands import Command, CommandRun
 from sockact.supervisor.processes.environment import probe_environment
 
 TYPE_CHECKING = False
@@ -49,7 +49,7 @@ class ReleaseVersion:
         self.text = text
         self._context = context
         self._number = number
-        self._attempt: Attempt | None = None
+        self._attempt: CommandRun | None = None
 
     @property
     def under_way(self) -> bool:
@@ -74,8 +74,8 @@ class ReleaseVersion:
 
     def reaped(self, pid: int, exit: Exit) -> None:
         """A child has ended: perhaps the command."""
-        if self._attempt is not None and self._attempt.pid == pid:
-            self._attempt.ended(exit)
+        if self._attempt is not None:
+            self._attempt.reaped(pid, exit)
 
     def close(self) -> None:
         """Nobody wants to know any more."""
@@ -88,8 +88,8 @@ class ReleaseVersion:
     def _ask(self, words: str, directory: str, environment: Mapping[str, str]) -> None:
         # The command line is taken apart by the shell, as that of --ready exec: is.
         script = ("/bin/sh", "-c", words)
-        command = Command((*_IN_DIRECTORY, directory, *script), speaks=True, longest=_LINE)
-        self._attempt = Attempt(
+        command = Command((*_IN_DIRECTORY, directory, *script), reports=True, longest=_LINE)
+        self._attempt = CommandRun(
             self._context.loop, command, environment, WITHIN, partial(self._answered, words)
         )
 

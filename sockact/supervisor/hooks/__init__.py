@@ -1,3 +1,5 @@
-"""The commands that users attach to handovers: when each is due, and running it. Never holds up
-more than the policy says.
+"""Hooks, the commands that users attach to handovers: their input, order and runs. Never delays a
+handover longer than the policy allows.
 """
+
+__all__ = ("dispatcher", "runner")

@@ -1,7 +1,7 @@
-"""Runs hooks: docs/hooks.md. Those of one generation one after the other, of several side by side.
+"""Runs hooks: docs/hooks.md. Those of one generation in order, those of several in parallel.
 
-A hook is no process of a generation. Whatever it writes is read, so that it never waits for that,
-and only its last line is kept.
+A hook is not a process of a generation. All of its output is read, so that it never blocks, and
+only the last line is kept.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from functools import partial
 
 from sockact.core.record import dataclass
 from sockact.kernel import memfd
-from sockact.supervisor.base.commands import Attempt, Command
-from sockact.supervisor.base.stderr_tail import Pump
+from sockact.supervisor.base.commands import Command, CommandRun
+from sockact.supervisor.base.output_relay import OutputRelay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,151 +21,153 @@ if TYPE_CHECKING:
     from sockact.core.lifecycle.model import Exit
     from sockact.supervisor.base.loop import Loop
 
-    # The environment, and what is written to stdin; None: not to be had yet.
-    Told = tuple[Mapping[str, str], bytes]
+    # (environment, standard input)
+    HookInput = tuple[Mapping[str, str], bytes]
 
 MOST = 32
-"""So many events may wait for their commands to be run."""
+"""Number of events that may wait for their commands to run."""
 _LONGEST = 200
 
 
 @dataclass(frozen=True)
-class Round:
-    """The commands of one event, one after the other."""
+class HookBatch:
+    """The commands of one event, which run in order."""
 
     generation: int
     commands: tuple[tuple[str, ...], ...]
     timeout: float
     """Seconds for each command."""
-    tell: Callable[[], Told | None]
-    """What the commands are told, asked for at the begin of each."""
+    input: Callable[[], HookInput | None]
+    """Returns the input of the next command; None while it is unknown."""
     failed: Callable[[str], None]
-    """Hears of each command that fails."""
+    """Called for each command that fails, with the reason."""
     ended: Callable[[str], None]
-    """Hears once that all is over, with the first failure, if there was one."""
+    """Called once at the end, with the reason of the first failure or ""."""
     to_the_end: bool = True
-    """Commands after one that has failed are run all the same."""
+    """Whether to run the remaining commands after a failure."""
 
 
 class _Run:
-    """A round under way."""
+    """A batch in progress."""
 
-    def __init__(self, loop: Loop, null: int, round: Round, over: Callable[[], None]) -> None:
+    def __init__(self, loop: Loop, null: int, batch: HookBatch, over: Callable[[], None]) -> None:
         self._loop = loop
         self._null = null
-        self._round = round
+        self._batch = batch
         self._over = over
-        self._left = list(round.commands)
+        self._left = list(batch.commands)
         self._reason = ""
-        self._attempt: Attempt | None = None
-        self._pump: Pump | None = None
+        self._attempt: CommandRun | None = None
+        self._relay: OutputRelay | None = None
 
     def begin(self) -> None:
-        """Run the next command, if none is under way and there is something to tell it."""
-        if self._attempt is not None or (told := self._round.tell()) is None:
+        """Run the next command, unless one is in progress or its input is unknown."""
+        if self._attempt is not None or (given := self._batch.input()) is None:
             return
         words = self._left.pop(0)
         try:
-            self._start(words, *told)
+            self._start(words, *given)
         except OSError as error:
-            self._ended(words, f"it cannot be started: {error.strerror}")
+            self._ended(words, f"cannot start: {error.strerror}")
 
     def reaped(self, pid: int, exit: Exit) -> None:
-        if self._attempt is not None and self._attempt.pid == pid:
-            self._attempt.ended(exit)
+        """Take note of the end of a child, which may be the current command."""
+        if self._attempt is not None:
+            self._attempt.reaped(pid, exit)
 
     def abandon(self) -> None:
+        """Kill the current command, and run no more."""
         if self._attempt is not None:
             self._attempt.abandon()
-        if self._pump is not None:
-            self._pump.close()
+        if self._relay is not None:
+            self._relay.close()
 
     def _start(self, words: tuple[str, ...], environment: Mapping[str, str], data: bytes) -> None:
         stdin = memfd.sealed("sockact-hook", data)
         try:
             os.lseek(stdin, 0, os.SEEK_SET)
-            self._pump = Pump(self._loop, self._null)
-            command = Command(words, stdin=stdin, output=self._pump.write_end)
-            timeout = self._round.timeout
+            self._relay = OutputRelay(self._loop, self._null)
+            command = Command(words, stdin=stdin, output=self._relay.write_end)
+            timeout = self._batch.timeout
             done = partial(self._ended, words)
-            self._attempt = Attempt(self._loop, command, environment, timeout, done)
-            self._pump.launched()
+            self._attempt = CommandRun(self._loop, command, environment, timeout, done)
+            self._relay.launched()
         finally:
             os.close(stdin)
 
     def _ended(self, words: tuple[str, ...], reason: str) -> None:
         self._attempt = None
         last = ""
-        if self._pump is not None:
-            lines = [line for line in self._pump.tail() if line.strip()]
+        if self._relay is not None:
+            lines = [line for line in self._relay.tail() if line.strip()]
             last = " ".join(lines[-1].split())[:_LONGEST] if lines else ""
-            self._pump.close()
-            self._pump = None
+            self._relay.close()
+            self._relay = None
         if reason:
             reason = f"{words[0]}: {reason}" + (f": {last}" if last else "")
             self._reason = self._reason or reason
-            self._round.failed(reason)
-        if self._left and (self._round.to_the_end or not self._reason):
+            self._batch.failed(reason)
+        if self._left and (self._batch.to_the_end or not self._reason):
             self.begin()
             return
         self._over()
-        self._round.ended(self._reason)
+        self._batch.ended(self._reason)
 
 
-class Hooks:
-    """Of one service."""
+class HookRunner:
+    """Runs the hooks of one service."""
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
         self._null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-        self._waiting: dict[int, list[Round]] = {}
+        self._waiting: dict[int, list[HookBatch]] = {}
         self._running: dict[int, _Run] = {}
         self._then: Callable[[], None] | None = None
 
-    def add(self, round: Round) -> None:
-        """Run it as soon as those of the same generation that came before have ended."""
+    def add(self, batch: HookBatch) -> None:
+        """Run a batch after the earlier ones of its generation."""
         if sum(map(len, self._waiting.values())) >= MOST:
-            reason = f"it was not run: {MOST} others wait"
-            round.failed(reason)
-            round.ended(reason)
+            reason = f"not run: {MOST} other hooks are waiting"
+            batch.failed(reason)
+            batch.ended(reason)
             return
-        self._waiting.setdefault(round.generation, []).append(round)
-        self.look(round.generation)
+        self._waiting.setdefault(batch.generation, []).append(batch)
+        self.look(batch.generation)
 
     def look(self, generation: int) -> None:
-        """Go on with this generation: something to be told may have become known."""
+        """Continue with this generation, whose input may be known by now."""
         run = self._running.get(generation)
         if run is None:
             if generation not in self._waiting:
                 return
-            round = self._waiting[generation].pop(0)
+            batch = self._waiting[generation].pop(0)
             if not self._waiting[generation]:
                 del self._waiting[generation]
             over = partial(self._over, generation)
-            run = self._running[generation] = _Run(self._loop, self._null, round, over)
+            run = self._running[generation] = _Run(self._loop, self._null, batch, over)
         run.begin()
 
     def busy(self) -> bool:
-        """Is one under way, or waiting?"""
+        """Whether a hook is running or waiting."""
         return bool(self._running or self._waiting)
 
     def when_idle(self, then: Callable[[], None]) -> None:
-        """Call it as soon as none is under way or waiting, by `settle` at the earliest."""
+        """Call `then` once no hook is running or waiting, and not before the next `settle`."""
         self._then = then
 
     def settle(self) -> None:
-        """Whatever is due was added."""
+        """Take note that all due hooks have been added."""
         if self._then is not None and not self.busy():
             then, self._then = self._then, None
             then()
 
     def reaped(self, pid: int, exit: Exit) -> None:
-        """A child has ended: perhaps a hook."""
+        """Take note of the end of a child, which may be a hook."""
         for run in tuple(self._running.values()):
             run.reaped(pid, exit)
 
     def abandon(self) -> None:
-        """Kill those that run, and forget those that wait."""
+        """Kill the running hooks, and drop the waiting ones."""
         for run in self._running.values():
             run.abandon()
         self._running.clear()
@@ -173,13 +175,13 @@ class Hooks:
         self.settle()
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Abandon all hooks, and close the descriptors."""
         self.abandon()
         os.close(self._null)
 
     def _over(self, generation: int) -> None:
         del self._running[generation]
-        # Not at once: what follows of this one comes first.
+        # Not at once: the consequences of this batch come first.
         self._loop.at(0.0, partial(self._next, generation))
 
     def _next(self, generation: int) -> None:

@@ -1,3 +1,5 @@
-"""The logs of a service: the pipes, the process that writes them, rotation. Never blocks the
-program or the supervisor.
+"""The logs of a service: pipes, the process that writes them, rotation. Never blocks the program
+or the supervisor.
 """
+
+__all__ = ("logs", "pipes", "program_logs", "rotation", "targets")

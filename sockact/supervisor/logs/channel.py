@@ -1,6 +1,6 @@
-"""What the supervisor and the log pump tell each other: JSON objects, one a datagram.
+"""The socket between supervisor and log pump: JSON objects, one in each packet.
 
-unix(7), SOCK_SEQPACKET. Neither ever waits for the other: what finds no room is sent later.
+unix(7), SOCK_SEQPACKET. Neither side ever blocks: messages that find no room are sent later.
 """
 
 from __future__ import annotations
@@ -19,38 +19,39 @@ if TYPE_CHECKING:
     Message = dict[str, Any]
 
 _LONGEST = 1 << 17
-_PASSING = (errno.ETOOMANYREFS, errno.ENOMEM, errno.ENOBUFS)
+_TEMPORARY = (errno.ETOOMANYREFS, errno.ENOMEM, errno.ENOBUFS)
 
 
 class Channel:
-    """One end. `fd` of a message is a descriptor that goes with it; the sender keeps its own."""
+    """One end of the socket. A message may carry a descriptor; the sender keeps its own."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self._socket = sock
         self._unsent: deque[tuple[bytes, list[int]]] = deque()
         self.stuck = False
-        """Is something left for another reason than want of room? No event tells when to go on."""
+        """Whether sending fails for lack of memory or the like; no event tells when to retry."""
 
     def fileno(self) -> int:
+        """Return the descriptor to watch."""
         return self._socket.fileno()
 
     def tell(self, message: Message, fd: int | None = None) -> None:
-        """Send it, now or by `flush`. To an end that is gone it is lost."""
+        """Send a message, now or with `flush`; it is lost if the other end is gone."""
         self._unsent.append((json.dumps(message).encode(), [] if fd is None else [fd]))
         self.flush()
 
     def flush(self) -> bool:
-        """Send what was left; False while there is still no room."""
+        """Send the remaining messages; return False if some still remain."""
         while self._unsent:
             data, fds = self._unsent[0]
             try:
                 socket.send_fds(self._socket, [data], fds)
             except OSError as error:
-                self.stuck = error.errno in _PASSING
+                self.stuck = error.errno in _TEMPORARY
                 if self.stuck or isinstance(error, BlockingIOError):
                     return False
-                self._unsent.clear()  # Whoever reads here sees the end of the other one.
+                self._unsent.clear()  # The reader of this end sees that the other one is gone.
                 break
             self._unsent.popleft()
         self.stuck = False
@@ -58,11 +59,11 @@ class Channel:
 
     @property
     def crowded(self) -> bool:
-        """Is something left to be sent?"""
+        """Whether messages remain to be sent."""
         return bool(self._unsent)
 
     def heard(self) -> Iterator[tuple[Message, int | None]]:
-        """What has come. Raises EOFError once the other end is gone."""
+        """Yield the messages received. Raises EOFError once the other end is gone."""
         while True:
             try:
                 data, fds, _flags, _address = socket.recv_fds(self._socket, _LONGEST, 1)
@@ -77,4 +78,5 @@ class Channel:
             yield json.loads(data), fds[0] if fds else None
 
     def close(self) -> None:
+        """Close this end."""
         self._socket.close()

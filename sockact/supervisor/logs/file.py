@@ -1,7 +1,7 @@
-"""A log on disk, as the log pump has it: docs/logs.md.
+"""A log file, as the log pump writes it: docs/logs.md.
 
-It is opened to append and written in whole lines. What it does not take waits, and is tried again
-from time to time; so nothing here raises, but for the first opening.
+It is appended to in whole lines. Lines that cannot be written wait and are retried, so nothing here
+raises except `open_log`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from sockact.core.backlog import Backlog
 
 LIMIT = 8 << 20
-"""Bytes that wait for a log which takes none."""
+"""Bytes that may wait for a log that cannot be written."""
 
 _MODE = 0o640
 _FLAGS = os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
@@ -24,17 +24,17 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
 
 
 def open_log(path: str) -> int:
-    """A descriptor to append to; makes the file, but no directory. Raises OSError.
+    """Open a log for appending; create the file, but no directory. Raises OSError.
 
-    Root does not follow a link that somebody else has made: it would write to any file for them.
+    Root does not follow the symbolic links of other users: it would write to any file for them.
     """
     if os.geteuid() == 0:
         with contextlib.suppress(FileNotFoundError):
             found = os.lstat(path)
             if stat.S_ISLNK(found.st_mode) and found.st_uid:
-                raise OSError(errno.ELOOP, f"a link of user {found.st_uid}, and we are root", path)
+                raise OSError(errno.ELOOP, f"a symbolic link of user {found.st_uid}", path)
     try:
-        # To read as well: does it end with a whole line?
+        # For reading, too: does it end with a whole line?
         fd = os.open(path, os.O_RDWR | _FLAGS, _MODE)
     except PermissionError:
         fd = os.open(path, os.O_WRONLY | _FLAGS, _MODE)
@@ -46,14 +46,14 @@ def open_log(path: str) -> int:
 
 
 class LogFile:
-    """One log, of one writer."""
+    """A log with a single writer."""
 
     def __init__(self, path: str, limit: int = LIMIT) -> None:
         self.path = path
         self.error = ""
-        """Why it takes nothing, in words; empty while it does."""
+        """Why the log cannot be written; "" while it can."""
         self.retry_at: float | None = None
-        """When to `flush` again; CLOCK_MONOTONIC."""
+        """When to `flush` again (CLOCK_MONOTONIC)."""
         self._news = False
         self.backlog = Backlog(limit)
         self._fd: int | None = None
@@ -62,13 +62,13 @@ class LogFile:
         self._why = ""
 
     def put(self, source: int, data: bytes) -> None:
-        """Lines of this source, as core.backlog.Lines gives them."""
+        """Write lines of this source, as core.backlog.Lines returns them."""
         self.backlog.put(source, data, time.time())
         if not self.error:
             self.flush()
 
     def flush(self) -> None:
-        """Write all that waits, as far as it goes."""
+        """Write as many of the waiting lines as possible."""
         try:
             self._renew()
             while self.backlog.waiting or self._tell_gap():
@@ -80,9 +80,9 @@ class LogFile:
             self.error, self.retry_at, self._pause = "", None, _FIRST_PAUSE
 
     def reopen(self) -> str:
-        """From now on to what is at that path; "", or why everything stays as it was.
+        """Switch to the file that is at the path now; return "", or why that failed.
 
-        What came before is in the file before, unless that does not take it.
+        Earlier lines go to the earlier file, unless that cannot be written.
         """
         try:
             fd = open_log(self.path)
@@ -95,24 +95,25 @@ class LogFile:
         return ""
 
     def take_news(self) -> bool:
-        """Whether, since the last call, an attempt has failed, or succeeded after a failure."""
+        """Return whether, since the last call, a write failed, or succeeded after a failure."""
         news, self._news = self._news, False
         return news
 
     def give_up(self) -> None:
-        """Count what waits as dropped: nobody will write it any more."""
+        """Count the waiting lines as dropped, at the end of the process."""
         self._news |= bool(self.backlog.waiting)
         self.backlog.give_up()
 
     def close(self) -> None:
+        """Close the file."""
         if self._fd is not None:
-            # NFS tells only now that there was no room, and that nobody can mend: close(2).
+            # NFS may report only here that the disk was full, too late to act: close(2).
             with contextlib.suppress(OSError):
                 os.close(self._fd)
             self._fd = None
 
     def _renew(self) -> None:
-        """Begin a new file where ours was deleted, or its directory with it."""
+        """Create a new file if the current one was deleted, or its directory was."""
         if self._fd is not None:
             if _has_name(self._fd):
                 return
@@ -127,7 +128,7 @@ class LogFile:
             self.close()
         self._fd = fd
         if fd is not None and not _ends_well(fd):
-            # Somebody was killed, or the machine fell, in the middle of a line.
+            # A writer was killed, or the machine crashed, in the middle of a line.
             self.backlog.waiting[:0] = b"\n"
 
     def _write(self) -> None:
@@ -149,7 +150,7 @@ class LogFile:
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
 
     def _tell_gap(self) -> bool:
-        """Put a line of ours where lines are missing."""
+        """Add a line in place of lines that were dropped; return whether there were any."""
         gap = self.backlog.close_gap()
         if gap is None:
             return False
@@ -170,7 +171,7 @@ def _clock(seconds: float) -> str:
 
 
 def _has_name(fd: int) -> bool:
-    """Is the file, or device, to be found by a path still? Not if its server forgot it (ESTALE)."""
+    """Whether the file or device still has a path; not if it is gone from its server (ESTALE)."""
     try:
         found = os.fstat(fd)
     except OSError:
@@ -179,16 +180,16 @@ def _has_name(fd: int) -> bool:
 
 
 def _ends_well(fd: int) -> bool:
-    """Does the file end with a whole line, as far as we may know?"""
+    """Whether the file ends with a whole line, as far as it can be read."""
     try:
         size = os.fstat(fd).st_size
         return size == 0 or os.pread(fd, 1, size - 1) in (b"\n", b"")
     except OSError:
-        return True  # We may only write to it.
+        return True  # Not readable.
 
 
 def _cut_off(fd: int, half: int, end: int) -> None:
-    """Take half a line off the end of a file that is left, if nobody has written there since."""
+    """Truncate half a line at the end of a file, unless another process has written since."""
     with contextlib.suppress(OSError):
         if os.fstat(fd).st_size == end >= half:
             os.ftruncate(fd, end - half)

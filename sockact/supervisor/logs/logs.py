@@ -1,4 +1,4 @@
-"""The logs of a service, and the process that writes them: docs/logs.md."""
+"""The logs of a service, and the log pump, the process that writes them: docs/logs.md."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from sockact.core.message_kinds import News
 from sockact.supervisor.base.loop import READ, WRITE
 from sockact.supervisor.logs import pump
 from sockact.supervisor.logs.channel import Channel
+from sockact.supervisor.logs.log_state import LogState
 from sockact.supervisor.logs.pipes import Pipes
-from sockact.supervisor.logs.states import State
-from sockact.supervisor.records.carried import CarriedLogs
+from sockact.supervisor.records.carried_state import CarriedLogs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,16 +25,18 @@ if TYPE_CHECKING:
     from sockact.core.lifecycle.model import Exit
     from sockact.supervisor.base.loop import Loop, Timer
     from sockact.supervisor.logs.channel import Message
-    from sockact.supervisor.logs.states import Notice, Target
+    from sockact.supervisor.logs.log_state import Notice
+    from sockact.supervisor.logs.targets import Target
 
+# Seconds.
 _REOPEN_WITHIN = 30.0
 _END_WITHIN = 5.0
 _PAUSE = 1.0
-"""Seconds between the starts of log pumps that end at once."""
+"""Between the starts of log pumps that exit at once."""
 
 
 class Logs:
-    """All logs of a service, perhaps none. `start`, or `take_over`, has to come first."""
+    """All logs of a service, if any. Call `start` or `take_over` first."""
 
     def __init__(
         self,
@@ -43,11 +45,11 @@ class Logs:
         notice: Notice,
         show: Callable[[], None],
     ) -> None:
-        """`show` is called when `status` has changed."""
+        """`show` is called when `status` changes."""
         self._loop = loop
         self._paths = tuple(target.path for target in targets)
         self._notice = notice
-        self._states = [State(path, notice) for path in self._paths]
+        self._states = [LogState(path, notice) for path in self._paths]
         self.pipes = Pipes(loop, targets, self._tell)
         self._channel: Channel | None = None
         self._pid = 0
@@ -55,30 +57,30 @@ class Logs:
         self._timer: Timer | None = None
         self._again: Timer | None = None
         self._reopening: list[tuple[Callable[[str], None], Timer]] = []
-        # No answer to an earlier version of us is taken for one to us.
+        # Not 0: an answer to the version before an upgrade must not be taken for a current one.
         self._asked = time.monotonic_ns()
         self._ended: Callable[[], None] | None = None
         self._show = show
 
     @property
     def files(self) -> int:
-        """How many there are."""
+        """Number of log files."""
         return len(self._paths)
 
     def start(self) -> None:
-        """Start the log pump, where there is a log. Raises OperatorError."""
+        """Start the log pump, if there is a log. Raises OperatorError."""
         try:
             if self._paths:
                 self._start()
         except OSError as error:
             raise OperatorError(
-                f"cannot start the log pump: {error.strerror}; look at the limits of processes "
-                f"and of memory"
+                f"cannot start the log pump: {error.strerror}; check the limits on processes "
+                "and memory"
             ) from error
 
     def reopen(self, done: Callable[[str], None]) -> None:
-        """Begin new files. `done` is called once, when nothing goes to the files before any more:
-        with "", or with what went wrong.
+        """Begin new files. `done` is called once, when nothing is written to the earlier files any
+        more: with "", or with what went wrong.
         """
         if not self._paths:
             done("")
@@ -88,23 +90,23 @@ class Logs:
         self._ask_to_reopen()
 
     def busy(self) -> str:
-        """What has to end before another version takes over; "" for nothing."""
+        """Return what must end before an upgrade, or ""."""
         if self._reopening:
             return "the logs are being reopened"
         if self._paths and (self._channel is None or self._channel.crowded):
-            return "the log pump does not answer"
-        return "the last lines of a generation are looked for" if self.pipes.waiting() else ""
+            return "the log pump is not responding"
+        return "the last lines of a generation are being read" if self.pipes.waiting() else ""
 
     def status(self) -> list[Json]:
-        """A Log of docs/control.md for each."""
+        """Return a Log of docs/control.md for each log."""
         return [state.status() for state in self._states]
 
     def end(self, done: Callable[[], None]) -> None:
-        """No process of the program is left: write what there is, then call `done`."""
+        """Write the remaining lines of the program, which has ended, then call `done`."""
         self._ended = done
         self._stop_timer()
         if self._channel is None and self._paths:
-            # It has just died, and its pipes may have lines.
+            # The log pump has just died, and there may be lines in its pipes.
             with contextlib.suppress(OSError):
                 self._start()
         if self._channel is None:
@@ -114,17 +116,17 @@ class Logs:
         self._timer = self._loop.at(time.monotonic() + _END_WITHIN, self._end_late)
 
     def close(self) -> None:
-        """Let go of everything; a log pump that is left ends when the program does."""
+        """Close everything; a log pump that is still there ends with the program."""
         self._stop_timer()
         if self._again:
             self._again.cancel()
         self._part()
         self.pipes.close()
 
-    # The log pump comes and goes.
+    # Start and end of the log pump.
 
     def reaped(self, pid: int, exit: Exit) -> None:
-        """A child has ended: perhaps the log pump, which then is replaced."""
+        """Take note of the end of a child; if that was the log pump, start another one."""
         if pid != self._pid:
             return
         self._hear(READ)
@@ -133,10 +135,8 @@ class Logs:
             self._finish()
             return
         waited = sum(state.waiting for state in self._states)
-        lost = f"{waited} bytes that waited for the disk" if waited else "what it had just read"
-        self._notice(
-            f"the log pump has ended ({exit}), and with it {lost}: another follows", News.LOG
-        )
+        lost = f"{waited} bytes waiting for the disk" if waited else "the lines it had just read"
+        self._notice(f"the log pump {exit}; {lost} are lost; starting another one", News.LOG)
         for state in self._states:
             state.forget_pump()
         if time.monotonic() - self._started > _PAUSE:
@@ -145,14 +145,14 @@ class Logs:
             self._timer = self._loop.at(time.monotonic() + _PAUSE, self._start_again)
 
     def _start(self) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
+        own, child_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with child_end:
             try:
-                pid = pump.fork(theirs, self._paths)
+                pid = pump.fork(child_end, self._paths)
             except OSError:
-                ours.close()
+                own.close()
                 raise
-        self._meet(pid, ours)
+        self._meet(pid, own)
         self.pipes.tell_all()
         if self._reopening:
             self._ask_to_reopen()
@@ -175,9 +175,9 @@ class Logs:
         self._channel, self._pid = None, 0
 
     def _end_late(self) -> None:
-        """It hangs in the middle of a write, and may do so for ever."""
+        """Kill a log pump that hangs in a write, perhaps for ever."""
         os.kill(self._pid, signal.SIGKILL)
-        self._notice("the log pump did not end: the last lines may be missing", News.LOG)
+        self._notice("the log pump did not exit; the last lines may be missing", News.LOG)
         self._part()
         self._finish()
 
@@ -194,14 +194,16 @@ class Logs:
         if self._timer:
             self._timer.cancel()
 
-    # What it is asked, and tells.
+    # Messages to and from the log pump.
 
     def _ask_to_reopen(self) -> None:
         self._asked += 1
         self._tell({"reopen": self._asked})
 
     def _reopen_late(self) -> None:
-        self._reopened(f"the log pump has not answered for {_REOPEN_WITHIN:g} s: a disk hangs?")
+        self._reopened(
+            f"the log pump has not responded for {_REOPEN_WITHIN:g} s; is a disk hanging?"
+        )
 
     def _reopened(self, error: str) -> None:
         waiting, self._reopening = self._reopening, []
@@ -238,7 +240,7 @@ class Logs:
             for message, _fd in channel.heard():
                 self._learn(message)
         except EOFError:
-            self._unwatch(channel)  # It ends; we hear of that as of any child.
+            self._unwatch(channel)  # The log pump is ending, and will be reaped.
         else:
             self._watch(channel)
 
@@ -250,21 +252,21 @@ class Logs:
             self.pipes.learn(message)
         elif "missing" in message:
             self._loop.at(time.monotonic() + _PAUSE, self.pipes.tell_all)
-        # An answer to those who asked before comes too early for the last of them.
+        # An answer to an earlier request does not cover the latest one.
         elif message.get("reopened") == self._asked:
             self._reopened(message["error"])
 
-    # Another version takes our place.
+    # Upgrades.
 
     def carried(self) -> CarriedLogs | None:
-        """While not busy; None where there is no log."""
+        """Return the state to carry over an upgrade; None if there is no log."""
         if self._channel is None:
             return None
         states = tuple(state.carried() for state in self._states)
         return CarriedLogs(self._pid, self._channel.fileno(), states, *self.pipes.carried())
 
     def take_over(self, carried: CarriedLogs | None) -> None:
-        """Go on with the log pump of an earlier version of us."""
+        """Continue with the log pump that an upgrade carried over."""
         if carried is None:
             return
         for state, one in zip(self._states, carried.states, strict=True):

@@ -1,6 +1,6 @@
-"""The pipes through which generations write to the logs: docs/logs.md.
+"""The pipes from generations to the log pump: docs/logs.md.
 
-The supervisor keeps their read ends for the next log pump, and never reads from them.
+The supervisor keeps their read ends for the next log pump, but never reads from them.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import fcntl
 import os
 import time
 
-from sockact.supervisor.base.stderr_tail import TAIL_LINES
-from sockact.supervisor.logs.states import STDERR
-from sockact.supervisor.records.carried import CarriedLogPipe
+from sockact.supervisor.base.output_relay import TAIL_LINES
+from sockact.supervisor.logs.targets import STDERR
+from sockact.supervisor.records.carried_state import CarriedLogPipe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,54 +20,56 @@ if TYPE_CHECKING:
 
     from sockact.supervisor.base.loop import Loop
     from sockact.supervisor.logs.channel import Message
-    from sockact.supervisor.logs.states import Target
+    from sockact.supervisor.logs.targets import Target
 
     Tell = Callable[[Message, int | None], None]
 
 _SIZE = 1 << 20
+"""Bytes in a pipe."""
 _TAIL_WITHIN = 1.0
+"""Seconds."""
 
 
-class Ends:
-    """What one generation gets, until the program has it."""
+class WriteEnds:
+    """The write ends for one generation, until the program has them."""
 
     def __init__(self) -> None:
         self._ends: list[tuple[int, tuple[int, ...]]] = []
 
     def append(self, end: int, descriptors: tuple[int, ...]) -> None:
-        """It takes the place of these standard descriptors."""
+        """Add an end that replaces these standard descriptors."""
         self._ends.append((end, descriptors))
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """Which are written to a log."""
+        """The standard descriptors that go to a log."""
         return tuple(fd for _end, fds in self._ends for fd in fds)
 
     def lay(self) -> tuple[tuple[int, int], ...]:
-        """(descriptor, what it takes the place of)."""
+        """Return (write end, standard descriptor that it replaces)."""
         return tuple((end, fd) for end, fds in self._ends for fd in fds)
 
     def close(self) -> None:
-        """The program has them, or there will be none."""
+        """Close the ends, once the program has them or has failed to start."""
         for end, _fds in self._ends:
             os.close(end)
         self._ends.clear()
 
 
 class _Pipe:
-    """From one generation to one log."""
+    """A pipe from a generation to a log."""
 
     def __init__(self, generation: int, log: int, fd: int) -> None:
         self.generation = generation
-        """0: it is gone."""
+        """0 once the generation is gone."""
         self.log = log
         self.fd = fd
-        """-1: at its end, and closed."""
+        """The read end; -1 once it is at its end, and closed."""
         self.tail = ""
 
 
 class Pipes:
-    """All of them, by a number that the log pump knows them by."""
+    """The pipes of a service, by the numbers that the log pump knows them by."""
 
     def __init__(self, loop: Loop, targets: tuple[Target, ...], tell: Tell) -> None:
         self._loop = loop
@@ -77,9 +79,9 @@ class Pipes:
         self._last = 0
         self._waiting: dict[int, list[Callable[[], None]]] = {}
 
-    def open(self, generation: int) -> Ends:
-        """For a generation that is to be launched. Raises OSError."""
-        ends = Ends()
+    def open(self, generation: int) -> WriteEnds:
+        """Open the pipes of a generation that is to be launched. Raises OSError."""
+        ends = WriteEnds()
         for log, target in enumerate(self._targets):
             try:
                 reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -87,9 +89,9 @@ class Pipes:
                 ends.close()
                 raise
             ends.append(writer, target.descriptors)
-            # The program's end blocks, as any does; the flag is of each end's own description.
+            # The program's end blocks, as programs expect; each end has its own O_NONBLOCK flag.
             os.set_blocking(writer, True)
-            # Above fs.pipe-user-pages-soft what there is has to do.
+            # Beyond fs.pipe-user-pages-soft the pipe keeps its default size.
             with contextlib.suppress(OSError):
                 fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, _SIZE)
             self._last += 1
@@ -98,20 +100,20 @@ class Pipes:
         return ends
 
     def tell_all(self) -> None:
-        """To a log pump that has just begun."""
+        """Send all open pipes to a new log pump."""
         for key, pipe in self._pipes.items():
             if pipe.fd >= 0:
                 self._tell({"add": key, "log": pipe.log}, pipe.fd)
 
     def forget(self, generation: int) -> None:
-        """It is gone: nobody asks for its last lines any more."""
+        """Forget a generation that is gone: nobody asks for its last lines any more."""
         for key, pipe in tuple(self._pipes.items()):
             if pipe.generation == generation:
                 pipe.generation = 0
                 self._drop(key, pipe)
 
     def tail(self, generation: int, done: Callable[[list[str]], None]) -> None:
-        """Tell `done` what was last written along with its standard error, in a moment."""
+        """Call `done` soon, with the last lines of the pipe with the standard error."""
         for key, pipe in self._pipes.items():
             if pipe.generation == generation and STDERR in self._targets[pipe.log].descriptors:
                 self._ask(key, pipe, done)
@@ -119,11 +121,11 @@ class Pipes:
         done([])
 
     def waiting(self) -> bool:
-        """Has the log pump not told the last lines yet that somebody wants?"""
+        """Whether the log pump still has to answer a request for last lines."""
         return bool(self._waiting)
 
     def learn(self, message: Message) -> None:
-        """The last lines of a pipe, or its end."""
+        """Take note of the last lines of a pipe, or of its end."""
         key = message["key"]
         pipe = self._pipes.get(key)
         if pipe is None:
@@ -137,19 +139,19 @@ class Pipes:
             self._drop(key, pipe)
 
     def carried(self) -> tuple[int, tuple[CarriedLogPipe, ...]]:
-        """(the last number, those that are open) for the supervisor that takes our place."""
+        """Return (the last number, the open pipes) to carry over an upgrade."""
         found = ((key, one) for key, one in self._pipes.items() if one.fd >= 0)
         return self._last, tuple(
             CarriedLogPipe(key, one.generation, one.log, one.fd) for key, one in found
         )
 
     def take_over(self, last: int, carried: Iterable[CarriedLogPipe]) -> None:
-        """Those of an earlier version of us."""
+        """Continue with the pipes that an upgrade carried over."""
         self._last = last
         self._pipes = {one.key: _Pipe(one.generation, one.log, one.fd) for one in carried}
 
     def close(self) -> None:
-        """Let go of all."""
+        """Close all pipes."""
         for pipe in self._pipes.values():
             if pipe.fd >= 0:
                 os.close(pipe.fd)

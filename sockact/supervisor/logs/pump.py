@@ -1,9 +1,9 @@
-"""The log pump: the process that writes what all generations of a service say into its logs.
+"""The log pump: the process that writes the output of all generations to the logs. docs/logs.md.
 
-docs/logs.md. It is a fork of the supervisor and shares its memory and its code; it never returns
-into it. It reads on when a disk takes nothing, so that nobody who writes to it waits; only a
-write(2) that does not return keeps it. When there is nothing to do, it sleeps; while lines come, it
-looks every PAUSE seconds, so that they are written many at a time.
+It is a fork of the supervisor and shares its memory and code, but never returns into it. It keeps
+reading while a disk takes nothing, so that the program never waits; only a write(2) that does not
+return can stop it. It sleeps while there is nothing to do. While lines arrive, it reads every PAUSE
+seconds, to write many lines at a time.
 """
 
 from __future__ import annotations
@@ -30,19 +30,20 @@ if TYPE_CHECKING:
     from sockact.supervisor.logs.channel import Message
 
 PAUSE = 0.01
+"""Seconds."""
 LAST_WORDS = 2.0
-"""Seconds that lines wait for a disk when nothing will come any more."""
+"""Seconds that the last lines wait for a disk."""
 
 _MOST_READS = 16
 _OFTEN = 4
-"""A pipe that is fuller than one part of so many may be full before we look again."""
+"""A pipe that is fuller than 1/_OFTEN may be full before the next round, so there is no pause."""
 _TAIL = 8192
 _NAME = b"sockact-log"
 _IGNORED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGPIPE", "SIGXFSZ")
 
 
 class _Source:
-    """What one generation writes to one log: the read end of a pipe."""
+    """The output of one generation to one log: the read end of a pipe."""
 
     def __init__(self, key: int, fd: int, log: LogFile) -> None:
         self.key = key
@@ -50,12 +51,12 @@ class _Source:
         self.log = log
         self.lines = Lines()
         self.tail = b""
-        # All at once: what is read then ends where a write has ended, and most writes end a line.
+        # Read all at once: the data then ends with a whole write, and most writes end a line.
         self.size = fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ)
 
 
 class LogPump:
-    """The process, until its pipes are at their end and nobody is there to bring more."""
+    """The process, until its pipes are at their end and the supervisor is gone."""
 
     def __init__(self, control: socket.socket, paths: tuple[str, ...]) -> None:
         self._channel = Channel(control)
@@ -68,7 +69,7 @@ class LogPump:
         self._watch_control()
 
     def run(self) -> None:
-        """Return when all is written, or cannot be."""
+        """Return when all lines are written, or cannot be."""
         for log in self._logs:
             log.flush()
         while True:
@@ -81,7 +82,7 @@ class LogPump:
         self._tell_states()
 
     def _turn(self) -> None:
-        """Wait, then do what there is to do."""
+        """Wait for events, then handle them."""
         read, much = False, False
         for fd, _events in self._poll.poll(self._timeout()):
             if fd == self._channel.fileno():
@@ -97,13 +98,13 @@ class LogPump:
             self._control.poll(PAUSE * 1000)
 
     def _timeout(self) -> float | None:
-        """Until the next deadline, in milliseconds."""
+        """Return the time until the next deadline, in milliseconds."""
         times = [log.retry_at for log in self._logs if log.retry_at is not None]
         times += [] if self._end_at is None else [self._end_at]
         return max(0.0, (min(times) - time.monotonic()) * 1000 + 1) if times else None
 
     def _over(self) -> bool:
-        """Will nothing come any more, and is all written, or has it waited for long enough?"""
+        """Whether no more lines will come, and all are written or have waited long enough."""
         if not (self._alone and not self._sources):
             return False
         if not any(log.error for log in self._logs):
@@ -112,10 +113,10 @@ class LogPump:
             self._end_at = time.monotonic() + LAST_WORDS
         return time.monotonic() >= self._end_at
 
-    # What is written.
+    # Output of the generations.
 
     def _read(self, source: _Source) -> int:
-        """Pass on what there is; how many bytes."""
+        """Pass on what is in the pipe; return the number of bytes."""
         try:
             data = os.read(source.fd, source.size)
         except BlockingIOError:
@@ -128,7 +129,7 @@ class LogPump:
         return len(data)
 
     def _drain(self, source: _Source) -> None:
-        """What is in the pipe by now."""
+        """Pass on everything in the pipe."""
         for _ in range(_MOST_READS):
             if not self._read(source):
                 return
@@ -145,7 +146,7 @@ class LogPump:
         if data:
             source.log.put(source.key, data)
 
-    # What the supervisor asks, and is told.
+    # Messages from and to the supervisor.
 
     def _hear(self) -> None:
         self._channel.flush()
@@ -161,11 +162,11 @@ class LogPump:
 
     def _obey(self, message: Message, fd: int | None) -> None:
         if "add" in message and fd is None:
-            # No descriptor was left for it here: SCM_RIGHTS of unix(7), MSG_CTRUNC.
+            # This process had no descriptor left: SCM_RIGHTS of unix(7), MSG_CTRUNC.
             self._channel.tell({"missing": message["add"]})
         elif "add" in message and fd is not None:
             if any(source.key == message["add"] for source in self._sources.values()):
-                os.close(fd)  # It was asked for again along with one that was missing.
+                os.close(fd)  # Sent again along with one that was missing.
                 return
             source = _Source(message["add"], fd, self._logs[message["log"]])
             self._sources[fd] = source
@@ -179,11 +180,11 @@ class LogPump:
             for source in tuple(self._sources.values()):
                 if source.key == message["tail"]:
                     self._drain(source)
-                    # At its end it has told all.
+                    # At its end, the tail is sent already.
                     if source.fd in self._sources:
                         self._tell_tail(source, ended=False)
         elif "end" in message:
-            # Whoever has a pipe still is none of the service's processes.
+            # Processes that still hold a pipe do not belong to the service.
             for source in tuple(self._sources.values()):
                 self._drain(source)
                 if source.fd in self._sources:
@@ -195,7 +196,7 @@ class LogPump:
         self._channel.tell({"key": source.key, "tail": text, "ended": ended})
 
     def _tell_states(self) -> None:
-        """Of each log of which there are news; while there is no room, the latest of them later."""
+        """Send the state of each log that has changed; without room, only the latest, later."""
         for number, log in enumerate(self._logs):
             if self._channel.crowded or not log.take_news():
                 continue
@@ -217,7 +218,7 @@ class LogPump:
 
 
 def fork(control: socket.socket, paths: tuple[str, ...]) -> int:
-    """Start the pump; its pid. Raises OSError."""
+    """Start the log pump; return its pid. Raises OSError."""
     with signals.blocked():
         pid = os.fork()
         if pid == 0:
@@ -228,7 +229,7 @@ def fork(control: socket.socket, paths: tuple[str, ...]) -> int:
 def _child(control: socket.socket, paths: tuple[str, ...]) -> NoReturn:
     status = 1
     try:
-        # What is shared with the supervisor stays so as long as nobody counts through it.
+        # Memory stays shared with the supervisor as long as the collector does not touch it.
         gc.disable()
         _leave_supervisor(control.fileno())
         LogPump(control, paths).run()
@@ -255,7 +256,7 @@ def _leave_supervisor(control: int) -> None:
 
 
 def _close_all_but(control: int) -> None:
-    """Nobody else's pipe, listener or lock may live longer because of us."""
+    """Close all other descriptors: the log pump must not keep pipes, listeners or locks open."""
     try:
         highest = max(map(int, os.listdir("/proc/self/fd")))
     except OSError:

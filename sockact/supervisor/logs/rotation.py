@@ -1,8 +1,9 @@
-"""Having everybody reopen the log files that were moved: `sockact rotate` and SIGUSR1.
+"""Log rotation, by `sockact rotate` and SIGUSR1: all writers reopen the files that were moved.
 
-Each part is told at the same time, and the answer comes when all are done: then nothing goes to the
-old files any more, but for what the answer names. Who asks meanwhile may have moved a file that was
-looked at already, so another rotation follows, which all of these share.
+All parts are told at the same time, and callers are answered when all are done. Then nothing is
+written to the old files any more, except by the processes that the answer names. A caller that asks
+during a rotation may have moved a file that was already reopened, so another rotation follows,
+shared by all such callers.
 """
 
 from __future__ import annotations
@@ -19,37 +20,37 @@ if TYPE_CHECKING:
     from sockact.core.json_data import Json
 
     class Part(Protocol):
-        """Something that has log files open."""
+        """A part of sockact that has log files open."""
 
         @property
         def files(self) -> int:
-            """How many."""
+            """Number of its files."""
 
         def reopen(self, done: Callable[[str], None]) -> None:
-            """Reopen them; `done` is called once, within seconds, with what failed or ""."""
+            """Reopen them; call `done` once, within seconds, with what failed or ""."""
 
 
 @dataclass(frozen=True)
-class Failed:
-    """What could not be reopened, by which process; 0 for the supervisor itself."""
+class ReopenFailure:
+    """Why a process could not reopen its files; pid 0 is the supervisor itself."""
 
     pid: int
     error: str
 
 
 @dataclass(frozen=True)
-class Rotated:
-    """How a rotation ended: the processes whose shim has answered, the files that they and we have
-    reopened, summed up, and the processes that got the signal.
+class RotationResult:
+    """The result of a rotation: the number of processes whose shim answered, of files that they and
+    the parts reopened, and of processes that got a signal.
     """
 
     processes: int = 0
     files: int = 0
     signalled: int = 0
-    failed: tuple[Failed, ...] = ()
+    failed: tuple[ReopenFailure, ...] = ()
 
     def to_json(self) -> Json:
-        """The Rotation of docs/control.md."""
+        """Return the Rotation of docs/control.md."""
         errors = [{"pid": one.pid or None, "error": one.error} for one in self.failed]
         return {
             "processes": self.processes,
@@ -59,7 +60,7 @@ class Rotated:
         }
 
     def describe(self) -> str:
-        """In one line, for the journal."""
+        """Return the result in one line, for the journal."""
         text = f"files reopened: {self.files}, processes told: {self.processes}"
         if self.signalled:
             text += f", signalled: {self.signalled}"
@@ -69,17 +70,17 @@ class Rotated:
 
 
 if TYPE_CHECKING:
-    Done = Callable[[Rotated], None]
+    Done = Callable[[RotationResult], None]
 
     class Program(Protocol):
         """The processes of all generations."""
 
         def reopen(self, done: Done) -> None:
-            """As a Part, with more to tell."""
+            """Reopen their files; call `done` once with the result."""
 
 
 class Rotation:
-    """One service's; `parts` are to be told besides the program."""
+    """Rotates the logs of a service: those of the program, and those of `parts`."""
 
     def __init__(self, program: Program, parts: tuple[Part, ...] = ()) -> None:
         self._parts = parts
@@ -87,14 +88,14 @@ class Rotation:
         self._asked: list[Done] = []
         self._next: list[Done] = []
         self._missing = 0
-        self._rotated = Rotated()
+        self._result = RotationResult()
 
     def busy(self) -> bool:
-        """Is one under way?"""
+        """Whether a rotation is in progress."""
         return bool(self._missing)
 
     def ask(self, done: Done) -> Callable[[], None]:
-        """Rotate, after the rotation that is under way; what it returns is for who leaves."""
+        """Rotate, after the current rotation if any; return a function for a caller that leaves."""
         if done not in self._next:
             self._next.append(done)
         if not self._missing:
@@ -108,23 +109,23 @@ class Rotation:
 
     def _begin(self) -> None:
         self._asked, self._next = self._next, []
-        self._rotated = Rotated()
+        self._result = RotationResult()
         self._missing = 1 + len(self._parts)
         for part in self._parts:
             part.reopen(partial(self._part_done, part))
         self._program.reopen(self._program_done)
 
     def _part_done(self, part: Part, error: str) -> None:
-        before = self._rotated
+        before = self._result
         if error:
-            self._rotated = replace(before, failed=(*before.failed, Failed(0, error)))
+            self._result = replace(before, failed=(*before.failed, ReopenFailure(0, error)))
         else:
-            self._rotated = replace(before, files=before.files + part.files)
+            self._result = replace(before, files=before.files + part.files)
         self._one_done()
 
-    def _program_done(self, rotated: Rotated) -> None:
-        files, failed = self._rotated.files + rotated.files, self._rotated.failed + rotated.failed
-        self._rotated = replace(rotated, files=files, failed=failed)
+    def _program_done(self, result: RotationResult) -> None:
+        files, failed = self._result.files + result.files, self._result.failed + result.failed
+        self._result = replace(result, files=files, failed=failed)
         self._one_done()
 
     def _one_done(self) -> None:
@@ -133,6 +134,6 @@ class Rotation:
             return
         asked, self._asked = self._asked, []
         for done in asked:
-            done(self._rotated)
+            done(self._result)
         if self._next and not self._missing:
             self._begin()

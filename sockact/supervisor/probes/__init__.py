@@ -1,3 +1,5 @@
-"""Health checks: readiness, trial, watchdog. Each attempt is a process of its own; the
-supervisor never waits for one.
+"""Health checks: readiness, trial, watchdog. Each attempt runs in a process of its own;
+never waits for one.
 """
+
+__all__ = ("probe_commands", "readiness", "trial", "watchdog")

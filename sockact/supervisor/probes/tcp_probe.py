@@ -1,11 +1,11 @@
-"""Connect to each address: exit status 0 when somebody accepts every connection, else 1 and a line.
+"""Connect to each address: exit status 0 if every connection is accepted, else 1 and the reason.
 
     tcp_probe.py SECONDS HOST PORT [HOST PORT …]
 
 The kernel completes a connection without the program, so connecting proves nothing. But a
-connection that nobody has accepted has no inode: /proc/net/tcp shows 0 (proc_pid_net(5)). So it
-does of one that was accepted and closed, but in another state. Run as a program of its own (python
--I -S), as every probe; no other way to learn it works without a wait.
+connection that has not been accepted has no inode: /proc/net/tcp shows 0 (proc_pid_net(5)). The
+same is true for one that was accepted and closed, but that is in another state. Runs as a program
+of its own (python -I -S), like every probe, because it has to wait.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 def main(seconds: str, *addresses: str) -> str:
-    """Empty, or what is wrong."""
+    """Return what is wrong, for the operator, or ""."""
     until = time.monotonic() + float(seconds)
     for host, port in zip(addresses[::2], addresses[1::2], strict=True):
         where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -30,14 +30,14 @@ def main(seconds: str, *addresses: str) -> str:
             address, left = (_ANY.get(host, host), int(port)), until - time.monotonic()
             with socket.create_connection(address, timeout=max(_FIRST_PAUSE, left)) as sock:
                 if not _accepted(sock, until):
-                    return f"nobody accepted a connection to {where}"
+                    return f"{where} did not accept a connection"
         except OSError as error:
             return f"cannot connect to {where}: {error.strerror or error}"
     return ""
 
 
 def _accepted(sock: socket.socket, until: float) -> bool:
-    """Wait until somebody has the server's end, or has had it."""
+    """Wait until the connection is accepted; return False if that takes too long."""
     pause = _FIRST_PAUSE
     while _is_queued(sock):
         if time.monotonic() + pause > until:
@@ -48,7 +48,7 @@ def _accepted(sock: socket.socket, until: float) -> bool:
 
 
 def _is_queued(sock: socket.socket) -> bool:
-    """Is the other end of a connection on this machine still to be accepted?"""
+    """Whether the other end of a connection on this machine is still in the accept queue."""
     ours, theirs = sock.getsockname()[1], sock.getpeername()[1]
     with open("/proc/net/tcp6" if sock.family == socket.AF_INET6 else "/proc/net/tcp") as table:
         next(table)

@@ -1,16 +1,17 @@
-"""The watchdog of systemd hears WATCHDOG=1 as long as clients are served, not as long as a timer
-runs. docs/watchdog.md.
+"""Pings systemd's watchdog for as long as clients are served, not just for as long as a timer runs.
 
-What keeps the pings back is first answered by a handover: a new generation may do better. Only when
-that has failed do the pings stop, and systemd acts (WatchdogSec= of systemd.service(5)).
+docs/watchdog.md. The first answer to a problem is a handover: a new generation may do better. Only
+when that has not helped do the pings stop, and systemd acts (WatchdogSec= of systemd.service(5)).
 """
 
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from sockact.core.lifecycle.model import Phase
-from sockact.supervisor.base.commands import Attempts
+from sockact.supervisor.base.commands import CommandRun
+from sockact.supervisor.probes.attempts import Attempts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,23 +23,23 @@ if TYPE_CHECKING:
     from sockact.supervisor.base.commands import Command
     from sockact.supervisor.base.loop import Loop
 
-    class Guarded(Protocol):
-        """The service that the watchdog looks at."""
+    class WatchedService(Protocol):
+        """The service that the watchdog checks."""
 
         def phase(self) -> Phase:
-            """Its phase."""
+            """Return its phase."""
 
         def silent_for(self) -> float | None:
-            """Seconds since the program's own last WATCHDOG=1; None when it never sent one."""
+            """Return the seconds since the program's last WATCHDOG=1; None if it never sent one."""
 
         def ping(self) -> None:
             """Tell systemd that clients are served."""
 
-        def replace(self, wrong: str) -> None:
-            """The first answer to what is wrong."""
+        def replace(self, problem: str) -> None:
+            """Replace the generation that has this problem: the first answer."""
 
-        def give_up(self, wrong: str) -> None:
-            """The last one, when that has not helped."""
+        def give_up(self, problem: str) -> None:
+            """Stop the pings because of this problem: the last answer."""
 
 
 class Watchdog:
@@ -50,67 +51,70 @@ class Watchdog:
         interval: float,
         queues: AcceptQueues,
         probe: tuple[Command, Mapping[str, str]] | None,
-        guarded: Guarded,
+        service: WatchedService,
     ) -> None:
-        """`probe` is run before each ping. `replace` and `give_up` of `guarded` are called once
-        each, until nothing is wrong again.
+        """`probe` runs before each ping. `replace` and `give_up` of `service` are called once each
+        for a problem; after a ping without one, they are available again.
         """
         self._loop = loop
         self._interval = interval
         self._queues = queues
-        self._probe = probe and Attempts(loop, *probe, interval / 2, self._probed)
-        self._guarded = guarded
-        self._steps = (guarded.replace, guarded.give_up)
-        self._taken = 0
+        self._probe = probe and Attempts(
+            partial(CommandRun, loop, *probe, interval / 2), self._probed
+        )
+        self._service = service
+        self._answers = (service.replace, service.give_up)
+        self._answered = 0
 
     def start(self) -> None:
-        """Ping now, and every `interval` seconds from now on."""
+        """Ping now, and then every `interval` seconds."""
         self._look()
 
     def reaped(self, pid: int, exit: Exit) -> None:
-        """A child has ended: perhaps an attempt of the probe."""
+        """Take note of the end of a child, which may be the probe."""
         if self._probe:
             self._probe.reaped(pid, exit)
 
     def busy(self) -> bool:
-        """Is an attempt of the probe under way?"""
-        return self._probe is not None and self._probe.under_way
+        """Whether a probe is in progress."""
+        return self._probe is not None and self._probe.in_progress
 
     def close(self) -> None:
+        """Kill the current probe."""
         if self._probe:
             self._probe.stop()
 
     def _look(self) -> None:
-        phase = self._guarded.phase()
+        phase = self._service.phase()
         if phase is Phase.STOPPED:
             return
         self._loop.at(time.monotonic() + self._interval, self._look)
         stuck = self._queues.stuck_for(time.monotonic())
         if phase is not Phase.SERVING:
-            # Starts, reloads, stops and back-offs have bounds of their own.
-            self._guarded.ping()
+            # Starts, reloads, stops and back-offs have time limits of their own.
+            self._service.ping()
         elif stuck >= self._interval:
-            self._judge(f"its accept queue has not moved for {stuck:.0f} s")
-        elif (silent := self._guarded.silent_for()) is not None and silent > 2 * self._interval:
-            self._judge(f"the program has sent no WATCHDOG=1 for {silent:.0f} s")
+            self._judge(f"not accepting connections for {stuck:.0f} s")
+        elif (silent := self._service.silent_for()) is not None and silent > 2 * self._interval:
+            self._judge(f"no WATCHDOG=1 from the program for {silent:.0f} s")
         elif self._probe:
             self._probe.begin()
         else:
             self._judge("")
 
     def _probed(self, reason: str) -> None:
-        if self._guarded.phase() is Phase.SERVING:
-            self._judge(reason and f"the watchdog's probe failed: {reason}")
+        if self._service.phase() is Phase.SERVING:
+            self._judge(reason and f"the watchdog probe failed: {reason}")
         else:
-            self._guarded.ping()
+            self._service.ping()
 
-    def _judge(self, wrong: str) -> None:
-        if not wrong:
+    def _judge(self, problem: str) -> None:
+        if not problem:
             self._taken = 0
-            self._guarded.ping()
-        elif self._taken < len(self._steps):
-            step = self._steps[self._taken]
+            self._service.ping()
+        elif self._taken < len(self._answers):
+            answer = self._answers[self._taken]
             self._taken += 1
             if self._taken == 1:
-                self._guarded.ping()
-            step(wrong)
+                self._service.ping()
+            answer(problem)

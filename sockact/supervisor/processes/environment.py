@@ -1,4 +1,4 @@
-"""The environment of the wrapped program: the supervisor's own, without what was meant for us."""
+"""The program's environment: that of the supervisor, without the variables meant for sockact."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from sockact.kernel.sockets.listener import Listener
 
 RELEASE_VARIABLE = "SOCKACT_RELEASE"
-SHIM_FOLDER = os.path.join(os.path.dirname(sockact.__file__), "shim")
+SHIM_DIRECTORY = os.path.join(os.path.dirname(sockact.__file__), "shim")
 
-# Meant for the supervisor alone. FDSTORE is there from systemd 254 on, LISTEN_PIDFDID from 258 on.
-_OURS = (
+# Meant for the supervisor alone. systemd sets FDSTORE from 254 on, LISTEN_PIDFDID from 258 on.
+_SUPERVISOR_ONLY = (
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
     "WATCHDOG_PID",
@@ -38,10 +38,10 @@ def program_environment(
     generation: int,
     shim_address: str,
 ) -> dict[str, str]:
-    """The base for every generation, with the shim of docs/shim.md."""
-    found = _without_ours(environment)
+    """Return the environment of a generation, with the shim of docs/shim.md."""
+    found = _without_supervisors(environment)
     path = found.get("PYTHONPATH")
-    found["PYTHONPATH"] = f"{SHIM_FOLDER}:{path}" if path else SHIM_FOLDER
+    found["PYTHONPATH"] = f"{SHIM_DIRECTORY}:{path}" if path else SHIM_DIRECTORY
     found["SOCKACT_NAME"] = name
     found["SOCKACT_SHIM"] = shim_address
     found[GENERATION_VARIABLE] = str(generation)
@@ -49,7 +49,7 @@ def program_environment(
 
 
 def deployed(settings: Settings) -> tuple[tuple[str, ...], str, dict[str, str]]:
-    """The command, the directory, and the service's own variables, with the release of now."""
+    """Return the command, the directory and the service's own variables for the current release."""
     own = dict(variable.split("=", 1) for variable in settings.environment)
     if not settings.release:
         return settings.command, settings.directory, own
@@ -60,18 +60,18 @@ def deployed(settings: Settings) -> tuple[tuple[str, ...], str, dict[str, str]]:
 
 
 def probe_environment(environment: Mapping[str, str], name: str) -> dict[str, str]:
-    """For a probe, which belongs to no generation."""
-    return {**_without_ours(environment), "SOCKACT_NAME": name}
+    """Return the environment of a probe, which belongs to no generation."""
+    return {**_without_supervisors(environment), "SOCKACT_NAME": name}
 
 
-def _without_ours(environment: Mapping[str, str]) -> dict[str, str]:
-    return {key: value for key, value in environment.items() if key not in _OURS}
+def _without_supervisors(environment: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in environment.items() if key not in _SUPERVISOR_ONLY}
 
 
 def adoption_environment(
     adopt: Adopt, listeners: list[Listener], paths: tuple[str, ...]
 ) -> dict[str, str]:
-    """What the way of adopting adds. LISTEN_PID is added where the pid is known."""
+    """Return the variables for this way of adopting; LISTEN_PID is added once the pid is known."""
     if adopt is Adopt.SHIM:
         return {"SOCKACT_ADOPT": "1"} | ({"SOCKACT_UNIX": ":".join(paths)} if paths else {})
     if adopt is Adopt.NATIVE:

@@ -1,7 +1,7 @@
-"""What outlives a supervisor that is killed, or that fails: docs/fdstore.md.
+"""Listeners and generations that outlive a supervisor that is killed or fails: docs/fdstore.md.
 
-Listeners of our own, and the pidfds of generations, are in systemd's file descriptor store. The
-next supervisor takes the listeners over, and begins when the generations have ended.
+systemd's file descriptor store keeps the listeners of --listen and the pidfds of the generations.
+The next supervisor takes over the listeners, and begins when those generations have ended.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sockact.core.message_kinds import News
 from sockact.kernel import pidfd
 from sockact.kernel.sockets.listener import address_of
 from sockact.supervisor.base.loop import READ
-from sockact.supervisor.processes.processes import below
+from sockact.supervisor.processes.processes import descendants
 from sockact.systemd import fdstore, listeners
 
 TYPE_CHECKING = False
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
     from sockact.systemd.fdstore import Kept, Process
     from sockact.systemd.notify import Notifier
 
-# What systemd needs for a few messages, and a busy machine much longer.
+# Seconds. systemd reads a few messages much faster, except on a busy machine.
 _HEARD_WITHIN = 5.0
 _GIVE_UP_AFTER = 5.0
-# systemd closes what it has removed in a process of its own, after its answer to a barrier.
+# systemd closes removed descriptors in a separate process, after it has answered a barrier.
 _CLOSED_WITHIN = 2.0
 
 
 def own_listeners(texts: tuple[str, ...], kept: Kept, notifier: Notifier) -> list[Listener]:
-    """Those of --listen: as they were kept, or opened, and kept from now on.
+    """Return the listeners of --listen: those from the store, else newly opened and stored.
 
-    What was kept and is not wanted any more, or is of no use, is closed. Raises OperatorError.
+    Stored listeners that are no longer wanted, or are unusable, are closed. Raises OperatorError.
     """
     wanted = {listeners.bound(listeners.parse(text)[1]) for text in texts}
     taken: dict[Address, socket.socket] = {}
@@ -54,7 +54,7 @@ def own_listeners(texts: tuple[str, ...], kept: Kept, notifier: Notifier) -> lis
             notifier.remove(name)
     patience = 0.0
     if len(taken) < len(kept.listeners):
-        # Until systemd has closed them, too, their addresses are in use.
+        # Their addresses are in use until systemd has closed them, too.
         notifier.wait_heard(_HEARD_WITHIN)
         patience = _CLOSED_WITHIN
     opened = listeners.open_all(texts, taken, patience)
@@ -66,7 +66,7 @@ def own_listeners(texts: tuple[str, ...], kept: Kept, notifier: Notifier) -> lis
 
 
 def close_listeners(found: list[Listener], notifier: Notifier, *, ended: bool) -> None:
-    """At our end. Unless the service has `ended`, what is our own stays with systemd."""
+    """Close the listeners; unless the service has `ended`, those of --listen stay in the store."""
     for listener in found:
         if listener.owned and ended:
             notifier.remove(fdstore.listener_name(listener.inode))
@@ -74,9 +74,9 @@ def close_listeners(found: list[Listener], notifier: Notifier, *, ended: bool) -
 
 
 class Leftovers:
-    """Generations of a supervisor that is gone: they had their stop signal when it went.
+    """The generations of an earlier supervisor, which got their stop signal when it ended.
 
-    `forget` is told the names of those that have ended.
+    `forget` is called with the name of each that has ended.
     """
 
     def __init__(
@@ -96,13 +96,13 @@ class Leftovers:
             loop.watch(fd, READ, partial(self._ended, fd))
 
     def wait(self, kill_timeout: float, done: Callable[[], None]) -> None:
-        """Call `done` when all have ended; SIGKILL after the kill timeout, in seconds."""
-        self._tell("waiting for it to end")
+        """Call `done` when all have ended; after `kill_timeout` seconds, send SIGKILL."""
+        self._tell("waiting for it to exit")
         self._done = done
         self._timer = self._loop.at(time.monotonic() + kill_timeout, self._kill)
 
     def close(self) -> None:
-        """Wait no more."""
+        """Stop waiting."""
         if self._timer:
             self._timer.cancel()
         while self._left:
@@ -121,23 +121,23 @@ class Leftovers:
         os.close(fd)
 
     def _kill(self) -> None:
-        self._tell("SIGKILL: still there after the kill timeout", News.SIGNALLED)
+        self._tell("still running after the kill timeout, sending SIGKILL", News.SIGNALLED)
         self._timer = self._loop.at(time.monotonic() + _GIVE_UP_AFTER, self._give_up)
         for process in self._left.values():
             _kill_whole(process)
 
     def _give_up(self) -> None:
-        self._tell("it does not end; starting beside it")
+        self._tell("did not exit; starting the service anyway")
         self.close()
         self._done()
 
     def _tell(self, message: str, news: News = News.NOTE) -> None:
         pids = ", ".join(str(process.pid) for process in self._left.values())
-        self._say(f"process {pids}, left by an earlier supervisor: {message}", news)
+        self._say(f"process {pids} of an earlier supervisor: {message}", news)
 
 
 def living(processes: list[Process], forget: Callable[[str], None]) -> list[Process]:
-    """Those that have not ended; `forget` is told the names of the others."""
+    """Return the processes that have not ended; call `forget` with the names of the others."""
     poll = select.poll()
     for process in processes:
         poll.register(process.pidfd, select.POLLIN)
@@ -150,10 +150,10 @@ def living(processes: list[Process], forget: Callable[[str], None]) -> list[Proc
 
 
 def _kill_whole(process: Process) -> None:
-    """With what it has started. Whether that helped is seen by whether it ends."""
+    """Kill a process and its descendants. Errors do not matter: its pidfd shows whether it ends."""
     pids: list[int] = []
     with contextlib.suppress(OSError):
-        pids = below(process.pid)
+        pids = descendants(process.pid)
     with contextlib.suppress(OSError):
         signal.pidfd_send_signal(process.pidfd, signal.SIGKILL)
     for pid in pids:

@@ -1,7 +1,7 @@
-"""Launching the program: fork, the seccomp filter, exec, and the news of both.
+"""Launches the program: fork, seccomp filter, exec, and the child's reports about them.
 
-Nothing waits: the child reports over a socket that the loop watches. It sends `filter` with the
-notification fd, or `error STEP ERRNO`; end of file after that means that the program runs.
+Nothing blocks: the child reports over a socket that the loop watches. It sends `filter` with the
+notification fd, or `error STEP ERRNO`. End of file means that the program has been executed.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _LONGEST_LINE = 256
 _FEWEST_FILES = 64
 
 
-class _Files:
-    """The soft limit of open files that we found, which is the program's; None: as it is."""
+class _FileLimit:
+    """The soft limit of open files for the programs; None: unchanged."""
 
     soft: int | None = None
 
@@ -37,64 +37,64 @@ class _Files:
 def raise_file_limit() -> None:
     """Let the supervisor open as many files as the hard limit allows. Raises OperatorError.
 
-    The programs that are launched get back the soft limit that was found: select() of many knows
-    no descriptor above 1023.
+    Programs are launched with the original soft limit: many use select(), which supports no
+    descriptor above 1023.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < _FEWEST_FILES:
         raise OperatorError(
-            f"only {hard} open files are allowed; raise LimitNOFILE= of the unit, or `ulimit -n`, "
-            f"to {_FEWEST_FILES} at least"
+            f"only {hard} open files are allowed; raise LimitNOFILE= in the unit, or `ulimit -n`, "
+            f"to at least {_FEWEST_FILES}"
         )
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     except (OSError, ValueError):
-        return  # The hard limit is above fs.nr_open: the soft one has to do.
-    _Files.soft = soft
+        return  # The hard limit is above fs.nr_open: keep the soft limit.
+    _FileLimit.soft = soft
 
 
 def file_limit() -> int | None:
-    """The soft limit that `raise_file_limit` found."""
-    return _Files.soft
+    """Return the original soft limit, for the programs."""
+    return _FileLimit.soft
 
 
-def keep_file_limit(soft: int | None) -> None:
-    """It was raised already, by an earlier version of us, and this is what that had found."""
-    _Files.soft = soft
+def set_file_limit(soft: int | None) -> None:
+    """Set the original soft limit, which an earlier version of sockact has raised."""
+    _FileLimit.soft = soft
 
 
 def _restore_file_limit() -> None:
-    if _Files.soft is not None:
+    if _FileLimit.soft is not None:
         _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (_Files.soft, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (_FileLimit.soft, hard))
 
 
 @dataclass(frozen=True)
 class Launch:
-    """What to execute. `environment` decides the PATH that is searched."""
+    """What to execute, and how. The program is searched in the PATH of `environment`."""
 
     command: tuple[str, ...]
     directory: str
     environment: dict[str, str]
     calls: frozenset[Call] = frozenset()
-    """The system calls to notify; empty: no filter."""
+    """System calls that the filter notifies of; empty: no filter."""
     native: tuple[int, ...] = ()
-    """Descriptors to pass as sd_listen_fds(3) says, in this order."""
+    """Descriptors to pass as in sd_listen_fds(3), in this order."""
     outputs: tuple[tuple[int, int], ...] = ()
-    """(what to write to, standard output or error) instead of our own."""
+    """(descriptor, standard output or error that it replaces)."""
     stop_signal: int = signal.SIGTERM
-    """What asks the program to end."""
+    """The signal that asks the program to end."""
 
 
 @dataclass(frozen=True)
-class Failed:
-    """The launch failed, in this step."""
+class LaunchFailure:
+    """The step in which a launch failed, and its errno."""
 
     step: str
     errno: int
 
     def explain(self, launch: Launch) -> str:
-        """One line for the operator."""
+        """Return the reason for the operator, in one line."""
         error = os.strerror(self.errno)
         if self.step == "chdir":
             return f"cannot enter {launch.directory}: {error}"
@@ -107,11 +107,11 @@ class Failed:
 
 
 def _interpreter(launch: Launch) -> str:
-    """What the #! line of the program names; the kernel reports both as not found."""
-    folders = [""] if "/" in launch.command[0] else os.get_exec_path(launch.environment)
-    for folder in folders:
+    """Return the interpreter in the program's #! line; the kernel reports both as not found."""
+    directories = [""] if "/" in launch.command[0] else os.get_exec_path(launch.environment)
+    for directory in directories:
         try:
-            with open(os.path.join(launch.directory, folder, launch.command[0]), "rb") as file:
+            with open(os.path.join(launch.directory, directory, launch.command[0]), "rb") as file:
                 line = file.readline(_LONGEST_LINE)
         except OSError:
             continue
@@ -121,26 +121,26 @@ def _interpreter(launch: Launch) -> str:
 
 
 def spawn(launch: Launch) -> tuple[int, socket.socket]:
-    """Start the program: its pid, and the socket to `read_news` from. Raises OperatorError."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    ours.setblocking(False)
+    """Start the program; return its pid, and the socket for `read_news`. Raises OperatorError."""
+    own, child_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    own.setblocking(False)
     try:
         with signals.blocked():
             pid = os.fork()
             if pid == 0:
-                _child(launch, theirs)
+                _child(launch, child_end)
     except OSError as error:
-        ours.close()
-        theirs.close()
+        own.close()
+        child_end.close()
         raise OperatorError(f"cannot fork: {error.strerror}") from error
-    theirs.close()
-    return pid, ours
+    child_end.close()
+    return pid, own
 
 
-def read_news(news: socket.socket) -> int | Failed | None:
-    """The notification fd, or the failure, or None: the program has been executed.
+def read_news(news: socket.socket) -> int | LaunchFailure | None:
+    """Return the notification fd, the failure, or None once the program has been executed.
 
-    Raises BlockingIOError when there is nothing yet.
+    Raises BlockingIOError if there is nothing to read yet.
     """
     data, fds, _flags, _address = socket.recv_fds(news, _BOUND, 1)
     if not data:
@@ -149,16 +149,16 @@ def read_news(news: socket.socket) -> int | Failed | None:
         os.set_inheritable(fds[0], False)
         return fds[0]
     _error, step, number = data.decode().split()
-    return Failed(step, int(number))
+    return LaunchFailure(step, int(number))
 
 
 def _child(launch: Launch, news: socket.socket) -> None:
-    """Never returns."""
+    """Become the program; never returns."""
     step = "setup"
     try:
-        # A session of its own: the terminal's Ctrl-C goes to the supervisor, which drains.
+        # In a session of its own: Ctrl-C reaches only the supervisor, which drains.
         os.setsid()
-        # Nobody would end the program, or let its successor have the address, without us.
+        # Without the supervisor, nobody would stop the program or free its address.
         die_with_parent(launch.stop_signal)
         step = "chdir"
         os.chdir(launch.directory)
@@ -175,7 +175,7 @@ def _child(launch: Launch, news: socket.socket) -> None:
             fd = seccomp.install(set(launch.calls))
             socket.send_fds(news, [b"filter"], [fd])
             os.close(fd)
-        # Late: until here descriptors above the limit may be needed.
+        # Last, because descriptors above that limit may be needed until here.
         _restore_file_limit()
         step = "exec"
         os.execvpe(launch.command[0], launch.command, environment)
@@ -186,9 +186,9 @@ def _child(launch: Launch, news: socket.socket) -> None:
 
 
 def _pass_listeners(listeners: tuple[int, ...], news: socket.socket) -> socket.socket:
-    """Lay the listeners over 3, 4, … inheritable; everything else of ours closes on exec."""
+    """Make the listeners descriptors 3, 4, …, inheritable; all others close on exec."""
     end = LISTEN_FDS_START + len(listeners)
-    # First everything that is still needed goes out of the way of the target numbers.
+    # First move everything that is still needed out of the way of those numbers.
     high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, end) for fd in (*listeners, news.detach())]
     for target, fd in enumerate(high[:-1], LISTEN_FDS_START):
         os.dup2(fd, target, inheritable=True)

@@ -1,14 +1,14 @@
-"""Whose process is it? The processes of each generation, orphans included.
+"""The processes of each generation, orphans included.
 
-The supervisor is a subreaper: what a program leaves behind becomes its child. A process belongs to
-the generation of its parent; an orphan is remembered from before, or known by SOCKACT_GENERATION in
-the environment that it was executed with (next to our own SOCKACT_SHIM: a supervisor may itself run
-in a generation of another).
+The supervisor is a subreaper: orphans of a program become its children. A process belongs to the
+generation of its parent. An orphan is remembered from before, or recognized by SOCKACT_GENERATION
+in its initial environment (with this supervisor's own SOCKACT_SHIM: a supervisor may itself run in
+a generation of another).
 
-A walk through /proc is not one moment. But nobody except us reaps our own children, so they stay
-where they are during a walk, zombies included; and whoever is below us is below one of them. So a
-generation that has none of our children is gone, unless one of them is about to end, or a zombie,
-and we do not know whose it is: it may have left children behind since our own were listed.
+A walk through /proc takes time. But only the supervisor reaps its children, so they stay in place
+during a walk, zombies included; and every descendant is below one of them. So a generation is gone
+if none of these children belongs to it, except when the generation of a zombie, or of a process
+about to exit, is unknown: it may have left children behind after the list was read.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from sockact.core.lifecycle.model import Exit
 from sockact.core.record import dataclass, field
 from sockact.kernel import pidfd, procfs
 from sockact.kernel.procfs import Process
-from sockact.supervisor.records.carried import CarriedFailure, CarriedProcess
+from sockact.supervisor.records.carried_state import CarriedExit, CarriedProcess
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from sockact.supervisor.records.carried import CarriedEngine
+    from sockact.supervisor.records.carried_state import CarriedProgram
 
 GENERATION_VARIABLE = "SOCKACT_GENERATION"
 SHIM_VARIABLE = "SOCKACT_SHIM"
@@ -33,7 +33,7 @@ SHIM_VARIABLE = "SOCKACT_SHIM"
 
 @dataclass(frozen=True)
 class Signalled:
-    """Who got a signal, and to whom the kernel does not let us send one (set-user-ID programs)."""
+    """The processes that got a signal, and those that the kernel refused (set-user-ID programs)."""
 
     reached: tuple[int, ...]
     refused: tuple[int, ...]
@@ -41,7 +41,7 @@ class Signalled:
 
 @dataclass
 class _Seen:
-    """What one walk found."""
+    """The result of one walk."""
 
     living: dict[int, list[int]] = field(default_factory=dict)
     present: set[int] = field(default_factory=set)
@@ -50,7 +50,7 @@ class _Seen:
 
 
 class Processes:
-    """The process table of one service, looked up anew at each question."""
+    """The processes of one service, read from /proc on each request."""
 
     def __init__(self, shim_address: str) -> None:
         self._shim_address = shim_address
@@ -60,53 +60,56 @@ class Processes:
         self._latest: dict[int, list[int]] = {}
 
     def add(self, pid: int, generation: int) -> None:
-        """This child of ours is the first process of the generation."""
+        """Record this child as the first process of the generation."""
         self._roots[pid] = generation
 
     def carried(self) -> tuple[tuple[CarriedProcess, ...], tuple[CarriedProcess, ...]]:
-        """(the first processes, those that are known) for the supervisor that takes our place."""
+        """Return (first processes, known processes) to carry over an upgrade."""
         roots = tuple(CarriedProcess(pid, number) for pid, number in self._roots.items())
         known = ((pid, number, at) for (pid, at), number in self._known.items())
         return roots, tuple(CarriedProcess(*one) for one in known)
 
-    def carried_failures(self) -> tuple[CarriedFailure, ...]:
-        """How others ended, for the same."""
-        return tuple(CarriedFailure(*one) for one in self._failures.items())
+    def carried_failures(self) -> tuple[CarriedExit, ...]:
+        """Return how other processes ended, to carry over an upgrade."""
+        return tuple(CarriedExit(*one) for one in self._failures.items())
 
-    def take_over(self, carried: CarriedEngine) -> None:
-        """Know what an earlier version of us knew."""
+    def take_over(self, carried: CarriedProgram) -> None:
+        """Restore the state that an upgrade carried over."""
         self._roots = {one.pid: one.generation for one in carried.roots}
         self._known = {(one.pid, one.started): one.generation for one in carried.known}
         self._failures = {one.generation: one.exit for one in carried.failures}
 
     def root(self, generation: int) -> int | None:
-        """The generation's first process, while it lives or is not reaped."""
+        """Return the generation's first process, until it is reaped."""
         return next((pid for pid, number in self._roots.items() if number == generation), None)
 
     def by_generation(self) -> dict[int, list[int]]:
-        """Generation → its living processes, the first one first. Raises procfs.Unavailable."""
+        """Return each generation's living processes, the first one first.
+
+        Raises procfs.Unavailable.
+        """
         return self._look(_tree(os.getpid())).living
 
     def latest(self) -> dict[int, list[int]]:
-        """As by_generation; what was found last, when nothing can be found now."""
+        """Return `by_generation`, or the last known processes if /proc is unavailable."""
         try:
             return self.by_generation()
         except procfs.Unavailable:
             return self._latest
 
     def of(self, generation: int) -> list[int]:
-        """The living processes of one generation, as `latest` has them."""
+        """Return the living processes of one generation, as in `latest`."""
         return self.latest().get(generation, [])
 
     def generation_of(self, pid: int) -> int | None:
-        """The generation that this process belongs to, as `latest` has it."""
+        """Return the generation of this process, as in `latest`; None for others."""
         found = self.latest()
         return next((number for number, pids in found.items() if pid in pids), None)
 
     def gone(self, generations: Iterable[int]) -> set[int] | None:
-        """Those of the generations that have no process any more, not even an unreaped one.
+        """Return those of the generations that have no process left, not even an unreaped one.
 
-        None when that cannot be told before another child is reaped. Raises procfs.Unavailable.
+        Returns None if that is unknown until another child is reaped. Raises procfs.Unavailable.
         """
         missing = set(generations) - {*self._roots.values()}
         for tree in (_tree, _whole_table):
@@ -119,14 +122,14 @@ class Processes:
         return missing
 
     def failure(self, generation: int) -> Exit | None:
-        """How the last of its processes ended that was not its first and did not end cleanly.
+        """Return how the last process of the generation failed that was not its first one.
 
         Forgets it.
         """
         return self._failures.pop(generation, None)
 
     def reap(self) -> Iterator[tuple[int, int | None, Exit]]:
-        """(pid, generation whose first process it was, how it ended) of each child that ended."""
+        """Reap the children that ended; yield (pid, generation if it was its first one, exit)."""
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -141,7 +144,7 @@ class Processes:
             yield pid, first_of, exit
 
     def signal(self, generation: int, number: int) -> Signalled:
-        """To the first process, which knows how to end its own; to all of them once it is gone.
+        """Signal the first process, which stops its own children, or all processes if it is gone.
 
         Raises procfs.Unavailable.
         """
@@ -151,11 +154,11 @@ class Processes:
         return self.signal_all(generation, number)
 
     def signal_all(self, generation: int, number: int) -> Signalled:
-        """To every process of the generation. Raises procfs.Unavailable."""
+        """Signal every process of the generation. Raises procfs.Unavailable."""
         return _signal(self.by_generation().get(generation, []), number)
 
     def _remember_failure(self, pid: int, exit: Exit) -> None:
-        # Nobody can have the pid of a child that we have not reaped until now.
+        # The pid cannot have been reused: the child was only just reaped.
         for (known, _started), generation in self._known.items():
             if known == pid:
                 self._failures[generation] = exit
@@ -164,7 +167,7 @@ class Processes:
         seen = _Seen()
         for process, generation in self._walk(tree):
             if generation is None:
-                # With its memory goes its environment, a moment before it is a zombie.
+                # A process loses its memory, and so its environment, just before it is a zombie.
                 seen.certain &= not process.zombie and procfs.has_memory(process.pid)
                 continue
             seen.known[process.pid, process.started] = generation
@@ -176,7 +179,7 @@ class Processes:
         return seen
 
     def _walk(self, tree: dict[int, list[int]]) -> Iterator[tuple[Process, int | None]]:
-        """Our children and who is below them; without a generation, only our children."""
+        """Yield the children, and the descendants of those with a generation."""
         stack: list[tuple[int, int | None]] = [(pid, None) for pid in tree.get(os.getpid(), [])]
         while stack:
             pid, inherited = stack.pop(0)
@@ -207,7 +210,7 @@ class Processes:
 
 
 def _signal(pids: list[int], number: int) -> Signalled:
-    # Every one of them, not only until the first that lives.
+    # All of them, even after one has been refused.
     reached, refused = [], []
     for pid in pids:
         try:
@@ -219,7 +222,7 @@ def _signal(pids: list[int], number: int) -> Signalled:
 
 
 def exit_of(status: int) -> Exit:
-    """An Exit from a wait status."""
+    """Return the Exit for a wait status."""
     if os.WIFSIGNALED(status):
         return Exit(signal=os.WTERMSIG(status))
     return Exit(code=os.WEXITSTATUS(status))
@@ -229,11 +232,11 @@ def _process(pid: int) -> Process | None:
     try:
         return procfs.process(pid)
     except PermissionError:
-        return Process(pid, 0, 0, zombie=False)  # hidepid= hides all but that it is there.
+        return Process(pid, 0, 0, zombie=False)  # hidepid= hides everything but its existence.
 
 
-def below(pid: int) -> list[int]:
-    """The processes that descend from this one. Raises procfs.Unavailable."""
+def descendants(pid: int) -> list[int]:
+    """Return the descendants of a process. Raises procfs.Unavailable."""
     tree = _tree(pid)
     found = [pid]
     for one in found:
@@ -242,7 +245,7 @@ def below(pid: int) -> list[int]:
 
 
 def _tree(root: int) -> dict[int, list[int]]:
-    """Parent → children, below root."""
+    """Return the children by parent, below root."""
     tree: dict[int, list[int]] = {}
     try:
         queue = [root]
@@ -259,7 +262,7 @@ def _tree(root: int) -> dict[int, list[int]]:
 
 
 def _whole_table(_root: int) -> dict[int, list[int]]:
-    """Parent → children, of all processes."""
+    """Return the children by parent, of all processes."""
     tree: dict[int, list[int]] = {}
     for process in procfs.processes():
         tree.setdefault(process.parent, []).append(process.pid)

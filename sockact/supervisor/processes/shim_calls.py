@@ -1,36 +1,33 @@
-"""The supervisor's end of the conversation with the shim: docs/shim.md.
+"""The supervisor's side of the conversation with the shim: docs/shim.md.
 
-Each packet is a line of words. A process of ours may ask where a bind belongs; and a process that
-we called by signal comes to fetch its orders.
+Each packet is a line of words. A process of the service may ask which listener a bind() belongs to;
+a process that was called by a signal connects to fetch its orders.
 """
 
 from __future__ import annotations
 
-import array
 import errno
-import os
 import socket
-import stat
 import struct
 import time
 from collections import deque
 from functools import partial
 
-from sockact.core.matching import Address, Family, Kind
 from sockact.kernel import pidfd, procfs
-from sockact.kernel.sockets import sockopt
 from sockact.supervisor.base.loop import READ
+from sockact.supervisor.processes.shim_conversation import Conversation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sockact.core.matching import Address
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.base.loop import Loop, Timer
 
-    # (generation of this process or None)
+    # (pid) → generation or None
     Membership = Callable[[int], int | None]
-    # (generation, wanted) → listener, refusal or None
+    # (generation, wanted) → listener, why the bind() is refused, or None to leave it alone
     Bind = Callable[[int, Address], Listener | str | None]
     # (error text, or "" when done)
     Done = Callable[[str], None]
@@ -38,9 +35,7 @@ if TYPE_CHECKING:
     Heard = Callable[[list[str]], None]
 
 CALL_SIGNAL = 50
-_PACKET = 4096
 _MOST_CONNECTIONS = 64
-_PATIENCE = 5.0
 _RING_EVERY = 0.1
 _RINGS = 25
 _INSIST_EVERY = 1.0
@@ -48,7 +43,7 @@ _CREDENTIALS = struct.Struct("=iII")
 
 
 class Order:
-    """What a process is to do, and whom to tell."""
+    """An order to a process, and the callbacks for its answer."""
 
     def __init__(self, words: str, done: Done, insist: bool, heard: Heard | None) -> None:
         self.words = words
@@ -58,7 +53,7 @@ class Order:
 
 
 class ShimCalls:
-    """Listens on an abstract socket; `address` is its name without the leading NUL."""
+    """Serves the shims on an abstract socket; `address` is its name without the leading NUL."""
 
     def __init__(
         self,
@@ -68,14 +63,14 @@ class ShimCalls:
         bind: Bind,
         listening: int | None = None,
     ) -> None:
-        """`listening` is the socket, where there is one already."""
+        """`listening` is the descriptor of the socket, if an upgrade carried it over."""
         self.address = address
         self._loop = loop
         self._membership = membership
         self._bind = bind
         self._orders: dict[int, deque[Order]] = {}
         self._ringing: dict[int, Timer] = {}
-        self._open: set[_Conversation] = set()
+        self._open: set[Conversation] = set()
         self._closed = False
         self._socket = _listen(address) if listening is None else socket.socket(fileno=listening)
         self._socket.setblocking(False)
@@ -86,15 +81,15 @@ class ShimCalls:
             self._loop.watch(self._socket.fileno(), READ, self._accept)
 
     def fileno(self) -> int:
-        """The socket that the shims connect to."""
+        """Return the descriptor of the socket that the shims connect to."""
         return self._socket.fileno()
 
     def busy(self) -> bool:
-        """Is there an order that has not been carried out, or a conversation?"""
+        """Whether there is an open order or conversation."""
         return bool(self._orders or self._open)
 
     def reaches(self, pid: int) -> bool:
-        """Does this process have the shim?"""
+        """Whether this process has the shim."""
         return procfs.catches(pid, CALL_SIGNAL)
 
     def order(
@@ -106,12 +101,12 @@ class ShimCalls:
         insist: bool = False,
         heard: Heard | None = None,
     ) -> None:
-        """Call the process and have it carry out an order; `done` is called once.
+        """Call the process and give it an order; `done` is called once.
 
-        `heard` is called before it with the words of the answer, when there is one and no error.
+        If the order succeeds, `heard` is called first, with the words of the answer.
 
-        A process in a long call into C answers after it. `insist` waits for that as long as the
-        process lives; other orders are given up.
+        A process in a long C call answers only after it. With `insist`, the order waits for that
+        as long as the process lives; other orders time out.
         """
         queue = self._orders.setdefault(pid, deque())
         queue.append(Order(words, done, insist, heard))
@@ -119,10 +114,10 @@ class ShimCalls:
             self._ring(pid, 0)
 
     def _ring(self, pid: int, times: int) -> None:
-        """Signal the process until it comes.
+        """Signal the process again and again until it connects.
 
-        CPython sleeps through a signal that arrives just before a blocking call, and drops one
-        that arrives during a fork.
+        CPython handles a signal that arrives just before a blocking call only after that call, and
+        loses one that arrives during a fork.
         """
         self._ringing.pop(pid, None)
         if times >= _RINGS:
@@ -132,28 +127,28 @@ class ShimCalls:
         try:
             there = self.reaches(pid) and pidfd.send_signal(pid, CALL_SIGNAL)
         except OSError as error:
-            # Refused, or we are out of descriptors: as good as a signal that was slept through.
+            # Refused for good; or no descriptors left, which passes like a lost signal.
             there = error.errno != errno.EPERM
         if not there:
-            self.forget(pid, "the process has ended, or become another program")
+            self.forget(pid, "the process has ended or executed another program")
             return
         pause = _RING_EVERY if times < _RINGS else _INSIST_EVERY
         when = time.monotonic() + pause
         self._ringing[pid] = self._loop.at(when, partial(self._ring, pid, times + 1))
 
     def answered(self, pid: int) -> None:
-        """The process has come: stop signalling."""
+        """Stop signalling a process, which has connected."""
         if timer := self._ringing.pop(pid, None):
             timer.cancel()
 
     def forget(self, pid: int, error: str) -> None:
-        """The process has ended: it will not answer any more."""
+        """Drop the orders of a process that has ended."""
         self.answered(pid)
         for order in self._orders.pop(pid, ()):
             order.done(error)
 
-    def left(self, pid: int, error: str) -> None:
-        """A conversation has ended with orders still to be carried out."""
+    def failed(self, pid: int, error: str) -> None:
+        """Take note of a conversation that ended before its order was carried out."""
         self._give_up(pid, error)
         if pid in self._orders and pid not in self._ringing:
             self._ring(pid, _RINGS)
@@ -170,11 +165,12 @@ class ShimCalls:
         return any(conversation.pid == pid for conversation in self._open)
 
     def next_order(self, pid: int) -> str | None:
+        """Return the words of the next order to the process, if any."""
         queue = self._orders.get(pid)
         return queue[0].words if queue else None
 
     def finished(self, pid: int, error: str, answer: list[str]) -> None:
-        """The process has carried out, or failed, its first order."""
+        """Take note of the answer to the first order of the process: an error, or its words."""
         queue = self._orders.get(pid)
         if queue:
             order = queue.popleft()
@@ -185,6 +181,7 @@ class ShimCalls:
             order.done(error)
 
     def close(self) -> None:
+        """End all conversations and close the socket."""
         self._closed = True
         for pid in tuple(self._ringing):
             self.answered(pid)
@@ -200,7 +197,7 @@ class ShimCalls:
         except (BlockingIOError, ConnectionAbortedError):
             return
         except OSError:
-            # Out of descriptors: whoever waits would keep the loop spinning.
+            # No descriptors left: the waiting connection would keep the loop spinning.
             self._loop.unwatch(self._socket.fileno())
             self._loop.at(time.monotonic() + _RING_EVERY, self._watch)
             return
@@ -210,113 +207,19 @@ class ShimCalls:
         try:
             generation = self._membership(pid)
         except OSError:
-            generation = None  # We cannot look now: it asks, or is called, again.
+            generation = None  # /proc is unavailable: the process asks, or is called, again.
         if generation is None or len(self._open) >= _MOST_CONNECTIONS:
             connection.close()
             return
-        self._open.add(_Conversation(self, self._loop, connection, pid, generation))
+        bind = partial(self._bind, generation)
+        self._open.add(Conversation(self, self._loop, connection, pid, bind))
 
-    def where(self, generation: int, wanted: Address) -> Listener | str | None:
-        return self._bind(generation, wanted)
-
-    def over(self, conversation: _Conversation) -> None:
-        """A conversation has ended; what was ordered after its last words is still due."""
+    def ended(self, conversation: Conversation) -> None:
+        """Forget a conversation; call the process again if it has got new orders meanwhile."""
         self._open.discard(conversation)
         pid = conversation.pid
         if pid in self._orders and pid not in self._ringing and not self._closed:
             self._ring(pid, 0)
-
-
-class _Conversation:
-    """One connection of one process."""
-
-    def __init__(
-        self, calls: ShimCalls, loop: Loop, connection: socket.socket, pid: int, generation: int
-    ) -> None:
-        self.pid = pid
-        self._calls = calls
-        self._loop = loop
-        self._socket = connection
-        self._generation = generation
-        self._ordered = False
-        loop.watch(connection.fileno(), READ, self._readable)
-        self._timer: Timer = loop.at(time.monotonic() + _PATIENCE, self._timed_out)
-
-    def end(self) -> None:
-        self._timer.cancel()
-        self._loop.unwatch(self._socket.fileno())
-        self._socket.close()
-        self._calls.over(self)
-
-    def _timed_out(self) -> None:
-        self.end()
-        self._calls.left(self.pid, f"no answer within {_PATIENCE:g} s")
-
-    def _hung_up(self) -> None:
-        self.end()
-        self._calls.left(self.pid, "the shim hung up")
-
-    def _readable(self, _mask: int) -> None:
-        try:
-            data, fds, _flags, _address = socket.recv_fds(self._socket, _PACKET, 1)
-        except BlockingIOError:
-            return
-        except OSError:
-            data, fds = b"", []
-        try:
-            self._hear(data.decode("ascii", "replace").split(" "), fds)
-        finally:
-            for fd in fds:
-                os.close(fd)
-
-    def _hear(self, words: list[str], fds: list[int]) -> None:
-        if words[0] == "hello":
-            self._calls.answered(self.pid)
-            self._next()
-        elif words[0] in ("done", "error") and self._ordered:
-            self._ordered = False
-            error = " ".join(words[1:]) if words[0] == "error" else ""
-            self._calls.finished(self.pid, error, words[1:])
-            self._next()
-        elif words[0] == "bind":
-            self._bind(words[2:], fds)
-        elif self._ordered:
-            self._hung_up()
-        else:
-            self.end()
-
-    def _next(self) -> None:
-        order = self._calls.next_order(self.pid)
-        self._ordered = order is not None
-        sent = self._send(order or "end")
-        if order is None:
-            self.end()
-        elif not sent:
-            self._hung_up()
-
-    def _bind(self, words: list[str], fds: list[int]) -> None:
-        try:
-            found = self._calls.where(self._generation, _wanted(words))
-        except (ValueError, IndexError):
-            self._send(f"refuse {errno.EINVAL} malformed request")
-            self.end()
-            return
-        if found is None:
-            self._send("pass")
-        elif isinstance(found, str):
-            self._send(f"refuse {errno.EADDRNOTAVAIL} {found}")
-        else:
-            _carry_options(fds, found)
-            self._send("adopt", found.socket.fileno())
-        self.end()
-
-    def _send(self, words: str, fd: int | None = None) -> bool:
-        ancillary = [] if fd is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, _fds(fd))]
-        try:
-            self._socket.sendmsg([words.encode("ascii", "replace")[:_PACKET]], ancillary)
-        except OSError:
-            return False  # It has gone, which the next thing that it misses will tell.
-        return True
 
 
 def _listen(address: str) -> socket.socket:
@@ -324,27 +227,3 @@ def _listen(address: str) -> socket.socket:
     listening.bind(b"\0" + address.encode())
     listening.listen(_MOST_CONNECTIONS)
     return listening
-
-
-def _carry_options(fds: list[int], found: Listener) -> None:
-    """Of the program's own socket, which came with its question."""
-    for fd in fds:
-        if stat.S_ISSOCK(os.fstat(fd).st_mode):
-            with socket.socket(fileno=os.dup(fd)) as own:
-                sockopt.carry(own, found.socket)
-
-
-def _fds(fd: int) -> bytes:
-    return array.array("i", [fd]).tobytes()
-
-
-def _wanted(words: list[str]) -> Address:
-    """`FAMILY TYPE ADDRESS [PORT]` as an Address. Raises ValueError or IndexError."""
-    family, kind, host = Family(words[0]), Kind(words[1]), words[2]
-    if family is not Family.UNIX:
-        return Address(family, kind, host, int(words[3]))
-    raw = bytes.fromhex(host)
-    if raw[:1] == b"\0":
-        return Address(family, kind, "@" + os.fsdecode(raw[1:]))
-    # The kernel, too, reads a path up to its first NUL.
-    return Address(family, kind, os.fsdecode(raw.split(b"\0")[0]))

@@ -1,7 +1,7 @@
-"""What one service remembers across restarts of its supervisor.
+"""The history of a service, which outlives its supervisor.
 
-docs/limits.md: the failures, and the starts of the supervisor. systemd counts those
-(StartLimitBurst=); we count the generations that came to nothing. docs/metrics.md: the ledger.
+docs/limits.md: failed generations, and starts of the supervisor, which systemd counts as well
+(StartLimitBurst=). docs/metrics.md: the ledger.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from sockact.core.history import ledger
 from sockact.core.history.failures import MOST, Failure, Window, describe
 from sockact.core.history.ledger import Account, Failures, LedgerEntry, Span, Times, Totals
 from sockact.core.json_data import Reader, plain
-from sockact.supervisor.records.carried import CarriedHistory
+from sockact.supervisor.records.carried_state import CarriedHistory
 from sockact.supervisor.records.ledger import Ledger
 from sockact.supervisor.records.state_dir import StateFile
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 FILE = "starts.json"
 _NO_TIME = 1e12
-"""Seconds since 1970."""
+"""Seconds since 1970; a later time is not one."""
 _READER = Reader(Account, Failures, LedgerEntry, Span, Times, Totals)
 
 
 class History:
-    """Kept in the state directory; in memory alone where that cannot be written."""
+    """Kept in the state directory, or only in memory if that is not writable."""
 
     def __init__(
         self,
@@ -43,8 +43,8 @@ class History:
         carried: CarriedHistory | None = None,
         version_of: Callable[[int], str] = lambda _generation: "",
     ) -> None:
-        """`version_of` is for the ledger. `carried` is of the supervisor whose place we take: then
-        nothing starts.
+        """`notice` is called once if the state directory is not writable. `version_of` is for the
+        ledger. With `carried`, from an upgrade, no start is counted.
         """
         self._file = StateFile(directory, FILE)
         self._window = window
@@ -52,7 +52,7 @@ class History:
         self._clock = clock
         known = self._file.read()
         data = known if isinstance(known, dict) else {}
-        # An earlier version carries no ledger, but may have found one.
+        # Earlier versions carry no ledger over, but may have left one in the file.
         account = carried and carried.account
         self.ledger = Ledger(account or _account(data.get("ledger")), self._save, clock, version_of)
         if carried is not None:
@@ -64,39 +64,39 @@ class History:
         self._save()
 
     def carried(self) -> CarriedHistory:
-        """For the supervisor that takes our place."""
+        """Return the state to carry over an upgrade."""
         return CarriedHistory(self._failures, self._starts, self.ledger.account)
 
     def failed(self, generation: int, reason: str) -> None:
-        """A generation came to nothing."""
+        """Record the failure of a generation."""
         self._failures = (*self._failures, Failure(self._clock(), generation, reason))[-MOST:]
         self.ledger.failed()
         self._save()
 
-    def limit(self, interval: float, burst: int) -> None:
-        """Other limits hold from now on, for what has failed already, too."""
+    def set_limits(self, interval: float, burst: int) -> None:
+        """Apply these limits from now on, also to earlier failures."""
         self._window = Window(interval, burst)
 
     def reset(self) -> None:
-        """Forget the failures."""
+        """Clear the failures."""
         self._failures = ()
         self._save()
 
-    def mended(self) -> None:
-        """A reload has succeeded: if it had to be asked for expressly, the next one has not."""
+    def reload_succeeded(self) -> None:
+        """Clear the failures if they were so many that this reload had to be forced."""
         if self.full():
             self.reset()
 
     def full(self) -> bool:
-        """Are there so many failures that one more attempt has to be asked for expressly?"""
+        """Whether there are so many failures that a reload must be forced."""
         return self._window.is_full(self._failures, self._clock())
 
     def describe(self) -> str:
-        """In words; "" when nothing failed lately."""
+        """Return the recent failures in words; "" if there are none."""
         return describe(self._window.recent(self._failures, self._clock()), self._window.interval)
 
     def status(self) -> Json:
-        """The Starts of docs/control.md."""
+        """Return the Starts of docs/control.md."""
         recent = self._window.recent(self._failures, self._clock())
         return {
             "interval_seconds": self._window.interval,
@@ -125,12 +125,14 @@ class History:
         except OSError as error:
             if self._notice:
                 path = self._file.path
-                self._notice(f"{path}: {error.strerror}: what it counts is forgotten at its end")
+                self._notice(
+                    f"cannot save counters to {path} ({error.strerror}); they will be lost on exit"
+                )
                 self._notice = None
 
 
 def _account(found: object) -> Account:
-    """A new one where that is none, or is of a newer version."""
+    """Return the account, or a new one if this is none or is from a newer version."""
     try:
         return ledger.recovered(_READER.read(Account, found)) or Account()
     except (ValueError, OverflowError):
@@ -138,7 +140,7 @@ def _account(found: object) -> Account:
 
 
 def _failures(found: object) -> tuple[Failure, ...]:
-    """What can be read of it."""
+    """Return the failures that can be read."""
     entries = found if isinstance(found, list) else []
     good = []
     for entry in entries[-MOST:]:
@@ -154,5 +156,5 @@ def _times(found: object) -> tuple[float, ...]:
 
 
 def _is_time(found: object) -> TypeGuard[float]:
-    """Any number that a clock may show: JSON has others."""
+    """Whether this is a number that a clock may show; JSON has others."""
     return isinstance(found, int | float) and 0 <= found < _NO_TIME

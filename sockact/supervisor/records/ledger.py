@@ -1,7 +1,7 @@
-"""The ledger of one service: its last handovers, each under an id, and what is counted of them.
+"""The ledger of a service: its last handovers, each under an id, and the totals. docs/metrics.md.
 
-docs/metrics.md. History keeps it in the state directory; `save` is called after each change that
-has to outlive the supervisor.
+History keeps it in the state directory; `save` is called after each change that must outlive the
+supervisor.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from sockact.core.lifecycle.model import Handover, Service
 
 _CAUSE = "supervisor"
+"""The cause of a handover that nobody requested."""
 
 
 class Ledger:
-    """Follows the service step by step."""
+    """Records the handovers of a service as it changes."""
 
     def __init__(
         self,
@@ -36,7 +37,7 @@ class Ledger:
         clock: Callable[[], float] = time.time,
         version_of: Callable[[int], str] = lambda _generation: "",
     ) -> None:
-        """`version_of` tells the version of a generation's release, "" while it is not known."""
+        """`version_of` returns the version of a generation's release, "" while it is unknown."""
         self.account = account
         self._save = save
         self._clock = clock
@@ -45,11 +46,11 @@ class Ledger:
         self._version_of = version_of
 
     def asked(self, service: Service, cause: str) -> None:
-        """Somebody asks for a handover: who. The first of those who share one is remembered."""
+        """Note the cause of a handover; when requests share a handover, the first cause counts."""
         self._causes.setdefault(service.queued or service.last_handover + 1, cause)
 
     def stepped(self, service: Service, asked: Iterable[actions.Action], now: float) -> None:
-        """The service is now like this, and that is to be done."""
+        """Record a step: the service after it, and the actions that it asks for."""
         before = self.account.totals
         for action in asked:
             if isinstance(action, actions.Finish):
@@ -63,49 +64,49 @@ class Ledger:
         open_ones = [one for one in self.account.entries if one.number]
         self.account = core.follow(self.account, service, now)
         left = {one.id for one in self.account.entries if one.number}
-        # What is said of this step is still about them.
+        # Messages about this step still belong to them.
         self._closed = tuple(one for one in open_ones if one.id not in left)
         if self._closed or self.account.totals != before:
             self._save()
 
-    def of(self, generation: int) -> str:
-        """The id of the handover that this generation takes part in, "" for none."""
+    def handover_id(self, generation: int) -> str:
+        """Return the id of the handover that this generation takes part in, or ""."""
         entry = self.entry(generation)
         return entry.id if entry else ""
 
     def entry(self, generation: int) -> LedgerEntry | None:
-        """Of that handover."""
+        """Return the entry of the handover that this generation takes part in, if any."""
         entry = core.about(self.account.entries, generation)
         entry = entry or core.about(self._closed, generation)
         return entry if generation else None
 
     def newest(self, entry: LedgerEntry) -> LedgerEntry:
-        """The same entry, as it is now."""
+        """Return the entry as it is now."""
         return next((one for one in self.account.entries if one.id == entry.id), entry)
 
     def hook_failed(self, entry: LedgerEntry | None, event: str, text: str) -> None:
-        """A hook has failed, which was part of this handover, or of none."""
+        """Record that a hook failed, as part of this handover or of none."""
         self.account = core.fail_hook(self.account, entry.id if entry else "", event, text)
         self._save()
 
     def forced(self, generation: int, connections: int) -> None:
-        """The generation has to end, with so many connections that are in use."""
+        """Record that the generation is stopped while this many connections are in use."""
         if connections:
             self.account = core.force(self.account, generation, connections)
             self._save()
 
     def failed(self) -> None:
-        """A generation came to nothing; saved by whoever knows of it."""
+        """Count a failed generation; the caller saves."""
         totals = self.account.totals
         self.account = replace(self.account, totals=replace(totals, failures=totals.failures + 1))
 
     def started(self) -> None:
-        """The supervisor starts; saved by whoever knows of it."""
+        """Count a start of the supervisor; the caller saves."""
         totals = self.account.totals
         self.account = replace(self.account, totals=replace(totals, starts=totals.starts + 1))
 
     def status(self) -> Json:
-        """The answer to History of docs/control.md."""
+        """Return the reply to History of docs/control.md."""
         totals = self.account.totals
         kinds = (
             ("reload", "committed", totals.reloads_committed),
@@ -155,7 +156,7 @@ class Ledger:
 
 
 def _entry(entry: LedgerEntry) -> Json:
-    """One HandoverRecord."""
+    """Return the HandoverRecord of docs/control.md."""
     return {
         "id": entry.id,
         "kind": "rollback" if entry.rollback else "reload",

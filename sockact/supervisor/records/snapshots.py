@@ -1,6 +1,6 @@
-"""Keeping each configuration that has served, as a numbered file in the state directory.
+"""The configurations that have served, as numbered files in the state directory.
 
-For `sockact config`; nothing here is read again by the supervisor but the last one, once.
+For `sockact config`; the supervisor itself reads only the last one, to compare.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ if TYPE_CHECKING:
 
 
 class Snapshots:
-    """Of one service. Where nothing can be written, it says so once."""
+    """The kept configurations of one service."""
 
     def __init__(self, directory: str, notice: Callable[[str], None]) -> None:
-        """`directory` is the state directory of the service."""
-        self._folder = os.path.join(directory, snapshots.DIRECTORY)
+        """`directory` is the state directory of the service. `notice` is called for errors."""
+        self._directory = os.path.join(directory, snapshots.DIRECTORY)
         self._notice = notice
         self._last: Settings | None = None
 
-    def serves(self, settings: Settings | None) -> None:
-        """These serve now; kept unless they are the last that were."""
+    def keep(self, settings: Settings | None) -> None:
+        """Keep the configuration of a generation that serves, unless it is the last one kept."""
         if settings is None or settings is self._last:
             return
         self._last = settings
         try:
-            self._keep(settings.config_text, os.path.splitext(settings.config)[1])
+            self._write(settings.config_text, os.path.splitext(settings.config)[1])
         except OSError as error:
-            self._notice(f"{self._folder}: {error.strerror}: this configuration is not kept")
+            self._notice(f"cannot keep this configuration in {self._directory}: {error.strerror}")
 
-    def _keep(self, text: str, ending: str) -> None:
-        # Variables with passwords may be in it.
-        os.makedirs(self._folder, mode=0o700, exist_ok=True)
-        there = snapshots.numbered(os.listdir(self._folder))
+    def _write(self, text: str, ending: str) -> None:
+        # The environment in it may hold passwords.
+        os.makedirs(self._directory, mode=0o700, exist_ok=True)
+        there = snapshots.numbered(os.listdir(self._directory))
         last = max(there, default=0)
         data = text.encode()
         if last and there[last].endswith(ending) and self._content(there[last]) == data:
             return
-        path = os.path.join(self._folder, f"{last + 1}{ending}")
+        path = os.path.join(self._directory, f"{last + 1}{ending}")
         following = f"{path}.new"
         try:
             fd = os.open(following, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -56,8 +56,8 @@ class Snapshots:
                 os.unlink(following)
             raise
         for number in [*there, last + 1][: -snapshots.MOST]:
-            os.unlink(os.path.join(self._folder, there[number]))
+            os.unlink(os.path.join(self._directory, there[number]))
 
     def _content(self, name: str) -> bytes:
-        with open(os.path.join(self._folder, name), "rb") as file:
+        with open(os.path.join(self._directory, name), "rb") as file:
             return file.read()

@@ -1,9 +1,9 @@
-"""What outlives the supervisor: small JSON files in the state directory of a service.
+"""Small JSON files in the state directory of a service, which outlive the supervisor.
 
 The directory is the first of $SOCKACT_STATE_DIR/NAME; the first entry of $STATE_DIRECTORY
 (StateDirectory= of systemd.exec(5)); /var/lib/sockact/NAME for root; $XDG_STATE_HOME/sockact/NAME,
-by default ~/.local/state/sockact/NAME. Nothing depends on it: where it cannot be written, what
-would be there is forgotten when the supervisor ends.
+by default ~/.local/state/sockact/NAME. The service runs without it: if it is not writable, its
+content is lost when the supervisor exits.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _LARGEST = 4 << 20
-"""Characters: the ledger, when all that its texts may hold is escaped, is 3 million long."""
+"""Characters: a full ledger with every character escaped has 3 million."""
 _SYSTEM_BASE = "/var/lib/sockact"
 
 
 def state_dir(name: str, environ: Mapping[str, str], uid: int | None = None) -> str:
-    """The directory of the service, which need not exist."""
+    """Return the directory of the service, which may not exist."""
     if chosen := environ.get("SOCKACT_STATE_DIR"):
         return os.path.join(os.path.abspath(chosen), name)
     if first := environ.get("STATE_DIRECTORY", "").split(":")[0]:
@@ -34,13 +34,13 @@ def state_dir(name: str, environ: Mapping[str, str], uid: int | None = None) -> 
 
 
 class StateFile:
-    """One JSON value in a file of its own, replaced in one step."""
+    """A JSON value in a file of its own, which is replaced atomically."""
 
     def __init__(self, directory: str, name: str) -> None:
         self.path = os.path.join(directory, name)
 
     def read(self) -> object:
-        """The value; None when there is none, or what is there is not ours."""
+        """Return the value; None if there is no file, or not one of sockact's."""
         try:
             with open(self.path, encoding="utf-8") as file:
                 found: object = json.loads(file.read(_LARGEST))
@@ -49,9 +49,8 @@ class StateFile:
         return found
 
     def write(self, value: object) -> None:
-        """Raises OSError."""
-        folder = os.path.dirname(self.path)
-        os.makedirs(folder, mode=0o755, exist_ok=True)
+        """Replace the value. Raises OSError."""
+        os.makedirs(os.path.dirname(self.path), mode=0o755, exist_ok=True)
         following = f"{self.path}.new"
         try:
             with open(following, "w", encoding="utf-8") as file:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sockact.core.lifecycle.machine import in_progress
-from sockact.supervisor.records.carried import CarriedEngine, service_from, service_of
+from sockact.supervisor.records.carried_state import CarriedProgram, service_from, service_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from sockact.supervisor.gates.gates import Gates
     from sockact.supervisor.generations.context import Context
     from sockact.supervisor.generations.generations import Generations
-    from sockact.supervisor.hooks.runner import Hooks
+    from sockact.supervisor.hooks.runner import HookRunner
     from sockact.supervisor.logs.logs import Logs
     from sockact.supervisor.logs.rotation import Rotation
     from sockact.supervisor.processes.processes import Processes
@@ -35,7 +35,7 @@ class CarryOver:
         calls: ShimCalls,
         logs: Logs,
         rotation: Rotation,
-        hooks: Hooks,
+        hooks: HookRunner,
         callers: Callers,
         announcer: Announcer,
         history: History,
@@ -71,10 +71,10 @@ class CarryOver:
             return "log files are being reopened"
         return "/proc cannot be read now" if self._retry.busy() else ""
 
-    def carried(self) -> CarriedEngine:
+    def carried(self) -> CarriedProgram:
         """All that is known of the service, while not busy."""
         launched = (one.carried(self._gates) for one in self._generations.values())
-        return CarriedEngine(
+        return CarriedProgram(
             self._context.adopt,
             self._context.shim_address,
             self._calls.fileno(),
@@ -87,7 +87,7 @@ class CarryOver:
             self._logs.carried(),
         )
 
-    def resume(self, carried: CarriedEngine) -> None:
+    def resume(self, carried: CarriedProgram) -> None:
         """Know what an earlier version of sockact knew."""
         self._processes.take_over(carried)
         self._logs.take_over(carried.logs)

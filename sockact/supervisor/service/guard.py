@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Guard:
-    """What the watchdog looks at, and what it does: implements probes.watchdog.Guarded."""
+    """What the watchdog looks at, and what it does: implements probes.watchdog.WatchedService."""
 
     def __init__(
         self,

@@ -98,7 +98,7 @@ class Handovers:
         if settings is not self._settings.next:
             self._settings.use(settings)
             self._lifecycle.use(policy_of(settings))
-            self._history.limit(settings.start_limit_interval, settings.start_limit_burst)
+            self._history.set_limits(settings.start_limit_interval, settings.start_limit_burst)
 
     def settings(self) -> Settings:
         """Those that are in force."""

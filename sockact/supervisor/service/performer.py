@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sockact.supervisor.gates.gates import Gates
     from sockact.supervisor.generations.context import Context
     from sockact.supervisor.generations.generations import Generations
-    from sockact.supervisor.hooks.schedule import HookSchedule
+    from sockact.supervisor.hooks.dispatcher import HookDispatcher
     from sockact.supervisor.processes.termination import Termination
     from sockact.supervisor.records.history import History
     from sockact.supervisor.service.announcer import Announcer
@@ -51,7 +51,7 @@ class Performer:
         gates: Gates,
         drains: DrainCensus,
         termination: Termination,
-        hooks: HookSchedule,
+        hooks: HookDispatcher,
         handovers: Handovers,
         callers: Callers,
         announcer: Announcer,
@@ -170,7 +170,7 @@ class Performer:
         if handover.outcome is Outcome.FAILED and handover.reason not in _NO_FAILURES:
             self._history.failed(handover.successor, handover.reason)
         elif handover.outcome is Outcome.COMMITTED and not handover.rollback:
-            self._history.mended()
+            self._history.reload_succeeded()
         predecessor = self._lifecycle.service.get(handover.predecessor or 0)
         successor = self._generations.get(handover.successor)
         self._handovers.settle(handover, successor)

@@ -30,7 +30,7 @@ class Reports:
         handover: str = "",
     ) -> None:
         """Report something about generation `number`, or about the service (0)."""
-        handover = handover or self._ledger.of(number)
+        handover = handover or self._ledger.handover_id(number)
         version = self._generations.version_of(number)
         if version and news in (News.SERVES, News.SERVES_AGAIN):
             message = f"{message}: version {version}"

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from sockact.core.json_data import Json
     from sockact.supervisor.base.report import Reporter
-    from sockact.supervisor.changes.reloads import ChangeReloads
+    from sockact.supervisor.changes.reload_trigger import ReloadTrigger
     from sockact.supervisor.changes.request import Done, Refuse, Reload
-    from sockact.supervisor.hooks.runner import Hooks
-    from sockact.supervisor.logs.rotation import Rotated, Rotation
+    from sockact.supervisor.hooks.runner import HookRunner
+    from sockact.supervisor.logs.rotation import Rotation, RotationResult
     from sockact.supervisor.records.history import History
     from sockact.supervisor.service.facts import ProcessFacts
     from sockact.supervisor.service.handovers import Handovers
@@ -47,9 +47,9 @@ class Requests:
         lifecycle: Lifecycle,
         handovers: Handovers,
         reload: Reload,
-        changes: ChangeReloads,
+        changes: ReloadTrigger,
         rotation: Rotation,
-        hooks: Hooks,
+        hooks: HookRunner,
         history: History,
         shutdown: Shutdown,
         facts: ProcessFacts,
@@ -159,6 +159,6 @@ class Requests:
         if self._lifecycle.service.phase is Phase.STOPPED:
             self._hooks.abandon()
 
-    def _report_rotation(self, rotated: Rotated) -> None:
+    def _report_rotation(self, rotated: RotationResult) -> None:
         level = report.ERROR if rotated.failed else report.INFO
         self._reporter.say(f"SIGUSR1: {rotated.describe()}", level, news=News.LOG)

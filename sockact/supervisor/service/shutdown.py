@@ -9,14 +9,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sockact.supervisor.base.loop import Loop
-    from sockact.supervisor.hooks.runner import Hooks
+    from sockact.supervisor.hooks.runner import HookRunner
     from sockact.supervisor.logs.logs import Logs
 
 
 class Shutdown:
     """Stops the loop once nothing is left to do."""
 
-    def __init__(self, loop: Loop, hooks: Hooks, logs: Logs) -> None:
+    def __init__(self, loop: Loop, hooks: HookRunner, logs: Logs) -> None:
         self.exit_status: int | None = None
         """That of `sockact run`; None while the service runs."""
         self._loop = loop

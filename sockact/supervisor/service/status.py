@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sockact.core.json_data import Json
     from sockact.core.lifecycle.model import Generation
     from sockact.kernel.sockets.listener import Listener
-    from sockact.supervisor.changes.reloads import ChangeReloads
+    from sockact.supervisor.changes.reload_trigger import ReloadTrigger
     from sockact.supervisor.gates.gates import Gates
     from sockact.supervisor.generations.context import Context
     from sockact.supervisor.generations.generations import Generations
@@ -36,7 +36,7 @@ class Status:
         gates: Gates,
         callers: Callers,
         history: History,
-        changes: ChangeReloads,
+        changes: ReloadTrigger,
     ) -> None:
         self._lifecycle = lifecycle
         self._context = context

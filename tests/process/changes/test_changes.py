@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from sockact.supervisor.base.loop import Loop
-from sockact.supervisor.changes.directories import Changes
+from sockact.supervisor.changes.watched_paths import WatchedPaths
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +26,7 @@ def test_other_paths_and_an_end_while_it_looks_away(folder: Path) -> None:
         heard.append(path)
         loop.stop()
 
-    changes = Changes(loop, changed, heard.append)
+    changes = WatchedPaths(loop, changed, heard.append)
     changes.watch((str(folder),), ())
     (folder / "file").write_text("1")
     loop.run()

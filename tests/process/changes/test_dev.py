@@ -66,12 +66,15 @@ def test_a_session(folder: Path) -> None:
     program = Program(folder / "source")
     with session(folder, program) as one:
         one.shows("sockact: app: generation 1: serving\n")
-        assert f"sockact: app: watches {folder}/source\n" in one.text
+        assert f"sockact: app: watching {folder}/source\n" in one.text
         program.publish("2")
         one.shows(" s: 1 file changed (program.py)\n")
         assert program.ask() == "2"
         program.publish("3", "raise SystemExit('that is wrong')\n")
-        one.shows("sockact: app: 1 file changed (program.py): what was there before goes on\n")
+        one.shows(
+            "sockact: app: 1 file changed (program.py), but the new version failed; "
+            "still running the previous one\n"
+        )
         assert "that is wrong\n" in one.text
         assert "reload failed: the program exited with status 1" in one.text
         assert program.ask() == "2"

@@ -68,7 +68,7 @@ def test_a_file_that_takes_long_to_be_written(start: StartService, folder: Path)
         (one.mark / "0").mkdir()
         file.write("half")
     one.wait_for(1)
-    assert f"2 files changed ({one.root}/upload, {one.mark}/0): reloads" in one.service.stderr
+    assert f"2 files changed ({one.root}/upload, {one.mark}/0), reloading" in one.service.stderr
     one.nothing()
 
 
@@ -179,7 +179,7 @@ def test_a_change_while_it_reloads(start: StartService, folder: Path) -> None:
         one.program.publish("2", body)
         for name in ("second", "third"):
             (one.root / name).write_text("1")
-        line = f"2 files changed ({one.root}/second, {one.root}/third): reloads"
+        line = f"2 files changed ({one.root}/second, {one.root}/third), reloading"
         assert line not in one.service.stderr
         gate.touch()
         clients.wait_for("2")
@@ -200,7 +200,7 @@ def test_more_than_the_kernel_can_tell(start: StartService, folder: Path) -> Non
         os.rename(names[number % 2], names[1 - number % 2])
     one.service.signal(signal.SIGCONT)
     one.wait_for(1)
-    assert "more than the kernel could tell" in one.service.stderr
+    assert "more than the kernel could report" in one.service.stderr
     one.nothing()
 
 
@@ -209,8 +209,8 @@ def test_a_program_that_writes_there_itself(start: StartService, folder: Path) -
     body = f"open({str(file)!r}, 'w').close()\n{GOOD}"
     one = Watched(start, folder, "", body=body, options=DELAY[:2])
     wait.until(lambda: one.service.status()["watch"]["stopped"] or None, "an end of it", 60.0)
-    assert "in a row: does the program write there itself?" in one.service.stderr
-    why = "changes do not reload it until nothing has changed for 60 s"
+    assert "10 reloads in a row; if the program itself writes there" in one.service.stderr
+    why = "not reloading until nothing has changed for 60 s"
     shown = one.service.run("status", "test").stdout
     assert f"  watches {one.mark}, {one.root}; {why}\n" in shown
 
@@ -235,7 +235,7 @@ def test_a_release_that_fails(start: StartService, folder: Path) -> None:
     assert one.handovers()[0]["outcome"] == "failed"
     assert one.program.ask() == "1"
     (one.root / "file").write_text("2")
-    wait.until(lambda: "no reload: " in one.service.stderr, "a line that says so")
+    wait.until(lambda: ", not reloading: " in one.service.stderr, "a line that says so")
     assert len(one.handovers()) == 1
 
 
@@ -253,7 +253,7 @@ def test_no_more_watches_are_to_be_had(start: StartService, folder: Path) -> Non
     for number in range(20):
         (folder / "site" / str(number)).mkdir(parents=True)
     one = Watched(start, folder, "", launcher=(*limit, script, "sh"))
-    assert "fs.inotify.max_user_watches is reached: raise it" in one.service.stderr
+    assert "fs.inotify.max_user_watches is reached; raise it" in one.service.stderr
     # What is above is watched before what is below.
     (one.root / "file").write_text("1")
     one.wait_for(1)
@@ -270,9 +270,7 @@ def test_a_tree_that_is_too_large(start: StartService, folder: Path) -> None:
     for number in range(2100):
         (folder / "site" / str(number)).mkdir(parents=True)
     one = Watched(start, folder, "")
-    assert (
-        f"watch: {one.root}: more than 2048 directories to watch: name fewer" in one.service.stderr
-    )
+    assert f"watch: {one.root}: more than 2048 directories; watch fewer" in one.service.stderr
     one.once(lambda: (one.root / "file").write_text("1"))
 
 

@@ -91,7 +91,7 @@ def test_what_takes_a_restart(
 ) -> None:
     one = Configured(start, folder)
     one.write(**more)
-    one.refused(f"{key} is not what it was: that takes a restart")
+    one.refused(f"{key} has changed, which needs a restart")
 
 
 def test_a_configuration_that_fails_is_not_kept(start: StartService, folder: Path) -> None:

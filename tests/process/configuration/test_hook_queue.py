@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sockact.supervisor.base.loop import Loop
-from sockact.supervisor.hooks.runner import MOST, Hooks, Round
+from sockact.supervisor.hooks.runner import MOST, HookBatch, HookRunner
 from sockact.supervisor.processes.processes import exit_of
 from tests.support import wait
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 class Rig:
-    """Hooks with a loop that reports ended children to them."""
+    """HookRunner with a loop that tells them who has ended."""
 
     def __init__(self, log: Path) -> None:
         self.loop = Loop()
         self.loop.catch([signal.SIGCHLD], self._reap)
-        self.hooks = Hooks(self.loop)
+        self.hooks = HookRunner(self.loop)
         self.log = log
         self.ended: list[tuple[str, str]] = []
         self.failed: list[str] = []
@@ -34,7 +34,7 @@ class Rig:
     def add(self, name: str, *scripts: str, generation: int = 1, to_the_end: bool = True) -> None:
         commands = tuple(("/bin/sh", "-c", script, str(self.log)) for script in scripts)
         self.hooks.add(
-            Round(
+            HookBatch(
                 generation,
                 commands,
                 60.0,
@@ -101,7 +101,7 @@ def test_side_by_side_of_several(rig: Rig) -> None:
 def test_new_hooks_run_after_the_waiting_ones(rig: Rig) -> None:
     rig.add("1", says("1"))
     rig.add("2", says("2"))
-    first = rig.hooks._running[1]._round
+    first = rig.hooks._running[1]._batch
     object.__setattr__(first, "ended", lambda _reason: rig.add("3", says("3")))
     rig.run()
     assert rig.lines() == ["1", "2", "3"]
@@ -134,7 +134,7 @@ def test_too_many_are_refused(rig: Rig) -> None:
     rig.known = False
     for number in range(MOST + 3):
         rig.add(str(number), says(str(number)))
-    reason = f"it was not run: {MOST} others wait"
+    reason = f"not run: {MOST} other hooks are waiting"
     assert rig.ended == [(str(MOST + extra), reason) for extra in (1, 2)]
     assert rig.failed == [reason] * 2
     rig.known = True

@@ -119,7 +119,7 @@ def test_a_close_that_ends_late_closes_nothing_more(scene: Scene) -> None:
 def test_an_open_that_fails_late_is_not_a_failure_to_close(scene: Scene) -> None:
     scene.gates.open(1)
     scene.gates.close(1)
-    scene.calls.answers[0]("the shim hung up")
+    scene.calls.answers[0]("the shim closed the connection")
     assert scene.moved == []
     scene.calls.answers[1]("")
     assert scene.moved == [Gate.CLOSED]

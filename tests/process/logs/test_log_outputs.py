@@ -192,7 +192,7 @@ def test_it_sleeps_while_nothing_comes(start: StartService, program: Program, lo
         ("/dev/stdout", "leave it out"),
         ("/tmp/a\nb", "no log file should have"),
         ("/dev/../proc/self/fd/1", "leave it out"),
-        ("missing/app.log", "No such file or directory; make its directory, or"),
+        ("missing/app.log", "No such file or directory; create its directory, or"),
         ("pipe", "neither a file nor a character device"),
         ("socket", "cannot write to the log"),
         ("x" * 300, "File name too long"),
@@ -223,7 +223,7 @@ def test_one_file_by_two_names(start: StartService, program: Program, log: Path)
     options = ("--log", str(log), "--log-stderr", str(other))
     service = start(program.command, listen=program.listen, options=options, ready=False)
     assert service.process.wait(20.0) == 2
-    assert "are the same file: leave --log-stderr out" in service.stderr
+    assert "are the same file; omit --log-stderr" in service.stderr
 
 
 def test_a_device(start: StartService, program: Program) -> None:

@@ -306,7 +306,7 @@ def test_a_process_that_is_stopped(start: StartService, program: Program, log: P
         outcome = service.run("rotate", "test")
         assert outcome.code == 1
         assert outcome.stdout == "test: 0 files reopened in 0 processes\n"
-        why = ": it may go on writing to old files; when it answers, rotate again\n"
+        why = "; it may still write to old files; rotate again once it responds\n"
         assert outcome.stderr == f"sockact: test: process {pid}: no answer to 25 signals{why}"
         late = service.run("rotate", "test", "--timeout", "0.5s")
         assert (late.code, "do not compress" in late.stderr) == (1, True)
@@ -376,7 +376,7 @@ def test_a_process_that_the_signal_would_kill_does_not_get_it(
     (pid,) = service.status()["generations"][0]["pids"]
     outcome = rotate(service, log, 1)
     assert outcome.code == 1
-    why = f"goes on writing to {log}.1: " if ignores else "SIGUSR1 is not sent: it has no handler"
+    why = f"still writes to {log}.1; " if ignores else "SIGUSR1 not sent: it has no handler"
     assert f"process {pid}: {why}" in outcome.stderr
     assert program.ask() == "1"
 
@@ -392,7 +392,7 @@ def test_a_process_that_keeps_writing_to_the_old_file_is_named(
     assert service.run("rotate", "test").code == 0
     outcome = rotate(service, log, 1)
     assert outcome.code == 1
-    assert f"process {pid}: goes on writing to {log}.1" in outcome.stderr
+    assert f"process {pid}: still writes to {log}.1" in outcome.stderr
     os.unlink(f"{log}.1")
     with suppress(FileNotFoundError):
         os.unlink(log)

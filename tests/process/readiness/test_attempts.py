@@ -6,12 +6,14 @@ import contextlib
 import os
 import signal
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from sockact.supervisor.base import commands
 from sockact.supervisor.base.loop import Loop
+from sockact.supervisor.probes.attempts import Attempts
 from sockact.supervisor.processes.processes import exit_of
 from tests.support import wait
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 NOBODY = 65534
 BECOMES_ANOTHER = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
-HANGS = commands.of_shell("exec sleep 1000")
+HANGS = commands.shell_command("exec sleep 1000")
 
 
 @pytest.fixture
@@ -49,7 +51,7 @@ def kill(pid: int) -> None:
 def test_an_attempt_that_may_not_be_killed_is_given_up(loop: Loop) -> None:
     """`exec:sudo …`: it is left alone, and the supervisor does not fail."""
     said: list[str] = []
-    running = commands.Attempt(loop, HANGS, os.environ, None, said.append)
+    running = commands.CommandRun(loop, HANGS, os.environ, None, said.append)
     with another_user():
         running.abandon()
     kill(running.pid)
@@ -64,7 +66,7 @@ def test_an_attempt_that_takes_too_long_and_may_not_be_killed_has_failed(loop: L
         said.append(reason)
         loop.stop()
 
-    running = commands.Attempt(loop, HANGS, os.environ, 0.01, done)
+    running = commands.CommandRun(loop, HANGS, os.environ, 0.01, done)
     late = loop.at(time.monotonic() + wait.TIMEOUT, loop.stop)
     with another_user():
         loop.run()
@@ -76,7 +78,9 @@ def test_an_attempt_that_takes_too_long_and_may_not_be_killed_has_failed(loop: L
 
 def test_attempts_come_one_after_the_other(loop: Loop) -> None:
     said: list[str] = []
-    attempts = commands.Attempts(loop, commands.of_shell("exit 3"), os.environ, None, said.append)
+    command = commands.shell_command("exit 3")
+    start = partial(commands.CommandRun, loop, command, os.environ, None)
+    attempts = Attempts(start, said.append)
     for _ in range(2):
         attempts.begin()
         attempts.begin()

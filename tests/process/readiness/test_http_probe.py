@@ -76,4 +76,7 @@ def test_an_answer_in_drops_is_too_late(server: Server, first: bytes) -> None:
 def test_the_text_that_is_missing_comes_last(server: Server) -> None:
     """The supervisor shows the beginning of the line."""
     server.first = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nno"
-    assert probe(server.port, "20", "200", "200", "ready") == (1, "the answer is without 'ready'")
+    assert probe(server.port, "20", "200", "200", "ready") == (
+        1,
+        "the response body does not contain 'ready'",
+    )

@@ -14,7 +14,7 @@ from sockact.kernel.sockets import sockopt
 from sockact.supervisor.base.commands import Command
 from sockact.supervisor.base.loop import READ, Loop
 from sockact.supervisor.generations.launched import Launched
-from sockact.supervisor.probes.probe import Probe
+from sockact.supervisor.probes.readiness import ReadinessProbe
 from sockact.supervisor.processes.processes import exit_of
 from tests.support import wait
 from tests.support.program import Program, ask
@@ -200,7 +200,7 @@ accept(found)
     [
         ("exec:exit 42", "exited with status 42"),
         ("exec:kill -9 $$", "was killed by signal 9"),
-        ("http://127.0.0.1:1/", "found nobody who answers"),
+        ("http://127.0.0.1:1/", "no response"),
         ("http://127.0.0.1:{port}/", "got status 503 instead of 200 to 399"),
     ],
 )
@@ -235,14 +235,14 @@ def test_probe_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr(os, "posix_spawnp", none)
-    probe = Probe(
+    probe = ReadinessProbe(
         loop,
         Command(("/bin/true",)),
         {},
         lambda: told.append("passed"),
         lambda: told.append("failed"),
     )
-    assert probe.reason == "cannot be started: Resource temporarily unavailable"
+    assert probe.reason == "cannot start: Resource temporarily unavailable"
     loop.at(time.monotonic() + 0.3, loop.stop)
     loop.run()
     assert told == ["failed"]

@@ -329,7 +329,7 @@ def test_the_next_generation_waits_for_survivors(
         assert read_all(busy) == "1"
     again.wait_ready()
     assert program.ask() == "2"
-    assert f"process {old}, left by an earlier supervisor: waiting" in again.stderr
+    assert f"process {old} of an earlier supervisor: waiting" in again.stderr
     assert "SIGKILL" not in again.stderr
     assert f"{PIDFD}{old}" in told(again, "FDSTOREREMOVE")
 
@@ -348,7 +348,7 @@ def test_survivors_are_killed_in_the_end(restarts: Restarts, program: Program) -
     again = restarts.again(service, program, *program.listen, options=options)
     assert program.ask() == "2"
     assert all(wait.ended(pid) for pid in pids)
-    assert "SIGKILL: still there" in again.stderr
+    assert "still running after the kill timeout, sending SIGKILL" in again.stderr
 
 
 def test_reload_does_not_wait_for_survivors(restarts: Restarts, program: Program) -> None:

@@ -178,7 +178,7 @@ def test_a_drain_goes_on(start: StartService, program: Program, body: str) -> No
         assert {program.ask() for _ in range(20)} == {"2"}
         assert read_all(request) == "1"
     service.wait_drained()
-    assert "generation 1: SIGTERM: all connections finished" in service.stderr
+    assert "generation 1: all connections finished, sending SIGTERM" in service.stderr
     assert "generation 1: drained" in service.stderr
 
 

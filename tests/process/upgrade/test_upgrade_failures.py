@@ -14,12 +14,12 @@ import pytest
 from sockact.core.lifecycle.model import Phase
 from sockact.core.settings import Adopt
 from sockact.kernel import memfd
-from sockact.supervisor.records import carried
-from sockact.supervisor.records.carried import (
-    Carried,
-    CarriedEngine,
+from sockact.supervisor.records import carried_state
+from sockact.supervisor.records.carried_state import (
     CarriedHistory,
+    CarriedProgram,
     CarriedService,
+    CarriedSupervisor,
 )
 from tests.support import wait
 from tests.support.installed import Installed
@@ -96,10 +96,10 @@ def test_a_removed_package(service: Service, program: Program, installed: Instal
 
 
 def test_another_format(service: Service, program: Program, installed: Installed) -> None:
-    installed.change("supervisor/records/carried.py", "FORMAT = 1\n", "FORMAT = 99\n")
+    installed.change("supervisor/records/carried_state.py", "FORMAT = 1\n", "FORMAT = 99\n")
     outcome = service.run("upgrade", service.name)
     assert outcome.code == 1
-    assert "its state has format 1, and this version reads 99" in outcome.stderr
+    assert "its state has format 1, but this version of sockact reads format 99" in outcome.stderr
     goes_on(service, program)
 
 
@@ -246,11 +246,13 @@ def test_the_variable_of_another_process(folder: Path, handed: str) -> None:
 def test_a_state_that_is_not_ours() -> None:
     service = CarriedService(Phase.SERVING, (), 0, None, None, 0, 0, None, 0)
     history = CarriedHistory((), ())
-    engine = CarriedEngine(Adopt.SHIM, "x", 0, service, (), (), (), (), history, 0, ())
-    of_init = Carried("1", 1, "x", "{}", "/", False, 0, 1, False, (), (), (), 0, (), engine)
+    engine = CarriedProgram(Adopt.SHIM, "x", 0, service, (), (), (), (), history, 0, ())
+    of_init = CarriedSupervisor(
+        "1", 1, "x", "{}", "/", False, 0, 1, False, (), (), (), 0, (), engine
+    )
     for data, code, text in (
-        (carried.write(of_init), 2, "SOCKACT_UPGRADE is of process 1: unset it"),
-        (b"[]", 1, "its state has format None, and this version reads"),
+        (carried_state.write(of_init), 2, "SOCKACT_UPGRADE is of process 1: unset it"),
+        (b"[]", 1, "its state has format None, but this version of sockact reads"),
         (b"\xff", 1, "the upgrade failed: "),
     ):
         fd = memfd.sealed("test", data)

@@ -111,7 +111,7 @@ def test_a_file_that_cannot_be_written(tmp_path: Path, clock: Clock) -> None:
         one.failed(number, CRASH)
     assert one.full()
     (line,) = said
-    assert line.endswith("starts.json: Not a directory: what it counts is forgotten at its end")
+    assert line.endswith("starts.json (Not a directory); they will be lost on exit")
 
 
 def test_the_description_of_failures() -> None:

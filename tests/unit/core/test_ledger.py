@@ -12,7 +12,7 @@ from sockact.core.history.ledger import BOUNDS, MOST, Account, LedgerEntry, Span
 from sockact.core.lifecycle import events as on
 from sockact.core.lifecycle.model import Exit, Gate, Policy
 from sockact.core.record import replace
-from sockact.supervisor.records.carried import CarriedHistory
+from sockact.supervisor.records.carried_state import CarriedHistory
 from sockact.supervisor.records.history import History
 from sockact.supervisor.records.ledger import Ledger
 from tests.unit.core.test_lifecycle import POLICY, Story
@@ -129,9 +129,9 @@ def test_a_kept_predecessor_and_a_rollback() -> None:
     told.hear(on.Reload())
     told.launch(2)
     told.hear(on.GateMoved(1, Gate.CLOSED))
-    first = told.ledger.of(1)
+    first = told.ledger.handover_id(1)
     assert first
-    assert first == told.ledger.of(2)
+    assert first == told.ledger.handover_id(2)
     assert told.entries()[0]["phase"] == "keep"
     told.ledger.asked(told.state, "command")
     told.hear(on.Rollback(), 7.0)
@@ -141,14 +141,14 @@ def test_a_kept_predecessor_and_a_rollback() -> None:
     assert phases(reload)[-1] == ("keep", 7.0)
     assert (rollback["kind"], rollback["cause"]) == ("rollback", "command")
     assert (rollback["from"], rollback["to"]) == (2, 1)
-    second = told.ledger.of(2)
+    second = told.ledger.handover_id(2)
     assert second == rollback["id"] != first
     told.end(2)
-    assert told.ledger.of(2) == second, "what is said of its last step belongs to it"
+    assert told.ledger.handover_id(2) == second, "what is said of its last step belongs to it"
     assert sum(told.totals().rollbacks_committed.counts) == 1
     assert sum(told.totals().drains.counts) == 1
     told.hear(on.Tick())
-    assert told.ledger.of(1) == told.ledger.of(2) == told.ledger.of(0) == ""
+    assert [told.ledger.handover_id(number) for number in range(3)] == ["", "", ""]
 
 
 def test_a_queued_reload_has_its_own_cause() -> None:
@@ -243,7 +243,7 @@ def test_it_survives_the_supervisor(tmp_path: Path) -> None:
     assert again.ledger.account.totals == replace(before, starts=2)
     assert [entry.outcome for entry in again.ledger.account.entries] == ["committed"] * 2
     assert not any(entry.number for entry in again.ledger.account.entries)
-    assert again.ledger.of(2) == "", "numbers of another supervisor"
+    assert again.ledger.handover_id(2) == "", "numbers of another supervisor"
 
 
 def test_a_handover_whose_supervisor_was_killed(tmp_path: Path) -> None:

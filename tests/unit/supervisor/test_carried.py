@@ -27,7 +27,7 @@ from sockact.core.lifecycle.model import (
 from sockact.core.record import replace
 from sockact.core.settings import Adopt, Settings
 from sockact.handover.gate import Entry
-from sockact.supervisor.records import carried
+from sockact.supervisor.records import carried_state
 
 SIMPLE: dict[str, st.SearchStrategy[Any]] = {
     "bool": st.booleans(),
@@ -39,7 +39,7 @@ SIMPLE: dict[str, st.SearchStrategy[Any]] = {
 KINDS: dict[str, Any] = {
     kind.__name__: kind
     for kind in (
-        *(one for one in vars(carried).values() if isinstance(one, type)),
+        *(one for one in vars(carried_state).values() if isinstance(one, type)),
         *(Adopt, Entry, Exit, Failure, Gate, Generation, Handover, Outcome, Phase, State),
     )
 }
@@ -61,25 +61,27 @@ def some(annotation: str) -> st.SearchStrategy[Any]:
     return st.builds(kind, **fields)
 
 
-@given(some("Carried"))
-def test_it_is_read_as_it_was_written(found: carried.Carried) -> None:
-    assert carried.read(carried.write(found)) == found
+@given(some("CarriedSupervisor"))
+def test_it_is_read_as_it_was_written(found: carried_state.CarriedSupervisor) -> None:
+    assert carried_state.read(carried_state.write(found)) == found
 
 
 @given(some("CarriedService"))
-def test_a_service_comes_back_with_another_policy(found: carried.CarriedService) -> None:
-    service = carried.service_from(found, Policy(kill_timeout=7.0))
+def test_a_service_comes_back_with_another_policy(found: carried_state.CarriedService) -> None:
+    service = carried_state.service_from(found, Policy(kill_timeout=7.0))
     assert service.policy.kill_timeout == 7.0
-    assert carried.service_of(service) == found
+    assert carried_state.service_of(service) == found
 
 
-def test_every_field_of_a_service_is_carried() -> None:
-    assert {*carried.CarriedService.__annotations__} | {"policy"} == {*Service.__annotations__}
+def test_nothing_of_a_service_is_forgotten() -> None:
+    assert {*carried_state.CarriedService.__annotations__} | {"policy"} == {
+        *Service.__annotations__
+    }
 
 
 def test_what_the_first_version_wrote_is_still_read() -> None:
-    """Never change this file: a running version may hand over such a state."""
-    found = carried.read((Path(__file__).parent / "state-1.json").read_bytes())
+    """Never change this file: a version that runs somewhere leaves such a state."""
+    found = carried_state.read((Path(__file__).parent / "state-1.json").read_bytes())
     assert found.version == "0.1.0"
     (generation, successor) = found.engine.service.generations
     assert (generation.state, generation.gate) == (State.DRAINING, Gate.CLOSED)
@@ -95,10 +97,10 @@ ANYTHING = st.recursive(
 
 
 @given(ANYTHING)
-def test_an_invalid_state_is_refused_with_the_reason(found: object) -> None:
-    for data in (found, {"format": carried.FORMAT, "state": found}):
+def test_anything_else_is_refused_in_words(found: object) -> None:
+    for data in (found, {"format": carried_state.FORMAT, "state": found}):
         with pytest.raises(ValueError, match=r"\w"):
-            carried.read(json.dumps(data).encode())
+            carried_state.read(json.dumps(data).encode())
 
 
 GENERATION: Any = plain(Generation(1, State.RUNNING, 5.0))

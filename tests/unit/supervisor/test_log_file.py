@@ -179,5 +179,5 @@ def test_root_does_not_follow_another_users_link(path: Path, tmp_path: Path) -> 
     path.symlink_to(target)
     os.close(open_log(str(path)))
     os.lchown(path, 65534, 65534)
-    with pytest.raises(OSError, match="a link of user 65534"):
+    with pytest.raises(OSError, match="a symbolic link of user 65534"):
         open_log(str(path))

@@ -9,9 +9,9 @@ import pytest
 
 from sockact.supervisor.base import report
 from sockact.supervisor.base.loop import Loop
-from sockact.supervisor.base.output import write_now
+from sockact.supervisor.base.nonblocking import write_now
+from sockact.supervisor.base.output_relay import TAIL_LINES, OutputRelay
 from sockact.supervisor.base.report import ERROR, Reporter
-from sockact.supervisor.base.stderr_tail import TAIL_LINES, Pump
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +33,7 @@ def pipe() -> Iterator[tuple[int, int]]:
         os.close(end)
 
 
-def program_end(pump: Pump) -> int:
+def program_end(pump: OutputRelay) -> int:
     """The program's own copy of its stderr."""
     assert pump.write_end is not None
     fd = os.dup(pump.write_end)
@@ -42,7 +42,7 @@ def program_end(pump: Pump) -> int:
 
 
 def test_everything_is_passed_on_and_the_tail_kept(loop: Loop, pipe: tuple[int, int]) -> None:
-    pump = Pump(loop, pipe[1])
+    pump = OutputRelay(loop, pipe[1])
     program = program_end(pump)
     lines = [f"line {number}" for number in range(TAIL_LINES + 5)]
     os.write(program, "\n".join(lines).encode())
@@ -53,7 +53,7 @@ def test_everything_is_passed_on_and_the_tail_kept(loop: Loop, pipe: tuple[int, 
 
 
 def test_the_end_of_the_program_ends_the_pump(loop: Loop, pipe: tuple[int, int]) -> None:
-    pump = Pump(loop, pipe[1])
+    pump = OutputRelay(loop, pipe[1])
     program = program_end(pump)
     os.write(program, b"last words\n")
     os.close(program)
@@ -64,7 +64,7 @@ def test_the_end_of_the_program_ends_the_pump(loop: Loop, pipe: tuple[int, int])
 
 
 def test_lines_arrive_by_the_loop(loop: Loop, pipe: tuple[int, int]) -> None:
-    pump = Pump(loop, pipe[1])
+    pump = OutputRelay(loop, pipe[1])
     program = program_end(pump)
     os.write(program, b"one\n")
     loop.watch(pipe[0], 1, lambda _mask: loop.stop())
@@ -92,7 +92,7 @@ def fill(fd: int) -> int:
 
 def test_a_reader_that_does_not_read_blocks_nobody(loop: Loop, pipe: tuple[int, int]) -> None:
     fill(pipe[1])
-    pump = Pump(loop, pipe[1])
+    pump = OutputRelay(loop, pipe[1])
     program = program_end(pump)
     os.write(program, b"kept\n")
     assert pump.tail() == ["kept"]
@@ -124,7 +124,7 @@ def test_lost_messages_are_counted(pipe: tuple[int, int]) -> None:
     os.read(pipe[0], taken)
     reporter.say("heard\nin one line", ERROR)
     line = os.read(pipe[0], 999).decode()
-    assert line == "sockact: web: heard in one line (2 messages before this one were lost)\n"
+    assert line == "sockact: web: heard in one line (2 earlier messages were lost)\n"
 
 
 def test_the_journal_gets_levels(pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:

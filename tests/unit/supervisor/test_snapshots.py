@@ -25,8 +25,8 @@ def test_the_last_ones_are_kept(tmp_path: Path) -> None:
     said: list[str] = []
     kept = Snapshots(str(tmp_path), said.append)
     for number in range(snapshots.MOST + 5):
-        kept.serves(settings(str(number)))
-        kept.serves(settings(str(number)))
+        kept.keep(settings(str(number)))
+        kept.keep(settings(str(number)))
     there = snapshots.numbered([path.name for path in (tmp_path / "config").iterdir()])
     assert [*there] == [*range(6, snapshots.MOST + 6)]
     assert (tmp_path / "config" / "6.toml").read_text() == "5"
@@ -38,7 +38,7 @@ def test_where_nothing_can_be_written(tmp_path: Path) -> None:
     (tmp_path / "config").write_text("")
     kept = Snapshots(str(tmp_path), said.append)
     now = settings("1")
-    kept.serves(now)
-    kept.serves(now)
+    kept.keep(now)
+    kept.keep(now)
     assert len(said) == 1
-    assert "this configuration is not kept" in said[0]
+    assert "cannot keep this configuration" in said[0]

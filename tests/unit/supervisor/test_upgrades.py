@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sockact.core.message_kinds import News
-    from sockact.supervisor.records.carried import Carried
+    from sockact.supervisor.records.carried_state import CarriedSupervisor
 
 
 class Rig:
@@ -35,7 +35,7 @@ class Rig:
             self.loop, [signal.SIGUSR1], lambda: self.reason, self._carry, self._say
         )
 
-    def _carry(self) -> Carried:
+    def _carry(self) -> CarriedSupervisor:
         self.carried += 1
         raise OSError(0, "no room")
 

@@ -107,7 +107,7 @@ def test_a_journal_that_does_not_read(
     one.say("after")
     fields = decode(journald.recv(1 << 16))
     assert fields["MESSAGE"].startswith("after (")
-    assert fields["MESSAGE"].endswith(" messages before this one were lost)")
+    assert fields["MESSAGE"].endswith(" earlier messages were lost)")
 
 
 def test_where_there_is_no_journal(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from sockact.supervisor.base.loop import Loop
 from sockact.supervisor.generations.outputs import Outputs
-from sockact.supervisor.logs.pipes import Ends
+from sockact.supervisor.logs.pipes import WriteEnds
 from sockact.systemd import journal_stream
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def test_it_takes_the_place_of_the_journals_only(
     journald: socket.socket, loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(journal_stream, "outputs", lambda environ: (1,))
-    outputs = Outputs.open(loop, {}, "web-2", Ends(), capture=True)
+    outputs = Outputs.open(loop, {}, "web-2", WriteEnds(), capture=True)
     laid = {target: source for source, target in outputs.lay()}
     found = os.fstat(laid[1])
     assert outputs.environment() == {"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"}
@@ -78,8 +78,8 @@ def test_what_is_pumped_is_the_generations_too(
     journald: socket.socket, loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(journal_stream, "outputs", lambda environ: (1, 2))
-    outputs = Outputs.open(loop, {}, "web-2", Ends(), capture=True)
-    # The pump decides last about standard error.
+    outputs = Outputs.open(loop, {}, "web-2", WriteEnds(), capture=True)
+    # The last word about standard error is the pump's.
     assert [target for _source, target in outputs.lay()] == [1, 2, 2]
     os.write(outputs.lay()[-1][0], b"error\n")
     outputs.launched()
@@ -94,7 +94,7 @@ def test_what_goes_to_a_log_does_not_go_to_the_journal(
 ) -> None:
     monkeypatch.setattr(journal_stream, "outputs", lambda environ: (1, 2))
     reader, writer = os.pipe()
-    logs = Ends()
+    logs = WriteEnds()
     logs.append(writer, (1, 2))
     outputs = Outputs.open(loop, {}, "web-2", logs, capture=True)
     assert (outputs.lay(), outputs.environment()) == (((writer, 1), (writer, 2)), {})
@@ -111,6 +111,6 @@ def test_a_journal_that_takes_none(loop: Loop, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(journal_stream, "outputs", lambda environ: (1, 2))
     monkeypatch.setattr(journal_stream, "connect", refuse)
-    outputs = Outputs.open(loop, {"JOURNAL_STREAM": "1:2"}, "web-2", Ends(), capture=False)
+    outputs = Outputs.open(loop, {"JOURNAL_STREAM": "1:2"}, "web-2", WriteEnds(), capture=False)
     assert (outputs.lay(), outputs.environment()) == ((), {})
     outputs.close()

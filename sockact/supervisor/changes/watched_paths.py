@@ -1,7 +1,8 @@
-"""What changes below the watched paths: docs/watch.md.
+"""Watches paths for changes: docs/watch.md.
 
-A path counts with every directory and link on its way: each may be replaced. Of a directory, all
-that is below it counts, but what is ignored, and links in it are not followed.
+Every directory and symbolic link on the way to a path is watched, because each may be replaced. A
+directory is watched with everything below it, except ignored names; symbolic links in it are not
+followed.
 """
 
 from __future__ import annotations
@@ -28,20 +29,20 @@ if TYPE_CHECKING:
     Step = tuple[str, What, set[str]]
 
 MOST = 2048
-"""Directories. To walk through so many takes about a tenth of a second, when a link is switched."""
-UNKNOWN = "more than the kernel could tell"
+"""Maximum number of directories: reading so many takes about 0.1 s, when a link is switched."""
+UNKNOWN = "more than the kernel could report"
 _PAUSE = 0.1
 _MOST_LINKS = 40
 _MOST_TOLD = 20
 _REPLACED = inotify.CREATE | inotify.DELETE | inotify.MOVED_FROM | inotify.MOVED_TO
 _NO_MORE = {
     errno.ENOSPC: "fs.inotify.max_user_watches",
-    errno.EMFILE: "fs.inotify.max_user_instances, or the limit of open files,",
+    errno.EMFILE: "fs.inotify.max_user_instances or the limit of open files",
 }
 
 
 class _Place:
-    """A directory that is watched."""
+    """A watched directory."""
 
     __slots__ = ("path", "steps", "tree")
 
@@ -50,13 +51,13 @@ class _Place:
         self.steps: dict[str, set[str]] = {}
         """Name of an entry → the watched paths that lead through it."""
         self.tree = False
-        """Everything in it counts."""
+        """Whether changes of everything in it count."""
 
 
-class Changes:
-    """Tells `changed` of each, and `problem` why some will not be heard of.
+class WatchedPaths:
+    """Calls `changed` for each change, and `problem` with why some changes will be missed.
 
-    `fd` is of the supervisor whose place we take. Nothing is watched before `watch`.
+    `fd` is the inotify descriptor that an upgrade carried over. Nothing is watched before `watch`.
     """
 
     def __init__(
@@ -79,25 +80,25 @@ class Changes:
         self._told: set[str] = set()
 
     def fileno(self) -> int | None:
-        """The descriptor with what is watched and what has happened."""
+        """Return the inotify descriptor, to carry over an upgrade."""
         return self._inotify.fileno() if self._inotify else None
 
     @property
     def missing(self) -> bool:
-        """Is a watched path gone that was there?"""
+        """Whether a watched path has disappeared."""
         return bool(self._gone)
 
     @property
     def incomplete(self) -> bool:
-        """Is there something that could not be watched?"""
+        """Whether something could not be watched."""
         return bool(self._told)
 
     def settle(self) -> None:
-        """What is gone is not waited for any more."""
+        """Stop waiting for paths that have disappeared."""
         self._gone.clear()
 
     def watch(self, paths: tuple[str, ...], patterns: tuple[str, ...]) -> None:
-        """From now on these; entries of a directory that fit a pattern do not count."""
+        """Watch these paths from now on, without directory entries that match a pattern."""
         self._paths, self._patterns = paths, patterns
         self._gone.clear()
         self._there.clear()
@@ -108,14 +109,14 @@ class Changes:
         try:
             self._inotify = self._inotify or Inotify()
         except OSError as error:
-            self._fail(f"nothing is watched: {_reason(error)}")
+            self._fail(f"watching nothing: {_reason(error)}")
             return
-        self._look_anew()
+        self._follow_all()
         if self._timer is None:
             self._listen()
 
     def close(self) -> None:
-        """Watch nothing any more."""
+        """Stop watching."""
         if self._timer:
             self._timer.cancel()
             self._timer = None
@@ -134,23 +135,23 @@ class Changes:
 
     def _read(self, _mask: int) -> None:
         assert self._inotify
-        # A busy directory must not keep us busy: what comes meanwhile is read together.
+        # A busy directory must not keep the loop busy: pause, and read many events together.
         self._loop.unwatch(self._inotify.fileno())
         self._timer = self._loop.at(time.monotonic() + _PAUSE, self._listen)
         steps: list[Step] = []
-        anew = False
+        again = False
         for event in self._inotify.read():
-            anew |= self._take(event, steps)
+            again |= self._take(event, steps)
         before = {*self._there}
-        if anew:
-            self._look_anew()
+        if again:
+            self._follow_all()
         for path, what, through in steps:
-            # What is made, or replaced, on the way to something that is not there is nothing yet.
+            # A change on the way to a path that still does not exist is no change of that path.
             if through & (before | {*self._there}):
                 self._changed(path, what)
 
     def _take(self, event: Event, steps: list[Step]) -> bool:
-        """Whether the directories have to be looked at anew."""
+        """Note a change; return whether the directories must be read again."""
         if event.mask & inotify.OVERFLOW:
             self._changed(UNKNOWN, What.CHANGED)
             return True
@@ -176,18 +177,18 @@ class Changes:
         return replaced and bool(through)
 
     def _branch(self, path: str, what: What) -> None:
-        """A directory of a tree has come or gone."""
+        """Take note of a new or removed directory in a tree."""
         if what is not What.GONE:
             self._walk(path)
             return
-        # It may have been moved away, with all that is watched in it.
+        # It may have been moved away, together with the watched directories in it.
         for number, place in tuple(self._places.items()):
             if f"{place.path}/".startswith(f"{path}/"):
                 del self._places[number]
                 self._remove(number)
 
-    def _look_anew(self) -> None:
-        """Follow all paths, and watch what is found; forget the rest."""
+    def _follow_all(self) -> None:
+        """Follow all paths and watch what is found; stop watching the rest."""
         before, self._places = self._places, {}
         there, trees = {}, []
         for path in self._paths:
@@ -210,7 +211,7 @@ class Changes:
             pass  # The directory is gone.
 
     def _follow(self, path: str) -> str:
-        """What it leads to, all links resolved; "" for nothing. Watches each step on the way."""
+        """Return the target of a path, all links resolved, or ""; watch each step on the way."""
         here, links = "/", 0
         names = path.split("/")
         while names:
@@ -226,7 +227,7 @@ class Changes:
             except OSError as error:
                 if error.errno != errno.EINVAL:
                     return ""
-                continue  # It is no link.
+                continue  # Not a symbolic link.
             links += 1
             if links > _MOST_LINKS:
                 return ""
@@ -235,42 +236,42 @@ class Changes:
         return here
 
     def _walk(self, top: str) -> None:
-        """Watch a directory and all below it, those above before those below."""
-        folders = [top]
-        for folder in folders:
+        """Watch a directory and all directories below it, parents first."""
+        directories = [top]
+        for directory in directories:
             if len(self._places) >= MOST:
-                self._fail(f"{top}: more than {MOST} directories to watch: name fewer")
+                self._fail(f"{top}: more than {MOST} directories; watch fewer")
                 return
-            place = self._add(folder, folder)
+            place = self._add(directory, directory)
             if place is not None and not place.tree:
                 place.tree = True
-                folders += self._folders(folder)
+                directories += self._subdirectories(directory)
 
-    def _folders(self, folder: str) -> Iterator[str]:
+    def _subdirectories(self, directory: str) -> Iterator[str]:
         try:
-            with os.scandir(folder) as entries:
+            with os.scandir(directory) as entries:
                 for entry in entries:
-                    # Of a hundred thousand files none is to be compared with each pattern.
+                    # Do not compare a hundred thousand files with each pattern.
                     if not entry.is_dir(follow_symlinks=False):
                         continue
                     if not is_ignored(entry.name, self._patterns):
                         yield entry.path
         except OSError:
-            return  # It is gone again, or not for us to read, which was said.
+            return  # Gone again, or not readable, which was reported.
 
     def _add(self, directory: str, wanted: str) -> _Place | None:
-        """Watch it; None where that cannot be."""
+        """Watch a directory; return None if that fails."""
         assert self._inotify
         try:
             number = self._inotify.add(directory)
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR):
-                self._fail(f"{wanted}: changes in {directory} are not seen: {_reason(error)}")
+                self._fail(f"{wanted}: cannot watch {directory}: {_reason(error)}")
             return None
         return self._places.setdefault(number, _Place(directory))
 
     def _fail(self, problem: str) -> None:
-        """The same one is told once."""
+        """Report a problem, once."""
         if problem not in self._told and len(self._told) < _MOST_TOLD:
             self._told.add(problem)
             self._problem(problem)
@@ -278,7 +279,7 @@ class Changes:
 
 def _reason(error: OSError) -> str:
     limit = _NO_MORE.get(error.errno or 0)
-    return f"{limit} is reached: raise it" if limit else str(error.strerror)
+    return f"{limit} is reached; raise it" if limit else str(error.strerror)
 
 
 def _what(mask: int, path: str) -> What:
@@ -289,7 +290,7 @@ def _what(mask: int, path: str) -> What:
     try:
         found = os.lstat(path)
     except OSError:
-        return What.BEGUN  # And gone already: we are going to hear of that.
-    # A link to a file is made with what is in it.
+        return What.BEGUN  # Gone already, which the next event says.
+    # A hard link appears with its content.
     begun = stat.S_ISREG(found.st_mode) and found.st_nlink == 1
     return What.BEGUN if begun else What.CHANGED

@@ -1,13 +1,15 @@
-"""The configured proof of readiness: a command or an HTTP request, repeated until it passes.
+"""The readiness probe: a command or an HTTP request, repeated until it passes.
 
-The start timeout of the generation ends the attempts.
+The generation's start timeout ends it.
 """
 
 from __future__ import annotations
 
 import time
+from functools import partial
 
-from sockact.supervisor.base import commands
+from sockact.supervisor.base.commands import CommandRun
+from sockact.supervisor.probes.attempts import Attempts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,17 +20,11 @@ if TYPE_CHECKING:
     from sockact.supervisor.base.loop import Loop, Timer
 
 _PAUSE = 0.2
+"""Seconds between two attempts."""
 
 
-def command_of(ready: str) -> Command:
-    """The command behind --ready http://… or exec:…"""
-    if ready.startswith("exec:"):
-        return commands.of_shell(ready[5:])
-    return commands.of_ours(__file__, "http_probe.py", ready)
-
-
-class Probe:
-    """Attempts until one passes."""
+class ReadinessProbe:
+    """Runs the probe of one generation until it passes."""
 
     def __init__(
         self,
@@ -38,22 +34,22 @@ class Probe:
         passed: Callable[[], None],
         failed: Callable[[], None],
     ) -> None:
-        """`failed` hears of an attempt that failed otherwise than the one before."""
+        """`failed` is called when an attempt fails for another reason than the one before."""
         self.reason = ""
-        """How the last attempt failed."""
+        """Why the last attempt failed."""
         self._loop = loop
-        self._attempts = commands.Attempts(loop, command, environment, None, self._done)
+        self._attempts = Attempts(partial(CommandRun, loop, command, environment, None), self._done)
         self._passed = passed
         self._failed = failed
         self._timer: Timer | None = None
         self._attempts.begin()
 
     def reaped(self, pid: int, exit: Exit) -> None:
-        """A child has ended: perhaps the attempt under way."""
+        """Take note of the end of a child, which may be the current attempt."""
         self._attempts.reaped(pid, exit)
 
     def stop(self) -> None:
-        """No more attempts; the one under way is killed."""
+        """Make no more attempts, and kill the current one."""
         if self._timer:
             self._timer.cancel()
         self._attempts.stop()

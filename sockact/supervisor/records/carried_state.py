@@ -1,12 +1,12 @@
-"""What a supervisor leaves to the one that takes its place: docs/upgrade.md.
+"""The state that an upgrade carries over to the next version of sockact: docs/upgrade.md.
 
-One record, as JSON. Numbers of descriptors are those of the process, which stays the same. Bytes
-are texts of the same Latin-1 characters. Times as in core/lifecycle/model.py, unless they say
-otherwise.
+One record, written as JSON. Descriptors keep their numbers, because the process stays the same.
+Bytes are strings of the same Latin-1 characters. Times are those of core/lifecycle/model.py, unless
+stated otherwise.
 
-FORMAT is part of the data. A field with a default may be added to any record here and in
-core/lifecycle/model.py; whatever else changes needs a new number, and `read` has to know the ones
-before.
+FORMAT is part of the data. Fields with a default may be added to any record here and in
+core/lifecycle/model.py; any other change needs a new format, and `read` must still read the earlier
+ones.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class CarriedService:
-    """core.model.Service, but for its policy, which follows from the settings."""
+    """A core.lifecycle.model.Service without its policy, which follows from the settings."""
 
     phase: Phase
     generations: tuple[Generation, ...]
@@ -54,7 +54,7 @@ class CarriedService:
 
 @dataclass(frozen=True)
 class CarriedListener:
-    """A listener; its address is the socket's."""
+    """A listener; its address is that of the socket."""
 
     fd: int
     name: str
@@ -62,18 +62,18 @@ class CarriedListener:
 
 
 @dataclass(frozen=True)
-class CarriedPump:
-    """The stderr of a successor: what was read and not yet passed on, and its last lines."""
+class CarriedRelay:
+    """The output relay of a generation: what it has not passed on yet, and the last lines."""
 
     fd: int
     rest: str
     tail: str
     stream: int | None = None
-    """Where it goes, if that is the journal under an identifier of its own."""
+    """A stream to the journal under an identifier of its own, if the output goes there."""
 
 
 @dataclass(frozen=True)
-class CarriedNotified:
+class CarriedNotifySocket:
     """A generation's own $NOTIFY_SOCKET."""
 
     fd: int
@@ -82,38 +82,38 @@ class CarriedNotified:
 
 @dataclass(frozen=True)
 class CarriedGeneration:
-    """What is held for one generation. `started` is CLOCK_REALTIME."""
+    """What the supervisor holds for one generation. `started` is CLOCK_REALTIME."""
 
     number: int
     pid: int
     started: float
     notifications: int | None
-    """The descriptor of its seccomp filter."""
-    notified: CarriedNotified | None
-    pump: CarriedPump | None
+    """Descriptor of its seccomp filter."""
+    notified: CarriedNotifySocket | None
+    pump: CarriedRelay | None
     removed: tuple[Entry, ...]
-    """Where its listeners were taken out of epoll."""
+    """The epoll entries of its listeners that were removed."""
     unfit: tuple[str, ...]
-    """Adapters that were reported."""
+    """The adapters that were reported as unfit."""
     version: str = ""
-    """Of its release."""
+    """Version of its release."""
     settings: str = ""
-    """By which it was launched, as JSON; "" where they are those of the service."""
+    """The settings that it was launched with, as JSON; "" for those of the service."""
 
 
 @dataclass(frozen=True)
 class CarriedProcess:
-    """A process of a generation: its first one, which is a child of ours, or a known one."""
+    """A process of a generation: its first one, a child of the supervisor, or another one."""
 
     pid: int
     generation: int
     started: int = 0
-    """In clock ticks since boot; 0 for a first one."""
+    """Clock ticks since boot; 0 for a first process."""
 
 
 @dataclass(frozen=True)
-class CarriedFailure:
-    """How a process ended that was not the first of its generation."""
+class CarriedExit:
+    """How a process ended that was not the first one of its generation."""
 
     generation: int
     exit: Exit
@@ -121,7 +121,7 @@ class CarriedFailure:
 
 @dataclass(frozen=True)
 class CarriedConnection:
-    """A client of the control socket. `call` is what it waits for: "", Status or Upgrade."""
+    """A client of the control socket. `call` is the one that it waits for: "", Status, Upgrade."""
 
     fd: int
     call: str
@@ -132,17 +132,17 @@ class CarriedConnection:
 
 @dataclass(frozen=True)
 class CarriedHistory:
-    """The failures and the starts that count. CLOCK_REALTIME."""
+    """The recent failures and starts, at CLOCK_REALTIME."""
 
     failures: tuple[Failure, ...]
     starts: tuple[float, ...]
     account: Account | None = None
-    """The ledger, with what is open of it."""
+    """The ledger, open entries included."""
 
 
 @dataclass(frozen=True)
-class CarriedFile:
-    """What systemd is still to be told of its descriptor store, under this name."""
+class CarriedStoreRequest:
+    """A request to systemd's file descriptor store, under this name, that is not sent yet."""
 
     name: str
     text: str
@@ -150,8 +150,8 @@ class CarriedFile:
 
 
 @dataclass(frozen=True)
-class CarriedState:
-    """A state of the service that systemd is still to be told."""
+class CarriedNotification:
+    """A status notification to systemd that is not sent yet."""
 
     name: str
     more: str
@@ -159,8 +159,8 @@ class CarriedState:
 
 @dataclass(frozen=True)
 class CarriedLog:
-    """What is known of a log. Lines and bytes were dropped by this log pump, and by those before
-    it; `said`: so many lines of both were reported.
+    """The state of a log. `before_lines` and `before_bytes` were dropped by earlier log pumps,
+    `dropped_lines` and `dropped_bytes` by this one; `said` is the number of lines reported.
     """
 
     before_lines: int
@@ -174,7 +174,7 @@ class CarriedLog:
 
 @dataclass(frozen=True)
 class CarriedLogPipe:
-    """From a generation (0: it is gone) to the log with this number; `fd` is its read end."""
+    """The read end of a pipe from a generation (0: it is gone) to the log with this number."""
 
     key: int
     generation: int
@@ -184,7 +184,7 @@ class CarriedLogPipe:
 
 @dataclass(frozen=True)
 class CarriedLogs:
-    """The log pump, and the socket that it is spoken to by."""
+    """The log pump, and the socket to it."""
 
     pid: int
     channel: int
@@ -194,58 +194,58 @@ class CarriedLogs:
 
 
 @dataclass(frozen=True)
-class CarriedEngine:
-    """What is supervised."""
+class CarriedProgram:
+    """The supervised program: its generations, processes, logs and history."""
 
     adopt: Adopt
-    """The way that is taken."""
+    """The way in use, never AUTO."""
     shim_address: str
     calls: int
-    """The socket at that address."""
+    """Descriptor of the socket at that address."""
     service: CarriedService
     generations: tuple[CarriedGeneration, ...]
     roots: tuple[CarriedProcess, ...]
     known: tuple[CarriedProcess, ...]
-    failures: tuple[CarriedFailure, ...]
+    failures: tuple[CarriedExit, ...]
     history: CarriedHistory
     failed_handover: int
-    """Of which the last lines are known."""
+    """The failed handover whose last lines are in `failed_lines`."""
     failed_lines: tuple[str, ...]
     logs: CarriedLogs | None = None
 
 
 @dataclass(frozen=True)
-class Carried:
-    """Everything."""
+class CarriedSupervisor:
+    """The whole state."""
 
     version: str
-    """Of the code that wrote this."""
+    """The version of sockact that wrote this."""
     pid: int
     command_name: str
     """As `ps -o comm` shows it."""
     settings: str
-    """As JSON."""
+    """The settings in force, as JSON."""
     directory: str
-    """Where the lock and the control socket are."""
+    """The directory of the lock and the control socket."""
     made_directory: bool
     lock: int
     files: int | None
-    """The soft limit of open files that the programs get back."""
+    """Soft limit of open files for the program."""
     stores: bool
     """Whether systemd stores descriptors."""
-    files_untold: tuple[CarriedFile, ...]
-    states_untold: tuple[CarriedState, ...]
+    files_untold: tuple[CarriedStoreRequest, ...]
+    states_untold: tuple[CarriedNotification, ...]
     listeners: tuple[CarriedListener, ...]
     control: int
     connections: tuple[CarriedConnection, ...]
-    engine: CarriedEngine
+    engine: CarriedProgram
     anew: str = ""
-    """Why the service has to be started anew, of which only the listeners are left."""
+    """Why the service must be restarted; only the listeners are carried over then."""
     inotify: int | None = None
-    """With the directories that are watched, and what has happened there."""
+    """Descriptor with the watched directories and their pending events."""
 
     def descriptors(self) -> list[int]:
-        """All that have to survive."""
+        """Return the descriptors that must stay open across execve(2)."""
         found = [self.lock, *(listener.fd for listener in self.listeners)]
         if self.anew:
             return found
@@ -265,35 +265,44 @@ class Carried:
 
 
 _READER = Reader(
-    *(Carried, CarriedEngine, CarriedService, CarriedGeneration, CarriedPump, CarriedNotified),
-    *(CarriedListener, CarriedProcess, CarriedFailure, CarriedConnection, CarriedHistory),
-    *(CarriedFile, CarriedState),
+    *(
+        CarriedSupervisor,
+        CarriedProgram,
+        CarriedService,
+        CarriedGeneration,
+        CarriedRelay,
+        CarriedNotifySocket,
+    ),
+    *(CarriedListener, CarriedProcess, CarriedExit, CarriedConnection),
+    *(CarriedHistory, CarriedStoreRequest, CarriedNotification),
     *(Account, Failures, LedgerEntry, Span, Times, Totals),
     *(CarriedLogs, CarriedLog, CarriedLogPipe),
     *(Adopt, Entry, Exit, Failure, Gate, Generation, Handover, Outcome, Phase, State),
 )
 
 
-def write(carried: Carried) -> bytes:
-    """As `read` takes it."""
+def write(carried: CarriedSupervisor) -> bytes:
+    """Return the state as JSON, for `read`."""
     return json.dumps({"format": FORMAT, "state": plain(carried)}, allow_nan=False).encode()
 
 
-def read(data: bytes) -> Carried:
-    """Raises ValueError, which says what this version cannot read."""
+def read(data: bytes) -> CarriedSupervisor:
+    """Read what `write` wrote. Raises ValueError, which says what this version cannot read."""
     found = json.loads(data)
     number = found.get("format") if isinstance(found, dict) else None
     if number != FORMAT:
-        raise ValueError(f"its state has format {number}, and this version reads {FORMAT}")
-    return _READER.read(Carried, found.get("state"))
+        raise ValueError(
+            f"its state has format {number}, but this version of sockact reads format {FORMAT}"
+        )
+    return _READER.read(CarriedSupervisor, found.get("state"))
 
 
 def service_of(service: Service) -> CarriedService:
-    """Without its policy."""
+    """Return a service without its policy."""
     return CarriedService(*(getattr(service, name) for name in CarriedService.__match_args__))
 
 
 def service_from(carried: CarriedService, policy: Policy) -> Service:
-    """With that policy."""
+    """Return the service with this policy."""
     fields = {name: getattr(carried, name) for name in CarriedService.__match_args__}
     return Service(policy, **fields)

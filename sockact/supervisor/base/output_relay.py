@@ -1,10 +1,10 @@
-"""The stderr of a successor: passed on as it is, its last lines kept for the reason of a failure.
+"""A relay for a process's output: passes it on unchanged and keeps the last lines.
 
-The first generation writes straight to the supervisor's own stderr. A successor's goes through a
-pipe, because what it wrote last is what the operator wants to read when it fails. The pump looks at
-most every PAUSE seconds, so that a program that logs each request wakes the supervisor a few times
-a second and not for each line. What the pipe and the reader do not take, the program waits for,
-just as it would without us.
+The first generation writes straight to the supervisor's own standard error. That of a successor
+goes through a relay, because its last lines tell the operator why it failed; those of a hook do
+likewise. The relay reads at most every PAUSE seconds, so that a program that logs each request
+wakes the supervisor a few times a second and not for each line. When the pipe is full, the program
+blocks, just as it would without sockact.
 """
 
 from __future__ import annotations
@@ -13,26 +13,27 @@ import os
 import time
 
 from sockact.supervisor.base.loop import READ
-from sockact.supervisor.base.output import CHUNK, writable, write_now
-from sockact.supervisor.records.carried import CarriedPump
+from sockact.supervisor.base.nonblocking import CHUNK, writable, write_now
+from sockact.supervisor.records.carried_state import CarriedRelay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sockact.supervisor.base.loop import Loop, Timer
 
 PAUSE = 0.05
+"""Seconds."""
 TAIL_LINES = 40
 _TAIL_BYTES = 16384
 _READ = 1 << 16
 _BLOCKED_PAUSE = 0.2
-# A program that writes without end does not keep the loop from its other work.
+# A program that writes all the time must not keep the loop from its other work.
 _MOST_READS = 16
 
 
-class Pump:
-    """A pipe from a generation's stderr to ours."""
+class OutputRelay:
+    """A pipe from a process to the descriptor `target`."""
 
-    def __init__(self, loop: Loop, target: int = 2, carried: CarriedPump | None = None) -> None:
+    def __init__(self, loop: Loop, target: int = 2, carried: CarriedRelay | None = None) -> None:
         self._loop = loop
         self._target = target
         self.write_end: int | None = None
@@ -40,7 +41,7 @@ class Pump:
         self._tail = b""
         if carried is None:
             self._read, self.write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-            # The program's end blocks like any stderr; the flag is of each end's own description.
+            # The program's end blocks like any stderr; each end has its own O_NONBLOCK flag.
             os.set_blocking(self.write_end, True)
         else:
             self._read = carried.fd
@@ -50,25 +51,25 @@ class Pump:
         loop.watch(self._read, READ, self._readable)
 
     def launched(self) -> None:
-        """The program has its end: close ours, so that we see the end of file."""
+        """Close the write end, which the program has by now, so that its end of file is seen."""
         if self.write_end is not None:
             os.close(self.write_end)
             self.write_end = None
 
     def tail(self) -> list[str]:
-        """The last lines, the newest last."""
+        """Return the last lines, the newest last."""
         self._move()
         lines = self._tail.decode("utf-8", "replace").splitlines()
         return lines[-TAIL_LINES:]
 
-    def carried(self) -> CarriedPump | None:
-        """For the supervisor that takes our place; None when there is nothing left to pass on."""
+    def carried(self) -> CarriedRelay | None:
+        """Return the state to carry over an upgrade; None at the end of file."""
         if not self._open:
             return None
-        return CarriedPump(self._read, self._rest.decode("latin-1"), self._tail.decode("latin-1"))
+        return CarriedRelay(self._read, self._rest.decode("latin-1"), self._tail.decode("latin-1"))
 
     def close(self) -> None:
-        """Pass on what is left, then let go."""
+        """Pass on what is left, then close the pipe."""
         self._move()
         self.launched()
         self._end()
@@ -92,7 +93,7 @@ class Pump:
             self._loop.unwatch(self._read)
 
     def _move(self) -> bool:
-        """Pass on what is there; False when our own stderr takes no more."""
+        """Pass on what there is; return False if the target takes no more."""
         if not self._open:
             return True
         for _ in range(_MOST_READS):
@@ -114,7 +115,7 @@ class Pump:
         return True
 
     def _end(self) -> None:
-        """Every writer has ended, or nobody cares any more."""
+        """Close the pipe, at its end of file or earlier."""
         if not self._open:
             return
         if self._timer:

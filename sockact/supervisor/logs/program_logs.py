@@ -1,9 +1,9 @@
-"""Having the processes of all generations reopen their log files.
+"""The log files that the program itself has open, and how its processes reopen them.
 
-The first process of each generation gets the signal that --reopen-signal names. Every process with
-the shim is told to reopen what was moved, and then those that were born meanwhile: forked by one
-that had not heard yet, a process has the old files. In the end it is looked at from outside whether
-anybody goes on writing to what has the name of a rotated log.
+The first process of each generation gets the signal of --reopen-signal. Every process with the shim
+is told to reopen files that were moved; then so are the processes forked meanwhile, because the
+fork of a process that had not reopened yet has the old files. Finally, /proc shows whether a
+process still writes to a file with the name of a rotated log.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from functools import partial
 
 from sockact.kernel import pidfd, procfs, written_files
-from sockact.supervisor.logs.rotation import Failed, Rotated
+from sockact.supervisor.logs.rotation import ReopenFailure, RotationResult
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     from sockact.supervisor.processes.processes import Processes
     from sockact.supervisor.processes.shim_calls import ShimCalls
 
-# What was forked by somebody who had not heard yet is there when all have answered, and is told in
-# the second round; its own children in the third. A program that forks for each request always has
-# new ones, of parents that have heard.
+# Processes forked before their parent had reopened are told in the second round, their own children
+# in the third. A program that forks for each request always has new processes, but their parents
+# have reopened.
 _MOST_ROUNDS = 4
-# The words come from the program.
+# The texts come from the program.
 _MOST_ERRORS = 50
-# For a program to install its handler, and then to do what that says.
+# For a program to install its handler, and then to run it.
 _SIGNAL_SECONDS = 3.0
 _LOOK_EVERY = 0.1
 _OLD_SHIM = "unknown order"
 
 
-class Reopening:
-    """A rotation.Program."""
+class ProgramLogs:
+    """Has all processes of a service reopen their log files; implements rotation.Program."""
 
     def __init__(
         self,
@@ -45,24 +45,26 @@ class Reopening:
         calls: ShimCalls,
         signal_of: Callable[[int], int],
     ) -> None:
-        """`signal_of`: the signal that a generation gets, 0 for none."""
+        """`signal_of` returns the reopen signal of a generation, 0 for none."""
         self._loop = loop
         self._processes = processes
         self._calls = calls
         self._signal_of = signal_of
 
-    def reopen(self, done: Callable[[Rotated], None]) -> None:
-        """Tell everybody; `done` is called once, when all have answered or were given up."""
-        _Round(self._loop, self._processes, self._calls, done).begin(self._signal_of)
+    def reopen(self, done: Callable[[RotationResult], None]) -> None:
+        """Tell all processes; `done` is called once, when all have answered or were given up."""
+        _Reopening(self._loop, self._processes, self._calls, done).begin(self._signal_of)
 
 
-class _Round:
+class _Reopening:
+    """One reopening."""
+
     def __init__(
         self,
         loop: Loop,
         processes: Processes,
         calls: ShimCalls,
-        done: Callable[[Rotated], None],
+        done: Callable[[RotationResult], None],
     ) -> None:
         self._loop = loop
         self._processes = processes
@@ -75,9 +77,10 @@ class _Round:
         self._answers = 0
         self._files = 0
         self._signalled = 0
-        self._failed: list[Failed] = []
+        self._failed: list[ReopenFailure] = []
 
     def begin(self, signal_of: Callable[[int], int]) -> None:
+        """Send the signals, then tell the shims."""
         wanted = {}
         for generation, pids in self._living().items():
             root = self._processes.root(generation)
@@ -86,7 +89,7 @@ class _Round:
         self._signal_all(wanted, time.monotonic() + _SIGNAL_SECONDS)
 
     def _signal_all(self, wanted: dict[int, signal.Signals], until: float) -> None:
-        """A program that is just starting gets time to install its handler: without, it dies."""
+        """Signal the processes; a program that is starting gets time to install its handler."""
         late = {pid: number for pid, number in wanted.items() if not self._signal(number, pid)}
         if not late:
             self._look()
@@ -95,11 +98,14 @@ class _Round:
             self._loop.at(time.monotonic() + _LOOK_EVERY, again)
         else:
             for pid, number in sorted(late.items()):
-                self._fail(pid, f"{number.name} is not sent: it has no handler, and would die")
+                self._fail(
+                    pid,
+                    f"{number.name} not sent: it has no handler, and would kill the process",
+                )
             self._look()
 
     def _signal(self, number: signal.Signals, pid: int) -> bool:
-        """False when the process would die of it now."""
+        """Send the signal; return False if it would kill the process now."""
         try:
             if not procfs.lives(pid):
                 return True
@@ -107,14 +113,14 @@ class _Round:
                 return False
             self._signalled += pidfd.send_signal(pid, number)
         except OSError as error:
-            self._fail(pid, f"{number.name} cannot be sent: {error.strerror}")
+            self._fail(pid, f"cannot send {number.name}: {error.strerror}")
         return True
 
     def _living(self) -> dict[int, list[int]]:
         try:
             return self._processes.by_generation()
         except OSError as error:
-            self._fail(0, f"the processes cannot be looked at: {error.strerror}")
+            self._fail(0, f"cannot list the processes: {error.strerror}")
             return {}
 
     def _look(self) -> None:
@@ -134,12 +140,11 @@ class _Round:
         self._go_on()
 
     def _prove(self, until: float, doubtful: list[int] | None = None) -> None:
-        """Nobody answers a signal, and not all that a program writes to is known to the shim."""
+        """Check the files: signals get no answer, and the shim does not know all files."""
         failed = {one.pid for one in self._failed}
         living = [pid for found in self._living().values() for pid in found if pid not in failed]
         if doubtful is not None:
-            # The others were seen to write to new files, and to go through thousands of descriptors
-            # again takes its time.
+            # The others write to new files already.
             living = [pid for pid in living if pid in doubtful]
         left = {pid: names for pid in living if (names := written_files.left_behind(pid))}
         if left and time.monotonic() < until:
@@ -149,10 +154,10 @@ class _Round:
         for pid, names in left.items():
             self._fail(
                 pid,
-                f"goes on writing to {', '.join(names)}: name what makes it reopen with "
-                "--reopen-signal, or rotate with copytruncate",
+                f"still writes to {', '.join(names)}; set --reopen-signal to the signal that makes "
+                "it reopen its logs, or rotate with copytruncate",
             )
-        self._done(Rotated(self._answers, self._files, self._signalled, tuple(self._failed)))
+        self._done(RotationResult(self._answers, self._files, self._signalled, tuple(self._failed)))
 
     def _go_on(self) -> None:
         if not self._waiting and not self._telling:
@@ -162,10 +167,10 @@ class _Round:
         try:
             return self._calls.reaches(pid)
         except OSError:
-            return False  # hidden, or it cannot be told now
+            return False  # Hidden, or /proc is unavailable.
 
     def _heard(self, pid: int, words: list[str]) -> None:
-        """`reopen NUMBER [! ERROR]…`"""
+        """Take note of an answer: `reopen NUMBER [! ERROR]…`"""
         count, *errors = " ".join(words[1:]).split(" ! ")
         self._answers += 1
         self._files += int(count) if count.isdecimal() else 0
@@ -179,18 +184,20 @@ class _Round:
         self._go_on()
 
     def _matters(self, pid: int) -> bool:
-        """One that has ended, or has become another program, has nothing open, and others may have
-        nothing either: the master of uWSGI embeds Python, runs none and answers no call.
+        """Whether a process that does not answer may write to old files.
+
+        Not if it has ended or executed another program, and not without files: the master of uWSGI
+        embeds Python but runs none, so it answers no call.
         """
         return procfs.lives(pid) and self._reaches(pid) and written_files.writes_files(pid)
 
     def _fail(self, pid: int, error: str) -> None:
         if len(self._failed) < _MOST_ERRORS:
             printable = "".join(c if c.isprintable() else "?" for c in error)
-            self._failed.append(Failed(pid, printable))
+            self._failed.append(ReopenFailure(pid, printable))
 
 
 def _advised(error: str) -> str:
     if _OLD_SHIM in error:
-        return "its shim is of an older version of sockact: reload the service"
-    return f"{error}: it may go on writing to old files; when it answers, rotate again"
+        return "its shim is from an older version of sockact; reload the service"
+    return f"{error}; it may still write to old files; rotate again once it responds"

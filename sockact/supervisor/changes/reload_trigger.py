@@ -1,4 +1,4 @@
-"""Reloads because something has changed on disk: docs/watch.md."""
+"""Reloads because of changed files: docs/watch.md."""
 
 from __future__ import annotations
 
@@ -6,43 +6,27 @@ import time
 
 from sockact.core.changes import IGNORED, MOST_IN_A_ROW, Burst, Streak, What
 from sockact.supervisor.base import report
-from sockact.supervisor.changes.directories import Changes
 from sockact.supervisor.changes.request import ReloadRequest
+from sockact.supervisor.changes.watched_paths import WatchedPaths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Protocol
 
     from sockact.core.json_data import Json
-    from sockact.core.settings import Settings
     from sockact.supervisor.base.loop import Loop, Timer
     from sockact.supervisor.base.report import Reporter
-    from sockact.supervisor.changes.request import Reload
-
-    class Handovers(Protocol):
-        """What is to be reloaded."""
-
-        def is_stopping(self) -> bool:
-            """Whether there will be no more reloads."""
-
-        def is_idle(self) -> bool:
-            """Whether no generation is starting or on trial."""
-
-        def settings(self) -> Settings:
-            """Those that are in force."""
-
-        def failures(self) -> str:
-            """Why a reload has to be forced; "" when it has not."""
+    from sockact.supervisor.changes.request import Handovers, Reload
 
 
 _CAUSE = "watch"
 
 
-class ChangeReloads:
-    """Watches what the settings name, and asks for a reload when that has changed.
+class ReloadTrigger:
+    """Watches the paths in the settings, and requests a reload when one of them changes.
 
-    `show` is called when `status` has changed; `fd` is of the supervisor whose place we take.
+    `show` is called when `status` changes. `fd` is the inotify descriptor that an upgrade carried
+    over.
     """
 
     def __init__(
@@ -59,7 +43,7 @@ class ChangeReloads:
         self._reload_by = reload
         self._reporter = reporter
         self._show = show
-        self._changes = Changes(loop, self._changed, self._problem, fd)
+        self._paths = WatchedPaths(loop, self._changed, self._problem, fd)
         self._watched: tuple[tuple[str, ...], tuple[str, ...]] | None = ((), ())
         self._burst = Burst()
         self._streak = Streak()
@@ -67,15 +51,15 @@ class ChangeReloads:
         self._due = False
 
     def fileno(self) -> int | None:
-        """For the supervisor that takes our place."""
-        return self._changes.fileno()
+        """Return the inotify descriptor, to carry over an upgrade."""
+        return self._paths.fileno()
 
     def busy(self) -> str:
-        """What another version of us would not know of, "" for nothing."""
-        return "something has changed that reloads it" if self._burst else ""
+        """Return what must end before an upgrade, or ""."""
+        return "a reload is due because of changed files" if self._burst else ""
 
     def look(self) -> None:
-        """Other settings may hold, or a reload may have ended."""
+        """Take note of changed settings, or of the end of a reload."""
         if self._handovers.is_stopping():
             self.close()
             return
@@ -83,36 +67,36 @@ class ChangeReloads:
         wanted = (settings.watch, settings.watch_ignore)
         if wanted != self._watched:
             self._watched = wanted
-            self._changes.watch(settings.watch, (*IGNORED, *settings.watch_ignore))
-            self._reporter.brief(f"watches {', '.join(settings.watch) or 'nothing'}")
+            self._paths.watch(settings.watch, (*IGNORED, *settings.watch_ignore))
+            self._reporter.brief(f"watching {', '.join(settings.watch) or 'nothing'}")
         if self._due and self._handovers.is_idle():
             self._reload()
 
     def reload_requested(self) -> None:
-        """Somebody else has asked for a reload."""
+        """Take note of a reload that was requested otherwise."""
         self._streak.reset()
-        if self._changes.incomplete:
-            self._watched = None  # Perhaps it can be watched by now.
+        if self._paths.incomplete:
+            self._watched = None  # Try again to watch everything.
 
     def stopped(self) -> str:
-        """Why changes do not reload the service now, "" when they do."""
+        """Return why changes do not reload the service now, or ""."""
         if not self._streak.stopped:
             return ""
         pause = self._handovers.settings().watch_pause
-        return f"changes do not reload it until nothing has changed for {pause:g} s"
+        return f"not reloading until nothing has changed for {pause:g} s"
 
     def status(self) -> Json | None:
-        """The Watch of docs/control.md."""
+        """Return the Watch of docs/control.md."""
         paths = self._handovers.settings().watch
         return {"paths": list(paths), "stopped": self.stopped()} if paths else None
 
     def close(self) -> None:
-        """The service stops."""
+        """Stop watching, as the service stops."""
         if self._timer:
             self._timer.cancel()
         self._due = False
         self._burst = Burst()
-        self._changes.close()
+        self._paths.close()
 
     def _changed(self, path: str, what: What) -> None:
         now = time.monotonic()
@@ -127,7 +111,7 @@ class ChangeReloads:
         if not self._burst:
             return
         delay = self._handovers.settings().watch_delay
-        when = self._burst.due(delay, missing=self._changes.missing)
+        when = self._burst.due(delay, missing=self._paths.missing)
         self._timer = self._loop.at(when, self._is_due)
 
     def _is_due(self) -> None:
@@ -137,26 +121,26 @@ class ChangeReloads:
             self._reload()
 
     def _reload(self) -> None:
-        """Because of all that has changed until now."""
+        """Request a reload because of all changes until now."""
         if self._timer:
             self._timer.cancel()
         self._due = False
         burst, self._burst = self._burst, Burst()
-        self._changes.settle()
+        self._paths.settle()
         settings = self._handovers.settings()
         what = burst.describe(settings.directory)
         if failures := self._handovers.failures():
-            self._say(f"{what}: no reload: {failures}", report.NOTICE)
+            self._say(f"{what}, not reloading: {failures}", report.NOTICE)
         elif not self._streak.may_begin(burst.first, settings.watch_pause):
             self._say(
-                f"{what}: no reload, after {MOST_IN_A_ROW} in a row: does the program write there "
-                f"itself? --watch-ignore leaves files out; {self.stopped()}, or `sockact reload "
+                f"{what} after {MOST_IN_A_ROW} reloads in a row; if the program itself writes "
+                f"there, use --watch-ignore; {self.stopped()}, or until `sockact reload "
                 f"{settings.name}`",
                 report.ERROR,
             )
             self._show()
         else:
-            self._say(f"{what}: reloads", report.INFO)
+            self._say(f"{what}, reloading", report.INFO)
             self._ask(what)
 
     def _ask(self, what: str) -> None:
@@ -165,9 +149,11 @@ class ChangeReloads:
             seconds = handover["duration_seconds"]
             assert isinstance(seconds, float)
             if committed:
-                self._reporter.brief(f"reloaded in {seconds:.1f} s: {what}")
+                self._reporter.brief(f"reloaded in {seconds:.1f} s ({what})")
             else:
-                self._reporter.brief(f"{what}: what was there before goes on")
+                self._reporter.brief(
+                    f"{what}, but the new version failed; still running the previous one"
+                )
 
         def refuse(_reason: str) -> None:
             self._streak.over(time.monotonic())

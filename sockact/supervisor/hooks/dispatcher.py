@@ -1,4 +1,4 @@
-"""From what is due to commands that run, and what they are told: docs/hooks.md."""
+"""Hands due hooks to the runner, with the facts that they get as input: docs/hooks.md."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sockact.core.lifecycle.model import Phase
 from sockact.core.lifecycle.stop import STOPPING
 from sockact.core.message_kinds import News
 from sockact.supervisor.base import report
-from sockact.supervisor.hooks.runner import Round
+from sockact.supervisor.hooks.runner import HookBatch
 from sockact.supervisor.processes.environment import probe_environment
 
 TYPE_CHECKING = False
@@ -26,23 +26,23 @@ if TYPE_CHECKING:
     from sockact.supervisor.generations.context import Context
     from sockact.supervisor.generations.generations import Generations
     from sockact.supervisor.generations.launched import Launched
-    from sockact.supervisor.hooks.runner import Hooks, Told
+    from sockact.supervisor.hooks.runner import HookInput, HookRunner
     from sockact.supervisor.records.ledger import Ledger
 
     # (generation, message, level, kind, id of the handover)
     Say = Callable[[int, str, int, News, str], None]
 
 _MOST_LISTED = 1000
-"""execve(2) takes no variable of more than 128 KiB."""
-_WAITED_FOR = (Hook.RUNNING, Hook.DRAINING)
+"""Items of a list in a variable: execve(2) takes none of more than 128 KiB."""
+_BLOCKING = (Hook.RUNNING, Hook.DRAINING)
 
 
-class HookSchedule:
-    """Of one service."""
+class HookDispatcher:
+    """Dispatches the hooks of one service."""
 
     def __init__(
         self,
-        hooks: Hooks,
+        hooks: HookRunner,
         context: Context,
         generations: Generations,
         ledger: Ledger,
@@ -55,7 +55,7 @@ class HookSchedule:
         self._say = say
 
     def follow(self, due: tuple[Due, ...], service: Service) -> None:
-        """A step has been taken, and all that it asked for is done."""
+        """Run the hooks that a step made due, after its actions."""
         for one in due:
             self._add(one, service)
         self._hooks.settle()
@@ -73,20 +73,20 @@ class HookSchedule:
         entry = self._ledger.entry(due.number)
         cause = entry.cause if entry else _cause(due, service)
         self._hooks.add(
-            Round(
+            HookBatch(
                 due.number,
                 tuple(map(tuple, commands)),
                 settings.hook_timeout,
-                partial(self._told, due, launched, entry, cause),
+                partial(self._input, due, launched, entry, cause),
                 partial(self._failed, due, entry),
                 ended,
                 to_the_end=due.event is not Hook.RUNNING,
             )
         )
 
-    def _told(
+    def _input(
         self, due: Due, launched: Launched | None, entry: LedgerEntry | None, cause: str
-    ) -> Told | None:
+    ) -> HookInput | None:
         if launched is not None and launched.version.under_way:
             return None
         facts = self._facts(due, launched, entry and self._ledger.newest(entry), cause)
@@ -121,18 +121,18 @@ class HookSchedule:
 
     def _failed(self, due: Due, entry: LedgerEntry | None, reason: str) -> None:
         self._ledger.hook_failed(entry, due.event, f"{due.event.value} of {due.number}: {reason}")
-        message = f"its hook for {due.event.value} has failed: {reason}"
+        message = f"hook for {due.event.value} failed: {reason}"
         handover = entry.id if entry else ""
         self._say(due.number, message, report.ERROR, News.HOOK, handover)
 
     def _ended(self, due: Due, reason: str) -> None:
-        if due.event in _WAITED_FOR:
-            reason = reason and f"its hook for {due.event.value} has failed: {reason}"
+        if due.event in _BLOCKING:
+            reason = reason and f"hook for {due.event.value} failed: {reason}"
             self._context.handle(HookEnded(due.number, due.event.value, reason))
 
 
 def _cause(due: Due, service: Service) -> str:
-    """Of what is part of no handover."""
+    """Return the cause of an event that belongs to no handover."""
     if due.event is Hook.FAILED:
         return "stop" if due.reason == STOPPING else "crash"
     if service.phase in (Phase.STOPPING, Phase.STOPPED):
@@ -142,7 +142,7 @@ def _cause(due: Due, service: Service) -> str:
 
 
 def _variables(facts: Json) -> dict[str, str]:
-    """As SOCKACT_…; nothing for what is not known."""
+    """Return the known facts as variables SOCKACT_…"""
     found = {}
     for name, value in facts.items():
         text = " ".join(map(str, value[:_MOST_LISTED])) if isinstance(value, list) else str(value)
