@@ -78,7 +78,7 @@ def test_shutdown_of_the_predecessor_in_epoll(start: StartService, program: Prog
         assert service.reload("--wait-drained").code == 0
         hammer.wait_for("2")
     assert hammer.failures == []
-    assert "listens again" not in service.stderr
+    assert "listening again" not in service.stderr
 
 
 def test_crash_in_the_middle_of_a_shutdown(start: StartService, program: Program) -> None:

@@ -164,7 +164,7 @@ class Waiting:
         )
 
         def paused() -> bool:
-            return self.gate()[0] == "closed" or "cannot be moved" in self.service.stderr
+            return self.gate()[0] == "closed" or "cannot be made to stop" in self.service.stderr
 
         wait.until(paused, "the trial")
         return reload
