@@ -1,3 +1,3 @@
-"""The `sockact run` process: starting, upgrading, and the one place that puts its parts
+"""The `sockact run` process: its start, its upgrade, and the one place that puts its parts
 together.
 """

@@ -1,8 +1,8 @@
 """Puts a supervisor together from its parts, and runs it.
 
-This is the only place that knows all parts. Each gets what it needs in its constructor; only what
-is asked of the whole (`_show`, `_busy`, …) is a method here, because it is bound before the parts
-that it asks are made.
+This is the only module that knows all parts. Each part gets what it needs in its constructor. What
+concerns several parts (`_show`, `_busy`, …) is a method here, because the parts that call it are
+made before the parts that it asks.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sockact.handover.accept_queues import AcceptQueues
 from sockact.supervisor.changes.configuration import ConfigurationReader
 from sockact.supervisor.changes.reload_trigger import ReloadTrigger
 from sockact.supervisor.control.server import Server
-from sockact.supervisor.parts import Core, Ground
+from sockact.supervisor.parts import BaseParts, LifecycleParts
 from sockact.supervisor.probes.probe_commands import watchdog_command
 from sockact.supervisor.probes.watchdog import Watchdog
 from sockact.supervisor.processes import fd_store, launch
@@ -32,8 +32,8 @@ from sockact.supervisor.records.carried_state import (
 from sockact.supervisor.records.snapshots import Snapshots
 from sockact.supervisor.records.state_dir import state_dir
 from sockact.supervisor.service.carryover import CarryOver
-from sockact.supervisor.service.facts import ProcessFacts
 from sockact.supervisor.service.guard import Guard
+from sockact.supervisor.service.reaper import Reaper
 from sockact.supervisor.service.requests import Requests
 from sockact.supervisor.service.status import Status
 from sockact.supervisor.upgrade import Upgrades
@@ -42,7 +42,7 @@ from sockact.systemd.notify import watchdog_interval
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sockact.core.settings import Adopt
-    from sockact.supervisor.parts import Held
+    from sockact.supervisor.resources import Resources
     from sockact.systemd.fdstore import Process
 
 SIGNALS = (
@@ -58,126 +58,142 @@ _COMMAND_NAME = "/proc/self/comm"
 
 
 class Supervisor:
-    """The loop and everything in it."""
+    """One supervisor: all its parts, and the loop that drives them."""
 
-    def __init__(self, held: Held, adopt: Adopt, carried: CarriedSupervisor | None = None) -> None:
-        """`carried` is what an earlier version of sockact has left."""
+    def __init__(
+        self, resources: Resources, adopt: Adopt, carried: CarriedSupervisor | None = None
+    ) -> None:
+        """`carried` is the state that the previous version of sockact handed over."""
         engine = carried.engine if carried else None
-        self._held = held
-        self._ground = ground = Ground(held, engine, self._troubles, self._show)
-        self._core = core = Core(held, ground, adopt, self._show)
+        self._resources = resources
+        self._base = base = BaseParts(resources, engine, self._troubles, self._show)
+        self._parts = parts = LifecycleParts(resources, base, adopt, self._show)
         self._leftovers: Leftovers | None = None
-        self._snapshots = Snapshots(state_dir(held.settings.name, ground.environment), held.notice)
-        self._configuration = ConfigurationReader(
-            ground.loop, core.handovers, ground.environment, held.listeners, held.reporter
+        self._snapshots = Snapshots(
+            state_dir(resources.settings.name, base.environment), resources.notice
         )
-        self._reload = self._configuration.reload if held.settings.config else core.handovers.reload
+        self._configuration = ConfigurationReader(
+            base.loop, parts.handovers, base.environment, resources.listeners, resources.reporter
+        )
+        self._reload = (
+            self._configuration.reload if resources.settings.config else parts.handovers.reload
+        )
         self._changes = ReloadTrigger(
-            ground.loop,
-            core.handovers,
+            base.loop,
+            parts.handovers,
             self._reload,
-            held.reporter,
+            resources.reporter,
             self._announce,
             carried.inotify if carried else None,
         )
         self._watchdog = self._make_watchdog()
         self._carry_over = self._make_carry_over()
-        self._upgrades = Upgrades(ground.loop, SIGNALS, self._busy, self._carry, held.notice)
-        self._facts = self._make_facts()
+        self._upgrades = Upgrades(base.loop, SIGNALS, self._busy, self._carry, resources.notice)
+        self._reaper = self._make_reaper()
         self._requests = self._make_requests()
         listening = carried.control if carried else None
-        self._server = Server(ground.loop, held.claim.directory, self._requests, listening)
+        self._server = Server(base.loop, resources.claim.directory, self._requests, listening)
 
     def _make_watchdog(self) -> Watchdog | None:
-        ground, core, settings = self._ground, self._core, self._held.settings
-        interval = watchdog_interval(ground.environment) if self._held.notifier.active else None
+        base, parts, settings = self._base, self._parts, self._resources.settings
+        interval = watchdog_interval(base.environment) if self._resources.notifier.active else None
         if not interval:
             return None
         command = watchdog_command(settings, interval / 2)
-        environment = probe_environment(ground.environment, settings.name)
+        environment = probe_environment(base.environment, settings.name)
         guard = Guard(
-            core.lifecycle, ground.generations, core.handovers, ground.announcer, ground.reports
+            parts.lifecycle, base.generations, parts.handovers, base.announcer, base.reports
         )
-        queues = AcceptQueues(self._held.listeners)
+        queues = AcceptQueues(self._resources.listeners)
         probe = (command, environment) if command else None
-        return Watchdog(ground.loop, interval, queues, probe, guard)
+        return Watchdog(base.loop, interval, queues, probe, guard)
 
     def _make_carry_over(self) -> CarryOver:
-        ground, core = self._ground, self._core
+        base, parts = self._base, self._parts
         return CarryOver(
-            core.lifecycle,
-            core.context,
-            ground.generations,
-            ground.processes,
-            core.gates,
-            ground.calls,
-            ground.logs,
-            ground.rotation,
-            ground.hooks,
-            ground.callers,
-            ground.announcer,
-            ground.history,
-            ground.retry,
+            parts.lifecycle,
+            parts.context,
+            base.generations,
+            base.processes,
+            parts.gates,
+            base.calls,
+            base.logs,
+            base.rotation,
+            base.hooks,
+            base.outcomes,
+            base.announcer,
+            base.history,
+            base.retry,
         )
 
-    def _make_facts(self) -> ProcessFacts:
-        ground, core = self._ground, self._core
+    def _make_reaper(self) -> Reaper:
+        base, parts = self._base, self._parts
         watchdog = (self._watchdog,) if self._watchdog else ()
-        return ProcessFacts(
-            core.lifecycle,
-            ground.loop,
-            ground.retry,
-            ground.processes,
-            ground.generations,
-            core.gates,
-            core.drains,
-            ground.termination,
-            core.revival,
-            ground.calls,
-            ground.announcer,
-            ground.callers,
-            (ground.logs, ground.hooks, self._configuration, self._upgrades, *watchdog),
+        return Reaper(
+            parts.lifecycle,
+            base.loop,
+            base.retry,
+            base.processes,
+            base.generations,
+            parts.gates,
+            parts.drains,
+            base.termination,
+            parts.listener_watch,
+            base.calls,
+            base.announcer,
+            base.outcomes,
+            (
+                base.generations,
+                base.logs,
+                base.hooks,
+                self._configuration,
+                self._upgrades,
+                *watchdog,
+            ),
         )
 
     def _make_requests(self) -> Requests:
-        ground, core = self._ground, self._core
+        base, parts = self._base, self._parts
         status = Status(
-            core.lifecycle,
-            core.context,
-            ground.generations,
-            core.gates,
-            ground.callers,
-            ground.history,
+            parts.lifecycle,
+            parts.context,
+            base.generations,
+            parts.gates,
+            base.outcomes,
+            base.history,
             self._changes,
         )
         return Requests(
-            core.lifecycle,
-            core.handovers,
+            parts.lifecycle,
+            parts.handovers,
             self._reload,
             self._changes,
-            ground.rotation,
-            ground.hooks,
-            ground.history,
-            ground.shutdown,
-            self._facts,
+            base.rotation,
+            base.hooks,
+            base.history,
+            base.shutdown,
+            self._reaper,
             self._upgrades,
             status,
-            self._held.reporter,
+            self._resources.reporter,
             self._show,
         )
 
     def start(self, left: list[Process]) -> int:
-        """Serve, once what an earlier supervisor has left has ended; the exit status."""
-        held, ground, lifecycle = self._held, self._ground, self._core.lifecycle
-        forget = held.notifier.remove
+        """Serve once the processes in `left` have ended; return the exit status.
+
+        `left` are processes of an earlier supervisor of this service.
+        """
+        resources, base, lifecycle = self._resources, self._base, self._parts.lifecycle
+        forget = resources.notifier.remove
         try:
-            ground.loop.catch(SIGNALS, self._requests.signalled)
+            base.loop.catch(SIGNALS, self._requests.signalled)
             left = fd_store.living(left, forget)
-            ground.logs.start()
+            base.logs.start()
             if left:
-                ground.announcer.phase(lifecycle.service.phase, lifecycle.service)
-                self._leftovers = Leftovers(ground.loop, left, forget, held.notice)
-                self._leftovers.wait(held.settings.kill_timeout, self._launch)
+                base.announcer.phase(lifecycle.service.phase, lifecycle.service)
+                self._leftovers = Leftovers(base.loop, left, forget, resources.notice)
+                self._leftovers.wait(resources.settings.kill_timeout, self._launch)
             else:
                 self._launch()
             return self._run()
@@ -185,33 +201,35 @@ class Supervisor:
             self._close()
 
     def resume(self, carried: CarriedSupervisor) -> None:
-        """Continue where the earlier version was; `go_on` has to follow."""
-        ground, lifecycle = self._ground, self._core.lifecycle
+        """Restore the state that the previous version handed over. Call `serve_on` next."""
+        base, lifecycle = self._base, self._parts.lifecycle
         self._carry_over.resume(carried.engine)
         for g in lifecycle.service.generations:
             if not g.ending:
-                # The order was given a moment after it was decided on, or not at all.
-                self._core.performer.end_connections(g.number)
-        # What ended meanwhile was announced to the process, but perhaps not to this code.
-        self._facts.reap()
-        self._facts.look_for_gone()
-        ground.announcer.changed(lifecycle.service)
+                # It was decided on, but perhaps the programs were not told any more.
+                self._parts.performer.end_connections(g.number)
+        # SIGCHLD of what has ended meanwhile may have gone to the previous version.
+        self._reaper.reap()
+        self._reaper.look_for_gone()
+        base.announcer.changed(lifecycle.service)
         self._start_watchdog()
         self._changes.look()
         before, now = carried.version, sockact.__version__
-        self._held.reporter.say(f"upgraded in place, from {before} to {now}", news=News.UPGRADED)
+        self._resources.reporter.say(
+            f"upgraded in place from {before} to {now}", news=News.UPGRADED
+        )
         self._server.take_over(carried.connections, before)
 
-    def go_on(self) -> int:
-        """Serve; the exit status."""
+    def serve_on(self) -> int:
+        """Serve after `resume`; return the exit status."""
         try:
-            self._ground.loop.catch(SIGNALS, self._requests.signalled)
+            self._base.loop.catch(SIGNALS, self._requests.signalled)
             return self._run()
         finally:
             self._close()
 
     def _launch(self) -> None:
-        self._core.lifecycle.handle(events.Start())
+        self._parts.lifecycle.handle(events.Start())
         self._start_watchdog()
 
     def _start_watchdog(self) -> None:
@@ -219,75 +237,76 @@ class Supervisor:
             self._watchdog.start()
 
     def _run(self) -> int:
-        self._ground.loop.run()
-        assert self._ground.shutdown.exit_status is not None
-        return self._ground.shutdown.exit_status
+        self._base.loop.run()
+        assert self._base.shutdown.exit_status is not None
+        return self._base.shutdown.exit_status
 
     def _close(self) -> None:
-        ground = self._ground
+        base = self._base
         self._upgrades.close()
         self._server.close()
-        ground.hooks.close()  # First: what is closed now must not let one begin.
-        ground.generations.close()
+        base.hooks.close()  # Before the parts whose closing would start a hook.
+        base.generations.close()
         self._configuration.close()
         self._changes.close()
         if self._watchdog:
             self._watchdog.close()
         if self._leftovers:
             self._leftovers.close()
-        self._core.revival.close()
-        ground.logs.close()
-        ground.calls.close()
-        ground.loop.close()
+        self._parts.listener_watch.close()
+        base.logs.close()
+        base.calls.close()
+        base.loop.close()
 
     def _show(self) -> None:
-        """Something that `status` shows has changed."""
-        served = self._core.handovers.served() if self._held.settings.config else None
+        """Pass on that something which `status` shows has changed."""
+        served = self._parts.handovers.served() if self._resources.settings.config else None
         self._snapshots.keep(served)
         self._configuration.look()
         self._server.changed()
         self._changes.look()
 
     def _announce(self) -> None:
-        """Something that `status` and systemd's status line show has changed."""
-        self._ground.announcer.changed(self._core.lifecycle.service)
+        """Pass on that something which `status` and systemd's status line show has changed."""
+        self._base.announcer.changed(self._parts.lifecycle.service)
         self._show()
 
     def _troubles(self) -> str:
-        """For systemd's status line."""
-        return "; ".join(filter(None, (self._ground.history.describe(), self._changes.stopped())))
+        """Describe recent failures for systemd's status line; "" if there are none."""
+        return "; ".join(filter(None, (self._base.history.describe(), self._changes.stopped())))
 
     def _busy(self) -> str:
-        """What has to end before another version can take over; "" for nothing."""
+        """Return what must end before another version can take over; "" if nothing must."""
         probing = self._watchdog is not None and self._watchdog.busy()
         call = self._server.busy()
         return (
             self._carry_over.busy()
             or self._configuration.busy()
             or self._changes.busy()
-            or ("the watchdog's probe is under way" if probing else "")
-            or (f"a client waits for the end of its {call}" if call else "")
+            or ("the watchdog probe is running" if probing else "")
+            or (f"a client is waiting for its {call} call" if call else "")
         )
 
     def _carry(self) -> CarriedSupervisor:
-        held = self._held
+        """Collect the state for the version that takes over."""
+        resources = self._resources
         with open(_COMMAND_NAME) as file:
             command_name = file.read().rstrip("\n")
         self._server.flush()
-        files, states = held.notifier.untold()
+        files, states = resources.notifier.untold()
         return CarriedSupervisor(
             sockact.__version__,
             os.getpid(),
             command_name,
-            self._core.handovers.settings().to_json(),
-            held.claim.directory,
-            held.claim.made,
-            held.claim.fileno(),
+            self._parts.handovers.settings().to_json(),
+            resources.claim.directory,
+            resources.claim.made,
+            resources.claim.fileno(),
             launch.file_limit(),
-            held.notifier.stores,
+            resources.notifier.stores,
             tuple(CarriedStoreRequest(*one) for one in files),
             tuple(CarriedNotification(*one) for one in states),
-            tuple(CarriedListener(x.socket.fileno(), x.name, x.owned) for x in held.listeners),
+            tuple(CarriedListener(x.socket.fileno(), x.name, x.owned) for x in resources.listeners),
             self._server.fileno(),
             self._server.carried(),
             self._carry_over.carried(),

@@ -1,4 +1,4 @@
-"""Setting up the supervisor: settings, lock, listeners, the way of adopting; then the loop."""
+"""Starts the supervisor: settings, lock, listeners, the way of adopting, then the loop."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from sockact.supervisor.base import report
 from sockact.supervisor.base.report import Reporter
 from sockact.supervisor.control import paths
 from sockact.supervisor.logs.targets import check as check_logs
-from sockact.supervisor.parts import Held
 from sockact.supervisor.probes.probe_commands import trial_command
 from sockact.supervisor.processes import fd_store, launch
+from sockact.supervisor.resources import Resources
 from sockact.systemd import listeners
 from sockact.systemd.notify import Notifier
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from sockact.systemd.fdstore import Kept, Process
 
 
-def main(told: str) -> int:
-    """Run the service that the settings describe (JSON); the exit status of `sockact run`."""
-    settings = Settings.from_json(told)
+def main(settings_json: str) -> int:
+    """Run the service that the settings describe; return the exit status of `sockact run`."""
+    settings = Settings.from_json(settings_json)
     reporter = Reporter(settings.name, style=settings.log_format, terse=settings.terse)
     try:
         return _run(settings, reporter)
@@ -39,21 +39,21 @@ def main(told: str) -> int:
 
 
 def _run(settings: Settings, reporter: Reporter) -> int:
-    # Before any file is opened: a descriptor that LISTEN_FDS names wrongly must not become one.
+    # Before any file is opened: it could get the number of a closed descriptor of LISTEN_FDS.
     passed, kept = listeners.passed(os.environ)
     launch.raise_file_limit()
     check_logs(settings)
     claim = paths.claim(paths.runtime_dir(settings.name))
     notifier = Notifier(os.environ)
     notifier.learn_store(os.environ)
-    held = Held(settings, reporter, claim, notifier, [])
+    resources = Resources(settings, reporter, claim, notifier, [])
     status = None
     try:
-        held.listeners.extend(_listeners(settings, reporter, passed, kept, notifier))
-        status = serve(held, kept.processes)
+        resources.listeners.extend(_listeners(settings, reporter, passed, kept, notifier))
+        status = serve(resources, kept.processes)
         return status
     finally:
-        held.release(status)
+        resources.release(status)
 
 
 def _listeners(
@@ -65,28 +65,31 @@ def _listeners(
 ) -> list[Listener]:
     if passed is not None:
         if {listeners.parse(text)[1] for text in settings.listen} - {x.address for x in passed}:
-            reporter.say("systemd passed listeners: --listen is ignored", report.NOTICE)
-        fd_store.own_listeners((), kept, notifier)  # Nothing that was kept is wanted any more.
+            reporter.say("systemd passed listeners; ignoring --listen", report.NOTICE)
+        fd_store.own_listeners((), kept, notifier)  # Remove those that were kept before.
         return passed
     if not settings.listen:
         raise OperatorError(
-            "no listener: systemd passed none (is the .socket unit active?) "
-            "and there is no --listen ADDRESS"
+            "no listener: systemd passed none (check that the .socket unit is active), "
+            "and --listen ADDRESS is not given"
         )
     return fd_store.own_listeners(settings.listen, kept, notifier)
 
 
-def serve(held: Held, left: list[Process]) -> int:
-    """Start the service, once the processes have ended that an earlier supervisor has left."""
-    # At the first reload it would be late to learn of it.
-    trial_command(held.settings, held.listeners)
-    way = _choose(held.settings.adopt, held.reporter)
+def serve(resources: Resources, left: list[Process]) -> int:
+    """Run the service once the processes in `left` have ended; return the exit status.
+
+    `left` are processes of an earlier supervisor of this service.
+    """
+    # Refuse a probe that cannot work now, not at the first reload.
+    trial_command(resources.settings, resources.listeners)
+    way = _choose(resources.settings.adopt, resources.reporter)
     become_subreaper()
-    return Supervisor(held, way).start(left)
+    return Supervisor(resources, way).start(left)
 
 
 def _choose(wanted: Adopt, reporter: Reporter) -> Adopt:
-    """The way of adopting: as asked for, or seccomp where it works, else the shim."""
+    """Return the way of adopting. For AUTO: seccomp where it is available, else the shim."""
     if wanted not in (Adopt.AUTO, Adopt.SECCOMP):
         return wanted
     reason = adopt.unavailable()
@@ -94,5 +97,5 @@ def _choose(wanted: Adopt, reporter: Reporter) -> Adopt:
         return Adopt.SECCOMP
     if wanted is Adopt.SECCOMP:
         raise OperatorError(f"--adopt seccomp: {reason}; use --adopt shim for a Python program")
-    reporter.say(f"adopting by the shim, Python programs only ({reason})", report.NOTICE)
+    reporter.say(f"using --adopt shim, which needs a Python program ({reason})", report.NOTICE)
     return Adopt.SHIM

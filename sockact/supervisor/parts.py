@@ -1,7 +1,7 @@
 """The parts of a supervisor, made in the order in which they need each other.
 
-`Ground` needs only what the supervisor holds. `Core` adds the lifecycle, and the parts that tell it
-something or do what it asks for. assembly.py adds those that others ask from outside.
+`BaseParts` need no lifecycle. `LifecycleParts` are the lifecycle and the parts that send events to
+it or perform its actions. assembly.py adds the parts that are asked from outside.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ import os
 from functools import partial
 
 from sockact.core.history.failures import Window
-from sockact.core.lifecycle.model import Phase
+from sockact.core.lifecycle import events
+from sockact.core.lifecycle.model import Gate, Phase
 from sockact.core.message_kinds import News
 from sockact.supervisor.base import report
 from sockact.supervisor.base.loop import Loop
 from sockact.supervisor.base.retry import Retry
 from sockact.supervisor.gates.drain_census import DrainCensus
 from sockact.supervisor.gates.gates import Gates
-from sockact.supervisor.gates.revival import Revival
+from sockact.supervisor.gates.listener_watch import ListenerWatch
 from sockact.supervisor.generations.context import Context, SettingsInForce
 from sockact.supervisor.generations.generations import Generations
 from sockact.supervisor.hooks.dispatcher import HookDispatcher
@@ -26,17 +27,15 @@ from sockact.supervisor.logs.logs import Logs
 from sockact.supervisor.logs.program_logs import ProgramLogs
 from sockact.supervisor.logs.rotation import Rotation
 from sockact.supervisor.logs.targets import targets
-from sockact.supervisor.processes import fd_store
 from sockact.supervisor.processes.processes import Processes
 from sockact.supervisor.processes.shim_calls import ShimCalls
 from sockact.supervisor.processes.termination import Termination
 from sockact.supervisor.records.history import History
 from sockact.supervisor.records.state_dir import state_dir
 from sockact.supervisor.service.announcer import Announcer
-from sockact.supervisor.service.callers import Callers
-from sockact.supervisor.service.facts import GateFacts
 from sockact.supervisor.service.handovers import Handovers
 from sockact.supervisor.service.lifecycle import Lifecycle
+from sockact.supervisor.service.outcomes import Outcomes
 from sockact.supervisor.service.performer import Performer
 from sockact.supervisor.service.policy import policy_of
 from sockact.supervisor.service.reports import Reports
@@ -46,57 +45,26 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sockact.core.settings import Adopt, Settings
+    from sockact.core.settings import Adopt
     from sockact.kernel.sockets.listener import Listener
-    from sockact.supervisor.base.report import Reporter
-    from sockact.supervisor.control.paths import Claim
     from sockact.supervisor.records.carried_state import CarriedProgram
-    from sockact.systemd.notify import Notifier
+    from sockact.supervisor.resources import Resources
 
 
-class Held:
-    """What a supervisor has before it serves, and lets go of at its end."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        reporter: Reporter,
-        claim: Claim,
-        notifier: Notifier,
-        listeners: list[Listener],
-    ) -> None:
-        self.settings = settings
-        self.reporter = reporter
-        self.claim = claim
-        self.notifier = notifier
-        self.listeners = listeners
-
-    def release(self, status: int | None) -> None:
-        """The service has ended with this exit status, or failed (None)."""
-        fd_store.close_listeners(self.listeners, self.notifier, ended=status == 0)
-        self.notifier.close()
-        self.claim.release()
-
-    def notice(self, message: str, news: News = News.NOTE) -> None:
-        """Report something about the service as a whole."""
-        self.reporter.say(message, report.NOTICE, news=news)
-
-
-class Ground:
-    """The parts that need no lifecycle.
-
-    `troubles` gives what systemd's status line ends with; `show` is called after each change that
-    `status` shows.
-    """
+class BaseParts:
+    """The parts that need no lifecycle."""
 
     def __init__(
         self,
-        held: Held,
+        resources: Resources,
         carried: CarriedProgram | None,
         troubles: Callable[[], str],
         show: Callable[[], None],
     ) -> None:
-        settings = held.settings
+        """`troubles` returns the end of systemd's status line. `show` is called after each change
+        that `status` shows.
+        """
+        settings = resources.settings
         self.environment = dict(os.environ)
         self.loop = Loop()
         self.settings = SettingsInForce(settings)
@@ -104,14 +72,14 @@ class Ground:
         self.history = History(
             state_dir(settings.name, self.environment),
             Window(settings.start_limit_interval, settings.start_limit_burst),
-            held.notice,
+            resources.notice,
             carried=carried.history if carried else None,
             version_of=self.generations.version_of,
         )
-        self.reports = Reports(held.reporter, self.history.ledger, self.generations)
-        self.announcer = Announcer(self.loop, held.notifier, held.notice, troubles)
-        self.callers = Callers(self.reports.say)
-        self.retry = Retry(self.loop, held.notice)
+        self.reports = Reports(resources.reporter, self.history.ledger, self.generations)
+        self.announcer = Announcer(self.loop, resources.notifier, resources.notice, troubles)
+        self.outcomes = Outcomes(self.reports.say)
+        self.retry = Retry(self.loop, resources.notice)
         name = f"sockact/{settings.name}/{os.getpid()}/{os.urandom(8).hex()}"
         self.shim_address = carried.shim_address if carried else name
         self.processes = Processes(self.shim_address)
@@ -122,89 +90,108 @@ class Ground:
             self.generations.where,
             carried.calls if carried else None,
         )
-        stop_signal, reopen_signal = (
-            self.generations.stop_signal_of,
-            self.generations.reopen_signal_of,
+        self.termination = Termination(
+            self.processes, self.generations.stop_signal_of, self.reports.say
         )
-        self.termination = Termination(self.processes, stop_signal, self.reports.say)
         self.hooks = HookRunner(self.loop)
-        self.logs = Logs(self.loop, targets(settings), held.notice, show)
-        reopening = ProgramLogs(self.loop, self.processes, self.calls, reopen_signal)
+        self.logs = Logs(self.loop, targets(settings), resources.notice, show)
+        reopening = ProgramLogs(
+            self.loop, self.processes, self.calls, self.generations.reopen_signal_of
+        )
         self.rotation = Rotation(reopening, (self.logs,))
         self.shutdown = Shutdown(self.loop, self.hooks, self.logs)
 
 
-class Core:
-    """The lifecycle, and the parts that tell it something or do what it asks for."""
+class LifecycleParts:
+    """The lifecycle, and the parts that send events to it or perform its actions."""
 
-    def __init__(self, held: Held, ground: Ground, adopt: Adopt, show: Callable[[], None]) -> None:
-        loop, listeners, say = ground.loop, held.listeners, ground.reports.say
-        policy = policy_of(held.settings)
-        self._ground = ground
+    def __init__(
+        self, resources: Resources, base: BaseParts, adopt: Adopt, show: Callable[[], None]
+    ) -> None:
+        """`adopt` is how the program's listeners are replaced: never AUTO."""
+        loop, listeners, say = base.loop, resources.listeners, base.reports.say
+        policy = policy_of(resources.settings)
+        self._base = base
         self._show = show
-        self.lifecycle = Lifecycle(policy, loop, ground.retry, lambda: self.performer)
-        notice = partial(held.notice, news=News.LISTENER)
-        self.revival = Revival(loop, listeners, self._is_wanted, notice)
-        moved = GateFacts(self.lifecycle, ground.reports, self.revival).moved
-        self.gates = Gates(ground.processes, ground.calls, listeners, moved, ground.reports.adapter)
+        self.lifecycle = Lifecycle(policy, loop, base.retry, lambda: self.performer)
+        notice = partial(resources.notice, news=News.LISTENER)
+        self.listener_watch = ListenerWatch(loop, listeners, self._is_wanted, notice)
+        self.gates = Gates(
+            base.processes, base.calls, listeners, self._gate_moved, base.reports.report_adapter
+        )
         tell = self.lifecycle.gate_is_closed, self.lifecycle.handle, say
-        self.drains = DrainCensus(loop, ground.processes, self.gates, listeners, policy, *tell)
+        self.drains = DrainCensus(loop, base.processes, self.gates, listeners, policy, *tell)
         self.context = Context(
-            ground.settings,
+            base.settings,
             adopt,
             loop,
             listeners,
-            ground.processes,
-            ground.environment,
-            ground.shim_address,
-            ground.logs,
+            base.processes,
+            base.environment,
+            base.shim_address,
+            base.logs,
             self.lifecycle.handle,
-            ground.reports.no_version,
+            base.reports.report_unknown_version,
             self._version_known,
         )
         self.handovers = Handovers(
             self.lifecycle,
-            ground.settings,
-            ground.generations,
-            ground.history,
-            ground.callers,
-            ground.announcer,
+            base.settings,
+            base.generations,
+            base.history,
+            base.outcomes,
+            base.announcer,
         )
         self.performer = self._make_performer()
 
     def _make_performer(self) -> Performer:
-        ground = self._ground
-        ledger = ground.history.ledger
+        base = self._base
+        ledger = base.history.ledger
         schedule = HookDispatcher(
-            ground.hooks, self.context, ground.generations, ledger, ground.reports.say
+            base.hooks, self.context, base.generations, ledger, base.reports.say
         )
         return Performer(
             self.lifecycle,
             self.context,
-            ground.generations,
+            base.generations,
             self.gates,
             self.drains,
-            ground.termination,
+            base.termination,
             schedule,
             self.handovers,
-            ground.callers,
-            ground.announcer,
-            ground.history,
-            ground.reports,
-            ground.shutdown,
+            base.outcomes,
+            base.announcer,
+            base.history,
+            base.reports,
+            base.shutdown,
             self._show,
         )
 
     def _is_wanted(self, listener: Listener) -> bool:
-        """Whether a listener that a program has shut down is to listen again."""
+        """Whether to listen again on a listener that a program has shut down."""
         return not listener.owned or self.lifecycle.service.phase is not Phase.STOPPING
 
+    def _gate_moved(self, number: int, gate: Gate, reason: str) -> None:
+        """Handle the end of an order to move the gate of generation `number`."""
+        if gate is Gate.NONE:
+            g = self.lifecycle.service.get(number)
+            change = "resume" if g is not None and g.gate is Gate.OPENING else "stop"
+            message = f"cannot be made to {change} accepting connections: {reason}"
+            self._base.reports.say(number, message, report.NOTICE, News.GATE)
+        self.lifecycle.handle(events.GateMoved(number, gate, reason))
+        service = self.lifecycle.service
+        if service.phase is Phase.STOPPING and all(
+            g.gate is Gate.CLOSED for g in service.generations
+        ):
+            # No generation accepts any more: refuse new clients now, not only at the end.
+            self.listener_watch.shut_owned()
+
     def _version_known(self, number: int) -> None:
-        """A command has told the version of this generation."""
-        ground = self._ground
+        """Report the version of a generation that a command has printed."""
+        base = self._base
         g = self.lifecycle.service.get(number)
-        version = ground.generations.version_of(number)
+        version = base.generations.version_of(number)
         if g is not None and g.introduced and version:
-            ground.reports.say(number, f"version {version}")
-        ground.hooks.look(number)
+            base.reports.say(number, f"version {version}")
+        base.hooks.look(number)
         self._show()

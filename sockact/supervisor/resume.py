@@ -1,7 +1,7 @@
-"""The other end of an upgrade in place: this code was executed by an earlier version of itself.
+"""Takes over from the previous version of sockact, which executed this code: docs/upgrade.md.
 
-docs/upgrade.md. Nothing of what was handed over is undone when it cannot be gone on with: then this
-code executes itself once more, with the listeners only, and starts the service anew.
+If the state that it handed over cannot be used, this code executes itself once more, keeps only the
+listeners, and starts the service anew.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from sockact.supervisor.base import report
 from sockact.supervisor.base.report import Reporter
 from sockact.supervisor.control.paths import Claim
 from sockact.supervisor.main import serve
-from sockact.supervisor.parts import Held
 from sockact.supervisor.processes import launch
 from sockact.supervisor.processes.processes import descendants
 from sockact.supervisor.records import carried_state
-from sockact.supervisor.upgrade import CHECK, PROOF, VARIABLE, leap
+from sockact.supervisor.resources import Resources
+from sockact.supervisor.upgrade import CHECK, PROOF, VARIABLE, execute_installed
 from sockact.systemd.fdstore import Process, process_name
 from sockact.systemd.notify import Notifier
 
@@ -40,31 +40,34 @@ _STDIN = 0
 _DIGITS = 9
 
 
-def main(told: str) -> int:
-    """`told` is the value of VARIABLE; the exit status of `sockact run`."""
+def main(value: str) -> int:
+    """Take over, or check whether that is possible; return the exit status of `sockact run`.
+
+    `value` is that of VARIABLE.
+    """
     try:
-        data = memfd.contents(_STDIN) if told == CHECK else _given(told)
+        data = memfd.contents(_STDIN) if value == CHECK else _state(value)
     except (OSError, ValueError) as error:
-        sys.stderr.write(f"sockact: {VARIABLE} is for sockact itself ({error}): unset it\n")
+        sys.stderr.write(f"sockact: unset {VARIABLE}, which only sockact itself sets ({error})\n")
         return 2
-    if told == CHECK:
+    if value == CHECK:
         return _check(data)
     try:
         carried = carried_state.read(data)
     except ValueError as error:
-        sys.stderr.write(f"sockact: the upgrade failed: {error}; start the service again\n")
+        sys.stderr.write(f"sockact: upgrade failed: {error}; start the service again\n")
         return 1
     return _resume(carried)
 
 
 def _check(data: bytes) -> int:
-    """Could we go on with this state? Says so on stdout, or why not."""
+    """Write to standard output whether this version can use the state; return an exit status."""
     try:
         carried = carried_state.read(data)
         theirs = (one.settings for one in carried.engine.generations)
         for settings in filter(None, (carried.settings, *theirs)):
             Settings.from_older(settings)
-        Notifier(os.environ).close()  # It needs a module of others.
+        Notifier(os.environ).close()  # Loads a module from outside of the package.
     except Exception as error:
         sys.stdout.write(f"{type(error).__name__}: {error}")
         return 1
@@ -72,18 +75,19 @@ def _check(data: bytes) -> int:
     return 0
 
 
-def _given(told: str) -> bytes:
-    """What was handed over. Raises OSError, ValueError."""
-    if not (told.isascii() and told.isdecimal() and len(told) <= _DIGITS):
-        raise ValueError(f"{told!r} is no descriptor")
-    data = memfd.contents(int(told))
-    os.close(int(told))
+def _state(value: str) -> bytes:
+    """Read the state that was handed over. Raises OSError, ValueError."""
+    if not (value.isascii() and value.isdecimal() and len(value) <= _DIGITS):
+        raise ValueError(f"{value!r} is not a file descriptor")
+    data = memfd.contents(int(value))
+    os.close(int(value))
     return data
 
 
 def _resume(carried: CarriedSupervisor) -> int:
+    """Run the service with what was handed over; return the exit status of `sockact run`."""
     if carried.pid != os.getpid():
-        sys.stderr.write(f"sockact: {VARIABLE} is of process {carried.pid}: unset it\n")
+        sys.stderr.write(f"sockact: unset {VARIABLE}, which process {carried.pid} set for itself\n")
         return 2
     for one in carried.descriptors():
         os.set_inheritable(one, False)
@@ -92,20 +96,22 @@ def _resume(carried: CarriedSupervisor) -> int:
     settings = Settings.from_older(carried.settings)
     reporter = Reporter(settings.name, style=settings.log_format, terse=settings.terse)
     status = None
-    held = _held(carried, settings, reporter)
+    resources = _take_resources(carried, settings, reporter)
     try:
-        become_subreaper()  # It is kept over execve; this costs nothing.
-        status = _anew(held, carried) if carried.anew else _go_on(held, carried)
+        become_subreaper()  # Kept over execve(2), but this costs nothing.
+        status = _start_anew(resources, carried) if carried.anew else _continue(resources, carried)
         return status
     except OperatorError as error:
         reporter.say(str(error), report.ERROR)
         return 2
     finally:
-        held.release(status)
+        resources.release(status)
         reporter.close()
 
 
-def _held(carried: CarriedSupervisor, settings: Settings, reporter: Reporter) -> Held:
+def _take_resources(
+    carried: CarriedSupervisor, settings: Settings, reporter: Reporter
+) -> Resources:
     launch.set_file_limit(carried.files)
     notifier = Notifier(os.environ)
     notifier.take_over(
@@ -115,32 +121,34 @@ def _held(carried: CarriedSupervisor, settings: Settings, reporter: Reporter) ->
     )
     claim = Claim(carried.directory, carried.lock, carried.made_directory)
     listeners = [of_descriptor(x.fd, x.name, owned=x.owned) for x in carried.listeners]
-    return Held(settings, reporter, claim, notifier, listeners)
+    return Resources(settings, reporter, claim, notifier, listeners)
 
 
-def _go_on(held: Held, carried: CarriedSupervisor) -> int:
+def _continue(resources: Resources, carried: CarriedSupervisor) -> int:
     try:
-        supervisor = Supervisor(held, carried.engine.adopt, carried)
+        supervisor = Supervisor(resources, carried.engine.adopt, carried)
         supervisor.resume(carried)
     except Exception as error:
-        # Whatever it is: clients wait, and nobody else can serve them.
-        leap(replace(carried, anew=f"{type(error).__name__}: {error}", files_untold=()))
-    return supervisor.go_on()
+        # Whatever failed: clients are waiting, and only this process has the listeners.
+        execute_installed(
+            replace(carried, anew=f"{type(error).__name__}: {error}", files_untold=())
+        )
+    return supervisor.serve_on()
 
 
-def _anew(held: Held, carried: CarriedSupervisor) -> int:
-    """Start again as if the supervisor had been killed: nothing but the listeners is left."""
-    message = f"the upgrade from {carried.version} failed ({carried.anew}): starting anew"
-    held.reporter.say(message, report.ERROR, news=News.UPGRADE_FAILED)
+def _start_anew(resources: Resources, carried: CarriedSupervisor) -> int:
+    """Start as after a kill of the supervisor: only the listeners are kept."""
+    message = f"upgrade from {carried.version} failed ({carried.anew}); starting the service anew"
+    resources.reporter.say(message, report.ERROR, news=News.UPGRADE_FAILED)
     left: list[Process] = []
     for pid in _children():
         with contextlib.suppress(OSError):
             left.append(Process(process_name(pid), pid, os.pidfd_open(pid)))
-            signal.pidfd_send_signal(left[-1].pidfd, held.settings.stop_signal)
-    return serve(held, left)
+            signal.pidfd_send_signal(left[-1].pidfd, resources.settings.stop_signal)
+    return serve(resources, left)
 
 
 def _children() -> list[int]:
-    """The first processes of generations, and orphans of theirs."""
+    """Return the children of this process: first processes of generations, and orphans."""
     found = map(procfs.process, descendants(os.getpid()))
     return [process.pid for process in found if process and process.parent == os.getpid()]

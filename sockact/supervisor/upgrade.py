@@ -1,8 +1,8 @@
-"""Giving our place to the version of sockact that is installed now: docs/upgrade.md.
+"""Upgrades the supervisor in place, to the installed version of sockact: docs/upgrade.md.
 
-The process stays the same; the new version is executed in it. Before that it proves, as a child,
-that it can be started and reads the state that we would leave. Whoever asked is answered by the new
-version, or told here why everything goes on as it was.
+The process executes the new version and keeps its pid. Before that, a child process checks that the
+new version starts and can read the state that it would get. If the upgrade succeeds, the new
+version answers the callers; if not, this version does.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 
+import sockact
 from sockact.core.message_kinds import News
 from sockact.kernel import memfd
 from sockact.supervisor.base.commands import Command, CommandRun
@@ -29,22 +30,19 @@ if TYPE_CHECKING:
     Failed = Callable[[str], None]
 
 VARIABLE = "SOCKACT_UPGRADE"
-"""CHECK, or the number of the descriptor that the state is in."""
+"""Environment variable: CHECK, or the descriptor of the memfd that has the state."""
 CHECK = "check"
 PROOF = "can go on: "
-"""How the answer of a CHECK begins that has succeeded."""
+"""What a check that succeeds writes, before the version."""
 
 _PATIENCE = 30.0
-"""Seconds until whoever asks hears that something else is under way."""
+"""Seconds until a caller hears that the upgrade has to wait."""
 _CHECK_WITHIN = 30.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0
 
 
 class Upgrades:
-    """At most one at a time; everybody who asks meanwhile shares it.
-
-    `busy` tells what has to end first, `carry` gives the state while nothing has to.
-    """
+    """Carries out upgrades: one at a time, for all who have asked for it."""
 
     def __init__(
         self,
@@ -54,6 +52,7 @@ class Upgrades:
         carry: Callable[[], CarriedSupervisor],
         say: Callable[[str, News], None],
     ) -> None:
+        """`busy` returns what has to end first, "" for nothing. Then `carry` returns the state."""
         self._loop = loop
         self._signals = tuple(signals)
         self._busy = busy
@@ -66,9 +65,10 @@ class Upgrades:
         self._answer_at = 0.0
 
     def ask(self, failed: Failed) -> Callable[[], None]:
-        """Do it as soon as nothing else is under way; what it returns is for a caller that leaves.
+        """Upgrade as soon as nothing else is in progress; `failed(reason)` if it does not happen.
 
-        The wish stays when the caller has left, or was told that it has to wait.
+        Call what it returns if the caller leaves. The upgrade is still done then, and also after
+        `failed` has said that it has to wait.
         """
         self._waiting.append(failed)
         self._answer_at = time.monotonic() + _PATIENCE
@@ -81,12 +81,12 @@ class Upgrades:
         return leave
 
     def reaped(self, pid: int, exit: Exit) -> None:
-        """A child has ended: perhaps the one that proves."""
+        """Take note that a child has ended, which may be the check."""
         if self._attempt is not None:
             self._attempt.reaped(pid, exit)
 
     def close(self) -> None:
-        """The service ends."""
+        """Cancel the upgrade: the service has stopped."""
         if self._timer:
             self._timer.cancel()
         if self._attempt:
@@ -105,58 +105,61 @@ class Upgrades:
         if reason := self._busy():
             self._later(reason)
         else:
-            self._prove()
+            self._check()
 
     def _later(self, reason: str) -> None:
         if time.monotonic() >= self._answer_at:
-            self._answer(f"{reason}: it follows by itself when that is over")
+            self._answer(f"{reason}; the upgrade will follow automatically")
         self._look_in(min(2 * self._pause, _LONGEST_PAUSE))
 
-    def _prove(self) -> None:
-        """Ask the new version whether it can go on with the state as it is now."""
+    def _check(self) -> None:
+        """Ask the new version whether it can use the present state."""
         try:
             fd = memfd.sealed("sockact-state", carried_state.write(self._carry()))
         except OSError as error:
-            self._refuse(f"the state cannot be written: {error.strerror}")
+            self._refuse(f"cannot save the state: {error.strerror}")
             return
         words = (sys.executable, *sys.orig_argv[1:])
         environment = {**os.environ, VARIABLE: CHECK}
         command = Command(words, reports=True, stdin=fd)
         try:
             self._attempt = CommandRun(
-                self._loop, command, environment, _CHECK_WITHIN, self._proved
+                self._loop, command, environment, _CHECK_WITHIN, self._checked
             )
         except OSError as error:
-            self._refuse(f"{sys.executable} cannot be started: {error.strerror}")
+            self._refuse(f"cannot start {sys.executable}: {error.strerror}")
         finally:
             os.close(fd)
 
-    def _proved(self, reason: str) -> None:
+    def _checked(self, reason: str) -> None:
         assert self._attempt
         said, self._attempt = self._attempt.output, None
         if reason:
-            self._refuse(f"what is installed cannot go on: {reason}")
+            self._refuse(f"the installed version cannot take over: {reason}")
         elif not said.startswith(PROOF):
-            self._refuse("what is installed knows of no upgrade in place")
+            self._refuse("the installed version does not support upgrades in place")
         else:
-            # As a timer: other children, and other signals, may have been noted with this one.
-            self._timer = self._loop.at(time.monotonic(), self._leap)
+            # In the next turn of the loop: this one may still have other signals to handle.
+            self._timer = self._loop.at(time.monotonic(), self._execute)
 
-    def _leap(self) -> None:
-        # From here on a signal waits for the new version. One that is noted would be lost.
+    def _execute(self) -> None:
+        # A signal now waits for the new version. One that Python has noted would be lost.
         signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
         try:
-            if reason := "a signal has come" if self._loop.signalled() else self._busy():
+            if reason := "a signal has arrived" if self._loop.signalled() else self._busy():
                 self._later(reason)
             else:
-                leap(self._carry())
+                execute_installed(self._carry())
         except OSError as error:
-            self._refuse(f"{sys.executable} cannot be executed: {error.strerror}")
+            self._refuse(f"cannot execute {sys.executable}: {error.strerror}")
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, self._signals)
 
     def _refuse(self, reason: str) -> None:
-        self._say(f"not upgraded: {reason}; this version goes on", News.UPGRADE_FAILED)
+        self._say(
+            f"not upgraded: {reason}; still running version {sockact.__version__}",
+            News.UPGRADE_FAILED,
+        )
         self._answer(reason)
 
     def _answer(self, reason: str) -> None:
@@ -165,10 +168,10 @@ class Upgrades:
             failed(reason)
 
 
-def leap(carried: CarriedSupervisor) -> NoReturn:
-    """Execute the version that is installed, in this process, with this state.
+def execute_installed(carried: CarriedSupervisor) -> NoReturn:
+    """Execute the installed version in this process, and hand this state over to it.
 
-    Raises OSError, and then nothing has changed.
+    Raises OSError; nothing has changed then.
     """
     fd = memfd.sealed("sockact-state", carried_state.write(carried))
     kept = [fd, *carried.descriptors()]

@@ -1,3 +1,3 @@
-"""The control socket: protocol, server, client, and where it is. Never acts on the service
-except through its interface.
+"""The control socket: its protocol, its server, its client and its path. Acts on the service only
+through the interface `Service`.
 """

@@ -1,9 +1,8 @@
 """One client of the control socket: bytes in, calls to the server, replies out.
 
-Nothing here blocks, and nothing that a client sends, or fails to read, raises out of a callback of
-the loop. At most one call is under way (`pending`); the next one is taken from the input when it is
-answered and its reply has left, one for each turn of the loop, so that no client keeps the
-supervisor from its work.
+Never blocks. Whatever a client sends, or does not read, no callback of the loop raises. At most one
+call is in progress (`pending`). The next one is taken from the input when the reply has been sent,
+one per turn of the loop, so that no client can keep the supervisor busy.
 """
 
 from __future__ import annotations
@@ -31,16 +30,16 @@ if TYPE_CHECKING:
             """Answer the call now, or leave it pending."""
 
         def forget(self, connection: Connection) -> None:
-            """The connection with this fd, which is still open, is being dropped."""
+            """Forget a connection that is being dropped; its fd is still open."""
 
 
-# Bytes that a client may leave unread, beyond what the kernel holds, when the next reply is due.
 _OUTBOX_LIMIT = 256 * 1024
+"""Bytes that a client may leave unread, beyond the kernel's buffer, when it gets a reply."""
 _READ_SIZE = 64 * 1024
 
 
-class Pending:
-    """A call of the method `member` that has not had its last reply."""
+class PendingCall:
+    """A call of the method `member` whose last reply has not been sent."""
 
     __slots__ = ("_cancel", "connection", "member")
 
@@ -50,16 +49,16 @@ class Pending:
         self._cancel: Callable[[], None] | None = None
 
     def on_leave(self, cancel: Callable[[], None]) -> None:
-        """Call this when the client leaves before the last reply."""
+        """Call `cancel` if the client leaves before the last reply."""
         self._cancel = cancel
 
     def cancel(self) -> None:
-        """The client has left."""
+        """Cancel the call: the client has left."""
         if self._cancel:
             self._cancel()
 
     def finish(self, reply: bytes) -> None:
-        """Send the last reply, unless there is nobody to get it: oneway, left, or answered."""
+        """Send the last reply, unless the call is oneway or answered, or the client has left."""
         if self.connection.pending is self:
             self.connection.forget_call()
             self.connection.send(reply)
@@ -77,13 +76,13 @@ class Connection:
     ) -> None:
         self.fd = sock.fileno()
         self.since = time.monotonic()
-        self.pending: Pending | None = None
+        self.pending: PendingCall | None = None
         self._loop = loop
         self._sock = sock
         self._server = server
         self._receiver = varlink.Receiver()
         self._outbox = bytearray()
-        self._ended = False  # nothing more will be read
+        self._ended = False  # Nothing more will be read.
         self._open = True
         self._mask = READ
         loop.watch(self.fd, READ, self._on_ready)
@@ -94,7 +93,7 @@ class Connection:
             self._settle()
 
     def carried(self) -> CarriedConnection:
-        """For the supervisor that takes our place."""
+        """Return the state for the version that takes over."""
         return CarriedConnection(
             self.fd,
             self.pending.member if self.pending else "",
@@ -103,12 +102,12 @@ class Connection:
             self._ended,
         )
 
-    def begin(self, pending: Pending) -> None:
-        """Take no further call until this one is finished."""
+    def begin(self, pending: PendingCall) -> None:
+        """Take no other call until this one is finished."""
         self.pending = pending
 
     def forget_call(self) -> None:
-        """The call under way is answered, or nobody waits for its answer any more."""
+        """Forget the current call: it is answered, or nobody waits for the answer."""
         self.pending = None
 
     def send(self, message: bytes) -> None:
@@ -120,6 +119,7 @@ class Connection:
         self.flush()
 
     def flush(self) -> None:
+        """Send as much of the queued replies as the kernel takes now."""
         try:
             while self._open and self._outbox:
                 del self._outbox[: self._sock.send(self._outbox)]
@@ -130,7 +130,7 @@ class Connection:
         self._settle()
 
     def drop(self) -> None:
-        """Close, and cancel the call that is under way."""
+        """Close the connection, and cancel the current call."""
         if not self._open:
             return
         self._open = False
@@ -146,7 +146,7 @@ class Connection:
             self._receive()
         if mask & WRITE:
             self.flush()
-        if self._idle() and self._receiver.ready():
+        if self._is_idle() and self._receiver.ready():
             self._take()
         self._settle()
 
@@ -174,15 +174,15 @@ class Connection:
         else:
             self._server.handle(self, call)
 
-    def _idle(self) -> bool:
+    def _is_idle(self) -> bool:
         return self._open and self.pending is None and not self._outbox
 
     def _settle(self) -> None:
-        """Watch for what can go on, or close when nothing can any more."""
+        """Watch for the events that matter now; close the connection if there are none."""
         if not self._open:
             return
         ready = self._receiver.ready()
-        if self._ended and self._idle() and not ready:
+        if self._ended and self._is_idle() and not ready:
             self.drop()
             return
         mask = READ if not self._ended and (self.pending or not ready) else 0

@@ -1,4 +1,4 @@
-"""The socket file of RUNTIME/control, and who may use it: unix(7), SO_PEERCRED."""
+"""The socket RUNTIME/control, and who may use it: unix(7), SO_PEERCRED."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from sockact.supervisor.control import paths, varlink
 
 
 def listen(path: str, backlog: int) -> socket.socket:
-    """Listen there, non-blocking, for our own user only. Raises paths.RuntimeDirError."""
+    """Listen on `path`, non-blocking, for this user only. Raises paths.RuntimeDirError."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
         sock.setblocking(False)
-        # The mode of the file comes from the socket: no moment at which others could connect.
+        # The file gets its mode from the socket, so that others can never connect.
         os.fchmod(sock.fileno(), 0o600)
         sock.bind(path)
         sock.listen(backlog)
@@ -30,21 +30,21 @@ def listen(path: str, backlog: int) -> socket.socket:
     return sock
 
 
-def taken_over(fd: int) -> socket.socket:
-    """A socket that an earlier version of us had, non-blocking."""
+def take_over(fd: int) -> socket.socket:
+    """Return the socket that the previous version handed over, non-blocking."""
     sock = socket.socket(fileno=fd)
     sock.setblocking(False)
     return sock
 
 
-def permitted(sock: socket.socket) -> bool:
-    """Whether the process at the other end is root's or our own user's."""
+def is_permitted(sock: socket.socket) -> bool:
+    """Whether the peer is root or the user of this process."""
     size = struct.calcsize("iII")
     credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
     return struct.unpack("iII", credentials)[1] in (0, os.geteuid())
 
 
 def turn_away(sock: socket.socket, error: str) -> None:
-    """Say why, without waiting, and close."""
+    """Send this error, without waiting, and close."""
     with sock, contextlib.suppress(OSError):
         sock.send(varlink.encode_error(varlink.Refused(error)))

@@ -1,6 +1,6 @@
-"""org.sockact.Service as the supervisor implements it: what can be asked, and the errors.
+"""The calls and errors of org.sockact.Service, for the supervisor.
 
-The interface's own description is org.sockact.Service.varlink; docs/control.md explains it.
+org.sockact.Service.varlink is the formal description; docs/control.md explains it.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from sockact.supervisor.control.varlink import JsonObject
 
     class Service(Protocol):
-        """What the calls are about. May raise Refused(STOPPING) and the like."""
+        """Answers the calls. Each method may raise Refused(STOPPING) and the like."""
 
         def status(self) -> JsonObject:
-            """The ServiceStatus of the interface, as plain JSON data."""
+            """Return the Status, as JSON data."""
 
         def reload(
             self,
@@ -28,36 +28,36 @@ if TYPE_CHECKING:
             refuse: Callable[[str], None],
             exec_reload: bool,
         ) -> Callable[[], None]:
-            """Begin or join a reload; `done(handover, ok)` is called once, later or at once, or
-            `refuse(reason)` instead: the configuration is invalid.
+            """Begin or join a reload; call `done(handover, ok)` once, now or later, or
+            `refuse(reason)` if the configuration is invalid.
 
-            `exec_reload`: systemd knows of it.
-            What it returns is called, before `done`, when the client has left.
+            `exec_reload`: systemd knows of the reload.
+            Returns what to call if the client leaves before `done`.
             """
 
         def rollback(self, done: Callable[[JsonObject, bool], None]) -> Callable[[], None]:
-            """Go back to the generation before, as `reload` goes on to the next."""
+            """Switch back to the previous generation; otherwise like `reload`."""
 
         def upgrade(self, failed: Callable[[str], None]) -> Callable[[], None]:
-            """Let the version take over that is installed now; `failed(reason)` when it does not.
+            """Let the installed version take over; call `failed(reason)` if it does not.
 
-            What it returns is called when the client has left.
+            Returns what to call if the client leaves.
             """
 
         def history(self) -> JsonObject:
-            """The last handovers and the totals: what History answers."""
+            """Return the last handovers and the totals, the answer to History."""
 
         def rotate(self, done: Callable[[JsonObject], None]) -> Callable[[], None]:
-            """Reopen log files that were moved; `done(rotation)` is called when that is done.
+            """Reopen log files that were moved; call `done(rotation)` afterwards.
 
-            What it returns is called when the client has left.
+            Returns what to call if the client leaves.
             """
 
         def reset(self) -> None:
-            """Forget what has failed."""
+            """Clear the failures that count against the limit."""
 
         def stop(self, now: bool, done: Callable[[], None]) -> None:
-            """Begin to stop; `done()` is called when the service has stopped."""
+            """Begin to stop; call `done()` when the service has stopped."""
 
 
 STOPPING = f"{INTERFACE}.Stopping"

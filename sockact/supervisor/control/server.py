@@ -1,8 +1,8 @@
-"""The server of RUNTIME/control: it carries Varlink calls to a Service and its answers back.
+"""The server of RUNTIME/control: passes Varlink calls to a Service, and its answers to clients.
 
-Nothing here blocks, and nothing that a client sends, or fails to read, raises out of a callback of
-the loop; an exception of the Service itself does, because it is a bug. A connection without a call
-under way costs no timer and no work. See docs/control.md for the protocol's promises.
+Never blocks. Whatever a client sends, or does not read, no callback of the loop raises; an
+exception of the Service is a bug and does. A connection without a call costs no timer and no work.
+docs/control.md describes the protocol.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from functools import partial
 import sockact
 from sockact.supervisor.base.loop import READ
 from sockact.supervisor.control import endpoint, paths, varlink
-from sockact.supervisor.control.connection import Connection, Pending
+from sockact.supervisor.control.connection import Connection, PendingCall
 from sockact.supervisor.control.interface import (
     CONFIGURATION_REFUSED,
     RELOAD_FAILED,
@@ -37,67 +37,67 @@ if TYPE_CHECKING:
 
 _STATUS, _UPGRADE = "Status", "Upgrade"
 CONNECTIONS_LIMIT = 128
-# A connection's first call may take this long to arrive before it counts as one that asks nothing.
 _YOUNG_SECONDS = 1.0
+"""Time that a new connection has for its first call before it may be dropped."""
 _PUSH_SECONDS = 1.0
 _RETRY_SECONDS = 1.0
 _NO_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Server:
-    """Listens on the control socket in `directory`, whose lock the caller holds."""
+    """Listens on the control socket in `directory`. The caller holds the lock of that."""
 
     def __init__(
         self, loop: Loop, directory: str, service: Service, listening: int | None = None
     ) -> None:
-        """`listening` is the socket, where there is one already.
+        """`listening` is the socket, if there is one already.
 
-        Raises paths.RuntimeDirError when it cannot be made.
+        Raises paths.RuntimeDirError if it cannot be created.
         """
         self._loop = loop
         self._service = service
         self._path = paths.control_path(directory)
         self._connections: dict[int, Connection] = {}
-        self._subscriptions: set[Pending] = set()
+        self._subscriptions: set[PendingCall] = set()
         self._timer: Timer | None = None
         self._retry: Timer | None = None
         self._stale = False
         if listening is None:
             self._listener = endpoint.listen(self._path, CONNECTIONS_LIMIT)
         else:
-            self._listener = endpoint.taken_over(listening)
+            self._listener = endpoint.take_over(listening)
         loop.watch(self._listener.fileno(), READ, self._accept)
 
     def changed(self) -> None:
-        """The status has changed: subscribers get the new one as soon as the loop turns."""
+        """Send the new status to subscribers in the next turn of the loop."""
         if self._subscriptions and not self._stale:
             self._stale = True
             self._schedule(time.monotonic())
 
     def flush(self) -> None:
-        """Send what is due, as far as the clients' buffers take it; never waits."""
+        """Send what is due, as far as the clients' buffers take it, without waiting."""
         if self._stale:
             self._push()
         for connection in tuple(self._connections.values()):
             connection.flush()
 
     def fileno(self) -> int:
-        """The socket that clients connect to."""
+        """Return the descriptor of the socket that clients connect to."""
         return self._listener.fileno()
 
     def busy(self) -> str:
-        """Which call could not be answered by a supervisor that takes our place, "" for none."""
+        """Return a call in progress that the next version could not answer; "" if there is none."""
         calls = (one.pending.member for one in self._connections.values() if one.pending)
         return next((call for call in calls if call not in (_STATUS, _UPGRADE)), "")
 
     def carried(self) -> tuple[CarriedConnection, ...]:
-        """The clients, for the supervisor that takes our place."""
+        """Return the clients, for the version that takes over."""
         return tuple(connection.carried() for connection in self._connections.values())
 
     def take_over(self, clients: tuple[CarriedConnection, ...], before: str) -> None:
-        """Go on with the clients of an earlier version of us, which was `before`."""
+        """Serve the clients of the previous version, whose number is `before`."""
         for client in clients:
-            connection = Connection(self._loop, endpoint.taken_over(client.fd), self, client)
+            connection = Connection(self._loop, endpoint.take_over(client.fd), self, client)
             self._connections[client.fd] = connection
             if client.call == _UPGRADE:
                 versions = {"version": sockact.__version__, "before": before}
@@ -106,7 +106,7 @@ class Server:
                 self.handle(connection, Call(f"{INTERFACE}.{client.call}", {}, more=True))
 
     def close(self) -> None:
-        """Flush, close every connection and remove the socket. Nobody's cancel is called."""
+        """Flush, close all connections and remove the socket. Calls are not cancelled."""
         if self._listener.fileno() < 0:
             return
         self.flush()
@@ -131,41 +131,44 @@ class Server:
         except OSError as error:
             if error.errno not in _NO_RESOURCES:
                 raise
-            # The client stays in the queue, which would keep the loop spinning.
+            # The client stays in the queue, which would make the loop spin.
             self._loop.unwatch(self._listener.fileno())
-            self._retry = self._loop.at(time.monotonic() + _RETRY_SECONDS, self._resume)
+            self._retry = self._loop.at(time.monotonic() + _RETRY_SECONDS, self._accept_again)
             return
         sock.setblocking(False)
-        if not endpoint.permitted(sock):
+        if not endpoint.is_permitted(sock):
             endpoint.turn_away(sock, varlink.PERMISSION_DENIED)
         elif not self._make_room():
             endpoint.turn_away(sock, TOO_MANY_CONNECTIONS)
         else:
             self._connections[sock.fileno()] = Connection(self._loop, sock, self)
 
-    def _resume(self) -> None:
+    def _accept_again(self) -> None:
         self._loop.watch(self._listener.fileno(), READ, self._accept)
 
     def _make_room(self) -> bool:
-        """Room for one more, if need be in the place of the oldest that asks for nothing."""
+        """Make room for one more, if necessary by dropping the oldest without a call.
+
+        Return whether there is room.
+        """
         if len(self._connections) < CONNECTIONS_LIMIT:
             return True
         old = time.monotonic() - _YOUNG_SECONDS
         for connection in self._connections.values():
             if connection.pending is None and connection.since <= old:
-                # Its call may be on the way: it has to know that nobody took it.
+                # A call may be on its way: the client must learn that it was not taken.
                 connection.send(varlink.encode_error(Refused(TOO_MANY_CONNECTIONS)))
                 connection.drop()
                 return True
         return False
 
     def forget(self, connection: Connection) -> None:
-        """The connection with this fd, which is still open, is being dropped."""
+        """Forget a connection that is being dropped; its fd is still open."""
         del self._connections[connection.fd]
 
     def handle(self, connection: Connection, call: Call) -> None:
         """Answer the call now, or leave it pending."""
-        pending = Pending(connection, call.member)
+        pending = PendingCall(connection, call.member)
         if not call.oneway:
             connection.begin(pending)
         try:
@@ -173,7 +176,7 @@ class Server:
         except Refused as refusal:
             pending.finish(varlink.encode_error(refusal))
 
-    def _dispatch(self, call: Call, pending: Pending) -> None:
+    def _dispatch(self, call: Call, pending: PendingCall) -> None:
         if call.interface == varlink.SERVICE:
             info = {"vendor": "sockact", "product": "sockact", "version": sockact.__version__}
             answer = varlink.answer_service(call, {**info, "url": ""}, [INTERFACE], _describe)
@@ -206,7 +209,7 @@ class Server:
         else:
             raise Refused(varlink.METHOD_NOT_FOUND, {"method": call.method})
 
-    def _status(self, call: Call, pending: Pending) -> None:
+    def _status(self, call: Call, pending: PendingCall) -> None:
         call.allow()
         if not call.more:
             pending.finish(varlink.encode_reply({"status": self._service.status()}))
@@ -217,7 +220,7 @@ class Server:
         if self._subscriptions and not self._timer:
             self._schedule(time.monotonic() + _PUSH_SECONDS)
 
-    def _reload(self, call: Call, pending: Pending) -> None:
+    def _reload(self, call: Call, pending: PendingCall) -> None:
         call.allow("wait_drained", "force", "exec_reload")
         done = _handover_to(pending, RELOAD_FAILED)
         drained, force = call.flag("wait_drained"), call.flag("force")
@@ -241,7 +244,7 @@ class Server:
             self._timer.cancel()
         self._timer = self._loop.at(when, self._push)
 
-    def _unsubscribe(self, pending: Pending) -> None:
+    def _unsubscribe(self, pending: PendingCall) -> None:
         self._subscriptions.discard(pending)
         if not self._subscriptions and self._timer:
             self._timer.cancel()
@@ -249,8 +252,8 @@ class Server:
             self._stale = False
 
 
-def _handover_to(pending: Pending, failure: str) -> Callable[[JsonObject, bool], None]:
-    """Answers a call with a handover, in an error of that name when it is not as wanted."""
+def _handover_to(pending: PendingCall, failure: str) -> Callable[[JsonObject, bool], None]:
+    """Return what answers a call with a handover, as an error of this name if it failed."""
 
     def done(handover: JsonObject, ok: bool) -> None:
         answer = {"handover": handover}
@@ -260,11 +263,11 @@ def _handover_to(pending: Pending, failure: str) -> Callable[[JsonObject, bool],
     return done
 
 
-def _rotated(pending: Pending, rotation: JsonObject) -> None:
+def _rotated(pending: PendingCall, rotation: JsonObject) -> None:
     pending.finish(varlink.encode_reply({"rotation": rotation}))
 
 
-def _refuse(pending: Pending, error: str, reason: str) -> None:
+def _refuse(pending: PendingCall, error: str, reason: str) -> None:
     pending.finish(varlink.encode_error(Refused(error, {"reason": reason})))
 
 
@@ -274,5 +277,5 @@ def _describe(interface: str) -> str:
         with open(path, encoding="utf-8") as file:
             return file.read()
     except OSError:
-        # The package was removed or replaced under the running supervisor.
+        # The package was removed or replaced while the supervisor runs.
         raise Refused(varlink.INTERFACE_NOT_FOUND, {"interface": interface}) from None

@@ -1,3 +1,3 @@
-"""Opening and closing the gates of generations, and counting what drains behind them. Never
-decides when.
+"""Opens and closes the gates of generations, and counts the connections of those that drain.
+Never decides when.
 """

@@ -1,9 +1,8 @@
-"""Counting the connections of a draining generation: seldom all of them, also when that fails for
-a while.
+"""Counts the connections of draining generations, at little cost: docs/drain.md.
 
-A full look gives the connections that need the generation. From then on one of them is the
-witness: the kernel tells when it is closed, and a timer when it may have become quiet. Only when no
-witness is left there is another full look.
+A full count finds the connections that still need the generation. After that, one of them is the
+witness: the kernel reports when it is closed, and a timer when it may have become quiet. There is
+another full count only when no witness is left.
 """
 
 from __future__ import annotations
@@ -35,36 +34,32 @@ if TYPE_CHECKING:
 _LONGEST_PAUSE = 10.0
 _REST_AGAIN = 0.01
 _TRIES = 32
-"""So many witnesses are asked one by one; after that a full look is cheaper."""
+"""Number of witnesses to look at one by one; for more, a full count is cheaper."""
 
 
 @dataclass
 class _Drain:
-    """What is known of one draining generation."""
+    """One draining generation."""
 
     began: float
-    """When its gate had closed, or could not be."""
+    """When its gate closed, or failed to."""
     closed: bool = False
     holders: dict[int, list[int]] | None = None
-    """As the last full look found them."""
+    """Processes that have a listener → their epoll instances, by the last full count."""
     rested: set[int] = field(default_factory=set)
-    """Those that were seen at rest since then."""
+    """The holders that were seen at rest since the gate closed."""
     witnesses: list[Witness] = field(default_factory=list)
-    """The last one is the witness, the others may replace it."""
+    """The last one is the witness, the others are its replacements."""
     ear: tuple[int, Destroyed] | None = None
-    """Hears the end of sockets of one address family."""
-    full_look_at: float = 0.0
-    """No full look before."""
+    """An address family, and what reports that sockets of it are closed."""
+    count_all_at: float = 0.0
+    """Earliest time of the next full count."""
     pause: float = 0.0
-    """After a failure: until the next attempt."""
+    """Seconds from a failure to the next attempt; 0 after a success."""
 
 
 class DrainCensus:
-    """Counts for all generations of one service.
-
-    `tell` takes each count, `is_closed` tells whether a generation's gate is; `say` is told once
-    for each time of failure.
-    """
+    """Counts the connections of all draining generations of one service."""
 
     def __init__(
         self,
@@ -77,6 +72,9 @@ class DrainCensus:
         tell: Callable[[Census], None],
         say: Callable[[int, str], None],
     ) -> None:
+        """`is_closed` returns whether a generation's gate is closed. `tell` gets each count. `say`
+        reports the first of several failures in a row.
+        """
         self._loop = loop
         self._processes = processes
         self._gates = gates
@@ -86,15 +84,15 @@ class DrainCensus:
         self._tell = tell
         self._say = say
         self._drains: dict[int, _Drain] = {}
-        self.full_looks = 0
-        """How many there were, over all drains."""
+        self.full_counts = 0
+        """Number of full counts so far."""
 
     def take_census(self, number: int) -> None:
-        """Count the connections of this generation now."""
+        """Count the connections of this generation now, and tell the result."""
         self._tell(self.count(number, self._is_closed(number)))
 
     def active(self, number: int) -> int | None:
-        """How many connections it has that need it; None where the kernel does not tell."""
+        """Return how many connections need the generation; None if that cannot be found out."""
         try:
             found = census.count({number: self._processes.of(number)}, self._listeners)
         except OSError:
@@ -102,9 +100,9 @@ class DrainCensus:
         return found[number].busy + found[number].fresh if found else None
 
     def count(self, number: int, closed: bool) -> Census:
-        """The counts; when there are none, a busy generation that is to be counted again later.
+        """Count the connections. A generation that cannot be counted now is reported as busy.
 
-        `closed` tells whether its gate is; the first count comes when that is decided.
+        `closed`: its gate is closed. Count for the first time when it has closed or failed to.
         """
         drain = self._drains.setdefault(number, _Drain(time.monotonic()))
         if closed and not drain.closed:
@@ -117,35 +115,35 @@ class DrainCensus:
         if found.busy or found.fresh:
             return found
         if drain.closed and self._gates.reopened(number, drain.holders or {}):
-            # It was closed again just now.
+            # It was accepting again, and has been closed again just now.
             drain.began = time.monotonic()
             drain.rested.clear()
             return replace(found, fresh=1, settled=False)
         return found
 
     def forget(self, number: int) -> None:
-        """It does not drain any more."""
+        """Stop counting the connections of this generation."""
         drain = self._drains.pop(number, None)
         if drain is not None:
             self._stop_hearing(drain)
 
     def _count(self, number: int, drain: _Drain) -> Census:
-        # Before anything is looked at: what is accepted later was in nobody's hands now.
+        # First: a connection that is accepted after this cannot be missed by the count below.
         resting = self._rests(number, drain)
-        if (found := self._testimony(number, drain)) is not None:
+        if (found := self._ask_witnesses(number, drain)) is not None:
             return found
         now = time.monotonic()
         if drain.holders is not None and not resting and self._patient(drain):
             return _busy(number, _REST_AGAIN)
-        if now < drain.full_look_at:
-            return _busy(number, drain.full_look_at - now)
-        return self._full_look(number, drain, resting)
+        if now < drain.count_all_at:
+            return _busy(number, drain.count_all_at - now)
+        return self._count_all(number, drain, resting)
 
     def _patient(self, drain: _Drain) -> bool:
         return drain.closed and time.monotonic() - drain.began < PATIENCE
 
     def _rests(self, number: int, drain: _Drain) -> bool:
-        """Was each process that holds a listener seen at rest, since the gate closed?"""
+        """Whether each process that has a listener was seen at rest since the gate closed."""
         if drain.holders is None or not drain.closed:
             return False
         loops = self._gates.loops(number)
@@ -154,8 +152,8 @@ class DrainCensus:
                 drain.rested.add(pid)
         return drain.holders.keys() <= drain.rested
 
-    def _testimony(self, number: int, drain: _Drain) -> Census | None:
-        """Is there still one that needs the generation?"""
+    def _ask_witnesses(self, number: int, drain: _Drain) -> Census | None:
+        """Return a count if one of the witnesses still needs the generation."""
         for _ in range(min(_TRIES, len(drain.witnesses))):
             witness = drain.witnesses[-1]
             heard = self._hear(number, drain, witness)
@@ -167,28 +165,28 @@ class DrainCensus:
             drain.witnesses.pop()
         return None
 
-    def _full_look(self, number: int, drain: _Drain, resting: bool) -> Census:
-        self.full_looks += 1
+    def _count_all(self, number: int, drain: _Drain, resting: bool) -> Census:
+        self.full_counts += 1
         before = time.process_time()
         found = census.look(self._processes.of(number), self._listeners)
         cost = time.process_time() - before
-        drain.full_look_at = time.monotonic() + cost / self._policy.census_share
+        drain.count_all_at = time.monotonic() + cost / self._policy.census_share
         known = drain.holders or {}
         drain.holders, drain.witnesses = found.holders, found.witnesses
         if found.witnesses:
-            return self._testimony(number, drain) or _busy(number, UNANNOUNCED)
+            return self._ask_witnesses(number, drain) or _busy(number, UNANNOUNCED)
         self._stop_hearing(drain)
-        # Nothing tells of a datagram that is being answered: time has to.
+        # Nothing shows that a datagram is being answered. Wait instead.
         streams = any(listener.address.kind is Kind.STREAM for listener in self._listeners)
         settled = streams and resting and found.holders.keys() <= known.keys()
-        # Never so soon that it could not be a full look again: that would count as busy.
+        # Not before the next full count is allowed, or else that one would report busy.
         patient = not resting and self._patient(drain)
         pause = _REST_AGAIN if patient else self._policy.census_interval
-        pause = max(pause, drain.full_look_at - time.monotonic())
+        pause = max(pause, drain.count_all_at - time.monotonic())
         return Census(number, 0, 0, found.counts.quiet, look_in=pause, settled=settled)
 
     def _hear(self, number: int, drain: _Drain, witness: Witness) -> bool:
-        """Wait for its end; False when nothing announces that."""
+        """Wait until the witness is closed. Return whether the kernel will report that."""
         if isinstance(witness.connection, UnixSocket):
             return False
         if drain.ear and drain.ear[0] != witness.family:
@@ -224,11 +222,11 @@ class DrainCensus:
 
     def _failed(self, number: int, drain: _Drain, error: OSError) -> Census:
         if not drain.pause:
-            self._say(number, f"connections cannot be counted now ({error}); trying again")
+            self._say(number, f"cannot count connections ({error}); retrying")
         drain.pause = min(2 * (drain.pause or self._policy.census_interval), _LONGEST_PAUSE)
         return _busy(number, drain.pause)
 
 
 def _busy(number: int, look_in: float) -> Census:
-    """At least one needs the generation, or may do."""
+    """Return a count that says: at least one connection needs the generation, or may need it."""
     return Census(number, busy=1, fresh=0, quiet=0, look_in=look_in)

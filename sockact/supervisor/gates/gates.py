@@ -1,8 +1,8 @@
-"""Moving the gate of a generation: by its epoll instances from outside, by the shim inside.
+"""Opens and closes the gates of generations: docs/gate.md.
 
-A process that holds a listener is either in epoll (edited from here), or it has the shim (told to
-close), or it cannot be gated, and then the generation's gate is `none`, with the reason. Where we
-are not let to edit a process's epoll instances, its shim does that, too.
+A process that has a listener waits for it in epoll, whose entries are edited from here, or it has
+the shim, which is told to close. Otherwise the generation's gate is `none`, with a reason. If the
+supervisor may not edit the epoll instances of a process, its shim does that, too.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from sockact.core.lifecycle.model import Gate
 from sockact.handover import gate
 from sockact.handover.interest import process_interest
 from sockact.kernel import procfs
-from sockact.supervisor.gates.round import Round
-from sockact.supervisor.gates.ways import Ways
+from sockact.supervisor.gates.gate_move import GateMove
+from sockact.supervisor.gates.mechanisms import Mechanisms
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     Notice = Callable[[int, str], None]
 
 
-# The words come from the program: whatever it makes up, it does not fill the journal.
 _MOST_UNFIT = 50
+"""Adapters to report for a generation. Their names come from the program, which may invent any."""
 
 
 class Gates:
@@ -49,24 +49,24 @@ class Gates:
     ) -> None:
         self._processes = processes
         self._calls = calls
-        self._ways = Ways(calls, listeners)
+        self._mechanisms = Mechanisms(calls, listeners)
         self._descriptors = {x.inode: x.socket.fileno() for x in listeners}
         self._moved = moved
         self._notice = notice
         self._unfit: dict[int, set[str]] = {}
         self._removed: dict[int, dict[tuple[int, ...], Entry]] = {}
         self._closing_again: set[int] = set()
-        self._rounds: dict[int, Round] = {}
+        self._moves: dict[int, GateMove] = {}
 
     def close(self, generation: int) -> None:
-        """Begin to close; `moved` tells the end. NONE: closed in part, perhaps."""
+        """Begin to close; `moved` gets the result. NONE: perhaps closed in part."""
         orders = partial(self._orders_to_close, generation)
         over = partial(self._moved, generation)
         matters = partial(self._accepts, generation)
-        self._begin(generation, Round(Gate.CLOSED, orders, self._tell, over, matters))
+        self._begin(generation, GateMove(Gate.CLOSED, orders, self._tell, over, matters))
 
     def open(self, generation: int) -> None:
-        """Begin to open; `moved` tells the end. NONE: it hears of no client any more."""
+        """Begin to open; `moved` gets the result. NONE: some processes no longer accept."""
         self._supersede(generation)
         try:
             gate.open([*self._removed.pop(generation, {}).values()], self._descriptors)
@@ -74,33 +74,32 @@ class Gates:
             self._moved(generation, Gate.NONE, str(error))
             return
         orders = partial(self._orders_to_open, generation)
-        # An order to open is never dropped: whoever does not hear it is deaf for good.
+        # Insist: a process that misses an order to open would never accept again.
         tell = partial(self._tell, insist=True)
         over = partial(self._moved, generation)
-        self._begin(generation, Round(Gate.OPEN, orders, tell, over, procfs.lives))
+        self._begin(generation, GateMove(Gate.OPEN, orders, tell, over, procfs.lives))
 
-    def _begin(self, generation: int, move: Round) -> None:
+    def _begin(self, generation: int, move: GateMove) -> None:
         self._supersede(generation)
-        self._rounds[generation] = move
+        self._moves[generation] = move
         move.begin()
 
     def _supersede(self, generation: int) -> None:
-        # It would go on closing what is born after the order to open, and its failure would be
-        # taken for that of the other.
-        if move := self._rounds.pop(generation, None):
+        # It would go on closing in processes that are forked after the order to open, and its
+        # failure would be taken for a failure to open.
+        if move := self._moves.pop(generation, None):
             move.supersede()
 
     def reopened(self, generation: int, holders: dict[int, list[int]]) -> bool:
-        """Has a process of a closed generation (a new worker, say) gone back to accepting?
+        """Close what accepts again (a new worker, say). Return whether there was any.
 
-        `holders`: the processes that have a listener → their epoll instances. What is found is
-        closed again.
+        `holders`: the processes that have a listener → their epoll instances.
         """
         try:
             found = gate.entries_in(holders, set(self._descriptors))
-            taken, kept_out = self._take_out(generation, found)
+            taken, denied = self._take_out(generation, found)
             accepting = [
-                pid for pid in holders if pid in kept_out or (pid not in taken and self._waits(pid))
+                pid for pid in holders if pid in denied or (pid not in taken and self._waits(pid))
             ]
         except (gate.GateRefused, OSError):
             return False
@@ -108,32 +107,34 @@ class Gates:
         return bool(taken) or any(again)
 
     def _waits(self, pid: int) -> bool:
-        """Is a thread blocked in accept, poll or select on a listener?"""
-        # To learn which, every descriptor has to be looked at; first see whether there is a call.
-        return bool(procfs.blocked_calls(pid)) and bool(process_interest(pid, self._ways.streams))
+        """Whether a thread is blocked in accept, poll or select on a listener."""
+        # To find out which, all descriptors must be read; first check that there is such a call.
+        return bool(procfs.blocked_calls(pid)) and bool(
+            process_interest(pid, self._mechanisms.streams)
+        )
 
     def way(self, generation: int, pids: Iterable[int]) -> tuple[str | None, str]:
-        """How the gate moves, which has these processes: gate_by and gate_reason of the Status."""
+        """Return gate_by and gate_reason of the Status: how the gate of these processes moves."""
         removed: dict[int, set[int]] = {}
         for entry in self._removed.get(generation, {}).values():
             removed.setdefault(entry.pid, set()).add(entry.inode)
-        return self._ways.of(generation, pids, removed)
+        return self._mechanisms.of(generation, pids, removed)
 
     def last_responses(self, generation: int) -> None:
-        """Ask every shim that serves to end each connection with its next response, and never to
-        shut a listener down.
+        """Ask every shim to end each connection with its next response, and to keep the program
+        from shutting a listener down.
         """
         try:
             shimmed = self.shimmed(generation)
         except OSError:
-            return  # The drain goes on without; it only takes longer.
+            return  # The drain only takes longer.
         words = " ".join(map(str, ["drain", *self._descriptors]))
         for pid in shimmed:
             heard = partial(self._adapted, generation)
             self._calls.order(pid, words, _nothing, heard=heard)
 
     def _adapted(self, generation: int, answer: list[str]) -> None:
-        """`drain ADAPTER …`: name those that did not fit, once each, not for each process."""
+        """Report, once each, the adapters that did not fit: `drain ADAPTER …`."""
         known = self._unfit.setdefault(generation, set())
         for word in filter(str.isprintable, answer[1:]):
             name, unfit, version = word.partition("!")
@@ -142,35 +143,35 @@ class Gates:
                 found = f" ({name} {version})" if version else ""
                 self._notice(
                     generation,
-                    f"the adapter for {name} does not fit the installed version{found}; "
-                    "its kept connections end when they are idle",
+                    f"the adapter for {name} does not support the installed version{found}; "
+                    "its keep-alive connections end only when they are idle",
                 )
 
     def keep_connections(self, generation: int) -> None:
-        """Take last_responses back."""
+        """Undo `last_responses`."""
         try:
             shimmed = self.shimmed(generation)
         except OSError:
-            return  # It goes on to end each connection with its next response.
+            return  # Each connection still ends with its next response.
         for pid in shimmed:
             self._calls.order(pid, "serve", _nothing)
 
     def loops(self, generation: int) -> dict[int, set[int]]:
-        """Process → the epoll instances that a listener was taken out of."""
+        """Return, by process, the epoll instances that a listener was taken out of."""
         found: dict[int, set[int]] = {}
         for entry in self._removed.get(generation, {}).values():
             found.setdefault(entry.pid, set()).add(entry.epfd)
         return found
 
     def carried(self, generation: int) -> tuple[tuple[Entry, ...], tuple[str, ...]]:
-        """(what was taken out of epoll, the adapters that were reported) of a generation, for the
-        supervisor that takes our place.
+        """Return what was taken out of epoll, and the adapters that were reported, for the version
+        that takes over.
         """
         removed = tuple(self._removed.get(generation, {}).values())
         return removed, tuple(sorted(self._unfit.get(generation, ())))
 
     def take_over(self, carried: CarriedGeneration) -> None:
-        """Know what an earlier version of us knew."""
+        """Restore the state of a generation that the previous version handed over."""
         if carried.removed:
             self._removed[carried.number] = {entry.place: entry for entry in carried.removed}
         if carried.unfit:
@@ -179,38 +180,39 @@ class Gates:
     def forget(self, generation: int) -> None:
         self._supersede(generation)
         self._removed.pop(generation, None)
-        self._ways.forget(generation)
+        self._mechanisms.forget(generation)
         self._unfit.pop(generation, None)
 
     def _orders_to_close(self, generation: int, told: set[int]) -> dict[int, str]:
-        """Take the listeners out of epoll; what has to be told to whom, "" to nobody.
+        """Take the listeners out of epoll; return the orders to the shims, "" for no order.
 
-        Raises GateRefused when a process can be reached in neither way, OSError when we cannot
-        look.
+        Raises GateRefused if a process can be reached in neither way, OSError if the processes
+        cannot be read.
         """
         held, hidden = self._holders(generation, told)
-        taken, kept_out = self._take_out(generation, gate.entries(held, set(self._descriptors)))
+        taken, denied = self._take_out(generation, gate.entries(held, set(self._descriptors)))
         parents = {p.parent for p in map(procfs.process, held) if p is not None}
         orders = {pid: _to_close(self._descriptors, True) for pid in hidden}
         for pid, inodes in held.items():
-            # What was taken out of epoll must not get a decoy, too.
+            # A listener that was taken out of epoll must not get a decoy, too.
             out = taken.get(pid, set())
-            refused = kept_out.get(pid, "")
-            # It may be busy now, but accepts, unless it is a parent of holders, which only holds,
-            # or was born a moment ago, and is on its way to becoming another program.
+            refused = denied.get(pid, "")
+            # A busy process is presumed to accept, unless it is a parent that only keeps the
+            # listener for its children, or was just forked and may execute another program.
             presumed = not (told or pid in taken or pid in parents)
-            shimmed = self._ways.by_shim(pid, inodes - out, refused, presumed)
+            shimmed = self._mechanisms.by_shim(pid, inodes - out, refused, presumed)
             others = self._descriptors.keys() - out
             orders[pid] = _to_close(others, bool(refused)) if shimmed else ""
         return orders
 
     def _accepts(self, generation: int, pid: int) -> bool:
-        """Does it matter that it has not closed? A parent of holders may only hold, as the master
-        of uWSGI, which embeds Python, runs none and answers no call. What it starts later is seen
-        when the drain ends.
+        """Whether the process may still accept, so that an order it has not carried out matters.
+
+        A parent may only keep the listener for its children, like the master of uWSGI, which
+        embeds Python, runs none and answers no call. What it forks later is seen in the census.
         """
         try:
-            held, _ = self._ways.holders(self._processes.of(generation))
+            held, _ = self._mechanisms.holders(self._processes.of(generation))
             parents = {p.parent for p in map(procfs.process, held) if p is not None}
             waits = pid not in parents or bool(process_interest(pid, set(self._descriptors)))
             return waits and procfs.lives(pid)
@@ -218,19 +220,20 @@ class Gates:
             return procfs.lives(pid)
 
     def _orders_to_open(self, generation: int, told: set[int]) -> dict[int, str]:
-        # Also processes that were forked while the gate was closed: they hold the listener.
+        # Processes that were forked while the gate was closed have the listener, too.
         words = "gate open " + " ".join(map(str, self._descriptors))
         return {pid: words for pid in self.shimmed(generation) if pid not in told}
 
     def _holders(self, generation: int, told: set[int]) -> tuple[dict[int, set[int]], list[int]]:
-        held, hidden = self._ways.holders(self._processes.of(generation))
+        held, hidden = self._mechanisms.holders(self._processes.of(generation))
         unheard = {pid: inodes for pid, inodes in held.items() if pid not in told}
         return unheard, [pid for pid in hidden if pid not in told]
 
     def _take_out(
         self, generation: int, found: list[Entry]
     ) -> tuple[dict[int, set[int]], dict[int, str]]:
-        """The listeners that were taken out, by process; the processes that kept us out, and why.
+        """Take listeners out of epoll. Return them by process, and the processes that cannot be
+        edited from outside, with the reasons.
 
         Raises GateRefused, OSError.
         """
@@ -238,21 +241,21 @@ class Gates:
             return {}, {}
         removed = self._removed.setdefault(generation, {})
         try:
-            kept_out = gate.close(found, self._descriptors)
+            denied = gate.close(found, self._descriptors)
         except gate.GateRefused:
-            # In part, perhaps; to put back one that is there does nothing.
+            # Some may be out. Putting back one that is there does nothing.
             removed.update((entry.place, entry) for entry in found)
             raise
-        out = [entry for entry in found if entry.pid not in kept_out]
-        # What a program puts in anew may have other data: what it had before may be freed memory.
+        out = [entry for entry in found if entry.pid not in denied]
+        # Replace older entries: their data may be a pointer to memory that is freed by now.
         removed.update((entry.place, entry) for entry in out)
         taken: dict[int, set[int]] = {}
         for entry in out:
             taken.setdefault(entry.pid, set()).add(entry.inode)
-        return taken, kept_out
+        return taken, denied
 
     def _close_again(self, pid: int) -> bool:
-        """Tell the shim, unless that is under way; False when there is none."""
+        """Order the shim to close, unless it is doing so; return whether there is a shim."""
         if pid not in self._closing_again:
             if not self._calls.reaches(pid):
                 return False
@@ -267,15 +270,18 @@ class Gates:
         self._calls.order(pid, words, done, insist=insist)
 
     def shimmed(self, generation: int) -> list[int]:
-        """The processes that have a listener, or may have one, and the shim. Raises OSError."""
-        held, hidden = self._ways.holders(self._processes.of(generation))
+        """Return the processes with the shim that have a listener, or may have one.
+
+        Raises OSError.
+        """
+        held, hidden = self._mechanisms.holders(self._processes.of(generation))
         return [*(pid for pid in held if self._calls.reaches(pid)), *hidden]
 
 
 def _to_close(inodes: Iterable[int], everywhere: bool) -> str:
-    """The order of docs/shim.md."""
+    """Return the order to close of docs/shim.md."""
     return " ".join(["gate closed", *(["all"] if everywhere else []), *map(str, inodes)])
 
 
 def _nothing(_error: str) -> None:
-    """Nobody waits for the end of this order."""
+    """Ignore the end of an order."""

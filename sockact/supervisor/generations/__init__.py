@@ -1,3 +1,3 @@
-"""What the supervisor holds for one launch of the program, from its start to its last process.
-Never decides its fate.
+"""The generations as the supervisor holds them, each from its launch to the end of its last
+process. Never decides what becomes of one.
 """

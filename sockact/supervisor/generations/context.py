@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sockact.core.record import dataclass
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,51 +17,38 @@ if TYPE_CHECKING:
 
 
 class SettingsInForce:
-    """Which settings hold now. A handover that fails leaves those of the last commit."""
+    """The settings in use. A handover that fails restores those of the last that succeeded."""
 
     def __init__(self, settings: Settings) -> None:
         self.next = settings
-        """For the next generation, and for the supervisor itself."""
+        """Settings of the next generation, and of the supervisor itself."""
         self.served = settings
-        """Those of the last handover that was committed."""
+        """Settings of the last handover that succeeded."""
 
     def use(self, settings: Settings) -> None:
-        """The next generation is launched with these."""
+        """Use these settings for the next generation."""
         self.next = settings
 
     def commit(self, settings: Settings) -> None:
-        """A generation that was launched with these serves."""
+        """Take note that a generation with these settings is serving."""
         self.served = settings
 
 
+@dataclass
 class Context:
-    """What a generation is launched with, and where its news goes."""
+    """What generations are launched with, and where their events go."""
 
-    def __init__(
-        self,
-        settings: SettingsInForce,
-        adopt: Adopt,
-        loop: Loop,
-        listeners: list[Listener],
-        processes: Processes,
-        environment: dict[str, str],
-        shim_address: str,
-        logs: Logs,
-        handle: Callable[[Event], None],
-        version_unknown: Callable[[int, str], None],
-        version_known: Callable[[int], None],
-    ) -> None:
-        """`handle` takes the events of generations. `version_unknown` hears why a generation's
-        version cannot be found, `version_known` of one whose version a command has told.
-        """
-        self.settings = settings
-        self.adopt = adopt
-        self.loop = loop
-        self.listeners = listeners
-        self.processes = processes
-        self.environment = environment
-        self.shim_address = shim_address
-        self.logs = logs
-        self.handle = handle
-        self.version_unknown = version_unknown
-        self.version_known = version_known
+    settings: SettingsInForce
+    adopt: Adopt
+    loop: Loop
+    listeners: list[Listener]
+    processes: Processes
+    environment: dict[str, str]
+    shim_address: str
+    logs: Logs
+    handle: Callable[[Event], None]
+    """Takes the events of generations."""
+    version_unknown: Callable[[int, str], None]
+    """Called with the reason when a generation's version cannot be found out."""
+    version_known: Callable[[int], None]
+    """Called when a command has printed a generation's version."""

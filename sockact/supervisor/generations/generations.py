@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sockact.core.lifecycle.model import State
-from sockact.supervisor.generations.launched import Launched
+from sockact.supervisor.generations.live_generation import LiveGeneration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,84 +18,84 @@ if TYPE_CHECKING:
 
 
 class Generations:
-    """All that are held for one service. Unknown numbers are answered as the service would be."""
+    """The generations of one service. For an unknown number, the next generation's values apply."""
 
     def __init__(self, settings: SettingsInForce) -> None:
         self._settings = settings
-        self._launched: dict[int, Launched] = {}
+        self._live: dict[int, LiveGeneration] = {}
 
-    def __getitem__(self, number: int) -> Launched:
-        return self._launched[number]
+    def __getitem__(self, number: int) -> LiveGeneration:
+        return self._live[number]
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self._launched)
+        return iter(self._live)
 
-    def get(self, number: int | None) -> Launched | None:
-        """The generation with this number, if it is held."""
-        return None if number is None else self._launched.get(number)
+    def get(self, number: int | None) -> LiveGeneration | None:
+        """Return the generation with this number, if it has a process."""
+        return None if number is None else self._live.get(number)
 
-    def values(self) -> tuple[Launched, ...]:
-        """Those that are held now, the oldest first."""
-        return tuple(self._launched.values())
+    def values(self) -> tuple[LiveGeneration, ...]:
+        """Return the present generations, the oldest first."""
+        return tuple(self._live.values())
 
-    def launch(self, context: Context, number: int, *, capture: bool) -> Launched:
+    def launch(self, context: Context, number: int, *, capture: bool) -> LiveGeneration:
         """Launch generation `number`; `capture` keeps the end of its stderr.
 
         Raises OperatorError, OSError.
         """
-        launched = self._launched[number] = Launched.start(context, number, capture=capture)
-        return launched
+        self._live[number] = LiveGeneration.start(context, number, capture=capture)
+        return self._live[number]
 
     def resume(self, context: Context, carried: CarriedGeneration) -> None:
-        """Hold a generation that an earlier version of sockact launched."""
-        self._launched[carried.number] = Launched.take_over(context, carried)
+        """Hold a generation that the previous version of sockact launched."""
+        self._live[carried.number] = LiveGeneration.take_over(context, carried)
 
     def forget(self, number: int) -> None:
-        """The last process of the generation has ended."""
-        self._launched.pop(number).close()
+        """Release a generation whose last process has ended."""
+        self._live.pop(number).close()
 
     def settle(self, service: Service) -> None:
-        """End the watches over generations that are no longer pending, or on trial."""
-        for number, launched in self._launched.items():
+        """Stop to watch generations that are no longer pending, or no longer on trial."""
+        for number, generation in self._live.items():
             g = service.get(number)
             if g is None or g.state is not State.PENDING:
-                launched.settled()
+                generation.settle()
             if g is None or g.trial_until is None:
-                launched.trial_over()
+                generation.end_trial()
 
     def reaped(self, pid: int, exit: Exit) -> None:
-        """A child of the supervisor has ended: perhaps a probe of one of them."""
-        for launched in self.values():
-            launched.reaped(pid, exit)
+        """Take note that a child of the supervisor has ended, which may be one of their probes."""
+        for generation in self.values():
+            generation.reaped(pid, exit)
 
     def version_of(self, number: int) -> str:
-        """The version of its release; "" while it is unknown."""
-        launched = self.get(number)
-        return launched.version.text if launched else ""
+        """Return the version of its release; "" while it is unknown."""
+        generation = self.get(number)
+        return generation.version.text if generation else ""
 
     def settings_of(self, number: int) -> Settings:
-        """The settings that it was launched with, or those of the next generation."""
-        launched = self.get(number)
-        return launched.settings if launched else self._settings.next
+        """Return the settings that it was launched with."""
+        generation = self.get(number)
+        return generation.settings if generation else self._settings.next
 
     def stop_signal_of(self, number: int) -> int:
-        """The signal that asks it to end."""
+        """Return the signal that asks it to end."""
         return self.settings_of(number).stop_signal
 
     def reopen_signal_of(self, number: int) -> int:
-        """The signal that makes it reopen its log files; 0 for none."""
+        """Return the signal that makes it reopen its log files; 0 for none."""
         return self.settings_of(number).reopen_signal
 
     def where(self, number: int, wanted: Address) -> Listener | str | None:
-        """The listener that its shim's bind() belongs to, or why it is refused, or None."""
-        launched = self.get(number)
-        return launched.where(wanted) if launched else None
+        """Answer its shim: a listener, a refusal, or None if the program may bind by itself."""
+        generation = self.get(number)
+        return generation.where(wanted) if generation else None
 
     def are_busy(self) -> bool:
         """Whether a launch, a probe or a trial is under way."""
-        return any(launched.busy() for launched in self.values())
+        return any(generation.is_busy() for generation in self.values())
 
     def close(self) -> None:
-        """Let go of everything that is held for them."""
-        for launched in self.values():
-            launched.close()
+        """Release everything that is held for them."""
+        for generation in self.values():
+            generation.close()

@@ -1,12 +1,12 @@
-"""A generation's own $NOTIFY_SOCKET, for --ready notify.
+"""The $NOTIFY_SOCKET of one generation, for --ready notify.
 
-Each generation has a socket of its own, and the sender has to be one of its processes
-(SCM_CREDENTIALS, unix(7)): nobody else can declare it ready, and nothing that it says reaches
+Each generation has a socket of its own, and the sender must be one of its processes
+(SCM_CREDENTIALS, unix(7)). So no other process can declare it ready. Its messages do not reach
 systemd.
 
-`systemd-notify` and its like have ended when their message is read, and whose process it was
-cannot be told any more. Such a message counts if it came from a user of the generation, or from
-ours, who could just as well trace the program.
+A process like `systemd-notify` has usually ended when its message is read, so that its generation
+cannot be found out. Its message counts if the sender was a user of the generation, or the
+supervisor's own user, who could trace the program anyway.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ _DATAGRAM = 4096
 _MOST = 32
 
 
-class Notified:
-    """Listens for READY=1 and WATCHDOG=1; `address` is what $NOTIFY_SOCKET has to be."""
+class NotifySocket:
+    """Receives READY=1 and WATCHDOG=1. `address` is the value of $NOTIFY_SOCKET."""
 
     def __init__(
         self,
@@ -43,12 +43,12 @@ class Notified:
         refused: Callable[[], None],
         carried: CarriedNotifySocket | None = None,
     ) -> None:
-        """`pids` tells the generation's processes; `refused` hears of a stranger, once."""
+        """`pids` returns the generation's processes. `refused` is called for the first stranger."""
         self.address = "@" + address
         self.stranger = ""
-        """The last process whose READY=1 was refused."""
+        """The last process whose message was refused, for a message to the operator."""
         self.alive_at: float | None = None
-        """When its last WATCHDOG=1 came (CLOCK_MONOTONIC)."""
+        """When the last WATCHDOG=1 arrived (CLOCK_MONOTONIC)."""
         self._loop = loop
         self._pids = pids
         self._ready = ready
@@ -64,10 +64,11 @@ class Notified:
         loop.watch(self._socket.fileno(), READ, self._readable)
 
     def carried(self) -> CarriedNotifySocket:
-        """For the supervisor that takes our place."""
+        """Return the state for the version that takes over."""
         return CarriedNotifySocket(self._socket.fileno(), self.alive_at)
 
     def close(self) -> None:
+        """Receive no more messages."""
         self._loop.unwatch(self._socket.fileno())
         self._socket.close()
 
@@ -96,7 +97,7 @@ class Notified:
         pids = self._pids()
         if pid in pids:
             return True
-        # 0 is a living process of a PID namespace that we do not see.
+        # 0: a process of another PID namespace, which has not ended.
         if pid and _has_ended(pid) and uid in _users([os.getpid(), *pids]):
             return True
         known = bool(self.stranger)
@@ -112,7 +113,7 @@ def _has_ended(pid: int) -> bool:
 
 
 def _users(pids: list[int]) -> set[int]:
-    """The real and effective user ids of processes."""
+    """Return the real and effective user ids of processes."""
     found: set[int] = set()
     for pid in pids:
         try:

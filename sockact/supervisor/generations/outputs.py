@@ -1,7 +1,7 @@
-"""Where a generation's standard output and standard error go: docs/journal.md.
+"""The standard output and standard error of one generation: docs/journal.md.
 
-To our own, unless the journal is to know its lines by its number, or what it wrote last to its
-standard error is to be kept.
+They go where the supervisor's own go, unless the generation has a journal identifier of its own, or
+the last lines of its standard error are to be kept.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _STDERR = 2
 
 
 class Outputs:
-    """Those of one generation."""
+    """Where one generation writes to."""
 
     def __init__(self) -> None:
         self._stream: int | None = None
@@ -42,8 +42,10 @@ class Outputs:
         *,
         capture: bool,
     ) -> Outputs:
-        """`identifier`: for the journal, where ours are its streams; empty for none of its own.
-        What goes to `logs` goes nowhere else. Raises OSError.
+        """Open the outputs of a generation that is about to be launched. Raises OSError.
+
+        `identifier` is the journal identifier of its lines, if the supervisor's own outputs go to
+        the journal; empty for the same as sockact's own. `logs` takes outputs away from here.
         """
         found = cls()
         found._logs = logs
@@ -53,7 +55,7 @@ class Outputs:
                 found._stream = journal_stream.connect(identifier)
                 found._streamed = streamed
             except OSError:
-                pass  # journald takes no more: its lines come under the service's identifier.
+                pass  # journald refuses. The lines get the identifier of the service.
         try:
             if capture and _STDERR not in logs.descriptors:
                 found._pump = OutputRelay(loop, found._target())
@@ -64,7 +66,7 @@ class Outputs:
 
     @classmethod
     def take_over(cls, loop: Loop, carried: CarriedRelay) -> Outputs:
-        """Those of a generation that an earlier version of us has launched."""
+        """Hold the outputs of a generation that the previous version launched."""
         found = cls()
         if carried.stream is not None:
             found._stream, found._streamed = carried.stream, (_STDERR,)
@@ -72,18 +74,18 @@ class Outputs:
         return found
 
     def carried(self) -> CarriedRelay | None:
-        """For the supervisor that takes our place; None when there is nothing left to pass on."""
+        """Return the state for the version that takes over; None if nothing is left to pass on."""
         found = self._pump.carried() if self._pump else None
         return replace(found, stream=self._stream) if found else None
 
     def environment(self) -> dict[str, str]:
-        """What systemd.exec(5) promises a program whose output is a stream."""
+        """Return the variables of systemd.exec(5) for a program that writes to the journal."""
         if self._stream is None:
             return {}
         return {"JOURNAL_STREAM": journal_stream.stream_of(self._stream)}
 
-    def lay(self) -> tuple[tuple[int, int], ...]:
-        """(descriptor, what it takes the place of), in this order."""
+    def replacements(self) -> tuple[tuple[int, int], ...]:
+        """Return pairs for dup2(2), to be done in this order: (descriptor, the one to replace)."""
         found = [] if self._stream is None else [(self._stream, fd) for fd in self._streamed]
         if self._pump and self._pump.write_end is not None:
             found.append((self._pump.write_end, _STDERR))
@@ -92,7 +94,7 @@ class Outputs:
         return tuple(found)
 
     def launched(self) -> None:
-        """The program has them: what nothing is passed on to is closed."""
+        """Close what only the program needs, which has it now."""
         self._close_logs()
         if self._pump:
             self._pump.launched()
@@ -100,18 +102,18 @@ class Outputs:
             self._close_stream()
 
     def tail(self) -> list[str] | None:
-        """The last lines of its standard error, the newest last; None where they are not kept."""
+        """Return the last lines of its stderr, the newest last; None if they are not kept."""
         return self._pump.tail() if self._pump else None
 
     def close(self) -> None:
-        """Pass on what is left, then let go."""
+        """Pass on what is left, and close everything."""
         if self._pump:
             self._pump.close()
         self._close_stream()
         self._close_logs()
 
     def _target(self) -> int:
-        """Where what is captured of its standard error goes on to."""
+        """Return the descriptor that captured stderr is passed on to."""
         if self._stream is not None and _STDERR in self._streamed:
             return self._stream
         return _STDERR

@@ -1,7 +1,7 @@
-"""The version of the release that a generation is of: docs/releases.md.
+"""Finds out the version of the release that a generation runs: docs/releases.md.
 
-Files are read at once, and only regular ones, as far as they may be long. A command runs in the
-background. What cannot be found out fails nothing.
+Files are read at once; only regular files, and only their first bytes. A command runs in the
+background. A version that cannot be found out is no failure of the generation.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ if TYPE_CHECKING:
     from sockact.supervisor.generations.context import Context
 
 WITHIN = 5.0
-"""Seconds for a command."""
+"""Seconds that a command may take."""
 _LARGEST = 1 << 20
-"""Bytes of packed-refs that are looked through."""
+"""Bytes of packed-refs that are read."""
 _LINE = 4096
 _LONGEST = 400
 _DEEPEST = 64
 _SHORT = 12
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _REF = re.compile(r"refs/[!-~]+")
-# Enters the directory, which posix_spawn(3) cannot; the words are not read by the shell.
+# Changes the directory, which posix_spawn(3) cannot do. The shell does not interpret the words.
 _IN_DIRECTORY = ("/bin/sh", "-c", 'cd -- "$0" && exec "$@"')
 
 
 class Unknown(Exception):
-    """It cannot be found out, and why."""
+    """The version cannot be found out, for this reason."""
 
 
 class ReleaseVersion:
-    """Of one generation."""
+    """The version of one generation's release."""
 
     def __init__(self, context: Context, number: int, text: str = "") -> None:
-        """`text` is the version where it is known already."""
+        """`text` is the version if it is known already."""
         self.text = text
         self._context = context
         self._number = number
@@ -53,13 +53,13 @@ class ReleaseVersion:
 
     @property
     def under_way(self) -> bool:
-        """Is it still to be told by a command?"""
+        """Whether a command that prints it is running."""
         return self._attempt is not None
 
     def find(
         self, settings: Settings, program: str, directory: str, own: Mapping[str, str]
     ) -> None:
-        """Of what is deployed at this moment. `own` are the program's own variables."""
+        """Find out the version that is deployed now. `own` are the program's own variables."""
         kind, _, rest = settings.release_version.partition(":")
         try:
             if kind == "exec":
@@ -73,20 +73,20 @@ class ReleaseVersion:
             self._give_up(Unknown(f"{error.filename}: {error.strerror}"))
 
     def reaped(self, pid: int, exit: Exit) -> None:
-        """A child has ended: perhaps the command."""
+        """Take note that a child has ended, which may be the command."""
         if self._attempt is not None:
             self._attempt.reaped(pid, exit)
 
     def close(self) -> None:
-        """Nobody wants to know any more."""
+        """Stop the command: the version is no longer needed."""
         if self._attempt is not None:
             self._attempt.abandon()
             self._attempt = None
-            # Hooks of its end wait for it.
+            # HookRunner wait until the version is known.
             self._context.version_known(self._number)
 
     def _ask(self, words: str, directory: str, environment: Mapping[str, str]) -> None:
-        # The command line is taken apart by the shell, as that of --ready exec: is.
+        # The shell parses the command line, as for --ready exec:.
         script = ("/bin/sh", "-c", words)
         command = Command((*_IN_DIRECTORY, directory, *script), reports=True, longest=_LINE)
         self._attempt = CommandRun(
@@ -107,23 +107,23 @@ class ReleaseVersion:
         if self.text != text.strip():
             self._context.version_unknown(
                 self._number,
-                f"the version is not up to {LONGEST_VERSION} printable characters: "
-                f"it is taken for {self.text!r}",
+                f"the version is not at most {LONGEST_VERSION} printable characters; "
+                f"using {self.text!r}",
             )
 
     def _give_up(self, error: Exception) -> None:
-        self._context.version_unknown(self._number, f"its version is not known: {error}"[:_LONGEST])
+        self._context.version_unknown(self._number, f"its version is unknown: {error}"[:_LONGEST])
 
 
 def _found(kind: str, rest: str, directory: str, program: str, release: str) -> str:
-    """Raises Unknown, OSError."""
+    """Return the version by the method `kind`. Raises Unknown, OSError."""
     if kind == "file":
         return _first_line(os.path.join(directory, rest))
     if kind == "git":
         where = os.path.join(directory, rest)
         found = of_checkout(where)
         if not found:
-            raise Unknown(f"{where} is in no git checkout")
+            raise Unknown(f"{where} is not in a git checkout")
         return found
     target = os.path.realpath(release) if release else ""
     if kind == "path":
@@ -134,7 +134,7 @@ def _found(kind: str, rest: str, directory: str, program: str, release: str) -> 
 
 
 def _guessed(target: str, directory: str, program: str) -> str:
-    """ "" where nothing tells."""
+    """Guess the version from a symbolic link or a git checkout; "" if there is none."""
     if target:
         return os.path.basename(target)
     path = behind_link(directory)
@@ -143,12 +143,13 @@ def _guessed(target: str, directory: str, program: str) -> str:
     try:
         return os.path.basename(path) or of_checkout(directory)
     except (Unknown, OSError):
-        return ""  # Nobody has asked for it.
+        return ""  # Not configured, so nothing to report.
 
 
 def behind_link(path: str) -> str:
-    """Where the last symbolic link in an absolute path leads to, "" when there is none. One that is
-    right below / (/bin) is the system's.
+    """Return the target of the last symbolic link in an absolute path, "" if there is none.
+
+    Links directly below / (/bin) belong to the system and do not count.
     """
     path = os.path.normpath(path)
     while (parent := os.path.dirname(path)) != path:
@@ -159,10 +160,10 @@ def behind_link(path: str) -> str:
 
 
 def of_checkout(directory: str) -> str:
-    """The short commit that is checked out there, "" when it is in no checkout.
+    """Return the short commit that is checked out there, "" if that is not a checkout.
 
-    Only files are read (gitrepository-layout(5)): git itself executes what the configuration of a
-    checkout says. Raises Unknown, OSError.
+    Reads files only (gitrepository-layout(5)), because git would execute commands from the
+    configuration of the checkout. Raises Unknown, OSError.
     """
     path = os.path.realpath(directory)
     for _ in range(_DEEPEST):
@@ -176,12 +177,12 @@ def of_checkout(directory: str) -> str:
 
 
 def _git_directory(path: str) -> str:
-    """A worktree, or a submodule, has a file that says where it is."""
+    """Return the git directory. In a worktree or submodule, `path` is a file that names it."""
     if os.path.isdir(path):
         return path
     word, _, where = _first_line(path).partition(": ")
     if word != "gitdir" or not where:
-        raise Unknown(f"{path} is no git directory")
+        raise Unknown(f"{path} is not a git directory")
     return os.path.join(os.path.dirname(path), where)
 
 
@@ -191,10 +192,10 @@ def _commit(git: str) -> str:
         return line
     ref = line.removeprefix("ref: ")
     if not _REF.fullmatch(ref) or ".." in ref:
-        raise Unknown(f"{git}/HEAD names no commit")
-    for folder in (git, common := _common(git)):
+        raise Unknown(f"{git}/HEAD does not name a commit")
+    for directory in (git, common := _common(git)):
         try:
-            found = _first_line(os.path.join(folder, ref))
+            found = _first_line(os.path.join(directory, ref))
         except (FileNotFoundError, NotADirectoryError):
             continue
         if _COMMIT.fullmatch(found):
@@ -203,7 +204,7 @@ def _commit(git: str) -> str:
 
 
 def _common(git: str) -> str:
-    """Where the refs are that all worktrees share."""
+    """Return the directory of the refs that all worktrees share."""
     try:
         return os.path.join(git, _first_line(os.path.join(git, "commondir")))
     except FileNotFoundError:
@@ -227,15 +228,15 @@ def _first_line(path: str) -> str:
 
 
 def _head(path: str, size: int) -> str:
-    """The begin of a file. Raises Unknown, OSError."""
-    # A FIFO would keep the supervisor waiting.
+    """Return the first bytes of a file. Raises Unknown, OSError."""
+    # O_NONBLOCK: opening a FIFO would block.
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except ValueError as error:
-        raise Unknown(f"{path!r} is no path") from error  # One with a NUL, from a broken .git.
+        raise Unknown(f"{path!r} is not a path") from error  # One with a NUL, from a broken .git.
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise Unknown(f"{path} is no file")
+            raise Unknown(f"{path} is not a file")
         return os.read(fd, size).decode(errors="replace")
     finally:
         os.close(fd)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sockact.core.lifecycle.model import Service
     from sockact.supervisor.generations.context import Context
     from sockact.supervisor.generations.generations import Generations
-    from sockact.supervisor.generations.launched import Launched
+    from sockact.supervisor.generations.live_generation import LiveGeneration
     from sockact.supervisor.hooks.runner import HookInput, HookRunner
     from sockact.supervisor.records.ledger import Ledger
 
@@ -85,7 +85,7 @@ class HookDispatcher:
         )
 
     def _input(
-        self, due: Due, launched: Launched | None, entry: LedgerEntry | None, cause: str
+        self, due: Due, launched: LiveGeneration | None, entry: LedgerEntry | None, cause: str
     ) -> HookInput | None:
         if launched is not None and launched.version.under_way:
             return None
@@ -95,7 +95,7 @@ class HookDispatcher:
         return base | _variables(facts), json.dumps(facts).encode() + b"\n"
 
     def _facts(
-        self, due: Due, launched: Launched | None, entry: LedgerEntry | None, cause: str
+        self, due: Due, launched: LiveGeneration | None, entry: LedgerEntry | None, cause: str
     ) -> Json:
         reason = due.reason
         if due.event is Hook.ROLLED_BACK and entry:

@@ -1,3 +1,3 @@
-"""One supervised service: its state, the actions performed for it, and what is asked of it.
-Never blocks.
+"""One service: its state, the actions that are performed for it, and the requests to it. Never
+blocks.
 """

@@ -1,4 +1,4 @@
-"""Keeping systemd informed: the phase, a status line, and more time while work goes on."""
+"""Keeps systemd informed: the phase, the status line, and more time while work is in progress."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WORKING = (Phase.STARTING, Phase.RELOADING, Phase.STOPPING, Phase.STOPPED)
 
 
 def status_line(service: Service, failures: str = "") -> str:
-    """The service in one line, for `systemctl status`; `failures`: what has failed lately."""
+    """Return the status line for `systemctl status`. `failures` describes recent failures."""
     parts = [service.phase.value]
     for g in service.generations:
         if g.state is not State.FAILED:
@@ -41,15 +41,12 @@ def _last(handover: Handover) -> str:
     if handover.outcome is Outcome.FAILED:
         return f"{what} failed: {handover.reason}"
     seconds = (handover.finished or handover.requested) - handover.requested
-    before = "" if handover.predecessor is None else f"{handover.predecessor} to "
-    return f"{what}: {before}{handover.successor}, committed after {seconds:.2f} s"
+    before = "" if handover.predecessor is None else f"from {handover.predecessor} "
+    return f"{what}: switched {before}to {handover.successor} in {seconds:.2f} s"
 
 
 class Announcer:
-    """Turns phases into notifications. Its timers exist only where systemd listens.
-
-    `report` hears, once, that systemd could not be told something.
-    """
+    """Sends notifications to systemd. It sets no timers if there is no $NOTIFY_SOCKET."""
 
     def __init__(
         self,
@@ -58,6 +55,7 @@ class Announcer:
         report: Callable[[str], None] = lambda _message: None,
         failures: Callable[[], str] = lambda: "",
     ) -> None:
+        """`report` gets the first failure to notify. `failures` describes recent failures."""
         self._loop = loop
         self._report: Callable[[str], None] | None = report
         self._failures = failures
@@ -70,7 +68,7 @@ class Announcer:
 
     @contextlib.contextmanager
     def systemd_knows(self, known: bool) -> Iterator[None]:
-        """A reload that begins in here is systemd's own, if `known`: it runs ExecReload=."""
+        """Mark a reload that begins in this context as known to systemd, which runs ExecReload=."""
         self._reload_is_known = known
         try:
             yield
@@ -78,11 +76,11 @@ class Announcer:
             self._reload_is_known = False
 
     def take_over(self, phase: Phase) -> None:
-        """systemd knows of this phase from an earlier version of us."""
+        """Take note of the phase that the previous version has announced."""
         self._phase = phase
 
     def phase(self, phase: Phase, service: Service) -> None:
-        """The service entered this phase."""
+        """Announce that the service has entered this phase."""
         reloaded = self._phase is Phase.RELOADING
         self._phase = phase
         self._line = line = status_line(service, self._failures())
@@ -90,14 +88,14 @@ class Announcer:
             case Phase.SERVING:
                 self._notifier.ready(line)
             case Phase.RELOADING if not self._reload_is_known:
-                # Of its own reload systemd is not told again: should we be killed in the middle, it
-                # would wait for the READY=1 of a process that is gone, instead of starting anew.
+                # Not for systemd's own reload: if the supervisor were killed meanwhile, systemd
+                # would wait for the READY=1 of a process that has ended, and not restart it.
                 self._notifier.reloading(line)
             case Phase.STOPPING:
                 self._notifier.stopping(line)
             case Phase.BACKOFF if reloaded:
-                # To systemd, READY=1 also is the end of a reload that failed; without it the
-                # unit would stay "reloading" as long as the program crashes.
+                # READY=1 also ends a reload that failed. Without it the unit would stay
+                # "reloading" as long as the program crashes.
                 self._notifier.ready(line)
             case _:
                 self._notifier.status(line)
@@ -105,7 +103,7 @@ class Announcer:
         self._ask_for_time()
 
     def changed(self, service: Service) -> None:
-        """Something changed within the phase: only the status line is told, once."""
+        """Update the status line, if it has changed within the phase."""
         line = status_line(service, self._failures())
         if line != self._line:
             self._line = line
@@ -113,9 +111,7 @@ class Announcer:
             self._look_after()
 
     def launched(self, pid: int) -> None:
-        """The first process of a generation runs: should we be killed, our successor has to know
-        of it. So systemd keeps its pidfd.
-        """
+        """Store the pidfd of a generation's first process, in case this supervisor is killed."""
         if not (self._notifier.active and self._notifier.stores):
             return
         try:
@@ -125,25 +121,25 @@ class Announcer:
             finally:
                 os.close(pidfd)
         except OSError:
-            pass  # No descriptor is to be had: the launch is worth more.
+            pass  # No descriptor is left. The launch is more important.
         self._look_after()
 
     def ended(self, pid: int) -> None:
-        """That process is gone. A kernel before 6.9 does not tell systemd so."""
+        """Remove the pidfd of a process that has ended. Before Linux 6.9, systemd does not."""
         if self._notifier.stores:
             self._notifier.remove(fdstore.process_name(pid))
             self._look_after()
 
     def alive(self) -> None:
-        """Clients are served: WATCHDOG=1."""
+        """Send WATCHDOG=1: clients are served."""
         self._notifier.watchdog()
         self._look_after()
 
     def _look_after(self) -> None:
-        """Whatever systemd's queue had no room for is sent as soon as there is room."""
+        """Send what did not fit into the queue of systemd's socket as soon as there is room."""
         late = self._notifier.undelivered
         if self._report and (late or self._notifier.error):
-            reason = self._notifier.error or "NOTIFY_SOCKET: systemd does not read; trying again"
+            reason = self._notifier.error or "systemd is not reading from NOTIFY_SOCKET; retrying"
             self._report(reason)
             self._report = None
         if self._notifier.active and late != self._loop.watched(self._notifier.fileno()):
@@ -157,7 +153,7 @@ class Announcer:
         self._look_after()
 
     def _ask_for_time(self) -> None:
-        # At once: systemd's clock for this piece of work starts anew.
+        # Now, because systemd has just started a new timeout.
         if self._extension:
             self._extension.cancel()
             self._extension = None

@@ -1,8 +1,9 @@
-"""What one service carries over an upgrade in place: docs/upgrade.md."""
+"""The state of a service that an upgrade in place hands over: docs/upgrade.md."""
 
 from __future__ import annotations
 
 from sockact.core.lifecycle.machine import in_progress
+from sockact.core.record import dataclass
 from sockact.supervisor.records.carried_state import CarriedProgram, service_from, service_of
 
 TYPE_CHECKING = False
@@ -18,61 +19,46 @@ if TYPE_CHECKING:
     from sockact.supervisor.processes.shim_calls import ShimCalls
     from sockact.supervisor.records.history import History
     from sockact.supervisor.service.announcer import Announcer
-    from sockact.supervisor.service.callers import Callers
     from sockact.supervisor.service.lifecycle import Lifecycle
+    from sockact.supervisor.service.outcomes import Outcomes
 
 
+@dataclass
 class CarryOver:
-    """Collects the state of a service, and puts that of an earlier version back."""
+    """Collects the state for the next version of sockact, and restores that of the previous one."""
 
-    def __init__(
-        self,
-        lifecycle: Lifecycle,
-        context: Context,
-        generations: Generations,
-        processes: Processes,
-        gates: Gates,
-        calls: ShimCalls,
-        logs: Logs,
-        rotation: Rotation,
-        hooks: HookRunner,
-        callers: Callers,
-        announcer: Announcer,
-        history: History,
-        retry: Retry,
-    ) -> None:
-        self._lifecycle = lifecycle
-        self._context = context
-        self._generations = generations
-        self._processes = processes
-        self._gates = gates
-        self._calls = calls
-        self._logs = logs
-        self._rotation = rotation
-        self._hooks = hooks
-        self._callers = callers
-        self._announcer = announcer
-        self._history = history
-        self._retry = retry
+    _lifecycle: Lifecycle
+    _context: Context
+    _generations: Generations
+    _processes: Processes
+    _gates: Gates
+    _calls: ShimCalls
+    _logs: Logs
+    _rotation: Rotation
+    _hooks: HookRunner
+    _outcomes: Outcomes
+    _announcer: Announcer
+    _history: History
+    _retry: Retry
 
     def busy(self) -> str:
-        """What only this process knows of, so that it has to end first; "" for nothing."""
+        """Return what has to end first, because it cannot be handed over; "" if nothing has to."""
         if reason := in_progress(self._lifecycle.service):
             return reason
         if self._generations.are_busy():
-            return "a launch is not over"
+            return "a launch is in progress"
         if self._hooks.busy():
-            return "a hook has not ended"
+            return "a hook is running"
         if self._calls.busy():
             return "the program has not carried out an order yet"
         if reason := self._logs.busy():
             return reason
         if self._rotation.busy():
             return "log files are being reopened"
-        return "/proc cannot be read now" if self._retry.busy() else ""
+        return "cannot read /proc" if self._retry.busy() else ""
 
     def carried(self) -> CarriedProgram:
-        """All that is known of the service, while not busy."""
+        """Return the state of the service, if it is not busy."""
         launched = (one.carried(self._gates) for one in self._generations.values())
         return CarriedProgram(
             self._context.adopt,
@@ -83,18 +69,18 @@ class CarryOver:
             *self._processes.carried(),
             self._processes.carried_failures(),
             self._history.carried(),
-            *self._callers.carried(),
+            *self._outcomes.carried(),
             self._logs.carried(),
         )
 
     def resume(self, carried: CarriedProgram) -> None:
-        """Know what an earlier version of sockact knew."""
+        """Restore the state of the previous version of sockact."""
         self._processes.take_over(carried)
         self._logs.take_over(carried.logs)
         for one in carried.generations:
             self._generations.resume(self._context, one)
             self._gates.take_over(one)
-        self._callers.take_over(carried.failed_handover, carried.failed_lines)
+        self._outcomes.take_over(carried.failed_handover, carried.failed_lines)
         service = service_from(carried.service, self._lifecycle.service.policy)
         self._announcer.take_over(service.phase)
         self._lifecycle.resume(service)

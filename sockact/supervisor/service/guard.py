@@ -1,8 +1,9 @@
-"""Replaces the generation that serves when it no longer does: docs/watchdog.md."""
+"""Replaces the serving generation when it no longer serves: docs/watchdog.md."""
 
 from __future__ import annotations
 
 from sockact.core.message_kinds import News
+from sockact.core.record import dataclass
 from sockact.supervisor.base import report
 
 TYPE_CHECKING = False
@@ -15,29 +16,22 @@ if TYPE_CHECKING:
     from sockact.supervisor.service.reports import Reports
 
 
+@dataclass
 class Guard:
-    """What the watchdog looks at, and what it does: implements probes.watchdog.WatchedService."""
+    """The service as the watchdog sees it: implements probes.watchdog.WatchedService."""
 
-    def __init__(
-        self,
-        lifecycle: Lifecycle,
-        generations: Generations,
-        handovers: Handovers,
-        announcer: Announcer,
-        reports: Reports,
-    ) -> None:
-        self._lifecycle = lifecycle
-        self._generations = generations
-        self._handovers = handovers
-        self._announcer = announcer
-        self._reports = reports
+    _lifecycle: Lifecycle
+    _generations: Generations
+    _handovers: Handovers
+    _announcer: Announcer
+    _reports: Reports
 
     def phase(self) -> Phase:
-        """The phase of the service."""
+        """Return the phase of the service."""
         return self._lifecycle.service.phase
 
     def silent_for(self) -> float | None:
-        """Seconds since the program's own last WATCHDOG=1; None when it never sent one."""
+        """Return the seconds since the program's last WATCHDOG=1; None if it has never sent one."""
         serving = self._lifecycle.service.serving
         launched = self._generations.get(serving.number) if serving else None
         return launched.silent_for() if launched else None
@@ -46,14 +40,14 @@ class Guard:
         """Tell systemd that clients are served."""
         self._announcer.alive()
 
-    def replace(self, wrong: str) -> None:
-        """Start a new generation: it may do better."""
-        self._say(f"{wrong}: it is replaced")
+    def replace(self, problem: str) -> None:
+        """Replace the serving generation with a new one."""
+        self._say(f"{problem}; replacing it")
         self._handovers.replace("watchdog")
 
-    def give_up(self, wrong: str) -> None:
-        """Replacing has not helped: the pings stop, and systemd acts."""
-        self._say(f"{wrong}; systemd is left to act")
+    def give_up(self, problem: str) -> None:
+        """Report that replacing did not help. The watchdog stops pinging, and systemd acts."""
+        self._say(f"{problem}; replacing it did not help, leaving the restart to systemd")
 
     def _say(self, message: str) -> None:
         serving = self._lifecycle.service.serving

@@ -1,9 +1,10 @@
-"""Reloads and rollbacks: what begins one, and the settings that each leaves in force."""
+"""Begins reloads and rollbacks, and keeps the settings that are in force after each."""
 
 from __future__ import annotations
 
 from sockact.core.lifecycle import events
 from sockact.core.lifecycle.model import Outcome
+from sockact.core.record import dataclass
 from sockact.supervisor.control.interface import NO_PREDECESSOR, STOPPING
 from sockact.supervisor.control.varlink import Refused
 from sockact.supervisor.service.policy import policy_of
@@ -18,100 +19,92 @@ if TYPE_CHECKING:
     from sockact.supervisor.changes.request import Done, ReloadRequest
     from sockact.supervisor.generations.context import SettingsInForce
     from sockact.supervisor.generations.generations import Generations
-    from sockact.supervisor.generations.launched import Launched
+    from sockact.supervisor.generations.live_generation import LiveGeneration
     from sockact.supervisor.records.history import History
     from sockact.supervisor.service.announcer import Announcer
-    from sockact.supervisor.service.callers import Callers
     from sockact.supervisor.service.lifecycle import Lifecycle
+    from sockact.supervisor.service.outcomes import Outcomes
 
 
+@dataclass
 class Handovers:
-    """Those of one service. The lifecycle has at most one under way, and one queued."""
+    """The handovers of one service: at most one is in progress, and one queued."""
 
-    def __init__(
-        self,
-        lifecycle: Lifecycle,
-        settings: SettingsInForce,
-        generations: Generations,
-        history: History,
-        callers: Callers,
-        announcer: Announcer,
-    ) -> None:
-        self._lifecycle = lifecycle
-        self._settings = settings
-        self._generations = generations
-        self._history = history
-        self._callers = callers
-        self._announcer = announcer
+    _lifecycle: Lifecycle
+    _settings: SettingsInForce
+    _generations: Generations
+    _history: History
+    _outcomes: Outcomes
+    _announcer: Announcer
 
     def reload(self, request: ReloadRequest) -> Callable[[], None]:
-        """Begin a reload; what it returns is for a caller that leaves."""
+        """Begin a reload. Call what it returns if the caller leaves."""
         self.begin([request])
         return request.leave
 
     def begin(self, requests: list[ReloadRequest]) -> None:
-        """Begin one reload for all of them, or join the queued one."""
+        """Begin one reload for all requests, or join the queued one."""
         service = self._lifecycle.service
         identity = service.queued or service.last_handover + 1
         for request in requests:
             self._history.ledger.asked(service, request.cause)
-            request.began(self._callers.join(identity, request.wait_drained, request.done))
+            request.began(self._outcomes.join(identity, request.wait_drained, request.done))
         with self._announcer.systemd_knows(any(request.exec_reload for request in requests)):
             self._lifecycle.handle(events.Reload())
 
     def replace(self, cause: str) -> None:
-        """Begin a reload for which nobody waits."""
+        """Begin a reload without a caller who waits for it."""
         self._history.ledger.asked(self._lifecycle.service, cause)
         self._lifecycle.handle(events.Reload())
 
     def roll_back(self, done: Done) -> Callable[[], None]:
-        """Go back to the previous generation; what it returns is for a caller that leaves.
+        """Switch back to the previous generation. Call what it returns if the caller leaves.
 
-        Raises Refused while stopping, and where the previous generation has ended.
+        Raises Refused while stopping, or if the previous generation has ended.
         """
         service = self._lifecycle.service
         if self._lifecycle.is_stopping():
             raise Refused(STOPPING, {})
         if not service.can_go_back:
             raise Refused(NO_PREDECESSOR, {})
-        under_way = service.handover if service.in_handover else None
-        if under_way is None:
+        current = service.handover if service.in_handover else None
+        if current is None:
             self._history.ledger.asked(service, "command")
-        identity = under_way.id if under_way else service.last_handover + 1
+        identity = current.id if current else service.last_handover + 1
 
         def finished(handover: Json, committed: bool) -> None:
-            # For the reload that is under way, failing is the success of its rollback.
+            # A rollback of the reload in progress succeeds if that reload fails.
             done(handover, committed == handover["rollback"])
 
-        leave = self._callers.join(identity, wait_drained=False, done=finished)
+        leave = self._outcomes.join(identity, wait_drained=False, done=finished)
         self._lifecycle.handle(events.Rollback())
         return leave
 
-    def settle(self, handover: Handover, successor: Launched | None) -> None:
-        """A handover has ended: the settings of the generation that serves are in force."""
+    def settle(self, handover: Handover, successor: LiveGeneration | None) -> None:
+        """Put the settings of the serving generation in force: a handover has ended."""
         if handover.outcome is Outcome.COMMITTED and successor:
             self._settings.commit(successor.settings)
         self.use(self._settings.served)
 
     def use(self, settings: Settings) -> None:
-        """Use these settings for the next generation, and for the supervisor from now on."""
+        """Use these settings for the next generation and for the supervisor."""
         if settings is not self._settings.next:
             self._settings.use(settings)
             self._lifecycle.use(policy_of(settings))
             self._history.set_limits(settings.start_limit_interval, settings.start_limit_burst)
 
     def settings(self) -> Settings:
-        """Those that are in force."""
+        """Return the settings that are in force."""
         return self._settings.next
 
     def served(self) -> Settings | None:
-        """Those of the generation that serves; None while a handover may still change that."""
+        """Return the settings of the serving generation; None while a handover may change that."""
         serving = self._lifecycle.service.serving if self._lifecycle.is_idle() else None
         launched = self._generations.get(serving.number) if serving else None
         return launched.settings if launched else None
 
     def is_stopping(self) -> bool:
-        """Whether there will be no more reloads."""
+        """Whether the service is stopping, so that there are no more reloads."""
         return self._lifecycle.is_stopping()
 
     def is_idle(self) -> bool:
@@ -119,5 +112,5 @@ class Handovers:
         return self._lifecycle.is_idle()
 
     def failures(self) -> str:
-        """Why a reload has to be forced; "" when it has not."""
+        """Return the failures for which a reload has to be forced; "" if it does not have to."""
         return self._history.describe() if self._history.full() else ""

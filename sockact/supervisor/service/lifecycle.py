@@ -1,6 +1,5 @@
-"""The state of one service, and the only place where it changes: an event in, a step taken.
-
-core/lifecycle decides; the `Follower` performs what it asks for.
+"""Holds the state of one service, and changes it: core/lifecycle decides on a step for each event,
+and the `Follower` performs its actions.
 """
 
 from __future__ import annotations
@@ -26,28 +25,28 @@ if TYPE_CHECKING:
     from sockact.supervisor.base.retry import Retry
 
     class Follower(Protocol):
-        """What a step leads to."""
+        """Performs the steps of a lifecycle."""
 
         def stepped(self, service: Service, actions: Sequence[Action], now: float) -> None:
-            """A step was decided; nothing of it is done yet."""
+            """Take note of a step, before its actions are performed."""
 
         def perform(self, action: Action) -> None:
-            """Do it. May raise procfs.Unavailable: then it is tried again later."""
+            """Perform an action. May raise procfs.Unavailable: then it is retried later."""
 
         def followed(self, before: Service, service: Service, actions: Sequence[Action]) -> None:
-            """All actions of the step were performed, or postponed."""
+            """Take note that all actions of a step were performed, or postponed."""
 
         def changed(self, service: Service) -> None:
-            """The last event that was waiting is handled."""
+            """Take note of the new state, when no more events are waiting."""
 
 
 class Lifecycle:
-    """The lifecycle of one service, driven by events."""
+    """The state of one service, which only events change."""
 
     def __init__(
         self, policy: Policy, loop: Loop, retry: Retry, follower: Callable[[], Follower]
     ) -> None:
-        """`follower` returns the one that performs, which itself needs this object."""
+        """`follower` returns the Follower, which is made later because it needs this object."""
         self.service = Service(policy)
         self._loop = loop
         self._retry = retry
@@ -57,7 +56,7 @@ class Lifecycle:
         self._timer: Timer | None = None
 
     def handle(self, event: Event) -> None:
-        """Take a step. Events that its actions cause are handled after them, in order."""
+        """Take the step for an event. Events that its actions cause are handled after it."""
         self._events.append(event)
         if self._handling:
             return
@@ -85,12 +84,12 @@ class Lifecycle:
         self.service = replace(self.service, policy=policy)
 
     def resume(self, service: Service) -> None:
-        """Continue from the state that an earlier version of sockact left."""
+        """Continue from the state that the previous version of sockact handed over."""
         self.service = service
         self._arm()
 
     def is_stopping(self) -> bool:
-        """Whether the service is stopping or has stopped: then there are no more reloads."""
+        """Whether the service is stopping or has stopped, so that there are no more reloads."""
         return self.service.phase in (Phase.STOPPING, Phase.STOPPED)
 
     def is_idle(self) -> bool:
@@ -98,7 +97,7 @@ class Lifecycle:
         return not self.service.in_handover and self.service.pending is None
 
     def gate_is_closed(self, number: int) -> bool:
-        """Whether that generation is known and no longer accepts connections."""
+        """Whether a generation no longer accepts connections."""
         generation = self.service.get(number)
         return generation is not None and generation.gate is Gate.CLOSED
 

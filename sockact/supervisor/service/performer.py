@@ -1,4 +1,4 @@
-"""Performs what the lifecycle asks for: one case for each action. It decides nothing."""
+"""Performs the actions of the lifecycle, one case for each. Decides nothing."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sockact.core.lifecycle.model import Outcome
 from sockact.core.lifecycle.stop import STOPPING
 from sockact.core.lifecycle.trial import BY_HAND
 from sockact.core.message_kinds import News
+from sockact.core.record import dataclass
 from sockact.kernel.sockets.listener import clear_nonblocking
 from sockact.supervisor.base import report
 
@@ -29,84 +30,68 @@ if TYPE_CHECKING:
     from sockact.supervisor.processes.termination import Termination
     from sockact.supervisor.records.history import History
     from sockact.supervisor.service.announcer import Announcer
-    from sockact.supervisor.service.callers import Callers
     from sockact.supervisor.service.handovers import Handovers
     from sockact.supervisor.service.lifecycle import Lifecycle
+    from sockact.supervisor.service.outcomes import Outcomes
     from sockact.supervisor.service.reports import Reports
     from sockact.supervisor.service.shutdown import Shutdown
 
 _OTHERS_FIRST = 0.005
 _NO_FAILURES = (STOPPING, BY_HAND)
-"""Reasons of a failed handover for which the program is not to blame."""
+"""Reasons of failed handovers that are not failures of the program."""
 
 
+@dataclass
 class Performer:
-    """The lifecycle's Follower."""
+    """Performs steps of the lifecycle: its Follower."""
 
-    def __init__(
-        self,
-        lifecycle: Lifecycle,
-        context: Context,
-        generations: Generations,
-        gates: Gates,
-        drains: DrainCensus,
-        termination: Termination,
-        hooks: HookDispatcher,
-        handovers: Handovers,
-        callers: Callers,
-        announcer: Announcer,
-        history: History,
-        reports: Reports,
-        shutdown: Shutdown,
-        show: Callable[[], None],
-    ) -> None:
-        """`show` is called after each change that `status` shows."""
-        self._lifecycle = lifecycle
-        self._context = context
-        self._generations = generations
-        self._gates = gates
-        self._drains = drains
-        self._termination = termination
-        self._hooks = hooks
-        self._handovers = handovers
-        self._callers = callers
-        self._announcer = announcer
-        self._history = history
-        self._reports = reports
-        self._shutdown = shutdown
-        self._show = show
+    _lifecycle: Lifecycle
+    _context: Context
+    _generations: Generations
+    _gates: Gates
+    _drains: DrainCensus
+    _termination: Termination
+    _hooks: HookDispatcher
+    _handovers: Handovers
+    _outcomes: Outcomes
+    _announcer: Announcer
+    _history: History
+    _reports: Reports
+    _shutdown: Shutdown
+    _show: Callable[[], None]
+    """Called after each change that `status` shows."""
 
     def stepped(self, service: Service, actions: Sequence[Action], now: float) -> None:
-        """Record the step before anything of it is reported."""
+        """Record a step before anything of it is reported."""
         self._history.ledger.stepped(service, actions, now)
 
     def followed(self, before: Service, service: Service, actions: Sequence[Action]) -> None:
-        """End what the step has made pointless, and run the hooks that it makes due."""
+        """Stop the watches that a step has made pointless, and run the hooks that are due."""
         self._generations.settle(service)
         self._hooks.follow(due(before, service, tuple(actions)), service)
 
     def changed(self, service: Service) -> None:
-        """Tell everybody who wants to know."""
+        """Pass on the new state: to systemd, to callers, and to `status`."""
         self._announcer.changed(service)
-        self._callers.changed(service)
+        self._outcomes.changed(service)
         self._show()
 
     def perform(self, action: Action) -> None:
-        """Do it. May raise procfs.Unavailable."""
+        """Perform an action. May raise procfs.Unavailable."""
         match action:
             case actions.Spawn(number):
                 self._spawn(number)
             case actions.StartProbe(number):
                 self._generations[number].probe()
             case actions.StartTrial(number):
-                self._generations[number].on_trial()
+                self._generations[number].start_trial()
             case actions.MoveGate(number, closed):
                 if not closed:
-                    self._drains.forget(number)  # It may have drained until now.
+                    self._drains.forget(number)  # It may have been draining.
                 (self._gates.close if closed else self._gates.open)(number)
             case actions.LastResponses(number):
-                # Another generation may have to open its gate: its shims ask how within a moment,
-                # and clients wait for that.
+                # In a moment: another generation may have to open its gate first, because clients
+                # are waiting.
                 soon = time.monotonic() + _OTHERS_FIRST
                 self._context.loop.at(soon, partial(self.end_connections, number))
             case actions.KeepConnections(number):
@@ -118,10 +103,10 @@ class Performer:
             case actions.Kill(number, reason):
                 self._termination.kill(number, reason)
             case _:
-                self._tell(action)
+                self._report(action)
 
-    def _tell(self, action: Action) -> None:
-        """The actions that only pass news on."""
+    def _report(self, action: Action) -> None:
+        """Perform an action that only reports something."""
         match action:
             case actions.Announce(phase):
                 self._announcer.phase(phase, self._lifecycle.service)
@@ -137,7 +122,7 @@ class Performer:
                 self._shutdown.quit(status)
 
     def end_connections(self, number: int) -> None:
-        """Have a draining generation end each connection with its next response."""
+        """Make a draining generation end each connection with its next response."""
         g = self._lifecycle.service.get(number)
         if g is not None and g.last_responses:
             self._gates.last_responses(number)
@@ -145,7 +130,7 @@ class Performer:
     def _spawn(self, number: int) -> None:
         service = self._lifecycle.service
         if len(service.generations) == 1:
-            # No other generation has the listeners: a program that blocks in accept may do so.
+            # No other generation has the listeners, so the program may block in accept.
             for listener in self._context.listeners:
                 clear_nonblocking(listener)
         try:
@@ -159,14 +144,14 @@ class Performer:
     def _terminate(self, number: int, reason: str) -> None:
         self._drains.forget(number)
         if reason and reason != actions.IDLE:
-            # It has to end whatever it has: how many connections does that cut off?
+            # It does not end by itself. Record how many connections that cuts off.
             cut_off = self._drains.active(number)
             if cut_off is not None:
                 self._history.ledger.forced(number, cut_off)
         self._termination.terminate(number, reason)
 
     def _finish(self, handover: Handover) -> None:
-        # Not the service's handover: that may be the next one already.
+        # Not `service.handover`, which may be the next one already.
         if handover.outcome is Outcome.FAILED and handover.reason not in _NO_FAILURES:
             self._history.failed(handover.successor, handover.reason)
         elif handover.outcome is Outcome.COMMITTED and not handover.rollback:
@@ -174,4 +159,4 @@ class Performer:
         predecessor = self._lifecycle.service.get(handover.predecessor or 0)
         successor = self._generations.get(handover.successor)
         self._handovers.settle(handover, successor)
-        self._callers.finished(handover, successor, predecessor)
+        self._outcomes.finished(handover, successor, predecessor)

@@ -1,4 +1,4 @@
-"""From the settings to what the lifecycle decides by."""
+"""Derives the policy of the lifecycle from the settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SPARE = 15.0
 
 
 def policy_of(settings: Settings) -> Policy:
-    """The part of the settings that the lifecycle decides by."""
+    """Return the policy that these settings ask for."""
     ready = {"interest": Ready.INTEREST, "notify": Ready.NOTIFY}
     return Policy(
         ready=ready.get(settings.ready, Ready.PROBE),
@@ -28,7 +28,7 @@ def policy_of(settings: Settings) -> Policy:
         kill_timeout=settings.kill_timeout,
         jitter=_JITTER,
         hooks=tuple(dict.fromkeys(event for event, *_ in settings.on)),
-        # Not two of a generation run at a time. Before the first, its version may be looked for.
+        # The hooks of a generation run one by one, after a command that prints its version.
         hook_bound=_SPARE + settings.hook_timeout * len(settings.on),
         seed=int.from_bytes(os.urandom(4)) / 2**32,
     )

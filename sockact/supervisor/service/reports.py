@@ -1,4 +1,4 @@
-"""What the supervisor tells the operator about its generations."""
+"""Reports to the operator about generations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Reports:
-    """Adds to each line the handover and the version that its generation belongs to."""
+    """Adds the handover and the version of its generation to each message."""
 
     def __init__(self, reporter: Reporter, ledger: Ledger, generations: Generations) -> None:
         self._reporter = reporter
@@ -33,15 +33,15 @@ class Reports:
         handover = handover or self._ledger.handover_id(number)
         version = self._generations.version_of(number)
         if version and news in (News.SERVES, News.SERVES_AGAIN):
-            message = f"{message}: version {version}"
+            message = f"{message}; version {version}"
         self._reporter.say(message, level, number, news, handover, version)
 
-    def adapter(self, number: int, message: str) -> None:
-        """Report that an adapter does not fit its server."""
+    def report_adapter(self, number: int, message: str) -> None:
+        """Report that an adapter does not support the installed version of its server."""
         self.say(number, message, report.NOTICE, News.ADAPTER)
 
-    def no_version(self, number: int, message: str) -> None:
-        """Report why a generation's version is unknown; the same reason only once in a row."""
+    def report_unknown_version(self, number: int, message: str) -> None:
+        """Report why a generation's version is unknown, but not the same reason twice in a row."""
         if message != self._version_notice:
             self._version_notice = message
             self.say(number, message, report.NOTICE)

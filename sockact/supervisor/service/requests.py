@@ -1,4 +1,4 @@
-"""What the control socket and the signals ask of the service."""
+"""Carries out what the control socket and signals ask of the service."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import signal
 from sockact.core.lifecycle import events
 from sockact.core.lifecycle.model import Phase
 from sockact.core.message_kinds import News
+from sockact.core.record import dataclass
 from sockact.supervisor.base import report
 from sockact.supervisor.changes.request import ReloadRequest
 from sockact.supervisor.control.interface import STOPPING, TOO_MANY_FAILURES
@@ -24,61 +25,46 @@ if TYPE_CHECKING:
     from sockact.supervisor.hooks.runner import HookRunner
     from sockact.supervisor.logs.rotation import Rotation, RotationResult
     from sockact.supervisor.records.history import History
-    from sockact.supervisor.service.facts import ProcessFacts
     from sockact.supervisor.service.handovers import Handovers
     from sockact.supervisor.service.lifecycle import Lifecycle
+    from sockact.supervisor.service.reaper import Reaper
     from sockact.supervisor.service.shutdown import Shutdown
     from sockact.supervisor.service.status import Status
 
     class Upgrades(Protocol):
-        """What carries out an upgrade in place."""
+        """Carries out upgrades in place."""
 
         def ask(self, failed: Callable[[str], None]) -> Callable[[], None]:
-            """Do it as soon as nothing else is under way; what it returns is for a caller that
+            """Upgrade as soon as nothing else is in progress. Call what it returns if the caller
             leaves.
             """
 
 
+@dataclass
 class Requests:
-    """Implements control.server.Service."""
+    """All requests to one service: implements control.interface.Service."""
 
-    def __init__(
-        self,
-        lifecycle: Lifecycle,
-        handovers: Handovers,
-        reload: Reload,
-        changes: ReloadTrigger,
-        rotation: Rotation,
-        hooks: HookRunner,
-        history: History,
-        shutdown: Shutdown,
-        facts: ProcessFacts,
-        upgrades: Upgrades,
-        status: Status,
-        reporter: Reporter,
-        show: Callable[[], None],
-    ) -> None:
-        """`show` is called after each change that `status` shows."""
-        self._lifecycle = lifecycle
-        self._handovers = handovers
-        self._begin_reload = reload
-        self._changes = changes
-        self._rotation = rotation
-        self._hooks = hooks
-        self._history = history
-        self._shutdown = shutdown
-        self._facts = facts
-        self._upgrades = upgrades
-        self._status = status
-        self._reporter = reporter
-        self._show = show
+    _lifecycle: Lifecycle
+    _handovers: Handovers
+    _begin_reload: Reload
+    _changes: ReloadTrigger
+    _rotation: Rotation
+    _hooks: HookRunner
+    _history: History
+    _shutdown: Shutdown
+    _reaper: Reaper
+    _upgrades: Upgrades
+    _status: Status
+    _reporter: Reporter
+    _show: Callable[[], None]
+    """Called after each change that `status` shows."""
 
     def status(self) -> Json:
-        """The Status of docs/control.md."""
+        """Return the Status of docs/control.md."""
         return self._status.of_service()
 
     def history(self) -> Json:
-        """The answer to History of docs/control.md."""
+        """Return the answer to History of docs/control.md."""
         return self._history.ledger.status()
 
     def reload(
@@ -89,11 +75,11 @@ class Requests:
         refuse: Refuse,
         exec_reload: bool = False,
     ) -> Callable[[], None]:
-        """Begin a handover, or join the queued one. With `exec_reload` systemd is not told of it.
+        """Begin a reload, or join the queued one. With `exec_reload` systemd knows of it already.
 
-        `refuse(reason)` instead of `done`: the configuration is invalid, nothing has begun.
+        If the configuration is invalid, calls `refuse(reason)` instead of `done`.
 
-        Raises Refused while stopping, and without `force` when too much has failed lately.
+        Raises Refused while stopping, or after too many recent failures without `force`.
         """
         if self._lifecycle.is_stopping():
             raise Refused(STOPPING, {})
@@ -103,7 +89,7 @@ class Requests:
         return self._reload(ReloadRequest(cause, done, refuse, wait_drained, exec_reload))
 
     def rollback(self, done: Done) -> Callable[[], None]:
-        """Go back to the previous generation. Raises Refused when it has ended."""
+        """Switch back to the previous generation. Raises Refused if it has ended."""
         return self._handovers.roll_back(done)
 
     def upgrade(self, failed: Callable[[str], None]) -> Callable[[], None]:
@@ -118,7 +104,7 @@ class Requests:
         self._show()
 
     def rotate(self, done: Callable[[Json], None]) -> Callable[[], None]:
-        """Have every process reopen the log files that were moved."""
+        """Make all processes reopen the log files that were moved."""
         return self._rotation.ask(lambda rotated: done(rotated.to_json()))
 
     def stop(self, now: bool, done: Callable[[], None]) -> None:
@@ -130,10 +116,10 @@ class Requests:
             self._lifecycle.handle(events.Stop())
 
     def signalled(self, number: int) -> None:
-        """A signal arrived; docs/lifecycle.md says what each means."""
+        """Carry out what a signal asks for: docs/lifecycle.md."""
         match number:
             case signal.SIGCHLD:
-                self._facts.reap()
+                self._reaper.reap()
             case signal.SIGHUP:
                 self._hang_up()
             case signal.SIGTERM | signal.SIGINT:
@@ -150,7 +136,7 @@ class Requests:
 
     def _hang_up(self) -> None:
         if failures := self._handovers.failures():
-            self._reporter.say(f"SIGHUP: no reload: {failures}", report.NOTICE)
+            self._reporter.say(f"SIGHUP: not reloading: {failures}", report.NOTICE)
         else:
             self._reload(ReloadRequest("SIGHUP", lambda _handover, _ok: None, lambda _reason: None))
 

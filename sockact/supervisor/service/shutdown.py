@@ -1,4 +1,4 @@
-"""The end of a service: its last hooks, its last log lines, and those who wait for it."""
+"""WriteEnds a service: waits for the last hooks and log lines, and answers the callers."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class Shutdown:
-    """Stops the loop once nothing is left to do."""
+    """Stops the loop when nothing is left to do."""
 
     def __init__(self, loop: Loop, hooks: HookRunner, logs: Logs) -> None:
         self.exit_status: int | None = None
-        """That of `sockact run`; None while the service runs."""
+        """Exit status of `sockact run`; None while the service runs."""
         self._loop = loop
         self._hooks = hooks
         self._logs = logs
@@ -29,7 +29,7 @@ class Shutdown:
         self._waiting.append(done)
 
     def quit(self, status: int) -> None:
-        """End with this exit status, after the hooks that run and the last lines of the logs."""
+        """End with this exit status, after the hooks that are running and the last log lines."""
         self._hooks.when_idle(partial(self._end, status))
 
     def _end(self, status: int) -> None:

@@ -1,4 +1,4 @@
-"""The service as plain data: the Status of docs/control.md."""
+"""Builds the Status of docs/control.md."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 
 import sockact
 from sockact.core.lifecycle.model import Gate, State
+from sockact.core.record import dataclass
 from sockact.handover import census
 from sockact.kernel.sockets.listener import accept_queue
 
@@ -19,35 +20,26 @@ if TYPE_CHECKING:
     from sockact.supervisor.gates.gates import Gates
     from sockact.supervisor.generations.context import Context
     from sockact.supervisor.generations.generations import Generations
-    from sockact.supervisor.generations.launched import Launched
+    from sockact.supervisor.generations.live_generation import LiveGeneration
     from sockact.supervisor.records.history import History
-    from sockact.supervisor.service.callers import Callers
     from sockact.supervisor.service.lifecycle import Lifecycle
+    from sockact.supervisor.service.outcomes import Outcomes
 
 
+@dataclass
 class Status:
-    """Looks everything up anew at each question."""
+    """Looks up the state of the service anew for each call."""
 
-    def __init__(
-        self,
-        lifecycle: Lifecycle,
-        context: Context,
-        generations: Generations,
-        gates: Gates,
-        callers: Callers,
-        history: History,
-        changes: ReloadTrigger,
-    ) -> None:
-        self._lifecycle = lifecycle
-        self._context = context
-        self._generations = generations
-        self._gates = gates
-        self._callers = callers
-        self._history = history
-        self._changes = changes
+    _lifecycle: Lifecycle
+    _context: Context
+    _generations: Generations
+    _gates: Gates
+    _outcomes: Outcomes
+    _history: History
+    _changes: ReloadTrigger
 
     def of_service(self) -> Json:
-        """The whole Status. Counts connections anew."""
+        """Return the Status."""
         context, settings = self._context, self._context.settings.next
         service = self._lifecycle.service
         pids = context.processes.latest()
@@ -70,7 +62,7 @@ class Status:
                 for g in service.generations
             ],
             "listeners": [_listener(x) for x in context.listeners],
-            "handover": self._callers.last(service.handover),
+            "handover": self._outcomes.last(service.handover),
             "starts": self._history.status(),
             "logs": context.logs.status(),
             "watch": self._changes.status(),
@@ -79,7 +71,7 @@ class Status:
 
 def _generation(
     g: Generation,
-    known: Launched | None,
+    known: LiveGeneration | None,
     pids: list[int],
     counts: dict[int, census.Counts] | None,
 ) -> Json:
@@ -100,7 +92,7 @@ def _generation(
 
 
 def _seconds_left(g: Generation) -> float | None:
-    """Until its start, trial, keeping or drain is cut off."""
+    """Return the seconds until its start, trial, keeping or drain times out."""
     due = (g.start_deadline, g.trial_until, g.keep_until, g.drain_deadline, g.kill_at)
     when = next((one for one in due if one is not None), None)
     return None if when is None else max(0.0, when - time.monotonic())
@@ -110,11 +102,11 @@ def _gate(g: Generation, gates: Gates, pids: list[int]) -> Json:
     by: str | None = None
     reason = ""
     if g.gate is Gate.NONE:
-        by = Gate.NONE.value  # It was tried.
+        by = Gate.NONE.value  # The attempt to move it failed.
     elif g.state is not State.PENDING:
         by, reason = gates.way(g.number, pids)
         if g.gate is Gate.CLOSED and by == Gate.NONE.value:
-            by, reason = None, ""  # It was moved; a process that ends no longer shows how.
+            by, reason = None, ""  # It was moved. A process that is exiting no longer shows how.
     return {"gate": g.gate.value, "gate_by": by, "gate_reason": g.gate_reason or reason}
 
 

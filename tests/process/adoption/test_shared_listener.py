@@ -64,7 +64,7 @@ def test_listens_again_after_a_shutdown(start: StartService, program: Program) -
     service = start(program.command, listen=program.listen)
     program.publish("2", "found = bound()\n" + EPOLL)
     assert service.reload("--wait-drained").code == 0
-    assert "it listens again" in service.stderr
+    assert "listening again" in service.stderr
     assert program.ask() == "2"
 
 
@@ -78,7 +78,7 @@ def test_shutdown_of_the_predecessor_in_epoll(start: StartService, program: Prog
         assert service.reload("--wait-drained").code == 0
         hammer.wait_for("2")
     assert hammer.failures == []
-    assert "listens again" not in service.stderr
+    assert "listening again" not in service.stderr
 
 
 def test_crash_in_the_middle_of_a_shutdown(start: StartService, program: Program) -> None:
@@ -137,7 +137,7 @@ def test_a_predecessor_that_lingers_after_its_shutdown(
     program.publish("2", "found = bound()\n" + EPOLL)
     with Hammer(program.port) as hammer, ThreadPoolExecutor(1) as pool:
         reload = pool.submit(service.reload, "--wait-drained")
-        wait.until(lambda: "it listens again" in service.stderr, "the supervisor to have heard")
+        wait.until(lambda: "listening again" in service.stderr, "the supervisor to have heard")
         # The kernel resets what waits in the queue, and refuses until then.
         before = list(hammer.failures)
         for _ in range(20):
@@ -145,7 +145,7 @@ def test_a_predecessor_that_lingers_after_its_shutdown(
         assert reload.result().code == 0
     # Of each client, at most the connection of that moment.
     assert len(hammer.failures) <= len(before) + 2, hammer.failures
-    assert service.stderr.count("it listens again") == 1
+    assert service.stderr.count("listening again") == 1
 
 
 def test_a_running_program_that_shuts_its_listener_down(
@@ -157,7 +157,7 @@ def test_a_running_program_that_shuts_its_listener_down(
     service = start(program.command, listen=program.listen, options=("--kill-timeout", "1s"))
     (one,) = service.status()["generations"]
     os.kill(one["pid"], signal.SIGUSR1)
-    wait.until(lambda: "it listens again" in service.stderr, "the listener to be back")
+    wait.until(lambda: "listening again" in service.stderr, "the listener to be back")
     with connect(("127.0.0.1", program.port)) as client:
         client.sendall(b"fast")
         assert not wait.readable(client.fileno(), timeout=0.2)
@@ -182,4 +182,4 @@ def test_a_shutdown_at_a_stop_stays(start: StartService, program: Program) -> No
     wait.until(refused, "the listener to be shut")
     assert service.process.poll() is None, "the program is still there"
     assert service.process.wait(10) == 0
-    assert "it listens again" not in service.stderr
+    assert "listening again" not in service.stderr

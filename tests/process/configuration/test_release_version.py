@@ -37,7 +37,7 @@ def test_where_it_is_shown(start: StartService, program: Program, folder: Path) 
     file = folder / "VERSION"
     file.write_text("1.4.1\n")
     service = start(program.command, listen=program.listen, options=source(f"file:{file}"))
-    assert "generation 1: serving: version 1.4.1" in service.stderr
+    assert "generation 1: serves; version 1.4.1" in service.stderr
     file.write_text("1.4.2\n")
     assert service.reload("--wait-drained").code == 0
     assert versions(service) == {2: "1.4.2"}
@@ -46,7 +46,7 @@ def test_where_it_is_shown(start: StartService, program: Program, folder: Path) 
     assert head.endswith("VERSION")
     assert lines[lines.index(head) + 1].endswith("  1.4.2")
     assert "reload 1 (1.4.1) to 2 (1.4.2) (command), committed" in service.run("history").stdout
-    assert " s: version 1.4.2\n" in service.stderr
+    assert " s); version 1.4.2\n" in service.stderr
     (record,) = varlink.call(service.control, "History")["handovers"]
     assert (record["from_version"], record["to_version"]) == ("1.4.1", "1.4.2")
 
@@ -73,8 +73,8 @@ def test_an_unknown_version_fails_nothing(
     for _ in range(2):
         assert service.reload().code == 0
     assert versions(service)[3] == ""
-    assert service.stderr.count("its version is not known: ") == 1
-    assert "its version is not known: /nowhere: No such file or directory\n" in service.stderr
+    assert service.stderr.count("its version is unknown: ") == 1
+    assert "its version is unknown: /nowhere: No such file or directory\n" in service.stderr
     assert "VERSION" not in service.run("status", "test").stdout
 
 
@@ -92,7 +92,7 @@ def test_a_command_in_the_directory_of_the_generation(
 @pytest.mark.parametrize("value", ["exec:echo no tag; exit 3", "exec:/nowhere/at/all", "exec:'"])
 def test_a_command_that_fails(start: StartService, program: Program, value: str) -> None:
     service = start(program.command, listen=program.listen, options=source(value))
-    wait.until(lambda: "its version is not known: " in service.stderr, "the notice")
+    wait.until(lambda: "its version is unknown: " in service.stderr, "the notice")
     assert service.reload().code == 0
     assert versions(service)[2] == ""
 

@@ -213,7 +213,7 @@ def test_one_busy_connection_is_witness_enough(server: Serving) -> None:
     drain = server.drain()
     for _ in range(50):
         assert drain.count().busy
-    assert drain.counting.full_looks == 1
+    assert drain.counting.full_counts == 1
 
 
 def test_another_connection_becomes_the_witness(server: Serving) -> None:
@@ -226,7 +226,7 @@ def test_another_connection_becomes_the_witness(server: Serving) -> None:
         server.clients.pop().close()
     wait.until(lambda: server.open() == 1, "the others to end")
     assert drain.count().busy
-    assert drain.counting.full_looks == 1
+    assert drain.counting.full_counts == 1
     survivor.close()
     assert drain.wait_settled()
 
@@ -267,7 +267,7 @@ def test_a_witness_that_cannot_be_announced_is_looked_at_often(
     server.connect(b"wait")
     drain = server.drain()
     assert drain.count().look_in == UNANNOUNCED
-    assert drain.counting.full_looks == 1
+    assert drain.counting.full_counts == 1
     server.clients.pop().close()
     assert drain.wait_settled()
 
@@ -300,7 +300,7 @@ def test_unix_connections_are_looked_at_often(folder: object) -> None:
         for _ in range(20):
             found = drain.count()
             assert (found.busy, found.look_in) == (1, UNANNOUNCED)
-        assert drain.counting.full_looks == 1
+        assert drain.counting.full_counts == 1
         client.close()
         assert drain.wait_settled()
 
@@ -317,7 +317,7 @@ def test_full_counts_use_a_bounded_share_of_a_core(
         found = drain.count()
         spent = time.process_time() - spent
         assert found.busy
-    assert drain.counting.full_looks == 1
+    assert drain.counting.full_counts == 1
     assert found.look_in
 
 

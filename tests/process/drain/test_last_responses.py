@@ -70,7 +70,8 @@ def test_an_adapter_that_does_not_fit_is_told_once(start: StartService) -> None:
     version = importlib.metadata.version("cheroot")
     for generation in (1, 2):
         notice = (
-            f"sockact: test: generation {generation}: the adapter for cheroot does not fit the "
-            f"installed version (cheroot {version}); its kept connections end when they are idle\n"
+            f"sockact: test: generation {generation}: the adapter for cheroot does not support "
+            f"the installed version (cheroot {version}); its keep-alive connections end only when "
+            "they are idle\n"
         )
         assert service.stderr.count(notice) == 1

@@ -21,7 +21,7 @@ from sockact.core.matching import Address, Family, Kind
 from sockact.handover.interest import process_interest
 from sockact.kernel.sockets.listener import Listener
 from sockact.supervisor.base.loop import Loop
-from sockact.supervisor.gates.ways import Ways
+from sockact.supervisor.gates.mechanisms import Mechanisms
 from sockact.supervisor.processes.shim_calls import CALL_SIGNAL, ShimCalls
 from tests import ROOT
 from tests.servers import zoo
@@ -164,7 +164,7 @@ class Waiting:
         )
 
         def paused() -> bool:
-            return self.gate()[0] == "closed" or "cannot be moved" in self.service.stderr
+            return self.gate()[0] == "closed" or "cannot be made to stop" in self.service.stderr
 
         wait.until(paused, "the trial")
         return reload
@@ -238,7 +238,7 @@ def test_a_program_without_a_gate(
     assert "has no shim (not Python, or started with -I, -E or -S)" in found["gate_reason"]
     assert f"open (none: {found['gate_reason']})" in waiting.service.run("status", "test").stdout
     reload = waiting.begin_trial()
-    assert "its gate cannot be moved" in waiting.service.stderr
+    assert "cannot be made to stop accepting" in waiting.service.stderr
     assert reason in waiting.generation(1)["gate_reason"]
     waiting.end_trial(reload)
     assert waiting.answers() == {b"1"}
@@ -261,7 +261,7 @@ def ask_twice() -> None:
         address = Address(Family.INET, Kind.STREAM, "127.0.0.1", sock.getsockname()[1])
         inode = os.fstat(sock.fileno()).st_ino
         calls = ShimCalls(Loop(), f"sockact-test-{os.getpid()}", lambda _: None, lambda *_: None)
-        ways = Ways(calls, [Listener("x", sock, address, inode, owned=True)])
+        ways = Mechanisms(calls, [Listener("x", sock, address, inode, owned=True)])
         first = ways.of(1, [os.getpid()], {})
         asked: list[str] = []
         sys.addaudithook(lambda event, arguments: asked.append(f"{event} {arguments}"))
@@ -456,7 +456,7 @@ def test_no_client_notices_a_reload_where_pidfd_getfd_is_refused(folder: Path, n
     loads = KEPT if server.announces_close else NOT_KEPT
     done = run_trial(server, folder, 2, loads=loads, launcher=REFUSED)
     assert not done.problems(), done.stderr[-2000:]
-    assert "its gate cannot be moved" not in done.stderr
+    assert "cannot be made to stop accepting" not in done.stderr
 
 
 if __name__ == "__main__":

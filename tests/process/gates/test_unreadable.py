@@ -15,7 +15,7 @@ from sockact.handover.interest import interest
 from sockact.kernel import pidfd, procfs
 from sockact.kernel.sockets import listener as listeners
 from sockact.supervisor.base.loop import Loop
-from sockact.supervisor.generations.readiness import Readiness
+from sockact.supervisor.generations.interest_watch import InterestWatch
 from sockact.supervisor.processes.processes import Processes
 from tests.support import wait
 from tests.support.child import child, inode
@@ -117,9 +117,9 @@ def test_the_watch_goes_on(monkeypatch: pytest.MonkeyPatch, listener: socket.soc
             told.append(hint)
             patched.undo()
 
-        Readiness(loop, 1, OnlyThese(process.pid), [web], loop.stop, blind)
+        InterestWatch(loop, 1, OnlyThese(process.pid), [web], loop.stop, blind)
         loop.run()
-        assert told == [f"process {process.pid} cannot be read"]
+        assert told == [f"cannot read process {process.pid}"]
     loop.close()
 
 
@@ -138,7 +138,7 @@ def test_a_watch_that_cannot_look_goes_on(
 
     monkeypatch.setattr(procfs, "sockets", sockets)
     with child("listener.accept()", listener) as process:
-        Readiness(loop, 1, OnlyThese(process.pid), [web], loop.stop, pytest.fail)
+        InterestWatch(loop, 1, OnlyThese(process.pid), [web], loop.stop, pytest.fail)
         loop.run()
     assert not failures
     loop.close()

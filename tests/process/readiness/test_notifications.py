@@ -13,7 +13,7 @@ from sockact.handover import adopt
 from sockact.kernel.sockets import sockopt
 from sockact.supervisor.base.commands import Command
 from sockact.supervisor.base.loop import READ, Loop
-from sockact.supervisor.generations.launched import Launched
+from sockact.supervisor.generations.bind_requests import BindRequests
 from sockact.supervisor.probes.readiness import ReadinessProbe
 from sockact.supervisor.processes.processes import exit_of
 from tests.support import wait
@@ -25,24 +25,16 @@ if TYPE_CHECKING:
     from tests.conftest import StartService
 
 
-class Shared:
-    """The part of a Context that a notification needs."""
-
-    def __init__(self, loop: Loop) -> None:
-        self.loop = loop
-
-
 def test_notification_that_was_taken_back() -> None:
     """Nothing to read is not the end: only the hang-up is. A pipe polls as a notification fd."""
     loop = Loop()
     reader, writer = os.pipe()
-    launched = Launched.__new__(Launched)
-    vars(launched).update(_context=Shared(loop), _notifications=reader)
-    loop.watch(reader, READ, launched._notification)
-    launched._notification(READ)
+    requests = BindRequests(loop, [], lambda: None)
+    requests.watch(reader)
+    requests._notified(READ)
     assert loop.watched(reader)
     os.close(writer)
-    launched._notification(READ)
+    requests._notified(READ)
     assert not loop.watched(reader)
     loop.close()
 
@@ -213,7 +205,7 @@ def test_probe_says_why_it_did_not_pass(
     options = ("--ready", ready, "--start-timeout", "3s", "--kill-timeout", "1s")
     service = start(program.command, listen=program.listen, options=options, ready=False)
     assert service.process.wait(10) != 0
-    assert f"the probe {ready} did not pass: its last attempt {why}" in service.stderr
+    assert f"the probe {ready} did not pass; last attempt: {why}" in service.stderr
 
 
 def test_native_program_that_binds_itself(start: StartService, folder: Path) -> None:

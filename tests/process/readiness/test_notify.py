@@ -115,7 +115,7 @@ def test_status_tells_of_the_last_reload_that_succeeded(
     assert service.reload().code == 0
     service.wait_drained()
     status = drain(service)[-1].get("STATUS") or ""
-    told = r"serving; generation 2 running; last reload: 1 to 2, committed after \d+\.\d\d s"
+    told = r"serving; generation 2 running; last reload: switched from 1 to 2 in \d+\.\d\d s"
     assert re.fullmatch(told, status)
 
 

@@ -307,7 +307,7 @@ def test_drain_goes_on_after_want_of_descriptors(
         limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, limits[1]))
         try:
-            wait.until(lambda: "cannot be counted now" in service.stderr, "a census to fail")
+            wait.until(lambda: "cannot count connections" in service.stderr, "a census to fail")
         finally:
             resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
         go.touch()

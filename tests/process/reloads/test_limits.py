@@ -76,7 +76,7 @@ def test_sighup_is_no_force(start: StartService, program: Program) -> None:
     for _ in range(2):
         service.reload()
     service.signal(signal.SIGHUP)
-    wait.until(lambda: "SIGHUP: no reload: 2 failures" in service.stderr, "it to be refused")
+    wait.until(lambda: "SIGHUP: not reloading: 2 failures" in service.stderr, "it to be refused")
 
 
 def test_crashes_count_and_are_never_given_up(start: StartService, program: Program) -> None:

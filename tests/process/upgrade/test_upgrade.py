@@ -136,7 +136,7 @@ def test_no_client_notices(
         pass
     told = {key for one in service.notify.messages[heard:] for key, _ in one.fields}
     assert told <= {"STATUS"}
-    assert "upgraded in place, from 1.0 to 2.0.0" in service.stderr
+    assert "upgraded in place from 1.0 to 2.0.0" in service.stderr
 
 
 @KINDS

@@ -58,14 +58,18 @@ def goes_on(service: Service, program: Program) -> None:
 
 
 BROKEN = {
-    "no syntax": ("supervisor/generations/launched.py", "def", "SyntaxError"),
+    "no syntax": ("supervisor/generations/live_generation.py", "def", "SyntaxError"),
     "no module": (
         "core/lifecycle/model.py",
         "import absent_module",
         "ModuleNotFoundError: No module named",
     ),
-    "an exit": ("supervisor/main.py", "import sys; sys.exit(0)", "knows of no upgrade in place"),
-    "empty": ("__main__.py", "", "knows of no upgrade in place"),
+    "an exit": (
+        "supervisor/main.py",
+        "import sys; sys.exit(0)",
+        "does not support upgrades in place",
+    ),
+    "empty": ("__main__.py", "", "does not support upgrades in place"),
     "no syntax in the entry": ("__main__.py", "def", "exited with status 1"),
     "killed": ("core/plain.py", "import os; os.kill(os.getpid(), 9)", "was killed by signal 9"),
 }
@@ -80,10 +84,10 @@ def test_broken_files(service: Service, program: Program, installed: Installed, 
         hammer.wait_for("1")
     assert not hammer.failures
     assert (outcome.code, outcome.stdout, outcome.stderr.count("\n")) == (1, "", 1)
-    assert "test: not upgraded: what is installed" in outcome.stderr
+    assert "test: not upgraded: the installed version" in outcome.stderr
     assert reason in outcome.stderr
     assert f"{reason}" in service.stderr
-    assert "this version goes on" in service.stderr
+    assert "still running version" in service.stderr
     goes_on(service, program)
 
 
@@ -91,7 +95,7 @@ def test_a_removed_package(service: Service, program: Program, installed: Instal
     """No module is loaded late: it continues without a single file of its package."""
     installed.remove()
     outcome = service.run("upgrade", service.name)
-    assert (outcome.code, "not upgraded: what is installed" in outcome.stderr) == (1, True)
+    assert (outcome.code, "not upgraded: the installed version" in outcome.stderr) == (1, True)
     goes_on(service, program)
 
 
@@ -110,7 +114,7 @@ def test_a_version_before_there_were_upgrades(
     installed.change("__main__.py", 'os.environ.pop("SOCKACT_UPGRADE", "")', '""')
     outcome = service.run("upgrade", service.name)
     assert outcome.code == 1
-    assert "what is installed cannot go on: exited with status 2" in outcome.stderr
+    assert "the installed version cannot take over: exited with status 2" in outcome.stderr
     goes_on(service, program)
 
 
@@ -171,7 +175,7 @@ def test_python_is_gone_when_it_matters(
         hammer.wait_for("1")
     assert not hammer.failures
     assert outcome.code == 1
-    assert f"{python} cannot be executed: No such file or directory" in outcome.stderr
+    assert f"cannot execute {python}: No such file or directory" in outcome.stderr
     assert inherited(service) <= {0, 1, 2}
     goes_on(service, program)
 
@@ -188,8 +192,8 @@ def inherited(service: Service) -> set[int]:
 
 ANEW = {
     "generation": (
-        "supervisor/generations/launched.py",
-        "        found.pid, found.started, found._pending",
+        "supervisor/generations/live_generation.py",
+        "        found.pid, found.started",
     ),
     "control": ("supervisor/control/server.py", "        for client in clients:"),
     "processes": (
@@ -221,7 +225,10 @@ def test_taking_over_fails_after_the_check(
     assert len(hammer.failures) <= 2
     status = service.status()
     assert (status["version"], status["pid"]) == ("2.0.0", service.process.pid)
-    assert "the upgrade from 1.0 failed (RuntimeError: no way): starting anew" in service.stderr
+    assert (
+        "upgrade from 1.0 failed (RuntimeError: no way); starting the service anew"
+        in service.stderr
+    )
     assert wait.ended(before)
     assert service.reload("--wait-drained").code == 0
     assert service.stop() == 0
@@ -239,7 +246,9 @@ def test_the_variable_of_another_process(folder: Path, handed: str) -> None:
         check=False,
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("sockact: SOCKACT_UPGRADE is for sockact itself (")
+    assert done.stderr.startswith(
+        "sockact: unset SOCKACT_UPGRADE, which only sockact itself sets ("
+    )
     assert done.stderr.count("\n") == 1
 
 
@@ -251,9 +260,9 @@ def test_a_state_that_is_not_ours() -> None:
         "1", 1, "x", "{}", "/", False, 0, 1, False, (), (), (), 0, (), engine
     )
     for data, code, text in (
-        (carried_state.write(of_init), 2, "SOCKACT_UPGRADE is of process 1: unset it"),
-        (b"[]", 1, "its state has format None, but this version of sockact reads"),
-        (b"\xff", 1, "the upgrade failed: "),
+        (carried_state.write(of_init), 2, "unset SOCKACT_UPGRADE, which process 1 set for itself"),
+        (b"[]", 1, "its state has format None, and this version reads"),
+        (b"\xff", 1, "upgrade failed: "),
     ):
         fd = memfd.sealed("test", data)
         done = subprocess.run(

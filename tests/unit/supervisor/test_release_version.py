@@ -91,7 +91,7 @@ def test_before_the_first_commit_and_outside(tmp_path: Path) -> None:
     with pytest.raises(Unknown, match="has no commit"):
         of_checkout(str(tmp_path))
     assert of_checkout("/") == ""
-    with pytest.raises(Unknown, match="/ is in no git checkout"):
+    with pytest.raises(Unknown, match="/ is not in a git checkout"):
         found("git", "/")
     assert found("auto", tmp_path) == ""
 
@@ -119,7 +119,7 @@ def test_a_head_that_means_something_else(checkout: Path, head: bytes) -> None:
 
 def test_a_git_directory_that_is_no_path(tmp_path: Path) -> None:
     (tmp_path / ".git").write_bytes(b"gitdir: a\0b\n")
-    with pytest.raises(Unknown, match="is no path"):
+    with pytest.raises(Unknown, match="is not a path"):
         of_checkout(str(tmp_path))
     assert found("auto", tmp_path) == ""
 
@@ -139,7 +139,7 @@ def test_special_files_do_not_block(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         of_checkout(str(tmp_path))
     (tmp_path / ".git").write_text("anything\n")
-    with pytest.raises(Unknown, match="is no git directory"):
+    with pytest.raises(Unknown, match="is not a git directory"):
         of_checkout(str(tmp_path))
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sockact import __version__
 from sockact.core.lifecycle.model import Exit
 from sockact.kernel import memfd
 from sockact.supervisor import upgrade
@@ -75,11 +76,13 @@ def test_a_caller_that_waits_too_long_is_told_and_the_request_stays(
     rig.ask()
     rig.ask()
     rig.turn_until(lambda: rig.heard)
-    assert rig.heard == ["a reload is in progress: it follows by itself when that is over"] * 2
+    assert rig.heard == ["a reload is under way; the upgrade will follow automatically"] * 2
     assert rig.said == []
     rig.reason = ""
     rig.turn_until(lambda: rig.carried)
-    assert rig.said == ["not upgraded: the state cannot be written: no room; this version goes on"]
+    assert rig.said == [
+        f"not upgraded: cannot save the state: no room; still running version {__version__}"
+    ]
     assert len(rig.heard) == 2
 
 
@@ -90,7 +93,7 @@ def test_a_caller_that_has_left_is_not_told(rig: Rig) -> None:
     leave()
     rig.reason = ""
     rig.turn_until(lambda: rig.carried)
-    assert rig.heard == ["the state cannot be written: no room"]
+    assert rig.heard == ["cannot save the state: no room"]
     # The next one begins anew.
     rig.ask()
     rig.turn_until(lambda: rig.carried == 2)

@@ -63,7 +63,7 @@ def test_it_takes_the_place_of_the_journals_only(
 ) -> None:
     monkeypatch.setattr(journal_stream, "outputs", lambda environ: (1,))
     outputs = Outputs.open(loop, {}, "web-2", WriteEnds(), capture=True)
-    laid = {target: source for source, target in outputs.lay()}
+    laid = {target: source for source, target in outputs.replacements()}
     found = os.fstat(laid[1])
     assert outputs.environment() == {"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"}
     # The pump has standard error, and passes it on to our own.
@@ -79,9 +79,9 @@ def test_what_is_pumped_is_the_generations_too(
 ) -> None:
     monkeypatch.setattr(journal_stream, "outputs", lambda environ: (1, 2))
     outputs = Outputs.open(loop, {}, "web-2", WriteEnds(), capture=True)
-    # The last word about standard error is the pump's.
-    assert [target for _source, target in outputs.lay()] == [1, 2, 2]
-    os.write(outputs.lay()[-1][0], b"error\n")
+    # The pump decides last about standard error.
+    assert [target for _source, target in outputs.replacements()] == [1, 2, 2]
+    os.write(outputs.replacements()[-1][0], b"error\n")
     outputs.launched()
     assert outputs.tail() == ["error"]
     outputs.close()
@@ -97,7 +97,7 @@ def test_what_goes_to_a_log_does_not_go_to_the_journal(
     logs = WriteEnds()
     logs.append(writer, (1, 2))
     outputs = Outputs.open(loop, {}, "web-2", logs, capture=True)
-    assert (outputs.lay(), outputs.environment()) == (((writer, 1), (writer, 2)), {})
+    assert (outputs.replacements(), outputs.environment()) == (((writer, 1), (writer, 2)), {})
     outputs.launched()
     assert os.read(reader, 1) == b""
     assert outputs.tail() is None
@@ -112,5 +112,5 @@ def test_a_journal_that_takes_none(loop: Loop, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(journal_stream, "outputs", lambda environ: (1, 2))
     monkeypatch.setattr(journal_stream, "connect", refuse)
     outputs = Outputs.open(loop, {"JOURNAL_STREAM": "1:2"}, "web-2", WriteEnds(), capture=False)
-    assert (outputs.lay(), outputs.environment()) == ((), {})
+    assert (outputs.replacements(), outputs.environment()) == ((), {})
     outputs.close()

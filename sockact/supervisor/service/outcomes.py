@@ -1,6 +1,4 @@
-"""How handovers ended: for the journal, for whoever waits for it, and for whoever waits until the
-predecessor is gone, too.
-"""
+"""Reports how handovers ended: to the journal and to those who have asked for them."""
 
 from __future__ import annotations
 
@@ -20,11 +18,11 @@ if TYPE_CHECKING:
     from sockact.core.lifecycle.model import Generation, Handover, Service
     from sockact.supervisor.base.report import Say
     from sockact.supervisor.changes.request import Done
-    from sockact.supervisor.generations.launched import Launched
+    from sockact.supervisor.generations.live_generation import LiveGeneration
 
 
-class Callers:
-    """Each is answered once, with the handover that it asked for, or has left before that."""
+class Outcomes:
+    """The last outcome, and the callers who wait for one. Each is answered once, or leaves."""
 
     def __init__(self, say: Say) -> None:
         self._say = say
@@ -34,7 +32,10 @@ class Callers:
         self._draining: dict[int, list[tuple[Handover, Done]]] = {}
 
     def join(self, identity: int, wait_drained: bool, done: Done) -> Callable[[], None]:
-        """Wait for this handover; what it returns is for a caller that leaves."""
+        """Wait for this handover, with `wait_drained` also for the end of its predecessor.
+
+        Call what it returns if the caller leaves.
+        """
         self._waiting.setdefault(identity, []).append((wait_drained, done))
 
         def leave() -> None:
@@ -46,25 +47,25 @@ class Callers:
         return leave
 
     def carried(self) -> tuple[int, tuple[str, ...]]:
-        """What `last` knows beside the handover, for the supervisor that takes our place."""
+        """Return the handover that failed last and its stderr, for the version that takes over."""
         about, lines = self._failed_output
         return about, tuple(lines)
 
     def take_over(self, about: int, lines: tuple[str, ...]) -> None:
-        """Know what an earlier version of us knew."""
+        """Restore what the previous version returned from `carried`."""
         self._failed_output = about, list(lines)
 
     def last(self, handover: Handover | None) -> Json | None:
-        """The last handover as `status` shows it."""
+        """Return the last handover as `status` shows it."""
         if handover is None:
             return None
         about, lines = self._failed_output
         return handover_status(handover, lines if handover.id == about else [])
 
     def finished(
-        self, handover: Handover, successor: Launched | None, predecessor: Generation | None
+        self, handover: Handover, successor: LiveGeneration | None, predecessor: Generation | None
     ) -> None:
-        """It has its outcome. `predecessor`: as long as processes of it are still there."""
+        """Report the outcome of a handover. `predecessor` is None if it has ended."""
         answer = partial(self._answer, handover, predecessor)
         if handover.outcome is Outcome.COMMITTED or successor is None:
             answer([])
@@ -77,7 +78,7 @@ class Callers:
         committed = handover.outcome is Outcome.COMMITTED
         if not committed:
             self._failed_output = (handover.id, stderr)
-        self._tell(handover)
+        self._report(handover)
         for wait_drained, done in self._waiting.pop(handover.id, ()):
             if wait_drained and committed and predecessor is not None:
                 self._draining.setdefault(predecessor.number, []).append((handover, done))
@@ -87,8 +88,9 @@ class Callers:
                 done(handover_status(handover, stderr), committed)
 
     def changed(self, service: Service) -> None:
-        """Answer those whose predecessor accepts nobody any more: who connects after a reload has
-        said that it is done reaches the release that it was for.
+        """Answer the callers whose predecessor no longer accepts connections.
+
+        So a client that connects after the answer to a reload reaches the new release.
         """
         for number in tuple(self._closing):
             g = service.get(number)
@@ -96,30 +98,32 @@ class Callers:
                 for handover, done in self._closing.pop(number):
                     done(handover_status(handover, []), True)
 
-    def _tell(self, handover: Handover) -> None:
+    def _report(self, handover: Handover) -> None:
         if handover.outcome is Outcome.COMMITTED:
             seconds = (handover.finished or handover.requested) - handover.requested
             again = " again" if handover.rollback else ""
             news = News.SERVES_AGAIN if handover.rollback else News.SERVES
-            self._say(handover.successor, f"serves{again} after {seconds:.2f} s", report.INFO, news)
+            self._say(
+                handover.successor, f"serving{again} (ready in {seconds:.2f} s)", report.INFO, news
+            )
         else:
             what = "rollback" if handover.rollback else "reload"
             news = News.ROLLBACK_FAILED if handover.rollback else News.RELOAD_FAILED
             self._say(handover.successor, f"{what} failed: {handover.reason}", report.ERROR, news)
 
     def gone(self, generation: int) -> None:
-        """Its last process has ended."""
+        """Answer the callers who wait for the end of this generation."""
         for handover, done in self._draining.pop(generation, ()):
             done(handover_status(replace(handover, drained=True), []), True)
 
 
 def _accepts(g: Generation) -> bool:
-    """For a moment still: the order to close its gate is out, and that has a deadline."""
+    """Whether it still accepts connections for a moment: its gate is closing, with a deadline."""
     return g.gate is Gate.CLOSING and not g.ending
 
 
 def handover_status(handover: Handover, stderr: list[str]) -> Json:
-    """One Handover."""
+    """Return the Handover of docs/control.md."""
     now = time.monotonic()
     return {
         "id": handover.id,

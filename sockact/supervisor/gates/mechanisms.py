@@ -1,6 +1,6 @@
-"""In which way the gate of a process moves: by its epoll instances from outside, or by its shim.
+"""Finds the mechanism that moves the gate of a process: its epoll instances, or its shim.
 
-Asked when a gate is to close, and by `status` while it is open.
+Needed when a gate is to close, and for `status` while it is open.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.processes.shim_calls import ShimCalls
 
-    # A process: its pid is reused, but not in the same clock tick.
+    # (pid, start time) of a process. A pid is not reused within the same clock tick.
     Key = tuple[int, int]
 
 EPOLL = "epoll"
@@ -26,8 +26,8 @@ SHIM = "shim"
 NONE = "none"
 
 
-class Ways:
-    """The ways of all processes of one service."""
+class Mechanisms:
+    """The mechanisms of all processes of one service."""
 
     def __init__(self, calls: ShimCalls, listeners: list[Listener]) -> None:
         self._calls = calls
@@ -36,11 +36,12 @@ class Ways:
         self._epoll: dict[int, dict[Key, str]] = {}
 
     def holders(self, pids: Iterable[int]) -> tuple[dict[int, set[int]], list[int]]:
-        """The processes that have a listener, with the inodes, and those that may have one.
+        """Return the processes that have a listener, with the inodes, and those that may have one.
 
-        The latter cannot be read (they have other privileges, say) but have the shim and can be
-        called. Nobody else is called: a signal may meet an exec. One that can neither be read nor
-        called is no server of ours, unless all are: then raises PermissionError. Raises OSError.
+        The latter cannot be read (because of other privileges, say) but have the shim and can be
+        called. No other process is called, because the signal could meet an execve. A process that
+        can be neither read nor called is ignored; if there are only such, raises PermissionError.
+        Raises OSError.
         """
         found: dict[int, set[int]] = {}
         hidden: list[int] = []
@@ -58,11 +59,11 @@ class Ways:
         return found, hidden
 
     def by_shim(self, pid: int, left: set[int], refused: str, presumed: bool) -> bool:
-        """Is the shim of a process to gate the listeners that are left?
+        """Whether the shim of a process has to gate the listeners in `left`.
 
-        `refused` is why its epoll instances, which watch them, are out of reach, `presumed` whether
-        it counts as one that accepts also while it is busy. Raises GateRefused when it accepts and
-        has no shim, OSError.
+        `refused` is why the epoll instances that watch them cannot be edited. `presumed`: the
+        process counts as accepting even while it is busy. Raises GateRefused if it accepts and has
+        no shim, OSError.
         """
         if not left:
             return False
@@ -75,10 +76,10 @@ class Ways:
     def of(
         self, generation: int, pids: Iterable[int], removed: Mapping[int, set[int]]
     ) -> tuple[str | None, str]:
-        """How a generation's gate moves, as `status` says it: (gate_by, gate_reason).
+        """Return how a generation's gate moves, as in `status`: (gate_by, gate_reason).
 
         `removed` are the listeners that were taken out of the processes' epoll instances. None:
-        nothing of it accepts connections.
+        no process of it accepts connections.
         """
         try:
             found = self._look(generation, pids, removed)
@@ -92,9 +93,8 @@ class Ways:
     def _look(
         self, generation: int, pids: Iterable[int], removed: Mapping[int, set[int]]
     ) -> set[str]:
-        # A process that waits in epoll does so as long as it lives. To go through its descriptors
-        # at each status would cost as much as to count its connections, and pidfd_getfd would only
-        # be refused again.
+        # A process that waits in epoll does so as long as it lives. Reading its descriptors for
+        # each status would cost as much as counting its connections.
         before = self._epoll.get(generation, {})
         processes = {pid: process for pid in pids if (process := procfs.process(pid))}
         known = {pid: before[key] for pid, p in processes.items() if (key := _key(p)) in before}
@@ -150,7 +150,8 @@ def _no_way(pid: int, refused: str) -> str:
     shim = "has no shim (not Python, or started with -I, -E or -S)"
     if refused:
         return (
-            f"process {pid} waits in epoll, pidfd_getfd is refused ({refused}), it {shim}: allow "
-            "pidfd_getfd: the container's seccomp profile, CAP_SYS_PTRACE, kernel.yama.ptrace_scope"
+            f"process {pid} waits in epoll, {shim}, and pidfd_getfd is refused ({refused}); allow "
+            "pidfd_getfd (see the container's seccomp profile, CAP_SYS_PTRACE, "
+            "kernel.yama.ptrace_scope)"
         )
     return f"process {pid} waits in accept, poll or select and {shim}"

@@ -1,4 +1,4 @@
-"""Orders to the shims of one generation, until no process is left that has not heard."""
+"""One move of a gate: gives orders to shims until every process has got one."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    # (processes that have heard) → order for each one that has not, "" for none; GateRefused,
-    # OSError
+    # (processes that have their orders) → orders to the others, "" for none.
+    # Raises GateRefused, OSError.
     Orders = Callable[[set[int]], dict[int, str]]
     # (pid, order, done)
     Tell = Callable[[int, str, Callable[[str], None]], None]
     # (gate, reason)
     Over = Callable[[Gate, str], None]
-    # pid → has the gate not moved when this process has not done as it was told?
+    # pid → whether the move fails if this process does not carry out its order
     Matters = Callable[[int], bool]
 
 
-# A program that forks without end does not keep a gate from moving.
 _MOST_TOLD = 10_000
+"""Limit of processes, so that a program that forks without end cannot hold up a gate."""
 
 
-class Round:
-    """One move of a gate; `over` is called once, with NONE when it failed, unless superseded."""
+class GateMove:
+    """One move of a gate. Calls `over` once, with NONE if it failed, unless superseded."""
 
     def __init__(
         self, target: Gate, orders: Orders, tell: Tell, over: Over, matters: Matters
@@ -45,9 +45,9 @@ class Round:
         self._superseded = False
 
     def supersede(self) -> None:
-        """Another move has been ordered: no more orders of this one, and `over` is not called.
+        """Give no more orders, and never call `over`: another move has begun.
 
-        What a process has been told comes before what the other move tells it.
+        A process carries out the orders that it has got before those of the other move.
         """
         self._superseded = True
 
@@ -61,18 +61,18 @@ class Round:
     def _give(self, orders: dict[int, str]) -> None:
         self._told.update(orders)
         self._due = {pid: (words, _parent(pid)) for pid, words in orders.items() if words}
-        self._go_on()
+        self._proceed()
 
-    def _go_on(self) -> None:
-        """Tell those whose parents have answered.
+    def _proceed(self) -> None:
+        """Give the orders that are due: to close, only to processes whose parents have answered.
 
-        A child may have its parent's epoll instance. It is the parent that has to take the listener
-        out: what stands in for it there must not go when the child ends. To open, all are told at
-        once: clients wait.
+        A child may share its parent's epoll instance. The parent has to take the listener out,
+        because the stand-in that it puts there must outlive the child. To open, all orders are
+        given at once: clients are waiting.
         """
         closing = self._target is Gate.CLOSED
-        unheard = self._waiting | self._due.keys() if closing else set()
-        ready = {pid: words for pid, (words, up) in self._due.items() if up not in unheard}
+        waited_for = self._waiting | self._due.keys() if closing else set()
+        ready = {pid: words for pid, (words, up) in self._due.items() if up not in waited_for}
         self._waiting.update(ready)
         for pid in ready:
             del self._due[pid]
@@ -87,30 +87,30 @@ class Round:
             return
         if error and self._matters(pid):
             self._error = f"process {pid}: {error}"
-        self._go_on()
+        self._proceed()
 
     def _look_again(self) -> None:
-        """Forked by somebody who had not heard yet, a process is born with the old gate."""
+        """Give orders to processes that were forked meanwhile by one that had not got its own."""
         while not self._error and len(self._told) < _MOST_TOLD:
-            born = self._born()
-            if any(born.values()):
-                self._give(born)
+            forked = self._forked()
+            if any(forked.values()):
+                self._give(forked)
                 return
-            if not born:
+            if not forked:
                 break
-            self._told.update(born)
+            self._told.update(forked)
         reached = Gate.NONE if self._error else self._target
         self._over(reached, self._error)
 
-    def _born(self) -> dict[int, str]:
+    def _forked(self) -> dict[int, str]:
         try:
             return self._orders(self._told)
         except GateRefused as error:
             self._error = str(error)
         except OSError as error:
-            # A gate that is open in part serves; one that is closed in part is not closed.
+            # A gate that is open in part counts as open, but not the other way round.
             if self._target is Gate.CLOSED:
-                self._error = f"its processes cannot be looked at: {error.strerror}"
+                self._error = f"cannot read its processes: {error.strerror}"
         return {}
 
 
@@ -118,5 +118,5 @@ def _parent(pid: int) -> int:
     try:
         process = procfs.process(pid)
     except OSError:
-        return 0  # hidden, or not to be told now
+        return 0  # It is hidden, or /proc cannot be read now.
     return process.parent if process else 0

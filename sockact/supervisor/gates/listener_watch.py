@@ -1,9 +1,9 @@
-"""Listeners that a program has shut down listen again at once.
+"""Listens again, at once, on listeners that a program has shut down.
 
-The socket is everybody's: shutdown(2) on it makes the kernel refuse all clients, until somebody
-calls listen(2) again. An epoll instance of our own holds the TCP listeners with no events to wait
-for; the kernel reports a hang-up all the same (epoll_ctl(2)), and that is what a shutdown is. No
-connection wakes us.
+All generations share a listener. After shutdown(2) on it the kernel refuses all clients, until
+listen(2) is called again. The TCP listeners are in an epoll instance without any events to wait
+for: epoll_ctl(2) still reports a hang-up, which is what a shutdown causes. Connections do not wake
+the supervisor.
 """
 
 from __future__ import annotations
@@ -24,15 +24,12 @@ if TYPE_CHECKING:
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.base.loop import Loop
 
-_LARGEST = 1 << 20  # The kernel has a limit of its own: net.core.somaxconn.
+_LARGEST = 1 << 20  # The kernel limits this to net.core.somaxconn.
 _AGAIN = 1.0
 
 
-class Revival:
-    """The watch over all TCP listeners of the service.
-
-    `say` is told of each shutdown, `wanted` is asked whether that listener is to listen again.
-    """
+class ListenerWatch:
+    """Watches all TCP listeners of the service."""
 
     def __init__(
         self,
@@ -41,6 +38,7 @@ class Revival:
         wanted: Callable[[Listener], bool],
         say: Callable[[str], None],
     ) -> None:
+        """`wanted` returns whether to listen again on a listener; `say` reports shutdowns."""
         self._loop = loop
         self._wanted = wanted
         self._say = say
@@ -58,11 +56,11 @@ class Revival:
         loop.watch(self._epoll.fileno(), READ, self._hung_up)
 
     def look(self) -> None:
-        """At once, rather than when the loop comes to it."""
+        """Look at the listeners now, not only when the loop gets to them."""
         self._hung_up(0)
 
     def shut_owned(self) -> None:
-        """Refuse new clients of the listeners that are the supervisor's own, for good."""
+        """Shut down the listeners that are the supervisor's own: their new clients are refused."""
         if self._shut:
             return
         self._shut = True
@@ -90,7 +88,8 @@ class Revival:
                 listener.socket.listen(limit)
             except OSError as error:
                 self._say(
-                    f"the program shut {listener.address} down: {error.strerror}; trying again"
+                    f"the program shut down {listener.address}; cannot listen again "
+                    f"({error.strerror}); retrying"
                 )
                 self._unregister(fd)
                 self._loop.at(time.monotonic() + _AGAIN, partial(self._rearm, fd))
@@ -101,7 +100,7 @@ class Revival:
         try:
             self._epoll.unregister(fd)
         except FileNotFoundError:
-            pass  # It waits for the next attempt.
+            pass  # It is out until the next attempt.
 
     def _rearm(self, fd: int) -> None:
         if fd in self._watched and not self._epoll.closed:
@@ -111,4 +110,4 @@ class Revival:
         now = time.monotonic()
         if now - self._said.get(listener.inode, -_AGAIN) >= _AGAIN:
             self._said[listener.inode] = now
-            self._say(f"the program shut {listener.address} down; it listens again")
+            self._say(f"the program shut down {listener.address}; listening again")

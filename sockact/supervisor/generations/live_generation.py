@@ -1,0 +1,261 @@
+"""One generation as the supervisor holds it, from its launch until its last process has ended.
+
+Decides nothing: what happens is an event for `Context.handle`.
+"""
+
+from __future__ import annotations
+
+import time
+
+from sockact.core.lifecycle.events import LaunchFailed, Proven, TrialFailed, TrialPassed
+from sockact.core.settings import Adopt, Settings
+from sockact.supervisor.base.loop import READ
+from sockact.supervisor.generations.bind_requests import BindRequests
+from sockact.supervisor.generations.notify_socket import NotifySocket
+from sockact.supervisor.generations.outputs import Outputs
+from sockact.supervisor.generations.readiness import Readiness
+from sockact.supervisor.generations.release_version import ReleaseVersion
+from sockact.supervisor.probes.probe_commands import trial_command
+from sockact.supervisor.probes.trial import TrialChecks, TrialMonitor
+from sockact.supervisor.processes import launch
+from sockact.supervisor.processes.environment import (
+    adoption_environment,
+    deployed,
+    probe_environment,
+    program_environment,
+)
+from sockact.supervisor.records.carried_state import CarriedGeneration
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from sockact.core.lifecycle.model import Exit
+    from sockact.core.matching import Address
+    from sockact.kernel.sockets.listener import Listener
+    from sockact.supervisor.gates.gates import Gates
+    from sockact.supervisor.generations.context import Context
+    from sockact.supervisor.records.carried_state import CarriedNotifySocket
+
+
+class LiveGeneration:
+    """The launch, sockets, outputs and watches of one generation."""
+
+    _launch: launch.Launch
+
+    def __init__(self, context: Context, number: int) -> None:
+        """Use `start` or `take_over`."""
+        self.number = number
+        self.pid = 0
+        self.started = time.time()
+        self._context = context
+        self.settings = context.settings.next
+        """Those of this generation. The next one may have others."""
+        self.own: dict[str, str] = {}
+        """Environment variables of its programs and hooks."""
+        self.version = ReleaseVersion(context, number)
+        self._binds = BindRequests(context.loop, context.listeners, self._bound)
+        self._outputs: Outputs | None = None
+        self._notify_socket: NotifySocket | None = None
+        self._readiness: Readiness | None = None
+        self._trial: TrialMonitor | None = None
+        self._news: socket.socket | None = None
+
+    @classmethod
+    def start(cls, context: Context, number: int, *, capture: bool) -> LiveGeneration:
+        """Launch a generation; `capture` keeps the end of its stderr. Raises OperatorError."""
+        found = cls(context, number)
+        settings = found.settings
+        identifier = settings.identifier and f"{settings.identifier}-{number}"
+        try:
+            logs = context.logs.pipes.open(number)
+            found._outputs = Outputs.open(
+                context.loop, context.environment, identifier, logs, capture=capture
+            )
+            found._launch = found._prepare(found._outputs)
+            found.pid, found._news = launch.spawn(found._launch)
+        except Exception:
+            found.close()
+            raise
+        found._outputs.launched()
+        context.processes.add(found.pid, number)
+        context.loop.watch(found._news.fileno(), READ, found._read_news)
+        found._readiness = Readiness(
+            context, number, settings, found._binds.adoption, found._notify_socket
+        )
+        return found
+
+    @classmethod
+    def take_over(cls, context: Context, carried: CarriedGeneration) -> LiveGeneration:
+        """Hold a generation that the previous version launched, and that is no longer pending."""
+        found = cls(context, carried.number)
+        found.pid, found.started = carried.pid, carried.started
+        if carried.settings:
+            found.settings = Settings.from_older(carried.settings)
+        found.own = deployed(found.settings)[2]
+        found.version = ReleaseVersion(context, carried.number, carried.version)
+        if carried.pump:
+            found._outputs = Outputs.take_over(context.loop, carried.pump)
+        if carried.notified:
+            found._notify_socket = found._open_notify_socket(carried.notified)
+        if carried.notifications is not None:
+            found._binds.watch(carried.notifications)
+        return found
+
+    def carried(self, gates: Gates) -> CarriedGeneration:
+        """Return the state for the version that takes over."""
+        return CarriedGeneration(
+            self.number,
+            self.pid,
+            self.started,
+            self._binds.fileno(),
+            self._notify_socket.carried() if self._notify_socket else None,
+            self._outputs.carried() if self._outputs else None,
+            *gates.carried(self.number),
+            self.version.text,
+            "" if self.settings is self._context.settings.next else self.settings.to_json(),
+        )
+
+    def is_busy(self) -> bool:
+        """Whether its launch, probe or trial is in progress, or its version is being found."""
+        return self.version.under_way or any((self._news, self._readiness, self._trial))
+
+    def probe(self) -> None:
+        """Start the configured readiness probe, if that is not done yet."""
+        if self._readiness:
+            self._readiness.probe()
+
+    def silent_for(self) -> float | None:
+        """Return the seconds since its last WATCHDOG=1; None if it has never sent one."""
+        at = self._notify_socket.alive_at if self._notify_socket else None
+        return None if at is None else time.monotonic() - at
+
+    def start_trial(self) -> None:
+        """Start to watch its trial, if that is not done yet."""
+        if self._trial is None:
+            context, settings = self._context, self.settings
+            watch = TrialChecks(
+                trial_command(settings, context.listeners),
+                probe_environment(context.environment, settings.name),
+                context.listeners,
+                settings.probe_interval,
+                settings.probe_timeout,
+                settings.probe_threshold,
+            )
+            self._trial = TrialMonitor(
+                context.loop,
+                watch,
+                lambda: context.handle(TrialPassed(self.number)),
+                lambda reason: context.handle(TrialFailed(self.number, reason)),
+            )
+
+    def end_trial(self) -> None:
+        """Stop to watch its trial."""
+        if self._trial:
+            self._trial.stop()
+            self._trial = None
+
+    def reaped(self, pid: int, exit: Exit) -> None:
+        """Take note that a child of the supervisor has ended, which may be one of its probes."""
+        for watch in (self._readiness, self._trial, self.version):
+            if watch is not None:
+                watch.reaped(pid, exit)
+
+    def where(self, wanted: Address) -> Listener | str | None:
+        """Answer its shim: a listener, a refusal, or None if the program may bind by itself."""
+        return self._binds.bind(wanted)
+
+    def read_launch_result(self) -> None:
+        """Read what its first process, which has ended, reported of the launch."""
+        if self._news is not None:
+            self._read_news(0)
+
+    def stderr_tail(self, done: Callable[[list[str]], None]) -> None:
+        """Pass the last lines of its stderr to `done`, now or later."""
+        found = self._outputs.tail() if self._outputs else None
+        done(found) if found is not None else self._context.logs.pipes.tail(self.number, done)
+
+    def settle(self) -> None:
+        """Watch no more for readiness: the generation is no longer pending."""
+        if self._readiness:
+            self._readiness.stop()
+            self._readiness = None
+
+    def close(self) -> None:
+        """Release everything: its last process has ended."""
+        self.settle()
+        self.end_trial()
+        self.version.close()
+        if self._notify_socket:
+            # Not earlier: a program that still sends STATUS= must not get an error.
+            self._notify_socket.close()
+            self._notify_socket = None
+        self._close_news()
+        self._binds.close()
+        if self._outputs:
+            self._outputs.close()
+        self._context.logs.pipes.forget(self.number)
+
+    def _prepare(self, outputs: Outputs) -> launch.Launch:
+        context, settings, adoption = self._context, self.settings, self._binds.adoption
+        command, directory, self.own = deployed(settings)
+        environment = program_environment(
+            context.environment | self.own, settings.name, self.number, context.shim_address
+        )
+        environment |= outputs.environment()
+        environment |= adoption_environment(context.adopt, context.listeners, adoption.paths)
+        if settings.ready == "notify":
+            self._notify_socket = self._open_notify_socket()
+            environment["NOTIFY_SOCKET"] = self._notify_socket.address
+            if usec := context.environment.get("WATCHDOG_USEC"):
+                environment["WATCHDOG_USEC"] = usec
+        self.version.find(settings, command[0], directory, self.own)
+        native = context.adopt is Adopt.NATIVE
+        return launch.Launch(
+            command,
+            directory,
+            environment,
+            frozenset(adoption.calls if context.adopt is Adopt.SECCOMP else ()),
+            tuple(x.socket.fileno() for x in context.listeners) if native else (),
+            outputs.replacements(),
+            settings.stop_signal,
+        )
+
+    def _open_notify_socket(self, carried: CarriedNotifySocket | None = None) -> NotifySocket:
+        context = self._context
+        return NotifySocket(
+            context.loop,
+            f"{context.shim_address}/notify-{self.number}",
+            lambda: context.processes.of(self.number),
+            lambda: context.handle(Proven(self.number)),
+            self._bound,
+            carried,
+        )
+
+    def _bound(self) -> None:
+        if self._readiness:
+            self._readiness.bound()
+
+    def _read_news(self, _mask: int) -> None:
+        while self._news is not None:
+            try:
+                self._handle_news(launch.read_news(self._news))
+            except BlockingIOError:
+                return
+
+    def _handle_news(self, news: int | launch.LaunchFailure | None) -> None:
+        if isinstance(news, int):
+            self._binds.watch(news)
+            return
+        self._close_news()
+        if isinstance(news, launch.LaunchFailure):
+            self._context.handle(LaunchFailed(self.number, news.explain(self._launch)))
+        else:
+            self._bound()
+
+    def _close_news(self) -> None:
+        if self._news is not None:
+            self._context.loop.unwatch(self._news.fileno())
+            self._news.close()
+            self._news = None

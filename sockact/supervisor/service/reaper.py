@@ -1,0 +1,90 @@
+"""Reaps children, and finds the generations whose last process has ended."""
+
+from __future__ import annotations
+
+import time
+
+from sockact.core.lifecycle import events
+from sockact.core.record import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from sockact.core.lifecycle.model import Exit
+    from sockact.supervisor.base.loop import Loop
+    from sockact.supervisor.base.retry import Retry
+    from sockact.supervisor.gates.drain_census import DrainCensus
+    from sockact.supervisor.gates.gates import Gates
+    from sockact.supervisor.gates.listener_watch import ListenerWatch
+    from sockact.supervisor.generations.generations import Generations
+    from sockact.supervisor.processes.processes import Processes
+    from sockact.supervisor.processes.shim_calls import ShimCalls
+    from sockact.supervisor.processes.termination import Termination
+    from sockact.supervisor.service.announcer import Announcer
+    from sockact.supervisor.service.lifecycle import Lifecycle
+    from sockact.supervisor.service.outcomes import Outcomes
+
+    class Parent(Protocol):
+        """Starts processes of its own."""
+
+        def reaped(self, pid: int, exit: Exit) -> None:
+            """Take note that a child of the supervisor has ended, which may be one of these."""
+
+
+_GONE_AGAIN = 0.05
+
+
+@dataclass
+class Reaper:
+    """Reaps children and reports their end to whatever started them."""
+
+    _lifecycle: Lifecycle
+    _loop: Loop
+    _retry: Retry
+    _processes: Processes
+    _generations: Generations
+    _gates: Gates
+    _drains: DrainCensus
+    _termination: Termination
+    _listener_watch: ListenerWatch
+    _calls: ShimCalls
+    _announcer: Announcer
+    _outcomes: Outcomes
+    _parents: tuple[Parent, ...]
+    """Those that start processes of their own."""
+
+    def reap(self) -> None:
+        """Reap every child that has ended, after SIGCHLD."""
+        reaped = False
+        for pid, generation, exit in self._processes.reap():
+            reaped = True
+            self._calls.forget(pid, "the process has ended")
+            for parent in self._parents:
+                parent.reaped(pid, exit)
+            if generation is not None:
+                self._announcer.ended(pid)
+                if found := self._generations.get(generation):
+                    found.read_launch_result()
+                self._lifecycle.handle(events.Exited(generation, exit))
+        if reaped:
+            self.look_for_gone()
+
+    def look_for_gone(self) -> None:
+        """Find the generations whose last process has ended, now or as soon as that is known."""
+        self._retry.attempt("gone", self._find_gone)
+
+    def _find_gone(self) -> None:
+        gone = self._processes.gone(self._generations)
+        if gone is None:
+            self._loop.at(time.monotonic() + _GONE_AGAIN, self.look_for_gone)
+            return
+        for number in sorted(gone):
+            self._gates.forget(number)
+            self._drains.forget(number)
+            self._termination.forget(number)
+            self._listener_watch.look()
+            self._lifecycle.handle(events.Gone(number, self._processes.failure(number)))
+            # Not earlier: the callers of the handover get its last lines of stderr.
+            self._generations.forget(number)
+            self._outcomes.gone(number)
