@@ -106,9 +106,9 @@ def test_an_address_that_somebody_has(site: Site) -> None:
     done = site.machine.run("sockact", *words)
     assert done.returncode == 1
     assert done.stderr == (
-        f"sockact: the units of web are written, but web.socket cannot listen on {address}: "
-        "somebody else does (`ss -lntuxp` says who); end that, then `systemctl enable --now "
-        "web.socket`, or write another --listen, and add --force\n"
+        f"sockact: wrote the units of web, but web.socket cannot listen on {address}: address "
+        "already in use (`ss -lntuxp` shows by whom); stop that and run `systemctl enable --now "
+        "web.socket`, or choose another --listen address and add --force\n"
     )
     status, findings = site.check("web")
     assert status == 1

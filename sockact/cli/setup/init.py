@@ -1,4 +1,4 @@
-"""`sockact init`: a .socket and a .service unit for a program, shown, written and enabled."""
+"""`sockact init`: shows, writes and enables a .socket and a .service unit for a program."""
 
 from __future__ import annotations
 
@@ -39,39 +39,42 @@ _JITS = ("node", "java", "pypy", "dotnet", "deno", "bun", "ruby", "luajit", "php
     "--config",
     metavar="FILE",
     type=click.Path(),
-    help="Run what FILE says, or /etc/sockact/FILE.toml, in the place of PROGRAM.",
+    help="Read the program and its options from FILE, or from /etc/sockact/FILE.toml.",
 )
 @click.option(
     "--listen",
     metavar="ADDR",
     multiple=True,
-    help="Where it listens, [NAME=]ADDR as for `sockact run`; may be repeated.  [default: as FILE "
-    "says]",
+    help="Address to listen on, [NAME=]ADDR as for `sockact run`. May be repeated.  [default: from "
+    "FILE]",
 )
 @click.option(
-    "--user", metavar="USER", help="Whom it runs as.  [default: NAME, made by systemd if missing]"
+    "--user",
+    metavar="USER",
+    help="User to run the service as.  [default: NAME, created by systemd if missing]",
 )
 @click.option(
     "--directory",
     metavar="DIR",
     type=click.Path(exists=True, file_okay=False),
-    help="Where PROGRAM runs, looked up anew at each reload.  [default: /]",
+    help="Working directory of PROGRAM; a symbolic link is followed anew at each reload.  "
+    "[default: /]",
 )
 @click.option(
     "--env-file",
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False),
-    help="Variables for PROGRAM, read when the service starts.",
+    help="File with environment variables for PROGRAM, read when the service starts.",
 )
 @click.option(
     "--path-unit",
     is_flag=True,
-    help="Write NAME.path for what --watch names, instead of watching it ourselves.",
+    help="Let systemd watch the paths of --watch, with a NAME.path unit.",
 )
-@click.option("--user-unit", is_flag=True, help="For `systemctl --user`.")
-@click.option("--dry-run", is_flag=True, help="Only show the units.")
+@click.option("--user-unit", is_flag=True, help="Write units for `systemctl --user`.")
+@click.option("--dry-run", is_flag=True, help="Show the units without writing them.")
 @click.option("--enable", is_flag=True, help="Enable and start the socket.")
-@click.option("--force", is_flag=True, help="Overwrite units that are there.")
+@click.option("--force", is_flag=True, help="Overwrite existing units.")
 @click.argument(
     "program",
     nargs=-1,
@@ -80,10 +83,15 @@ _JITS = ("node", "java", "pypy", "dotnet", "deno", "bun", "ruby", "luajit", "php
     shell_complete=complete.program,
 )
 def command(name: str, listen: tuple[str, ...], program: tuple[str, ...], **options: Any) -> None:
-    """Write NAME.socket and NAME.service, which run PROGRAM so that it can be reloaded.
+    """Write the units NAME.socket and NAME.service, which run PROGRAM under sockact.
 
-    They go to /etc/systemd/system, or with --user-unit to ~/.config/systemd/user. Nothing is
-    overwritten without --force. The other options are those of `sockact run`.
+    The units go to /etc/systemd/system, or to ~/.config/systemd/user with --user-unit. Existing
+    units are overwritten only with --force. The other options are those of `sockact run`.
+
+    \b
+    Example:
+      sockact init myapp --listen 127.0.0.1:8000 --enable \\
+          -- /srv/myapp/venv/bin/gunicorn --bind 127.0.0.1:8000 app:app
     """
     _check_together(listen, program, options)
     try:
@@ -123,13 +131,13 @@ def _check_together(
 ) -> None:
     """Raises UsageError."""
     if options["path_unit"] and not options["watch"]:
-        raise click.UsageError("--path-unit watches what --watch names: add --watch PATH")
+        raise click.UsageError("--path-unit needs --watch PATH")
     if not options["config"]:
         if not listen:
             raise click.UsageError("missing option '--listen'")
         probes.check_together(options)
     elif program:
-        raise click.UsageError(f"the program is in {options['config']}: leave it out here")
+        raise click.UsageError(f"{options['config']} already names the program; leave it out here")
 
 
 def _plan(name: str, found: wanted.Wanted, options: dict[str, Any]) -> service_units.Plan:
@@ -138,12 +146,12 @@ def _plan(name: str, found: wanted.Wanted, options: dict[str, Any]) -> service_u
     parsed = [listeners.parse(text) for text in found.listen]
     where = tuple(address for _, address in parsed)
     if len(set(where)) < len(where):
-        raise OperatorError("--listen: an address is there twice; write it once")
+        raise OperatorError("--listen: the same address is given twice")
     user = _user(options["user"], where, user_unit=options["user_unit"])
     env_file = os.path.abspath(options["env_file"]) if options["env_file"] else ""
     if re.search(r"[*?\[\\]", env_file):
         raise OperatorError(
-            f"--env-file {env_file}: systemd takes * ? [ \\ for patterns; rename it"
+            f"--env-file {env_file}: systemd would read * ? [ \\ as a pattern; rename the file"
         )
     sockact, program = passing.sockact_command(), found.command[0]
     others = (sockact, sys.executable, found.directory, env_file, found.config, found.release)
@@ -169,7 +177,7 @@ def _plan(name: str, found: wanted.Wanted, options: dict[str, Any]) -> service_u
 
 
 def _hidden(found: wanted.Wanted, plan: service_units.Plan) -> list[str]:
-    """Whether the service's user cannot read the configuration file: at the start it is late."""
+    """A warning if the service's user cannot read the configuration file."""
     if not found.config or plan.user_unit:
         return []
     import grp
@@ -185,24 +193,24 @@ def _hidden(found: wanted.Wanted, plan: service_units.Plan) -> list[str]:
             return []
         to = f"`chgrp {plan.user} {found.config} && chmod g+r {found.config}`"
     else:
-        to = f"`chmod o+r {found.config}`, or --user USER and a group of that user"
-    return [f"{found.config}: the service may not read it: {to}"]
+        to = f"`chmod o+r {found.config}`, or add --user USER with a group that can read it"
+    return [f"the service cannot read {found.config}; run {to}"]
 
 
 def _logs(paths: tuple[str, ...], user: str, *, user_unit: bool) -> tuple[str, ...]:
-    """The files of --log and --log-stderr, each once."""
+    """The files of --log and --log-stderr, without duplicates."""
     found = tuple(dict.fromkeys(filter(None, paths)))
     for path in found:
         if os.path.dirname(path) == "/var/log" and user != "root" and not user_unit:
             raise OperatorError(
-                f"--log {path}: only root may make files there; write "
-                f"/var/log/NAME/{os.path.basename(path)}, a directory that systemd makes"
+                f"--log {path}: only root can create files in /var/log; use "
+                f"/var/log/NAME/{os.path.basename(path)}, in a directory that systemd creates"
             )
     return found
 
 
 def _rotation(plan: service_units.Plan) -> dict[str, str]:
-    """What tells logrotate of the logs, by the name of its file; nothing for a user's units."""
+    """The snippet for logrotate, by the name of its file; nothing for a user's units."""
     logs = tuple(path for path in plan.logs if not path.startswith("/dev/"))
     if not logs or plan.user_unit:
         return {}
@@ -225,28 +233,30 @@ def _owner(user: str) -> tuple[str, str]:
 def _check_unit_name(name: str) -> None:
     if name.endswith((".service", ".socket")):
         stem = name.rpartition(".")[0]
-        raise OperatorError(f"{name}: both units are named after it: write {stem}")
+        raise OperatorError(f"{name}: NAME is the name of both units; use {stem}")
     if name.endswith("@"):
-        raise OperatorError(f"{name} would be a template: write an instance, such as {name}1")
+        raise OperatorError(f"{name} is a template; use an instance, such as {name}1")
     if ":" in name:
-        raise OperatorError(f"{name}: RuntimeDirectory= has no place for a colon; use a dash")
+        raise OperatorError(f"{name}: RuntimeDirectory= cannot contain a colon; use a dash")
 
 
 def _check_socket_files(plan: service_units.Plan) -> None:
     for path in service_units.unix_paths(plan.addresses):
         if f"/sockact/{plan.name}/" in os.path.normpath(path):
             raise OperatorError(
-                f"--listen {path}: systemd removes that folder when the service stops; "
-                f"write for example /run/{plan.name}.sock"
+                f"--listen {path}: systemd removes this directory when the service stops; "
+                f"use /run/{plan.name}.sock, for example"
             )
 
 
 def _user(user: str | None, found: tuple[Address, ...], *, user_unit: bool) -> str:
     if user_unit and user:
-        raise OperatorError("--user is for system units: --user-unit runs as its own user")
+        raise OperatorError(
+            "--user is for system units; units of --user-unit run as their own user"
+        )
     if not user:
         if service_units.unix_paths(found) and not user_unit:
-            raise OperatorError("a Unix socket needs an owner that exists: add --user USER")
+            raise OperatorError("a Unix socket needs an existing owner; add --user USER")
         return ""
     import pwd
 
@@ -254,20 +264,20 @@ def _user(user: str | None, found: tuple[Address, ...], *, user_unit: bool) -> s
         pwd.getpwnam(user)
     except (KeyError, ValueError) as error:
         raise OperatorError(
-            f"there is no user {user}: `useradd --system {user}` makes one, "
-            f"and without --user systemd does"
+            f"user {user} does not exist; run `useradd --system {user}`, or leave --user out: "
+            f"systemd then creates one"
         ) from error
     return user
 
 
 def with_targets(program: str, *others: str) -> tuple[str, ...]:
-    """All files that have to be seen, with what their symbolic links lead to."""
+    """The files that the service must see, with the targets of their symbolic links."""
     paths = (program, _interpreter(program), *filter(None, others))
     return (*paths, *map(os.path.realpath, paths))
 
 
 def _interpreter(path: str) -> str:
-    """What executes the file: as its #! line has it, or the file itself."""
+    """The interpreter of the file's #! line, or the file itself."""
     try:
         with open(path, "rb") as file:
             line = os.fsdecode(file.readline(256))
@@ -280,13 +290,13 @@ def _interpreter(path: str) -> str:
 
 
 def _refuse_to_hide(texts: dict[str, str], *, user_unit: bool) -> None:
-    """A unit of a package is not overwritten by one in our folder, but it no longer counts."""
+    """Raises UsageError if the new units would take the place of a package's."""
     for base in ("/run", "/usr/local/lib", "/usr/lib", "/lib"):
         for name in texts:
             path = os.path.join(base, "systemd", "user" if user_unit else "system", name)
             if os.path.lexists(path):
                 raise click.UsageError(
-                    f"{path} exists, and would be hidden: choose another name, or add --force"
+                    f"{path} exists and would be overridden; choose another name, or add --force"
                 )
 
 
@@ -314,18 +324,21 @@ def _tell_systemd(name: str, options: dict[str, Any], plan: service_units.Plan) 
         why = str(error)
         if taken:
             why = (
-                f"{name}.socket cannot listen on {', '.join(taken)}: somebody else does (`ss "
-                f"-lntuxp` says who); end that, then `{manager.name} {' '.join(enable)}`, or write "
-                f"another --listen, and add --force"
+                f"{name}.socket cannot listen on {', '.join(taken)}: address already in use (`ss "
+                f"-lntuxp` shows by whom); stop that and run `{manager.name} {' '.join(enable)}`, "
+                f"or choose another --listen address and add --force"
             )
-        raise Failure(f"the units of {name} are written, but {why}") from error
-    after = f"{manager.name} start {name}"
-    if not options["enable"]:
-        first = [f"{manager.name} {' '.join(words)}" for words in (enable, *also)]
-        after = "`, then `".join([*first, after])
+        raise Failure(f"wrote the units of {name}, but {why}") from error
+    steps = [] if options["enable"] else [enable, *also]
+    start = "`, then `".join(
+        f"{manager.name} {' '.join(words)}" for words in (*steps, ("start", name))
+    )
     if plan.user_unit and plan.logs:
         click.echo(
-            f"\n{name}: the system's logrotate leaves its log alone; one of your own calls "
-            f"`sockact rotate {name}` in its postrotate"
+            f"\n{name}: the system's logrotate does not rotate this log; in your own, "
+            f"let postrotate call `sockact rotate {name}`"
         )
-    click.echo(f"\n{name}: written; next: `{after}`, and `{manager.name} reload {name}` ever after")
+    click.echo(
+        f"\nWrote {name}.socket and {name}.service. Start it with `{start}`; "
+        f"deploy with `{manager.name} reload {name}`."
+    )

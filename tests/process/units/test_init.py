@@ -95,10 +95,10 @@ def home(folder: Path) -> Home:
     [
         ((), "missing argument"),
         (("web", "--", "gunicorn"), "missing option '--listen'"),
-        (("a/b", *LISTEN, "--", "gunicorn"), "cannot name a service"),
+        (("a/b", *LISTEN, "--", "gunicorn"), "is not a valid service name"),
         (("a@", *LISTEN, "--", "gunicorn"), "an instance, such as a@1"),
         (("a:b", *LISTEN, "--", "gunicorn"), "use a dash"),
-        (("web.service", *LISTEN, "--", "gunicorn"), "named after it: write web;"),
+        (("web.service", *LISTEN, "--", "gunicorn"), "NAME is the name of both units; use web;"),
         (("web", *LISTEN), "write it last"),
         (("web", *LISTEN, "--", ""), "write its whole path"),
         (("web", *LISTEN, "--", "nonexistent"), "such as /srv/myapp/venv/bin/nonexistent"),
@@ -106,11 +106,11 @@ def home(folder: Path) -> Home:
         (("web", *LISTEN, "--", "gunicorn", "\udcff"), "surrogates not allowed"),
         (("web", "--listen", "http", "--", "gunicorn"), "not an address"),
         (("web", "--listen", "/a\nb", "--", "gunicorn"), "cannot be written"),
-        (("web", *LISTEN, *LISTEN, "--", "gunicorn"), "write it once"),
+        (("web", *LISTEN, *LISTEN, "--", "gunicorn"), "the same address is given twice"),
         (("web", "--listen", "a=1", "--listen", "b=2", "--", "gunicorn"), "one name for all"),
         (("web", "--listen", "a=1", "--listen", "2", "--", "gunicorn"), "one name for all"),
         (("web", "--listen", "/run/sockact/web/x", "--", "gunicorn"), "/run/web.sock"),
-        (("web", *LISTEN, "--user", "root", "--", "gunicorn"), "runs as its own user"),
+        (("web", *LISTEN, "--user", "root", "--", "gunicorn"), "run as their own user"),
         (("web", *LISTEN, "--env-file", "nonexistent", "--", "gunicorn"), "does not exist"),
         (("web", *LISTEN, "--directory", "nonexistent", "--", "gunicorn"), "does not exist"),
         (("web", *LISTEN, "--drain-timeout", "soon", "--", "gunicorn"), "write it like 90"),
@@ -167,7 +167,7 @@ def test_enable(home: Home) -> None:
 def test_what_systemd_refuses_is_told(home: Home) -> None:
     done = home.init("web", "--user-unit", *LISTEN, "--", "gunicorn", fail="--no-pager")
     assert done.returncode == 1
-    assert "are written, but `systemctl --user daemon-reload` failed: no" in done.stderr
+    assert "wrote the units of web, but `systemctl --user daemon-reload` failed: no" in done.stderr
 
 
 @pytest.mark.parametrize("kind", ["file", "link"])

@@ -33,21 +33,25 @@ CONFIG = ("web", "--config", "./web.json")
 @pytest.mark.parametrize(
     ("said", "arguments", "hint"),
     [
-        ({}, (*CONFIG, *LISTEN, "--", "gunicorn"), "the program is in ./web.json: leave it out"),
+        (
+            {},
+            (*CONFIG, *LISTEN, "--", "gunicorn"),
+            "./web.json already names the program; leave it out",
+        ),
         ({}, CONFIG, "write listen into"),
         ({}, (*CONFIG, *LISTEN, "--directory", "/"), "write directory there"),
         ({}, ("web", "--config", "./none.json", *LISTEN), "none.json: No such file"),
         ({"adopt": "magic"}, (*CONFIG, *LISTEN), "web.json:6: adopt: 'magic'"),
         ({"command": ["none"]}, (*CONFIG, *LISTEN), "there is no program 'none'"),
         ({"listen": ["http"]}, CONFIG, "not an address"),
-        ({}, (*CONFIG, *LISTEN, "--probe", "tcp"), "probe watches a trial"),
+        ({}, (*CONFIG, *LISTEN, "--probe", "tcp"), "probe needs a trial"),
         ({}, (*CONFIG, *LISTEN, "--path-unit"), "add --watch PATH"),
         (
             {"watch": ["/etc"]},
             (*CONFIG, *LISTEN, "--path-unit", "--watch", "/srv"),
             "--path-unit stands for watch: take that out of",
         ),
-        ({}, ("web", *LISTEN, "--watch", "", "--", "gunicorn"), "is no path"),
+        ({}, ("web", *LISTEN, "--watch", "", "--", "gunicorn"), "is not a path"),
         ({}, ("web", *LISTEN, "--watch", "/../.", "--", "gunicorn"), "is everything"),
         ({}, ("web", *LISTEN, "--watch-ignore", "a/b", "--", "gunicorn"), "is no name of a file"),
         ({}, ("web", *LISTEN, "--watch-ignore", "**", "--", "gunicorn"), "is no name of a file"),

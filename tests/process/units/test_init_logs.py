@@ -84,10 +84,10 @@ def test_without_a_log_nothing_changes(home: Home) -> None:
 @pytest.mark.parametrize(
     ("path", "why"),
     [
-        ("/var/log/web.log", "only root may make files there"),
+        ("/var/log/web.log", "only root can create files in /var/log"),
         ("/var/log/web/*.log", "means something to logrotate"),
         ('/var/log/web/".log', "means something to logrotate"),
-        ("/var/log/web/a\nb", "no log file should have"),
+        ("/var/log/web/a\nb", "contains unprintable characters"),
         ("/var/log", "is a directory"),
     ],
 )
