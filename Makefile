@@ -13,6 +13,7 @@ help:
 	@echo "make test-system  only those inside of booted systemds (three Debian releases), or fail"
 	@echo "make lint    ruff and mypy only"
 	@echo "make units   write the unit files of units/ anew"
+	@echo "make docs    write docs/options.md anew"
 	@echo "make dist    the source distribution and the wheel, into dist/"
 	@echo "make rpm     the RPM packages, into dist/"
 	@echo "make matrix  every server, 10 reloads under load, with a table"
@@ -42,6 +43,10 @@ lint: $(STAMP)
 .PHONY: units
 units: $(STAMP)
 	$(PYTHON) -m sockact.units.render.templates units
+
+.PHONY: docs
+docs: $(STAMP)
+	$(PYTHON) -m sockact.cli.manual.reference docs/options.md
 
 .PHONY: dist rpm
 dist: $(STAMP)

@@ -65,18 +65,18 @@ class _Wrong(Exception):
 
 def check(document: Document, context: click.Context) -> Checked:
     """Check all keys of the document; `context` is that of `sockact run`."""
-    options = {key_of(one): one for one in context.command.params if _is_for_files(one)}
+    known = options(context.command)
     found = Checked()
     for key, value in document.values.items():
         try:
             if key in _OWN:
                 _take_own(found, key, value, document)
             elif key == HOOKS:
-                found.options[key] = _hooks(options[key], value, document, context, found.problems)
-            elif key in options:
-                found.options[str(options[key].name)] = _option(options[key], value, context)
+                found.options[key] = _hooks(known[key], value, document, context, found.problems)
+            elif key in known:
+                found.options[str(known[key].name)] = _option(known[key], value, context)
             else:
-                raise _Wrong(_unknown(str(key), [*_OWN, *options]))
+                raise _Wrong(_unknown(str(key), [*_OWN, *known]))
         except _Wrong as wrong:
             found.problems.append(Problem(document.line(str(key)), str(wrong)))
     if COMMAND not in document.values:
@@ -91,8 +91,15 @@ def key_of(option: click.Parameter) -> str:
     return option.opts[0].removeprefix("--")
 
 
-def _is_for_files(option: click.Parameter) -> bool:
-    return isinstance(option, click.Option) and option.name != _NOT_HERE
+def options(command: click.Command) -> dict[str, click.Option]:
+    """The options that a file can set, by their keys; `command` is `sockact run`."""
+    found = (one for one in command.params if isinstance(one, click.Option))
+    return {key_of(one): one for one in found if one.name != _NOT_HERE}
+
+
+def takes_numbers(option: click.Option) -> bool:
+    """Whether its value may be a number, in the place of a string."""
+    return option.metavar in _NUMBERS_TOO
 
 
 def shown(value: object) -> str:

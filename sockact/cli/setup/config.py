@@ -36,13 +36,13 @@ def command(action: str, file: str, numbers: tuple[int, ...]) -> None:
 
     \b
     Actions:
-      check             Check FILE, as `sockact run --config FILE` does.
-      show [NUMBER]     Print FILE, or a kept configuration.
-      diff [OLD [NEW]]  Compare the newest kept configuration (or number OLD)
-                        with FILE (or number NEW).
+      check             Check FILE for mistakes, as a reload does.
+      show [NUMBER]     Print FILE or a kept configuration.
+      diff [OLD [NEW]]  Compare the newest kept configuration, or OLD, with
+                        FILE, or NEW.
       history           List the kept configurations.
-      rollback NUMBER   Restore a kept configuration and reload. If the reload
-                        fails, FILE is left unchanged.
+      rollback NUMBER   Restore a kept configuration and reload. If that
+                        fails, FILE is left as it was.
 
     \b
     Example:

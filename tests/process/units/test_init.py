@@ -131,7 +131,7 @@ def test_bad_input_is_one_line_and_writes_nothing(
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
-        ((*LISTEN, "--user", "no-such-user"), "`useradd --system no-such-user` makes one"),
+        ((*LISTEN, "--user", "no-such-user"), "run `useradd --system no-such-user`"),
         (("--listen", "/run/web.sock"), "add --user USER"),
     ],
 )
@@ -190,7 +190,7 @@ def test_nothing_is_overwritten_without_force(home: Home, name: str, kind: str) 
 def test_units_of_packages_are_not_hidden_without_force(home: Home) -> None:
     arguments = ("systemd-exit", "--user-unit", *LISTEN)
     done = home.init(*arguments, "--", "gunicorn")
-    assert (done.returncode, "would be hidden" in done.stderr) == (2, True)
+    assert (done.returncode, "would be overridden" in done.stderr) == (2, True)
     assert not home.units.exists()
     assert home.init(*arguments, "--force", "--", "gunicorn").returncode == 0
 

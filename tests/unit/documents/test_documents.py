@@ -13,17 +13,18 @@ import click
 import pytest
 
 from sockact.cli.main import cli
-from sockact.cli.manual import pages
+from sockact.cli.manual import commands, pages, reference
 from tests import ROOT
 from tests.servers import zoo
 from tests.servers.commands import Address
 from tests.support import markdown
-from tests.support.manual import entries, help_of, plain_code
+from tests.support.manual import code, entries, help_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ROOT = ROOT
+MANUAL = pages.files("")
 README = (ROOT / "README.md").read_text()
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 SERVERS = sorted(set((ROOT / "docs" / "servers").glob("*.md")))
@@ -70,9 +71,9 @@ def command(name: str) -> click.Command:
 @cache
 def options() -> frozenset[str]:
     """All options of sockact."""
-    commands = [cli, *map(command, pages.names())]
+    found = [cli, *map(command, commands.names())]
     params = [
-        p for one in commands for p in one.get_params(click.Context(one, **one.context_settings))
+        p for one in found for p in one.get_params(click.Context(one, **one.context_settings))
     ]
     return frozenset(word for param in params for word in param.opts)
 
@@ -115,10 +116,9 @@ def test_each_command_line_can_be_given(path: Path) -> None:
             check(words, whole=False)
 
 
-@pytest.mark.parametrize("name", sorted(pages.files("")))
+@pytest.mark.parametrize("name", sorted(MANUAL))
 def test_each_command_line_of_the_manual_can_be_given(name: str) -> None:
-    code = re.findall(r"^\.EX\n(.*?)^\.EE$", pages.files("")[name], re.MULTILINE | re.DOTALL)
-    lines = plain_code("\n".join(code)).replace("\\\n", " ").splitlines()
+    lines = code(MANUAL[name]).replace("\\\n", " ").splitlines()
     for line in lines:
         for words in markdown.sockact_words(line):
             check(words)
@@ -134,6 +134,11 @@ def test_each_command_line_of_the_manual_can_be_given(name: str) -> None:
 def test_a_wrong_command_line_would_be_found(words: list[str]) -> None:
     with pytest.raises((click.UsageError, AssertionError)):
         check(words)
+
+
+def test_the_list_of_options_is_up_to_date() -> None:
+    text = (ROOT / "docs" / "options.md").read_text()
+    assert text == reference.text(), "write it anew: make docs"
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
@@ -178,11 +183,13 @@ def test_each_link_leads_to_a_file(path: Path) -> None:
 def test_readme_lists_all_commands() -> None:
     rows = markdown.table(README, "command")
     helps = [" ".join(entry.split()[1:]) for entry in entries(help_of(), "Commands")]
-    wanted = [[f"`sockact {name}`", text] for name, text in zip(pages.names(), helps, strict=True)]
+    wanted = [
+        [f"`sockact {name}`", text] for name, text in zip(commands.names(), helps, strict=True)
+    ]
     assert [row[:2] for row in rows] == wanted
 
 
-@pytest.mark.parametrize("name", pages.names())
+@pytest.mark.parametrize("name", commands.names())
 def test_readme_lists_all_options_of_each_command(name: str) -> None:
     cell = next(
         row[2] for row in markdown.table(README, "command") if row[0] == f"`sockact {name}`"
