@@ -180,7 +180,7 @@ def _text(key: str, value: object) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise _Wrong(f"{key}: {shown(value)} contains half of a surrogate pair") from None
+        raise _Wrong(f"{key}: {shown(value)} contains an unpaired surrogate") from None
     return value
 
 

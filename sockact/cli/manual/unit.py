@@ -31,7 +31,7 @@ The beginning of myapp.service::
 
 After a change of the .socket unit, run `systemctl daemon-reload` and restart both units.
 EnvironmentFile= is read when the service starts, not on reload. --directory replaces
-WorkingDirectory=: a symbolic link to the current release is followed anew at each reload.
+WorkingDirectory=: a symbolic link to the current release is resolved again at each reload.
 
 INSTANCES
 =========

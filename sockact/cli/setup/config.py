@@ -50,8 +50,8 @@ def command(action: str, file: str, numbers: tuple[int, ...]) -> None:
     """
     least, most = _NUMBERS[action]
     if not least <= len(numbers) <= most:
-        wanted = {(0, 0): "no NUMBER", (1, 1): "one NUMBER"}
-        text = wanted.get((least, most), f"at most {most} of NUMBER")
+        wanted = {(0, 0): "no NUMBER", (0, 1): "at most one NUMBER", (1, 1): "one NUMBER"}
+        text = wanted.get((least, most), "at most two numbers")
         raise click.UsageError(f"{action} takes {text}")
     _ACTIONS[action](file, numbers)
 

@@ -57,7 +57,7 @@ _JITS = ("node", "java", "pypy", "dotnet", "deno", "bun", "ruby", "luajit", "php
     "--directory",
     metavar="DIR",
     type=click.Path(exists=True, file_okay=False),
-    help="Working directory of PROGRAM; a symbolic link is followed anew at each reload.  "
+    help="Working directory of PROGRAM; a symbolic link is resolved again at each reload.  "
     "[default: /]",
 )
 @click.option(

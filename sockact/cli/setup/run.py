@@ -68,7 +68,7 @@ def _load(context: click.Context, _option: click.Parameter, value: str | None) -
     "--directory",
     metavar="DIR",
     type=click.Path(exists=True, file_okay=False),
-    help="Working directory of PROGRAM; a symbolic link is followed anew at each reload.  "
+    help="Working directory of PROGRAM; a symbolic link is resolved again at each reload.  "
     "[default: current directory]",
 )
 @click.option(

@@ -260,7 +260,7 @@ def test_a_thousand_invalid_files(tmp_path: Path, kind: invalid.Kind) -> None:
         (["chekc", "app"], "is not one of 'check', 'show'"),
         (["check", "app", "1"], "check takes no NUMBER"),
         (["rollback", "app"], "rollback takes one NUMBER"),
-        (["diff", "app", "1", "2", "3"], "diff takes at most 2"),
+        (["diff", "app", "1", "2", "3"], "diff takes at most two numbers"),
         (["show", "app", "0"], "0 is not in the range"),
         (["show", "app", "7"], "no configuration 7 (none has served yet)"),
         (["history", "./evil.toml"], "'../../x' in "),
