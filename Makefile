@@ -20,6 +20,7 @@ help:
 	@echo "make deb            build the Debian packages into dist/SUITE; needs root"
 	@echo "make rpm            build the RPM packages into dist/"
 	@echo "make dist           build the source distribution and the wheel into dist/"
+	@echo "make docs           rewrite docs/options.md and the rooms in docs/design.md"
 	@echo "make units          rewrite the unit files in units/"
 	@echo "make clean          remove everything that these commands made in this directory"
 
@@ -42,6 +43,11 @@ lint: $(STAMP)
 .PHONY: units
 units: $(STAMP)
 	$(PYTHON) -m sockact.units.render.templates units
+
+.PHONY: docs
+docs: $(STAMP)
+	$(PYTHON) -m sockact.cli.manual.reference docs/options.md
+	$(PYTHON) tools/rooms.py --write
 
 .PHONY: dist rpm
 dist: $(STAMP)

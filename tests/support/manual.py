@@ -9,9 +9,9 @@ from click.testing import CliRunner
 from sockact.cli.main import cli
 
 WIDE = 1000
-_ESCAPES = {r"\e": "\\", r"\-": "-", r"\(aq": "'", r"\(ga": "`", r"\(ha": "^", r"\(ti": "~"}
-_ESCAPES |= {r"\(dq": '"', r"\&": ""}
-_ESCAPE = re.compile(r"\\f[BIR]|\\\[u([0-9A-F]{4,6})\]|\\\(..|\\.")
+_ESCAPES = {r"\e": "\\", r"\-": "-", r"\(aq": "'", r"\(ga": "`", r"\(dq": '"', r"\&": ""}
+_ESCAPE = re.compile(r"\\f[BIRP]|\\\(..|\\.")
+_CODE = re.compile(r"^\.EX\n(.*?)^\.EE$", re.MULTILINE | re.DOTALL)
 
 
 def words(text: str) -> str:
@@ -22,28 +22,31 @@ def words(text: str) -> str:
 def plain(page: str) -> str:
     """The words of a man page's file, without its macros."""
     lines = []
-    for line in page.splitlines():
+    for line in page.partition("\n.TH ")[2].splitlines()[1:]:
         macro, _, rest = line.partition(" ") if line.startswith(".") else ("", "", line)
-        if macro in ("", ".SH"):
+        if macro in ("", ".SH", ".B"):
             lines.append(rest)
-    return words(plain_code("\n".join(lines)))
+    return words(_unescaped("\n".join(lines)))
 
 
-def plain_code(text: str) -> str:
+def code(page: str) -> str:
+    """The code blocks of a man page's file, as they are printed."""
+    return _unescaped("\n".join(_CODE.findall(page)))
+
+
+def _unescaped(text: str) -> str:
     """The text without the escapes of roff."""
-    return _ESCAPE.sub(_meaning, text)
+    return _ESCAPE.sub(lambda found: _ESCAPES.get(found[0], ""), text)
 
 
-def _meaning(found: re.Match[str]) -> str:
-    if found[0].startswith(r"\f"):
-        return ""
-    return chr(int(found[1], 16)) if found[1] else _ESCAPES[found[0]]
-
-
-def help_of(*command: str) -> str:
-    """What `sockact COMMAND --help` prints, in long lines."""
+def help_of(*command: str, width: int = WIDE) -> str:
+    """What `sockact COMMAND --help` prints, in long lines by default."""
     result = CliRunner().invoke(
-        cli, [*command, "--help"], prog_name="sockact", terminal_width=WIDE, max_content_width=WIDE
+        cli,
+        [*command, "--help"],
+        prog_name="sockact",
+        terminal_width=width,
+        max_content_width=width,
     )
     assert result.exit_code == 0, result.output
     return result.stdout
@@ -61,7 +64,7 @@ def usage(text: str) -> str:
 
 
 def description(text: str) -> list[str]:
-    """The paragraphs between the usage and the lists, without examples."""
+    """The paragraphs between the usage and the lists, those of examples without their title."""
     body = text.partition("\n\n")[2].partition("\nOptions:\n")[0]
-    found = [words(paragraph) for paragraph in body.split("\n\n")]
-    return [one for one in found if one and not one.startswith("Example:")]
+    paragraphs = [words(paragraph) for paragraph in body.split("\n\n") if paragraph.strip()]
+    return [re.sub(r"^Examples?: ", "", paragraph) for paragraph in paragraphs]

@@ -156,4 +156,4 @@ def test_a_configuration_file(site: Site, user: tuple[str, ...]) -> None:
     # Another user's secrets.
     site.path("/etc/sockact/web.toml").chmod(0o600)
     warned = site.machine.run("sockact", "init", "web", "--config", "web", *user, "--dry-run")
-    assert "the service may not read it" in warned.stderr
+    assert "the service cannot read /etc/sockact/web.toml" in warned.stderr

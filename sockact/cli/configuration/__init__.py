@@ -1,1 +1,1 @@
-"""The configuration file: its syntax, its keys, its kept versions. Never changes what runs."""
+"""The configuration file: its syntax, its keys, its kept versions; changes no service."""

@@ -1,7 +1,6 @@
-"""The text of a configuration file as plain data, with the line that each key is on.
+"""A configuration file as plain data, with the line of each key.
 
-What is read may be anything at all: nothing but `Unreadable` is raised, and nothing takes longer
-than the size allows.
+The file may contain anything: reading it is quick, and raises nothing but `Unreadable`.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ if TYPE_CHECKING:
     Lines = dict[tuple[str, ...], int]
 
 LARGEST = 64 * 1024
-"""Bytes: more than anybody writes by hand."""
+"""Bytes; far more than anybody writes by hand."""
 _DEEPEST = 20
 _PARSED_AT_MOST = 2 * 1024 * 1024
-"""Bytes that finding the lines of a TOML file may cost besides."""
+"""Bytes that may be parsed again to find the lines of a TOML file."""
 _MOST_DOTS = 1000
-"""In a line of TOML, between two equals signs. What tomllib needs grows with their square."""
-_TOO_DEEP = "too many levels are in each other"
+"""In a line of TOML, between two equals signs; the time of tomllib grows with their square."""
+_TOO_DEEP = "nested too deeply"
 _STATED = re.compile(r" \(at line (\d+), column \d+\)$")
 _YAML_BOOL, _YAML_TEXT = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:str"
 _PART = r"""(?:[\w-]+|"(?:[^"\\]|\\.)*"|'[^']*')"""
@@ -38,7 +37,7 @@ _TOKEN = re.compile(r'("(?:[^"\\]|\\.)*")(\s*:)?|[{}\[\]]')
 
 
 class Unreadable(Exception):
-    """It cannot be read: what is wrong, and on which line (from 1; 0: nowhere in particular)."""
+    """The file cannot be read: why, and on which line (from 1; 0 for no particular one)."""
 
     def __init__(self, line: int, text: str) -> None:
         super().__init__(text)
@@ -47,7 +46,7 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True)
 class Document:
-    """What the file says."""
+    """The contents of a file."""
 
     values: dict[str, object]
     lines: Lines = field(default_factory=dict)
@@ -55,7 +54,7 @@ class Document:
     text: str = ""
 
     def line(self, *path: str) -> int:
-        """Where this key is; of one that is not found, where what it is in is."""
+        """The line of this key, or of the closest table around it that has one."""
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 1)
@@ -67,43 +66,43 @@ def read(path: str) -> Document:
 
 
 def parse(data: bytes, extension: str) -> Document:
-    """What these bytes say in the format of the extension. Raises Unreadable."""
+    """The document in these bytes, in the format of the extension. Raises Unreadable."""
     reader = _READERS.get(extension)
     if reader is None:
-        raise Unreadable(0, f"its name has to end in {', '.join(_READERS)}")
+        raise Unreadable(0, f"the file name must end in {', '.join(_READERS)}")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise Unreadable(line, f"byte {error.start + 1} of the file is not UTF-8") from None
+        raise Unreadable(line, f"byte {error.start + 1} of the file is not valid UTF-8") from None
     try:
         values, lines = reader(text)
     except RecursionError:
         raise Unreadable(0, _TOO_DEEP) from None
     except ValueError as error:
-        # Of a single value: a number of 5,000 digits, the 99th of May.
+        # A single value is impossible: a number of 5,000 digits, the 99th of May.
         raise Unreadable(0, str(error).partition("; use sys.")[0]) from None
     if not isinstance(values, dict):
-        raise Unreadable(1, "keys with their values are needed, as in `command: [a, b]`")
+        raise Unreadable(1, "must be a table of keys and values, such as `command: [a, b]`")
     return Document(values, lines, text)
 
 
 def contents(path: str) -> bytes:
     """The bytes of this file, a regular one of at most `LARGEST`. Raises Unreadable."""
     try:
-        # A FIFO would let us wait for ever.
+        # Opening a FIFO would block.
         with open(
             path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)
         ) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise Unreadable(0, "it is no regular file")
+                raise Unreadable(0, "not a regular file")
             found = file.read(LARGEST + 1)
     except OSError as error:
         raise Unreadable(0, error.strerror or str(error)) from None
     except ValueError as error:
-        raise Unreadable(0, str(error)) from None  # A NUL in its name.
+        raise Unreadable(0, str(error)) from None  # A NUL in the path.
     if len(found) > LARGEST:
-        raise Unreadable(0, f"it is larger than {LARGEST // 1024} KiB")
+        raise Unreadable(0, f"larger than {LARGEST // 1024} KiB")
     return found
 
 
@@ -121,8 +120,10 @@ def _toml(text: str) -> tuple[object, Lines]:
 
 
 def _toml_lines(text: str) -> Lines:
-    """tomllib tells no lines. What looks like a key begins a statement if the one before is whole;
-    else it is in a text of several lines.
+    """The line of each key, which tomllib does not tell.
+
+    What looks like a key starts a statement if the text before is whole; else it is part of a
+    multi-line value.
     """
     found: Lines = {}
     table: tuple[str, ...] = ()
@@ -159,7 +160,7 @@ def _is_whole(statement: str) -> bool:
 
 
 def _toml_path(statement: str) -> tuple[str, ...]:
-    """The keys, one in the other, that a statement makes."""
+    """The nested keys of a statement."""
     path: list[str] = []
     inner: Any = tomllib.loads(statement)
     while inner:
@@ -176,13 +177,13 @@ def _json(text: str) -> tuple[object, Lines]:
     lines: Lines = {}
     for path, line in _json_keys(text):
         if path in lines:
-            raise Unreadable(line, f"{path[-1]!r} is there twice, on line {lines[path]} too")
+            raise Unreadable(line, f"duplicate key {path[-1]!r}, first given on line {lines[path]}")
         lines[path] = line
     return values, lines
 
 
 def _json_keys(text: str) -> Iterator[tuple[tuple[str, ...], int]]:
-    """The keys that are in objects only, of a text that is known to be JSON, and their lines."""
+    """The keys outside lists, with their lines, of a text that is known to be JSON."""
     path: list[str] = [""]
     line, at, lists = 1, 0, 0
     for token in _TOKEN.finditer(text):
@@ -201,19 +202,19 @@ def _json_keys(text: str) -> Iterator[tuple[tuple[str, ...], int]]:
 
 def _yaml(text: str) -> tuple[object, Lines]:
     try:
-        import yaml  # Only where such a file is read: it is no dependency.
+        import yaml  # An optional dependency, for such files only.
     except ImportError:
-        raise Unreadable(0, "reading YAML needs PyYAML: install python3-yaml") from None
+        raise Unreadable(0, "reading YAML requires PyYAML; install python3-yaml") from None
     lines: Lines = {}
     try:
         depth = 0
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
             line = event.start_mark.line + 1
             if isinstance(event, yaml.AliasEvent):
-                raise Unreadable(line, "references (*) are not taken here")
+                raise Unreadable(line, "aliases (*) are not supported")
             opens = isinstance(event, yaml.CollectionStartEvent)
             depth += opens - isinstance(event, yaml.CollectionEndEvent)
-            if depth > _DEEPEST:  # PyYAML takes minutes for what is very deep.
+            if depth > _DEEPEST:  # PyYAML takes minutes for very deep nesting.
                 raise Unreadable(line, _TOO_DEEP)
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
@@ -221,10 +222,10 @@ def _yaml(text: str) -> tuple[object, Lines]:
         return (None if node is None else loader.construct_document(node)), lines
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise Unreadable(mark.line + 1 if mark else 0, error.problem or "no YAML") from None
+        raise Unreadable(mark.line + 1 if mark else 0, error.problem or "not valid YAML") from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise Unreadable(line, f"a character is not allowed: {error.reason}") from None
+        raise Unreadable(line, f"invalid character: {error.reason}") from None
 
 
 def _yaml_lines(node: Any, path: tuple[str, ...], lines: Lines) -> None:
@@ -232,10 +233,12 @@ def _yaml_lines(node: Any, path: tuple[str, ...], lines: Lines) -> None:
         key, value = entry
         line, below = key.start_mark.line + 1, (*path, str(key.value))
         if below in lines:
-            raise Unreadable(line, f"{below[-1]!r} is there twice, on line {lines[below]} too")
+            raise Unreadable(
+                line, f"duplicate key {below[-1]!r}, first given on line {lines[below]}"
+            )
         lines[below] = line
         if key.tag == _YAML_BOOL:
-            key.tag = _YAML_TEXT  # As in `on:`. No key is anything else here.
+            key.tag = _YAML_TEXT  # YAML reads the key `on:` as true.
         _yaml_lines(value, below, lines)
 
 

@@ -1,6 +1,6 @@
-"""The keys of a configuration file: the options of `sockact run`, and what only a file has.
+"""The keys of a configuration file: the options of `sockact run`, and three of its own.
 
-What an option takes is asked of the option itself, so that it is written in one place.
+The options themselves check their values.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _NOT_HERE = "config"
 _PATHS = ("directory", "log", "log-stderr")
 _LONGEST_SHOWN = 60
 _LARGEST_NUMBER = 10**15
-"""Python refuses to write down a number of more than some thousand digits."""
+"""Python refuses to print integers of more than some thousand digits."""
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OURS = re.compile(r"(?:LISTEN_|WATCHDOG_|SOCKACT_)\w*|NOTIFY_SOCKET|FDSTORE")
-# What an option of this metavar takes, in words, where a number will do as well as a text.
+# Metavar → the values that its options take, for those that take numbers, too.
 _NUMBERS_TOO = {
     "TIME": "a time such as 90 or '1min 30s'",
     "SIGNAL": "a signal such as 'SIGINT'",
@@ -40,7 +40,7 @@ _NUMBERS_TOO = {
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong, and on which line."""
+    """A mistake, and its line."""
 
     line: int
     text: str
@@ -48,10 +48,10 @@ class Problem:
 
 @dataclass
 class Checked:
-    """What a document says, as far as it is right."""
+    """The valid values of a document, and the mistakes in it."""
 
     options: dict[str, Any] = field(default_factory=dict)
-    """Name of the option → its value as on a command line: a text, or a list of texts."""
+    """Name of the option → its value as on a command line: a string, or a list of strings."""
     command: tuple[str, ...] = ()
     environment: tuple[str, ...] = ()
     """NAME=VALUE."""
@@ -60,43 +60,50 @@ class Checked:
 
 
 class _Wrong(Exception):
-    """One value is."""
+    """One value is wrong."""
 
 
 def check(document: Document, context: click.Context) -> Checked:
-    """Everything that is wrong with the document; `context` is of `sockact run`."""
-    options = {key_of(one): one for one in context.command.params if _is_for_files(one)}
+    """Check all keys of the document; `context` is that of `sockact run`."""
+    known = options(context.command)
     found = Checked()
     for key, value in document.values.items():
         try:
             if key in _OWN:
                 _take_own(found, key, value, document)
             elif key == HOOKS:
-                found.options[key] = _hooks(options[key], value, document, context, found.problems)
-            elif key in options:
-                found.options[str(options[key].name)] = _option(options[key], value, context)
+                found.options[key] = _hooks(known[key], value, document, context, found.problems)
+            elif key in known:
+                found.options[str(known[key].name)] = _option(known[key], value, context)
             else:
-                raise _Wrong(_unknown(str(key), [*_OWN, *options]))
+                raise _Wrong(_unknown(str(key), [*_OWN, *known]))
         except _Wrong as wrong:
             found.problems.append(Problem(document.line(str(key)), str(wrong)))
     if COMMAND not in document.values:
-        text = 'command is missing: write command = ["PROGRAM", "ARGUMENT"]'
+        text = 'command is missing; write command = ["PROGRAM", "ARGUMENT"]'
         found.problems.append(Problem(1, text))
     found.problems.sort(key=lambda problem: problem.line)
     return found
 
 
 def key_of(option: click.Parameter) -> str:
-    """How the option is called in a file."""
+    """The name of the option in a file."""
     return option.opts[0].removeprefix("--")
 
 
-def _is_for_files(option: click.Parameter) -> bool:
-    return isinstance(option, click.Option) and option.name != _NOT_HERE
+def options(command: click.Command) -> dict[str, click.Option]:
+    """The options that a file can set, by their keys; `command` is `sockact run`."""
+    found = (one for one in command.params if isinstance(one, click.Option))
+    return {key_of(one): one for one in found if one.name != _NOT_HERE}
+
+
+def takes_numbers(option: click.Option) -> bool:
+    """Whether its value may be a number, in the place of a string."""
+    return option.metavar in _NUMBERS_TOO
 
 
 def shown(value: object) -> str:
-    """A value for a message; never a long one."""
+    """A value for a message, shortened."""
     kinds = {bool: repr, int: _number, float: repr, str: _text_shown}
     writer = kinds.get(type(value))
     names = {dict: "a table", list: "a list", type(None): "nothing"}
@@ -113,8 +120,8 @@ def _text_shown(value: Any) -> str:
 
 def _unknown(key: str, known: list[str]) -> str:
     near = difflib.get_close_matches(key[:_LONGEST_SHOWN].replace("_", "-").lower(), known, 1)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}"
-    return f"{shown(key)} is not known: {hint}"
+    hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(sorted(known))}"
+    return f"unknown key {shown(key)}; {hint}"
 
 
 def _option(option: click.Parameter, value: object, context: click.Context) -> Any:
@@ -129,14 +136,18 @@ def _option(option: click.Parameter, value: object, context: click.Context) -> A
         message = " ".join(error.format_message().split("\n"))
         if isinstance(error, click.BadParameter):
             message = error.message.replace(repr(value), shown(value))
-        if not message[:2].isupper():  # As in SIGKILL.
+        if not message[:2].isupper():  # Not an acronym, such as SIGKILL.
             message = message[:1].lower() + message[1:]
         raise _Wrong(f"{key}: {message.removesuffix('.')}") from None
     return written
 
 
 def _relative(key: str, path: str) -> str:
-    return f"{key}: {shown(path)} is not absolute: write a path that begins with /"
+    return f"{key}: {shown(path)} is not an absolute path; use one that begins with /"
+
+
+def _must_be(key: str, wanted: str, value: object, hint: str = "") -> _Wrong:
+    return _Wrong(f"{key}: must be {wanted}, not {shown(value)}{hint}")
 
 
 def _written(key: str, option: click.Parameter, value: object) -> Any:
@@ -146,35 +157,36 @@ def _written(key: str, option: click.Parameter, value: object) -> Any:
     if isinstance(option.type, click.IntRange):
         if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= _LARGEST_NUMBER:
             low, high = option.type.min, option.type.max
-            raise _Wrong(f"{key}: a number from {low} to {high} is needed, not {shown(value)}")
+            raise _must_be(key, f"a number from {low} to {high}", value)
         return str(value)
     number_too = _NUMBERS_TOO.get(option.metavar or "")
     if number_too and isinstance(value, int | float) and not isinstance(value, bool):
         return shown(value)
-    if isinstance(value, str):
-        return _text(key, value)
-    wanted = number_too or "a text"
     if isinstance(option.type, click.Choice):
-        wanted = f"one of {', '.join(map(str, option.type.choices))}"
-    raise _Wrong(f"{key}: {wanted} is needed, not {shown(value)}")
+        number_too = f"one of {', '.join(map(str, option.type.choices))}"
+    if number_too and not isinstance(value, str):
+        raise _must_be(key, number_too, value)
+    return _text(key, value)
 
 
 def _text(key: str, value: object) -> str:
-    """A text that the kernel takes as an argument, a path or a variable."""
+    """A string that the kernel takes as an argument, a path or a variable."""
     if not isinstance(value, str):
-        raise _Wrong(f"{key}: a text is needed, not {shown(value)}")
+        number = type(value) in (int, float) and shown(value)[-1].isdigit()
+        hint = f': write "{value}"' if number else ""
+        raise _must_be(key, "a string", value, hint)
     if "\0" in value:
-        raise _Wrong(f"{key}: {shown(value)} has a NUL in it, which no program can be given")
+        raise _Wrong(f"{key}: {shown(value)} contains a NUL character")
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise _Wrong(f"{key}: {shown(value)} has half a character in it") from None
+        raise _Wrong(f"{key}: {shown(value)} contains an unpaired surrogate") from None
     return value
 
 
 def _texts(key: str, value: object) -> Iterator[str]:
     if not isinstance(value, list):
-        raise _Wrong(f'{key}: a list of texts such as ["a", "b"] is needed, not {shown(value)}')
+        raise _must_be(key, 'a list of strings such as ["a", "b"]', value)
     for position, one in enumerate(value, 1):
         yield _text(f"{key}, entry {position}", one)
 
@@ -186,9 +198,9 @@ def _hooks(
     context: click.Context,
     problems: list[Problem],
 ) -> list[str]:
-    """A table of events, as `--on` has them."""
+    """The hooks of a table of events, as --on takes them."""
     if not isinstance(value, dict) or not value:
-        raise _Wrong(f"{HOOKS}: a table of events and their commands is needed, not {shown(value)}")
+        raise _must_be(HOOKS, "a table of events and their commands", value)
     found: list[str] = []
     for event, commands in value.items():
         try:
@@ -201,7 +213,7 @@ def _hooks(
 
 
 def _commands(key: str, value: object) -> Iterator[str]:
-    """Command lines of a text, of a list of words, or of a list of such lists."""
+    """The command lines of a string, of a list of words, or of a list of such lists."""
     if isinstance(value, str):
         yield _text(key, value)
     elif isinstance(value, list) and value and all(isinstance(one, list) for one in value):
@@ -210,20 +222,20 @@ def _commands(key: str, value: object) -> Iterator[str]:
     elif isinstance(value, list) and value:
         yield shlex.join(_texts(key, value))
     else:
-        raise _Wrong(f'{key}: a command such as "notify up" or ["notify", "up"] is needed')
+        raise _Wrong(f'{key}: must be a command such as "notify up" or ["notify", "up"]')
 
 
 def _take_own(found: Checked, key: str, value: object, document: Document) -> None:
     if key == COMMAND:
         found.command = tuple(_texts(key, value))
         if not found.command or not found.command[0]:
-            raise _Wrong('command: it is empty: write command = ["PROGRAM", "ARGUMENT"]')
+            raise _Wrong('command is empty; write command = ["PROGRAM", "ARGUMENT"]')
     elif key == RELEASE:
         path = _text(key, value)
         if not os.path.isabs(path):
             raise _Wrong(_relative(key, path))
         if not os.path.isdir(path):
-            raise _Wrong(f"{key}: there is no directory {shown(path)}")
+            raise _Wrong(f"{key}: directory {shown(path)} does not exist")
         found.release = os.path.normpath(path)
     else:
         found.environment = tuple(_variables(value, document, found.problems))
@@ -231,7 +243,7 @@ def _take_own(found: Checked, key: str, value: object, document: Document) -> No
 
 def _variables(value: object, document: Document, problems: list[Problem]) -> Iterator[str]:
     if not isinstance(value, dict):
-        raise _Wrong(f"environment: a table of variables is needed, not {shown(value)}")
+        raise _must_be(ENVIRONMENT, "a table of variables", value)
     for name, one in value.items():
         try:
             yield _variable(name, one)
@@ -241,7 +253,9 @@ def _variables(value: object, document: Document, problems: list[Problem]) -> It
 
 def _variable(name: object, value: object) -> str:
     if not isinstance(name, str) or not name.isascii() or not _VARIABLE.fullmatch(name):
-        raise _Wrong(f"environment: {shown(name)} cannot be a variable: use letters, digits and _")
+        raise _Wrong(
+            f"environment: {shown(name)} is not a variable name; use letters, digits and _"
+        )
     if _OURS.fullmatch(name):
-        raise _Wrong(f"environment: {name} is sockact's to set: leave it out")
+        raise _Wrong(f"environment: {name} is set by sockact; leave it out")
     return f"{name}={_text(f'environment, {name}', value)}"

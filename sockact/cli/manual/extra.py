@@ -1,4 +1,4 @@
-"""What the pages of several commands say beyond `--help`, in the markup of markup.py."""
+"""Sections that the pages of several commands share, in reStructuredText."""
 
 from __future__ import annotations
 
@@ -7,71 +7,76 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Extra:
-    """Of one page."""
+    """The additions of one page to what `--help` says."""
 
     sections: str
+    """Between OPTIONS and EXAMPLES."""
     more: str = ""
-    """The end of its DESCRIPTION."""
+    """The end of DESCRIPTION."""
+    examples: str = ""
+    """After the examples of `--help`."""
     related: tuple[str, ...] = ()
-    """The commands to look at next."""
+    """Commands for SEE ALSO."""
 
 
 STATUS = """
-## EXIT STATUS
+EXIT STATUS
+===========
 
 0
-:   Done.
+    Success.
 
 1
-:   It failed; a line on standard error says why, and what to do.
+    Failure. A message on standard error gives the reason and a remedy.
 
 2
-:   It was asked in a wrong way, and nothing was done.
+    Usage error; nothing was done.
 """
 
 STATUS_3 = f"""{STATUS}
 3
-:   The service does not run.
+    The service is not running.
 """
 
-FOLDERS = """
+DIRECTORIES = """
 $SOCKACT_RUNTIME_DIR
-:   The folder with one folder for each service, instead of those of FILES.
+    Directory that holds one subdirectory per service (default: see FILES).
 
 $RUNTIME_DIRECTORY, $XDG_RUNTIME_DIR
-:   Where that folder is otherwise: the first entry of the one, as RuntimeDirectory= of
-    systemd.exec(5) sets it; sockact below the other, for other users than root.
+    Used if SOCKACT_RUNTIME_DIR is not set: the first entry of RUNTIME_DIRECTORY, which systemd sets
+    for RuntimeDirectory= (systemd.exec(5)), or, for users other than root, the subdirectory sockact
+    of XDG_RUNTIME_DIR.
 """
 
 ENVIRONMENT = f"""
-## ENVIRONMENT
+ENVIRONMENT
+===========
 
 $SOCKACT_NAME
-:   The NAME when none is given. A wrapped program has its own name in it.
-{FOLDERS}
-"""
+    Default for NAME. Programs under sockact have it set to the name of their service.
+{DIRECTORIES}"""
 
 CONTROL = """
 /run/sockact/NAME/control
-:   The control socket of a service. It answers root and the service's own user. For other users
+    Control socket of the service NAME. It accepts root and the user of the service. For users other
     than root: $XDG_RUNTIME_DIR/sockact/NAME/control.
 """
 
-STARTS = """
+STATE = """
 /run/sockact/NAME/lock
-:   Locked as long as the supervisor lives, with its pid.
+    Lock file, held by the running supervisor; contains its process ID.
 
 /var/lib/sockact/NAME/starts.json
-:   The last failures, starts and handovers. For other users than root: below $XDG_STATE_HOME, or
+    Recent failures, starts and reloads. For users other than root: below $XDG_STATE_HOME or
     ~/.local/state. In a unit: in its StateDirectory=.
 """
 
 UNITS = """
 /etc/systemd/system, ~/.config/systemd/user
-:   Where the units are written, without and with --user-unit.
+    Directories that units are written to, without and with --user-unit.
 """
 
 FILES = f"""
-## FILES
-{CONTROL}
-"""
+FILES
+=====
+{CONTROL}"""

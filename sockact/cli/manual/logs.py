@@ -4,16 +4,7 @@ from __future__ import annotations
 
 from sockact.cli.manual.extra import ENVIRONMENT, STATUS_3, Extra
 
-EXTRA = Extra(
-    f"""{STATUS_3}
-{ENVIRONMENT}
-## EXAMPLES
-
-    sockact logs myapp --since 10min --follow
-    sockact logs myapp --generation 3
-    sockact logs myapp --handover 29a41e50c646a4f38d10afa40bf28fa4
-""",
-    """
+_MORE = """
 The lines are those of the unit in which the service runs. If the service is not running, they are
 those of NAME.service and sockact@NAME.service. Users other than root also get the units of their
 own manager. Reading the system's journal takes root or the group systemd-journal, and the Python
@@ -30,6 +21,14 @@ shows only the supervisor's lines, and --handover all lines from the time of the
 program can write lines that look like its own supervisor's; other users cannot.
 
 A message longer than 4096 characters is cut.
-""",
-    ("history", "status", "reload"),
-)
+"""
+
+_EXAMPLES = """
+::
+
+    sockact logs myapp --since 10min --follow
+    sockact logs myapp --generation 3
+    sockact logs myapp --handover 29a41e50c646a4f38d10afa40bf28fa4
+"""
+
+EXTRA = Extra(f"{STATUS_3}{ENVIRONMENT}", _MORE, _EXAMPLES, ("history", "status", "reload"))

@@ -1,99 +1,69 @@
-"""From the click commands, and the texts beside them, to man pages."""
+"""The pages of the manual: what `--help` prints, and the texts beside it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+import textwrap
 
-import click
-
-import sockact
-from sockact.cli.main import cli
-from sockact.cli.manual import markup, roff, texts, unit
-from sockact.cli.manual.roff import Items, Page, Section
-
-if TYPE_CHECKING:
-    from sockact.cli.manual.roff import Block
+from sockact.cli.manual import commands, texts, unit
+from sockact.cli.manual.manpage import Page, roff
 
 _OTHERS = ("sockact.unit(7)", "systemctl(1)", "systemd.service(5)", "systemd.socket(5)")
 
 
 def files(date: str) -> dict[str, str]:
-    """Path → text. `date` may be empty."""
-    found = [main_page(), *(command_page(name) for name in names()), unit.page()]
-    return {
-        f"man{page.number}/{page.name}.{page.number}": roff.render(page, sockact.__version__, date)
-        for page in found
-    }
+    """Path → man page. `date` may be empty."""
+    found = [*map(_page, ("", *commands.names())), unit.page()]
+    return {f"man{page.number}/{page.name}.{page.number}": roff(page, date) for page in found}
 
 
-def names() -> list[str]:
-    """The commands, in the order of `sockact --help`."""
-    return cli.list_commands(click.Context(cli))
-
-
-def main_page() -> Page:
-    """sockact(1)."""
-    context = _root()
-    headline, *description = _paragraphs(cli)
-    commands = Items(tuple((f"`{name}`", _find(name).short_help or "") for name in names()))
-    see = "Each command has a page of its own, such as sockact-run(1)."
-    sections = (
-        Section("DESCRIPTION", (*description, *markup.blocks(texts.MAIN.more))),
-        Section("COMMANDS", (see, commands)),
-        Section("OPTIONS", (_options(context),)),
-        *markup.sections(texts.MAIN.sections),
-        _see_also([f"sockact-{name}(1)" for name in names()], ""),
+def _page(name: str) -> Page:
+    context = commands.context_of(name)
+    command, extra = context.command, texts.COMMANDS[name] if name else texts.MAIN
+    paragraphs = commands.paragraphs(command)
+    purpose = command.short_help or paragraphs.pop(0)[0]
+    examples = [code for title, code in paragraphs if code and title.startswith("Example")]
+    description = [
+        _escaped(text) + _code(code) for text, code in paragraphs if code not in examples
+    ]
+    related = [f"sockact-{other}(1)" for other in extra.related or commands.names()]
+    body = (
+        _section("SYNOPSIS", f"`{context.command_path}` {_term(commands.operands(context))}"),
+        _section("DESCRIPTION", *description, extra.more),
+        "" if name else _list_of_commands(),
+        _section("OPTIONS", *(_item(term, text) for term, text in commands.records(context))),
+        extra.sections,
+        _section("EXAMPLES", *map(_code, examples), extra.examples),
+        _section("SEE ALSO", ", ".join((*["sockact(1)"] * bool(name), *related, *_OTHERS))),
     )
-    return Page("sockact", 1, _as_purpose(headline), sections, _usage(context))
+    purpose = f"{purpose[:1].lower()}{purpose[1:]}".removesuffix(".").replace("`", "")
+    return Page(f"sockact-{name}".removesuffix("-"), 1, purpose, "\n".join(body))
 
 
-def command_page(name: str) -> Page:
-    """sockact-NAME(1)."""
-    command, extra = _find(name), texts.COMMANDS[name]
-    context = click.Context(command, info_name=name, parent=_root())
-    others = [f"sockact-{other}(1)" for other in extra.related]
-    sections = (
-        Section("DESCRIPTION", (*_paragraphs(command), *markup.blocks(extra.more))),
-        Section("OPTIONS", (_options(context),)),
-        *markup.sections(extra.sections),
-        _see_also(["sockact(1)", *others], f"sockact-{name}(1)"),
-    )
-    purpose = _as_purpose(command.short_help or "")
-    return Page(f"sockact-{name}", 1, purpose, sections, _usage(context))
+def _list_of_commands() -> str:
+    found = (commands.context_of(name).command for name in commands.names())
+    items = (_item(f"`{one.name}`", one.short_help or "") for one in found)
+    return _section("COMMANDS", "Each command has its own page, such as sockact-run(1).", *items)
 
 
-def _root() -> click.Context:
-    return click.Context(cli, info_name="sockact", **cli.context_settings)
+def _section(title: str, *blocks: str) -> str:
+    text = "\n\n".join(block.strip("\n") for block in blocks if block)
+    return f"{title}\n{'=' * len(title)}\n\n{text}\n" if text else ""
 
 
-def _find(name: str) -> click.Command:
-    command = cli.get_command(click.Context(cli), name)
-    assert command is not None, name
-    return command
+def _code(text: str) -> str:
+    return f"\n\n::\n\n{textwrap.indent(text, '    ')}" if text else ""
 
 
-def _paragraphs(command: click.Command) -> list[Block]:
-    """Without examples, which have a section of their own."""
-    found = (command.help or "").split("\n\n")
-    return [" ".join(text.split()) for text in found if not text.strip().startswith("\b")]
+def _item(term: str, text: str) -> str:
+    # Not what reStructuredText takes for an option: it does not know all of ours.
+    return f"\\ {_term(term)}\n    {_escaped(text)}"
 
 
-def _options(context: click.Context) -> Items:
-    """As `--help` lists them."""
-    records = (option.get_help_record(context) for option in context.command.get_params(context))
-    return Items(tuple((term, text) for term, text in filter(None, records)))
+def _term(text: str) -> str:
+    """With what stands for something in italics."""
+    return re.sub(r"\b[A-Z][A-Z_-]*\b", r"\\ *\g<0>*\\ ", _escaped(text))
 
 
-def _usage(context: click.Context) -> str:
-    pieces = context.command.collect_usage_pieces(context)
-    return " ".join([context.command_path, *filter(None, pieces)])
-
-
-def _as_purpose(text: Block) -> str:
-    assert isinstance(text, str)
-    return f"{text[:1].lower()}{text[1:]}".removesuffix(".")
-
-
-def _see_also(first: list[str], own: str) -> Section:
-    pages = [page for page in (*first, *_OTHERS) if page != own]
-    return Section("SEE ALSO", (", ".join(dict.fromkeys(pages)),))
+def _escaped(text: str) -> str:
+    return re.sub(r"[\\*_|]", r"\\\g<0>", text)

@@ -1,9 +1,15 @@
-"""What sockact-rotate(1) says beyond `--help`, in the markup of markup.py."""
+"""sockact-rotate(1) beyond `--help`, in reStructuredText."""
 
 from __future__ import annotations
 
+COVERED = """
+In Python programs, the files of logging, loguru, structlog and Twisted are reopened, and those that
+standard output and standard error are redirected to. Other programs get the signal of
+--reopen-signal (see sockact-run(1)). They do not confirm it, so use delaycompress for them.
+"""
+
 EXAMPLE = """
-In a file of /etc/logrotate.d:
+In a file of /etc/logrotate.d::
 
     /var/log/myapp/*.log {
         daily
@@ -13,10 +19,4 @@ In a file of /etc/logrotate.d:
             sockact rotate myapp
         endscript
     }
-"""
-
-COVERED = """
-In Python programs these are reopened: the files of logging, loguru, structlog and Twisted, and
-those that stand for standard output and error. Other programs get the signal of --reopen-signal of
-sockact-run(1), which they do not answer: write delaycompress for them.
 """

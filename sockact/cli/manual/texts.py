@@ -1,13 +1,13 @@
-"""What the manual says beyond `--help`, command by command, in the markup of markup.py."""
+"""What each man page says beyond `--help`, in reStructuredText."""
 
 from __future__ import annotations
 
 from sockact.cli.manual import logs, rotation
 from sockact.cli.manual.extra import (
+    DIRECTORIES,
     ENVIRONMENT,
     FILES,
-    FOLDERS,
-    STARTS,
+    STATE,
     STATUS,
     STATUS_3,
     UNITS,
@@ -16,39 +16,35 @@ from sockact.cli.manual.extra import (
 
 MAIN = Extra(
     more="""
-The server's code and its command line stay as they are. systemd (or the supervisor, where there is
-no .socket unit) holds the listening socket, so that the queue of new connections survives every
-change of process; sockact moves the accepting from one launch of the program, a generation, to the
-next.
+The server's code and command line need no changes. The listening socket is held by systemd, or by
+the supervisor if there is no .socket unit, so that the queue of new connections survives every
+reload. A reload starts the program anew, as a new generation, waits until it is ready, and lets the
+previous generation finish its connections.
 
-`sockact init` writes the units for a program that has none. `sockact wrap` puts sockact around a
-service that is there. `sockact run` works without systemd, too: in a container or a terminal. From
-then on it is `systemctl reload`, or `sockact reload`.
+`sockact init` writes the units for a program that has none. `sockact wrap` puts an existing service
+under sockact. `sockact run` also works without systemd, in a container or a terminal. After that,
+deploy with `systemctl reload` or `sockact reload`.
 """,
     sections=f"""{STATUS_3}
-sockact-run(1) has others.
+`sockact run` has further exit statuses; see sockact-run(1).
 
 {ENVIRONMENT}
-
-{FILES}
-{STARTS}
-{UNITS}
-
-## EXAMPLES
-
-A service from nothing, and its first reload:
+{FILES}{STATE}{UNITS}
+""",
+    examples="""
+A new service, and its first reload::
 
     sockact init myapp --listen 127.0.0.1:8000 --enable \\
         -- /srv/myapp/venv/bin/gunicorn --bind 127.0.0.1:8000 app:app
     systemctl start myapp
     systemctl reload myapp
 
-A service that is there already:
+An existing service::
 
     sockact wrap gunicorn
     systemctl reload gunicorn
 
-Without systemd:
+Without systemd::
 
     sockact run --name myapp --listen 127.0.0.1:8000 \\
         -- gunicorn --bind 127.0.0.1:8000 app:app &
@@ -58,108 +54,108 @@ Without systemd:
 
 _RUN = Extra(
     more="""
-PROGRAM binds the addresses that it is configured for, and gets the listeners of the same port and
-family, which systemd has passed (LISTEN_FDS) or --listen has opened. It is `sockact run` that a
-unit starts: it stays the main process, and never reads or writes a byte of a connection.
+PROGRAM binds the addresses of its own configuration. sockact gives it the listeners of the same
+port and address family instead, which systemd has passed (LISTEN_FDS) or `--listen` has opened. A
+unit starts `sockact run`, which stays the main process of the service. It never reads or writes the
+data of a connection.
 
 `--listen` [NAME=]ADDR
-:   As in ListenStream= of systemd.socket(5): 127.0.0.1:8000, [::1]:8000, 8000, /run/x.sock or
-    @abstract; udp:127.0.0.1:5300 is for datagrams. Ignored when systemd passes listeners. NAME is
-    shown by `sockact status`.
+    As ListenStream= of systemd.socket(5): 127.0.0.1:8000, [::1]:8000, 8000, /run/x.sock or
+    @abstract; udp:127.0.0.1:5300 for datagrams. Ignored if systemd passes listeners. NAME is shown
+    by `sockact status`.
 
 `--adopt` seccomp, shim, native, auto
-:   seccomp hands the listeners over at the bind(2) of any program (Linux 5.9); shim does so inside
-    of Python programs; native passes them as sd_listen_fds(3) says, for programs that know it. auto
-    takes seccomp where it works, else shim.
+    seccomp replaces sockets in bind(2), for any program (Linux 5.9). shim does so inside Python
+    programs. native passes listeners as sd_listen_fds(3) describes, to programs that support it.
+    auto uses seccomp if the kernel permits it, else shim.
 
 `--ready` interest, notify, http://ADDRESS/PATH, exec:COMMAND
-:   interest: it waits for connections on each listener. notify: its own READY=1 (sd_notify(3)).
-    http: and exec: are tried until they pass, as soon as it waits for connections.
+    interest: the program waits for connections on each listener. notify: the program sends READY=1
+    (sd_notify(3)). http: and exec: are repeated, once the program waits for connections, until they
+    succeed.
 
 `--on` EVENT=COMMAND
-:   pending: a generation was launched. running: it serves; the command is part of the trial, and if
-    it fails, the release is taken back. draining: its drain begins; its stop signal waits for the
-    command. drained: it has ended. failed: it came to nothing. rolled_back: it serves again.
-    COMMAND is split into words as a shell does, and run without one. It gets SOCKACT_EVENT,
-    SOCKACT_GENERATION, SOCKACT_VERSION, SOCKACT_HANDOVER, SOCKACT_REASON and others in its
-    environment, and all of it as JSON on its standard input.
+    pending: a generation was started. running: it is serving; COMMAND is part of the trial, and if
+    it fails, the previous generation takes over. draining: it begins to drain; its stop signal
+    waits for COMMAND. drained: it has ended. failed: it failed to start or in its trial.
+    rolled_back: it is serving again. COMMAND is split into words like a shell command, but run
+    without a shell. SOCKACT_EVENT, SOCKACT_GENERATION, SOCKACT_VERSION, SOCKACT_HANDOVER,
+    SOCKACT_REASON and others are in its environment, and the same facts as JSON on its standard
+    input.
 
 `--release-version` auto, path, git, git:DIRECTORY, file:PATH, exec:COMMAND, none
-:   path: the name of the directory to which the symbolic links of the working directory lead. git:
-    the commit that is checked out there. file: and exec: the first line. auto: path where there is
-    a link, else git.
+    path: the name of the directory that the symbolic links of the working directory lead to. git:
+    the commit that is checked out there. file: and exec: the first line. auto: path if there is a
+    symbolic link, else git.
 
-A program that fails at its first launch ends the service. Later it is launched again: at once, and
-after the second failure in a row with pauses of up to 30 s. After --start-limit-burst failures a
-reload has to be forced.
+If the first generation fails to start, the service ends. A later generation that crashes is started
+again: at once, then after pauses of up to 30 s. After the number of failures given by
+--start-limit-burst, reloads need --force.
 """,
     sections=f"""
-## SIGNALS
+SIGNALS
+=======
 
 SIGHUP
-:   Reload.
+    Reload.
 
 SIGUSR1
-:   As `sockact rotate`; the outcome is said in the journal.
+    Reopen log files, as `sockact rotate` does. The result is logged.
 
 SIGTERM, SIGINT
-:   Stop: drain, then end. A second one cuts the drain short.
+    Drain, then stop. A second signal ends the drain at once.
 
 SIGQUIT
-:   Stop without a drain.
+    Stop without draining.
 
-## EXIT STATUS
+EXIT STATUS
+===========
 
 0
-:   Stopped, or PROGRAM has ended by itself with 0.
+    Stopped, or PROGRAM exited with status 0.
 
 1
-:   The first launch was not ready within --start-timeout.
+    The first generation was not ready within --start-timeout.
 
 2
-:   Bad input; PROGRAM cannot be executed, or bound no listener.
+    Usage error, PROGRAM cannot be executed, or it bound no listener.
 
 other
-:   The first launch ended with that status before it was ready (128 and the signal's number when it
-    was killed).
+    Exit status of the first generation, which ended before it was ready (128 plus the number of the
+    signal that killed it).
 
-## ENVIRONMENT
+ENVIRONMENT
+===========
 
-Of `sockact run`:
+For `sockact run`:
 
 $LISTEN_FDS, $NOTIFY_SOCKET, $WATCHDOG_USEC, $FDSTORE
-:   Set by systemd for `sockact run`; PROGRAM does not get them.
+    Set by systemd. Not passed on to PROGRAM.
 
 $SOCKACT_STATE_DIR
-:   Where starts.json is, in a folder NAME.
-{FOLDERS}
-
-Of PROGRAM, beside its own:
+    Directory that holds one subdirectory per service, with starts.json.
+{DIRECTORIES}
+For PROGRAM, in addition to its own variables:
 
 $SOCKACT_NAME
-:   The service's name.
+    Name of the service.
 
 $SOCKACT_GENERATION
-:   The number of its generation, from 1.
+    Number of the generation, from 1.
 
 $PYTHONPATH
-:   The shim's folder comes first.
+    Begins with the directory of the shim.
 
 $SOCKACT_SHIM, $SOCKACT_ADOPT, $SOCKACT_UNIX
-:   For the shim.
+    For the shim.
 
 $NOTIFY_SOCKET
-:   With --ready notify: the supervisor's.
+    Socket of the supervisor, with `--ready notify`.
 
-{FILES}
-{STARTS}
-
-## EXAMPLES
-
-    sockact run --name myapp --listen 127.0.0.1:8000 \\
-        -- gunicorn --bind 127.0.0.1:8000 app:app
-
-A release that fails its health check within 30 s is taken back:
+{FILES}{STATE}
+""",
+    examples="""
+Return to the previous release if the new one fails its health check within 30 s::
 
     sockact run --name myapp --listen 127.0.0.1:8000 --trial 30s \\
         --probe http://127.0.0.1:8000/health \\
@@ -170,19 +166,20 @@ A release that fails its health check within 30 s is taken back:
 
 _DEV = Extra(
     more="""
-What editors, tools and programs write for themselves does not count: caches, virtual environments,
-node_modules, logs, databases. --watch-ignore adds to that.
+Caches, virtual environments, node_modules, logs, databases and files of editors are ignored. Use
+--watch-ignore to ignore more.
 """,
     sections=f"""
-## EXIT STATUS
+EXIT STATUS
+===========
 
-As of sockact-run(1).
+See sockact-run(1).
 
 {FILES}
+""",
+    examples="""
+Watch two directories only::
 
-## EXAMPLES
-
-    sockact dev --listen 127.0.0.1:8000 -- uvicorn --port 8000 app:app
     sockact dev --listen 8000 --watch app --watch templates \\
         -- python3 manage.py runserver --noreload 8000
 """,
@@ -191,25 +188,26 @@ As of sockact-run(1).
 
 _INIT = Extra(
     more="""
-sockact.unit(7) describes what is in the units. PROGRAM is written with its whole path. A warning
-says when its command line names an address that no --listen has.
+sockact.unit(7) describes the units. PROGRAM is written with its full path. A warning is printed if
+its command line names an address that is not given with --listen.
 """,
     sections=f"""{STATUS}
-
-## FILES
+FILES
+=====
 {UNITS}
-
-## EXAMPLES
+""",
+    examples="""
+Run the service as a user, in the directory of the current release::
 
     sockact init myapp --listen 127.0.0.1:8000 --user myapp \\
         --directory /srv/myapp/current --enable \\
         -- /srv/myapp/venv/bin/gunicorn --bind 127.0.0.1:8000 app:app
 
-What a configuration file says:
+Take program and options from a configuration file::
 
     sockact init myapp --config myapp --enable
 
-Only to look at the units:
+Show the units only::
 
     sockact init web --listen 0.0.0.0:8080 --dry-run \\
         -- python3 -m http.server 8080 --bind 0.0.0.0
@@ -219,27 +217,28 @@ Only to look at the units:
 
 _WRAP = Extra(
     more="""
-On TCP nobody is refused while the service changes hands. For socket files, and with --user-unit, it
-is one restart, and how long nobody listened is stated.
+On TCP, no connection is refused while the service changes over. Socket files and --user-unit take
+one restart; the time without a listener is reported.
 
-What fails, or is interrupted, is taken back.
+If anything fails or the command is interrupted, the changes are undone.
 """,
     sections=f"""{STATUS}
-
-## FILES
+FILES
+=====
 
 /etc/systemd/system/NAME.socket
-:   The addresses, if the service had no socket.
+    The addresses, if the service had no socket.
 
 /etc/systemd/system/NAME.service.d/zz-sockact.conf
-:   The drop-in. Both are below ~/.config/systemd/user with --user-unit.
-
-## EXAMPLES
+    The drop-in. With --user-unit, both are below ~/.config/systemd/user.
+""",
+    examples="""
+Show the changes, then apply them::
 
     sockact wrap gunicorn --dry-run
     sockact wrap gunicorn
 
-A service that does not run, with a longer drain:
+A service that is not running, with a longer drain::
 
     sockact wrap myapp --listen 127.0.0.1:8000 --drain-timeout 5min
 """,
@@ -248,86 +247,63 @@ A service that does not run, with a longer drain:
 
 _CHECK = Extra(
     sections="""
-## EXIT STATUS
+EXIT STATUS
+===========
 
 0
-:   No errors; perhaps warnings.
+    No errors; possibly warnings.
 
 1
-:   There are errors, or the units cannot be read.
+    Errors were found, or the units cannot be read.
 
 2
-:   It was asked in a wrong way.
-
-## EXAMPLES
-
-    sockact check myapp
-    sockact check --json myapp.service
+    Usage error.
 """,
     related=("init", "wrap"),
 )
 
 
-def _speaks(examples: str, related: tuple[str, ...], more: str = "") -> Extra:
-    """Of a command that speaks to a service that runs."""
-    return Extra(f"{STATUS_3}\n{ENVIRONMENT}\n{FILES}\n## EXAMPLES\n{examples}", more, related)
+def _client(*related: str, more: str = "", examples: str = "") -> Extra:
+    """Of a command that talks to running services."""
+    return Extra(f"{STATUS_3}{ENVIRONMENT}{FILES}", more, examples, related)
 
 
-_RELOAD = """
-    sockact reload myapp
-
-In a script that deploys, and waits for the connections of the old release, too:
+_WAIT = """
+In a deployment script, wait until the previous release has ended::
 
     sockact reload --wait-drained --timeout 10min myapp
 """
 
-_SHOW = """
-    sockact status
-    sockact status --watch myapp
-    sockact status --json myapp
-"""
-
 _COUNTS = """
-BUSY connections have a request under way, FRESH ones have not sent theirs yet, QUIET ones idle.
-GATE tells whether a generation takes new connections.
-"""
-
-_STOP = """
-    sockact stop myapp
-    sockact stop --now myapp
+BUSY connections have a request in progress, FRESH ones have not sent a request yet, QUIET ones are
+idle. GATE shows whether a generation accepts new connections.
 """
 
 COMMANDS = {
     "run": _RUN,
     "dev": _DEV,
-    "reload": _speaks(_RELOAD, ("rollback", "status", "reset")),
-    "rollback": _speaks("\n    sockact rollback myapp\n", ("reload", "run")),
-    "status": _speaks(_SHOW, ("reload", "run"), _COUNTS),
-    "history": _speaks(
-        "\n    sockact history myapp\n    sockact history --json myapp\n", ("status", "reload")
-    ),
+    "reload": _client("rollback", "status", "reset", examples=_WAIT),
+    "rollback": _client("reload", "run"),
+    "status": _client("reload", "run", more=_COUNTS),
+    "history": _client("status", "reload"),
     "logs": logs.EXTRA,
-    "rotate": _speaks(rotation.EXAMPLE, ("run",), rotation.COVERED),
-    "reset": _speaks("\n    sockact reset myapp\n    sockact reload myapp\n", ("reload", "status")),
-    "stop": _speaks(
-        _STOP, ("run", "status"), "For a service that has units write `systemctl stop NAME`."
-    ),
-    "upgrade": _speaks(
-        "\n    sockact upgrade myapp\n    sockact upgrade --all\n",
-        ("run", "status"),
-        "Packages of sockact do this for all services of the system when they are upgraded.",
+    "rotate": _client("run", more=rotation.COVERED, examples=rotation.EXAMPLE),
+    "reset": _client("reload", "status"),
+    "stop": _client("run", "status", more="Services with units are stopped by `systemctl stop`."),
+    "upgrade": _client(
+        *("run", "status"),
+        more="When a package of sockact is upgraded, it does this for all services of the system.",
     ),
     "init": _INIT,
     "wrap": _WRAP,
-    "unwrap": Extra(f"{STATUS}\n## EXAMPLES\n\n    sockact unwrap gunicorn\n", related=("wrap",)),
+    "unwrap": Extra(STATUS, related=("wrap",)),
     "check": _CHECK,
-    "config": Extra(
-        f"{STATUS}\n## EXAMPLES\n\n    sockact config check app\n    sockact config diff app\n",
-        related=("run", "reload"),
-    ),
+    "config": Extra(STATUS, related=("run", "reload")),
     "exporter": Extra(
-        f"{STATUS}\n## EXAMPLES\n\n    systemctl enable --now sockact-exporter.socket\n",
-        "It needs the Python package prometheus_client.",
-        ("status", "history"),
+        STATUS,
+        "The Python package prometheus_client is required.",
+        "Start it on demand, by its .socket unit::\n\n"
+        "    systemctl enable --now sockact-exporter.socket",
+        related=("status", "history"),
     ),
 }

@@ -1,154 +1,166 @@
-"""sockact.unit(7): how a .socket and a .service unit for sockact look, and why.
+"""sockact.unit(7): the .socket and .service units of sockact, and their settings.
 
-The units shown are those of the folder units/; a test looks for the settings in them.
+The units are those of units/examples; a test compares the settings with them.
 """
 
 from __future__ import annotations
 
 import textwrap
 
-from sockact.cli.manual import markup
-from sockact.cli.manual.roff import Page
+from sockact.cli.manual.manpage import Page
 from sockact.units.render import templates
 
 _TEXT = """
-## DESCRIPTION
+DESCRIPTION
+===========
 
-A service of sockact is a .socket unit, which holds the listeners, and a .service unit that starts
-`sockact run` with the program behind it. `sockact init` writes both, `sockact wrap` writes a
-drop-in for a service that is there, and `sockact check` looks for settings that break the promise.
+A service of sockact has a .socket unit, which holds the listeners, and a .service unit, which
+starts the program by `sockact run`. `sockact init` writes both, `sockact wrap` writes a drop-in for
+an existing service, and `sockact check` finds settings that would drop connections.
 
-## A SERVICE AND ITS SOCKET
+A SERVICE AND ITS SOCKET
+========================
 
-myapp.socket:
+myapp.socket::
 
 {socket}
 
-The beginning of myapp.service:
+The beginning of myapp.service::
 
 {service}
 
-A change of the .socket unit takes `systemctl daemon-reload`, and a restart of both units.
-EnvironmentFile= is read when the service starts, not at a reload. --directory stands for
-WorkingDirectory=: a release symlink is followed anew at each reload.
+After a change of the .socket unit, run `systemctl daemon-reload` and restart both units.
+EnvironmentFile= is read when the service starts, not on reload. --directory replaces
+WorkingDirectory=: a symbolic link to the current release is resolved again at each reload.
 
-## INSTANCES
+INSTANCES
+=========
 
-`systemctl start sockact@myapp` runs what is in /etc/sockact/myapp.env, by the templates
-sockact@.service and sockact@.socket:
+`systemctl start sockact@myapp` runs the program of /etc/sockact/myapp.env, by the templates
+sockact@.service and sockact@.socket::
 
 {env}
 
-The addresses are in a drop-in, sockact@myapp.socket.d/listen.conf:
+The addresses are in a drop-in, sockact@myapp.socket.d/listen.conf::
 
 {listen}
 
-## A DROP-IN FOR A SERVICE THAT IS THERE
+A DROP-IN FOR AN EXISTING SERVICE
+=================================
 
-`sockact wrap NAME` writes NAME.socket, and NAME.service.d/zz-sockact.conf with the same command
-line behind `sockact run` and those of the settings below that differ. `sockact wrap NAME --dry-run`
-shows them.
+`sockact wrap NAME` writes NAME.socket and NAME.service.d/zz-sockact.conf. The drop-in has the
+original command line after `sockact run`, and those of the settings below that differ. `sockact
+wrap NAME --dry-run` shows both files.
 
-## WITHOUT A SOCKET UNIT
+WITHOUT A SOCKET UNIT
+=====================
 
-`sockact run --listen` in ExecStart= opens the listeners. `systemctl reload` is then the same;
-`systemctl restart` refuses clients for a moment.
+With `sockact run --listen` in ExecStart=, the supervisor opens the listeners. `systemctl reload`
+works as with a .socket unit; `systemctl restart` refuses connections for a moment.
 
-## SETTINGS OF THE SERVICE
+SETTINGS OF THE SERVICE
+=======================
 
 `Type=notify`
-:   READY=1 comes when the program serves. Not notify-reload, which cannot say that a reload has
-    failed.
+    The service is started when the program is ready. Not notify-reload, which cannot report a
+    failed reload.
 
 `NotifyAccess=main`
-:   `sockact run` is the main process, and speaks for the service.
+    `sockact run` is the main process and notifies systemd.
 
 `ExecReload=sockact reload myapp`
-:   Returns when the new generation serves, or has failed: its exit status is that of
+    Returns when the new generation is serving, or has failed. Its exit status becomes that of
     `systemctl reload`.
 
 `Requires=myapp.socket`
-:   With After=. Without it the service starts without a listener.
+    Together with After=. Without it, the service starts without listeners.
 
 `KillMode=mixed`
-:   control-group would send SIGTERM to the program itself, before it has drained.
+    With control-group, systemd would send SIGTERM to the program itself, before it has drained.
 
 `Restart=on-failure`
-:   A program that ends with status 0 means it.
+    A program that exits with status 0 is not restarted.
 
 `RestartSec=1s`, `StartLimitIntervalSec=60s`, `StartLimitBurst=100`
-:   A service that hits its start limit takes the .socket unit down, and clients are refused; at one
-    restart a second that never happens by itself.
+    Hitting this limit also takes the socket down, so that connections are refused. With one restart
+    per second, it is never hit.
 
 `OOMPolicy=continue`
-:   One worker that is killed for memory does not end the service.
+    If one worker is killed for lack of memory, the service continues.
 
 `TimeoutStartSec=2min`
-:   Counts for reloads, too. Longer than --start-timeout, --trial and --kill-timeout together; while
-    it works, `sockact run` asks for more time.
+    Also applies to reloads. Must be longer than --start-timeout, --trial and --kill-timeout
+    together. `sockact run` asks systemd for more time while it needs it.
 
 `TimeoutStopSec=90s`
-:   Longer than --drain-timeout and --kill-timeout together.
+    Must be longer than --drain-timeout and --kill-timeout together.
 
 `RuntimeDirectory=sockact/myapp`
-:   The control socket is where `sockact status` looks for it.
+    Directory of the control socket, where `sockact status` looks for it.
 
 `StateDirectory=sockact/myapp`
-:   The failures are remembered here. The program may use it, too.
+    Directory of recorded failures. The program may use it, too.
 
-## SETTINGS OF THE SOCKET
+SETTINGS OF THE SOCKET
+======================
 
 `ListenStream=127.0.0.1:8000`
-:   With the port and the family that the program's own configuration has. For datagrams
-    ListenDatagram=. Of several the program has to bind each before it counts as ready.
+    Port and address family must be those of the program's own configuration. ListenDatagram= for
+    datagrams. With several addresses, the program must bind all of them to be ready.
 
 `NoDelay=yes`
-:   As most servers set it, for where sockact cannot see that they do.
+    Most servers set it themselves; sockact cannot always see that.
 
 FreeBind=yes
-:   For an address of one interface: at boot the socket may be there before the address.
+    For the address of a network interface that may come up after the socket.
 
 SocketUser=USER
-:   For a socket file: programs change its mode or owner.
+    For a socket file whose mode or owner the program changes.
 
-## WHAT THE SERVICE MAY DO
+SANDBOXING
+==========
 
-The units forbid what a server does not need (`systemd-analyze security NAME`). These are needed as
-they are, or may surprise:
+The units forbid what a server does not need (`systemd-analyze security NAME`). These settings are
+necessary as they are, or may surprise:
 
 `SystemCallFilter=@system-service seccomp pidfd_getfd kcmp`
-:   seccomp(2) adopts the program's bind(2), pidfd_getfd(2) and kcmp(2) move its epoll entries.
+    seccomp(2) is needed to replace sockets in bind(2), pidfd_getfd(2) and kcmp(2) to take a
+    listener out of the program's epoll(7) instances.
 
 `RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK`
-:   By AF_NETLINK connections are counted (sock_diag(7)).
+    AF_NETLINK is needed to count connections (sock_diag(7)).
 
 `ProtectProc=invisible`
-:   The processes of the same user stay visible. Not ProcSubset=pid, which hides /proc/net.
+    Processes of the same user stay visible. ProcSubset=pid would hide /proc/net, which is needed.
 
 `MemoryDenyWriteExecute=yes`
-:   no for programs that make code at run time: Node, Java, PyPy, numba.
+    Must be no for programs that generate code at run time: Node, Java, PyPy, numba.
 
 `ProtectSystem=strict`
-:   Only the folders above and /tmp can be written to. For more: ReadWritePaths=.
+    Only the directories above and /tmp are writable. Add others with ReadWritePaths=.
 
 `NoNewPrivileges=yes`
-:   The filter needs it anyway where the service is not root's. The program cannot run sudo(8).
+    Needed by the seccomp filter, unless the service runs as root. The program cannot use sudo(8).
 
-## WATCHDOG
+WATCHDOG
+========
 
 `WatchdogSec=30s`
-:   systemd hears WATCHDOG=1 as long as clients are served: the accept queue moves, --watchdog-probe
-    passes, and with --ready notify the program's own WATCHDOG=1 comes in time. A generation for
-    which that is not so is replaced by a new one first. Only when that does not help, the pings
-    stop and systemd acts.
+    sockact sends WATCHDOG=1 while connections are being accepted, the --watchdog-probe succeeds
+    and, with `--ready notify`, the program's own WATCHDOG=1 arrives in time. Otherwise it replaces
+    the generation first. Only if that does not help, it stops sending, and systemd restarts the
+    service.
 
-## FILE DESCRIPTOR STORE
+FILE DESCRIPTOR STORE
+=====================
 
 `FileDescriptorStoreMax=64`
-:   systemd keeps the listeners of --listen while a service whose supervisor was killed is started
-    again, so that nobody is refused. Those of a .socket unit are systemd's anyway.
+    If the supervisor is killed, systemd keeps the listeners of --listen until the service has been
+    started again, so that no connection is refused. Listeners of a .socket unit are systemd's
+    anyway.
 
-## SEE ALSO
+SEE ALSO
+========
 
 sockact(1), sockact-init(1), sockact-run(1), sockact-wrap(1), sockact-check(1), systemd.socket(5),
 systemd.service(5), systemd.exec(5)
@@ -164,11 +176,10 @@ def page() -> Page:
         env=_bare(files["examples/myapp.env"]),
         listen=_bare(files["examples/sockact@myapp.socket.d/listen.conf"]),
     )
-    purpose = "units of services that sockact runs"
-    return Page("sockact.unit", 7, purpose, markup.sections(text))
+    return Page("sockact.unit", 7, "units of services that sockact runs", text)
 
 
 def _bare(text: str) -> str:
-    """A file without its comments and empty lines, as code."""
+    """A file without its comments and empty lines, indented."""
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     return textwrap.indent("\n".join(lines), "    ")

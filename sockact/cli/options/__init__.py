@@ -1,1 +1,1 @@
-"""Option types, option groups and completions shared by commands. Never acts on them."""
+"""Option types, option groups and completions that commands share; never acts on them."""

@@ -1,6 +1,6 @@
-"""What a shell may offer while a command line is written: names, units, files.
+"""Completions of a command line: names of services, units, signals, files.
 
-Only looks, at files that are there anyway: it must be quick, and say nothing whatever it finds.
+Only reads directories that exist anyway. Must be quick, and silent whatever it finds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Completer = Callable[[click.Context, click.Parameter, str], list[str]]
 
 _ENDING = ".service"
-# systemd.unit(5), and the names of drop-in folders.
+# systemd.unit(5), and the names of drop-in directories.
 _NAME = re.compile(r"[A-Za-z0-9:_.\\@-]+")
 _SYSTEM = tuple(
     f"{base}/systemd/system" for base in ("/etc", "/run", "/usr/local/lib", "/usr/lib", "/lib")
@@ -32,27 +32,27 @@ _DROP_IN = "zz-sockact.conf"
 
 
 def names(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
-    """The services that run."""
+    """Running services."""
     try:
         found = set(paths.running())
     except paths.RuntimeDirError:
         found = set()
     if not os.environ.get("SOCKACT_RUNTIME_DIR"):
-        # Behind sudo, too, where the shell asks as the user, who may not see the locks.
+        # Under sudo, the shell asks as the user, who cannot see the locks.
         base = paths.SYSTEM_BASE
         found |= {n for n in _entries(base) if os.path.lexists(f"{base}/{n}/{paths.LOCK}")}
     return _beginning(begun, filter(paths.valid_name, found))
 
 
 def units(context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
-    """The services that systemd has a file for; no templates."""
+    """Services with a unit file, without templates."""
     folders = _folders(context)
     found = {name for folder in folders for name in _entries(folder) if name.endswith(_ENDING)}
     return _beginning(begun, (name for name in found if not name.endswith(f"@{_ENDING}")))
 
 
 def wrapped(context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
-    """The services that `sockact wrap` has written a drop-in for."""
+    """Services with a drop-in of `sockact wrap`."""
     folder = _folders(context)[0]
     found = {name.removesuffix(".d") for name in _entries(folder) if name.endswith(f"{_ENDING}.d")}
     return _beginning(
@@ -61,27 +61,27 @@ def wrapped(context: click.Context, _parameter: click.Parameter, begun: str) -> 
 
 
 def signals(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
-    """The signals that may ask a program to end."""
+    """Signals that a program can catch."""
     found = {one.name for one in signal.Signals} - {"SIGKILL", "SIGSTOP", "SIGRTMIN", "SIGRTMAX"}
     return _beginning(begun.upper(), found)
 
 
 def one_of(*words: str) -> Completer:
-    """These words."""
+    """A completion that offers these words."""
     return lambda _context, _parameter, begun: _beginning(begun, words)
 
 
 def program(
     _context: click.Context, _parameter: click.Parameter, begun: str
 ) -> list[CompletionItem]:
-    """The shell's own completion of files."""
-    from click.shell_completion import CompletionItem  # only a completion has loaded it
+    """Files, completed by the shell itself."""
+    from click.shell_completion import CompletionItem  # Loaded only for a completion.
 
     return [CompletionItem(begun, type="file")]
 
 
 def _folders(context: click.Context) -> tuple[str, ...]:
-    """Where units are, the administrator's or the user's own first."""
+    """Unit directories; the administrator's or the user's own comes first."""
     if not context.params.get("user_unit"):
         return _SYSTEM
     base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
@@ -89,7 +89,7 @@ def _folders(context: click.Context) -> tuple[str, ...]:
 
 
 def _entries(folder: str) -> list[str]:
-    """Those that can be names of units or services: nothing that a shell would act on."""
+    """Entries that can name a unit or a service, with nothing that a shell would act on."""
     try:
         return [name for name in os.listdir(folder) if _NAME.fullmatch(name)]
     except OSError:

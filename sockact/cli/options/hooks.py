@@ -1,4 +1,4 @@
-"""The options of `sockact run` that say what is told of a release, and to whom."""
+"""The options of `sockact run` for hooks, the release's name and the log format."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     Hooks = tuple[tuple[str, ...], ...]
 
 MOST = 32
-_KINDS = "auto, path, git, git:DIRECTORY, file:PATH, exec:COMMAND or none"
+_SOURCES = "auto, path, git, git:DIRECTORY, file:PATH, exec:COMMAND or none"
 
 
 def check_on(_context: click.Context, _option: click.Parameter, values: Iterable[str]) -> Hooks:
-    """The callback of --on: the event and the words of the command, of each."""
+    """The callback of --on: for each hook its event and the words of its command."""
     found = tuple(map(_hook, values))
     if len(found) > MOST:
-        raise click.BadParameter(f"{len(found)} commands are too many: give at most {MOST}")
+        raise click.BadParameter(f"too many hooks: {len(found)} (maximum: {MOST})")
     return found
 
 
@@ -35,7 +35,7 @@ def _hook(value: str) -> tuple[str, ...]:
     event, equals, command = value.partition("=")
     if not equals or event not in {*Hook}:
         raise click.BadParameter(
-            f"{value!r} is no hook: write EVENT=COMMAND, with one of {', '.join(Hook)}"
+            f"{value!r} is not a hook; use EVENT=COMMAND, where EVENT is one of {', '.join(Hook)}"
         )
     try:
         words = shlex.split(command)
@@ -44,19 +44,20 @@ def _hook(value: str) -> tuple[str, ...]:
     if not words or not words[0]:
         raise click.BadParameter(f"{value!r} has no command")
     if "\0" in command:
-        raise click.BadParameter(f"{value!r} has a NUL in it, which no program can be given")
+        raise click.BadParameter(f"{value!r} contains a NUL character")
     if "/" in words[0] and not os.path.isabs(words[0]):
-        raise click.BadParameter(f"{words[0]!r} is not absolute: write a path that begins with /")
+        raise click.BadParameter(
+            f"{words[0]!r} is not an absolute path; use one that begins with /"
+        )
     return (event, *words)
 
 
 def check_there(hooks: Hooks) -> None:
-    """Raises UsageError for a command that cannot be executed now."""
+    """Raises UsageError for a command that cannot be executed."""
     for event, program, *_ in hooks:
         if shutil.which(program) is None:
             raise click.UsageError(
-                f"--on {event}: {program!r} is no program that can be executed: "
-                f"install it, or write its path"
+                f"--on {event}: {program!r} is not an executable program; install it"
             )
 
 
@@ -65,9 +66,9 @@ def check_release_version(_context: click.Context, _option: click.Parameter, val
     kind, colon, rest = value.partition(":")
     simple = value in ("auto", "path", "git", "none")
     if not simple and not (kind in ("file", "exec", "git") and colon and rest.strip()):
-        raise click.BadParameter(f"{value!r} tells no version: write {_KINDS}")
+        raise click.BadParameter(f"{value!r} is not a version source; use {_SOURCES}")
     if "\0" in value:
-        raise click.BadParameter(f"{value!r} has a NUL in it")
+        raise click.BadParameter(f"{value!r} contains a NUL character")
     return value
 
 
@@ -77,8 +78,8 @@ _OPTIONS = (
         metavar="EVENT=COMMAND",
         multiple=True,
         callback=check_on,
-        help="Run COMMAND when a generation is pending, running, draining, drained, failed or "
-        "rolled_back; may be repeated.",
+        help="Command to run when a generation is pending, running, draining, drained, failed or "
+        "rolled_back. May be repeated.",
     ),
     click.option(
         "--hook-timeout",
@@ -86,7 +87,7 @@ _OPTIONS = (
         default=f"{Settings.hook_timeout:g}s",
         show_default=True,
         callback=check_some_time,
-        help="A command of --on that takes longer is killed, and has failed.",
+        help="Time limit of a hook; after it, the command is killed and counts as failed.",
     ),
     click.option(
         "--release-version",
@@ -94,20 +95,20 @@ _OPTIONS = (
         default=Settings.release_version,
         show_default=True,
         callback=check_release_version,
-        help=f"What a release is called: {_KINDS}.",
+        help=f"Source of a release's name: {_SOURCES}.",
     ),
     click.option(
         "--log-format",
         type=click.Choice(["text", "json"]),
         default=Settings.log_format,
         show_default=True,
-        help="How the supervisor's own lines look outside of the journal.",
+        help="Format of sockact's own messages outside the journal.",
     ),
 )
 
 
 def options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add them."""
+    """Add the options to a command."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command

@@ -1,4 +1,4 @@
-"""The options of `sockact run` that say what proves a generation, and what watches its trial."""
+"""The options of `sockact run` for the trial and for health checks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def check_ready(_context: click.Context, _option: click.Parameter, value: str) -
     if value in ("interest", "notify") or _is_request_or_command(value):
         return value
     raise click.BadParameter(
-        f"{value!r} is no kind of readiness: write interest, notify, http://ADDRESS/PATH "
+        f"{value!r} is not a readiness check; use interest, notify, http://ADDRESS/PATH "
         f"or exec:COMMAND"
     )
 
@@ -33,7 +33,7 @@ def check_probe(_context: click.Context, _option: click.Parameter, value: str) -
     if value in ("", "tcp") or _is_request_or_command(value):
         return value
     raise click.BadParameter(
-        f"{value!r} is no probe: write http://ADDRESS/PATH, exec:COMMAND or tcp"
+        f"{value!r} is not a probe; use http://ADDRESS/PATH, exec:COMMAND or tcp"
     )
 
 
@@ -41,7 +41,7 @@ def check_watchdog_probe(_context: click.Context, _option: click.Parameter, valu
     """The callback of --watchdog-probe."""
     if not value or _is_request_or_command(value):
         return value
-    raise click.BadParameter(f"{value!r} is no probe: write http://ADDRESS/PATH or exec:COMMAND")
+    raise click.BadParameter(f"{value!r} is not a probe; use http://ADDRESS/PATH or exec:COMMAND")
 
 
 def _is_request_or_command(value: str) -> bool:
@@ -66,13 +66,17 @@ def _check_url(value: str) -> None:
     except ValueError:
         good = False
     if not good:
-        raise click.BadParameter(f"{value!r} is no address: write it like http://localhost/health")
+        raise click.BadParameter(
+            f"{value!r} is not a valid URL; use one such as http://localhost/health"
+        )
     if parts.username is not None:
-        raise click.BadParameter(f"{value!r} has a user in it, which is not sent; use exec:COMMAND")
+        raise click.BadParameter(
+            f"{value!r} names a user, which probes do not send; use exec:COMMAND"
+        )
     if not re.fullmatch("[!-~]+", value):
         raise click.BadParameter(
-            f"{value!r} cannot be asked for as it is: write what is no ASCII letter, digit or sign "
-            f"in percent-encoding, a space as %20"
+            f"{value!r} contains characters that a URL cannot have; percent-encode them (a space "
+            f"is %20)"
         )
 
 
@@ -80,7 +84,9 @@ def _check_status(_context: click.Context, _option: click.Parameter, value: str)
     found = _STATUS.fullmatch(value)
     low, high = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
     if low > high:
-        raise click.BadParameter(f"{value!r} is no range of statuses: write it like 200-299 or 204")
+        raise click.BadParameter(
+            f"{value!r} is not a range of HTTP statuses; use 200-299 or 204, for example"
+        )
     return low, high
 
 
@@ -89,15 +95,17 @@ _OPTIONS = (
         "--trial",
         metavar="TIME",
         default="0",
+        show_default=True,
         callback=check_time,
-        help="Time for which a new generation serves alone before the old one drains.",
+        help="Time that a new generation must serve before the previous one drains; if it fails, "
+        "the previous one takes over. 0 for no trial.",
     ),
     click.option(
         "--probe",
         metavar="KIND",
         default=Settings.probe,
         callback=check_probe,
-        help="What watches the trial: http://ADDRESS/PATH, exec:COMMAND or tcp.",
+        help="Health check to run during the trial: http://ADDRESS/PATH, exec:COMMAND or tcp.",
     ),
     click.option(
         "--probe-interval",
@@ -105,7 +113,7 @@ _OPTIONS = (
         default=f"{Settings.probe_interval:g}s",
         show_default=True,
         callback=check_some_time,
-        help="Time from one probe to the next.",
+        help="Time between two probes.",
     ),
     click.option(
         "--probe-timeout",
@@ -113,7 +121,7 @@ _OPTIONS = (
         default=f"{Settings.probe_timeout:g}s",
         show_default=True,
         callback=check_some_time,
-        help="A probe that takes longer has failed.",
+        help="Time limit of a probe; a probe that takes longer has failed.",
     ),
     click.option(
         "--probe-threshold",
@@ -121,7 +129,7 @@ _OPTIONS = (
         type=click.IntRange(1, 999),
         default=Settings.probe_threshold,
         show_default=True,
-        help="So many probes that fail in a row end the trial.",
+        help="Number of consecutive failed probes that ends the trial.",
     ),
     click.option(
         "--probe-status",
@@ -129,33 +137,34 @@ _OPTIONS = (
         default="{}-{}".format(*Settings.probe_status),
         show_default=True,
         callback=_check_status,
-        help="The status that an http:// probe wants.",
+        help="HTTP statuses that count as success (http:// probes).",
     ),
     click.option(
         "--probe-body",
         metavar="TEXT",
         default=Settings.probe_body,
-        help="What has to be in the body that an http:// probe gets.",
+        help="Text that the response body must contain (http:// probes).",
     ),
     click.option(
         "--watchdog-probe",
         metavar="KIND",
         default=Settings.watchdog_probe,
         callback=check_watchdog_probe,
-        help="What has to pass for systemd's watchdog: http://ADDRESS/PATH or exec:COMMAND.",
+        help="Health check for systemd's watchdog: http://ADDRESS/PATH or exec:COMMAND.",
     ),
     click.option(
         "--keep-predecessor",
         metavar="TIME",
         default="0",
+        show_default=True,
         callback=check_time,
-        help="Time for which the old generation is kept for `sockact rollback`.",
+        help="Time to keep the previous generation for `sockact rollback`.",
     ),
 )
 
 
 def trial_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of the trial."""
+    """Add the options to a command."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
@@ -165,11 +174,11 @@ def check_together(options: dict[str, Any]) -> None:
     """Raises UsageError for an option that would have no effect."""
     http = options["probe"].startswith("http:")
     if options["probe"] and not options["trial"]:
-        raise click.UsageError("--probe watches a trial: add --trial TIME")
+        raise click.UsageError("--probe needs a trial; add --trial TIME")
     for option in ("probe_interval", "probe_timeout", "probe_threshold"):
         if options[option] != getattr(Settings, option) and not options["probe"]:
-            raise click.UsageError(f"--{option.replace('_', '-')} is for --probe KIND")
+            raise click.UsageError(f"--{option.replace('_', '-')} needs --probe KIND")
     if options["probe_body"] and not http:
-        raise click.UsageError("--probe-body is for --probe http://…")
+        raise click.UsageError("--probe-body needs --probe http://…")
     if options["probe_status"] != Settings.probe_status and not http:
-        raise click.UsageError("--probe-status is for --probe http://…")
+        raise click.UsageError("--probe-status needs --probe http://…")

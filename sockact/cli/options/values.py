@@ -1,4 +1,4 @@
-"""Values of options that need more than click's own types."""
+"""Values of options that click's own types do not cover: times, names, signals, paths."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _LONGEST_IDENTIFIER = 64
 _OUTPUTS = ("/dev/stdout", "/dev/stderr")
 
 LONGEST = 7 * 86400.0
-"""Seconds. A wait beyond what epoll_wait can express (24 days) is nobody's timeout."""
+"""Seconds; epoll_wait cannot wait for more than 24 days."""
 
 
 def check_time(
     _context: click.Context, _option: click.Parameter, value: str | None
 ) -> float | None:
-    """An option's callback: a time span that the supervisor can wait for."""
+    """A callback: a time span in seconds, short enough for the supervisor to wait for."""
     if value is None:
         return None
     try:
@@ -28,17 +28,17 @@ def check_time(
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
     if span > LONGEST:
-        raise click.BadParameter(f"{value!r} is too long: write at most 7d")
+        raise click.BadParameter(f"{value!r} is too long; the maximum is 7d")
     return span
 
 
 def check_some_time(
     context: click.Context, option: click.Parameter, value: str | None
 ) -> float | None:
-    """The same, where zero makes no sense."""
+    """A callback: a time span that is not zero."""
     span = check_time(context, option, value)
     if span == 0:
-        raise click.BadParameter(f"{value!r} leaves no time: write more than 0")
+        raise click.BadParameter(f"{value!r} is too short; use a time greater than 0")
     return span
 
 
@@ -46,26 +46,26 @@ def check_name(_context: click.Context, option: click.Parameter, value: str | No
     """A callback: the name of a service."""
     if value is not None and not paths.valid_name(value):
         raise click.BadParameter(
-            f"{value!r} cannot name a service: use at most {paths.NAME_LIMIT} of "
-            f"A-Z a-z 0-9 : _ . @ - without a dot or a dash in front",
+            f"{value!r} is not a valid service name; use up to {paths.NAME_LIMIT} characters of "
+            f"A-Z a-z 0-9 : _ . @ - that do not start with a dot or a dash",
             param_hint="NAME" if isinstance(option, click.Argument) else None,
         )
     return value
 
 
 def check_identifier(_context: click.Context, _option: click.Parameter, value: str) -> str:
-    """A callback: an identifier of the journal, to which `-NUMBER` is going to be added."""
+    """A callback: a journal identifier, to which `-GENERATION` is appended."""
     valid = value.isascii() and value.isprintable() and not {*value} & {*" /:"}
     if not valid or len(value) > _LONGEST_IDENTIFIER:
         raise click.BadParameter(
-            f"{value!r} is no identifier: use at most {_LONGEST_IDENTIFIER} of ASCII's letters, "
-            f"digits and marks, without blanks, colons and slashes"
+            f"{value!r} is not a valid identifier; use up to {_LONGEST_IDENTIFIER} printable ASCII "
+            f"characters without spaces, colons and slashes"
         )
     return value
 
 
 def check_signal(_context: click.Context, _option: click.Parameter, value: str) -> int:
-    """A callback: a signal that a program may handle, by its name or number."""
+    """A callback: a signal that a program can catch, by name or number."""
     name = value.upper()
     try:
         if name.isdigit():
@@ -73,61 +73,65 @@ def check_signal(_context: click.Context, _option: click.Parameter, value: str) 
         else:
             found = signal.Signals[name if name.startswith("SIG") else f"SIG{name}"]
     except (KeyError, ValueError):
-        raise click.BadParameter(f"{value!r} is no signal: write it like SIGINT") from None
+        raise click.BadParameter(f"{value!r} is not a signal; use a name such as SIGINT") from None
     if found in (signal.SIGKILL, signal.SIGSTOP):
-        raise click.BadParameter(f"{found.name} cannot be handled: write one like SIGINT")
+        raise click.BadParameter(f"{found.name} cannot be caught; use SIGINT, for example")
     return int(found)
 
 
 def check_log(_context: click.Context, _option: click.Parameter, value: str | None) -> str:
-    """A callback: the absolute path of a file to append to, with its symbolic links; or empty."""
+    """A callback: the absolute path of a log file, symbolic links unresolved; empty for none."""
     if value is None:
         return ""
     path = os.path.abspath(value)
     if not value:
-        raise click.BadParameter("'' is no path: write that of a file")
+        raise click.BadParameter("'' is not a path; use the path of a file")
     if value.endswith("/") or os.path.isdir(path):
-        raise click.BadParameter(f"{value!r} is a directory: write the whole path of a file")
+        raise click.BadParameter(f"{value!r} is a directory; use the path of a file")
     if not path.isprintable():
-        raise click.BadParameter(f"{value!r} has characters that no log file should have")
+        raise click.BadParameter(f"{value!r} contains unprintable characters")
     if value == "-" or path in _OUTPUTS or path.startswith(("/dev/fd/", "/proc/")):
-        raise click.BadParameter(f"{value}: programs write there by themselves: leave it out")
+        raise click.BadParameter(
+            f"{value} is not a log file; leave the option out to keep sockact's own output"
+        )
     return path
 
 
 def check_optional_signal(
     context: click.Context, option: click.Parameter, value: str | None
 ) -> int:
-    """The same; 0 for none."""
+    """A callback: as check_signal; 0 for none."""
     return 0 if value is None else check_signal(context, option, value)
 
 
 def check_watch(
     _context: click.Context, _option: click.Parameter, value: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """A callback: paths to watch, absolute from now on; they need not be there."""
+    """A callback: paths to watch, made absolute; they need not exist."""
     for path in value:
         if "\0" in path or not path:
-            raise click.BadParameter(f"{path!r} is no path")
+            raise click.BadParameter(f"{path!r} is not a path")
     found = tuple(os.path.join(logical(None), path) for path in value)
     for path in found:
         if os.path.normpath(path).strip("/") == "":
-            raise click.BadParameter(f"{path!r} is everything: name what the program reads")
+            raise click.BadParameter(
+                f"{path!r} is too much to watch; name a directory of the program"
+            )
     return found
 
 
 def check_pattern(
     _context: click.Context, _option: click.Parameter, value: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """A callback: names of files and directories, with *."""
+    """A callback: names of files and directories, with * as a wildcard."""
     for name in value:
         if not name.strip("*") or "/" in name:
-            raise click.BadParameter(f"{name!r} is no name of a file: write one like '*.cache'")
+            raise click.BadParameter(f"{name!r} is not a file name; use a name such as '*.cache'")
     return value
 
 
 def logical(directory: str | None) -> str:
-    """An absolute path that keeps its symbolic links: a release link is followed at each reload."""
+    """The absolute path, symbolic links unresolved: each reload follows a release link anew."""
     here = os.environ.get("PWD", "")
     try:
         if not os.path.isabs(here) or not os.path.samefile(here, "."):

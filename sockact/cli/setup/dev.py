@@ -1,4 +1,4 @@
-"""`sockact dev`: `sockact run` for who changes the program all the time."""
+"""`sockact dev`: `sockact run` for developers, who change the program all the time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEFAULTS = {
     "watch_delay": "0.2s",
     "watch_pause": "5s",
 }
-"""Of the options of `sockact run`, where a developer wants others."""
+"""Defaults that differ from those of `sockact run`."""
 _NOT_HERE = ("config",)
 _WRITTEN_BY_PROGRAMS = ("*.db", "*.db-*", "*.sqlite3-*")
 
@@ -39,23 +39,27 @@ def _option(option: click.Parameter) -> click.Parameter:
     name="dev",
     context_settings={"allow_interspersed_args": False},
     options_metavar="[OPTIONS] [--]",
-    short_help="Run a program, and reload it when its source changes.",
+    short_help="Run a program and reload it when its source changes.",
 )
 def command(program: tuple[str, ...], **options: Any) -> Settings:
-    """Run PROGRAM at the terminal, and reload it at each change below the working directory.
+    """Run PROGRAM in the terminal and reload it when a file of the working directory changes.
 
-    Or of what --watch names, instead. A change that does not start leaves the program serving that
-    was there before. Ctrl-C ends it. Everything else is as with `sockact run`.
+    With --watch, the given paths are watched instead. If a changed PROGRAM fails to start, the
+    previous one keeps running. Ctrl-C stops it. Everything else works as with `sockact run`.
+
+    \b
+    Example:
+      sockact dev --listen 127.0.0.1:8000 -- uvicorn --port 8000 app:app
     """
     if not program:
         raise click.UsageError(
-            "no program given: write it last, as in "
+            "no program given; put it last, as in "
             "`sockact dev --listen 127.0.0.1:8000 -- uvicorn --port 8000 app:app`"
         )
     if not options["listen"]:
         address = program_addresses.find_first(program) or "127.0.0.1:8000"
         raise click.UsageError(
-            f"no address given: write where PROGRAM listens, as in "
+            f"no address given; add the address that PROGRAM listens on, as in "
             f"`sockact dev --listen {address} -- {program[0]} …`"
         )
     run_it = run.command.callback

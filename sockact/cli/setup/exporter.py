@@ -1,4 +1,4 @@
-"""`sockact exporter`: the metrics of all services of the host, for Prometheus."""
+"""`sockact exporter`: the metrics of all services of this host, for Prometheus."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _check_listen(
     except OperatorError as error:
         raise click.BadParameter(str(error).removeprefix("--listen ")) from error
     if address.kind is not Kind.STREAM or address.family is Family.UNIX:
-        raise click.BadParameter(f"{value!r} is not for TCP: write one like 127.0.0.1:9927")
+        raise click.BadParameter(f"{value!r} is not a TCP address; use one such as 127.0.0.1:9927")
     return value
 
 
@@ -36,21 +36,26 @@ def _check_listen(
     "--listen",
     metavar="ADDR",
     callback=_check_listen,
-    help="The TCP address, where systemd passes no socket: 127.0.0.1:9927, [::1]:9927.",
+    help="TCP address to listen on if systemd passes no socket, such as 127.0.0.1:9927.",
 )
 def command(listen: str | None) -> None:
     """Serve the metrics of all services of this host over HTTP, at /metrics.
 
-    For Prometheus, in its text format and in OpenMetrics. The supervisors are asked at each scrape;
-    those of all users answer root only. sockact-exporter.socket starts it at the first scrape.
+    Formats: Prometheus text and OpenMetrics. Each scrape queries the supervisors. Only root can
+    query the services of all users. sockact-exporter.socket starts the exporter at the first
+    scrape.
+
+    \b
+    Example:
+      sockact exporter --listen 127.0.0.1:9927
     """
     found = _listeners(listen)
     try:
         from sockact.cli.exporter.server import Server
     except ImportError as error:
         raise Failure(
-            f"the exporter needs prometheus_client ({error}): install python3-prometheus-client, "
-            "or prometheus-client with pip"
+            f"the exporter requires prometheus_client ({error}); install "
+            "python3-prometheus-client, or prometheus-client with pip"
         ) from error
     # A client that leaves must not end it.
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
@@ -62,10 +67,10 @@ def _listeners(listen: str | None) -> list[socket.socket]:
         found, _ = listeners.passed(os.environ)
         if found is None:
             if listen is None:
-                raise click.UsageError("no address given: write --listen 127.0.0.1:9927")
+                raise click.UsageError("no address given; add --listen 127.0.0.1:9927")
             found = listeners.open_all((listen,))
     except OperatorError as error:
         raise Failure(str(error)) from error
     if any(one.address.kind is not Kind.STREAM for one in found):
-        raise Failure("ListenDatagram= is not for HTTP: the .socket unit needs ListenStream=")
+        raise Failure("HTTP needs ListenStream= in the .socket unit, not ListenDatagram=")
     return [one.socket for one in found]

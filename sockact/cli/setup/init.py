@@ -40,39 +40,42 @@ _JITS = ("node", "java", "pypy", "dotnet", "deno", "bun", "ruby", "luajit", "php
     "--config",
     metavar="FILE",
     type=click.Path(),
-    help="Run what FILE says, or /etc/sockact/FILE.toml, in the place of PROGRAM.",
+    help="Read the program and its options from FILE, or from /etc/sockact/FILE.toml.",
 )
 @click.option(
     "--listen",
     metavar="ADDR",
     multiple=True,
-    help="Where it listens, [NAME=]ADDR as for `sockact run`; may be repeated.  [default: as FILE "
-    "says]",
+    help="Address to listen on, [NAME=]ADDR as for `sockact run`. May be repeated.  [default: from "
+    "FILE]",
 )
 @click.option(
-    "--user", metavar="USER", help="Whom it runs as.  [default: NAME, made by systemd if missing]"
+    "--user",
+    metavar="USER",
+    help="User to run the service as.  [default: NAME, created by systemd if missing]",
 )
 @click.option(
     "--directory",
     metavar="DIR",
     type=click.Path(exists=True, file_okay=False),
-    help="Where PROGRAM runs, looked up anew at each reload.  [default: /]",
+    help="Working directory of PROGRAM; a symbolic link is resolved again at each reload.  "
+    "[default: /]",
 )
 @click.option(
     "--env-file",
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False),
-    help="Variables for PROGRAM, read when the service starts.",
+    help="File with environment variables for PROGRAM, read when the service starts.",
 )
 @click.option(
     "--path-unit",
     is_flag=True,
-    help="Write NAME.path for what --watch names, instead of watching it ourselves.",
+    help="Let systemd watch the paths of --watch, with a NAME.path unit.",
 )
-@click.option("--user-unit", is_flag=True, help="For `systemctl --user`.")
-@click.option("--dry-run", is_flag=True, help="Only show the units.")
+@click.option("--user-unit", is_flag=True, help="Write units for `systemctl --user`.")
+@click.option("--dry-run", is_flag=True, help="Show the units without writing them.")
 @click.option("--enable", is_flag=True, help="Enable and start the socket.")
-@click.option("--force", is_flag=True, help="Overwrite units that are there.")
+@click.option("--force", is_flag=True, help="Overwrite existing units.")
 @click.argument(
     "program",
     nargs=-1,
@@ -81,10 +84,15 @@ _JITS = ("node", "java", "pypy", "dotnet", "deno", "bun", "ruby", "luajit", "php
     shell_complete=complete.program,
 )
 def command(name: str, listen: tuple[str, ...], program: tuple[str, ...], **options: Any) -> None:
-    """Write NAME.socket and NAME.service, which run PROGRAM so that it can be reloaded.
+    """Write the units NAME.socket and NAME.service, which run PROGRAM under sockact.
 
-    They go to /etc/systemd/system, or with --user-unit to ~/.config/systemd/user. Nothing is
-    overwritten without --force. The other options are those of `sockact run`.
+    The units go to /etc/systemd/system, or to ~/.config/systemd/user with --user-unit. Existing
+    units are overwritten only with --force. The other options are those of `sockact run`.
+
+    \b
+    Example:
+      sockact init myapp --listen 127.0.0.1:8000 --enable \\
+          -- /srv/myapp/venv/bin/gunicorn --bind 127.0.0.1:8000 app:app
     """
     _check_together(listen, program, options)
     try:

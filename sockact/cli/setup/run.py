@@ -1,4 +1,4 @@
-"""`sockact run`: checks the options. What they say is done by the supervisor, another process."""
+"""`sockact run`: checks the options, and hands them to the supervisor, another process."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ from sockact.supervisor.control import paths
 if TYPE_CHECKING:
     from typing import Any
 
-    from sockact.cli.configuration.loading import Loaded
+    from sockact.cli.configuration.loader import Loaded
 
 
 def _load(context: click.Context, _option: click.Parameter, value: str | None) -> Loaded | None:
     if value is None or context.resilient_parsing:
         return None
-    from sockact.cli.configuration import loading  # Most command lines have no file.
+    from sockact.cli.configuration import loader  # Most command lines have no file.
 
-    return loading.take(context, value)
+    return loader.take(context, value)
 
 
 @click.command(
     name="run",
     context_settings={"allow_interspersed_args": False},
     options_metavar="[OPTIONS] [--]",
-    short_help="Run a program so that it can be reloaded.",
+    short_help="Run a program under a supervisor.",
 )
 @click.option(
     "--config",
@@ -49,7 +49,8 @@ def _load(context: click.Context, _option: click.Parameter, value: str | None) -
     type=click.Path(),
     is_eager=True,
     callback=_load,
-    help="Take PROGRAM, and what is not given here, from FILE, or from /etc/sockact/FILE.toml.",
+    help="Read the program and its options from FILE, or from /etc/sockact/FILE.toml. Options of "
+    "the command line take precedence.",
 )
 @click.option(
     "--name",
@@ -61,20 +62,21 @@ def _load(context: click.Context, _option: click.Parameter, value: str | None) -
     "--listen",
     metavar="ADDR",
     multiple=True,
-    help="Listen here oneself, where no .socket unit does; may be repeated.",
+    help="Listen on ADDR if there is no .socket unit. May be repeated.",
 )
 @click.option(
     "--directory",
     metavar="DIR",
     type=click.Path(exists=True, file_okay=False),
-    help="Where PROGRAM runs, looked up anew at each reload.  [default: here]",
+    help="Working directory of PROGRAM; a symbolic link is resolved again at each reload.  "
+    "[default: current directory]",
 )
 @click.option(
     "--adopt",
     type=click.Choice([kind.value for kind in Adopt]),
     default=Settings.adopt.value,
     show_default=True,
-    help="How the program gets the listeners.",
+    help="Method of passing the listeners to PROGRAM.",
 )
 @click.option(
     "--ready",
@@ -83,7 +85,8 @@ def _load(context: click.Context, _option: click.Parameter, value: str | None) -
     show_default=True,
     callback=probes.check_ready,
     shell_complete=complete.one_of("interest", "notify"),
-    help="When a generation is ready: interest, notify, http://ADDRESS/PATH or exec:COMMAND.",
+    help="Condition for a generation to be ready: interest, notify, http://ADDRESS/PATH or "
+    "exec:COMMAND.",
 )
 @click.option(
     "--start-timeout",
@@ -91,7 +94,7 @@ def _load(context: click.Context, _option: click.Parameter, value: str | None) -
     default=f"{Settings.start_timeout:g}s",
     show_default=True,
     callback=check_some_time,
-    help="Time to become ready.",
+    help="Time limit for a generation to become ready.",
 )
 @probes.trial_options
 @click.option(
@@ -100,7 +103,7 @@ def _load(context: click.Context, _option: click.Parameter, value: str | None) -
     default=f"{Settings.drain_timeout:g}s",
     show_default=True,
     callback=check_time,
-    help="Time for connections to end, before the stop signal.",
+    help="Time for connections to finish before the stop signal is sent.",
 )
 @click.option(
     "--kill-timeout",
@@ -116,7 +119,7 @@ def _load(context: click.Context, _option: click.Parameter, value: str | None) -
     type=click.IntRange(1, 99),
     default=Settings.max_draining,
     show_default=True,
-    help="Of more generations that drain, the oldest gets its stop signal.",
+    help="Maximum number of draining generations; beyond it, the oldest is stopped.",
 )
 @click.option(
     "--start-limit-burst",
@@ -124,7 +127,7 @@ def _load(context: click.Context, _option: click.Parameter, value: str | None) -
     type=click.IntRange(0, 999),
     default=Settings.start_limit_burst,
     show_default=True,
-    help="After so many failures a reload has to be forced; 0 for no limit.",
+    help="Number of failures after which reloads need --force; 0 for no limit.",
 )
 @click.option(
     "--start-limit-interval",
@@ -132,7 +135,7 @@ def _load(context: click.Context, _option: click.Parameter, value: str | None) -
     default="10min",
     show_default=True,
     callback=check_some_time,
-    help="Failures older than this do not count.",
+    help="Time after which a failure no longer counts.",
 )
 @click.option(
     "--stop-signal",
@@ -141,29 +144,29 @@ def _load(context: click.Context, _option: click.Parameter, value: str | None) -
     show_default=True,
     callback=check_signal,
     shell_complete=complete.signals,
-    help="What asks PROGRAM to end.",
+    help="Signal that asks PROGRAM to terminate.",
 )
 @click.option(
     "--reopen-signal",
     metavar="SIGNAL",
     callback=check_optional_signal,
     shell_complete=complete.signals,
-    help="Sent to the first process of each generation at `sockact rotate`.  [default: none]",
+    help="Signal that makes PROGRAM reopen its log files, sent to the first process of each "
+    "generation by `sockact rotate`.  [default: none]",
 )
 @click.option(
     "--watch",
     metavar="PATH",
     multiple=True,
     callback=check_watch,
-    help="Reload when this file, directory or link changes; may be repeated.",
+    help="Reload when the file, directory or link PATH changes. May be repeated.",
 )
 @click.option(
     "--watch-ignore",
     metavar="NAME",
     multiple=True,
     callback=check_pattern,
-    help="Files and directories of this name do not count, where * stands for anything; may be "
-    "repeated.",
+    help="Ignore changes of files and directories named NAME; * matches anything. May be repeated.",
 )
 @click.option(
     "--watch-delay",
@@ -171,7 +174,7 @@ def _load(context: click.Context, _option: click.Parameter, value: str | None) -
     default=f"{Settings.watch_delay:g}s",
     show_default=True,
     callback=check_time,
-    help="Time without a change before such a reload.",
+    help="Time without a change before a --watch reload.",
 )
 @click.option(
     "--watch-pause",
@@ -179,28 +182,29 @@ def _load(context: click.Context, _option: click.Parameter, value: str | None) -
     default="1min",
     show_default=True,
     callback=check_time,
-    help="After 10 such reloads without this much time in between there are no more until it is "
-    "quiet for so long.",
+    help="After 10 reloads less than TIME apart, stop reloading until nothing has changed for "
+    "TIME.",
 )
 @click.option(
     "--identifier",
     metavar="TEXT",
     default="",
     callback=check_identifier,
-    help="In the journal, PROGRAM's lines are TEXT-1's, TEXT-2's and so on, by generation.  "
-    "[default: as systemd says]",
+    help="Journal identifier of PROGRAM's output: TEXT-1, TEXT-2, …, by generation.  "
+    "[default: set by systemd]",
 )
 @click.option(
     "--log",
     metavar="FILE",
     callback=check_log,
-    help="Where PROGRAM's output goes, line by line, in all generations.  [default: as ours]",
+    help="File to append the standard output and error of all generations to.  [default: same as "
+    "sockact's own]",
 )
 @click.option(
     "--log-stderr",
     metavar="FILE",
     callback=check_log,
-    help="Where its standard error goes.  [default: as --log]",
+    help="File to append their standard error to instead.  [default: same as --log]",
 )
 @hooks.options
 @click.argument(
@@ -220,15 +224,20 @@ def command(
 ) -> Settings:
     """Run PROGRAM under a supervisor, so that `sockact reload` can replace it.
 
-    The program and its command line stay as they are. Times are in seconds, or like '1min 30s'.
+    PROGRAM and its command line need no changes. TIME is in seconds, or has units: '1min 30s'.
+
+    \b
+    Example:
+      sockact run --name myapp --listen 127.0.0.1:8000 \\
+          -- gunicorn --bind 127.0.0.1:8000 app:app
     """
     if config:
         if program:
-            raise click.UsageError(f"the program is in {config.path}: leave it out here")
+            raise click.UsageError(f"{config.path} already names the program; leave it out here")
         return _configured(config, name, directory, {"adopt": Adopt(adopt), **options})
     if not program:
         raise click.UsageError(
-            "no program given: write it last, as in `sockact run -- gunicorn app:app`"
+            "no program given; put it last, as in `sockact run -- gunicorn app:app`"
         )
     name = name or name_of(program)
     _check_together(options)
@@ -236,17 +245,17 @@ def command(
 
 
 def _check_together(options: dict[str, Any]) -> None:
-    """Raises UsageError for options that do not go together, or name what is not there."""
+    """Raises UsageError for options that contradict each other, or name missing programs."""
     probes.check_together(options)
     if options["reopen_signal"] == options["stop_signal"]:
-        raise click.UsageError("--reopen-signal and --stop-signal are the same: it would end")
+        raise click.UsageError("--reopen-signal and --stop-signal must be different signals")
     hooks.check_there(options["on"])
 
 
 def _configured(
     config: Loaded, name: str | None, directory: str | None, options: dict[str, Any]
 ) -> Settings:
-    """What the file says, and where it says nothing the command line. Raises Invalid."""
+    """The settings of the file, completed by the command line. Raises Invalid."""
     said = config.checked
     try:
         name = name or name_of(said.command)
@@ -266,12 +275,12 @@ def _configured(
 
 
 def name_of(command: tuple[str, ...]) -> str:
-    """The name of a service that was given none. Raises UsageError."""
+    """The default name of a service. Raises UsageError."""
     name = os.path.basename(command[0])
     if name.startswith(("python", "pypy")):
         name = _module_of(command[1:]) or name
     if not paths.valid_name(name):
-        raise click.UsageError(f"{name!r} cannot name a service: choose a name with --name")
+        raise click.UsageError(f"{name!r} is not a valid service name; choose one with --name")
     return name
 
 

@@ -7,13 +7,13 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sockact.cli.configuration.loading import FOLDER
+from sockact.cli.configuration.loader import FOLDER
 from sockact.cli.setup import passing, run
 from sockact.core.errors import OperatorError
 from sockact.core.settings import Settings
 
 if TYPE_CHECKING:
-    from sockact.cli.configuration.loading import Loaded
+    from sockact.cli.configuration.loader import Loaded
 
 PATHS = ("watch", "watch_ignore", "watch_delay", "watch_pause")
 """Options that a .path unit replaces."""

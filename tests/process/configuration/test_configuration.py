@@ -206,7 +206,7 @@ def test_going_back(start: StartService, folder: Path) -> None:
     assert json.loads(one.path.read_text())["environment"] == {"GREETING": "first"}
     assert one.path.stat().st_mode & 0o777 == 0o640
     missing = one.service.run("config", "rollback", config, "9")
-    assert (missing.code, "1 to 3 are there" in missing.stderr) == (2, True)
+    assert (missing.code, "kept: 1 to 3" in missing.stderr) == (2, True)
     # The program does not start any more: the file is as it was.
     one.write(environment={"GREETING": "third"})
     now = one.path.read_text()

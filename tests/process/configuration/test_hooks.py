@@ -336,7 +336,7 @@ def test_the_hooks_of_a_generation_are_those_it_was_launched_with(
     file.write_text(json.dumps(said))
     outcome = service.reload()
     assert outcome.code == 1
-    assert "'no-such-program' is no program that can be executed" in outcome.stderr
+    assert "'no-such-program' is not an executable program" in outcome.stderr
     write("second")
     assert service.reload("--wait-drained").code == 0
     assert service.stop() == 0

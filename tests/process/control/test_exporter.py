@@ -229,7 +229,7 @@ def test_invalid_addresses(value: str) -> None:
 def test_reasons_for_not_starting(folder: Path) -> None:
     code, error = run()
     assert code == 2
-    assert error.startswith("sockact: no address given: write --listen 127.0.0.1:9927; see `")
+    assert error.startswith("sockact: no address given; add --listen 127.0.0.1:9927; see `")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         code, error = run("--listen", f"127.0.0.1:{taken.getsockname()[1]}")
     assert code == 1

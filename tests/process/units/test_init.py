@@ -95,7 +95,7 @@ def home(folder: Path) -> Home:
     [
         ((), "missing argument"),
         (("web", "--", "gunicorn"), "missing option '--listen'"),
-        (("a/b", *LISTEN, "--", "gunicorn"), "cannot name a service"),
+        (("a/b", *LISTEN, "--", "gunicorn"), "is not a valid service name"),
         (("a@", *LISTEN, "--", "gunicorn"), "an instance, such as a@1"),
         (("a:b", *LISTEN, "--", "gunicorn"), "use a dash"),
         (("web.service", *LISTEN, "--", "gunicorn"), "named after the service; write web;"),
@@ -110,7 +110,7 @@ def home(folder: Path) -> Home:
         (("web", "--listen", "a=1", "--listen", "b=2", "--", "gunicorn"), "one name for all"),
         (("web", "--listen", "a=1", "--listen", "2", "--", "gunicorn"), "one name for all"),
         (("web", "--listen", "/run/sockact/web/x", "--", "gunicorn"), "/run/web.sock"),
-        (("web", *LISTEN, "--user", "root", "--", "gunicorn"), "runs as its own user"),
+        (("web", *LISTEN, "--user", "root", "--", "gunicorn"), "run as their own user"),
         (("web", *LISTEN, "--env-file", "nonexistent", "--", "gunicorn"), "does not exist"),
         (("web", *LISTEN, "--directory", "nonexistent", "--", "gunicorn"), "does not exist"),
         (("web", *LISTEN, "--drain-timeout", "soon", "--", "gunicorn"), "use, for example, 90"),

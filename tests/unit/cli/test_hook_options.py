@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
-from sockact.cli.configuration import loading
+from sockact.cli.configuration import loader
 from sockact.cli.setup import config, passing, run
 from sockact.core.settings import Settings
 from sockact.supervisor.service.policy import policy_of
@@ -46,19 +46,25 @@ def test_on_the_command_line() -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("", "write EVENT=COMMAND, with one of pending, running, draining, drained, failed, rol"),
-        ("running", "is no hook"),
-        ("=true", "is no hook"),
-        ("Running=true", "is no hook"),
-        ("started=true", "is no hook"),
+        (
+            "",
+            "use EVENT=COMMAND, where EVENT is one of pending, running, draining, drained",
+        ),
+        ("running", "is not a hook"),
+        ("=true", "is not a hook"),
+        ("Running=true", "is not a hook"),
+        ("started=true", "is not a hook"),
         ("running=", "has no command"),
         ("running='' x", "has no command"),
         ("running='", "cannot split the command"),
-        ("running=./hook", "'./hook' is not absolute"),
-        ("running=true \0", "has a NUL in it"),
-        ("running=no-such-program x", "--on running: 'no-such-program' is no program that"),
-        ("failed=/etc/passwd", "'/etc/passwd' is no program that can be executed"),
-        ("failed=/etc", "'/etc' is no program that can be executed"),
+        ("running=./hook", "'./hook' is not an absolute path"),
+        ("running=true \0", "contains a NUL character"),
+        (
+            "running=no-such-program x",
+            "--on running: 'no-such-program' is not an executable program",
+        ),
+        ("failed=/etc/passwd", "'/etc/passwd' is not an executable program"),
+        ("failed=/etc", "'/etc' is not an executable program"),
     ],
 )
 def test_invalid_hooks(value: str, message: str, tmp_path: Path) -> None:
@@ -68,7 +74,7 @@ def test_invalid_hooks(value: str, message: str, tmp_path: Path) -> None:
 
 
 def test_not_without_end() -> None:
-    with pytest.raises(click.BadParameter, match="33 commands are too many"):
+    with pytest.raises(click.BadParameter, match="too many hooks: 33"):
         given(*["--on", "failed=true"] * 33)
 
 
@@ -99,32 +105,35 @@ def test_in_the_other_formats(tmp_path: Path) -> None:
     toml.write_text("command = ['a']\non.running = ['echo', 'a b']\non.failed = 'true'\n")
     assert config.read(str(yaml)).on == config.read(str(toml)).on == expected
     yaml.write_text("command: [a]\non:\n  running: ''\n")
-    with pytest.raises(loading.Invalid, match="yaml:3: on: "):
+    with pytest.raises(loader.Invalid, match="yaml:3: on: "):
         config.read(str(yaml))
 
 
 @pytest.mark.parametrize(
     ("on", "message"),
     [
-        (1, "a table of events and their commands is needed, not 1"),
-        ([], "a table of events and their commands is needed, not a list"),
-        ({}, "a table of events and their commands is needed, not a table"),
-        ({"running": 1}, "on, 'running': a command such as"),
-        ({"running": []}, "on, 'running': a command such as"),
-        ({"running": [["true"], "true"]}, "on, 'running', entry 1: a text is needed, not a list"),
-        ({"running": [[1]]}, "on, 'running', entry 1: a text is needed, not 1"),
+        (1, "must be a table of events and their commands, not 1"),
+        ([], "must be a table of events and their commands, not a list"),
+        ({}, "must be a table of events and their commands, not a table"),
+        ({"running": 1}, "on, 'running': must be a command such as"),
+        ({"running": []}, "on, 'running': must be a command such as"),
+        ({"running": [["true"], "true"]}, "on, 'running', entry 1: must be a string, not a list"),
+        ({"running": [[1]]}, "on, 'running', entry 1: must be a string, not 1"),
         ({"running": [[]]}, "has no command"),
-        ({"running": "\0"}, "has a NUL in it"),
-        ({"running": "./x"}, "is not absolute"),
-        ({"runing": "true"}, "'runing=true' is no hook"),
-        ({"a=b": "true"}, "is no hook"),
-        ({"running": "no-such-program"}, "on running: 'no-such-program' is no program"),
-        ({"running": [["true"]] * 33}, "33 commands are too many"),
+        ({"running": "\0"}, "contains a NUL character"),
+        ({"running": "./x"}, "is not an absolute path"),
+        ({"runing": "true"}, "'runing=true' is not a hook"),
+        ({"a=b": "true"}, "is not a hook"),
+        (
+            {"running": "no-such-program"},
+            "on running: 'no-such-program' is not an executable program",
+        ),
+        ({"running": [["true"]] * 33}, "too many hooks: 33"),
     ],
 )
 def test_invalid_hooks_in_a_file(tmp_path: Path, on: object, message: str) -> None:
     path = written(tmp_path, on=on)
-    with pytest.raises(loading.Invalid) as error:
+    with pytest.raises(loader.Invalid) as error:
         config.read(str(path))
     assert message in error.value.message
     assert error.value.exit_code == 2
@@ -132,7 +141,7 @@ def test_invalid_hooks_in_a_file(tmp_path: Path, on: object, message: str) -> No
 
 def test_the_line_of_a_wrong_event(tmp_path: Path) -> None:
     path = written(tmp_path, on={"running": "true", "stopped": "true"})
-    with pytest.raises(loading.Invalid) as error:
+    with pytest.raises(loader.Invalid) as error:
         config.read(str(path))
     assert error.value.message.startswith(f"{path}:7: ")
 

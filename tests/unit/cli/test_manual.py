@@ -10,18 +10,20 @@ import sys
 from pathlib import Path
 
 import pytest
+from docutils.utils import SystemMessage
 
 from sockact.cli.manual import __main__ as manual
-from sockact.cli.manual import markup, pages, roff, texts
-from sockact.cli.manual.roff import Code, Items, Page, Section
+from sockact.cli.manual import commands, texts
+from sockact.cli.manual.manpage import Page, roff
 from sockact.units.render import templates
 from tests import ROOT
-from tests.support.manual import description, entries, help_of, plain, usage, words
+from tests.support.manual import code, description, entries, help_of, plain, usage, words
+from tests.unit.cli.test_help import ELSEWHERE
 
 DATE = "2026-01-02"
 FILES = manual.files(DATE)
 PAGES = {name: text for name, text in FILES.items() if name.startswith("man")}
-COMMANDS = pages.names()
+COMMANDS = commands.names()
 
 
 def page_of(*command: str) -> str:
@@ -58,10 +60,12 @@ def test_the_first_page_has_all_commands() -> None:
 
 @pytest.mark.parametrize("name", sorted(PAGES))
 def test_each_page_has_its_sections(name: str) -> None:
-    titles = [line[4:] for line in PAGES[name].splitlines() if line.startswith(".SH ")]
+    lines = PAGES[name].splitlines()
+    titles = [line[4:].upper() for line in lines if line.startswith(".SH ")]
     wanted = ["NAME", "DESCRIPTION", "SEE ALSO"]
     if name.startswith("man1"):
-        wanted[1:1] = ["SYNOPSIS", "OPTIONS", "EXIT STATUS", "EXAMPLES"]
+        wanted[1:1] = ["SYNOPSIS", "OPTIONS", "EXIT STATUS"]
+        wanted += ["EXAMPLES"] * (Path(name).stem.partition("-")[2] not in ELSEWHERE)
     assert set(wanted) <= set(titles)
     assert len(set(titles)) == len(titles)
 
@@ -70,9 +74,7 @@ def test_each_page_has_its_sections(name: str) -> None:
 def test_each_reference_leads_somewhere(name: str) -> None:
     page = plain(PAGES[name])
     ours = {f"{Path(path).stem}({path[-1]})" for path in PAGES}
-    named = {
-        word.strip(",.:;") for word in page.split() if word.startswith("sockact") and "(" in word
-    }
+    named = set(re.findall(r"sockact[a-z.-]*\([0-9]\)", page))
     assert named <= ours
     assert named
 
@@ -82,7 +84,7 @@ def test_the_settings_of_the_units_page_are_those_of_the_units() -> None:
     units = files["examples/myapp.service"].replace("/usr/bin/sockact", "sockact")
     lines = [*units.splitlines(), *files["examples/myapp.socket"].splitlines()]
     page = PAGES["man7/sockact.unit.7"].replace(r"\-", "-")
-    settings = re.findall(r"\\fB([A-Z]\w+=[^\\]+)\\fR", page)
+    settings = re.findall(r"\\fB([A-Z]\w+=[^\\]+)\\fP", page)
     assert len(settings) > 20
     assert set(settings) <= set(lines)
 
@@ -105,7 +107,7 @@ def test_the_same_at_each_run(folder: Path) -> None:
 
 def test_no_date_without_a_source_for_it() -> None:
     assert manual.date_of("") == ""
-    assert ' 1 "" "sockact' in manual.files()["man1/sockact.1"]
+    assert re.search(r'1"? +"" "sockact', manual.files()["man1/sockact.1"])
 
 
 @pytest.mark.parametrize(
@@ -135,22 +137,31 @@ def test_what_cannot_be_written(
 
 
 def test_odd_texts_stand_for_themselves() -> None:
-    text = ".PP 'quoted' \\fB ~/x^2 \"y\" `a-b` --some-option … x(5)"
-    blocks = (text, Code(".SH no\n'br\n\\e"), Items(((".x", ".y"),)))
-    page = roff.render(Page("x", 1, "y", (Section("DESCRIPTION", blocks),)), "1", "")
-    found = plain(page)
-    assert words(text).replace("`", "") in found
-    assert ".SH no 'br \\e .x .y" in found
+    body = r"""
+DESCRIPTION
+===========
+
+.PP 'quoted' \\fB ~/x^2 "y" `a-b` --some-option … x(5) http://x/
+
+\ .x
+    .y
+
+::
+
+    .SH no
+    'br
+    \e
+"""
+    page = roff(Page("x", 1, "y", body), "")
+    said = r""".PP 'quoted' \fB ~/x^2 "y" a-b --some-option … x(5) http://x/"""
+    assert f"{words(said)} .x .y" in plain(page)
+    assert r"\fBa\-b\fP \fB\-\-some\-option\fP … \fBx\fP(5)" in page
+    assert code(page) == ".SH no\n'br\n\\e\n"
 
 
-def test_the_markup() -> None:
-    text = "a\nb\n\nt\n:   m\n    n\n\nu\n:   o\n\n    code\n      more\n"
-    items = Items((("t", "m\n    n"), ("u", "o")))
-    assert markup.blocks(text) == ("a\nb", items, Code("code\n  more"))
-    assert markup.sections(f"## A B\n\n{text}\n## C\nc") == (
-        Section("A B", markup.blocks(text)),
-        Section("C", ("c",)),
-    )
+def test_wrong_markup_is_an_error() -> None:
+    with pytest.raises(SystemMessage, match="without end-string"):
+        roff(Page("x", 1, "y", "an *open end"), "")
 
 
 def _run(*words: str, page: str) -> subprocess.CompletedProcess[str]:
@@ -163,7 +174,9 @@ def _run(*words: str, page: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("name", sorted(PAGES))
 def test_groff_has_nothing_to_say(name: str) -> None:
     # What man(1) calls, with all warnings.
-    done = _run("groff", "-ww", "-b", "-z", "-man", "-Tutf8", "-rCHECKSTYLE=3", page=PAGES[name])
+    done = _run(
+        "groff", "-ww", "-b", "-z", "-man", "-Kutf8", "-Tutf8", "-rCHECKSTYLE=3", page=PAGES[name]
+    )
     assert (done.returncode, done.stderr, done.stdout) == (0, "", "")
 
 
@@ -179,7 +192,8 @@ def test_man_has_nothing_to_say(name: str, folder: Path) -> None:
 @pytest.mark.skipif(not shutil.which("mandoc"), reason="mandoc is not installed")
 @pytest.mark.parametrize("name", sorted(PAGES))
 def test_mandoc_has_nothing_to_say(name: str) -> None:
-    done = _run("mandoc", "-T", "lint", "-W", "style", page=PAGES[name])
+    # Of its style: docutils writes long lines, and since 0.22 titles in small letters.
+    done = _run("mandoc", "-T", "lint", "-W", "warning", page=PAGES[name])
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 

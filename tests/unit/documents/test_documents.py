@@ -13,17 +13,18 @@ import click
 import pytest
 
 from sockact.cli.main import cli
-from sockact.cli.manual import pages
+from sockact.cli.manual import commands, pages, reference
 from tests import ROOT
 from tests.servers import zoo
 from tests.servers.commands import Address
 from tests.support import markdown
-from tests.support.manual import plain_code
+from tests.support.manual import code
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ROOT = ROOT
+MANUAL = pages.files("")
 README = (ROOT / "README.md").read_text()
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 SERVERS = sorted(set((ROOT / "docs" / "servers").glob("*.md")))
@@ -71,9 +72,9 @@ def command(name: str) -> click.Command:
 @cache
 def options() -> frozenset[str]:
     """All options of sockact."""
-    commands = [cli, *map(command, pages.names())]
+    found = [cli, *map(command, commands.names())]
     params = [
-        p for one in commands for p in one.get_params(click.Context(one, **one.context_settings))
+        p for one in found for p in one.get_params(click.Context(one, **one.context_settings))
     ]
     return frozenset(word for param in params for word in param.opts)
 
@@ -116,10 +117,9 @@ def test_each_command_line_can_be_given(path: Path) -> None:
             check(words, whole=False)
 
 
-@pytest.mark.parametrize("name", sorted(pages.files("")))
+@pytest.mark.parametrize("name", sorted(MANUAL))
 def test_each_command_line_of_the_manual_can_be_given(name: str) -> None:
-    code = re.findall(r"^\.EX\n(.*?)^\.EE$", pages.files("")[name], re.MULTILINE | re.DOTALL)
-    lines = plain_code("\n".join(code)).replace("\\\n", " ").splitlines()
+    lines = code(MANUAL[name]).replace("\\\n", " ").splitlines()
     for line in lines:
         for words in markdown.sockact_words(line):
             check(words)
@@ -135,6 +135,11 @@ def test_each_command_line_of_the_manual_can_be_given(name: str) -> None:
 def test_a_wrong_command_line_would_be_found(words: list[str]) -> None:
     with pytest.raises((click.UsageError, AssertionError)):
         check(words)
+
+
+def test_the_list_of_options_is_up_to_date() -> None:
+    text = (ROOT / "docs" / "options.md").read_text()
+    assert text == reference.text(), "write it anew: make docs"
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)

@@ -1,4 +1,4 @@
-"""The configurations that have served, as `sockact config` shows them and puts them back."""
+"""The kept versions of a configuration file, which `sockact config` shows and restores."""
 
 from __future__ import annotations
 
@@ -21,45 +21,45 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Kept:
-    """One of them."""
+    """A kept version."""
 
     number: int
     path: str
 
     def text(self) -> str:
-        """Raises Failure."""
+        """The contents. Raises Failure."""
         return text_of(self.path)
 
 
 def folder(name: str) -> str:
-    """Where those of a service are, if there are any."""
+    """The directory of the kept versions of a service; it need not exist."""
     return os.path.join(state_dir(name, os.environ), snapshots.DIRECTORY)
 
 
 def all_of(name: str) -> list[Kept]:
-    """Those of a service, from the oldest on. Raises Failure."""
+    """The kept versions of a service, oldest first. Raises Failure."""
     base = folder(name)
     try:
         there = snapshots.numbered(os.listdir(base))
     except FileNotFoundError:
         there = {}
     except OSError as error:
-        raise Failure(f"{base} cannot be read: {error.strerror}; use sudo") from error
+        raise Failure(f"cannot read {base}: {error.strerror}; use sudo") from error
     return [Kept(number, os.path.join(base, file)) for number, file in there.items()]
 
 
 def numbered(name: str, number: int) -> Kept:
-    """That one. Raises UsageError."""
+    """The kept version of this number. Raises UsageError."""
     there = all_of(name)
     for one in there:
         if one.number == number:
             return one
-    which = f"{there[0].number} to {there[-1].number} are there" if there else "none has served yet"
-    raise click.UsageError(f"{name}: there is no configuration {number}: {which}")
+    which = f"kept: {there[0].number} to {there[-1].number}" if there else "none has served yet"
+    raise click.UsageError(f"{name}: no configuration {number} ({which})")
 
 
 def text_of(path: str) -> str:
-    """For reading and comparing; bytes that are not UTF-8 are replaced. Raises Failure."""
+    """The contents of a file, with invalid UTF-8 replaced. Raises Failure."""
     return _contents(path).decode("utf-8", errors="replace")
 
 
@@ -67,12 +67,12 @@ def _contents(path: str) -> bytes:
     try:
         return document.contents(path)
     except document.Unreadable as error:
-        raise Failure(f"{path} cannot be read: {error}") from error
+        raise Failure(f"cannot read {path}: {error}") from error
 
 
 @contextlib.contextmanager
 def put_back(path: str, text: str) -> Iterator[None]:
-    """Give the file this text, in one step; what it said before when what follows fails."""
+    """Replace the contents of the file atomically; undone if the body of the `with` fails."""
     target = os.path.realpath(path)
     before = _contents(target) if os.path.lexists(target) else None
     _replace(target, text.encode())
@@ -100,11 +100,11 @@ def _replace(target: str, contents: bytes) -> None:
             os.unlink(beside)
             raise
     except OSError as error:
-        raise Failure(f"{target} cannot be written: {error.strerror}; use sudo") from error
+        raise Failure(f"cannot write {target}: {error.strerror}; use sudo") from error
 
 
 def _as_before(fd: int, target: str) -> None:
-    """Mode and owner of the file that is replaced, if there is one."""
+    """Give the new file the mode and the owner of the one that it replaces, if any."""
     with contextlib.suppress(FileNotFoundError):
         found = os.stat(target)
         os.fchmod(fd, found.st_mode & 0o7777)

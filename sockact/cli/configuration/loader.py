@@ -1,4 +1,4 @@
-"""From a configuration file to the options of `sockact run`, or to everything that is wrong."""
+"""From a configuration file to the options of `sockact run`, or to a list of all mistakes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _OPTION = re.compile(r"--([a-z][a-z-]*)")
 
 
 class Invalid(click.ClickException):
-    """The file is refused: the first problem, and the others below it. Nothing was done."""
+    """The file is invalid: the first problem, with the others quoted below. Nothing was done."""
 
     exit_code = 2
 
@@ -37,30 +37,30 @@ class Invalid(click.ClickException):
 
 @dataclass(frozen=True)
 class Loaded:
-    """A file without a mistake in any single key."""
+    """A file whose keys are valid, each by itself."""
 
     path: str
     document: Document
     checked: Checked
 
     def refuse(self, error: click.UsageError) -> Invalid:
-        """An option that does not go with another one, where the file names it."""
+        """The error of options that contradict each other, with the line in the file."""
         named = _OPTION.search(error.message)
         line = self.document.line(named[1]) if named else 1
         return Invalid(self.path, [Problem(line, _OPTION.sub(r"\1", error.message))])
 
 
 def place(wanted: str) -> str:
-    """The file that is meant: a path, or the name of a service.
+    """The path of the file, given a path or the name of a service.
 
-    Raises UsageError when the service has several.
+    Raises UsageError if the service has several files.
     """
     if "/" in wanted or os.path.splitext(wanted)[1] in EXTENSIONS:
         return os.path.abspath(wanted)
     folder = os.path.abspath(os.environ.get("SOCKACT_CONFIG_DIR") or FOLDER)
     there = [path for path in _of_name(folder, wanted) if os.path.lexists(path)]
     if len(there) > 1:
-        raise click.UsageError(f"{there[0]} and {there[1]} are both there: leave one of them")
+        raise click.UsageError(f"both {there[0]} and {there[1]} exist; remove one of them")
     return there[0] if there else _of_name(folder, wanted)[0]
 
 
@@ -69,7 +69,7 @@ def _of_name(folder: str, name: str) -> list[str]:
 
 
 def load(wanted: str, context: click.Context) -> Loaded:
-    """What the file says; `context` is of `sockact run`. Raises Invalid, UsageError."""
+    """The file, checked; `context` is that of `sockact run`. Raises Invalid, UsageError."""
     path = place(wanted)
     try:
         document = read(path)
@@ -85,7 +85,7 @@ def load(wanted: str, context: click.Context) -> Loaded:
 
 
 def take(context: click.Context, wanted: str) -> Loaded:
-    """For --config: what the command line does not say is taken from the file."""
+    """The callback of --config: the file's values become the defaults of the options."""
     loaded = load(wanted, context)
     context.default_map = loaded.checked.options
     return loaded
