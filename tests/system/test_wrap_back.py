@@ -21,7 +21,7 @@ LOAD = Load(Kind.NEW, 4, pause=0.005)
 # What `sockact wrap` does up to the moment before the restart.
 BESIDE = """
 import sys
-from sockact.cli.setup.wrapped import place_of
+from sockact.cli.unit_files.wrapped import place_of
 from sockact.units.wrap import marks, migration, running_service
 from sockact.units.manager import Manager
 
@@ -37,7 +37,7 @@ with migration._open(found) as seam:
 # And what is said when it goes no further.
 FAILING = """
 import socket, sys
-from sockact.cli.setup.wrapped import place_of
+from sockact.cli.unit_files.wrapped import place_of
 from sockact.core.errors import OperatorError
 from sockact.units.wrap import marks, migration, running_service
 from sockact.units.manager import Manager

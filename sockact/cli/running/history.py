@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
+from sockact.cli.calls import service
 from sockact.cli.main import printable
-from sockact.cli.running import service
 
 
 @click.command(name="history", short_help="Show the last handovers.")

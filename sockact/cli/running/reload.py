@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
+from sockact.cli.calls import service
 from sockact.cli.main import Failure
 from sockact.cli.options.values import check_some_time
-from sockact.cli.running import service
 from sockact.core.lifecycle.turn import STOPPING
 from sockact.supervisor.control import client
 

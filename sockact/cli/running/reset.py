@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from sockact.cli.running import service
+from sockact.cli.calls import service
 
 
 @click.command(name="reset", short_help="Forget the failures of a service.")

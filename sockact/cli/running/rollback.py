@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
+from sockact.cli.calls import service
 from sockact.cli.main import Failure
-from sockact.cli.running import service
 from sockact.supervisor.control import client
 
 

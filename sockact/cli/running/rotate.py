@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sockact.cli.calls import service
 from sockact.cli.main import Failure, complain
 from sockact.cli.options.values import check_some_time
-from sockact.cli.running import service
 from sockact.supervisor.control import client
 
 if TYPE_CHECKING:

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from sockact.cli.calls import service, unit_facts
 from sockact.cli.main import Failure, NotRunning, complain
-from sockact.cli.running import service, unit_facts
 from sockact.supervisor.control import client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sockact.cli.running.service import Service
+    from sockact.cli.calls.service import Service
 
 SECONDS = 5.0
 """How long one service may keep the others from being shown."""
@@ -141,7 +141,7 @@ def _arrived(connection: client.Client) -> Iterator[dict[str, Any]]:
 
 
 def _with_usage(status: dict[str, Any]) -> dict[str, Any]:
-    from sockact.cli.running.resources import usage
+    from sockact.cli.calls.resources import usage
 
     for generation in status["generations"]:
         used = usage(generation["pids"])
@@ -155,7 +155,7 @@ def _print(
     previous: dict[str, dict[str, Any]] | None = None,
     again: bool = False,
 ) -> None:
-    from sockact.cli.running.show import show
+    from sockact.cli.calls.show import show
 
     text = "\n\n".join(show(status, (previous or {}).get(status["name"])) for status in statuses)
     if again:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sockact.cli.calls import service
 from sockact.cli.main import Failure, complain, printable
-from sockact.cli.running import service
 from sockact.supervisor.control import client
 
 if TYPE_CHECKING:
-    from sockact.cli.running.service import Service
+    from sockact.cli.calls.service import Service
 
 SECONDS = 90.0
 """A supervisor waits 30 s for what is under way, and as long for the proof of the new version."""

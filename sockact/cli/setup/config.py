@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sockact.cli.calls import service
 from sockact.cli.configuration import document, kept, loading
-from sockact.cli.running import reload, service
+from sockact.cli.running import reload
 from sockact.cli.setup import run
 from sockact.core.settings import Settings
 from sockact.supervisor.control import paths

@@ -12,8 +12,8 @@ import click
 from sockact.cli.main import Failure, complain
 from sockact.cli.options import complete, probes
 from sockact.cli.options.values import check_name
-from sockact.cli.setup import passing, wanted
-from sockact.cli.setup.files import check_free, write_all
+from sockact.cli.unit_files import passing, wanted, wrapped
+from sockact.cli.unit_files.files import check_free, write_all
 from sockact.core.errors import OperatorError
 from sockact.systemd import listeners
 from sockact.units import addresses, listening
@@ -103,7 +103,7 @@ def command(name: str, listen: tuple[str, ...], program: tuple[str, ...], **opti
         raise click.UsageError(str(error)) from error
     for problem in (*addresses.mismatches(found.command, plan.addresses), *_hidden(found, plan)):
         complain(Failure(f"warning: {problem}"))
-    folder = passing.unit_folder(user_unit=options["user_unit"])
+    folder = wrapped.unit_folder(user_unit=options["user_unit"])
     _show({folder: texts, logrotate.FOLDER: rotation})
     if not options["dry_run"]:
         if not options["force"]:

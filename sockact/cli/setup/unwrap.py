@@ -9,8 +9,8 @@ import click
 
 from sockact.cli.main import Failure
 from sockact.cli.options import complete
-from sockact.cli.setup import wrapped
 from sockact.cli.setup.wrap import failure, read, split, told
+from sockact.cli.unit_files import wrapped
 from sockact.core.errors import OperatorError
 from sockact.units.check import sockets
 from sockact.units.manager import Manager

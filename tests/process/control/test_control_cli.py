@@ -283,8 +283,8 @@ def test_watch_into_a_closed_pipe(app: Running) -> None:
 
 def test_the_supervisor_hangs(app: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the client works here: the loop does not turn."""
+    from sockact.cli.calls import service
     from sockact.cli.main import Failure
-    from sockact.cli.running import service
 
     monkeypatch.setattr(service, "ANSWER_SECONDS", 0.05)
     target = service.Service("app", str(app.directory))
@@ -361,8 +361,8 @@ def test_status_with_no_room_for_the_output(app: Running) -> None:
 def test_a_service_of_another_user(app: Running) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can call as somebody else")
+    from sockact.cli.calls import service
     from sockact.cli.main import Failure
-    from sockact.cli.running import service
 
     target = service.Service("app", str(app.directory))
     os.seteuid(65534)

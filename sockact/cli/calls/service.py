@@ -67,7 +67,8 @@ class Service:
                 f"{self.name}: its supervisor runs, but its control socket in {self.directory} is "
                 f"gone: `systemctl restart {self.name}` makes it again"
             )
-        from sockact.cli.setup import wrapped  # Only for this does a command read files of systemd.
+        # Only for this does a command read files of systemd.
+        from sockact.cli.unit_files import wrapped
 
         if unfinished := wrapped.unfinished(self.name):
             return NotRunning(f"{self.name} does not run: {unfinished}")

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import os
 
-from sockact.cli.setup import passing
 from sockact.core.errors import OperatorError
 from sockact.supervisor.control import paths
 from sockact.units.manager import Manager
 from sockact.units.wrap import places
 from sockact.units.wrap.places import Place
 
+SYSTEM_FOLDER = "/etc/systemd/system"
+
 
 def place_of(service: str, *, user_unit: bool) -> Place:
     """Where the files of a service are, and are to be."""
     if not user_unit:
         folders = ("/run/systemd/system", paths.SYSTEM_BASE, "/var/lib/sockact")
-        return Place(service, passing.SYSTEM_FOLDER, *folders)
+        return Place(service, SYSTEM_FOLDER, *folders)
     run = Manager(user=True).runtime
     home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     own = (f"{run}/systemd/user", f"{run}/sockact", f"{home}/sockact")
-    return Place(service, passing.unit_folder(user_unit=True), *own)
+    return Place(service, unit_folder(user_unit=True), *own)
+
+
+def unit_folder(*, user_unit: bool) -> str:
+    """Where the administrator's, or the user's, own units are."""
+    if not user_unit:
+        return SYSTEM_FOLDER
+    base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    return os.path.join(base, "systemd", "user")
 
 
 def unfinished(name: str) -> str:

@@ -12,7 +12,6 @@ from sockact.cli.setup import run
 from sockact.core.errors import OperatorError
 from sockact.systemd import listeners
 
-SYSTEM_FOLDER = "/etc/systemd/system"
 _RAW = "sockact.raw"
 _PATHS = ("log", "log_stderr", "watch")
 
@@ -64,14 +63,6 @@ def sockact_command() -> str:
         if os.path.basename(path) == "sockact" and os.access(path, os.X_OK):
             return os.path.abspath(path)
     raise OperatorError("there is no command `sockact`: install it, with `pip install`, say")
-
-
-def unit_folder(*, user_unit: bool) -> str:
-    """Where the administrator's, or the user's, own units are."""
-    if not user_unit:
-        return SYSTEM_FOLDER
-    base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    return os.path.join(base, "systemd", "user")
 
 
 def label(listen: tuple[str, ...]) -> str:

@@ -6,8 +6,8 @@ import shlex
 import time
 from typing import TYPE_CHECKING, Any
 
+from sockact.cli.calls import unit_facts
 from sockact.cli.main import printable
-from sockact.cli.running import unit_facts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
