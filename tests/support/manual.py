@@ -63,4 +63,5 @@ def usage(text: str) -> str:
 def description(text: str) -> list[str]:
     """The paragraphs between the usage and the lists."""
     body = text.partition("\n\n")[2].partition("\nOptions:\n")[0]
-    return [words(paragraph) for paragraph in body.split("\n\n") if paragraph.strip()]
+    paragraphs = [words(paragraph) for paragraph in body.split("\n\n") if paragraph.strip()]
+    return [one for one in paragraphs if not one.startswith("Example: ")]

@@ -1,46 +1,49 @@
-"""What a generation's processes use, by psutil: the only module that imports it."""
+"""Memory and CPU time of processes, as proc(5) tells; None where it tells nothing."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import os
 
-import psutil  # type: ignore[import-untyped, unused-ignore]
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-@dataclass(frozen=True)
-class Usage:
-    """Sums over processes; None when none of them could be read."""
-
-    memory_bytes: int | None
-    cpu_seconds: float | None
+def memory_bytes(pids: Sequence[int]) -> int | None:
+    """The sum over those processes that can be read."""
+    found = [size for pid in pids if (size := _memory(pid))]
+    return sum(found) if found else None
 
 
-def usage(pids: Sequence[int]) -> Usage:
-    """Sum up the processes; those that ended meanwhile or are not ours to see count nothing."""
-    memory = [size for pid in pids if (size := _memory(pid)) is not None]
-    cpu = [time for pid in pids if (time := _cpu(pid)) is not None]
-    return Usage(sum(memory) if memory else None, sum(cpu) if cpu else None)
+def cpu_seconds(pids: Sequence[int]) -> float | None:
+    """The sum over those processes that can be read."""
+    found = [used for pid in pids if (used := _cpu(pid)) is not None]
+    return sum(found) if found else None
 
 
 def _memory(pid: int) -> int | None:
     """Proportional set size, which counts shared pages once; resident size where it is secret."""
     try:
-        process = psutil.Process(pid)
-        try:
-            return int(process.memory_full_info().pss)
-        except psutil.AccessDenied:
-            return int(process.memory_info().rss)
-    except psutil.Error:
+        for line in _read(pid, "smaps_rollup").splitlines():
+            if line.startswith(b"Pss:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    try:
+        return int(_read(pid, "statm").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
         return None
 
 
 def _cpu(pid: int) -> float | None:
     try:
-        times = psutil.Process(pid).cpu_times()
-    except psutil.Error:
+        # The command name is in parentheses and may itself hold any character.
+        fields = _read(pid, "stat").rpartition(b")")[2].split()
+    except OSError:
         return None
-    return float(times.user + times.system)
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _read(pid: int, name: str) -> bytes:
+    with open(f"/proc/{pid}/{name}", "rb", buffering=0) as file:
+        return file.read()

@@ -1,52 +1,42 @@
-"""From the NAME on the command line to a connection, and from what went wrong to one line."""
+"""From the NAME on the command line to a connection, and from an error to one line."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-import click
-
-from sockact.cli.main import Failure, NotRunning
-from sockact.cli.options import complete
-from sockact.cli.options.values import check_name
+from sockact.cli.failures import Failure, Misuse, NotRunning
+from sockact.core.record import dataclass
 from sockact.supervisor.control import client, paths
 from sockact.supervisor.control.varlink import INTERFACE
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ANSWER_SECONDS = 10.0
-"""How long a supervisor may take for what it answers at once."""
+"""Time for a supervisor to answer what needs no work."""
 
-name_argument = click.argument(
-    "name",
-    required=False,
-    callback=check_name,
-    envvar="SOCKACT_NAME",
-    metavar="[NAME]",
-    shell_complete=complete.names,
-)
+_ELSEWHERE = "set SOCKACT_RUNTIME_DIR if it runs elsewhere"
+START_ONE = "start one with `sockact run`, or set up a unit with `sockact init`"
 
 
 @dataclass(frozen=True)
 class Service:
-    """A service that may run, and its runtime directory."""
+    """A service that may be running, and its runtime directory."""
 
     name: str
     directory: str
 
     @contextlib.contextmanager
     def connect(self, seconds: float = ANSWER_SECONDS) -> Iterator[client.Client]:
-        """A connection, made within this time; whatever goes wrong with it becomes a Failure."""
+        """A connection, made within this time. Raises Failure for all that goes wrong with it."""
         with self.explained(), client.Client(self.directory, seconds) as connection:
             yield connection
 
     @contextlib.contextmanager
     def explained(self) -> Iterator[None]:
-        """What goes wrong with this service in here becomes a Failure that names it."""
+        """Turn errors of the control socket into a Failure that names the service."""
         try:
             yield
         except (client.ControlError, paths.RuntimeDirError) as error:
@@ -58,32 +48,31 @@ class Service:
         if isinstance(error, client.RemoteError):
             return Failure(f"{self.name} {_refusal(error)}")
         if isinstance(error, client.Timeout | client.Disconnected):
-            return Failure(f"{self.name}: {error}; look into its log")
+            return Failure(f"{self.name}: {error}; check its log")
         return Failure(f"{self.name}: {error}")
 
     def _not_running(self) -> Failure:
         if paths.is_running(self.directory):
             return Failure(
-                f"{self.name}: its supervisor runs, but its control socket in {self.directory} is "
-                f"gone: `systemctl restart {self.name}` makes it again"
+                f"{self.name}: the supervisor is running, but its control socket in "
+                f"{self.directory} is missing; run `systemctl restart {self.name}` to recreate it"
             )
         # Only for this does a command read files of systemd.
         from sockact.cli.unit_files import wrapped
 
         if unfinished := wrapped.unfinished(self.name):
-            return NotRunning(f"{self.name} does not run: {unfinished}")
+            return NotRunning(f"{self.name} is not running: {unfinished}")
         if hint := _of_the_system(self.name, self.directory):
             return NotRunning(hint)
         others = ", ".join(paths.running())
-        hint = f"these run: {others}" if others else "start it first"
-        return NotRunning(
-            f"{self.name} does not run (looked in {self.directory}): {hint}, "
-            f"or set SOCKACT_RUNTIME_DIR to where it runs"
-        )
+        hint = f"running services: {others} ({_ELSEWHERE})"
+        if not others:
+            hint = f"start it, or {_ELSEWHERE}"
+        return NotRunning(f"{self.name} is not running (looked in {self.directory}); {hint}")
 
 
 def one(name: str | None) -> Service:
-    """The service of that name, or the only one that runs."""
+    """The service of that name, or the only one that is running."""
     if name:
         try:
             return Service(name, paths.runtime_dir(name))
@@ -92,50 +81,62 @@ def one(name: str | None) -> Service:
     services = running()
     if len(services) > 1:
         names = ", ".join(service.name for service in services)
-        raise click.UsageError(f"several services run, name one of them: {names}")
+        raise Misuse(f"several services are running ({names}); name one of them")
     return services[0]
 
 
 def found() -> list[Service]:
-    """All services that run here, if any."""
-    with _explained():
+    """All running services, if any."""
+    try:
         return [Service(name, directory) for name, directory in paths.running().items()]
+    except paths.RuntimeDirError as error:
+        raise Failure(str(error)) from error
 
 
 def running() -> list[Service]:
-    """All services that run here, at least one."""
+    """All running services, at least one."""
     services = found()
-    with _explained():
-        if not services:
-            raise NotRunning(
-                f"no service runs (looked in {paths.base_dir()}): start one with `sockact run`, "
-                f"or set SOCKACT_RUNTIME_DIR to where it runs"
-            )
+    if not services:
+        raise NotRunning(
+            f"no service is running (looked in {paths.base_dir()}); "
+            f"start one with `sockact run`, or {_ELSEWHERE}"
+        )
     return services
+
+
+def everywhere() -> list[Service]:
+    """All running services of this host, as far as this user can see them."""
+    return [
+        Service(name, directory)
+        for base in paths.bases()
+        for name, directory in paths.running_in(base).items()
+    ]
+
+
+def base() -> str:
+    """Where a command looks for a service by its name; "" if there is no such directory."""
+    try:
+        return paths.base_dir()
+    except paths.RuntimeDirError:
+        return ""
 
 
 def _of_the_system(name: str, looked_in: str = "") -> str:
     """What to say of a service that is not in `looked_in`, but perhaps systemd's; or nothing."""
-    folder = os.path.join(paths.SYSTEM_BASE, name)
-    if folder == looked_in or not os.path.isdir(folder):
+    directory = os.path.join(paths.SYSTEM_BASE, name)
+    if directory == looked_in or not os.path.isdir(directory):
         return ""
-    return f"{name} is a service of the system (in {folder}): use sudo"
-
-
-@contextlib.contextmanager
-def _explained() -> Iterator[None]:
-    try:
-        yield
-    except paths.RuntimeDirError as error:
-        raise Failure(str(error)) from error
+    return f"{name} is a system service (in {directory}); use sudo"
 
 
 def _refusal(error: client.RemoteError) -> str:
     name = error.name.rpartition(".")[2]
     if name == "Stopping":
-        return "is stopping: wait until it has stopped, and start it again"
+        return "is stopping; wait until it has stopped, then start it again"
     if name == "PermissionDenied":
-        return f"only listens to root and its own user, not to user {os.geteuid()}: use sudo"
+        return (
+            f"takes calls only from root and its own user, not from user {os.geteuid()}; use sudo"
+        )
     if error.name == f"{INTERFACE}.TooManyConnections":
-        return "has too many clients that wait for an answer: end some of them"
-    return f"does not know this call ({name}): restart it, it runs another version of sockact"
+        return "has too many clients that wait for an answer; end some of them"
+    return f"runs another version of sockact, which does not know this call ({name}); restart it"

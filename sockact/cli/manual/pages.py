@@ -73,7 +73,9 @@ def _find(name: str) -> click.Command:
 
 
 def _paragraphs(command: click.Command) -> list[Block]:
-    return [" ".join(text.split()) for text in (command.help or "").split("\n\n")]
+    found = (" ".join(text.split()) for text in (command.help or "").split("\n\n"))
+    # What click prints as it is are examples, of which the page has its own.
+    return [text for text in found if not text.startswith("\b")]
 
 
 def _options(context: click.Context) -> Items:

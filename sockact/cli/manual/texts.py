@@ -288,8 +288,8 @@ _SHOW = """
 """
 
 _COUNTS = """
-BUSY connections have a request under way, FRESH ones have not sent theirs yet, QUIET ones idle.
-GATE tells whether a generation takes new connections.
+For each generation, status shows whether it is accepting new connections, and in parentheses by
+what it can be told to stop.
 """
 
 _STOP = """
@@ -302,6 +302,7 @@ COMMANDS = {
     "dev": _DEV,
     "reload": _speaks(_RELOAD, ("rollback", "status", "reset")),
     "rollback": _speaks("\n    sockact rollback myapp\n", ("reload", "run")),
+    "list": _speaks("\n    sockact list\n    sockact list --json\n", ("status",)),
     "status": _speaks(_SHOW, ("reload", "run"), _COUNTS),
     "history": _speaks(
         "\n    sockact history myapp\n    sockact history --json myapp\n", ("status", "reload")

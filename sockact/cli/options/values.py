@@ -7,14 +7,11 @@ import signal
 
 import click
 
-from sockact.core.timespan import seconds
+from sockact.core.timespan import LONGEST, seconds
 from sockact.supervisor.control import paths
 
 _LONGEST_IDENTIFIER = 64
 _OUTPUTS = ("/dev/stdout", "/dev/stderr")
-
-LONGEST = 7 * 86400.0
-"""Seconds. A wait beyond what epoll_wait can express (24 days) is nobody's timeout."""
 
 
 def check_time(

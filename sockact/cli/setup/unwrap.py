@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sockact.cli.main import Failure
+from sockact.cli.failures import Failure
 from sockact.cli.options import complete
 from sockact.cli.setup.wrap import failure, read, split, told
 from sockact.cli.unit_files import wrapped

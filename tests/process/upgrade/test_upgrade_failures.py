@@ -213,7 +213,7 @@ def test_what_was_proved_fails_all_the_same(
         program.publish("2")
         outcome = service.run("upgrade", service.name)
         assert outcome.code == 1
-        assert "went away before it answered" in outcome.stderr
+        assert "closed the connection before it answered" in outcome.stderr
         hammer.wait_for("2")
     wait.until(lambda: service.states() == {1: "running"}, "it to serve")
     # Nobody was refused; what was being answered ended with the program.
