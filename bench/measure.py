@@ -2,6 +2,8 @@
 
     make bench        (or: python -m bench.measure [--quick] [PART ...])
 
+    python -m bench.measure commands --sockact OLD/bin/sockact --sockact NEW/bin/sockact
+
 Compare ratios rather than absolute numbers: a busy or small machine affects both sides.
 """
 
@@ -10,15 +12,16 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
-from bench import drain, logs, reloads, resources, rollback, throughput
+from bench import commands, drain, logs, reloads, resources, rollback, throughput
 from bench.peers import PEERS
 from bench.table import milliseconds, render
 from tests.servers import zoo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 MANY, FEW = 10, 3
 
@@ -164,6 +167,18 @@ def measure_logs(quick: bool) -> None:
     say(render([*head, "lines", "missing", "reported", "longest write"], rows))
 
 
+def measure_commands(quick: bool, paths: Sequence[str] = ()) -> None:
+    """The own time of commands, of this checkout or of those that are named."""
+    runs = 5 if quick else 21
+    rows = []
+    for one in commands.compare(paths, runs):
+        own = [milliseconds(one.own), f"{one.own_ratio:.2f}"]
+        cpu = [milliseconds(one.cpu), f"{one.cpu_ratio:.2f}"]
+        rows.append([one.command, one.sockact, *own, *cpu])
+    say(f"\nCommands without the supervisor's work, medians of {runs} runs")
+    say(render(["command", "sockact", "own time", "ratio", "CPU time", "ratio"], rows))
+
+
 PARTS: dict[str, Callable[[bool], None]] = {
     "throughput": measure_throughput,
     "supervisor": measure_supervisor,
@@ -173,6 +188,7 @@ PARTS: dict[str, Callable[[bool], None]] = {
     "rollback": measure_rollback,
     "peers": measure_peers,
     "logs": measure_logs,
+    "commands": measure_commands,
 }
 
 
@@ -180,10 +196,14 @@ def main() -> int:
     """Run the measurements named on the command line; all by default."""
     parser = argparse.ArgumentParser(prog="python -m bench.measure", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer and shorter runs")
+    parser.add_argument(
+        "--sockact", action="append", metavar="PATH", help="a command to compare by `commands`"
+    )
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     options = parser.parse_intermixed_args()
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"unknown part {sorted(unknown)[0]!r}; choose from {', '.join(PARTS)}")
+    PARTS["commands"] = partial(measure_commands, paths=options.sockact or ())
     for name in options.parts or PARTS:
         PARTS[name](options.quick)
     return 0

@@ -2,7 +2,8 @@
 
 `sockact run` is the supervisor itself, so it must keep its pid (systemd's MAINPID), its descriptors
 and none of click's memory. A child reads the command line; meanwhile this process loads what it
-needs to serve. All other commands are click commands as usual.
+needs to serve. Calls of a supervisor are made without click where that is possible
+(cli/shortcut.py). All other commands are click commands as usual.
 """
 
 from __future__ import annotations
@@ -23,6 +24,11 @@ def main() -> None:
     words = sys.argv[2:] if sys.argv[1:2] == ["--"] else sys.argv[1:]
     if words[:1] in (["run"], ["dev"]):
         sys.exit(_run(words))
+    from sockact.cli.shortcut import perform
+
+    if (status := perform(words)) is not None:
+        # All is written, and taking the interpreter down would take a tenth of the command's time.
+        os._exit(status)
     from sockact.cli.main import main as command
 
     command(words)

@@ -1,13 +1,12 @@
 """The command `sockact`: finds the subcommand, and turns every failure into one line.
 
-Exit codes: 0 done, 1 failed, 2 asked in a wrong way, 3 the service does not run.
+Exit codes: 0 done, 1 failed, 2 usage error, 3 the service is not running.
 """
 
 from __future__ import annotations
 
-import contextlib
+import difflib
 import importlib
-import os
 import signal
 import sys
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import sockact
+from sockact.cli.failures import Failure
+from sockact.cli.output import report, say
 from sockact.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -22,27 +23,11 @@ if TYPE_CHECKING:
 
 _COMMANDS = {
     **dict.fromkeys(("run", "dev"), "setup"),
-    **dict.fromkeys(("reload", "rollback", "status", "history", "logs"), "running"),
+    **dict.fromkeys(("reload", "rollback", "list", "status", "history", "logs"), "running"),
     **dict.fromkeys(("rotate", "reset", "stop", "upgrade"), "running"),
     **dict.fromkeys(("init", "wrap", "unwrap", "check", "config", "exporter"), "setup"),
 }
 """In the order of the help, each with the room of its module."""
-
-
-class Failure(click.ClickException):
-    """The command failed: one line that says what to do, and perhaps what others said."""
-
-    exit_code = 1
-
-    def __init__(self, message: str, quoted: tuple[str, ...] = ()) -> None:
-        super().__init__(message)
-        self.quoted = quoted
-
-
-class NotRunning(Failure):
-    """There is no such service to speak to."""
-
-    exit_code = 3
 
 
 class Commands(click.Group):
@@ -58,6 +43,14 @@ class Commands(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in _COMMANDS and not ctx.resilient_parsing:
+            near = difflib.get_close_matches(args[0], _COMMANDS)
+            raise click.UsageError(_unknown("command", args[0], near), ctx)
+        return super().resolve_command(ctx, args)
+
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run the command and exit, with one line on stderr instead of click's usage text.
 
@@ -68,15 +61,11 @@ class Commands(click.Group):
             result = super().main(*args, **extra)
         except click.Abort:
             sys.exit(1)
-        except click.ClickException as failure:
-            complain(failure)
-            sys.exit(failure.exit_code)
-        except OSError as error:
-            # Whoever has a file or a service to name has caught its own: this is the output.
-            _give_up(1)
-            text = str(error) if error.filename else f"cannot write the output: {error.strerror}"
-            complain(Failure(text))
-            sys.exit(1)
+        except click.ClickException as error:
+            report(_in_one_line(error))
+            sys.exit(error.exit_code)
+        except (Failure, OSError) as error:
+            sys.exit(report(error))
         if isinstance(result, Settings):
             return result
         sys.exit(result if isinstance(result, int) else 0)
@@ -92,11 +81,15 @@ class Commands(click.Group):
 def cli(context: click.Context) -> None:
     """Make `systemctl reload` an upgrade that no client notices.
 
-    `sockact run` starts a server that was never written for it; `sockact reload` replaces it while
-    its listeners stay open and every accepted connection is served to its end.
+    `sockact run` starts an unmodified server. `sockact reload` replaces it with a new release while
+    its listeners stay open and every accepted connection is served to its end. Without a command,
+    the running services are listed.
     """
     if context.invoked_subcommand is None:
-        raise click.UsageError(f"no command given: write one of {', '.join(_COMMANDS)}")
+        from sockact.cli.calls import list as services
+
+        services.perform()
+        say("Try 'sockact --help' for the commands.")
 
 
 def main(words: Sequence[str]) -> Settings:
@@ -109,29 +102,17 @@ def main(words: Sequence[str]) -> Settings:
     return settings
 
 
-def printable(text: str) -> str:
-    """What a program wrote, without what could control the terminal."""
-    return "".join(
-        c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in text
-    )
+def _in_one_line(error: click.ClickException) -> Failure:
+    message = " ".join(error.format_message().split()).removesuffix(".")
+    if isinstance(error, click.NoSuchOption):
+        message = _unknown("option", error.option_name, error.possibilities or ())
+    if isinstance(error, click.UsageError):
+        message = message[:1].lower() + message[1:]
+        if not message.endswith("?"):
+            message += f"; see `{error.ctx.command_path if error.ctx else 'sockact'} --help`"
+    return Failure(message, getattr(error, "quoted", ()))
 
 
-def complain(failure: click.ClickException) -> None:
-    """One line on stderr, and what is quoted."""
-    message = " ".join(failure.format_message().split()).removesuffix(".")
-    if isinstance(failure, click.UsageError):
-        path = failure.ctx.command_path if failure.ctx else "sockact"
-        message = f"{message[:1].lower()}{message[1:]}; see `{path} --help`"
-    quoted = [f"  | {printable(line)}" for line in getattr(failure, "quoted", ())]
-    try:
-        click.echo("\n".join([f"sockact: {printable(message)}", *quoted]), err=True)
-    except OSError:
-        _give_up(2)
-
-
-def _give_up(fd: int) -> None:
-    """Let what is still buffered for this descriptor go nowhere: exiting would try it again."""
-    with contextlib.suppress(OSError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, fd)
-        os.close(nowhere)
+def _unknown(kind: str, word: str, near: Sequence[str]) -> str:
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"unknown {kind} {word!r}{hint}"

@@ -18,6 +18,10 @@ _UNITS = {
 }
 
 
+LONGEST = 7 * 86400.0
+"""Seconds. A wait beyond what epoll_wait can express (24 days) is nobody's timeout."""
+
+
 def seconds(text: str) -> float:
     """Parse a time span such as 90, 500ms or 1min 30s into seconds. Raises ValueError."""
     total = 0.0

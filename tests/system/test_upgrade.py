@@ -46,7 +46,7 @@ def test_no_client_notices_an_upgrade(machine: Machine, deploy: Deploy, server: 
     with service.load(*servers.SHORT, server.long) as load:
         install(machine, "1.0.1")
         done = service.run("sockact", "upgrade", "--all")
-        assert done.stdout == f"{service.name}: runs sockact 1.0.1 now, 1.0 before\n"
+        assert done.stdout == f"{service.name}: upgraded from sockact 1.0 to 1.0.1\n"
         status = service.status()
         assert (status["version"], status["pid"]) == ("1.0.1", before)
         assert status["generations"][0]["pid"] == generation["pid"]

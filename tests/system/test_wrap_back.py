@@ -21,7 +21,7 @@ LOAD = Load(Kind.NEW, 4, pause=0.005)
 # The steps of `sockact wrap` up to the restart.
 BESIDE = """
 import sys
-from sockact.cli.setup.wrapped import files_of
+from sockact.cli.unit_files.wrapped import files_of
 from sockact.units.manager import Manager
 from sockact.units.wrap import marked_files, wrapping
 from sockact.units.wrap.service import Service
@@ -38,7 +38,7 @@ with wrapping._duplicate(found) as sockets:
 # And the message if it stops there.
 FAILING = """
 import socket, sys
-from sockact.cli.setup.wrapped import files_of
+from sockact.cli.unit_files.wrapped import files_of
 from sockact.core.errors import OperatorError
 from sockact.units.manager import Manager
 from sockact.units.wrap import marked_files, wrapping

@@ -20,9 +20,10 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from sockact.cli.calls import service
 from sockact.cli.exporter import metrics
-from sockact.cli.main import Failure, printable
-from sockact.cli.running import service
+from sockact.cli.failures import Failure
+from sockact.cli.output import printable
 from sockact.supervisor.control import client
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
+    from sockact.cli.calls.service import Service
     from sockact.cli.exporter.metrics import Samples
-    from sockact.cli.running.service import Service
 
 SECONDS = 5.0
 """For all supervisors together. Prometheus gives up after 10 s unless it is told otherwise."""

@@ -275,8 +275,8 @@ In a deployment script, wait until the previous release has ended::
 """
 
 _COUNTS = """
-BUSY connections have a request in progress, FRESH ones have not sent a request yet, QUIET ones are
-idle. GATE shows whether a generation accepts new connections.
+For each generation, status shows whether it is accepting new connections, and in parentheses by
+what it can be told to stop.
 """
 
 COMMANDS = {
@@ -284,6 +284,7 @@ COMMANDS = {
     "dev": _DEV,
     "reload": _client("rollback", "status", "reset", examples=_WAIT),
     "rollback": _client("reload", "run"),
+    "list": _client("status"),
     "status": _client("reload", "run", more=_COUNTS),
     "history": _client("status", "reload"),
     "logs": logs.EXTRA,

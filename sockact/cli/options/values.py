@@ -7,14 +7,11 @@ import signal
 
 import click
 
-from sockact.core.timespan import seconds
+from sockact.core.timespan import LONGEST, seconds
 from sockact.supervisor.control import paths
 
 _LONGEST_IDENTIFIER = 64
 _OUTPUTS = ("/dev/stdout", "/dev/stderr")
-
-LONGEST = 7 * 86400.0
-"""Seconds; epoll_wait cannot wait for more than 24 days."""
 
 
 def check_time(

@@ -8,33 +8,39 @@ from typing import Any
 
 import click
 
-from sockact.cli.main import printable
-from sockact.cli.running import last_words, service
+from sockact.cli.calls import service
+from sockact.cli.journal import last_words
+from sockact.cli.options.name import name_argument
+from sockact.cli.output import printable, say
 
 
-@click.command(name="history", short_help="Show the last handovers.")
-@service.name_argument
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the counters.")
+@click.command(name="history", short_help="Show the last handovers of a service.")
+@name_argument
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, including the counters.")
 def command(name: str | None, as_json: bool) -> None:
-    """Show the last 50 handovers of the service NAME, the oldest first.
+    """Show the last 50 handovers of the service NAME, oldest first.
 
-    Each with its time, who asked for it, how it ended and why, how long each phase took, and its
-    id, by which `journalctl SOCKACT_HANDOVER=ID` finds its lines. NAME is $SOCKACT_NAME, or the
-    only service that runs.
+    Each entry shows the time, what triggered the handover, its outcome and the reason, the duration
+    of each phase, and an ID: `sockact logs NAME --handover ID` shows its lines.
+    NAME defaults to $SOCKACT_NAME, or to the only running service.
+
+    \b
+    Example:
+      sockact history myapp
     """
     target = service.one(name)
     with target.connect() as connection:
         answer = connection.call("History", timeout=service.ANSWER_SECONDS)
     if as_json:
-        click.echo(json.dumps(answer, indent=2))
+        say(json.dumps(answer, indent=2))
         return
     if not answer["handovers"]:
-        click.echo(f"{target.name}: no handover yet")
+        say(f"{target.name}: no handover yet")
     for handover in answer["handovers"]:
         for line in _lines(handover):
-            click.echo(printable(line))
-    for line in last_words.of_history(target, answer["handovers"]):
-        click.echo(printable(line))
+            say(printable(line))
+    for line in last_words.of_history(target.name, answer["handovers"]):
+        say(printable(line))
 
 
 def _lines(handover: dict[str, Any]) -> list[str]:
@@ -45,13 +51,15 @@ def _lines(handover: dict[str, Any]) -> list[str]:
     if before is not None:
         way = f"{_named(before, handover.get('from_version'))} to {successor}"
     ended = handover["outcome"]
-    if ended in ("committed", "failed"):
+    if ended == "committed":
+        ended = "succeeded"
+    if ended in ("succeeded", "failed"):
         ended += f" after {handover['duration_seconds']:.2f} s"
     if handover["reason"]:
         ended += f": {handover['reason']}"
     phases = [f"{one['name']} {one['seconds']:.2f} s" for one in handover["phases"]]
     if handover["phase"]:
-        phases.append(f"{handover['phase']} goes on")
+        phases.append(f"{handover['phase']} in progress")
     if cut := handover["forced_closes"]:
         phases.append("1 connection cut off" if cut == 1 else f"{cut} connections cut off")
     detail = ", ".join(phases)

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sockact.cli.journal import matches, selection, since
+from sockact.cli.calls import service
+from sockact.cli.failures import Failure
+from sockact.cli.journal import matches, selection, service_units, since
 from sockact.cli.journal.entry import entry
 from sockact.cli.journal.reader import CannotRead, Journal, why_not_readable
-from sockact.cli.main import Failure, complain
+from sockact.cli.options.name import name_argument
 from sockact.cli.options.values import check_identifier
-from sockact.cli.running import journal_units, service
+from sockact.cli.output import complain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +47,7 @@ def check_id(_context: click.Context, _option: click.Parameter, value: str | Non
 
 
 @click.command(name="logs", short_help="Show a service's log lines.")
-@service.name_argument
+@name_argument
 @click.option("--follow", "-f", is_flag=True, help="Show new lines as they are written.")
 @click.option(
     "--lines",
@@ -104,7 +106,7 @@ def command(
     if handover and (follow or generation):
         raise click.UsageError("--handover cannot be used with --follow or --generation")
     name = name or service.one(None).name
-    units = journal_units.units(name)
+    units = service_units.units(name)
     try:
         with Journal() as journal:
             source = selection.Source(journal, matches.of_units(units), identifier or name)

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import click
 
-from sockact.cli.running import service
-from sockact.supervisor.control import client, paths
+from sockact.cli.calls import stop
+from sockact.cli.options.name import name_argument
 
 
 @click.command(name="stop", short_help="Stop a service.")
-@service.name_argument
-@click.option("--now", is_flag=True, help="Do not wait for connections to end.")
-def command(name: str | None, now: bool) -> None:
-    """Stop the service NAME once its connections have ended, and wait for that.
+@name_argument
+@click.option("--now", is_flag=True, help="Do not wait for connections to finish.")
+def command(name: str | None, now: bool) -> int:
+    """Stop the service NAME after its connections have finished, and wait for that.
 
-    NAME is $SOCKACT_NAME, or the only service that runs.
+    For a service that runs in a unit, use `systemctl stop`. NAME defaults to $SOCKACT_NAME, or to
+    the only running service.
+
+    \b
+    Example:
+      sockact stop myapp
     """
-    target = service.one(name)
-    with target.connect() as connection:
-        try:
-            connection.call("Stop", {"now": now})
-        except client.Disconnected:
-            # It may end before its answer has left.
-            if paths.is_running(target.directory):
-                raise
-    click.echo(f"{target.name}: stopped")
+    return stop.perform(name, now=now)

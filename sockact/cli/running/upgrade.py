@@ -1,4 +1,4 @@
-"""`sockact upgrade`: running supervisors go on with the sockact that is installed now."""
+"""`sockact upgrade`: running supervisors switch to the installed version of sockact."""
 
 from __future__ import annotations
 
@@ -8,34 +8,45 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sockact.cli.main import Failure, complain, printable
-from sockact.cli.running import service
+from sockact.cli.calls import service
+from sockact.cli.failures import Failure
+from sockact.cli.options.name import name_argument
+from sockact.cli.output import complain, printable, say
 from sockact.supervisor.control import client
 
 if TYPE_CHECKING:
-    from sockact.cli.running.service import Service
+    from sockact.cli.calls.service import Service
 
 SECONDS = 90.0
-"""A supervisor waits 30 s for what is under way, and as long for the proof of the new version."""
+"""A supervisor waits 30 s for a reload in progress, and as long for the new version to start."""
 _AT_ONCE = 8
 """On a small machine, hundreds that start at the same time would only wait for each other."""
 
 
-@click.command(name="upgrade", short_help="Go on with the sockact that is installed now.")
-@service.name_argument
-@click.option("--all", "everything", is_flag=True, help="All services that run; none is no error.")
+@click.command(name="upgrade", short_help="Switch supervisors to the installed version.")
+@name_argument
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="All running services; succeeds even if there are none.",
+)
 def command(name: str | None, everything: bool) -> None:
-    """Let the supervisor of the service NAME go on with the sockact that is installed now.
+    """Switch the supervisor of the service NAME to the installed version of sockact.
 
-    Its process, the program and all connections stay. Where the new version cannot take over, the
-    old one goes on, and the reason is shown; where a reload is under way, it follows after that.
-    NAME is $SOCKACT_NAME, or the only service that runs.
+    The supervisor's process, the program and all connections stay. If the new version cannot take
+    over, the old one keeps running, and the reason is shown. A reload in progress is finished
+    first. NAME defaults to $SOCKACT_NAME, or to the only running service.
+
+    \b
+    Example:
+      sockact upgrade --all
     """
     if not everything:
-        click.echo(_upgrade(service.one(name)))
+        say(_upgrade(service.one(name)))
         return
     if _named(click.get_current_context()):
-        raise click.UsageError("write NAME or --all, not both")
+        raise click.UsageError("NAME and --all are mutually exclusive")
     failures = _upgrade_all(service.found())
     for failure in failures:
         complain(failure)
@@ -49,13 +60,13 @@ def _named(context: click.Context) -> bool:
 
 
 def _upgrade_all(services: list[Service]) -> list[Failure]:
-    """Those that go on with the version that they have."""
+    """Upgrade all of these; the failures."""
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         outcomes = [pool.submit(_upgrade, one) for one in services]
     failures = []
     for outcome in outcomes:
         try:
-            click.echo(outcome.result())
+            say(outcome.result())
         except Failure as failure:
             failures.append(failure)
     return failures
@@ -72,4 +83,4 @@ def _upgrade(target: Service) -> str:
             raise Failure(f"{target.name}: not upgraded: {reason}") from error
     # As root we may be speaking to what another user has put there.
     version, before = (printable(str(answer.get(key))) for key in ("version", "before"))
-    return f"{target.name}: runs sockact {version} now, {before} before"
+    return f"{target.name}: upgraded from sockact {before} to {version}"

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sockact.cli.main import Failure, printable
+from sockact.cli.failures import Failure
 from sockact.cli.options import complete
+from sockact.cli.output import printable
 from sockact.cli.setup import run
 from sockact.core.errors import OperatorError
 from sockact.core.settings import Adopt, Settings

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from sockact.cli.calls import reload, service
 from sockact.cli.configuration import document, loader, versions
-from sockact.cli.running import reload, service
 from sockact.cli.setup import run
 from sockact.core.settings import Settings
 from sockact.supervisor.control import paths
@@ -129,7 +129,7 @@ def _rollback(file: str, numbers: tuple[int, ...]) -> None:
     target = service.one(name)
     with versions.put_back(path, one.text()):
         read(path)
-        handover = reload.perform(target)
+        handover = reload.reloaded(target)
     click.echo(f"{name}: configuration {one.number}: {handover}")
 
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sockact.cli.main import Failure, complain
+from sockact.cli.failures import Failure
 from sockact.cli.options import complete, probes
 from sockact.cli.options.values import check_name
-from sockact.cli.setup import passing, wanted
-from sockact.cli.setup.files import check_free, write_all
+from sockact.cli.output import complain
+from sockact.cli.unit_files import passing, wanted, wrapped
+from sockact.cli.unit_files.files import check_free, write_all
 from sockact.core.errors import OperatorError
 from sockact.systemd import listeners
 from sockact.units import program_addresses
@@ -115,7 +116,7 @@ def command(name: str, listen: tuple[str, ...], program: tuple[str, ...], **opti
         *_unreadable(found, plan),
     ):
         complain(Failure(f"warning: {problem}"))
-    directory = passing.unit_directory(user_unit=options["user_unit"])
+    directory = wrapped.unit_directory(user_unit=options["user_unit"])
     _show({directory: texts, logrotate.DIRECTORY: rotation})
     if not options["dry_run"]:
         if not options["force"]:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sockact.cli.main import Failure, complain
+from sockact.cli.failures import Failure
 from sockact.cli.options import complete, probes
-from sockact.cli.setup import passing, wrapped
+from sockact.cli.output import complain
 from sockact.cli.setup.check import examine
+from sockact.cli.unit_files import passing, wrapped
 from sockact.core.errors import OperatorError
 from sockact.core.settings import Settings
 from sockact.supervisor.control import paths

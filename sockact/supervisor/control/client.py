@@ -35,11 +35,11 @@ class ControlError(Exception):
 
 
 class NotRunning(ControlError):
-    """Nobody listens in `directory`."""
+    """No process listens in `directory`."""
 
     def __init__(self, directory: str) -> None:
         self.directory = directory
-        super().__init__(f"no supervisor listens in {directory}")
+        super().__init__(f"no supervisor is listening in {directory}")
 
 
 class NotPermitted(ControlError):
@@ -47,7 +47,9 @@ class NotPermitted(ControlError):
 
     def __init__(self, directory: str) -> None:
         self.directory = directory
-        super().__init__(f"{directory} belongs to another user: call as that user, or as root")
+        super().__init__(
+            f"{directory} belongs to another user; run the command as that user or as root"
+        )
 
 
 class Timeout(ControlError):
@@ -64,7 +66,7 @@ class Disconnected(ControlError):
 
     def __init__(self, directory: str) -> None:
         self.directory = directory
-        super().__init__(f"the supervisor in {directory} went away before it answered")
+        super().__init__(f"the supervisor in {directory} closed the connection before it answered")
 
 
 class RemoteError(ControlError):
@@ -180,7 +182,7 @@ class Client:
             return None if message is None else varlink.parse_reply(message)
         except varlink.Malformed as failure:
             raise ControlError(
-                f"what listens in {self.directory} is no sockact supervisor: "
+                f"the process that listens in {self.directory} is not a sockact supervisor: "
                 f"{failure.parameters['reason']}"
             ) from None
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 CONTROL = "control"
 LOCK = "lock"
 SYSTEM_BASE = "/run/sockact"
+_USERS = "/run/user"
 NAME_LIMIT = 64
 _NAME_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789:_.@-")
 # struct sockaddr_un has room for 108 bytes, the last of which is NUL.
@@ -41,10 +42,10 @@ class AlreadyRunning(RuntimeDirError):
     def __init__(self, directory: str, pid: int | None) -> None:
         self.directory = directory
         self.pid = pid
-        who = f"pid {pid}" if pid else "one that is just starting"
+        who = f"pid {pid}" if pid else "another process"
         super().__init__(
-            f"a supervisor of that name already runs ({who} holds {directory}/{LOCK}): "
-            f"stop it first, or give this one another name with --name"
+            f"a supervisor of this name is already running ({who} holds {directory}/{LOCK}); "
+            f"stop it first, or choose another name with --name"
         )
 
 
@@ -76,9 +77,27 @@ def base_dir(environ: Mapping[str, str] | None = None, uid: int | None = None) -
     if session := environ.get("XDG_RUNTIME_DIR"):
         return os.path.join(session, "sockact")
     raise RuntimeDirError(
-        "there is no runtime directory: set SOCKACT_RUNTIME_DIR to a directory of your own, "
-        "or in a unit write RuntimeDirectory=sockact/NAME"
+        "no runtime directory is set; set SOCKACT_RUNTIME_DIR to a directory of your own, "
+        "or RuntimeDirectory=sockact/NAME in the unit"
     )
+
+
+def bases(environ: Mapping[str, str] | None = None, uid: int | None = None) -> list[str]:
+    """All directories that may hold services which this user can call, the own one first.
+
+    Only one if it was chosen. Else root can call the services of all users, too.
+    """
+    environ = os.environ if environ is None else environ
+    uid = os.geteuid() if uid is None else uid
+    try:
+        found = [base_dir(environ, uid)]
+    except RuntimeDirError:
+        found = []
+    if not environ.get("SOCKACT_RUNTIME_DIR") and not _runtime_directory(environ):
+        found.append(SYSTEM_BASE)
+        if uid == 0:
+            found += [f"{_USERS}/{user}/sockact" for user in sorted(_entries(_USERS))]
+    return list(dict.fromkeys(found))
 
 
 def control_path(directory: str) -> str:
@@ -86,8 +105,8 @@ def control_path(directory: str) -> str:
     path = os.path.join(directory, CONTROL)
     if (size := len(os.fsencode(path))) > _SOCKET_PATH_LIMIT:
         raise RuntimeDirError(
-            f"{path} is too long for a socket ({size} bytes, {_SOCKET_PATH_LIMIT} allowed): "
-            f"set SOCKACT_RUNTIME_DIR to a shorter directory"
+            f"{path} is too long for a socket path ({size} bytes, at most {_SOCKET_PATH_LIMIT}); "
+            f"set SOCKACT_RUNTIME_DIR to a shorter path"
         )
     return path
 
@@ -155,9 +174,9 @@ def create(directory: str) -> bool:
         ) from error
     if found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022:
         raise RuntimeDirError(
-            f"{directory} could be changed by other users (owner {found.st_uid}, "
-            f"mode {found.st_mode & 0o7777:04o}): `chown {os.geteuid()}` and `chmod 0700` it, "
-            f"or set SOCKACT_RUNTIME_DIR to another directory"
+            f"other users can modify {directory} (owner {found.st_uid}, "
+            f"mode {found.st_mode & 0o7777:04o}); run `chown {os.geteuid()}` and `chmod 0700` on "
+            f"it, or set SOCKACT_RUNTIME_DIR to another directory"
         )
     return made
 
@@ -165,14 +184,14 @@ def create(directory: str) -> bool:
 def advice(error: OSError, directory: str) -> str:
     """What the operator can do when nothing can be created in, or as, this directory."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "free some room there, or set SOCKACT_RUNTIME_DIR to a directory that has some"
+        return "free some space there, or set SOCKACT_RUNTIME_DIR to a directory with free space"
     if error.errno in (errno.ENOTDIR, errno.EEXIST):
         while directory and not os.path.lexists(directory):
             directory = os.path.dirname(directory)
-        return f"{directory} is not a directory: set SOCKACT_RUNTIME_DIR to one"
+        return f"{directory} is not a directory; set SOCKACT_RUNTIME_DIR to a directory"
     return (
         f"make it writable for user {os.geteuid()}, "
-        f"or set SOCKACT_RUNTIME_DIR to a directory that is"
+        f"or set SOCKACT_RUNTIME_DIR to a writable directory"
     )
 
 
@@ -201,7 +220,7 @@ def lock(directory: str) -> int:
             os.close(fd)
             raise
         os.close(fd)
-    raise RuntimeDirError(f"{path} is replaced again and again: find out who does that")
+    raise RuntimeDirError(f"{path} keeps being replaced by another process; find and stop it")
 
 
 def is_running(directory: str) -> bool:
@@ -220,7 +239,11 @@ def is_running(directory: str) -> bool:
 
 def running(environ: Mapping[str, str] | None = None, uid: int | None = None) -> dict[str, str]:
     """The services that run in the base directory: name to directory, sorted by name."""
-    base = base_dir(environ, uid)
+    return running_in(base_dir(environ, uid))
+
+
+def running_in(base: str) -> dict[str, str]:
+    """The services that run in this directory: name to directory, sorted by name."""
     if os.path.lexists(os.path.join(base, LOCK)):
         # $RUNTIME_DIRECTORY may be the service's own directory.
         candidates = {os.path.basename(base): base}

@@ -152,7 +152,7 @@ class Receiver:
     def _take(self) -> JsonObject | None:
         end = self._end()
         if (len(self._buffer) if end < 0 else end) > self._limit:
-            raise invalid_message(f"a message has more than {self._limit} bytes")
+            raise invalid_message(f"the message is longer than {self._limit} bytes")
         if end < 0:
             return None
         message = bytes(self._buffer[:end])
@@ -191,12 +191,12 @@ def parse_call(message: JsonObject) -> Call:
     """Raises Malformed when the message is not a method call that can be made here."""
     method = message.get("method")
     if not isinstance(method, str) or "." not in method or len(method) > _NAME_LIMIT:
-        raise invalid_message("'method' is not the name of a method, such as org.example.Run.Go")
+        raise invalid_message("'method' must be the name of a method, such as org.example.Run.Go")
     more, oneway, upgrade = (_flag(message, key) for key in ("more", "oneway", "upgrade"))
     if upgrade:
         raise invalid_message("'upgrade' is not supported")
     if more and oneway:
-        raise invalid_message("'more' and 'oneway' exclude each other")
+        raise invalid_message("'more' and 'oneway' are mutually exclusive")
     return Call(method, _parameters(message), more, oneway)
 
 
@@ -204,7 +204,7 @@ def parse_reply(message: JsonObject) -> Reply:
     """Raises Malformed when the message is not a reply."""
     error = message.get("error")
     if error is not None and not isinstance(error, str):
-        raise invalid_message("'error' is not a string")
+        raise invalid_message("'error' must be a string")
     return Reply(_parameters(message), _flag(message, "continues"), error)
 
 
@@ -252,9 +252,9 @@ def _decode(data: bytes) -> JsonObject:
         message = json.loads(data.decode("utf-8"), parse_constant=_no_constant)
     except (ValueError, RecursionError):
         # ValueError also stands for bytes that are not UTF-8 and for numbers of absurd length.
-        raise invalid_message("a message is not valid JSON") from None
+        raise invalid_message("the message is not valid JSON") from None
     if not isinstance(message, dict):
-        raise invalid_message("a message is not a JSON object")
+        raise invalid_message("the message is not a JSON object")
     return message
 
 
@@ -266,12 +266,12 @@ def _no_constant(name: str) -> None:
 def _flag(message: JsonObject, key: str) -> bool:
     value = message.get(key)
     if value is not None and not isinstance(value, bool):
-        raise invalid_message(f"'{key}' is neither true nor false")
+        raise invalid_message(f"'{key}' must be true or false")
     return bool(value)
 
 
 def _parameters(message: JsonObject) -> JsonObject:
     value = message.get("parameters")
     if value is not None and not isinstance(value, dict):
-        raise invalid_message("'parameters' is not a JSON object")
+        raise invalid_message("'parameters' must be a JSON object")
     return value or {}

@@ -51,7 +51,7 @@ class Configured:
         outcome = self.service.reload()
         assert outcome.code == 1
         assert outcome.stderr.startswith(f"sockact: test: not reloaded: {self.path}")
-        assert outcome.stderr.endswith("; everything goes on as it was\n")
+        assert outcome.stderr.endswith("; nothing was changed\n")
         assert reason in outcome.stderr
         (generation,) = self.service.status()["generations"]
         assert (generation["pid"], generation["state"]) == (before, "running")
@@ -201,7 +201,7 @@ def test_going_back(start: StartService, folder: Path) -> None:
     assert one.service.reload().code == 0
     config = str(one.path)
     back = one.service.run("config", "rollback", config, "1")
-    assert back.stdout.startswith("test: configuration 1: generation 3 serves"), back
+    assert back.stdout.startswith("test: configuration 1: generation 3 is serving"), back
     assert one.program.ask().startswith("first")
     assert json.loads(one.path.read_text())["environment"] == {"GREETING": "first"}
     assert one.path.stat().st_mode & 0o777 == 0o640

@@ -102,7 +102,7 @@ def test_a_hook_that_fails_takes_the_release_back(
         told.wait_for("drained", 2)
     assert outcome.code == 1
     assert "hook for running failed: " in outcome.stderr
-    assert "exited with status 3: no such pool; generation 1 goes on serving" in outcome.stderr
+    assert "exited with status 3: no such pool; generation 1 is still serving" in outcome.stderr
     assert hammer.failures == []
     assert service.states() == {1: "running"}
     assert of(told.events(), 2) == ["pending", "running", "failed", "draining", "drained"]
@@ -134,7 +134,7 @@ def test_a_hook_that_hangs_is_killed(
     service = start(program.command, listen=program.listen, options=(*told.options, *more))
     told.wait_for("running", 1)
     told.does("running", body)
-    assert "took more than 0.3 s; generation 1 goes on" in service.reload().stderr
+    assert "took more than 0.3 s; generation 1 is still serving" in service.reload().stderr
     pid = told.wait_for("running", 2)["pid"]
     wait.until(lambda: not running([pid]), "the hook to be gone")
 

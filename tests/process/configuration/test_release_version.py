@@ -42,10 +42,8 @@ def test_where_it_is_shown(start: StartService, program: Program, folder: Path) 
     assert service.reload("--wait-drained").code == 0
     assert versions(service) == {2: "1.4.2"}
     lines = service.run("status", "test").stdout.splitlines()
-    (head,) = [line for line in lines if "GENERATION" in line]
-    assert head.endswith("VERSION")
-    assert lines[lines.index(head) + 1].endswith("  1.4.2")
-    assert "reload 1 (1.4.1) to 2 (1.4.2) (command), committed" in service.run("history").stdout
+    assert "  generation 2 (1.4.2): running" in lines
+    assert "reload 1 (1.4.1) to 2 (1.4.2) (command), succeeded" in service.run("history").stdout
     assert " s); version 1.4.2\n" in service.stderr
     (record,) = varlink.call(service.control, "History")["handovers"]
     assert (record["from_version"], record["to_version"]) == ("1.4.1", "1.4.2")
@@ -75,7 +73,7 @@ def test_an_unknown_version_fails_nothing(
     assert versions(service)[3] == ""
     assert service.stderr.count("its version is unknown: ") == 1
     assert "its version is unknown: /nowhere: No such file or directory\n" in service.stderr
-    assert "VERSION" not in service.run("status", "test").stdout
+    assert "  generation 3: running\n" in service.run("status", "test").stdout
 
 
 def test_a_command_in_the_directory_of_the_generation(

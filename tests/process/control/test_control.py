@@ -116,6 +116,8 @@ class FakeService:
             raise self.refusal
         self.rollbacks.append(done)
         self._event()
+        if self.at_once:
+            done(*self.at_once)
         return lambda: None
 
     def stop(self, now: bool, done: Callable[[], None]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -99,7 +100,7 @@ def test_a_reload_that_succeeds(app: Running) -> None:
     app.service.at_once = (HANDOVER, True)
     assert sockact_on(app, "reload", "app") == (
         0,
-        "app: generation 2 serves (after 0.41 s); generation 1 drains\n",
+        "app: generation 2 is serving (ready in 0.41 s); generation 1 is draining\n",
         "",
     )
     assert app.service.reloads[0][0] is False
@@ -115,7 +116,7 @@ def test_a_reload_that_waits_for_the_drain(app: Running) -> None:
 def test_a_reload_that_keeps_the_predecessor(app: Running) -> None:
     app.service.at_once = ({**HANDOVER, "kept": True}, True)
     stdout = sockact_on(app, "reload", SOCKACT_NAME="app")[1]
-    assert stdout.partition("; ")[2] == "generation 1 is kept\n"
+    assert stdout.partition("; ")[2] == "generation 1 is kept for a rollback\n"
 
 
 def test_a_failed_reload_whose_predecessor_has_ended(app: Running) -> None:
@@ -127,7 +128,7 @@ def test_a_failed_reload_whose_predecessor_has_ended(app: Running) -> None:
 
 def test_a_reload_without_a_predecessor(app: Running) -> None:
     app.service.at_once = ({**HANDOVER, "from": None}, True)
-    assert sockact_on(app, "reload")[1] == "app: generation 2 serves (after 0.41 s)\n"
+    assert sockact_on(app, "reload")[1] == "app: generation 2 is serving (ready in 0.41 s)\n"
 
 
 def test_a_reload_that_fails(app: Running) -> None:
@@ -136,7 +137,7 @@ def test_a_reload_that_fails(app: Running) -> None:
     assert (code, stdout) == (1, "")
     reason = "exited with 1 before it was ready"
     assert stderr.splitlines() == [
-        f"sockact: app: generation 2 failed: {reason}; generation 1 goes on serving",
+        f"sockact: app: generation 2 failed: {reason}; generation 1 is still serving",
         "  | Traceback",
         "  | ImportError: \\x1b[31mapp",
     ]
@@ -154,14 +155,14 @@ def test_a_reload_that_takes_too_long(app: Running) -> None:
     assert (code, stdout) == (1, "")
     reason, _, hint = stderr.partition("; ")
     assert reason == "sockact: app: no outcome within 0.05 s"
-    assert hint == "the reload goes on, `sockact status app` shows it\n"
+    assert hint == "the reload continues, see `sockact status app`\n"
 
 
 def test_a_reload_of_what_stops(app: Running) -> None:
     app.service.refusal = varlink.Refused(interface.STOPPING)
     code, _, stderr = sockact_on(app, "reload")
     assert code == 1
-    assert stderr.startswith("sockact: app is stopping: ")
+    assert stderr.startswith("sockact: app is stopping; ")
 
 
 def test_a_reload_that_the_stop_of_the_service_ended(app: Running) -> None:
@@ -175,24 +176,27 @@ def test_a_reload_whose_supervisor_dies(app: Running) -> None:
     app.end()
     code, _, stderr = finish(process)
     assert code == 1
-    assert "went away before it answered; look into its log" in stderr
+    assert "closed the connection before it answered; check its log" in stderr
 
 
 def test_status(app: Running) -> None:
     code, stdout, stderr = sockact_on(app, "status", "app")
     assert (code, stderr) == (0, "")
-    assert stdout.startswith(f"app: serving, supervisor {os.getpid()}\n")
-    words = [line.split() for line in stdout.splitlines()]
-    pid = str(os.getpid())
-    [running] = [line for line in words if line[:2] == ["2", "running"]]
-    assert running[2:8] == [pid, "3min", "5s", "11", "12", "13"]
-    assert float(running[8]) > 1
-    assert running[9] == "MiB"
-    assert running[12:] == ["none", "(no", "shim", "\\x1b[0m)"]
-    [old] = [line for line in words if line[:2] == ["1", "running"]]
-    assert old[5:] == ["-"] * 5 + ["closed", "(epoll+shim)"]
-    assert ["http", "0.0.0.0:80", "stream", "3/128"] in words
-    assert "last handover: 1 to 2, committed after 0.41 s, " in stdout
+    lines = stdout.splitlines()
+    assert lines[0] == f"app: serving (supervisor pid {os.getpid()})"
+    place = lines.index("  generation 2: running")
+    facts = lines[place + 1].removeprefix(f"    pid {os.getpid()}, started 3 min 5 s ago, memory ")
+    memory = re.fullmatch(r"(\d+\.\d) MiB, CPU \d+\.\d s", facts)
+    assert memory
+    assert float(memory[1]) > 1
+    counts = "    connections: 11 active, 12 new, 13 idle; cannot stop accepting"
+    assert lines[place + 2 : place + 4] == [counts, r"    no shim \x1b[0m"]
+    place = lines.index("  generation 1: running")
+    assert lines[place + 1] == f"    pid {os.getpid()}, started 3 min 5 s ago"
+    assert lines[place + 2] == ("    connections: not counted; no longer accepting (epoll+shim)")
+    assert "  listener http: 0.0.0.0:80 (stream), 3 of 128 queued" in lines
+    assert "  last handover: generation 1 to 2, succeeded after 0.41 s, " in stdout
+    assert max(map(len, lines)) <= 80
 
 
 def test_status_as_json(app: Running) -> None:
@@ -232,10 +236,10 @@ def test_several_services_run(app: Running, folder: Path) -> None:
     try:
         code, _, stderr = sockact_on(app, "reload")
         assert code == 2
-        assert "name one of them: app, other" in stderr
+        assert "several services are running (app, other); name one of them" in stderr
         code, _, stderr = sockact_on(app, "reload", "nix")
         assert code == 3
-        assert "these run: app, other" in stderr
+        assert "running services: app, other" in stderr
     finally:
         other.close()
 
@@ -283,8 +287,8 @@ def test_watch_into_a_closed_pipe(app: Running) -> None:
 
 def test_the_supervisor_hangs(app: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the client runs here, not the loop."""
-    from sockact.cli.main import Failure
-    from sockact.cli.running import service
+    from sockact.cli.calls import service
+    from sockact.cli.failures import Failure
 
     monkeypatch.setattr(service, "ANSWER_SECONDS", 0.05)
     target = service.Service("app", str(app.directory))
@@ -361,8 +365,8 @@ def test_status_with_no_room_for_the_output(app: Running) -> None:
 def test_a_service_of_another_user(app: Running) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can call as somebody else")
-    from sockact.cli.main import Failure
-    from sockact.cli.running import service
+    from sockact.cli.calls import service
+    from sockact.cli.failures import Failure
 
     target = service.Service("app", str(app.directory))
     os.seteuid(65534)

@@ -165,7 +165,7 @@ def test_the_client_copes_with_another_kind_of_server(folder: Path) -> None:
             other = listener.accept()[0]
             with other:
                 other.send(b"220 mail\r\n\0")
-                with pytest.raises(client.ControlError, match="no sockact supervisor"):
+                with pytest.raises(client.ControlError, match="not a sockact supervisor"):
                     connection.receive(timeout=5)
 
 

@@ -52,7 +52,7 @@ def test_it_is_shown(start: StartService, program: Program) -> None:
     assert [one["name"] for one in good["phases"]] == ["start", "drain", "stop"]
     assert (good["cause"], bad["cause"]) == ("command", "SIGHUP")
     lines = service.run("history", "test").stdout.splitlines()
-    assert "  reload 1 to 2 (command), committed after " in lines[0]
+    assert "  reload 1 to 2 (command), succeeded after " in lines[0]
     assert lines[1].startswith(f"  {good['id']}  start ")
     assert lines[2].endswith("the program exited with status 3 before it was ready")
     found = service.run("history", "--json").json()

@@ -236,7 +236,8 @@ def test_a_program_without_a_gate(
     assert (found["gate"], found["gate_by"]) == ("open", "none")
     assert reason in found["gate_reason"]
     assert "has no shim (not Python, or started with -I, -E or -S)" in found["gate_reason"]
-    assert f"open (none: {found['gate_reason']})" in waiting.service.run("status", "test").stdout
+    shown = waiting.service.run("status", "test").stdout
+    assert f"; accepting (cannot stop)\n    {found['gate_reason']}\n" in shown
     reload = waiting.begin_trial()
     assert "cannot be made to stop accepting" in waiting.service.stderr
     assert reason in waiting.generation(1)["gate_reason"]

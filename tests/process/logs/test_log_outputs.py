@@ -68,7 +68,7 @@ def test_two_files(start: StartService, program: Program, log: Path, folder: Pat
     has(errors, b"two\n")
     assert [one["path"] for one in service.status()["logs"]] == [str(log), str(errors)]
     text = service.run("status", "test").stdout
-    assert "LOG" not in text  # Nothing is wrong with them.
+    assert "  log " not in text  # Nothing is wrong with them.
 
 
 def test_only_standard_error(start: StartService, program: Program, log: Path) -> None:

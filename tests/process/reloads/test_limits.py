@@ -42,11 +42,11 @@ def test_a_limit_is_reached_and_forced(start: StartService, program: Program) ->
     assert outcome.code == 1
     assert outcome.stderr == (
         f"sockact: test: not reloaded: 2 failures in the last 10 min, most recently: {REASON}; "
-        "mend it, then `sockact reload --force test`, or `sockact reset test` first\n"
+        "fix the cause, then run `sockact reload --force test` or `sockact reset test`\n"
     )
     assert program.ask() == "1"
     text = service.run("status", "test").stdout
-    assert "failures in the last 10min: 2 of 2 until a reload has to be forced; the last" in text
+    assert "2 failures in the last 10 min (reloads need --force after 2); last: " in text
     # A forced reload that fails counts, too.
     program.publish("4", BROKEN)
     assert REASON in service.reload("--force").stderr

@@ -136,7 +136,7 @@ def test_the_caller_hears_why(start: StartService, program: Program, healthy: Pa
     assert outcome.code == 1
     assert outcome.stderr == (
         "sockact: test: generation 2 failed: the probe failed: exited with status 1; "
-        "generation 1 goes on serving\n"
+        "generation 1 is still serving\n"
     )
 
 
@@ -286,7 +286,7 @@ def test_a_bad_successor_without_predecessor_goes_on(
     os.kill(service.status()["generations"][0]["pid"], signal.SIGKILL)
     wait.until(lambda: 1 not in service.states(), "the predecessor to be gone")
     refused = service.run("rollback", service.name)
-    assert (refused.code, "no generation is left" in refused.stderr) == (1, True)
+    assert (refused.code, "has already ended" in refused.stderr) == (1, True)
     healthy.unlink()
     outcome, reason = reloading.outcome()
     assert outcome == "failed"
@@ -304,13 +304,13 @@ def test_rollback_of_a_kept_predecessor(start: StartService, program: Program, b
         hammer.wait_for("2")
         assert service.states() == {1: "paused", 2: "running"}
         outcome = service.run("rollback", service.name)
-        assert outcome.stdout == "test: generation 1 serves again; generation 2 drains\n"
+        assert outcome.stdout == "test: switched back to generation 1; generation 2 is draining\n"
         hammer.wait_for("1")
         service.wait_drained()
     assert (outcome.code, hammer.failures) == (0, [])
     assert service.states() == {1: "running"}
     assert service.run("rollback", service.name).stderr.startswith(
-        "sockact: test: no generation is left to go back to"
+        "sockact: test: the previous generation has already ended; "
     )
 
 
@@ -326,7 +326,7 @@ def test_rollback_to_a_program_that_does_not_answer(start: StartService, program
     with Hammer(program.port) as hammer:
         outcome = service.run("rollback", service.name)
         assert outcome.code == 1
-        assert outcome.stderr.endswith("within 3 s; generation 2 goes on serving\n")
+        assert outcome.stderr.endswith("within 3 s; generation 2 is still serving\n")
         service.wait_drained()
     assert hammer.failures == []
     assert set(hammer.answers) == {"2"}
@@ -386,7 +386,7 @@ def test_rollback_cancels_a_trial(start: StartService, program: Program) -> None
     program.publish("2")
     reloading = Reloading(service)
     outcome = service.run("rollback", service.name)
-    assert outcome.stdout == "test: generation 2 is given up; generation 1 serves\n"
+    assert outcome.stdout == "test: abandoned generation 2; generation 1 is serving\n"
     assert reloading.outcome() == ("failed", "rolled back by hand")
     assert program.ask() == "1"
 

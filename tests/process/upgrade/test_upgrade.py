@@ -121,7 +121,7 @@ def test_no_client_notices(
         hammer.wait_for("1")
         installed.publish("2.0.0")
         outcome = service.run("upgrade", service.name)
-        assert outcome.stdout == "test: runs sockact 2.0.0 now, 1.0 before\n", outcome
+        assert outcome.stdout == "test: upgraded from sockact 1.0 to 2.0.0\n", outcome
         hammer.wait_for("1")
         assert read_all(request) == "1"
     assert not hammer.failures

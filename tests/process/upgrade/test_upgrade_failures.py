@@ -217,7 +217,7 @@ def test_taking_over_fails_after_the_check(
         program.publish("2")
         outcome = service.run("upgrade", service.name)
         assert outcome.code == 1
-        assert "went away before it answered" in outcome.stderr
+        assert "closed the connection before it answered" in outcome.stderr
         hammer.wait_for("2")
     wait.until(lambda: service.states() == {1: "running"}, "it to serve")
     # Nobody was refused; requests under way ended with the program.

@@ -8,11 +8,13 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+import click
 import pytest
 from click.testing import CliRunner
 
 import sockact
 from sockact.cli import main as cli_main
+from sockact.cli import output
 from sockact.core import timespan
 from sockact.core.settings import Adopt, Settings
 from tests import ROOT
@@ -52,16 +54,12 @@ def settings_of(*arguments: str) -> Settings:
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
-        (
-            (),
-            "write one of run, dev, reload, rollback, status, history, logs, rotate, reset, stop",
-        ),
-        (("restart",), "no such command"),
-        (("--nonsense",), "no such option"),
+        (("nonsense",), "unknown command 'nonsense'"),
+        (("--nonsense",), "unknown option '--nonsense'"),
         (("run",), "put it last"),
         (("run", "--"), "put it last"),
         (("run", "--name", "a"), "put it last"),
-        (("run", "--nonsense", "--", "a"), "no such option"),
+        (("run", "--nonsense", "--", "a"), "unknown option '--nonsense'"),
         (("run", "--name", "../a", "a"), "is not a valid service name"),
         (("run", "--name", ".a", "a"), "that do not start with a dot or a dash"),
         (("run", "--name", "", "a"), "is not a valid service name"),
@@ -127,6 +125,27 @@ def test_wrong_use_is_one_line(arguments: tuple[str, ...], hint: str) -> None:
     assert result.stderr.count("\n") == 1
     assert hint in result.stderr
     assert "--help" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("relaod",), "unknown command 'relaod'; did you mean 'reload'?"),
+        (("statsu", "app"), "unknown command 'statsu'; did you mean 'status'?"),
+        (("status", "--jsn"), "unknown option '--jsn'; did you mean '--json'?"),
+    ],
+)
+def test_the_nearest_word_is_named(arguments: tuple[str, ...], message: str) -> None:
+    result = invoke(*arguments)
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", f"sockact: {message}\n")
+
+
+@pytest.mark.parametrize("name", list(cli_main.cli.list_commands(click.Context(cli_main.cli))))
+def test_each_help_fits(name: str) -> None:
+    result = runner().invoke(cli_main.cli, [name, "--help"], prog_name="sockact")
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    if cli_main._COMMANDS[name] == "running":
+        assert "\n  Example:\n    " in result.stdout
 
 
 @pytest.mark.usefixtures("env")
@@ -298,7 +317,7 @@ def test_no_time_spans(text: str) -> None:
 
 
 def test_the_terminal_is_safe() -> None:
-    assert cli_main.printable("a\tb \x1b[31mü\x07\r") == "a\tb \\x1b[31mü\\x07\\r"
+    assert output.printable("a\tb \x1b[31mü\x07\r") == "a\tb \\x1b[31mü\\x07\\r"
 
 
 def loaded(code: str) -> set[str]:

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from sockact.cli.journal import matches, selection
+from sockact.cli.calls.service import Service
+from sockact.cli.journal import last_words, matches, selection
 from sockact.cli.journal.entry import LONGEST_MESSAGE, Entry, entry
 from sockact.cli.journal.matches import Unit
 from sockact.cli.journal.since import moment
 from sockact.cli.main import cli
-from sockact.cli.running import last_words
-from sockact.cli.running.service import Service
 from tests.unit.cli.test_cli import runner
 
 if TYPE_CHECKING:
@@ -240,12 +239,11 @@ def test_wrong_use(arguments: tuple[str, ...], hint: str) -> None:
 
 @pytest.mark.usefixtures("_no_module")
 def test_words_that_were_kept_are_not_looked_for(folder: Path) -> None:
-    target = Service("app", str(folder))
     handover = {"stderr": ["a", "b"], "to": 2, "requested_usec": 0, "duration_seconds": 1.0}
-    assert last_words.of_reload(target, handover) == ("a", "b")
-    assert last_words.of_reload(target, handover | {"stderr": []}) == ()
-    assert last_words.of_history(target, []) == ()
-    assert last_words.of_history(target, [handover | {"id": "x", "outcome": "committed"}]) == ()
+    assert last_words.of_reload("app", handover) == ("a", "b")
+    assert last_words.of_reload("app", handover | {"stderr": []}) == ()
+    assert last_words.of_history("app", []) == ()
+    assert last_words.of_history("app", [handover | {"id": "x", "outcome": "committed"}]) == ()
 
 
 def test_the_help_fits_a_terminal() -> None:

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import os
 
-from sockact.cli.setup import passing
 from sockact.core.errors import OperatorError
 from sockact.supervisor.control import paths
 from sockact.units.manager import Manager
 from sockact.units.wrap.service_files import UNFINISHED, ServiceFiles
+
+SYSTEM_DIRECTORY = "/etc/systemd/system"
 
 
 def files_of(service: str, *, user_unit: bool) -> ServiceFiles:
     """The files of NAME.service, there or not."""
     if not user_unit:
         own = ("/run/systemd/system", paths.SYSTEM_BASE, "/var/lib/sockact")
-        return ServiceFiles(service, passing.SYSTEM_DIRECTORY, *own)
+        return ServiceFiles(service, SYSTEM_DIRECTORY, *own)
     run = Manager(user=True).runtime
     home = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     own = (f"{run}/systemd/user", f"{run}/sockact", f"{home}/sockact")
-    return ServiceFiles(service, passing.unit_directory(user_unit=True), *own)
+    return ServiceFiles(service, unit_directory(user_unit=True), *own)
+
+
+def unit_directory(*, user_unit: bool) -> str:
+    """The directory of the administrator's or the user's own units."""
+    if not user_unit:
+        return SYSTEM_DIRECTORY
+    base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    return os.path.join(base, "systemd", "user")
 
 
 def unfinished(name: str) -> str:

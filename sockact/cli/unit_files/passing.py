@@ -12,7 +12,6 @@ from sockact.cli.setup import run
 from sockact.core.errors import OperatorError
 from sockact.systemd import listeners
 
-SYSTEM_DIRECTORY = "/etc/systemd/system"
 _RAW = "sockact.raw"
 _PATHS = ("log", "log_stderr", "watch")
 
@@ -67,14 +66,6 @@ def sockact_command() -> str:
         if os.path.basename(path) == "sockact" and os.access(path, os.X_OK):
             return os.path.abspath(path)
     raise OperatorError("there is no command `sockact`; install it, for example with `pip install`")
-
-
-def unit_directory(*, user_unit: bool) -> str:
-    """The directory of the administrator's or the user's own units."""
-    if not user_unit:
-        return SYSTEM_DIRECTORY
-    base = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    return os.path.join(base, "systemd", "user")
 
 
 def label(listen: tuple[str, ...]) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from sockact.cli.journal.matches import Unit, possible_units
-from sockact.cli.running.unit_facts import unit_of
 from sockact.supervisor.control import client, paths
+from sockact.units.unit_facts import unit_of
 
 _SECONDS = 2.0
 

@@ -1,12 +1,12 @@
-"""What systemd counts beside us, for a service that runs in a unit of its."""
+"""What systemd counts for a service that runs in a unit of its own."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from sockact.core.errors import OperatorError
-from sockact.core.timespan import seconds
-from sockact.units.manager import Manager
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _SECONDS = 3.0
 _PROPERTIES = ("MainPID", "NRestarts", "StartLimitBurst", "StartLimitIntervalUSec")
@@ -37,12 +37,11 @@ def starts(status: dict[str, Any], now: float) -> dict[str, Any] | None:
 
 def describe(found: dict[str, Any]) -> str:
     """In a line."""
-    times = "once" if found["restarts"] == 1 else f"{found['restarts']} times"
-    text = f"  {found['unit']}: restarted {times} by systemd"
+    text = f"{found['unit']}: systemd restarts: {found['restarts']}"
     if (left := found["starts_left"]) is not None:
         text += (
-            f"; {left} of {found['start_limit_burst']} starts are left in "
-            f"{found['start_limit_interval_seconds']:g} s before it gives up, the .socket unit too"
+            f" (start limit: {found['start_limit_burst']} per "
+            f"{found['start_limit_interval_seconds']:g} s, {left} left)"
         )
     return text
 
@@ -62,6 +61,9 @@ def unit_of(pid: int) -> tuple[str, bool]:
 
 
 def _show(unit: str, user: bool) -> dict[str, str] | None:
+    # Only for a service in a unit: this starts a process.
+    from sockact.units.manager import Manager
+
     properties = [f"--property={name}" for name in _PROPERTIES]
     try:
         text = Manager(user, _SECONDS).call("show", unit, *properties)
@@ -72,6 +74,8 @@ def _show(unit: str, user: bool) -> dict[str, str] | None:
 
 def _seconds(text: str) -> float:
     """A time span as `systemctl show` writes it, such as `10s` or `1min 30s`; 0 for others."""
+    from sockact.core.timespan import seconds
+
     try:
         return seconds(text)
     except ValueError:

@@ -1,0 +1,3 @@
+"""Calls to supervisors, and their answers in words. Never loads click: commands that must answer
+at once make their calls without it.
+"""

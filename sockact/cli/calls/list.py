@@ -1,0 +1,104 @@
+"""All services of this host in one table."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from sockact.cli.calls import service
+from sockact.cli.calls.show import ago
+from sockact.cli.calls.status import ask_all
+from sockact.cli.failures import Failure
+from sockact.cli.output import printable, say
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from sockact.cli.calls.service import Service
+
+SECONDS = 2.0
+"""How long one service may keep the others from being listed."""
+
+_HEADER = ("NAME", "STATE", "GENERATION", "VERSION", "CONNECTIONS", "LAST HANDOVER")
+_FACTS = ("state", "generation", "version", "connections", "handover")
+# Of a supervisor that another user has started, and that may be any program.
+_UNREADABLE = (LookupError, TypeError, ValueError, AttributeError, OverflowError)
+
+
+def perform(*, as_json: bool = False) -> int:
+    """`sockact list`; its exit status."""
+    services = service.everywhere()
+    answers = ask_all(services, SECONDS)
+    entries = [_entry(one, answer) for one, answer in zip(services, answers, strict=True)]
+    if as_json:
+        say(json.dumps(entries, indent=2))
+    elif entries:
+        say("\n".join(_aligned([_HEADER, *map(_row, services, entries)])))
+    else:
+        say(f"No service is running; {service.START_ONE}.")
+    return 0
+
+
+def _entry(one: Service, answer: dict[str, Any] | Failure) -> dict[str, Any]:
+    found = {"name": one.name, "directory": one.directory, **dict.fromkeys(_FACTS), "error": None}
+    if isinstance(answer, Failure):
+        return {**found, "error": answer.message}
+    try:
+        return {**found, **_facts(answer)}
+    except _UNREADABLE as error:
+        return {**found, "error": f"the answer cannot be read ({type(error).__name__}: {error})"}
+
+
+def _facts(status: dict[str, Any]) -> dict[str, Any]:
+    generations = status["generations"]
+    serving = [one for one in generations if one["state"] == "running"] or generations
+    latest = max(serving, key=lambda one: int(one["number"]), default=None)
+    counts = [one["connections"] for one in generations if one["connections"]]
+    kinds = ("busy", "fresh", "quiet")
+    handover = status["handover"]
+    return {
+        "state": str(status["state"]),
+        "generation": latest and int(latest["number"]),
+        "version": latest and str(latest.get("version", "")),
+        "connections": {kind: sum(one[kind] for one in counts) for kind in kinds},
+        "handover": handover
+        and {
+            "outcome": str(handover["outcome"]),
+            "rollback": bool(handover.get("rollback")),
+            "requested_usec": int(handover["requested_usec"]),
+        },
+    }
+
+
+def _handover(handover: dict[str, Any]) -> str:
+    outcome: str = handover["outcome"]
+    if outcome == "pending":
+        return "in progress"
+    if outcome == "committed":
+        outcome = "rolled back" if handover["rollback"] else "succeeded"
+    return f"{outcome} {ago(handover['requested_usec'])}"
+
+
+def _row(one: Service, entry: dict[str, Any]) -> Sequence[str]:
+    # By its name alone a command finds it only in the usual place.
+    name = one.name if os.path.dirname(one.directory) == service.base() else one.directory
+    if entry["error"]:
+        return (name, "no answer", *"-" * 4)
+    connections, handover = sum(entry["connections"].values()), entry["handover"]
+    return (
+        name,
+        entry["state"],
+        str(entry["generation"] or "-"),
+        entry["version"] or "-",
+        str(connections),
+        _handover(handover) if handover else "-",
+    )
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns as wide as they need to be."""
+    rows = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]

@@ -1,0 +1,110 @@
+"""A reload: succeeds when the next generation is serving."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from sockact.cli.calls import service
+from sockact.cli.failures import Failure
+from sockact.cli.output import say
+from sockact.supervisor.control import client
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def perform(
+    name: str | None,
+    *,
+    wait_drained: bool = False,
+    force: bool = False,
+    as_json: bool = False,
+    timeout: float | None = None,
+) -> int:
+    """`sockact reload`; its exit status. Raises Failure."""
+    target = service.one(name)
+    handover = _reload(target, {"wait_drained": wait_drained, "force": force}, timeout)
+    if as_json:
+        say(json.dumps(handover, indent=2))
+    _raise_unless_committed(target, handover)
+    if not as_json:
+        say(f"{target.name}: {_succeeded(handover)}")
+    return 0
+
+
+def reloaded(target: service.Service) -> str:
+    """Reload for another command; the outcome in words. Raises Failure."""
+    handover = _reload(target, {}, None)
+    _raise_unless_committed(target, handover)
+    return _succeeded(handover)
+
+
+def _raise_unless_committed(target: service.Service, handover: dict[str, Any]) -> None:
+    if handover["outcome"] != "committed":
+        # Loaded here alone: most reloads succeed.
+        from sockact.cli.journal import last_words
+
+        quoted = last_words.of_reload(target.name, handover)
+        raise Failure(f"{target.name}: {_failed(handover)}", quoted=quoted)
+
+
+def _reload(
+    target: service.Service, flags: dict[str, bool], timeout: float | None
+) -> dict[str, Any]:
+    with target.connect(
+        min(timeout or service.ANSWER_SECONDS, service.ANSWER_SECONDS)
+    ) as connection:
+        try:
+            # systemd.exec(5): only commands such as ExecReload= get $MAINPID.
+            own = os.environ.get("MAINPID") == str(connection.supervisor)
+            answer = connection.call("Reload", {**flags, "exec_reload": own}, timeout)
+        except client.RemoteError as error:
+            if not error.name.endswith(".ReloadFailed"):
+                raise _refused(target.name, error) from error
+            answer = error.parameters
+        except client.Timeout as error:
+            raise Failure(
+                f"{target.name}: no outcome within {timeout:g} s; the reload continues, "
+                f"see `sockact status {target.name}`"
+            ) from error
+    handover: dict[str, Any] = answer["handover"]
+    return handover
+
+
+def _refused(name: str, error: client.RemoteError) -> Exception:
+    """What is raised for a reload that was not begun."""
+    if error.name.endswith(".TooManyFailures"):
+        reason = error.parameters.get("reason", "too many recent failures")
+        return Failure(
+            f"{name}: not reloaded: {reason}; fix the cause, "
+            f"then run `sockact reload --force {name}` or `sockact reset {name}`"
+        )
+    if error.name.endswith(".ConfigurationRefused"):
+        reason = error.parameters.get("reason", "the configuration is invalid")
+        return Failure(f"{name}: not reloaded: {reason}; nothing was changed")
+    return error
+
+
+def _failed(handover: dict[str, Any]) -> str:
+    # Not on the short way, which is for reloads that succeed.
+    from sockact.core.lifecycle.stop import STOPPING
+
+    if handover["reason"] == STOPPING:
+        # Nothing is wrong with the successor, and the predecessor does not stay either.
+        return STOPPING
+    text = f"generation {handover['to']} failed: {handover['reason'] or 'no reason given'}"
+    predecessor = handover.get("from")
+    if predecessor is not None and not handover["drained"]:
+        text += f"; generation {predecessor} is still serving"
+    return text
+
+
+def _succeeded(handover: dict[str, Any]) -> str:
+    seconds = handover["duration_seconds"]
+    text = f"generation {handover['to']} is serving (ready in {seconds:.2f} s)"
+    if (predecessor := handover.get("from")) is not None:
+        kept = "is kept for a rollback" if handover.get("kept") else "is draining"
+        text += f"; generation {predecessor} {'has drained' if handover['drained'] else kept}"
+    return text

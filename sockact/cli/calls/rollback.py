@@ -1,0 +1,60 @@
+"""A rollback: the previous generation serves again, while it is still there."""
+
+from __future__ import annotations
+
+import json
+
+from sockact.cli.calls import service
+from sockact.cli.failures import Failure
+from sockact.cli.output import say
+from sockact.supervisor.control import client
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def perform(name: str | None, *, as_json: bool = False) -> int:
+    """`sockact rollback`; its exit status. Raises Failure."""
+    target = service.one(name)
+    handover = _rollback(target)
+    if as_json:
+        say(json.dumps(handover, indent=2))
+    if handover["outcome"] != "committed" and handover["rollback"]:
+        raise Failure(f"{target.name}: {_failed(handover)}")
+    if not as_json:
+        say(f"{target.name}: {_succeeded(handover)}")
+    return 0
+
+
+def _rollback(target: service.Service) -> dict[str, Any]:
+    with target.connect() as connection:
+        try:
+            answer = connection.call("Rollback", {})
+        except client.RemoteError as error:
+            if error.name.endswith(".NoPredecessor"):
+                raise Failure(
+                    f"{target.name}: the previous generation has already ended; redeploy the "
+                    f"previous release, then run `sockact reload {target.name}`"
+                ) from error
+            if not error.name.endswith(".RollbackFailed"):
+                raise
+            answer = error.parameters
+    handover: dict[str, Any] = answer["handover"]
+    return handover
+
+
+def _succeeded(handover: dict[str, Any]) -> str:
+    other = handover.get("from")
+    if handover["rollback"]:
+        text = f"switched back to generation {handover['to']}"
+        return text if other is None else f"{text}; generation {other} is draining"
+    text = f"abandoned generation {handover['to']}"
+    return text if other is None else f"{text}; generation {other} is serving"
+
+
+def _failed(handover: dict[str, Any]) -> str:
+    text = f"generation {handover['to']} failed: {handover['reason']}"
+    if (serving := handover.get("from")) is not None and not handover["drained"]:
+        text += f"; generation {serving} is still serving"
+    return text

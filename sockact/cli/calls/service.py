@@ -1,0 +1,142 @@
+"""From the NAME on the command line to a connection, and from an error to one line."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from sockact.cli.failures import Failure, Misuse, NotRunning
+from sockact.core.record import dataclass
+from sockact.supervisor.control import client, paths
+from sockact.supervisor.control.varlink import INTERFACE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ANSWER_SECONDS = 10.0
+"""Time for a supervisor to answer what needs no work."""
+
+_ELSEWHERE = "set SOCKACT_RUNTIME_DIR if it runs elsewhere"
+START_ONE = "start one with `sockact run`, or set up a unit with `sockact init`"
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service that may be running, and its runtime directory."""
+
+    name: str
+    directory: str
+
+    @contextlib.contextmanager
+    def connect(self, seconds: float = ANSWER_SECONDS) -> Iterator[client.Client]:
+        """A connection, made within this time. Raises Failure for all that goes wrong with it."""
+        with self.explained(), client.Client(self.directory, seconds) as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turn errors of the control socket into a Failure that names the service."""
+        try:
+            yield
+        except (client.ControlError, paths.RuntimeDirError) as error:
+            raise self._failure(error) from error
+
+    def _failure(self, error: Exception) -> Failure:
+        if isinstance(error, client.NotRunning):
+            return self._not_running()
+        if isinstance(error, client.RemoteError):
+            return Failure(f"{self.name} {_refusal(error)}")
+        if isinstance(error, client.Timeout | client.Disconnected):
+            return Failure(f"{self.name}: {error}; check its log")
+        return Failure(f"{self.name}: {error}")
+
+    def _not_running(self) -> Failure:
+        if paths.is_running(self.directory):
+            return Failure(
+                f"{self.name}: the supervisor is running, but its control socket in "
+                f"{self.directory} is missing; run `systemctl restart {self.name}` to recreate it"
+            )
+        # Only for this does a command read files of systemd.
+        from sockact.cli.unit_files import wrapped
+
+        if unfinished := wrapped.unfinished(self.name):
+            return NotRunning(f"{self.name} is not running: {unfinished}")
+        if hint := _of_the_system(self.name, self.directory):
+            return NotRunning(hint)
+        others = ", ".join(paths.running())
+        hint = f"running services: {others} ({_ELSEWHERE})"
+        if not others:
+            hint = f"start it, or {_ELSEWHERE}"
+        return NotRunning(f"{self.name} is not running (looked in {self.directory}); {hint}")
+
+
+def one(name: str | None) -> Service:
+    """The service of that name, or the only one that is running."""
+    if name:
+        try:
+            return Service(name, paths.runtime_dir(name))
+        except paths.RuntimeDirError as error:
+            raise Failure(_of_the_system(name) or str(error)) from error
+    services = running()
+    if len(services) > 1:
+        names = ", ".join(service.name for service in services)
+        raise Misuse(f"several services are running ({names}); name one of them")
+    return services[0]
+
+
+def found() -> list[Service]:
+    """All running services, if any."""
+    try:
+        return [Service(name, directory) for name, directory in paths.running().items()]
+    except paths.RuntimeDirError as error:
+        raise Failure(str(error)) from error
+
+
+def running() -> list[Service]:
+    """All running services, at least one."""
+    services = found()
+    if not services:
+        raise NotRunning(
+            f"no service is running (looked in {paths.base_dir()}); "
+            f"start one with `sockact run`, or {_ELSEWHERE}"
+        )
+    return services
+
+
+def everywhere() -> list[Service]:
+    """All running services of this host, as far as this user can see them."""
+    return [
+        Service(name, directory)
+        for base in paths.bases()
+        for name, directory in paths.running_in(base).items()
+    ]
+
+
+def base() -> str:
+    """Where a command looks for a service by its name; "" if there is no such directory."""
+    try:
+        return paths.base_dir()
+    except paths.RuntimeDirError:
+        return ""
+
+
+def _of_the_system(name: str, looked_in: str = "") -> str:
+    """What to say of a service that is not in `looked_in`, but perhaps systemd's; or nothing."""
+    directory = os.path.join(paths.SYSTEM_BASE, name)
+    if directory == looked_in or not os.path.isdir(directory):
+        return ""
+    return f"{name} is a system service (in {directory}); use sudo"
+
+
+def _refusal(error: client.RemoteError) -> str:
+    name = error.name.rpartition(".")[2]
+    if name == "Stopping":
+        return "is stopping; wait until it has stopped, then start it again"
+    if name == "PermissionDenied":
+        return (
+            f"takes calls only from root and its own user, not from user {os.geteuid()}; use sudo"
+        )
+    if error.name == f"{INTERFACE}.TooManyConnections":
+        return "has too many clients that wait for an answer; end some of them"
+    return f"runs another version of sockact, which does not know this call ({name}); restart it"

@@ -1,0 +1,156 @@
+"""A status as text for people, in lines of at most 80 columns but for what others have named."""
+
+from __future__ import annotations
+
+import shlex
+import time
+
+from sockact.cli.output import printable
+from sockact.units import unit_facts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+_SPANS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+_ACCEPTING = {
+    "open": "accepting",
+    "closing": "about to stop accepting",
+    "closed": "no longer accepting",
+    "opening": "about to accept again",
+    "none": "cannot stop accepting",
+}
+"""By the states of a gate."""
+
+
+def show(status: dict[str, Any], previous: dict[str, Any] | None = None) -> str:
+    """The service in a few lines. With a `previous` status, CPU is the share used since then."""
+    return "\n".join(printable(line) for line in _lines(status, previous))
+
+
+def span(seconds: float) -> str:
+    """A time span in its two largest units, such as 3 min 5 s."""
+    left = round(seconds)
+    parts: list[str] = []
+    for size, unit in _SPANS:
+        count, left = divmod(left, size)
+        if count or parts:
+            parts.append(f"{count} {unit}")
+        if len(parts) == 2:
+            break
+    return " ".join(part for part in parts if part[0] != "0") or "0 s"
+
+
+def ago(usec: int) -> str:
+    """How long ago this time of CLOCK_REALTIME was."""
+    return f"{span(max(0.0, time.time() - usec / 1e6))} ago"
+
+
+def _lines(status: dict[str, Any], previous: dict[str, Any] | None) -> Iterator[str]:
+    yield f"{status['name']}: {status['state']} (supervisor pid {status['pid']})"
+    yield f"  {shlex.join(status['command'])} (adopt {status['adopt']}, ready {status['ready']})"
+    before = {old["number"]: old for old in previous["generations"]} if previous else {}
+    for generation in status["generations"]:
+        yield from _generation(generation, before.get(generation["number"]))
+    for listener in status["listeners"]:
+        yield f"  listener {listener['name']}: {_listener(listener)}"
+    if unit := status.get("systemd"):
+        yield f"  {unit_facts.describe(unit)}"
+    # A supervisor from before an upgrade does not say.
+    for log in status.get("logs") or ():
+        if log["error"] or log["dropped_lines"]:
+            yield f"  log {log['path']}: {_log(log)}"
+    if watch := status.get("watch"):
+        yield "; ".join(filter(None, (f"  watching {', '.join(watch['paths'])}", watch["stopped"])))
+    if failures := (status.get("starts") or {}).get("failures"):
+        yield f"  {_failures(failures, status['starts'])}"
+    if handover := status.get("handover"):
+        yield f"  last handover: {_handover(handover)}"
+
+
+def _generation(generation: dict[str, Any], before: dict[str, Any] | None) -> Iterator[str]:
+    version = f" ({generation['version']})" if generation.get("version") else ""
+    yield f"  generation {generation['number']}{version}: {_state(generation)}"
+    facts = [f"pid {generation['pid']}", f"started {span(generation['age_seconds'])} ago"]
+    if (size := generation["memory_bytes"]) is not None:
+        facts.append(f"memory {size / 2**20:.1f} MiB")
+    if generation["cpu_seconds"] is not None:
+        facts.append(f"CPU {_cpu(generation, before)}")
+    yield f"    {', '.join(facts)}"
+    yield f"    {_connections(generation.get('connections'))}; {_accepting(generation)}"
+    if generation["gate_reason"]:
+        yield f"    {generation['gate_reason']}"
+
+
+def _state(generation: dict[str, Any]) -> str:
+    state: str = "on trial" if generation.get("on_trial") else generation["state"]
+    left = generation.get("seconds_left")
+    return state if left is None else f"{state}, up to {span(left)} left"
+
+
+def _connections(counts: dict[str, int] | None) -> str:
+    if counts is None:
+        return "connections: not counted"
+    return f"connections: {counts['busy']} active, {counts['fresh']} new, {counts['quiet']} idle"
+
+
+def _cpu(generation: dict[str, Any], before: dict[str, Any] | None) -> str:
+    used: float = generation["cpu_seconds"]
+    if not before or before["cpu_seconds"] is None:
+        return f"{used:.1f} s"
+    elapsed = generation["age_seconds"] - before["age_seconds"]
+    # A process that ended took its CPU time along.
+    share = max(0.0, used - before["cpu_seconds"]) / elapsed if elapsed > 0 else 0.0
+    return f"{100 * share:.0f} %"
+
+
+def _accepting(generation: dict[str, Any]) -> str:
+    gate, by = generation["gate"], generation.get("gate_by")
+    words: str = _ACCEPTING.get(gate, gate)
+    # Once, when it says none twice. A supervisor from before an upgrade does not say.
+    if by == gate or by is None:
+        return words
+    return f"{words} ({'cannot stop' if by == 'none' else by})"
+
+
+def _listener(listener: dict[str, Any]) -> str:
+    text = f"{listener['address']} ({listener['type']})"
+    length, limit = listener.get("queue_length"), listener.get("queue_limit")
+    if length is None:
+        return text
+    return f"{text}, {length} of {'?' if limit is None else limit} queued"
+
+
+def _log(log: dict[str, Any]) -> str:
+    """What is wrong with a log."""
+    found = []
+    if log["error"]:
+        found.append(f"cannot be written ({log['error']})")
+        found.append(f"{log['waiting_bytes'] / 2**20:.1f} MiB waiting")
+    if log["dropped_lines"]:
+        found.append(f"lines dropped: {log['dropped_lines']}")
+    return ", ".join(found)
+
+
+def _failures(failures: list[dict[str, Any]], starts: dict[str, Any]) -> str:
+    count = "1 failure" if len(failures) == 1 else f"{len(failures)} failures"
+    limit = f" (reloads need --force after {starts['burst']})" if starts["burst"] else ""
+    last = failures[-1]
+    return (
+        f"{count} in the last {span(starts['interval_seconds'])}{limit}; "
+        f"last: {ago(last['at_usec'])}, generation {last['generation']}: {last['reason']}"
+    )
+
+
+def _handover(handover: dict[str, Any]) -> str:
+    before, seconds = handover.get("from"), f"{handover['duration_seconds']:.2f} s"
+    way = f"generation {handover['to']}"
+    if before is not None:
+        way = f"generation {before} to {handover['to']}"
+    outcome = handover["outcome"]
+    if outcome == "pending":
+        return f"{way}, in progress for {seconds}"
+    ended = "succeeded" if outcome == "committed" else outcome
+    text = f"{way}, {ended} after {seconds}, {ago(handover['requested_usec'])}"
+    return f"{text}: {handover['reason']}" if handover["reason"] else text

@@ -1,0 +1,88 @@
+"""The status of services, asked once."""
+
+from __future__ import annotations
+
+import json
+import time
+
+from sockact.cli.calls import resources, service
+from sockact.cli.calls.show import show
+from sockact.cli.failures import Failure
+from sockact.cli.output import complain, say
+from sockact.units import unit_facts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from sockact.cli.calls.service import Service
+
+SECONDS = 5.0
+"""How long one service may keep the others from being shown."""
+_AT_ONCE = 64
+
+
+def perform(name: str | None, *, as_json: bool = False) -> int:
+    """`sockact status` without --watch; its exit status. Raises Failure."""
+    if name:
+        status = _completed(ask(service.one(name), SECONDS))
+        say(json.dumps(status, indent=2) if as_json else show(status))
+        return 0
+    answers = ask_all(service.running(), SECONDS)
+    statuses = [_completed(one) for one in answers if not isinstance(one, Failure)]
+    if as_json:
+        say(json.dumps(statuses, indent=2))
+    elif statuses:
+        say("\n\n".join(map(show, statuses)))
+    failures = [one for one in answers if isinstance(one, Failure)]
+    for failure in failures:
+        complain(failure)
+    return 1 if failures else 0
+
+
+def ask(one: Service, seconds: float) -> dict[str, Any]:
+    """What its supervisor answers within this time. Raises Failure."""
+    until = time.monotonic() + seconds
+    with one.connect(seconds) as connection:
+        answer = connection.call("Status", timeout=max(0.0, until - time.monotonic()))
+    status = answer.get("status")
+    if not isinstance(status, dict):
+        raise Failure(f"{one.name}: the answer has no status")
+    return status
+
+
+def ask_all(services: list[Service], seconds: float) -> list[dict[str, Any] | Failure]:
+    """What each of them answers, or why it does not: all are asked at the same time."""
+    import threading  # A command for one service needs none.
+
+    answers: dict[str, dict[str, Any] | Failure] = {}
+    waiting = iter(services)
+    until = time.monotonic() + seconds
+
+    def work() -> None:
+        for one in waiting:
+            try:
+                if time.monotonic() > until:
+                    raise Failure(f"{one.name}: not asked within {seconds:g} s")
+                answers[one.directory] = ask(one, seconds)
+            except Failure as failure:
+                answers[one.directory] = failure
+
+    threads = [threading.Thread(target=work) for _ in services[:_AT_ONCE]]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [answers[one.directory] for one in services]
+
+
+def with_usage(status: dict[str, Any]) -> dict[str, Any]:
+    """The status, with what the processes of each generation use."""
+    for generation in status["generations"]:
+        generation["memory_bytes"] = resources.memory_bytes(generation["pids"])
+        generation["cpu_seconds"] = resources.cpu_seconds(generation["pids"])
+    return status
+
+
+def _completed(status: dict[str, Any]) -> dict[str, Any]:
+    return with_usage(status) | {"systemd": unit_facts.starts(status, time.time())}

@@ -1,0 +1,97 @@
+"""The status of services, shown again whenever it changes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import selectors
+import sys
+import time
+
+from sockact.cli.calls import service
+from sockact.cli.calls.show import show
+from sockact.cli.calls.status import SECONDS, with_usage
+from sockact.cli.failures import Failure, NotRunning
+from sockact.cli.output import complain, say
+from sockact.supervisor.control import client
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any, NoReturn
+
+    from sockact.cli.calls.service import Service
+
+_CLEAR = "\x1b[H\x1b[2J"
+
+
+def perform(name: str | None, *, as_json: bool = False) -> NoReturn:
+    """`sockact status --watch`. Raises Failure, at the latest when all services have stopped."""
+    services = [service.one(name)] if name else service.running()
+    latest: dict[str, dict[str, Any]] = {}
+    previous: dict[str, dict[str, Any]] = {}
+    for awaited, status in _updates(services):
+        name = status["name"]
+        if name in latest:
+            previous[name] = latest[name]
+        latest[name] = with_usage(status)
+        if as_json:
+            say(json.dumps(latest[name]))
+        elif awaited <= latest.keys():
+            _print([latest[name] for name in latest if name in awaited], previous)
+    names = ", ".join(one.name for one in services)
+    raise NotRunning(f"{names}: stopped; nothing is left to watch")
+
+
+def _updates(services: list[Service]) -> Iterator[tuple[set[str], dict[str, Any]]]:
+    """The statuses as they come, until all have stopped, and whose can be expected.
+
+    A service that says nothing for some time is reported and given up: the last one as a Failure.
+    """
+    with contextlib.ExitStack() as stack, selectors.DefaultSelector() as selector:
+        heard: dict[str, float] = {}
+        for one in services:
+            connection = stack.enter_context(one.connect(SECONDS))
+            connection.send("Status", more=True)
+            selector.register(connection, selectors.EVENT_READ, (one, connection))
+            heard[one.name] = time.monotonic()
+        while selector.get_map():
+            oldest = min(heard.values()) + SECONDS - time.monotonic()
+            for key, _ in selector.select(max(0.0, oldest)):
+                one, connection = key.data
+                heard[one.name] = time.monotonic()
+                try:
+                    with one.explained():
+                        for status in _arrived(connection):
+                            yield set(heard), status
+                except Failure as failure:
+                    if not isinstance(failure.__cause__, client.Disconnected):
+                        raise
+                    selector.unregister(connection)
+                    del heard[one.name]
+            _give_up_silent(selector, heard)
+
+
+def _give_up_silent(selector: selectors.BaseSelector, heard: dict[str, float]) -> None:
+    """Stop to watch the services that were not heard of in time."""
+    for key in tuple(selector.get_map().values()):
+        one, connection = key.data
+        if time.monotonic() - heard[one.name] < SECONDS:
+            continue
+        failure = Failure(f"{one.name}: no answer within {SECONDS:g} s; check its log")
+        selector.unregister(connection)
+        del heard[one.name]
+        if not heard:
+            raise failure
+        complain(failure)
+
+
+def _arrived(connection: client.Client) -> Iterator[dict[str, Any]]:
+    yield connection.receive(SECONDS).parameters["status"]
+    while connection.buffered():
+        yield connection.receive().parameters["status"]
+
+
+def _print(statuses: list[dict[str, Any]], previous: dict[str, dict[str, Any]]) -> None:
+    text = "\n\n".join(show(status, previous.get(status["name"])) for status in statuses)
+    say(_CLEAR + text if sys.stdout.isatty() else text + "\n")

@@ -1,0 +1,75 @@
+"""What commands write: results on stdout, a line for each failure on stderr. Never loads click."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from sockact.cli.failures import Failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+
+def say(text: str) -> None:
+    """Write a result at once. Raises OSError."""
+    if sys.stdout:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+
+
+def complain(failure: Failure) -> None:
+    """Write the failure in one line, and what it quotes below."""
+    message = " ".join(failure.message.split()).removesuffix(".")
+    quoted = [f"  | {printable(line)}" for line in failure.quoted]
+    try:
+        if sys.stderr:
+            sys.stderr.write("\n".join([f"sockact: {printable(message)}", *quoted, ""]))
+            sys.stderr.flush()
+    except OSError:
+        _discard(2)
+
+
+def report(error: Failure | OSError) -> int:
+    """Write why the command failed; its exit status."""
+    if isinstance(error, Failure):
+        complain(error)
+        return error.exit_code
+    if isinstance(error, BrokenPipeError):
+        end_by("SIGPIPE")
+    # Every other file or socket has its errors caught where it is named: this is the output.
+    _discard(1)
+    text = str(error) if error.filename else f"cannot write the output: {error.strerror}"
+    complain(Failure(text))
+    return Failure.exit_code
+
+
+def end_by(name: str) -> NoReturn:
+    """End as a signal of this name ends any other program."""
+    import signal  # Takes long for what is rarely needed.
+
+    number = getattr(signal, name)
+    signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+    os.kill(os.getpid(), number)
+    raise AssertionError(f"{name} has been ignored")
+
+
+def printable(text: str) -> str:
+    """A text of other programs, without what could control the terminal."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in text
+    )
+
+
+def _discard(fd: int) -> None:
+    """Drop what is still buffered for this descriptor: at the exit it would be written again."""
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, fd)
+        os.close(nowhere)
+    except OSError:
+        pass

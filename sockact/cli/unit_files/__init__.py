@@ -1,0 +1,3 @@
+"""What the commands that write units share: the options of `sockact run` in a unit, the places of
+its files, and writing them. Has no commands.
+"""
