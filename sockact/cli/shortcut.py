@@ -6,6 +6,7 @@ same calls.
 
 from __future__ import annotations
 
+import gc
 import os
 
 from sockact.cli.failures import Failure
@@ -34,6 +35,7 @@ def perform(words: Sequence[str]) -> int | None:
     call = parse(words)
     if call is None or "_SOCKACT_COMPLETE" in os.environ:
         return None
+    gc.disable()  # Looking for garbage takes longer than it could fill any memory.
     try:
         # As importlib does it, which takes longer to load than most of what it loads.
         module = __import__(f"sockact.cli.calls.{words[0]}", fromlist=("perform",))
