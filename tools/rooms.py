@@ -131,7 +131,7 @@ def picture(modules: dict[str, Module]) -> str:
     for number, level in reversed([*enumerate(levels(graph))]):
         for room in level:
             below = ", ".join(sorted(map(_short, graph[room]))) or "nothing"
-            lines.append(f"| {number} | `{_short(room)}/` | {_sentence(modules[room])} | {below} |")
+            lines.append(f"| {number} | `{_short(room)}/` | {_sentence(modules.get(room))} | {below} |")
     return "\n".join(lines) + "\n"
 
 
@@ -146,7 +146,9 @@ def _short(room: str) -> str:
     return room.removeprefix(f"{PACKAGE}.")
 
 
-def _sentence(room: Module) -> str:
+def _sentence(room: Module | None) -> str:
+    if room is None:
+        return "On the path of wrapped programs; no package."
     text = ast.get_docstring(ast.parse(room.path.read_text())) or ""
     return " ".join(text.split("\n\n")[0].split())
 

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import sockact
-from sockact.cli.failures import Failure
-from sockact.cli.output import report, say
+from sockact.cli.terminal.failures import Failure
+from sockact.cli.terminal.output import report, say
 from sockact.core.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _COMMANDS = {
-    **dict.fromkeys(("run", "dev"), "setup"),
+    **dict.fromkeys(("run", "dev"), "starting"),
     **dict.fromkeys(("reload", "rollback", "list", "status", "history", "logs"), "running"),
     **dict.fromkeys(("rotate", "reset", "stop", "upgrade"), "running"),
     **dict.fromkeys(("init", "wrap", "unwrap", "check", "config", "exporter"), "setup"),

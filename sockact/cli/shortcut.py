@@ -9,8 +9,8 @@ from __future__ import annotations
 import gc
 import os
 
-from sockact.cli.failures import Failure
-from sockact.cli.output import end_by, report
+from sockact.cli.terminal.failures import Failure
+from sockact.cli.terminal.output import end_by, report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

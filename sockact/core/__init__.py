@@ -2,3 +2,17 @@
 
 Never uses os, a socket or a clock: time is an argument (CLOCK_MONOTONIC in seconds).
 """
+
+__all__ = (
+    "backlog",
+    "changes",
+    "connections",
+    "errors",
+    "json_data",
+    "matching",
+    "message_kinds",
+    "record",
+    "release",
+    "settings",
+    "timespan",
+)

@@ -2,3 +2,5 @@
 
 Never decides when to use one.
 """
+
+__all__ = ("accept_queues", "adopt", "census", "gate", "interest")

@@ -2,3 +2,16 @@
 
 Never decides when to use one.
 """
+
+__all__ = (
+    "epoll",
+    "inotify",
+    "kcmp",
+    "libc",
+    "memfd",
+    "pidfd",
+    "procfs",
+    "seccomp",
+    "signals",
+    "written_files",
+)

@@ -2,3 +2,5 @@
 
 Never reads a unit file.
 """
+
+__all__ = ("fdstore", "journal", "journal_stream", "listeners", "notify")

@@ -3,3 +3,15 @@ and wrapping. Never loaded by the supervisor.
 
 The rooms build on each other: check → wrap → render → the modules of this directory.
 """
+
+__all__ = (
+    "facts",
+    "listening_sockets",
+    "manager",
+    "program_addresses",
+    "sandbox",
+    "socket_files",
+    "timeouts",
+    "unit_facts",
+    "unitfile",
+)

@@ -105,7 +105,12 @@ def test_layers(room: str) -> None:
             assert "units" not in others
 
 
-@pytest.mark.parametrize("room", GRAPH, ids=room_ids)
+@pytest.mark.parametrize(
+    # The package itself has the version, and the shim is no part of the supervisor's process.
+    "room",
+    [room for room in GRAPH if room != "sockact" and not room.startswith("sockact.shim")],
+    ids=room_ids,
+)
 def test_face(room: str) -> None:
     """A room names in its `__all__` the modules that others may import, and only those."""
     text = MODULES[room].path.read_text()

@@ -8,8 +8,8 @@ import os
 from sockact.cli.calls import service
 from sockact.cli.calls.show import ago
 from sockact.cli.calls.status import ask_all
-from sockact.cli.failures import Failure
-from sockact.cli.output import printable, say
+from sockact.cli.terminal.failures import Failure
+from sockact.cli.terminal.output import printable, say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import json
 import os
 
 from sockact.cli.calls import service
-from sockact.cli.failures import Failure
-from sockact.cli.output import say
+from sockact.cli.terminal.failures import Failure
+from sockact.cli.terminal.output import say
 from sockact.supervisor.control import client
 
 TYPE_CHECKING = False

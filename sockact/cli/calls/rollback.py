@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from sockact.cli.calls import service
-from sockact.cli.failures import Failure
-from sockact.cli.output import say
+from sockact.cli.terminal.failures import Failure
+from sockact.cli.terminal.output import say
 from sockact.supervisor.control import client
 
 TYPE_CHECKING = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-from sockact.cli.failures import Failure, Misuse, NotRunning
+from sockact.cli.terminal.failures import Failure, Misuse, NotRunning
 from sockact.core.record import dataclass
 from sockact.supervisor.control import client, paths
 from sockact.supervisor.control.varlink import INTERFACE

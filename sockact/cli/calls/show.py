@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import time
 
-from sockact.cli.output import printable
+from sockact.cli.terminal.output import printable
 from sockact.units import unit_facts
 
 TYPE_CHECKING = False

@@ -7,8 +7,8 @@ import time
 
 from sockact.cli.calls import resources, service
 from sockact.cli.calls.show import show
-from sockact.cli.failures import Failure
-from sockact.cli.output import complain, say
+from sockact.cli.terminal.failures import Failure
+from sockact.cli.terminal.output import complain, say
 from sockact.units import unit_facts
 
 TYPE_CHECKING = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sockact.cli.calls import service
-from sockact.cli.output import say
+from sockact.cli.terminal.output import say
 from sockact.supervisor.control import client, paths
 
 

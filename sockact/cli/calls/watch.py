@@ -11,8 +11,8 @@ import time
 from sockact.cli.calls import service
 from sockact.cli.calls.show import show
 from sockact.cli.calls.status import SECONDS, with_usage
-from sockact.cli.failures import Failure, NotRunning
-from sockact.cli.output import complain, say
+from sockact.cli.terminal.failures import Failure, NotRunning
+from sockact.cli.terminal.output import complain, say
 from sockact.supervisor.control import client
 
 TYPE_CHECKING = False

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sockact.cli.configuration import document
-from sockact.cli.failures import Failure
+from sockact.cli.terminal.failures import Failure
 from sockact.core.history import snapshots
 from sockact.supervisor.records.state_dir import state_dir
 

@@ -22,8 +22,8 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from sockact.cli.calls import service
 from sockact.cli.exporter import metrics
-from sockact.cli.failures import Failure
-from sockact.cli.output import printable
+from sockact.cli.terminal.failures import Failure
+from sockact.cli.terminal.output import printable
 from sockact.supervisor.control import client
 
 if TYPE_CHECKING:

@@ -2,3 +2,5 @@
 
 Only the command line reads. Nothing here writes into the journal, asks a supervisor or prints.
 """
+
+__all__ = ("entry", "last_words", "matches", "reader", "selection", "service_units", "since")

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sockact.cli.output import printable
+from sockact.cli.terminal.output import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

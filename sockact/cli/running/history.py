@@ -11,7 +11,7 @@ import click
 from sockact.cli.calls import service
 from sockact.cli.journal import last_words
 from sockact.cli.options.name import name_argument
-from sockact.cli.output import printable, say
+from sockact.cli.terminal.output import printable, say
 
 
 @click.command(name="history", short_help="Show the last handovers of a service.")

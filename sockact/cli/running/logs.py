@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sockact.cli.calls import service
-from sockact.cli.failures import Failure
 from sockact.cli.journal import matches, selection, service_units, since
 from sockact.cli.journal.entry import entry
 from sockact.cli.journal.reader import CannotRead, Journal, why_not_readable
 from sockact.cli.options.name import name_argument
 from sockact.cli.options.values import check_identifier
-from sockact.cli.output import complain
+from sockact.cli.terminal.failures import Failure
+from sockact.cli.terminal.output import complain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

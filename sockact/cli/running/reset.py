@@ -6,7 +6,7 @@ import click
 
 from sockact.cli.calls import service
 from sockact.cli.options.name import name_argument
-from sockact.cli.output import say
+from sockact.cli.terminal.output import say
 
 
 @click.command(name="reset", short_help="Clear a service's failure count.")

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from sockact.cli.calls import service
-from sockact.cli.failures import Failure
 from sockact.cli.options.name import name_argument
-from sockact.cli.output import complain, printable, say
+from sockact.cli.terminal.failures import Failure
+from sockact.cli.terminal.output import complain, printable, say
 from sockact.supervisor.control import client
 
 if TYPE_CHECKING:

@@ -1,1 +1,1 @@
-"""Commands that start services and write or check their units."""
+"""Commands that write or check the units and the configuration of a service."""

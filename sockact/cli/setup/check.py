@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sockact.cli.failures import Failure
 from sockact.cli.options import complete
-from sockact.cli.output import printable
-from sockact.cli.setup import run
+from sockact.cli.starting import run
+from sockact.cli.terminal.failures import Failure
+from sockact.cli.terminal.output import printable
 from sockact.core.errors import OperatorError
 from sockact.core.settings import Adopt, Settings
 from sockact.units import facts

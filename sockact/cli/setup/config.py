@@ -11,7 +11,7 @@ import click
 
 from sockact.cli.calls import reload, service
 from sockact.cli.configuration import document, loader, versions
-from sockact.cli.setup import run
+from sockact.cli.starting import run
 from sockact.core.settings import Settings
 from sockact.supervisor.control import paths
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sockact.cli.failures import Failure
+from sockact.cli.terminal.failures import Failure
 from sockact.core.errors import OperatorError
 from sockact.core.matching import Family, Kind
 from sockact.systemd import listeners

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sockact.cli.failures import Failure
 from sockact.cli.options import complete, probes
 from sockact.cli.options.values import check_name
-from sockact.cli.output import complain
+from sockact.cli.terminal.failures import Failure
+from sockact.cli.terminal.output import complain
 from sockact.cli.unit_files import passing, wanted, wrapped
 from sockact.cli.unit_files.files import check_free, write_all
 from sockact.core.errors import OperatorError

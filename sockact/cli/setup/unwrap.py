@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sockact.cli.failures import Failure
 from sockact.cli.options import complete
 from sockact.cli.setup.wrap import describe, failure, read, start_child
+from sockact.cli.terminal.failures import Failure
 from sockact.cli.unit_files import wrapped
 from sockact.core.errors import OperatorError
 from sockact.units.manager import Manager

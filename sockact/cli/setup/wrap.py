@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sockact.cli.failures import Failure
 from sockact.cli.options import complete, probes
-from sockact.cli.output import complain
 from sockact.cli.setup.check import examine
+from sockact.cli.terminal.failures import Failure
+from sockact.cli.terminal.output import complain
 from sockact.cli.unit_files import passing, wrapped
 from sockact.core.errors import OperatorError
 from sockact.core.settings import Settings

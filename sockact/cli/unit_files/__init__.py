@@ -1,3 +1,5 @@
 """What the commands that write units share: the options of `sockact run` in a unit, the places of
 its files, and writing them. Has no commands.
 """
+
+__all__ = ("files", "passing", "wanted", "wrapped")

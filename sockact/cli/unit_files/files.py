@@ -8,7 +8,7 @@ import tempfile
 
 import click
 
-from sockact.cli.failures import Failure
+from sockact.cli.terminal.failures import Failure
 
 
 def write_all(directory: str, texts: dict[str, str], *, force: bool) -> None:

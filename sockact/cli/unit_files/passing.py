@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from sockact.cli.setup import run
+from sockact.cli.starting import run
 from sockact.core.errors import OperatorError
 from sockact.systemd import listeners
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sockact.cli.configuration.loader import FOLDER
-from sockact.cli.setup import run
+from sockact.cli.starting import run
 from sockact.cli.unit_files import passing
 from sockact.core.errors import OperatorError
 from sockact.core.settings import Settings

@@ -2,3 +2,5 @@
 
 Never reads or writes a file.
 """
+
+__all__ = ("failures", "ledger", "snapshots")

@@ -2,3 +2,5 @@
 
 Decides what happens next, and never performs it.
 """
+
+__all__ = ("actions", "events", "hooks", "machine", "model", "stop", "trial")

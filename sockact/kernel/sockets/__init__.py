@@ -2,3 +2,5 @@
 
 Never decides which socket to use.
 """
+
+__all__ = ("listener", "sock_diag", "sockopt", "steering", "tcp_destroy")

@@ -1,3 +1,5 @@
 """The control socket: its protocol, its server, its client and its path. Acts on the service only
 through the interface `Service`.
 """
+
+__all__ = ("client", "interface", "paths", "server", "varlink")

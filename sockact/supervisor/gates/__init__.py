@@ -1,3 +1,5 @@
 """Opens and closes the gates of generations, and counts the connections of those that drain.
 Never decides when.
 """
+
+__all__ = ("drain_census", "gates", "listener_watch")

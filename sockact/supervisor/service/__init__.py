@@ -1,3 +1,19 @@
 """One service: its state, the actions that are performed for it, and the requests to it. Never
 blocks.
 """
+
+__all__ = (
+    "announcer",
+    "carryover",
+    "guard",
+    "handovers",
+    "lifecycle",
+    "outcomes",
+    "performer",
+    "policy",
+    "reaper",
+    "reports",
+    "requests",
+    "shutdown",
+    "status",
+)

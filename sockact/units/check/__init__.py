@@ -1,3 +1,5 @@
 """The rules of `sockact check`: unit settings that would drop connections. Never changes
 anything.
 """
+
+__all__ = ("finding", "rules")

@@ -288,7 +288,7 @@ def test_watch_into_a_closed_pipe(app: Running) -> None:
 def test_the_supervisor_hangs(app: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the client runs here, not the loop."""
     from sockact.cli.calls import service
-    from sockact.cli.failures import Failure
+    from sockact.cli.terminal.failures import Failure
 
     monkeypatch.setattr(service, "ANSWER_SECONDS", 0.05)
     target = service.Service("app", str(app.directory))
@@ -366,7 +366,7 @@ def test_a_service_of_another_user(app: Running) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can call as somebody else")
     from sockact.cli.calls import service
-    from sockact.cli.failures import Failure
+    from sockact.cli.terminal.failures import Failure
 
     target = service.Service("app", str(app.directory))
     os.seteuid(65534)

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 import sockact
 from sockact.cli import main as cli_main
-from sockact.cli import output
+from sockact.cli.terminal import output
 from sockact.core import timespan
 from sockact.core.settings import Adopt, Settings
 from tests import ROOT
@@ -339,7 +339,7 @@ def test_a_command_loads_only_what_it_needs() -> None:
     assert not modules & {
         "psutil",
         "asyncio",
-        "sockact.cli.setup.run",
+        "sockact.cli.starting.run",
         "sockact.supervisor.control.server",
     }
 

@@ -11,8 +11,9 @@ import click
 import pytest
 
 from sockact.cli.configuration import document, keys, loader
-from sockact.cli.setup import config, run
+from sockact.cli.setup import config
 from sockact.cli.setup.check import examine
+from sockact.cli.starting import run
 from sockact.core.release import pinned
 from sockact.core.settings import Adopt, Settings
 from tests.support import invalid

@@ -9,7 +9,8 @@ import click
 import pytest
 
 from sockact.cli.configuration import loader
-from sockact.cli.setup import config, run
+from sockact.cli.setup import config
+from sockact.cli.starting import run
 from sockact.cli.unit_files import passing
 from sockact.core.settings import Settings
 from sockact.supervisor.service.policy import policy_of

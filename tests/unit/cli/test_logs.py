@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from sockact.cli.calls.service import Service
 from sockact.cli.journal import last_words, matches, selection
 from sockact.cli.journal.entry import LONGEST_MESSAGE, Entry, entry
 from sockact.cli.journal.matches import Unit

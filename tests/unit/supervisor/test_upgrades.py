@@ -76,7 +76,7 @@ def test_a_caller_that_waits_too_long_is_told_and_the_request_stays(
     rig.ask()
     rig.ask()
     rig.turn_until(lambda: rig.heard)
-    assert rig.heard == ["a reload is under way; the upgrade will follow automatically"] * 2
+    assert rig.heard == ["a reload is in progress; the upgrade will follow automatically"] * 2
     assert rig.said == []
     rig.reason = ""
     rig.turn_until(lambda: rig.carried)

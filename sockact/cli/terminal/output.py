@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from sockact.cli.failures import Failure
+from sockact.cli.terminal.failures import Failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from sockact.cli.options.values import logical
-from sockact.cli.setup import run
+from sockact.cli.starting import run
 from sockact.core.record import replace
 from sockact.core.settings import Settings
 from sockact.units import program_addresses
