@@ -149,7 +149,7 @@ class ReloadTrigger:
             seconds = handover["duration_seconds"]
             assert isinstance(seconds, float)
             if committed:
-                self._reporter.brief(f"reloaded in {seconds:.1f} s ({what})")
+                self._reporter.brief(f"{what}, reloaded in {seconds:.1f} s")
             else:
                 self._reporter.brief(
                     f"{what}, but the new version failed; still running the previous one"

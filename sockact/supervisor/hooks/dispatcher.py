@@ -120,7 +120,9 @@ class HookDispatcher:
         }
 
     def _failed(self, due: Due, entry: LedgerEntry | None, reason: str) -> None:
-        self._ledger.hook_failed(entry, due.event, f"{due.event.value} of {due.number}: {reason}")
+        self._ledger.hook_failed(
+            entry, due.event, f"{due.event.value} (generation {due.number}): {reason}"
+        )
         message = f"hook for {due.event.value} failed: {reason}"
         handover = entry.id if entry else ""
         self._say(due.number, message, report.ERROR, News.HOOK, handover)

@@ -68,7 +68,7 @@ def test_a_session(folder: Path) -> None:
         one.shows("sockact: app: generation 1: serving\n")
         assert f"sockact: app: watching {folder}/source\n" in one.text
         program.publish("2")
-        one.shows(" s: 1 file changed (program.py)\n")
+        one.shows("1 file changed (program.py), reloaded in ")
         assert program.ask() == "2"
         program.publish("3", "raise SystemExit('that is wrong')\n")
         one.shows(
@@ -80,7 +80,7 @@ def test_a_session(folder: Path) -> None:
         assert program.ask() == "2"
         (folder / "source" / "test.db").write_text("1")
         program.publish("4")
-        one.shows(" s: 1 file changed (program.py)\n", times=2)
+        one.shows("1 file changed (program.py), reloaded in ", times=2)
         assert program.ask() == "4"
         with connect(("127.0.0.1", program.port)):
             assert one.interrupt() == 0

@@ -123,7 +123,7 @@ def test_each_generation_has_its_own_stop_signal(start: StartService, folder: Pa
     one.write(**{"stop-signal": "TERM"})
     assert one.service.reload().code == 0
     one.service.wait_drained()
-    assert "generation 1: SIGINT" in one.service.stderr
+    assert ", sending SIGINT" in one.service.stderr
 
 
 def test_reloads_that_come_meanwhile_share_one(start: StartService, folder: Path) -> None:
@@ -254,7 +254,7 @@ def test_and_keeps_its_own_after_an_upgrade(start: StartService, folder: Path) -
         assert one.service.run("upgrade", "test").code == 0
         assert one.service.states() == {1: "draining", 2: "running"}
     one.service.wait_drained()
-    assert "generation 1: SIGINT" in one.service.stderr
+    assert ", sending SIGINT" in one.service.stderr
 
 
 def test_what_is_watched_is_what_the_file_says(start: StartService, folder: Path) -> None:

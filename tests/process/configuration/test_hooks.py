@@ -109,11 +109,11 @@ def test_a_hook_that_fails_takes_the_release_back(
     back = told.wait_for("rolled_back", 1)["stdin"]
     assert "no such pool" in back["reason"]
     (record,) = records(service)
-    assert [x.split(": ")[0] for x in record["hooks_failed"]] == ["running of 2"]
+    assert [x.split(": ")[0] for x in record["hooks_failed"]] == ["running (generation 2)"]
     assert record["outcome"] == "failed"
     counts = varlink.call(service.control, "History")["totals"]["hook_failures"]
     assert counts == [{"event": "running", "count": 1}]
-    assert "  hook failed: running of 2: " in service.run("history").stdout
+    assert "  hook failed: running (generation 2): " in service.run("history").stdout
     assert service.stderr.count("no such pool") == 2  # The hook's line, and the reload's.
 
 
@@ -151,7 +151,7 @@ def test_the_stop_signal_waits_for_the_hook(
     with Hammer(program.port) as hammer:
         hammer.wait_for("2")
         assert service.states() == {1: "draining", 2: "running"}
-        assert "generation 1: SIGTERM" not in service.stderr
+        assert "sending SIGTERM" not in service.stderr
         (folder / "free").touch()
         service.wait_drained()
     assert hammer.failures == []
