@@ -64,7 +64,11 @@ BROKEN = {
         "import absent_module",
         "ModuleNotFoundError: No module named",
     ),
-    "an exit": ("supervisor/main.py", "import sys; sys.exit(0)", "does not support upgrades in place"),
+    "an exit": (
+        "supervisor/main.py",
+        "import sys; sys.exit(0)",
+        "does not support upgrades in place",
+    ),
     "empty": ("__main__.py", "", "does not support upgrades in place"),
     "no syntax in the entry": ("__main__.py", "def", "exited with status 1"),
     "killed": ("core/plain.py", "import os; os.kill(os.getpid(), 9)", "was killed by signal 9"),
