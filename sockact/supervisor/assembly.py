@@ -206,7 +206,7 @@ class Supervisor:
         self._carry_over.resume(carried.engine)
         for g in lifecycle.service.generations:
             if not g.ending:
-                # It was decided on, but perhaps the programs were not told any more.
+                # The previous version may have decided on this and not carried it out.
                 self._parts.performer.end_connections(g.number)
         # SIGCHLD of what has ended meanwhile may have gone to the previous version.
         self._reaper.reap()

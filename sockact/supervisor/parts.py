@@ -108,7 +108,7 @@ class LifecycleParts:
     def __init__(
         self, resources: Resources, base: BaseParts, adopt: Adopt, show: Callable[[], None]
     ) -> None:
-        """`adopt` is how the program's listeners are replaced: never AUTO."""
+        """`adopt` is the way of adopting; never AUTO. `show` as for BaseParts."""
         loop, listeners, say = base.loop, resources.listeners, base.reports.say
         policy = policy_of(resources.settings)
         self._base = base

@@ -143,7 +143,8 @@ class Upgrades:
             self._timer = self._loop.at(time.monotonic(), self._execute)
 
     def _execute(self) -> None:
-        # A signal now waits for the new version. One that Python has noted would be lost.
+        # From here on a signal stays pending for the new version. One that has been received
+        # already would be lost.
         signal.pthread_sigmask(signal.SIG_BLOCK, self._signals)
         try:
             if reason := "a signal has arrived" if self._loop.signalled() else self._busy():

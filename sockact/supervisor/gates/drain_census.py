@@ -50,8 +50,8 @@ class _Drain:
     """The holders that were seen at rest since the gate closed."""
     witnesses: list[Witness] = field(default_factory=list)
     """The last one is the witness, the others are its replacements."""
-    ear: tuple[int, Destroyed] | None = None
-    """An address family, and what reports that sockets of it are closed."""
+    monitor: tuple[int, Destroyed] | None = None
+    """An address family, and the kernel's reports of its closed sockets."""
     count_all_at: float = 0.0
     """Earliest time of the next full count."""
     pause: float = 0.0
@@ -114,7 +114,7 @@ class DrainCensus:
         drain.pause = 0.0
         if found.busy or found.fresh:
             return found
-        if drain.closed and self._gates.reopened(number, drain.holders or {}):
+        if drain.closed and self._gates.close_reopened(number, drain.holders or {}):
             # It was accepting again, and has been closed again just now.
             drain.began = time.monotonic()
             drain.rested.clear()
@@ -125,30 +125,30 @@ class DrainCensus:
         """Stop counting the connections of this generation."""
         drain = self._drains.pop(number, None)
         if drain is not None:
-            self._stop_hearing(drain)
+            self._close_monitor(drain)
 
     def _count(self, number: int, drain: _Drain) -> Census:
-        # First: a connection that is accepted after this cannot be missed by the count below.
+        # Before the count: a process at rest has no connection that could be missed.
         resting = self._rests(number, drain)
         if (found := self._ask_witnesses(number, drain)) is not None:
             return found
         now = time.monotonic()
-        if drain.holders is not None and not resting and self._patient(drain):
+        if drain.holders is not None and not resting and self._is_patient(drain):
             return _busy(number, _REST_AGAIN)
         if now < drain.count_all_at:
             return _busy(number, drain.count_all_at - now)
         return self._count_all(number, drain, resting)
 
-    def _patient(self, drain: _Drain) -> bool:
+    def _is_patient(self, drain: _Drain) -> bool:
         return drain.closed and time.monotonic() - drain.began < PATIENCE
 
     def _rests(self, number: int, drain: _Drain) -> bool:
         """Whether each process that has a listener was seen at rest since the gate closed."""
         if drain.holders is None or not drain.closed:
             return False
-        loops = self._gates.loops(number)
+        epolls = self._gates.edited_epolls(number)
         for pid in drain.holders.keys() - drain.rested:
-            if at_rest(pid, loops.get(pid, set())):
+            if at_rest(pid, epolls.get(pid, set())):
                 drain.rested.add(pid)
         return drain.holders.keys() <= drain.rested
 
@@ -156,12 +156,14 @@ class DrainCensus:
         """Return a count if one of the witnesses still needs the generation."""
         for _ in range(min(_TRIES, len(drain.witnesses))):
             witness = drain.witnesses[-1]
-            heard = self._hear(number, drain, witness)
+            reported = self._watch(number, drain, witness)
             now = witness.look()
             if now is not None:
                 drain.witnesses[-1] = now
                 elapsed = time.monotonic() - drain.began
-                return _busy(number, look_again_in(now.quiet_in, elapsed) if heard else UNANNOUNCED)
+                return _busy(
+                    number, look_again_in(now.quiet_in, elapsed) if reported else UNANNOUNCED
+                )
             drain.witnesses.pop()
         return None
 
@@ -175,50 +177,50 @@ class DrainCensus:
         drain.holders, drain.witnesses = found.holders, found.witnesses
         if found.witnesses:
             return self._ask_witnesses(number, drain) or _busy(number, UNANNOUNCED)
-        self._stop_hearing(drain)
+        self._close_monitor(drain)
         # Nothing shows that a datagram is being answered. Wait instead.
         streams = any(listener.address.kind is Kind.STREAM for listener in self._listeners)
         settled = streams and resting and found.holders.keys() <= known.keys()
         # Not before the next full count is allowed, or else that one would report busy.
-        patient = not resting and self._patient(drain)
+        patient = not resting and self._is_patient(drain)
         pause = _REST_AGAIN if patient else self._policy.census_interval
         pause = max(pause, drain.count_all_at - time.monotonic())
         return Census(number, 0, 0, found.counts.quiet, look_in=pause, settled=settled)
 
-    def _hear(self, number: int, drain: _Drain, witness: Witness) -> bool:
+    def _watch(self, number: int, drain: _Drain, witness: Witness) -> bool:
         """Wait until the witness is closed. Return whether the kernel will report that."""
         if isinstance(witness.connection, UnixSocket):
             return False
-        if drain.ear and drain.ear[0] != witness.family:
-            self._stop_hearing(drain)
+        if drain.monitor and drain.monitor[0] != witness.family:
+            self._close_monitor(drain)
         try:
-            if drain.ear is None:
-                drain.ear = witness.family, self._begin_to_hear(number, witness.family)
-            drain.ear[1].wait_for(witness.connection.identity)
+            if drain.monitor is None:
+                drain.monitor = witness.family, self._open_monitor(number, witness.family)
+            drain.monitor[1].wait_for(witness.connection.identity)
         except OSError:
             return False
         return True
 
-    def _begin_to_hear(self, number: int, family: int) -> Destroyed:
-        ear = Destroyed(family)
+    def _open_monitor(self, number: int, family: int) -> Destroyed:
+        monitor = Destroyed(family)
         try:
-            self._loop.watch(ear.fileno(), READ, partial(self._heard, number))
+            self._loop.watch(monitor.fileno(), READ, partial(self._closed, number))
         except OSError:
-            ear.close()
+            monitor.close()
             raise
-        return ear
+        return monitor
 
-    def _heard(self, number: int, _mask: int) -> None:
+    def _closed(self, number: int, _mask: int) -> None:
         drain = self._drains[number]
-        if drain.ear:
-            drain.ear[1].clear()
+        if drain.monitor:
+            drain.monitor[1].clear()
         self.take_census(number)
 
-    def _stop_hearing(self, drain: _Drain) -> None:
-        if drain.ear:
-            self._loop.unwatch(drain.ear[1].fileno())
-            drain.ear[1].close()
-            drain.ear = None
+    def _close_monitor(self, drain: _Drain) -> None:
+        if drain.monitor:
+            self._loop.unwatch(drain.monitor[1].fileno())
+            drain.monitor[1].close()
+            drain.monitor = None
 
     def _failed(self, number: int, drain: _Drain, error: OSError) -> Census:
         if not drain.pause:

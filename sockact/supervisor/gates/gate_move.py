@@ -18,25 +18,25 @@ if TYPE_CHECKING:
     # (pid, order, done)
     Tell = Callable[[int, str, Callable[[str], None]], None]
     # (gate, reason)
-    Over = Callable[[Gate, str], None]
+    Done = Callable[[Gate, str], None]
     # pid → whether the move fails if this process does not carry out its order
     Matters = Callable[[int], bool]
 
 
-_MOST_TOLD = 10_000
-"""Limit of processes, so that a program that forks without end cannot hold up a gate."""
+_MOST_PROCESSES = 10_000
+"""Processes that get an order, so that a program which forks without end cannot hold up a gate."""
 
 
 class GateMove:
-    """One move of a gate. Calls `over` once, with NONE if it failed, unless superseded."""
+    """One move of a gate. Calls `done` once, with NONE if it failed, unless superseded."""
 
     def __init__(
-        self, target: Gate, orders: Orders, tell: Tell, over: Over, matters: Matters
+        self, target: Gate, orders: Orders, tell: Tell, done: Done, matters: Matters
     ) -> None:
         self._target = target
         self._orders = orders
         self._tell = tell
-        self._over = over
+        self._done = done
         self._matters = matters
         self._told: set[int] = set()
         self._due: dict[int, tuple[str, int]] = {}
@@ -45,7 +45,7 @@ class GateMove:
         self._superseded = False
 
     def supersede(self) -> None:
-        """Give no more orders, and never call `over`: another move has begun.
+        """Give no more orders, and never call `done`: another move has begun.
 
         A process carries out the orders that it has got before those of the other move.
         """
@@ -56,7 +56,7 @@ class GateMove:
         try:
             self._give(self._orders(self._told))
         except (GateRefused, OSError) as error:
-            self._over(Gate.NONE, str(error))
+            self._done(Gate.NONE, str(error))
 
     def _give(self, orders: dict[int, str]) -> None:
         self._told.update(orders)
@@ -79,7 +79,7 @@ class GateMove:
         for pid, words in ready.items():
             self._tell(pid, words, partial(self._answered, pid))
         if not self._waiting:
-            self._look_again()
+            self._look_for_forked()
 
     def _answered(self, pid: int, error: str) -> None:
         self._waiting.discard(pid)
@@ -89,9 +89,9 @@ class GateMove:
             self._error = f"process {pid}: {error}"
         self._proceed()
 
-    def _look_again(self) -> None:
+    def _look_for_forked(self) -> None:
         """Give orders to processes that were forked meanwhile by one that had not got its own."""
-        while not self._error and len(self._told) < _MOST_TOLD:
+        while not self._error and len(self._told) < _MOST_PROCESSES:
             forked = self._forked()
             if any(forked.values()):
                 self._give(forked)
@@ -100,7 +100,7 @@ class GateMove:
                 break
             self._told.update(forked)
         reached = Gate.NONE if self._error else self._target
-        self._over(reached, self._error)
+        self._done(reached, self._error)
 
     def _forked(self) -> dict[int, str]:
         try:
@@ -108,7 +108,7 @@ class GateMove:
         except GateRefused as error:
             self._error = str(error)
         except OSError as error:
-            # A gate that is open in part counts as open, but not the other way round.
+            # A partly open gate counts as open. A partly closed one does not count as closed.
             if self._target is Gate.CLOSED:
                 self._error = f"cannot read its processes: {error.strerror}"
         return {}

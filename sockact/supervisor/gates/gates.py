@@ -61,9 +61,9 @@ class Gates:
     def close(self, generation: int) -> None:
         """Begin to close; `moved` gets the result. NONE: perhaps closed in part."""
         orders = partial(self._orders_to_close, generation)
-        over = partial(self._moved, generation)
+        done = partial(self._moved, generation)
         matters = partial(self._accepts, generation)
-        self._begin(generation, GateMove(Gate.CLOSED, orders, self._tell, over, matters))
+        self._begin(generation, GateMove(Gate.CLOSED, orders, self._tell, done, matters))
 
     def open(self, generation: int) -> None:
         """Begin to open; `moved` gets the result. NONE: some processes no longer accept."""
@@ -76,8 +76,8 @@ class Gates:
         orders = partial(self._orders_to_open, generation)
         # Insist: a process that misses an order to open would never accept again.
         tell = partial(self._tell, insist=True)
-        over = partial(self._moved, generation)
-        self._begin(generation, GateMove(Gate.OPEN, orders, tell, over, procfs.lives))
+        done = partial(self._moved, generation)
+        self._begin(generation, GateMove(Gate.OPEN, orders, tell, done, procfs.lives))
 
     def _begin(self, generation: int, move: GateMove) -> None:
         self._supersede(generation)
@@ -90,7 +90,7 @@ class Gates:
         if move := self._moves.pop(generation, None):
             move.supersede()
 
-    def reopened(self, generation: int, holders: dict[int, list[int]]) -> bool:
+    def close_reopened(self, generation: int, holders: dict[int, list[int]]) -> bool:
         """Close what accepts again (a new worker, say). Return whether there was any.
 
         `holders`: the processes that have a listener → their epoll instances.
@@ -113,23 +113,23 @@ class Gates:
             process_interest(pid, self._mechanisms.streams)
         )
 
-    def way(self, generation: int, pids: Iterable[int]) -> tuple[str | None, str]:
+    def mechanism(self, generation: int, pids: Iterable[int]) -> tuple[str | None, str]:
         """Return gate_by and gate_reason of the Status: how the gate of these processes moves."""
         removed: dict[int, set[int]] = {}
         for entry in self._removed.get(generation, {}).values():
             removed.setdefault(entry.pid, set()).add(entry.inode)
         return self._mechanisms.of(generation, pids, removed)
 
-    def last_responses(self, generation: int) -> None:
+    def end_connections(self, generation: int) -> None:
         """Ask every shim to end each connection with its next response, and to keep the program
         from shutting a listener down.
         """
         try:
-            shimmed = self.shimmed(generation)
+            pids = self._with_shim(generation)
         except OSError:
             return  # The drain only takes longer.
         words = " ".join(map(str, ["drain", *self._descriptors]))
-        for pid in shimmed:
+        for pid in pids:
             heard = partial(self._adapted, generation)
             self._calls.order(pid, words, _nothing, heard=heard)
 
@@ -148,15 +148,15 @@ class Gates:
                 )
 
     def keep_connections(self, generation: int) -> None:
-        """Undo `last_responses`."""
+        """Undo `end_connections`."""
         try:
-            shimmed = self.shimmed(generation)
+            pids = self._with_shim(generation)
         except OSError:
             return  # Each connection still ends with its next response.
-        for pid in shimmed:
+        for pid in pids:
             self._calls.order(pid, "serve", _nothing)
 
-    def loops(self, generation: int) -> dict[int, set[int]]:
+    def edited_epolls(self, generation: int) -> dict[int, set[int]]:
         """Return, by process, the epoll instances that a listener was taken out of."""
         found: dict[int, set[int]] = {}
         for entry in self._removed.get(generation, {}).values():
@@ -178,6 +178,7 @@ class Gates:
             self._unfit[carried.number] = {*carried.unfit}
 
     def forget(self, generation: int) -> None:
+        """Forget a generation that has ended."""
         self._supersede(generation)
         self._removed.pop(generation, None)
         self._mechanisms.forget(generation)
@@ -222,7 +223,7 @@ class Gates:
     def _orders_to_open(self, generation: int, told: set[int]) -> dict[int, str]:
         # Processes that were forked while the gate was closed have the listener, too.
         words = "gate open " + " ".join(map(str, self._descriptors))
-        return {pid: words for pid in self.shimmed(generation) if pid not in told}
+        return {pid: words for pid in self._with_shim(generation) if pid not in told}
 
     def _holders(self, generation: int, told: set[int]) -> tuple[dict[int, set[int]], list[int]]:
         held, hidden = self._mechanisms.holders(self._processes.of(generation))
@@ -243,7 +244,7 @@ class Gates:
         try:
             denied = gate.close(found, self._descriptors)
         except gate.GateRefused:
-            # Some may be out. Putting back one that is there does nothing.
+            # Some may have been removed. Restoring the others later has no effect.
             removed.update((entry.place, entry) for entry in found)
             raise
         out = [entry for entry in found if entry.pid not in denied]
@@ -269,7 +270,7 @@ class Gates:
     ) -> None:
         self._calls.order(pid, words, done, insist=insist)
 
-    def shimmed(self, generation: int) -> list[int]:
+    def _with_shim(self, generation: int) -> list[int]:
         """Return the processes with the shim that have a listener, or may have one.
 
         Raises OSError.

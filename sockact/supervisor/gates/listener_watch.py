@@ -74,6 +74,7 @@ class ListenerWatch:
             self._unregister(listener.socket.fileno())
 
     def close(self) -> None:
+        """Watch no more."""
         if not self._epoll.closed:
             self._loop.unwatch(self._epoll.fileno())
             self._epoll.close()

@@ -88,6 +88,7 @@ class Mechanisms:
         return "+".join(sorted(found)) or None, ""
 
     def forget(self, generation: int) -> None:
+        """Forget a generation that has ended."""
         self._epoll.pop(generation, None)
 
     def _look(
@@ -101,14 +102,14 @@ class Mechanisms:
         self._epoll[generation] = {_key(processes[pid]): why for pid, why in known.items()}
         held, hidden = self._unknown(processes.keys() - known.keys(), alone=not known)
         parents = {p.parent for pid, p in processes.items() if pid in known or pid in held}
-        ways = {SHIM} if hidden else set()
+        found = {SHIM} if hidden else set()
         for pid, refused in known.items():
             shimmed = bool(refused) and self.by_shim(pid, self.streams, refused, presumed=True)
-            ways |= {SHIM} if shimmed else {EPOLL}
+            found |= {SHIM} if shimmed else {EPOLL}
         for pid, inodes in held.items():
             out = removed.get(pid, set())
-            ways |= self._look_at(generation, processes[pid], inodes, out, pid in parents)
-        return ways
+            found |= self._look_at(generation, processes[pid], inodes, out, pid in parents)
+        return found
 
     def _unknown(self, pids: set[int], alone: bool) -> tuple[dict[int, set[int]], list[int]]:
         try:

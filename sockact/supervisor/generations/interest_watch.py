@@ -58,7 +58,7 @@ class InterestWatch:
 
     @property
     def seen(self) -> set[int]:
-        """The inodes of the listeners on which a process has been seen waiting."""
+        """Return the inodes of the listeners on which a process has been seen waiting."""
         return self._seen
 
     def nudge(self) -> None:

@@ -125,7 +125,7 @@ class Performer:
         """Make a draining generation end each connection with its next response."""
         g = self._lifecycle.service.get(number)
         if g is not None and g.last_responses:
-            self._gates.last_responses(number)
+            self._gates.end_connections(number)
 
     def _spawn(self, number: int) -> None:
         service = self._lifecycle.service

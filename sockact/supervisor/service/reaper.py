@@ -52,7 +52,7 @@ class Reaper:
     _announcer: Announcer
     _outcomes: Outcomes
     _parents: tuple[Parent, ...]
-    """Those that start processes of their own."""
+    """The parts that start processes of their own."""
 
     def reap(self) -> None:
         """Reap every child that has ended, after SIGCHLD."""

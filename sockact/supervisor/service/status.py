@@ -104,7 +104,7 @@ def _gate(g: Generation, gates: Gates, pids: list[int]) -> Json:
     if g.gate is Gate.NONE:
         by = Gate.NONE.value  # The attempt to move it failed.
     elif g.state is not State.PENDING:
-        by, reason = gates.way(g.number, pids)
+        by, reason = gates.mechanism(g.number, pids)
         if g.gate is Gate.CLOSED and by == Gate.NONE.value:
             by, reason = None, ""  # It was moved. A process that is exiting no longer shows how.
     return {"gate": g.gate.value, "gate_by": by, "gate_reason": g.gate_reason or reason}

@@ -146,7 +146,9 @@ def test_an_entry_removed_repeatedly_is_restored_as_it_was_last() -> None:
             process.stdin.write(b"%d\n" % events)
             process.stdin.flush()
             process.stdout.readline()
-            assert scene.gates.reopened(1, {process.pid: procfs.sockets_and_epolls(process.pid)[1]})
+            assert scene.gates.close_reopened(
+                1, {process.pid: procfs.sockets_and_epolls(process.pid)[1]}
+            )
         scene.gates.open(1)
         scene.processes.pids.append(process.pid)
         assert [entry.events & 3 for entry in scene.entries()] == [3]
