@@ -131,7 +131,9 @@ def picture(modules: dict[str, Module]) -> str:
     for number, level in reversed([*enumerate(levels(graph))]):
         for room in level:
             below = ", ".join(sorted(map(_short, graph[room]))) or "nothing"
-            lines.append(f"| {number} | `{_short(room)}/` | {_sentence(modules.get(room))} | {below} |")
+            lines.append(
+                f"| {number} | `{_short(room)}/` | {_sentence(modules.get(room))} | {below} |"
+            )
     return "\n".join(lines) + "\n"
 
 

@@ -225,3 +225,8 @@ def test_supervisor_loads_little() -> None:
     assert not {*FORBIDDEN} & (found - bare)
     public = {name for name in found - bare if not name.startswith("_")}
     assert public - {*LOADED.split()} == set()
+
+
+def test_the_picture_is_up_to_date() -> None:
+    page = rooms.PAGE.read_text()
+    assert page == rooms.with_picture(page, rooms.picture(MODULES)), "write it anew: make docs"
