@@ -1,9 +1,10 @@
 """The command `sockact`: the installed script, `python -m sockact`, or this file by its path.
 
 `sockact run` is the supervisor itself, so it must keep its pid (systemd's MAINPID), its descriptors
-and none of click's memory. A child reads the command line; meanwhile this process loads what it
-needs to serve. Calls of a supervisor are made without click where that is possible
-(cli/shortcut.py). All other commands are click commands as usual.
+and none of click's memory. A plain command line is read here (cli/starting/plain.py). Any other is
+read by a child; meanwhile this process loads what it needs to serve. Calls of a supervisor are made
+without click where that is possible (cli/shortcut.py). All other commands are click commands as
+usual.
 """
 
 from __future__ import annotations
@@ -16,6 +17,15 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+# These make Python load nothing else, and change no text that a command writes: python(1).
+_HARMLESS = {
+    "PYTHONDONTWRITEBYTECODE",
+    "PYTHONHASHSEED",
+    "PYTHONNOUSERSITE",
+    "PYTHONSAFEPATH",
+    "PYTHONUNBUFFERED",
+}
 
 
 def main() -> None:
@@ -40,7 +50,7 @@ def _isolate() -> None:
     PYTHONPATH and its like are meant for the wrapped program, and have had their effect already.
     """
     if not sys.flags.isolated:
-        if any(name.startswith("PYTHON") for name in os.environ):
+        if any(name.startswith("PYTHON") for name in {*os.environ} - _HARMLESS):
             arguments = [sys.executable, "-I", os.path.abspath(__file__), *sys.argv[1:]]
             try:
                 os.execv(sys.executable, arguments)
@@ -69,6 +79,20 @@ def _run(words: list[str]) -> int:
         os.dup2(1, 2)  # Of a refusal, too, the supervisor hears there.
         return _tell_settings(words, 0)
     _open_standard()
+    if words[0] == "run" and "_SOCKACT_COMPLETE" not in os.environ:
+        from sockact.cli.starting.plain import parse
+
+        if (settings := parse(words[1:])) is not None:
+            from sockact.supervisor.main import main as supervise
+
+            return supervise(settings.to_json())
+    return _run_by_child(words, before)
+
+
+def _run_by_child(words: list[str], mask: set[int]) -> int:
+    """As _run, for a command line that only click can read. `mask` is the child's signal mask."""
+    import signal
+
     reader, writer = os.pipe()
     try:
         pid = os.fork()
@@ -76,7 +100,7 @@ def _run(words: list[str]) -> int:
         _give_up(f"cannot fork: {error.strerror}; look at the limits of processes and of memory")
     if pid == 0:
         os.close(reader)
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         return _tell_settings(words, writer)
     os.close(writer)
     # Beside the child, which takes about as long.

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from sockact.cli.options.values import logical
+from sockact.cli.options.checks import logical
 from sockact.cli.starting import run
 from sockact.core.record import replace
 from sockact.core.settings import Settings

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import click
 
-from sockact.cli.options import complete, hooks, probes
+from sockact.cli.options import checks, complete, hooks, probes
 from sockact.cli.options.values import (
     check_identifier,
     check_log,
@@ -18,10 +17,9 @@ from sockact.cli.options.values import (
     check_some_time,
     check_time,
     check_watch,
-    logical,
 )
+from sockact.cli.starting.default_name import default_name
 from sockact.core.settings import Adopt, Settings
-from sockact.supervisor.control import paths
 
 if TYPE_CHECKING:
     from typing import Any
@@ -241,7 +239,7 @@ def command(
         )
     name = name or name_of(program)
     _check_together(options)
-    return Settings(name, program, logical(directory), adopt=Adopt(adopt), **options)
+    return Settings(name, program, checks.logical(directory), adopt=Adopt(adopt), **options)
 
 
 def _check_together(options: dict[str, Any]) -> None:
@@ -265,7 +263,7 @@ def _configured(
     return Settings(
         name,
         said.command,
-        logical(directory or said.release or None),
+        checks.logical(directory or said.release or None),
         **options,
         environment=said.environment,
         release=said.release,
@@ -275,32 +273,8 @@ def _configured(
 
 
 def name_of(command: tuple[str, ...]) -> str:
-    """The default name of a service. Raises UsageError."""
-    name = os.path.basename(command[0])
-    if name.startswith(("python", "pypy")):
-        name = _module_of(command[1:]) or name
-    if not paths.valid_name(name):
-        raise click.UsageError(f"{name!r} is not a valid service name; choose one with --name")
-    return name
-
-
-def _module_of(arguments: tuple[str, ...]) -> str | None:
-    """The MODULE of `python [OPTIONS] -m MODULE`."""
-    words = iter(arguments)
-    for word in words:
-        if not word.startswith("-") or word in ("-", "--"):
-            return None
-        if word.startswith("--"):
-            if word == "--check-hash-based-pycs":
-                next(words, None)
-            continue
-        for position, letter in enumerate(word[1:], 2):
-            if letter == "c":
-                return None
-            if letter == "m":
-                return word[position:] or next(words, None)
-            if letter in "WX":
-                if not word[position:]:
-                    next(words, None)
-                break
-    return None
+    """As default_name. Raises UsageError."""
+    try:
+        return default_name(command)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
