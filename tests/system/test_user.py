@@ -22,7 +22,7 @@ def test_no_client_notices_a_reload(deploy: Deploy) -> None:
     with service.load(*servers.SHORT) as load:
         service.releases.publish("2")
         service.systemctl("reload", service.unit)
-        service.wait_status_text("generation 2 running; last reload: 1 to 2, committed")
+        service.wait_status_text("generation 2 running; last reload: switched from 1 to 2")
         assert service.ask() == answers.fast("2").decode()
         report = load.stop()
     assert not report.failures(), report.explain()

@@ -101,7 +101,9 @@ def command(
     What a program writes to files is not shown. NAME is $SOCKACT_NAME, or the only service that
     runs.
 
-    Example: `sockact logs myapp --since 10min --follow`
+    \b
+    Example:
+      sockact logs myapp --since 10min --follow
     """
     if handover and (follow or generation):
         raise click.UsageError("--handover cannot be used with --follow or --generation")

@@ -110,7 +110,10 @@ def home(folder: Path) -> Home:
         (("web", "--listen", "a=1", "--listen", "b=2", "--", "gunicorn"), "one name for all"),
         (("web", "--listen", "a=1", "--listen", "2", "--", "gunicorn"), "one name for all"),
         (("web", "--listen", "/run/sockact/web/x", "--", "gunicorn"), "/run/web.sock"),
-        (("web", *LISTEN, "--user", "root", "--", "gunicorn"), "run as their own user"),
+        (
+            ("web", *LISTEN, "--user", "root", "--", "gunicorn"),
+            "runs as its own user",
+        ),
         (("web", *LISTEN, "--env-file", "nonexistent", "--", "gunicorn"), "does not exist"),
         (("web", *LISTEN, "--directory", "nonexistent", "--", "gunicorn"), "does not exist"),
         (("web", *LISTEN, "--drain-timeout", "soon", "--", "gunicorn"), "use, for example, 90"),

@@ -41,7 +41,7 @@ CONFIG = ("web", "--config", "./web.json")
         ({"command": ["none"]}, (*CONFIG, *LISTEN), "there is no program 'none'"),
         ({"listen": ["http"]}, CONFIG, "not an address"),
         ({}, (*CONFIG, *LISTEN, "--probe", "tcp"), "probe needs a trial"),
-        ({}, (*CONFIG, *LISTEN, "--path-unit"), "--path-unit needs --watch PATH"),
+        ({}, (*CONFIG, *LISTEN, "--path-unit"), "add --watch PATH"),
         (
             {"watch": ["/etc"]},
             (*CONFIG, *LISTEN, "--path-unit", "--watch", "/srv"),

@@ -221,13 +221,13 @@ def test_without_the_module() -> None:
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
-        (("a/b",), "cannot name a service"),
+        (("a/b",), "is not a valid service name"),
         (("app", "--since", "soon"), "is not a time"),
         (("app", "--handover", "7"), "`sockact history` shows them"),
         (("app", "--handover", "a" * 32, "-f"), "cannot be used with --follow"),
         (("app", "--generation", "0"), "x>=1"),
         (("app", "-n", "-1"), "0<=x<="),
-        (("app", "--identifier", "a b"), "is no identifier"),
+        (("app", "--identifier", "a b"), "is not a valid identifier"),
     ],
 )
 def test_wrong_use(arguments: tuple[str, ...], hint: str) -> None:
@@ -249,4 +249,4 @@ def test_the_help_fits_a_terminal() -> None:
     result = CliRunner().invoke(cli, ["logs", "--help"], prog_name="sockact", terminal_width=80)
     assert result.exit_code == 0
     assert max(map(len, result.stdout.splitlines())) <= 80
-    assert "Example: `sockact logs myapp --since 10min --follow`" in result.stdout
+    assert "sockact logs myapp --since 10min --follow" in result.stdout
