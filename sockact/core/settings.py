@@ -202,6 +202,6 @@ def _count(data: dict[str, object], key: str, least: int = 1) -> int:
 def _range(data: dict[str, object], key: str) -> tuple[int, int]:
     value = data.get(key)
     if not isinstance(value, list | tuple) or len(value) != 2:
-        raise TypeError(f"{key}: must be two numbers, not {value!r}")
+        raise TypeError(f"{key}: must be a list of two numbers, not {value!r}")
     low, high = (_count({key: one}, key) for one in value)
     return low, high

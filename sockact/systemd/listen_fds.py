@@ -34,7 +34,7 @@ def passed(environment: Mapping[str, str]) -> dict[int, str]:
             os.set_inheritable(fd, False)
     except OSError as error:
         raise OperatorError(
-            f"LISTEN_FDS={len(fds)} names descriptors that are not open; "
+            f"LISTEN_FDS={len(fds)} is set, but file descriptor {fd} is not open; "
             "check that the .socket unit is active"
         ) from error
     return dict(zip(fds, _names(environment, len(fds)), strict=True))
@@ -84,6 +84,7 @@ def _names(environment: Mapping[str, str], count: int) -> list[str]:
     names = [_UNNAMED] * count if text is None else text.split(":")
     if len(names) != count:
         raise OperatorError(
-            f"LISTEN_FDNAMES={text!r} must have one name for each of LISTEN_FDS={count}"
+            f"LISTEN_FDNAMES={text!r} must contain one name per file descriptor "
+            f"(LISTEN_FDS={count})"
         )
     return names

@@ -36,7 +36,7 @@ def command(unit: str, user_unit: bool, as_json: bool) -> None:
     """Check a service's units for settings that would drop connections.
 
     Each finding names the setting and its remedy. The exit status is 1 if there are errors, and 0
-    if there are only warnings or none.
+    if there are only warnings or no findings.
 
     \b
     Example:

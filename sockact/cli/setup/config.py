@@ -31,18 +31,19 @@ _NUMBERS = {"check": (0, 0), "show": (0, 1), "diff": (0, 2), "history": (0, 0), 
 def command(action: str, file: str, numbers: tuple[int, ...]) -> None:
     """Check, show, compare or restore the configuration file of a service.
 
-    FILE is a path, or the name of a service: NAME stands for /etc/sockact/NAME.toml. Each
-    configuration that has served is kept, under a NUMBER.
+    FILE is a path, or the name of a service: NAME stands for /etc/sockact/NAME.toml. The last 50
+    configurations with which a generation has served are kept, each identified by a NUMBER.
 
     \b
     Actions:
       check             Check FILE for mistakes, as a reload does.
       show [NUMBER]     Print FILE or a kept configuration.
-      diff [OLD [NEW]]  Compare the newest kept configuration, or OLD, with
-                        FILE, or NEW.
+      diff [OLD [NEW]]  Compare the kept configuration OLD (default: the
+                        newest) with the kept configuration NEW (default:
+                        FILE).
       history           List the kept configurations.
-      rollback NUMBER   Restore a kept configuration and reload. If that
-                        fails, FILE is left as it was.
+      rollback NUMBER   Write a kept configuration to FILE and reload. If
+                        the reload fails, restore the previous FILE.
 
     \b
     Example:

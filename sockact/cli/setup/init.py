@@ -195,7 +195,10 @@ def _unreadable(found: wanted.Wanted, plan: service_units.Plan) -> list[str]:
             return []
         to = f"`chgrp {plan.user} {found.config} && chmod g+r {found.config}`"
     else:
-        to = f"`chmod o+r {found.config}`, or add --user USER with a group that can"
+        to = (
+            f"`chmod o+r {found.config}`, or add --user USER, where USER is in a group that can "
+            f"read the file"
+        )
     return [f"the service cannot read {found.config}; run {to}"]
 
 
@@ -247,7 +250,7 @@ def _check_socket_files(plan: service_units.Plan) -> None:
         if f"/sockact/{plan.name}/" in os.path.normpath(path):
             raise OperatorError(
                 f"--listen {path}: systemd removes this directory when the service stops; "
-                f"write /run/{plan.name}.sock, for example"
+                f"use a path such as /run/{plan.name}.sock"
             )
 
 

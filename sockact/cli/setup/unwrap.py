@@ -36,7 +36,8 @@ _LONGEST = 3600.0
 @click.option(
     "--force",
     is_flag=True,
-    help="Unwrap even if its files were changed, or the program does not start any more.",
+    help="Unwrap even if the files that `sockact wrap` wrote have been changed, and skip the "
+    "test that the program still starts.",
 )
 def command(unit: str, user_unit: bool, force: bool) -> None:
     """Undo `sockact wrap`: remove its files, and restart the service without sockact.
@@ -96,7 +97,7 @@ def _texts(files: ServiceFiles, *, force: bool) -> Texts:
     for path, text in ((files.drop_in_path, drop_in), (files.socket_path, socket)):
         if text and not marked_files.is_unchanged(text) and not force:
             raise OperatorError(
-                f"{path} was changed since `sockact wrap` wrote it; move it away, or add --force "
-                f"to remove it anyway"
+                f"{path} has changed since `sockact wrap` wrote it; move it elsewhere, or add "
+                f"--force to remove it anyway"
             )
     return Texts(drop_in, socket)

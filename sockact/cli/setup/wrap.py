@@ -270,7 +270,7 @@ def _refuse(found: Facts, files: ServiceFiles) -> None:
     for path in (files.drop_in_path, *(() if found.sockets else (files.socket_path,))):
         if os.path.lexists(path):
             raise OperatorError(
-                f"{path} exists, and was not written by `sockact wrap`; move it away"
+                f"{path} exists, and was not written by `sockact wrap`; move it elsewhere"
             )
 
 

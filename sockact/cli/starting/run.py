@@ -180,8 +180,8 @@ def _load(context: click.Context, _option: click.Parameter, value: str | None) -
     default="1min",
     show_default=True,
     callback=check_time,
-    help="After 10 reloads less than TIME apart, stop reloading until nothing has changed for "
-    "TIME.",
+    help="After 10 consecutive --watch reloads, each for a change less than TIME after the reload "
+    "before it, suspend these reloads until nothing has changed for TIME.",
 )
 @click.option(
     "--identifier",
@@ -202,7 +202,8 @@ def _load(context: click.Context, _option: click.Parameter, value: str | None) -
     "--log-stderr",
     metavar="FILE",
     callback=check_log,
-    help="File to append their standard error to instead.  [default: same as --log]",
+    help="File to append the standard error of all generations to, instead of the --log file.  "
+    "[default: same as --log]",
 )
 @hooks.options
 @click.argument(
@@ -222,7 +223,8 @@ def command(
 ) -> Settings:
     """Run PROGRAM under a supervisor, so that `sockact reload` can replace it.
 
-    PROGRAM and its command line need no changes. TIME is in seconds, or has units: '1min 30s'.
+    PROGRAM and its command line need no changes. TIME is a number of seconds, or has units, as in
+    '1min 30s'.
 
     \b
     Example:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from sockact.supervisor.generations.notify_socket import NotifySocket
 
 NO_SHIM = (
-    "it did not ask the shim for a listener; a program that is not Python, or runs with -I, -E or "
-    "-S, needs --adopt seccomp"
+    "the program did not request a listener from the shim; use --adopt seccomp if it is not "
+    "written in Python, or if Python runs with -I, -E or -S"
 )
 NOT_TAKEN = (
     "if its address was in use, it must take its listeners from LISTEN_FDS (sd_listen_fds(3)), "

@@ -41,7 +41,13 @@ def _start(facts: Facts) -> Iterator[Finding]:
     now = facts.service.written("ExecStart")
     first = os.path.basename(facts.start[0])
     message = f"systemd passes the listeners to {first} (LISTEN_PID), so sockact gets none"
-    yield Finding(ERROR, unit, now, message, f"set ExecStart=sockact run … without {first}")
+    yield Finding(
+        ERROR,
+        unit,
+        now,
+        message,
+        f"run sockact directly, without {first}: set ExecStart=sockact run …",
+    )
 
 
 def started_by_shell(facts: Facts) -> bool:

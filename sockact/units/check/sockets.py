@@ -101,7 +101,10 @@ def _state(facts: Facts, socket: Unit, mine: list[Address]) -> Iterator[Finding]
     if not socket.running:
         state = socket.get("ActiveState")
         if facts.service.running:
-            message = f"it is {state} while the service is running, so a restart finds no listener"
+            message = (
+                f"the socket unit is {state} although the service is running; "
+                f"a restart would find no listener"
+            )
             yield Finding(ERROR, socket.name, "", message, f"run {restart}")
         elif state == "failed":
             message = "it has failed, so clients are refused"

@@ -42,7 +42,7 @@ def describe(facts: Facts, wrap: Wrap) -> Iterator[str]:
     yield from _start(facts, files.get("ExecStart", [""])[-1])
     for key in ("ExecStartPre", "ExecStartPost", "ExecCondition"):
         if key in files:
-            yield f"{key}= runs at a start, but not at a reload"
+            yield f"{key}= runs at a start, but not on a reload"
     if any(
         "$MAINPID" in line
         for key in ("ExecStartPost", "ExecStopPost")

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 _TYPES = {
     "forking": "a program that goes into the background cannot be replaced; keep it in the "
     "foreground (without --daemon, or with `daemon off`) and set Type=exec",
-    "oneshot": "the program is not a server that keeps running; if it is, set Type=exec",
+    "oneshot": "this type is for programs that do not keep running; if this program does, "
+    "set Type=exec",
     "dbus": "two generations cannot own the same BusName=; if the program works without it, set "
     "Type=exec and remove BusName=",
 }
@@ -82,8 +83,8 @@ def _reasons(facts: Facts) -> Iterator[str]:
             )
         elif not socket.running and service.running:
             yield (
-                f"{socket.name} is {socket.get('ActiveState')} while the service is running; start "
-                f"it, or remove it if it is not needed"
+                f"{socket.name} is {socket.get('ActiveState')} although the service is running; "
+                f"start it, or remove it if it is not needed"
             )
 
 

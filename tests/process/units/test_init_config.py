@@ -48,7 +48,11 @@ CONFIG = ("web", "--config", "./web.json")
             "--path-unit replaces watch; remove watch from",
         ),
         ({}, ("web", *LISTEN, "--watch", "", "--", "gunicorn"), "is not a path"),
-        ({}, ("web", *LISTEN, "--watch", "/../.", "--", "gunicorn"), "is too much to watch"),
+        (
+            {},
+            ("web", *LISTEN, "--watch", "/../.", "--", "gunicorn"),
+            "is the root directory, which is too large to watch",
+        ),
         ({}, ("web", *LISTEN, "--watch-ignore", "a/b", "--", "gunicorn"), "is not a file name"),
         ({}, ("web", *LISTEN, "--watch-ignore", "**", "--", "gunicorn"), "is not a file name"),
         (

@@ -183,7 +183,7 @@ def test_a_socket_file_that_goes_away_with_the_service() -> None:
 def test_a_service_that_runs_without_its_socket() -> None:
     found = facts(ActiveState="active")
     (finding,) = examine(found)
-    assert "while the service is running" in finding.message
+    assert "although the service is running" in finding.message
 
 
 def test_a_socket_that_changed_since_it_was_started(monkeypatch: pytest.MonkeyPatch) -> None:
