@@ -128,6 +128,9 @@ class Adoption:
         except (OSError, ValueError, struct.error):
             # Unreadable or invalid arguments: the kernel returns the right error.
             seccomp.proceed(fd, notification)
+        except Exception:
+            seccomp.proceed(fd, notification)  # A thread without an answer would wait for ever.
+            raise
         return notification.call
 
     def _dispatch(self, fd: int, notification: Notification) -> None:

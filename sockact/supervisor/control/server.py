@@ -1,7 +1,8 @@
 """The server of RUNTIME/control: passes Varlink calls to a Service, and its answers to clients.
 
-Never blocks. Whatever a client sends, or does not read, no callback of the loop raises; an
-exception of the Service is a bug and does. A connection without a call costs no timer and no work.
+Never blocks. Whatever a client sends, or does not read, no callback of the loop raises. An
+exception of the Service is a bug: it is reported, and the client's connection is closed. A
+connection without a call costs no timer and no work.
 docs/control.md describes the protocol.
 """
 
@@ -171,6 +172,10 @@ class Server:
         pending = PendingCall(connection, call.member)
         if not call.oneway:
             connection.begin(pending)
+        if not self._loop.guard(self._answer, call, pending):
+            connection.drop()
+
+    def _answer(self, call: Call, pending: PendingCall) -> None:
         try:
             self._dispatch(call, pending)
         except Refused as refusal:

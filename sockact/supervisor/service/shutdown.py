@@ -1,4 +1,4 @@
-"""WriteEnds a service: waits for the last hooks and log lines, and answers the callers."""
+"""Ends a service: waits for the last hooks and log lines, and answers the callers."""
 
 from __future__ import annotations
 
@@ -38,6 +38,6 @@ class Shutdown:
 
     def _leave(self) -> None:
         for done in self._waiting:
-            done()
+            self._loop.guard(done)
         self._waiting.clear()
         self._loop.stop()
