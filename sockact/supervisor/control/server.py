@@ -174,6 +174,8 @@ class Server:
             connection.begin(pending)
         if not self._loop.guard(self._answer, call, pending):
             connection.drop()
+        if call.oneway:
+            pending.cancel()  # It is carried out, but nobody waits for it.
 
     def _answer(self, call: Call, pending: PendingCall) -> None:
         try:
@@ -210,7 +212,8 @@ class Server:
             pending.finish(varlink.encode_reply({}))
         elif call.member == "Stop":
             call.allow("now")
-            self._service.stop(call.flag("now"), lambda: pending.finish(varlink.encode_reply({})))
+            stopped = partial(pending.finish, varlink.encode_reply({}))
+            pending.on_leave(self._service.stop(call.flag("now"), stopped))
         else:
             raise Refused(varlink.METHOD_NOT_FOUND, {"method": call.method})
 
