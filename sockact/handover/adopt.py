@@ -18,7 +18,7 @@ import struct
 from sockact.core.matching import Address, Adopted, Family, Kind, Refused, Unmatched, match
 from sockact.kernel import pidfd, procfs, seccomp
 from sockact.kernel.seccomp import Call
-from sockact.kernel.sockets import sockopt
+from sockact.kernel.sockets import received, sockopt
 from sockact.kernel.sockets.listener import set_nonblocking
 
 TYPE_CHECKING = False
@@ -128,6 +128,9 @@ class Adoption:
         except (OSError, ValueError, struct.error):
             # Unreadable or invalid arguments: the kernel returns the right error.
             seccomp.proceed(fd, notification)
+        except Exception:
+            seccomp.proceed(fd, notification)  # A thread without an answer would wait for ever.
+            raise
         return notification.call
 
     def _dispatch(self, fd: int, notification: Notification) -> None:
@@ -194,6 +197,7 @@ def _copy_options(tid: int, fd: int, found: Listener) -> None:
         return  # The descriptor was replaced meanwhile, and is no socket.
     with own:
         sockopt.carry(own, found.socket)
+        received.do_not_linger(own)  # The program may close its own meanwhile.
 
 
 def _reply(fd: int, notification: Notification, *, succeed: bool) -> None:

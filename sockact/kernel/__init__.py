@@ -5,6 +5,7 @@ Never decides when to use one.
 
 __all__ = (
     "epoll",
+    "epoll_entries",
     "inotify",
     "kcmp",
     "libc",

@@ -14,6 +14,7 @@ from sockact.core.lifecycle import events
 from sockact.core.lifecycle.model import Gate, Phase
 from sockact.core.message_kinds import News
 from sockact.supervisor.base import report
+from sockact.supervisor.base.faults import Faults
 from sockact.supervisor.base.loop import Loop
 from sockact.supervisor.base.retry import Retry
 from sockact.supervisor.gates.drain_census import DrainCensus
@@ -66,7 +67,7 @@ class BaseParts:
         """
         settings = resources.settings
         self.environment = dict(os.environ)
-        self.loop = Loop()
+        self.loop = Loop(Faults(partial(resources.reporter.say, level=report.ERROR)).note)
         self.settings = SettingsInForce(settings)
         self.generations = Generations(self.settings)
         self.history = History(

@@ -14,6 +14,7 @@ import time
 
 from sockact.core.errors import OperatorError
 from sockact.core.matching import Address, Family, Kind
+from sockact.core.numbers import whole
 from sockact.core.record import replace
 from sockact.kernel.sockets.listener import FAMILIES, Listener, of_socket
 from sockact.systemd import listen_fds
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 _NUMBERS = {family: number for number, family in FAMILIES.items()}
 _NAMED = re.compile(r"([A-Za-z0-9_.-]+)=(.*)", re.DOTALL)
-_DIGITS = 9
 _PAUSE = 0.01
 _EXAMPLES = "127.0.0.1:8000, [::1]:8000, 8000, /run/x.sock, @abstract or udp:127.0.0.1:5300"
 
@@ -108,19 +108,18 @@ def _parse_address(text: str, kind: Kind) -> Address | None:
 
 
 def _inet(host: str, port: str, kind: Kind, family: Family | None = None) -> Address | None:
-    # The length first: int() refuses thousands of digits.
-    digits = port.isascii() and port.isdecimal() and len(port) <= _DIGITS
-    if not (digits and 0 < int(port) < 65536):
+    last = whole(port, 65535)
+    if not last:
         return None
     family = family or (Family.INET6 if ":" in host else Family.INET)
     try:
         number = _NUMBERS[family]
         found = socket.getaddrinfo(
-            host, int(port), number, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+            host, last, number, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
         )
     except (OSError, UnicodeError):
         return None
-    return Address(family, kind, str(found[0][4][0]), int(port))
+    return Address(family, kind, str(found[0][4][0]), last)
 
 
 def open_all(

@@ -114,7 +114,12 @@ class DrainCensus:
         drain.pause = 0.0
         if found.busy or found.fresh:
             return found
-        if drain.closed and self._gates.close_reopened(number, drain.holders or {}):
+        before = time.process_time()
+        reopened = drain.closed and self._gates.close_reopened(number, drain.holders or {})
+        rest = (time.process_time() - before) / self._policy.census_share
+        drain.count_all_at = max(drain.count_all_at, time.monotonic() + rest)
+        found = replace(found, look_in=max(found.look_in or 0.0, rest))
+        if reopened:
             # It was accepting again, and has been closed again just now.
             drain.began = time.monotonic()
             drain.rested.clear()

@@ -77,7 +77,7 @@ class Gates:
         # Insist: a process that misses an order to open would never accept again.
         tell = partial(self._tell, insist=True)
         done = partial(self._moved, generation)
-        self._begin(generation, GateMove(Gate.OPEN, orders, tell, done, procfs.lives))
+        self._begin(generation, GateMove(Gate.OPEN, orders, tell, done, _may_live))
 
     def _begin(self, generation: int, move: GateMove) -> None:
         self._supersede(generation)
@@ -101,9 +101,9 @@ class Gates:
             accepting = [
                 pid for pid in holders if pid in denied or (pid not in taken and self._waits(pid))
             ]
+            again = [self._close_again(pid) for pid in accepting]
         except (gate.GateRefused, OSError):
             return False
-        again = [self._close_again(pid) for pid in accepting]
         return bool(taken) or any(again)
 
     def _waits(self, pid: int) -> bool:
@@ -218,7 +218,7 @@ class Gates:
             waits = pid not in parents or bool(process_interest(pid, set(self._descriptors)))
             return waits and procfs.lives(pid)
         except OSError:
-            return procfs.lives(pid)
+            return _may_live(pid)
 
     def _orders_to_open(self, generation: int, told: set[int]) -> dict[int, str]:
         # Processes that were forked while the gate was closed have the listener, too.
@@ -282,6 +282,13 @@ class Gates:
 def _to_close(inodes: Iterable[int], everywhere: bool) -> str:
     """Return the order to close of docs/shim.md."""
     return " ".join(["gate closed", *(["all"] if everywhere else []), *map(str, inodes)])
+
+
+def _may_live(pid: int) -> bool:
+    try:
+        return procfs.lives(pid)
+    except OSError:
+        return True  # It is hidden, or /proc cannot be read now.
 
 
 def _nothing(_error: str) -> None:

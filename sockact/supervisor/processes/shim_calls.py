@@ -14,6 +14,7 @@ from collections import deque
 from functools import partial
 
 from sockact.kernel import pidfd, procfs
+from sockact.kernel.sockets import received
 from sockact.supervisor.base.loop import READ
 from sockact.supervisor.processes.shim_conversation import Conversation
 
@@ -189,7 +190,7 @@ class ShimCalls:
             conversation.end()
         if self._loop.watched(self._socket.fileno()):
             self._loop.unwatch(self._socket.fileno())
-        self._socket.close()
+        received.close_listening(self._socket)
 
     def _accept(self, _mask: int) -> None:
         try:
@@ -209,7 +210,7 @@ class ShimCalls:
         except OSError:
             generation = None  # /proc is unavailable: the process asks, or is called, again.
         if generation is None or len(self._open) >= _MOST_CONNECTIONS:
-            connection.close()
+            received.close_queue(connection)
             return
         bind = partial(self._bind, generation)
         self._open.add(Conversation(self, self._loop, connection, pid, bind))

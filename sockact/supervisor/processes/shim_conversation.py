@@ -10,7 +10,8 @@ import stat
 import time
 
 from sockact.core.matching import Address, Family, Kind
-from sockact.kernel.sockets import sockopt
+from sockact.core.numbers import whole
+from sockact.kernel.sockets import received, sockopt
 from sockact.supervisor.base.loop import READ
 
 TYPE_CHECKING = False
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 
 _PACKET = 4096
+_LAST_PORT = 65535
 _PATIENCE = 5.0
 """Seconds until a silent conversation ends."""
 
@@ -67,7 +69,7 @@ class Conversation:
         """Close the connection."""
         self._timer.cancel()
         self._loop.unwatch(self._socket.fileno())
-        self._socket.close()
+        received.close_queue(self._socket)
         self._calls.ended(self)
 
     def _timed_out(self) -> None:
@@ -80,7 +82,7 @@ class Conversation:
 
     def _readable(self, _mask: int) -> None:
         try:
-            data, fds, _flags, _address = socket.recv_fds(self._socket, _PACKET, 1)
+            data, fds, _others = received.receive(self._socket, _PACKET)
         except BlockingIOError:
             return
         except OSError:
@@ -88,8 +90,7 @@ class Conversation:
         try:
             self._hear(data.decode("ascii", "replace").split(" "), fds)
         finally:
-            for fd in fds:
-                os.close(fd)
+            received.close(fds)
 
     def _hear(self, words: list[str], fds: list[int]) -> None:
         if words[0] == "hello":
@@ -143,10 +144,13 @@ class Conversation:
 
 def _carry_options(fds: list[int], found: Listener) -> None:
     """Copy the options of the program's own socket, which it has sent along, to the listener."""
-    for fd in fds:
+    for fd in fds[:1]:
         if stat.S_ISSOCK(os.fstat(fd).st_mode):
-            with socket.socket(fileno=os.dup(fd)) as own:
+            own = socket.socket(fileno=fd)
+            try:
                 sockopt.carry(own, found.socket)
+            finally:
+                own.detach()
 
 
 def _fds(fd: int) -> bytes:
@@ -157,7 +161,10 @@ def _wanted(words: list[str]) -> Address:
     """Parse `FAMILY TYPE ADDRESS [PORT]`. Raises ValueError or IndexError."""
     family, kind, host = Family(words[0]), Kind(words[1]), words[2]
     if family is not Family.UNIX:
-        return Address(family, kind, host, int(words[3]))
+        port = whole(words[3], _LAST_PORT)
+        if port is None:
+            raise ValueError("not a port")
+        return Address(family, kind, host, port)
     raw = bytes.fromhex(host)
     if raw[:1] == b"\0":
         return Address(family, kind, "@" + os.fsdecode(raw[1:]))

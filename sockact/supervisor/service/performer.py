@@ -8,7 +8,7 @@ from functools import partial
 from sockact.core.errors import OperatorError
 from sockact.core.lifecycle import actions, events
 from sockact.core.lifecycle.hooks import due
-from sockact.core.lifecycle.model import Outcome
+from sockact.core.lifecycle.model import Gate, Outcome
 from sockact.core.lifecycle.stop import STOPPING
 from sockact.core.lifecycle.trial import BY_HAND
 from sockact.core.message_kinds import News
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from sockact.supervisor.service.shutdown import Shutdown
 
 _OTHERS_FIRST = 0.005
+_CENSUS_AGAIN = 1.0
 _NO_FAILURES = (STOPPING, BY_HAND)
 """Reasons of failed handovers that are not failures of the program."""
 
@@ -104,6 +105,22 @@ class Performer:
                 self._termination.kill(number, reason)
             case _:
                 self._report(action)
+
+    def failed(self, action: Action, reason: str) -> None:
+        """Handle that an action raised an exception, which is a bug. May raise."""
+        match action:
+            case actions.Spawn(number):
+                self._lifecycle.handle(events.LaunchFailed(number, reason))
+                if self._generations.get(number) is None:
+                    self._lifecycle.handle(events.Gone(number))
+            case actions.StartTrial(number):
+                self._lifecycle.handle(events.TrialFailed(number, reason))
+            case actions.MoveGate(number):
+                self._lifecycle.handle(events.GateMoved(number, Gate.NONE, reason))
+            case actions.TakeCensus(number):
+                self._lifecycle.handle(events.Census(number, 1, 0, 0, look_in=_CENSUS_AGAIN))
+            case actions.Terminate() | actions.Kill() | actions.Quit():
+                self.perform(action)  # Nothing else would end the generation, or the service.
 
     def _report(self, action: Action) -> None:
         """Perform an action that only reports something."""

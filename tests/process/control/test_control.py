@@ -120,9 +120,10 @@ class FakeService:
             done(*self.at_once)
         return lambda: None
 
-    def stop(self, now: bool, done: Callable[[], None]) -> None:
+    def stop(self, now: bool, done: Callable[[], None]) -> Callable[[], None]:
         self.stops.append((now, done))
         self._event()
+        return lambda: self.stops.remove((now, done))
 
 
 class Bench:
@@ -400,13 +401,27 @@ def test_a_half_closed_client_gets_its_answers(bench: Bench) -> None:
     assert len(peer.replies) == 2
 
 
+def test_a_stop_whose_caller_leaves(bench: Bench) -> None:
+    """The stop goes on, and nobody waits for it any more."""
+    peer = bench.peer()
+    peer.call("Stop")
+    bench.turn(3)
+    assert len(bench.service.stops) == 1
+    peer.close()
+    bench.turn(2)
+    assert bench.service.stops == []
+
+
 def test_one_way_calls_have_no_answer(bench: Bench) -> None:
     peer = bench.peer()
     peer.call("Reload", oneway=True)
     peer.call("Other", oneway=True)
     assert peer.ask("Status").error is None
     assert len(peer.replies) == 1
+    # Nobody waits for its end: whoever queues such calls keeps nothing in the supervisor.
+    assert bench.service.cancelled == [0]
     bench.service.reloads[0][1](HANDOVER, True)
     peer.close()
     bench.turn(2)
-    assert bench.service.cancelled == []
+    assert len(peer.replies) == 1
+    assert bench.service.cancelled == [0]
