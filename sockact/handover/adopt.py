@@ -16,13 +16,15 @@ import socket
 import struct
 
 from sockact.core.matching import Address, Adopted, Family, Kind, Refused, Unmatched, match
-from sockact.kernel import pidfd, procfs, seccomp
+from sockact.handover.callers import shares_mounts
+from sockact.kernel import credentials, pidfd, procfs, seccomp
 from sockact.kernel.seccomp import Call
 from sockact.kernel.sockets import sockopt
 from sockact.kernel.sockets.listener import set_nonblocking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sockact.handover.callers import Callers
     from sockact.kernel.seccomp import Notification
     from sockact.kernel.sockets.listener import Listener
 
@@ -71,8 +73,9 @@ def unavailable() -> str:
 class Adoption:
     """The binds of one generation, and the answers to its system calls."""
 
-    def __init__(self, listeners: list[Listener]) -> None:
+    def __init__(self, listeners: list[Listener], callers: Callers) -> None:
         self._listeners = listeners
+        self._callers = callers
         self._addresses = tuple(_canonical(listener.address) for listener in listeners)
         self._inodes = {listener.inode for listener in listeners}
         self._paths = {
@@ -87,6 +90,11 @@ class Adoption:
         """Why the last refused bind was refused, and what to change."""
 
     @property
+    def stranger(self) -> str:
+        """The last process that got no listener for its bind(), and why; "" if there was none."""
+        return self._callers.stranger
+
+    @property
     def calls(self) -> set[Call]:
         """The system calls that the seccomp filter has to notify."""
         if self._paths:
@@ -98,9 +106,16 @@ class Adoption:
         """The socket files of Unix listeners, which the program must not remove."""
         return tuple(sorted(self._paths))
 
-    def bind(self, wanted: Address) -> Listener | str | None:
-        """The listener for this address, the message of a refusal, or None: the kernel binds."""
+    def bind(
+        self, wanted: Address, tid: int, own: socket.socket | None = None
+    ) -> Listener | str | None:
+        """The listener for this address, the message of a refusal, or None: the kernel binds.
+
+        `tid` is the thread that binds, `own` its own socket, if that is known. Raises OSError.
+        """
         found = match(_canonical(wanted), self._addresses)
+        if not (isinstance(found, Unmatched) or self._callers.admit(tid, wanted, own)):
+            return None
         match found:
             case Adopted(index):
                 self.adopted.add(self._listeners[index].inode)
@@ -149,7 +164,8 @@ class Adoption:
         if path.rpartition(b"/")[2] not in self._names:
             return False
         found = _absolute(notification.tid, base, os.fsdecode(path))
-        return found in self._paths and seccomp.still_valid(fd, notification)
+        ours = found in self._paths and shares_mounts(notification.tid)
+        return ours and seccomp.still_valid(fd, notification)
 
     def _bind(self, fd: int, notification: Notification) -> None:
         tid, (target, pointer, length, *_) = notification.tid, notification.arguments
@@ -164,14 +180,13 @@ class Adoption:
         if wanted is None or not same or not seccomp.still_valid(fd, notification):
             seccomp.proceed(fd, notification)
             return
-        found = self.bind(wanted)
-        if found is None:
-            seccomp.proceed(fd, notification)
-        elif isinstance(found, str):
+        found = self.bind(wanted, tid)
+        if isinstance(found, str):
             # The kernel's own error where the address family is not configured.
             seccomp.answer(fd, notification, errno.EADDRNOTAVAIL)
+        elif found is None or not _copy_options(tid, target, found):
+            seccomp.proceed(fd, notification)
         else:
-            _copy_options(tid, target, found)
             flags = procfs.descriptor_flags(tid, target)
             if flags & os.O_NONBLOCK:
                 # Never cleared: another generation may rely on it.
@@ -182,18 +197,22 @@ class Adoption:
             seccomp.answer(fd, notification)
 
 
-def _copy_options(tid: int, fd: int, found: Listener) -> None:
+def _copy_options(tid: int, fd: int, found: Listener) -> bool:
+    """Carry the options of the program's socket over; False if that is of another network."""
     try:
         copy = pidfd.getfd(procfs.thread_group(tid), fd)
     except OSError:
-        return  # pidfd_getfd is refused here: only the .socket unit's options apply.
+        return True  # pidfd_getfd is refused here: only the .socket unit's options apply.
     try:
         own = socket.socket(fileno=copy)
     except OSError:
         os.close(copy)
-        return  # The descriptor was replaced meanwhile, and is no socket.
+        return True  # The descriptor was replaced meanwhile, and is no socket.
     with own:
+        if credentials.shares_network(own) is False:
+            return False
         sockopt.carry(own, found.socket)
+        return True
 
 
 def _reply(fd: int, notification: Notification, *, succeed: bool) -> None:

@@ -99,6 +99,8 @@ class CarriedGeneration:
     """Version of its release."""
     settings: str = ""
     """The settings that it was launched with, as JSON; "" for those of the service."""
+    users: tuple[int, ...] = ()
+    """The users that its first process has had."""
 
 
 @dataclass(frozen=True)
