@@ -82,6 +82,7 @@ class Adoption:
             a.host for a in self._addresses if a.family is Family.UNIX and a.host[:1] == "/"
         }
         self._names = {os.fsencode(os.path.basename(path)) for path in self._paths}
+        self._before: list[tuple[Listener, tuple[sockopt.Option, ...]]] = []
         self.adopted: set[int] = set()
         """Inodes of the listeners that the program has bound."""
         self.others: list[Address] = []
@@ -118,8 +119,11 @@ class Adoption:
             return None
         match found:
             case Adopted(index):
-                self.adopted.add(self._listeners[index].inode)
-                return self._listeners[index]
+                listener = self._listeners[index]
+                if listener.inode not in self.adopted:
+                    self._begin(listener)
+                    self.adopted.add(listener.inode)
+                return listener
             case Refused(message):
                 self.refusal = message
                 return message
@@ -129,6 +133,22 @@ class Adoption:
                 if fixed and wanted not in self.others and len(self.others) < _REMEMBERED:
                     self.others.append(wanted)
                 return None
+
+    def begin_all(self) -> None:
+        """Give the program all listeners as they were at the start."""
+        for listener in self._listeners:
+            self._begin(listener)
+
+    def _begin(self, listener: Listener) -> None:
+        """Undo the options that other generations have set. Those of this one are set next."""
+        self._before.append((listener, sockopt.read(listener.socket)))
+        sockopt.put_back(listener.socket, listener.original)
+
+    def restore_options(self) -> None:
+        """Set the options that were in force before this generation: it does not serve."""
+        for listener, options in self._before:
+            sockopt.put_back(listener.socket, options)
+        self._before.clear()
 
     def handle(self, fd: int) -> Call | None:
         """Answer the next notification of this generation's notification fd.

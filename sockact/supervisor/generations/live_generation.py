@@ -188,6 +188,10 @@ class LiveGeneration:
         found = self._outputs.tail() if self._outputs else None
         done(found) if found is not None else self._context.logs.pipes.tail(self.number, done)
 
+    def restore_options(self) -> None:
+        """Give the listeners the options that they had before: another generation serves."""
+        self._binds.adoption.restore_options()
+
     def settle(self) -> None:
         """Watch no more for readiness: the generation is no longer pending."""
         if self._readiness:
@@ -224,6 +228,8 @@ class LiveGeneration:
                 environment["WATCHDOG_USEC"] = usec
         self.version.find(settings, command[0], directory, self.own)
         native = context.adopt is Adopt.NATIVE
+        if native:
+            adoption.begin_all()
         return launch.Launch(
             command,
             directory,
