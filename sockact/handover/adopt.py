@@ -16,13 +16,15 @@ import socket
 import struct
 
 from sockact.core.matching import Address, Adopted, Family, Kind, Refused, Unmatched, match
-from sockact.kernel import pidfd, procfs, seccomp
+from sockact.handover.callers import shares_mounts
+from sockact.kernel import credentials, pidfd, procfs, seccomp
 from sockact.kernel.seccomp import Call
 from sockact.kernel.sockets import received, sockopt
 from sockact.kernel.sockets.listener import set_nonblocking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sockact.handover.callers import Callers
     from sockact.kernel.seccomp import Notification
     from sockact.kernel.sockets.listener import Listener
 
@@ -71,20 +73,27 @@ def unavailable() -> str:
 class Adoption:
     """The binds of one generation, and the answers to its system calls."""
 
-    def __init__(self, listeners: list[Listener]) -> None:
+    def __init__(self, listeners: list[Listener], callers: Callers) -> None:
         self._listeners = listeners
+        self._callers = callers
         self._addresses = tuple(_canonical(listener.address) for listener in listeners)
         self._inodes = {listener.inode for listener in listeners}
         self._paths = {
             a.host for a in self._addresses if a.family is Family.UNIX and a.host[:1] == "/"
         }
         self._names = {os.fsencode(os.path.basename(path)) for path in self._paths}
+        self._before: list[tuple[Listener, tuple[sockopt.Option, ...]]] = []
         self.adopted: set[int] = set()
         """Inodes of the listeners that the program has bound."""
         self.others: list[Address] = []
         """The first few addresses that it bound and that have no listener."""
         self.refusal = ""
         """Why the last refused bind was refused, and what to change."""
+
+    @property
+    def stranger(self) -> str:
+        """The last process that got no listener for its bind(), and why; "" if there was none."""
+        return self._callers.stranger
 
     @property
     def calls(self) -> set[Call]:
@@ -98,13 +107,23 @@ class Adoption:
         """The socket files of Unix listeners, which the program must not remove."""
         return tuple(sorted(self._paths))
 
-    def bind(self, wanted: Address) -> Listener | str | None:
-        """The listener for this address, the message of a refusal, or None: the kernel binds."""
+    def bind(
+        self, wanted: Address, tid: int, own: socket.socket | None = None
+    ) -> Listener | str | None:
+        """The listener for this address, the message of a refusal, or None: the kernel binds.
+
+        `tid` is the thread that binds, `own` its own socket, if that is known. Raises OSError.
+        """
         found = match(_canonical(wanted), self._addresses)
+        if not (isinstance(found, Unmatched) or self._callers.admit(tid, wanted, own)):
+            return None
         match found:
             case Adopted(index):
-                self.adopted.add(self._listeners[index].inode)
-                return self._listeners[index]
+                listener = self._listeners[index]
+                if listener.inode not in self.adopted:
+                    self._begin(listener)
+                    self.adopted.add(listener.inode)
+                return listener
             case Refused(message):
                 self.refusal = message
                 return message
@@ -114,6 +133,22 @@ class Adoption:
                 if fixed and wanted not in self.others and len(self.others) < _REMEMBERED:
                     self.others.append(wanted)
                 return None
+
+    def begin_all(self) -> None:
+        """Give the program all listeners as they were at the start."""
+        for listener in self._listeners:
+            self._begin(listener)
+
+    def _begin(self, listener: Listener) -> None:
+        """Undo the options that other generations have set. Those of this one are set next."""
+        self._before.append((listener, sockopt.read(listener.socket)))
+        sockopt.put_back(listener.socket, listener.original)
+
+    def restore_options(self) -> None:
+        """Set the options that were in force before this generation: it does not serve."""
+        for listener, options in self._before:
+            sockopt.put_back(listener.socket, options)
+        self._before.clear()
 
     def handle(self, fd: int) -> Call | None:
         """Answer the next notification of this generation's notification fd.
@@ -152,7 +187,8 @@ class Adoption:
         if path.rpartition(b"/")[2] not in self._names:
             return False
         found = _absolute(notification.tid, base, os.fsdecode(path))
-        return found in self._paths and seccomp.still_valid(fd, notification)
+        ours = found in self._paths and shares_mounts(notification.tid)
+        return ours and seccomp.still_valid(fd, notification)
 
     def _bind(self, fd: int, notification: Notification) -> None:
         tid, (target, pointer, length, *_) = notification.tid, notification.arguments
@@ -167,14 +203,13 @@ class Adoption:
         if wanted is None or not same or not seccomp.still_valid(fd, notification):
             seccomp.proceed(fd, notification)
             return
-        found = self.bind(wanted)
-        if found is None:
-            seccomp.proceed(fd, notification)
-        elif isinstance(found, str):
+        found = self.bind(wanted, tid)
+        if isinstance(found, str):
             # The kernel's own error where the address family is not configured.
             seccomp.answer(fd, notification, errno.EADDRNOTAVAIL)
+        elif found is None or not _copy_options(tid, target, found):
+            seccomp.proceed(fd, notification)
         else:
-            _copy_options(tid, target, found)
             flags = procfs.descriptor_flags(tid, target)
             if flags & os.O_NONBLOCK:
                 # Never cleared: another generation may rely on it.
@@ -185,19 +220,23 @@ class Adoption:
             seccomp.answer(fd, notification)
 
 
-def _copy_options(tid: int, fd: int, found: Listener) -> None:
+def _copy_options(tid: int, fd: int, found: Listener) -> bool:
+    """Carry the options of the program's socket over; False if that is of another network."""
     try:
         copy = pidfd.getfd(procfs.thread_group(tid), fd)
     except OSError:
-        return  # pidfd_getfd is refused here: only the .socket unit's options apply.
+        return True  # pidfd_getfd is refused here: only the .socket unit's options apply.
     try:
         own = socket.socket(fileno=copy)
     except OSError:
         os.close(copy)
-        return  # The descriptor was replaced meanwhile, and is no socket.
+        return True  # The descriptor was replaced meanwhile, and is no socket.
     with own:
+        if credentials.shares_network(own) is False:
+            return False
         sockopt.carry(own, found.socket)
         received.do_not_linger(own)  # The program may close its own meanwhile.
+        return True
 
 
 def _reply(fd: int, notification: Notification, *, succeed: bool) -> None:

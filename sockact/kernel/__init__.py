@@ -4,6 +4,7 @@ Never decides when to use one.
 """
 
 __all__ = (
+    "credentials",
     "epoll",
     "epoll_entries",
     "inotify",

@@ -46,6 +46,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sockact.core.lifecycle.events import Event
     from sockact.core.settings import Adopt
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.records.carried_state import CarriedProgram
@@ -131,7 +132,7 @@ class LifecycleParts:
             base.environment,
             base.shim_address,
             base.logs,
-            self.lifecycle.handle,
+            self._heard,
             base.reports.report_unknown_version,
             self._version_known,
         )
@@ -165,8 +166,19 @@ class LifecycleParts:
             base.history,
             base.reports,
             base.shutdown,
+            self.listener_watch,
             self._show,
         )
+
+    def _heard(self, event: Event) -> None:
+        """Handle an event of a generation. One that nobody can connect to is not ready."""
+        if isinstance(event, events.Interest | events.Proven | events.TrialPassed) and (
+            trouble := self.listener_watch.look()
+        ):
+            on_trial = isinstance(event, events.TrialPassed)
+            failed = events.TrialFailed if on_trial else events.Unreachable
+            event = failed(event.number, trouble)
+        self.lifecycle.handle(event)
 
     def _is_wanted(self, listener: Listener) -> bool:
         """Whether to listen again on a listener that a program has shut down."""

@@ -123,7 +123,15 @@ def _take_resources(
         stores=carried.stores,
     )
     claim = Claim(carried.directory, carried.lock, carried.made_directory)
-    listeners = [of_descriptor(x.fd, x.name, owned=x.owned) for x in carried.listeners]
+    listeners = [
+        of_descriptor(
+            x.fd,
+            x.name,
+            owned=x.owned,
+            original=tuple((o.level, o.option, o.value.encode("latin-1")) for o in x.options),
+        )
+        for x in carried.listeners
+    ]
     return Resources(settings, reporter, claim, notifier, listeners)
 
 

@@ -16,7 +16,8 @@ from sockact.core.errors import OperatorError
 from sockact.core.matching import Address, Family, Kind
 from sockact.core.numbers import whole
 from sockact.core.record import replace
-from sockact.kernel.sockets.listener import FAMILIES, Listener, of_socket
+from sockact.kernel.sockets import upkeep
+from sockact.kernel.sockets.listener import FAMILIES, Listener, address_of, of_socket
 from sockact.systemd import listen_fds
 from sockact.systemd.fdstore import Kept
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 _NUMBERS = {family: number for number, family in FAMILIES.items()}
 _NAMED = re.compile(r"([A-Za-z0-9_.-]+)=(.*)", re.DOTALL)
+_CONNECTION = "connection"
+"""The name of what systemd passes for Accept=yes: sd_listen_fds_with_names(3)."""
+_LONGEST_QUEUE = 1 << 20  # The kernel limits it to net.core.somaxconn.
 _PAUSE = 0.01
 _EXAMPLES = "127.0.0.1:8000, [::1]:8000, 8000, /run/x.sock, @abstract or udp:127.0.0.1:5300"
 
@@ -54,13 +58,20 @@ def _from_fd(fd: int, name: str) -> Listener:
             f"descriptor {fd} of LISTEN_FDS is not a socket ({error.strerror})"
         ) from error
     found.set_inheritable(False)
-    if found.type is socket.SOCK_STREAM and not found.getsockopt(
-        socket.SOL_SOCKET, socket.SO_ACCEPTCONN
-    ):
+    listener = _listener(name, found, owned=False)
+    try:
+        # A program of an earlier life of the service may have shut it down.
+        if name != _CONNECTION and upkeep.has_lost_clients(listener):
+            upkeep.listen_again(listener, _LONGEST_QUEUE)
+        # A client's socket loses its port by that, one that systemd has bound does not.
+        lost = upkeep.has_lost_clients(listener) or address_of(found) != listener.address
+    except OSError:
+        lost = True
+    if lost:
         raise OperatorError(
             f"descriptor {fd} of LISTEN_FDS does not listen; write Accept=no in the .socket unit"
         )
-    return _listener(name, found, owned=False)
+    return listener
 
 
 def _listener(name: str, found: socket.socket, *, owned: bool) -> Listener:
@@ -228,7 +239,7 @@ def _open(name: str, address: Address) -> Listener:
         else:
             _bind_inet(found, address)
         if address.kind is Kind.STREAM:
-            found.listen(1 << 20)  # The kernel limits it to net.core.somaxconn.
+            found.listen(_LONGEST_QUEUE)
     except OSError as error:
         found.close()
         if error.errno == errno.EADDRINUSE:

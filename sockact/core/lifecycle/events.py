@@ -86,6 +86,14 @@ class LaunchFailed:
 
 
 @dataclass(frozen=True)
+class Unreachable:
+    """No client can connect to the generation, although it is ready."""
+
+    number: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class Exited:
     """The first process of the generation has ended; others may live."""
 
@@ -154,6 +162,7 @@ Event = (
     | TrialPassed
     | TrialFailed
     | LaunchFailed
+    | Unreachable
     | Exited
     | Gone
     | GateMoved

@@ -52,6 +52,7 @@ from sockact.core.lifecycle.events import (
     Tick,
     TrialFailed,
     TrialPassed,
+    Unreachable,
 )
 from sockact.core.lifecycle.model import Gate, Generation, Phase, Service
 from sockact.core.lifecycle.transition import Transition
@@ -144,6 +145,7 @@ _HANDLERS: dict[type[Event], Callable[[Transition, Event], None]] = {
     TrialFailed: trial.failed,
     HookEnded: hooks.ended,
     LaunchFailed: crash.launch_failed,
+    Unreachable: crash.unreachable,
     Exited: crash.exited,
     Gone: crash.gone,
     GateMoved: gate.moved,

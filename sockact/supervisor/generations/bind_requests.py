@@ -11,9 +11,11 @@ from sockact.supervisor.base.loop import READ
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from sockact.core.matching import Address
+    from sockact.handover.callers import Callers
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.base.loop import Loop
 
@@ -21,9 +23,15 @@ if TYPE_CHECKING:
 class BindRequests:
     """The notifications of a generation's seccomp filter, and the questions of its shim."""
 
-    def __init__(self, loop: Loop, listeners: list[Listener], answered: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        listeners: list[Listener],
+        callers: Callers,
+        answered: Callable[[], None],
+    ) -> None:
         """`answered` is called after each bind() and listen()."""
-        self.adoption = Adoption(listeners)
+        self.adoption = Adoption(listeners, callers)
         self._loop = loop
         self._answered = answered
         self._notifications: int | None = None
@@ -37,9 +45,11 @@ class BindRequests:
         """Return the descriptor of the notifications, if there is one."""
         return self._notifications
 
-    def bind(self, wanted: Address) -> Listener | str | None:
-        """Answer the shim: a listener, a refusal, or None if the program may bind by itself."""
-        found = self.adoption.bind(wanted)
+    def bind(self, wanted: Address, pid: int, own: socket.socket | None) -> Listener | str | None:
+        """Answer the shim of this process: a listener, a refusal, or None if the program may bind
+        by itself. Raises OSError.
+        """
+        found = self.adoption.bind(wanted, pid, own)
         self._answered()
         return found
 

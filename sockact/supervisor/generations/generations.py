@@ -7,6 +7,7 @@ from sockact.supervisor.generations.live_generation import LiveGeneration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator
 
     from sockact.core.lifecycle.model import Exit, Service
@@ -86,10 +87,14 @@ class Generations:
         """Return the signal that makes it reopen its log files; 0 for none."""
         return self.settings_of(number).reopen_signal
 
-    def where(self, number: int, wanted: Address) -> Listener | str | None:
-        """Answer its shim: a listener, a refusal, or None if the program may bind by itself."""
+    def where(
+        self, number: int, wanted: Address, pid: int, own: socket.socket | None
+    ) -> Listener | str | None:
+        """Answer the shim of a process: a listener, a refusal, or None if the program may bind by
+        itself. Raises OSError.
+        """
         generation = self.get(number)
-        return generation.where(wanted) if generation else None
+        return generation.where(wanted, pid, own) if generation else None
 
     def are_busy(self) -> bool:
         """Whether a launch, a probe or a trial is under way."""

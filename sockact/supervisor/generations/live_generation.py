@@ -9,6 +9,7 @@ import time
 
 from sockact.core.lifecycle.events import LaunchFailed, Proven, TrialFailed, TrialPassed
 from sockact.core.settings import Adopt, Settings
+from sockact.handover.callers import Callers
 from sockact.supervisor.base.loop import READ
 from sockact.supervisor.generations.bind_requests import BindRequests
 from sockact.supervisor.generations.notify_socket import NotifySocket
@@ -44,7 +45,9 @@ class LiveGeneration:
 
     _launch: launch.Launch
 
-    def __init__(self, context: Context, number: int) -> None:
+    def __init__(
+        self, context: Context, number: int, carried: CarriedGeneration | None = None
+    ) -> None:
         """Use `start` or `take_over`."""
         self.number = number
         self.pid = 0
@@ -55,7 +58,13 @@ class LiveGeneration:
         self.own: dict[str, str] = {}
         """Environment variables of its programs and hooks."""
         self.version = ReleaseVersion(context, number)
-        self._binds = BindRequests(context.loop, context.listeners, self._bound)
+        self._callers = Callers(
+            lambda: context.processes.root(number),
+            lambda: context.processes.of(number),
+            carried.users if carried else (),
+            launching=carried is None,
+        )
+        self._binds = BindRequests(context.loop, context.listeners, self._callers, self._bound)
         self._outputs: Outputs | None = None
         self._notify_socket: NotifySocket | None = None
         self._readiness: Readiness | None = None
@@ -89,7 +98,7 @@ class LiveGeneration:
     @classmethod
     def take_over(cls, context: Context, carried: CarriedGeneration) -> LiveGeneration:
         """Hold a generation that the previous version launched, and that is no longer pending."""
-        found = cls(context, carried.number)
+        found = cls(context, carried.number, carried)
         found.pid, found.started = carried.pid, carried.started
         if carried.settings:
             found.settings = Settings.from_older(carried.settings)
@@ -115,6 +124,7 @@ class LiveGeneration:
             *gates.carried(self.number),
             self.version.text,
             "" if self.settings is self._context.settings.next else self.settings.to_json(),
+            self._callers.users(),
         )
 
     def is_busy(self) -> bool:
@@ -162,9 +172,11 @@ class LiveGeneration:
             if watch is not None:
                 watch.reaped(pid, exit)
 
-    def where(self, wanted: Address) -> Listener | str | None:
-        """Answer its shim: a listener, a refusal, or None if the program may bind by itself."""
-        return self._binds.bind(wanted)
+    def where(self, wanted: Address, pid: int, own: socket.socket | None) -> Listener | str | None:
+        """Answer the shim of this process: a listener, a refusal, or None if the program may bind
+        by itself. Raises OSError.
+        """
+        return self._binds.bind(wanted, pid, own)
 
     def read_launch_result(self) -> None:
         """Read what its first process, which has ended, reported of the launch."""
@@ -175,6 +187,10 @@ class LiveGeneration:
         """Pass the last lines of its stderr to `done`, now or later."""
         found = self._outputs.tail() if self._outputs else None
         done(found) if found is not None else self._context.logs.pipes.tail(self.number, done)
+
+    def restore_options(self) -> None:
+        """Give the listeners the options that they had before: another generation serves."""
+        self._binds.adoption.restore_options()
 
     def settle(self) -> None:
         """Watch no more for readiness: the generation is no longer pending."""
@@ -212,6 +228,8 @@ class LiveGeneration:
                 environment["WATCHDOG_USEC"] = usec
         self.version.find(settings, command[0], directory, self.own)
         native = context.adopt is Adopt.NATIVE
+        if native:
+            adoption.begin_all()
         return launch.Launch(
             command,
             directory,

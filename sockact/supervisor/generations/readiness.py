@@ -113,6 +113,8 @@ class Readiness:
         adoption, listeners = self._adoption, self._context.listeners
         if adoption.refusal:
             return adoption.refusal
+        if not bound and adoption.stranger:
+            return adoption.stranger
         if not bound:
             names = ", ".join(str(x.address) for x in listeners)
             others = ", ".join(map(str, adoption.others))

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
     # (pid) → generation or None
     Membership = Callable[[int], int | None]
-    # (generation, wanted) → listener, why the bind() is refused, or None to leave it alone
-    Bind = Callable[[int, Address], Listener | str | None]
+    # (generation, wanted, pid, its socket) → listener, why the bind() is refused, or None to leave
+    # it alone
+    Bind = Callable[[int, Address, int, socket.socket | None], Listener | str | None]
     # (error text, or "" when done)
     Done = Callable[[str], None]
     # (the words of the answer after `done`)

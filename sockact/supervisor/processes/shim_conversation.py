@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.base.loop import Loop, Timer
 
-    # (wanted) → listener, why the bind() is refused, or None to leave it alone
-    Bind = Callable[[Address], Listener | str | None]
+    # (wanted, pid, its socket) → listener, why the bind() is refused, or None to leave it alone
+    Bind = Callable[[Address, int, socket.socket | None], Listener | str | None]
 
     class Calls(Protocol):
         """What a conversation needs of ShimCalls."""
@@ -118,20 +118,27 @@ class Conversation:
             self._hung_up()
 
     def _answer_bind(self, words: list[str], fds: list[int]) -> None:
+        own = _own_socket(fds)
         try:
-            found = self._bind(_wanted(words))
+            self._answer(self._bind(_wanted(words), self.pid, own), own)
         except (ValueError, IndexError):
             self._send(f"refuse {errno.EINVAL} malformed request")
-            self.end()
-            return
+        except OSError:
+            self._send("pass")  # The process, or /proc, is gone.
+        finally:
+            if own is not None:
+                own.close()
+        self.end()
+
+    def _answer(self, found: Listener | str | None, own: socket.socket | None) -> None:
         if found is None:
             self._send("pass")
         elif isinstance(found, str):
             self._send(f"refuse {errno.EADDRNOTAVAIL} {found}")
         else:
-            _carry_options(fds, found)
+            if own is not None:
+                sockopt.carry(own, found.socket)
             self._send("adopt", found.socket.fileno())
-        self.end()
 
     def _send(self, words: str, fd: int | None = None) -> bool:
         ancillary = [] if fd is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, _fds(fd))]
@@ -142,15 +149,14 @@ class Conversation:
         return True
 
 
-def _carry_options(fds: list[int], found: Listener) -> None:
-    """Copy the options of the program's own socket, which it has sent along, to the listener."""
-    for fd in fds[:1]:
-        if stat.S_ISSOCK(os.fstat(fd).st_mode):
-            own = socket.socket(fileno=fd)
-            try:
-                sockopt.carry(own, found.socket)
-            finally:
-                own.detach()
+def _own_socket(fds: list[int]) -> socket.socket | None:
+    """Return a duplicate of the program's own socket, which the shim has sent along."""
+    try:
+        if fds and stat.S_ISSOCK(os.fstat(fds[0]).st_mode):
+            return socket.socket(fileno=os.dup(fds[0]))
+    except OSError:
+        pass  # No descriptors left: only the .socket unit's options apply.
+    return None
 
 
 def _fds(fd: int) -> bytes:

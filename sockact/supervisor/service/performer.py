@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sockact.core.lifecycle.model import Handover, Service
     from sockact.supervisor.gates.drain_census import DrainCensus
     from sockact.supervisor.gates.gates import Gates
+    from sockact.supervisor.gates.listener_watch import ListenerWatch
     from sockact.supervisor.generations.context import Context
     from sockact.supervisor.generations.generations import Generations
     from sockact.supervisor.hooks.dispatcher import HookDispatcher
@@ -59,6 +60,7 @@ class Performer:
     _history: History
     _reports: Reports
     _shutdown: Shutdown
+    _listener_watch: ListenerWatch
     _show: Callable[[], None]
     """Called after each change that `status` shows."""
 
@@ -151,6 +153,8 @@ class Performer:
             for listener in self._context.listeners:
                 clear_nonblocking(listener)
         try:
+            if trouble := self._listener_watch.look():
+                raise OperatorError(trouble)
             launched = self._generations.launch(self._context, number, capture=service.in_handover)
         except (OperatorError, OSError) as error:
             self._lifecycle.handle(events.LaunchFailed(number, str(error)))
@@ -175,5 +179,10 @@ class Performer:
             self._history.reload_succeeded()
         predecessor = self._lifecycle.service.get(handover.predecessor or 0)
         successor = self._generations.get(handover.successor)
+        # The generation that has lost: its options are on the listeners.
+        lost = handover.predecessor if handover.rollback else handover.successor
+        committed = handover.outcome is Outcome.COMMITTED
+        if committed is handover.rollback and (loser := self._generations.get(lost or 0)):
+            loser.restore_options()
         self._handovers.settle(handover, successor)
         self._outcomes.finished(handover, successor, predecessor)

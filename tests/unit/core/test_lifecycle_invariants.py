@@ -31,6 +31,7 @@ EVENTS: dict[type[Event], st.SearchStrategy[Event]] = {
     on.TrialPassed: st.builds(on.TrialPassed, NUMBERS),
     on.TrialFailed: st.builds(on.TrialFailed, NUMBERS, st.just("status 500")),
     on.LaunchFailed: st.builds(on.LaunchFailed, NUMBERS, st.just("no such file")),
+    on.Unreachable: st.builds(on.Unreachable, NUMBERS, st.just("it was shut down")),
     on.Exited: st.builds(on.Exited, NUMBERS, EXITS),
     on.Gone: st.builds(on.Gone, NUMBERS),
     on.GateMoved: st.builds(on.GateMoved, NUMBERS, st.sampled_from(Gate)),
@@ -247,6 +248,7 @@ def test_every_state_takes_every_event(state: Service) -> None:
         *(kind(number) for kind in (on.Interest, on.Proven, on.Gone) for number in (1, 2, 9)),
         *(on.Observed(number, bound=True, hint="") for number in (1, 2, 9)),
         *(on.LaunchFailed(number, "reason") for number in (1, 2, 9)),
+        *(on.Unreachable(number, "reason") for number in (1, 2, 9)),
         *(on.TrialPassed(number) for number in (1, 2, 9)),
         *(
             on.HookEnded(number, name, "")
