@@ -11,14 +11,16 @@ from functools import partial
 
 from sockact.core.history.failures import Window
 from sockact.core.lifecycle import events
-from sockact.core.lifecycle.model import Gate, Phase
+from sockact.core.lifecycle.model import Gate, Phase, State
 from sockact.core.message_kinds import News
 from sockact.supervisor.base import report
 from sockact.supervisor.base.loop import Loop
 from sockact.supervisor.base.retry import Retry
+from sockact.supervisor.gates.decoys import Decoys
 from sockact.supervisor.gates.drain_census import DrainCensus
 from sockact.supervisor.gates.gates import Gates
 from sockact.supervisor.gates.listener_watch import ListenerWatch
+from sockact.supervisor.generations.accept_watch import AcceptWatch
 from sockact.supervisor.generations.context import Context, SettingsInForce
 from sockact.supervisor.generations.generations import Generations
 from sockact.supervisor.hooks.dispatcher import HookDispatcher
@@ -114,8 +116,11 @@ class LifecycleParts:
         self._base = base
         self._show = show
         self.lifecycle = Lifecycle(policy, loop, base.retry, lambda: self.performer)
-        notice = partial(resources.notice, news=News.LISTENER)
-        self.listener_watch = ListenerWatch(loop, listeners, self._is_wanted, notice)
+        self.accept_watch = AcceptWatch(
+            loop, base.processes, listeners, self._who_accepts, self._deaf
+        )
+        self._notice = partial(resources.notice, news=News.LISTENER)
+        self.listener_watch = ListenerWatch(loop, listeners, self._is_wanted, self._hung_up)
         self.gates = Gates(
             base.processes, base.calls, listeners, self._gate_moved, base.reports.report_adapter
         )
@@ -133,6 +138,7 @@ class LifecycleParts:
             self.lifecycle.handle,
             base.reports.report_unknown_version,
             self._version_known,
+            self._shut_down,
         )
         self.handovers = Handovers(
             self.lifecycle,
@@ -156,6 +162,7 @@ class LifecycleParts:
             base.generations,
             self.gates,
             self.drains,
+            Decoys(base.loop, base.calls, self.gates, self.context.listeners),
             base.termination,
             schedule,
             self.handovers,
@@ -164,12 +171,38 @@ class LifecycleParts:
             base.history,
             base.reports,
             base.shutdown,
+            base.retry,
             self._show,
         )
 
     def _is_wanted(self, listener: Listener) -> bool:
         """Whether to listen again on a listener that a program has shut down."""
         return not listener.owned or self.lifecycle.service.phase is not Phase.STOPPING
+
+    def _hung_up(self, message: str) -> None:
+        """Report that a listener was shut down; the program may have given it up over that."""
+        self._notice(message)
+        self.accept_watch.suspect()
+
+    def _shut_down(self, number: int) -> None:
+        """Take note that generation `number` has tried to shut a listener down."""
+        if self.lifecycle.is_stopping():
+            # No generation will serve any more: refuse clients instead of letting them wait.
+            self.listener_watch.shut_owned()
+        elif number == self._who_accepts():
+            self.accept_watch.suspect()
+
+    def _who_accepts(self) -> int | None:
+        """Return the generation that has to accept connections; None while that may change."""
+        service = self.lifecycle.service
+        running = service.only(State.RUNNING) if service.phase is Phase.SERVING else ()
+        return running[0].number if running and running[0].exit is None else None
+
+    def _deaf(self, number: int, listener: Listener) -> None:
+        """Replace a generation that has stopped accepting although it should serve."""
+        message = f"no longer accepting connections on {listener.address}; replacing it"
+        self._base.reports.say(number, message, report.ERROR, News.STUCK)
+        self.handovers.replace("watchdog")
 
     def _gate_moved(self, number: int, gate: Gate, reason: str) -> None:
         """Handle the end of an order to move the gate of generation `number`."""

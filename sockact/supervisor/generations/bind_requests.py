@@ -1,4 +1,4 @@
-"""Answers the bind() and listen() calls of one generation: docs/adopt.md."""
+"""Answers the bind(), listen() and shutdown() calls of one generation: docs/adopt.md."""
 
 from __future__ import annotations
 
@@ -21,11 +21,20 @@ if TYPE_CHECKING:
 class BindRequests:
     """The notifications of a generation's seccomp filter, and the questions of its shim."""
 
-    def __init__(self, loop: Loop, listeners: list[Listener], answered: Callable[[], None]) -> None:
-        """`answered` is called after each bind() and listen()."""
+    def __init__(
+        self,
+        loop: Loop,
+        listeners: list[Listener],
+        answered: Callable[[], None],
+        shut: Callable[[], None],
+    ) -> None:
+        """`answered` is called after each bind() and listen(), `shut` after each shutdown() of a
+        listener.
+        """
         self.adoption = Adoption(listeners)
         self._loop = loop
         self._answered = answered
+        self._shut = shut
         self._notifications: int | None = None
 
     def watch(self, notifications: int) -> None:
@@ -58,6 +67,9 @@ class BindRequests:
         if events & select.POLLIN:
             if self.adoption.handle(self._notifications) in (Call.BIND, Call.LISTEN):
                 self._answered()
+            elif self.adoption.shut:
+                self.adoption.shut.clear()
+                self._shut()
         elif events & select.POLLHUP:
             # The last process that has the filter has ended.
             self.close()

@@ -6,6 +6,7 @@ Decides nothing: what happens is an event for `Context.handle`.
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from sockact.core.lifecycle.events import LaunchFailed, Proven, TrialFailed, TrialPassed
 from sockact.core.settings import Adopt, Settings
@@ -55,7 +56,8 @@ class LiveGeneration:
         self.own: dict[str, str] = {}
         """Environment variables of its programs and hooks."""
         self.version = ReleaseVersion(context, number)
-        self._binds = BindRequests(context.loop, context.listeners, self._bound)
+        shut = partial(context.shut_down, number)
+        self._binds = BindRequests(context.loop, context.listeners, self._bound, shut)
         self._outputs: Outputs | None = None
         self._notify_socket: NotifySocket | None = None
         self._readiness: Readiness | None = None

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from sockact.core.lifecycle.actions import Action
     from sockact.core.lifecycle.model import Handover, Service
+    from sockact.supervisor.base.retry import Retry
+    from sockact.supervisor.gates.decoys import Decoys
     from sockact.supervisor.gates.drain_census import DrainCensus
     from sockact.supervisor.gates.gates import Gates
     from sockact.supervisor.generations.context import Context
@@ -50,6 +52,7 @@ class Performer:
     _generations: Generations
     _gates: Gates
     _drains: DrainCensus
+    _decoys: Decoys
     _termination: Termination
     _hooks: HookDispatcher
     _handovers: Handovers
@@ -58,6 +61,7 @@ class Performer:
     _history: History
     _reports: Reports
     _shutdown: Shutdown
+    _retry: Retry
     _show: Callable[[], None]
     """Called after each change that `status` shows."""
 
@@ -148,7 +152,13 @@ class Performer:
             cut_off = self._drains.active(number)
             if cut_off is not None:
                 self._history.ledger.forced(number, cut_off)
-        self._termination.terminate(number, reason)
+        send = partial(self._termination.terminate, number, reason)
+        if self._lifecycle.is_stopping():
+            send()
+            return
+        # In a moment: other generations serve, and this one may shut their listeners down.
+        key = actions.Terminate, number
+        self._decoys.lay(number, partial(self._retry.attempt, key, send))
 
     def _finish(self, handover: Handover) -> None:
         # Not `service.handover`, which may be the next one already.
