@@ -47,6 +47,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sockact.core.lifecycle.model import Policy
     from sockact.core.settings import Adopt
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.records.carried_state import CarriedProgram
@@ -111,7 +112,7 @@ class LifecycleParts:
         self, resources: Resources, base: BaseParts, adopt: Adopt, show: Callable[[], None]
     ) -> None:
         """`adopt` is the way of adopting; never AUTO. `show` as for BaseParts."""
-        loop, listeners, say = base.loop, resources.listeners, base.reports.say
+        loop, listeners = base.loop, resources.listeners
         policy = policy_of(resources.settings)
         self._base = base
         self._show = show
@@ -124,8 +125,7 @@ class LifecycleParts:
         self.gates = Gates(
             base.processes, base.calls, listeners, self._gate_moved, base.reports.report_adapter
         )
-        tell = self.lifecycle.gate_is_closed, self.lifecycle.handle, say
-        self.drains = DrainCensus(loop, base.processes, self.gates, listeners, policy, *tell)
+        self.drains = self._make_drains(listeners, policy)
         self.context = Context(
             base.settings,
             adopt,
@@ -149,6 +149,20 @@ class LifecycleParts:
             base.announcer,
         )
         self.performer = self._make_performer()
+
+    def _make_drains(self, listeners: list[Listener], policy: Policy) -> DrainCensus:
+        base = self._base
+        return DrainCensus(
+            base.loop,
+            base.processes,
+            self.gates,
+            listeners,
+            policy,
+            base.generations.rules_of,
+            self.lifecycle.gate_is_closed,
+            self.lifecycle.handle,
+            base.reports.say,
+        )
 
     def _make_performer(self) -> Performer:
         base = self._base

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from functools import partial
 
+from sockact.core.connections import Rules, speaks_tls
 from sockact.core.lifecycle.events import LaunchFailed, Proven, TrialFailed, TrialPassed
 from sockact.core.settings import Adopt, Settings
 from sockact.supervisor.base.loop import READ
@@ -118,6 +119,12 @@ class LiveGeneration:
             self.version.text,
             "" if self.settings is self._context.settings.next else self.settings.to_json(),
         )
+
+    @property
+    def rules(self) -> Rules:
+        """The rules for its connections."""
+        ports = [listener.address.port for listener in self._context.listeners]
+        return Rules(self.settings.quiet_after, speaks_tls(self.settings.command, ports))
 
     def is_busy(self) -> bool:
         """Whether its launch, probe or trial is in progress, or its version is being found."""

@@ -104,8 +104,8 @@ class Performer:
                 self._drains.take_census(number)
             case actions.Terminate(number, reason):
                 self._terminate(number, reason)
-            case actions.Kill(number, reason):
-                self._termination.kill(number, reason)
+            case actions.Kill(number, reason, cuts_off):
+                self._kill(number, reason, cuts_off)
             case _:
                 self._report(action)
 
@@ -144,6 +144,11 @@ class Performer:
             self._lifecycle.handle(events.Gone(number))
             return
         self._announcer.launched(launched.pid)
+
+    def _kill(self, number: int, reason: str, cuts_off: bool) -> None:
+        if cuts_off and (remaining := self._drains.open(number)):
+            self._history.ledger.forced(number, remaining)
+        self._termination.kill(number, reason)
 
     def _terminate(self, number: int, reason: str) -> None:
         self._drains.forget(number)
