@@ -1,8 +1,8 @@
 """Adopt: the program's own bind() and listen() end up on a listener of the service.
 
-The seccomp filter stops the program in bind, listen and, if there is a Unix listener, in unlink.
-The supervisor reads the address from the program's memory, puts the listener in place of the
-program's descriptor, and lets the call succeed. Calls that concern no listener are left to the
+The seccomp filter stops the program in bind, listen, shutdown and, if there is a Unix listener, in
+unlink. The supervisor reads the address from the program's memory, puts the listener in place of
+the program's descriptor, and lets the call succeed. Calls that concern no listener are left to the
 kernel.
 
 Where seccomp cannot be used, the shim asks by `Adoption.bind`.
@@ -48,6 +48,7 @@ _LENGTHS = {
 _PATH_MAX = 4096
 _AT_FDCWD = -100
 _AT_REMOVEDIR = 0x200
+_SHUTS_READING = (socket.SHUT_RD, socket.SHUT_RDWR)
 _REMEMBERED = 8
 """Number of addresses without a listener that are kept for messages."""
 
@@ -89,6 +90,8 @@ class Adoption:
         """The first few addresses that it bound and that have no listener."""
         self.refusal = ""
         """Why the last refused bind was refused, and what to change."""
+        self.shut: set[int] = set()
+        """Inodes of the listeners that the program has called shutdown() on, without effect."""
 
     @property
     def stranger(self) -> str:
@@ -98,9 +101,8 @@ class Adoption:
     @property
     def calls(self) -> set[Call]:
         """The system calls that the seccomp filter has to notify."""
-        if self._paths:
-            return {Call.BIND, Call.LISTEN, Call.UNLINK, Call.UNLINKAT}
-        return {Call.BIND, Call.LISTEN}
+        calls = {Call.BIND, Call.LISTEN, Call.SHUTDOWN}
+        return calls | {Call.UNLINK, Call.UNLINKAT} if self._paths else calls
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -177,8 +179,18 @@ class Adoption:
                 target = notification.arguments[0] & 0xFFFFFFFF
                 inode = procfs.socket_inode(notification.tid, target)
                 _reply(fd, notification, succeed=inode in self._inodes)
+            case Call.SHUTDOWN:
+                self._shutdown(fd, notification)
             case Call.UNLINK | Call.UNLINKAT:
                 _reply(fd, notification, succeed=self._is_ours(fd, notification))
+
+    def _shutdown(self, fd: int, notification: Notification) -> None:
+        """Ignore a shutdown of a listener, which would end it for all generations."""
+        target, how = (argument & 0xFFFFFFFF for argument in notification.arguments[:2])
+        inode = procfs.socket_inode(notification.tid, target) if how in _SHUTS_READING else None
+        if inode in self._inodes:
+            self.shut.add(inode)
+        _reply(fd, notification, succeed=inode in self._inodes)
 
     def _is_ours(self, fd: int, notification: Notification) -> bool:
         """Whether this unlink would remove the socket file of a listener."""

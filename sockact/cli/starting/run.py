@@ -104,6 +104,15 @@ def _load(context: click.Context, _option: click.Parameter, value: str | None) -
     help="Time for connections to finish before the stop signal is sent.",
 )
 @click.option(
+    "--quiet-after",
+    metavar="TIME",
+    default=f"{Settings.quiet_after:g}s",
+    show_default=True,
+    callback=check_time,
+    help="Time without traffic after which a connection counts as idle and no longer delays the "
+    "stop signal.",
+)
+@click.option(
     "--kill-timeout",
     metavar="TIME",
     default=f"{Settings.kill_timeout:g}s",

@@ -150,6 +150,9 @@ class Generation:
     drain_deadline: float | None = None
     kill_at: float | None = None
     """The stop signal was sent; SIGKILL follows then."""
+    finishing: bool = False
+    """It was stopped when its connections were idle, and still has some: they get the rest of the
+    drain timeout before `kill_at` is due."""
     killed: bool = False
     """SIGKILL was sent, and is repeated until no process is left."""
     idle_samples: int = 0

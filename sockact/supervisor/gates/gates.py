@@ -125,7 +125,7 @@ class Gates:
         from shutting a listener down.
         """
         try:
-            pids = self._with_shim(generation)
+            pids = self.with_shim(generation)
         except OSError:
             return  # The drain only takes longer.
         words = " ".join(map(str, ["drain", *self._descriptors]))
@@ -150,7 +150,7 @@ class Gates:
     def keep_connections(self, generation: int) -> None:
         """Undo `end_connections`."""
         try:
-            pids = self._with_shim(generation)
+            pids = self.with_shim(generation)
         except OSError:
             return  # Each connection still ends with its next response.
         for pid in pids:
@@ -223,7 +223,7 @@ class Gates:
     def _orders_to_open(self, generation: int, told: set[int]) -> dict[int, str]:
         # Processes that were forked while the gate was closed have the listener, too.
         words = "gate open " + " ".join(map(str, self._descriptors))
-        return {pid: words for pid in self._with_shim(generation) if pid not in told}
+        return {pid: words for pid in self.with_shim(generation) if pid not in told}
 
     def _holders(self, generation: int, told: set[int]) -> tuple[dict[int, set[int]], list[int]]:
         held, hidden = self._mechanisms.holders(self._processes.of(generation))
@@ -270,7 +270,7 @@ class Gates:
     ) -> None:
         self._calls.order(pid, words, done, insist=insist)
 
-    def _with_shim(self, generation: int) -> list[int]:
+    def with_shim(self, generation: int) -> list[int]:
         """Return the processes with the shim that have a listener, or may have one.
 
         Raises OSError.

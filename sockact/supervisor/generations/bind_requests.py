@@ -1,4 +1,4 @@
-"""Answers the bind() and listen() calls of one generation: docs/adopt.md."""
+"""Answers the bind(), listen() and shutdown() calls of one generation: docs/adopt.md."""
 
 from __future__ import annotations
 
@@ -29,11 +29,15 @@ class BindRequests:
         listeners: list[Listener],
         callers: Callers,
         answered: Callable[[], None],
+        shut: Callable[[], None],
     ) -> None:
-        """`answered` is called after each bind() and listen()."""
+        """`answered` is called after each bind() and listen(), `shut` after each shutdown() of a
+        listener.
+        """
         self.adoption = Adoption(listeners, callers)
         self._loop = loop
         self._answered = answered
+        self._shut = shut
         self._notifications: int | None = None
 
     def watch(self, notifications: int) -> None:
@@ -68,6 +72,9 @@ class BindRequests:
         if events & select.POLLIN:
             if self.adoption.handle(self._notifications) in (Call.BIND, Call.LISTEN):
                 self._answered()
+            elif self.adoption.shut:
+                self.adoption.shut.clear()
+                self._shut()
         elif events & select.POLLHUP:
             # The last process that has the filter has ended.
             self.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sockact.core.connections import Rules
 from sockact.core.lifecycle.model import State
 from sockact.supervisor.generations.live_generation import LiveGeneration
 
@@ -78,6 +79,11 @@ class Generations:
         """Return the settings that it was launched with."""
         generation = self.get(number)
         return generation.settings if generation else self._settings.next
+
+    def rules_of(self, number: int) -> Rules:
+        """Return the rules for its connections."""
+        generation = self.get(number)
+        return generation.rules if generation else Rules(self._settings.next.quiet_after)
 
     def stop_signal_of(self, number: int) -> int:
         """Return the signal that asks it to end."""

@@ -6,7 +6,9 @@ Decides nothing: what happens is an event for `Context.handle`.
 from __future__ import annotations
 
 import time
+from functools import partial
 
+from sockact.core.connections import Rules, speaks_tls
 from sockact.core.lifecycle.events import LaunchFailed, Proven, TrialFailed, TrialPassed
 from sockact.core.settings import Adopt, Settings
 from sockact.handover.callers import Callers
@@ -64,7 +66,10 @@ class LiveGeneration:
             carried.users if carried else (),
             launching=carried is None,
         )
-        self._binds = BindRequests(context.loop, context.listeners, self._callers, self._bound)
+        shut = partial(context.shut_down, number)
+        self._binds = BindRequests(
+            context.loop, context.listeners, self._callers, self._bound, shut
+        )
         self._outputs: Outputs | None = None
         self._notify_socket: NotifySocket | None = None
         self._readiness: Readiness | None = None
@@ -126,6 +131,12 @@ class LiveGeneration:
             "" if self.settings is self._context.settings.next else self.settings.to_json(),
             self._callers.users(),
         )
+
+    @property
+    def rules(self) -> Rules:
+        """The rules for its connections."""
+        ports = [listener.address.port for listener in self._context.listeners]
+        return Rules(self.settings.quiet_after, speaks_tls(self.settings.command, ports))
 
     def is_busy(self) -> bool:
         """Whether its launch, probe or trial is in progress, or its version is being found."""

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from sockact.core.lifecycle.actions import Action
     from sockact.core.lifecycle.model import Handover, Service
+    from sockact.supervisor.base.retry import Retry
+    from sockact.supervisor.gates.decoys import Decoys
     from sockact.supervisor.gates.drain_census import DrainCensus
     from sockact.supervisor.gates.gates import Gates
     from sockact.supervisor.gates.listener_watch import ListenerWatch
@@ -52,6 +54,7 @@ class Performer:
     _generations: Generations
     _gates: Gates
     _drains: DrainCensus
+    _decoys: Decoys
     _termination: Termination
     _hooks: HookDispatcher
     _handovers: Handovers
@@ -61,6 +64,7 @@ class Performer:
     _reports: Reports
     _shutdown: Shutdown
     _listener_watch: ListenerWatch
+    _retry: Retry
     _show: Callable[[], None]
     """Called after each change that `status` shows."""
 
@@ -103,8 +107,8 @@ class Performer:
                 self._drains.take_census(number)
             case actions.Terminate(number, reason):
                 self._terminate(number, reason)
-            case actions.Kill(number, reason):
-                self._termination.kill(number, reason)
+            case actions.Kill(number, reason, cuts_off):
+                self._kill(number, reason, cuts_off)
             case _:
                 self._report(action)
 
@@ -162,6 +166,11 @@ class Performer:
             return
         self._announcer.launched(launched.pid)
 
+    def _kill(self, number: int, reason: str, cuts_off: bool) -> None:
+        if cuts_off and (remaining := self._drains.open(number)):
+            self._history.ledger.forced(number, remaining)
+        self._termination.kill(number, reason)
+
     def _terminate(self, number: int, reason: str) -> None:
         self._drains.forget(number)
         if reason and reason != actions.IDLE:
@@ -169,7 +178,13 @@ class Performer:
             cut_off = self._drains.active(number)
             if cut_off is not None:
                 self._history.ledger.forced(number, cut_off)
-        self._termination.terminate(number, reason)
+        send = partial(self._termination.terminate, number, reason)
+        if self._lifecycle.is_stopping():
+            send()
+            return
+        # In a moment: other generations serve, and this one may shut their listeners down.
+        key = actions.Terminate, number
+        self._decoys.lay(number, partial(self._retry.attempt, key, send))
 
     def _finish(self, handover: Handover) -> None:
         # Not `service.handover`, which may be the next one already.

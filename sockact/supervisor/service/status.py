@@ -45,7 +45,7 @@ class Status:
         pids = context.processes.latest()
         own = {g.number: pids.get(g.number, []) for g in service.generations}
         try:
-            counts = census.count({**own}, context.listeners)
+            counts = census.count({**own}, context.listeners, self._generations.rules_of)
         except OSError:
             counts = None
         return {

@@ -30,7 +30,7 @@ def test_notification_that_was_taken_back() -> None:
     """Nothing to read is not the end: only the hang-up is. A pipe polls as a notification fd."""
     loop = Loop()
     reader, writer = os.pipe()
-    requests = BindRequests(loop, [], Callers(lambda: None, list), lambda: None)
+    requests = BindRequests(loop, [], Callers(lambda: None, list), lambda: None, lambda: None)
     requests.watch(reader)
     requests._notified(READ)
     assert loop.watched(reader)

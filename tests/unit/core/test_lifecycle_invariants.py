@@ -75,7 +75,9 @@ def check(before: Service, after: Service, asked: tuple[Action, ...]) -> None:
         assert running[0].gate_deadline is not None, "and that does not wait without a deadline"
     assert len([g for g in paused if g.keep_until is None]) <= 1
     assert len([g for g in paused if g.keep_until is not None]) <= 1
-    draining = [g for g in after.only(State.DRAINING) if not (g.ending or g.stop_for)]
+    draining = [
+        g for g in after.only(State.DRAINING) if g.finishing or not (g.ending or g.stop_for)
+    ]
     assert len(draining) <= after.policy.max_draining or after.phase is Phase.STOPPING
     assert len(after.only(State.PENDING)) <= 1
     assert len({g.number for g in after.generations}) == len(after.generations)
@@ -89,8 +91,13 @@ def check(before: Service, after: Service, asked: tuple[Action, ...]) -> None:
             assert g.state is State.PAUSED
         elif g.state is State.PAUSED and not g.ending:
             assert after.in_handover, "nobody is paused for nothing"
+        if g.finishing:
+            assert (g.state, g.ending) == (State.DRAINING, True)
+            latest = g.since + after.policy.drain_timeout + after.policy.kill_timeout
+            assert g.kill_at is not None, "nothing finishes without a deadline"
+            assert g.kill_at <= latest, "its connections have the drain timeout, and no more"
         if g.ending:
-            assert g.census_at is None
+            assert g.finishing or g.census_at is None
             assert g.drain_deadline is None
             assert g.hook_until is None
         if g.hook_until is not None:
