@@ -6,13 +6,14 @@ import time
 from functools import partial
 
 from sockact.core.errors import OperatorError
+from sockact.core.history import cause
 from sockact.core.lifecycle import actions, events
 from sockact.core.lifecycle.hooks import due
 from sockact.core.lifecycle.model import Outcome
 from sockact.core.lifecycle.stop import STOPPING
 from sockact.core.lifecycle.trial import BY_HAND
 from sockact.core.message_kinds import News
-from sockact.core.record import dataclass
+from sockact.core.record import dataclass, replace
 from sockact.kernel.sockets.listener import clear_nonblocking
 from sockact.supervisor.base import report
 
@@ -152,11 +153,25 @@ class Performer:
 
     def _finish(self, handover: Handover) -> None:
         # Not `service.handover`, which may be the next one already.
-        if handover.outcome is Outcome.FAILED and handover.reason not in _NO_FAILURES:
-            self._history.failed(handover.successor, handover.reason)
-        elif handover.outcome is Outcome.COMMITTED and not handover.rollback:
-            self._history.reload_succeeded()
-        predecessor = self._lifecycle.service.get(handover.predecessor or 0)
         successor = self._generations.get(handover.successor)
         self._handovers.settle(handover, successor)
-        self._outcomes.finished(handover, successor, predecessor)
+        if handover.outcome is Outcome.FAILED:
+            g = self._lifecycle.service.get(handover.successor)
+            ended = g is None or bool(g.exit and g.exit.code)
+            failed = partial(self._failed, handover, ended)
+            failed([]) if successor is None else successor.stderr_tail(failed)
+            return
+        if not handover.rollback:
+            self._history.reload_succeeded()
+        predecessor = self._lifecycle.service.get(handover.predecessor or 0)
+        self._outcomes.finished(handover, predecessor)
+
+    def _failed(self, handover: Handover, ended: bool, stderr: list[str]) -> None:
+        """Report a failed handover, with the cause that its successor has written."""
+        if handover.reason not in _NO_FAILURES:
+            if not handover.rollback:
+                reason = cause.with_cause(handover.reason, stderr, ended=ended)
+                handover = replace(handover, reason=reason)
+            self._history.refused(handover)
+        self._outcomes.failed(handover, stderr)
+        self._lifecycle.handle(events.Explained(handover.id, handover.reason))
