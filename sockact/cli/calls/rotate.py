@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from sockact.cli.calls import service
-from sockact.cli.terminal.failures import Failure
+from sockact.cli.terminal.failures import Failure, TimedOut
 from sockact.cli.terminal.output import complain, say
 from sockact.supervisor.control import client
 
@@ -33,7 +33,7 @@ def _rotate(target: service.Service, timeout: float) -> dict[str, Any]:
         try:
             answer = connection.call("Rotate", timeout=timeout)
         except client.Timeout as error:
-            raise Failure(
+            raise TimedOut(
                 f"{target.name}: no answer within {timeout:g} s; do not compress the old files yet"
             ) from error
     rotation: dict[str, Any] = answer["rotation"]

@@ -149,6 +149,7 @@ class Performer:
             cut_off = self._drains.active(number)
             if cut_off is not None:
                 self._history.ledger.forced(number, cut_off)
+                reason += f" ({cut_off} connections in use)" if cut_off else ""
         self._termination.terminate(number, reason)
 
     def _finish(self, handover: Handover) -> None:
