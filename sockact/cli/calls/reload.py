@@ -59,7 +59,7 @@ def _reload(
         try:
             # systemd.exec(5): only commands such as ExecReload= get $MAINPID.
             own = os.environ.get("MAINPID") == str(connection.supervisor)
-            answer = connection.call("Reload", {**flags, "exec_reload": own}, timeout)
+            answer = target.call(connection, "Reload", {**flags, "exec_reload": own}, timeout)
         except client.RemoteError as error:
             if not error.name.endswith(".ReloadFailed"):
                 raise _refused(target.name, error) from error

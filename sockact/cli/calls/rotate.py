@@ -31,7 +31,7 @@ def perform(name: str | None, *, as_json: bool = False, timeout: float = TIMEOUT
 def _rotate(target: service.Service, timeout: float) -> dict[str, Any]:
     with target.connect(min(timeout, service.ANSWER_SECONDS)) as connection:
         try:
-            answer = connection.call("Rotate", timeout=timeout)
+            answer = target.call(connection, "Rotate", {}, timeout)
         except client.Timeout as error:
             raise TimedOut(
                 f"{target.name}: no answer within {timeout:g} s; do not compress the old files yet"

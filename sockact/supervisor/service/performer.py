@@ -9,7 +9,7 @@ from sockact.core.errors import OperatorError
 from sockact.core.history import cause
 from sockact.core.lifecycle import actions, events
 from sockact.core.lifecycle.hooks import due
-from sockact.core.lifecycle.model import Outcome
+from sockact.core.lifecycle.model import Outcome, State
 from sockact.core.lifecycle.stop import STOPPING
 from sockact.core.lifecycle.trial import BY_HAND
 from sockact.core.message_kinds import News
@@ -68,6 +68,11 @@ class Performer:
 
     def followed(self, before: Service, service: Service, actions: Sequence[Action]) -> None:
         """Stop the watches that a step has made pointless, and run the hooks that are due."""
+        for g in service.only(State.DRAINING):
+            known = before.get(g.number)
+            if known is not None and known.state is not State.DRAINING:
+                seconds = service.policy.drain_timeout
+                self._reports.say(g.number, f"draining for up to {seconds:g} s")
         self._generations.settle(service)
         self._hooks.follow(due(before, service, tuple(actions)), service)
 
@@ -85,7 +90,7 @@ class Performer:
             case actions.StartProbe(number):
                 self._generations[number].probe()
             case actions.StartTrial(number):
-                self._generations[number].start_trial()
+                self._start_trial(number)
             case actions.MoveGate(number, closed):
                 if not closed:
                     self._drains.forget(number)  # It may have been draining.
@@ -141,6 +146,14 @@ class Performer:
             self._lifecycle.handle(events.Gone(number))
             return
         self._announcer.launched(launched.pid)
+        entry = self._history.ledger.entry(number)
+        self._reports.say(number, f"starting (reload: {entry.cause})" if entry else "starting")
+
+    def _start_trial(self, number: int) -> None:
+        self._generations[number].start_trial()
+        # Without a time, it only waits for its hook.
+        if seconds := self._lifecycle.service.policy.trial:
+            self._reports.say(number, f"ready; on trial for {seconds:g} s")
 
     def _terminate(self, number: int, reason: str) -> None:
         self._drains.forget(number)
@@ -149,7 +162,9 @@ class Performer:
             cut_off = self._drains.active(number)
             if cut_off is not None:
                 self._history.ledger.forced(number, cut_off)
-                reason += f" ({cut_off} connections in use)" if cut_off else ""
+                if cut_off:
+                    plural = "" if cut_off == 1 else "s"
+                    reason += f" ({cut_off} connection{plural} in use)"
         self._termination.terminate(number, reason)
 
     def _finish(self, handover: Handover) -> None:
