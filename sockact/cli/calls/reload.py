@@ -6,7 +6,7 @@ import json
 import os
 
 from sockact.cli.calls import service
-from sockact.cli.terminal.failures import Failure
+from sockact.cli.terminal.failures import Failure, TimedOut
 from sockact.cli.terminal.output import say
 from sockact.supervisor.control import client
 
@@ -59,18 +59,33 @@ def _reload(
         try:
             # systemd.exec(5): only commands such as ExecReload= get $MAINPID.
             own = os.environ.get("MAINPID") == str(connection.supervisor)
-            answer = connection.call("Reload", {**flags, "exec_reload": own}, timeout)
+            answer = target.call(connection, "Reload", {**flags, "exec_reload": own}, timeout)
         except client.RemoteError as error:
             if not error.name.endswith(".ReloadFailed"):
                 raise _refused(target.name, error) from error
             answer = error.parameters
         except client.Timeout as error:
-            raise Failure(
+            raise TimedOut(
                 f"{target.name}: no outcome within {timeout:g} s; the reload continues, "
                 f"see `sockact status {target.name}`"
             ) from error
-    handover: dict[str, Any] = answer["handover"]
+        handover: dict[str, Any] = answer["handover"]
+        if flags.get("wait_drained") and handover["drained"]:
+            handover |= _cut_off(connection, handover)
     return handover
+
+
+def _cut_off(connection: client.Client, handover: dict[str, Any]) -> dict[str, Any]:
+    """How many connections of the predecessor were cut off, and after how long; empty if the
+    supervisor does not tell.
+    """
+    try:
+        records = connection.call("History", timeout=service.ANSWER_SECONDS)["handovers"]
+        record = next(one for one in reversed(records) if one["to"] == handover["to"])
+        drain = sum(one["seconds"] for one in record["phases"] if one["name"] == "drain")
+        return {"forced_closes": int(record["forced_closes"]), "drain_seconds": float(drain)}
+    except (client.ControlError, LookupError, StopIteration, TypeError, ValueError):
+        return {}
 
 
 def _refused(name: str, error: client.RemoteError) -> Exception:
@@ -105,6 +120,16 @@ def _succeeded(handover: dict[str, Any]) -> str:
     seconds = handover["duration_seconds"]
     text = f"generation {handover['to']} is serving (ready in {seconds:.2f} s)"
     if (predecessor := handover.get("from")) is not None:
-        kept = "is kept for a rollback" if handover.get("kept") else "is draining"
-        text += f"; generation {predecessor} {'has drained' if handover['drained'] else kept}"
+        text += f"; generation {predecessor} {_left(handover)}"
     return text
+
+
+def _left(handover: dict[str, Any]) -> str:
+    """What has become of the predecessor."""
+    if not handover["drained"]:
+        return "is kept for a rollback" if handover.get("kept") else "is draining"
+    cut = handover.get("forced_closes", 0)
+    if not cut:
+        return "has drained"
+    some = "1 connection was" if cut == 1 else f"{cut} connections were"
+    return f"has ended; {some} cut off after {handover['drain_seconds']:.3g} s"

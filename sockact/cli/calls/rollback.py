@@ -30,7 +30,7 @@ def perform(name: str | None, *, as_json: bool = False) -> int:
 def _rollback(target: service.Service) -> dict[str, Any]:
     with target.connect() as connection:
         try:
-            answer = connection.call("Rollback", {})
+            answer = target.call(connection, "Rollback", {})
         except client.RemoteError as error:
             if error.name.endswith(".NoPredecessor"):
                 raise Failure(

@@ -14,6 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sockact.supervisor.control.varlink import JsonObject
+
 ANSWER_SECONDS = 10.0
 """Time for a supervisor to answer what needs no work."""
 
@@ -33,6 +35,24 @@ class Service:
         """A connection, made within this time. Raises Failure for all that goes wrong with it."""
         with self.explained(), client.Client(self.directory, seconds) as connection:
             yield connection
+
+    def call(
+        self,
+        connection: client.Client,
+        method: str,
+        parameters: JsonObject,
+        timeout: float | None = None,
+    ) -> JsonObject:
+        """Make a call that may take long; on a terminal, show its progress."""
+        if not os.isatty(2):
+            return connection.call(method, parameters, timeout)
+        # Loaded only here: a script does not wait for it.
+        from sockact.cli.calls import progress
+        from sockact.cli.terminal import live_line
+
+        if not live_line.on_terminal():
+            return connection.call(method, parameters, timeout)
+        return progress.call(connection, method, parameters, timeout, self.name)
 
     @contextlib.contextmanager
     def explained(self) -> Iterator[None]:

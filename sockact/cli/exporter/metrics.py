@@ -84,6 +84,10 @@ FAMILIES = (
         ("kind", "outcome"),
     ),
     Family(
+        *("sockact_last_handover_info", GAUGE, "Always 1: how the last handover ended, and why."),
+        ("kind", "outcome", "reason"),
+    ),
+    Family(
         *(
             "sockact_handover_duration_seconds",
             HISTOGRAM,
@@ -246,6 +250,9 @@ def _generation(found: Samples, generation: Mapping[str, Any]) -> None:
 
 def _history(found: Samples, history: Mapping[str, Any]) -> None:
     totals, handovers = history["totals"], history["handovers"][-_MOST:]
+    for last in handovers[-1:]:
+        told = last["kind"], last["outcome"], last["reason"]
+        found.put("sockact_last_handover_info", 1, *told)
     for one in totals["handovers"][:_MOST]:
         labels = one["kind"], one["outcome"]
         timed = [

@@ -173,6 +173,21 @@ def finish(account: Account, handover: Handover) -> Account:
     return _put(replace(account, totals=totals), entry, done)
 
 
+def explain(account: Account, handover: Handover) -> Account:
+    """Record the reason of a failed handover, which has just finished, once more is known of it."""
+    entry = next(
+        (
+            one
+            for one in reversed(account.entries)
+            if one.successor == handover.successor and one.outcome == Outcome.FAILED.value
+        ),
+        None,
+    )
+    if entry is None:
+        return account
+    return _put(account, entry, replace(entry, reason=handover.reason[:_LONGEST]))
+
+
 def follow(account: Account, service: Service, now: float) -> Account:
     """Record the phases that a change of the service has ended."""
     for entry in account.entries:

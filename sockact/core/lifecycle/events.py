@@ -137,6 +137,16 @@ class Census:
 
 
 @dataclass(frozen=True)
+class Explained:
+    """What the successor of a failed handover wrote explains its failure: `reason` is the new
+    reason of the handover with this id.
+    """
+
+    id: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class HookEnded:
     """The generation's commands for this event have ended; `reason` says how one failed."""
 
@@ -167,6 +177,7 @@ Event = (
     | Gone
     | GateMoved
     | Census
+    | Explained
     | HookEnded
     | Tick
 )

@@ -177,6 +177,15 @@ class Generation:
     stop_for: str = ""
     """Why it is to be stopped as soon as that hook has ended."""
 
+    @property
+    def times_out_at(self) -> float | None:
+        """When its start, trial, keeping or drain, or the wait after its stop signal, times out."""
+        due = (
+            *(self.start_deadline, self.trial_until, self.keep_until),
+            *(self.drain_deadline, self.kill_at),
+        )
+        return next((one for one in due if one is not None), None)
+
 
 @dataclass(frozen=True)
 class Handover:

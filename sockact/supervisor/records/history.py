@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sockact.core.json_data import Json
+    from sockact.core.lifecycle.model import Handover
 
     Clock = Callable[[], float]
 
@@ -72,6 +73,11 @@ class History:
         self._failures = (*self._failures, Failure(self._clock(), generation, reason))[-MOST:]
         self.ledger.failed()
         self._save()
+
+    def refused(self, handover: Handover) -> None:
+        """Record the failure of a handover and of its successor."""
+        self.ledger.explained(handover)
+        self.failed(handover.successor, handover.reason)
 
     def set_limits(self, interval: float, burst: int) -> None:
         """Apply these limits from now on, also to earlier failures."""

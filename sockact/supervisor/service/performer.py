@@ -6,13 +6,14 @@ import time
 from functools import partial
 
 from sockact.core.errors import OperatorError
+from sockact.core.history import cause
 from sockact.core.lifecycle import actions, events
 from sockact.core.lifecycle.hooks import due
-from sockact.core.lifecycle.model import Gate, Outcome
+from sockact.core.lifecycle.model import Gate, Outcome, State
 from sockact.core.lifecycle.stop import STOPPING
 from sockact.core.lifecycle.trial import BY_HAND
 from sockact.core.message_kinds import News
-from sockact.core.record import dataclass
+from sockact.core.record import dataclass, replace
 from sockact.kernel.sockets.listener import clear_nonblocking
 from sockact.supervisor.base import report
 
@@ -74,6 +75,11 @@ class Performer:
 
     def followed(self, before: Service, service: Service, actions: Sequence[Action]) -> None:
         """Stop the watches that a step has made pointless, and run the hooks that are due."""
+        for g in service.only(State.DRAINING):
+            known = before.get(g.number)
+            if known is not None and known.state is not State.DRAINING:
+                seconds = service.policy.drain_timeout
+                self._reports.say(g.number, f"draining for up to {seconds:g} s")
         self._generations.settle(service)
         self._hooks.follow(due(before, service, tuple(actions)), service)
 
@@ -91,7 +97,7 @@ class Performer:
             case actions.StartProbe(number):
                 self._generations[number].probe()
             case actions.StartTrial(number):
-                self._generations[number].start_trial()
+                self._start_trial(number)
             case actions.MoveGate(number, closed):
                 if not closed:
                     self._drains.forget(number)  # It may have been draining.
@@ -165,6 +171,14 @@ class Performer:
             self._lifecycle.handle(events.Gone(number))
             return
         self._announcer.launched(launched.pid)
+        entry = self._history.ledger.entry(number)
+        self._reports.say(number, f"starting (reload: {entry.cause})" if entry else "starting")
+
+    def _start_trial(self, number: int) -> None:
+        self._generations[number].start_trial()
+        # Without a time, it only waits for its hook.
+        if seconds := self._lifecycle.service.policy.trial:
+            self._reports.say(number, f"ready; on trial for {seconds:g} s")
 
     def _kill(self, number: int, reason: str, cuts_off: bool) -> None:
         if cuts_off and (remaining := self._drains.open(number)):
@@ -178,6 +192,9 @@ class Performer:
             cut_off = self._drains.active(number)
             if cut_off is not None:
                 self._history.ledger.forced(number, cut_off)
+                if cut_off:
+                    plural = "" if cut_off == 1 else "s"
+                    reason += f" ({cut_off} connection{plural} in use)"
         send = partial(self._termination.terminate, number, reason)
         if self._lifecycle.is_stopping():
             send()
@@ -188,11 +205,6 @@ class Performer:
 
     def _finish(self, handover: Handover) -> None:
         # Not `service.handover`, which may be the next one already.
-        if handover.outcome is Outcome.FAILED and handover.reason not in _NO_FAILURES:
-            self._history.failed(handover.successor, handover.reason)
-        elif handover.outcome is Outcome.COMMITTED and not handover.rollback:
-            self._history.reload_succeeded()
-        predecessor = self._lifecycle.service.get(handover.predecessor or 0)
         successor = self._generations.get(handover.successor)
         # The generation that has lost: its options are on the listeners.
         lost = handover.predecessor if handover.rollback else handover.successor
@@ -200,4 +212,23 @@ class Performer:
         if committed is handover.rollback and (loser := self._generations.get(lost or 0)):
             loser.restore_options()
         self._handovers.settle(handover, successor)
-        self._outcomes.finished(handover, successor, predecessor)
+        if handover.outcome is Outcome.FAILED:
+            g = self._lifecycle.service.get(handover.successor)
+            ended = g is None or bool(g.exit and g.exit.code)
+            failed = partial(self._failed, handover, ended)
+            failed([]) if successor is None else successor.stderr_tail(failed)
+            return
+        if not handover.rollback:
+            self._history.reload_succeeded()
+        predecessor = self._lifecycle.service.get(handover.predecessor or 0)
+        self._outcomes.finished(handover, predecessor)
+
+    def _failed(self, handover: Handover, ended: bool, stderr: list[str]) -> None:
+        """Report a failed handover, with the cause that its successor has written."""
+        if handover.reason not in _NO_FAILURES:
+            if not handover.rollback:
+                reason = cause.with_cause(handover.reason, stderr, ended=ended)
+                handover = replace(handover, reason=reason)
+            self._history.refused(handover)
+        self._outcomes.failed(handover, stderr)
+        self._lifecycle.handle(events.Explained(handover.id, handover.reason))

@@ -152,7 +152,7 @@ def test_a_reload_as_json(app: Running, handover: dict[str, Any], code: int) -> 
 
 def test_a_reload_that_takes_too_long(app: Running) -> None:
     code, stdout, stderr = sockact_on(app, "reload", "--timeout", "50ms")
-    assert (code, stdout) == (1, "")
+    assert (code, stdout) == (4, "")
     reason, _, hint = stderr.partition("; ")
     assert reason == "sockact: app: no outcome within 0.05 s"
     assert hint == "the reload continues, see `sockact status app`\n"

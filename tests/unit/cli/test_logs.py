@@ -245,6 +245,14 @@ def test_words_that_were_kept_are_not_looked_for(folder: Path) -> None:
     assert last_words.of_history("app", [handover | {"id": "x", "outcome": "committed"}]) == ()
 
 
+def test_the_cause_is_among_the_lines_that_are_shown() -> None:
+    lines = tuple(f"line {number}" for number in range(200))
+    assert last_words.excerpt(lines[:40], "") == lines[:40]
+    assert last_words.excerpt(lines, "exited") == lines[-40:]
+    shown = last_words.excerpt(lines, "exited: line 99")
+    assert shown == (*lines[80:100], "(80 lines left out)", *lines[180:])
+
+
 def test_the_help_fits_a_terminal() -> None:
     result = CliRunner().invoke(cli, ["logs", "--help"], prog_name="sockact", terminal_width=80)
     assert result.exit_code == 0

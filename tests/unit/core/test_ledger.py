@@ -103,7 +103,10 @@ def test_a_failed_reload() -> None:
     assert "status 3" in entry["reason"]
     assert entry["phase"] == "stop"
     told.hear(on.Gone(2), 1.0)
+    assert told.state.handover
+    told.ledger.explained(replace(told.state.handover, reason="ImportError: no x"))
     (entry,) = told.entries()
+    assert entry["reason"] == "ImportError: no x"
     assert phases(entry) == [("start", 1.0), ("stop", 1.0)]
     assert entry["phase"] == ""
     assert told.totals().drains == Times(), "nobody was replaced"

@@ -36,6 +36,7 @@ EVENTS: dict[type[Event], st.SearchStrategy[Event]] = {
     on.Gone: st.builds(on.Gone, NUMBERS),
     on.GateMoved: st.builds(on.GateMoved, NUMBERS, st.sampled_from(Gate)),
     on.Census: st.builds(on.Census, NUMBERS, *[st.integers(0, 2)] * 3),
+    on.Explained: st.builds(on.Explained, NUMBERS, st.just("it wrote why")),
     on.HookEnded: st.builds(
         on.HookEnded, NUMBERS, st.sampled_from(["running", "draining"]), st.sampled_from(["", "x"])
     ),
@@ -263,6 +264,7 @@ def test_every_state_takes_every_event(state: Service) -> None:
             for name in ("running", "draining")
         ),
         *(on.TrialFailed(number, "reason") for number in (1, 2, 9)),
+        *(on.Explained(number, "reason") for number in (1, 2, 9)),
         *(on.Exited(number, Exit(code=c)) for number in (1, 2, 9) for c in (0, 1)),
         *(on.GateMoved(number, gate) for number in (1, 2, 9) for gate in Gate),
         *(on.Census(number, busy, 0, 0) for number in (1, 2, 9) for busy in (0, 1)),
