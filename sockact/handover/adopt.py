@@ -57,6 +57,9 @@ def unavailable() -> str:
     """Why seccomp notification cannot be used here; "" if it can. Tries it in a child process."""
     if reason := seccomp.unavailable():
         return reason
+    with socket.socket(socket.AF_UNIX) as found:
+        if not procfs.socket_protocol(os.getpid(), found.fileno()):
+            return "cannot read the protocol of a socket: allow getxattr(2) of /proc/PID/fd/N"
     try:
         pid = os.fork()
     except OSError as error:
