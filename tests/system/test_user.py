@@ -35,4 +35,5 @@ def test_a_service_of_the_system_is_its_administrators(deploy: Deploy) -> None:
     for command in ("reload", "status"):
         done = service.machine.run("sockact", command, service.name, user="daemon")
         assert done.returncode != 0
-        assert done.stderr.endswith(f"(in /run/sockact/{service.name}); use sudo\n")
+        assert f"/run/sockact/{service.name} belongs to user " in done.stderr
+        assert done.stderr.endswith("and this is user daemon; use sudo\n")
