@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 from sockact.core.errors import OperatorError
 
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 _SECONDS = 3.0
+# systemd.unit(5). What begins with a dash could be taken for an option.
+_UNIT = re.compile(r"[A-Za-z0-9:_.\\@][A-Za-z0-9:_.\\@-]{0,247}\.service")
 _PROPERTIES = ("MainPID", "NRestarts", "StartLimitBurst", "StartLimitIntervalUSec")
 _STATES = ("LoadState", "ActiveState", "SubState", "Result", "ExecMainStatus", "NRestarts")
 _BOOTED = "/run/systemd/system"
@@ -95,14 +98,25 @@ def explain(
 def unit_of(pid: int) -> tuple[str, bool]:
     """The service unit of a process, and whether it is a user's (cgroups(7))."""
     try:
-        with open(f"/proc/{pid}/cgroup", encoding="utf-8") as file:
-            paths = [line.rstrip("\n").split(":", 2)[2] for line in file]
+        with open(f"/proc/{int(pid)}/cgroup", encoding="utf-8", errors="replace") as file:
+            paths = [line.rstrip("\n").split(":", 2)[-1] for line in file]
     except OSError:
         return "", False
-    for path in paths:
-        *above, last = path.split("/")
-        if last.endswith(".service"):
-            return last, any(part.startswith("user@") for part in above)
+    return next((found for path in paths if (found := unit_in(path))[0]), ("", False))
+
+
+def unit_in(group: str) -> tuple[str, bool]:
+    """The unit of a control group.
+
+    The first one on the way down, but for managers of users: a service may make groups of any name
+    below its own.
+    """
+    user = False
+    for name in group.split("/"):
+        if name.startswith("user@") and name.endswith(".service"):
+            user = True
+        elif _UNIT.fullmatch(name):
+            return name, user
     return "", False
 
 
@@ -112,7 +126,7 @@ def _show(unit: str, user: bool) -> dict[str, str] | None:
 
     properties = [f"--property={name}" for name in _PROPERTIES]
     try:
-        text = Manager(user, _SECONDS).call("show", unit, *properties)
+        text = Manager(user, _SECONDS).call("show", *properties, "--", unit)
     except OperatorError:
         return None  # No systemd, or one that does not tell: nothing is missed.
     return _properties(text)

@@ -16,7 +16,7 @@ from sockact.cli.journal.reader import CannotRead, Journal, why_not_readable
 from sockact.cli.options.name import name_argument
 from sockact.cli.options.values import check_identifier
 from sockact.cli.terminal.failures import Failure
-from sockact.cli.terminal.output import complain
+from sockact.cli.terminal.output import complain, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -154,7 +154,7 @@ def _show(entries: Iterator[Entry], as_json: bool) -> bool:
     found = False
     for one in entries:
         found = True
-        click.echo(json.dumps(one.json()) if as_json else one.text())
+        say(json.dumps(one.json()) if as_json else one.text())
     return found
 
 

@@ -13,7 +13,7 @@ import click
 from sockact.cli.options import complete
 from sockact.cli.starting import run
 from sockact.cli.terminal.failures import Failure
-from sockact.cli.terminal.output import printable
+from sockact.cli.terminal.output import say
 from sockact.core.errors import OperatorError
 from sockact.core.settings import Adopt, Settings
 from sockact.units import facts
@@ -51,14 +51,12 @@ def command(unit: str, user_unit: bool, as_json: bool) -> None:
     findings = examine(found)
     errors = sum(finding.level is ERROR for finding in findings)
     if as_json:
-        click.echo(json.dumps(_data(found, findings), indent=2))
+        say(json.dumps(_data(found, findings), indent=2))
     else:
         for finding in findings:
-            click.echo(printable(str(finding)))
+            say(str(finding))
         warnings = len(findings) - errors
-        click.echo(
-            f"{found.service.name}: {_count(errors, 'error')}, {_count(warnings, 'warning')}"
-        )
+        say(f"{found.service.name}: {_count(errors, 'error')}, {_count(warnings, 'warning')}")
     sys.exit(1 if errors else 0)
 
 

@@ -12,7 +12,7 @@ import click
 from sockact.cli.options import complete, probes
 from sockact.cli.options.values import check_name
 from sockact.cli.terminal.failures import Failure
-from sockact.cli.terminal.output import complain
+from sockact.cli.terminal.output import complain, say
 from sockact.cli.unit_files import passing, wanted, wrapped
 from sockact.cli.unit_files.files import check_free, write_all
 from sockact.core.errors import OperatorError
@@ -309,7 +309,7 @@ def _show(directories: dict[str, dict[str, str]]) -> None:
         for directory, texts in directories.items()
         for name, text in texts.items()
     ]
-    click.echo("\n".join(blocks), nl=False)
+    say("\n".join(blocks), end="")
 
 
 def _tell_systemd(
@@ -337,11 +337,11 @@ def _tell_systemd(
     steps = [] if options["enable"] else [" ".join(words) for words in (enable, *also)]
     start = " and ".join(f"`{manager.name} {words}`" for words in (*steps, f"start {name}"))
     if plan.user_unit and plan.logs:
-        click.echo(
+        say(
             f"\n{name}: the system's logrotate does not rotate logs of user units; call "
             f"`sockact rotate {name}` in the postrotate script of your own"
         )
-    click.echo(
+    say(
         f"\nWrote {', '.join(written[:-1])} and {written[-1]}. Start it with {start}; deploy with "
         f"`{manager.name} reload {name}`."
     )

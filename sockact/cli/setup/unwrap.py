@@ -10,6 +10,7 @@ import click
 from sockact.cli.options import complete
 from sockact.cli.setup.wrap import describe, failure, read, start_child
 from sockact.cli.terminal.failures import Failure
+from sockact.cli.terminal.output import say
 from sockact.cli.unit_files import wrapped
 from sockact.core.errors import OperatorError
 from sockact.units.manager import Manager
@@ -59,9 +60,9 @@ def command(unit: str, user_unit: bool, force: bool) -> None:
     outcome = _unwrap(user_unit, found, files, texts, force=force)
     for path, text in ((files.drop_in_path, texts.drop_in), (files.socket_path, texts.socket)):
         if text:
-            click.echo(f"  removed {path}")
+            say(f"  removed {path}")
     clients = f"; {describe(outcome)}" if outcome.waited else ""
-    click.echo(f"{files.service}: unwrapped{clients}")
+    say(f"{files.service}: unwrapped{clients}")
 
 
 def _unwrap(

@@ -11,7 +11,7 @@ import click
 from sockact.cli.options import complete, probes
 from sockact.cli.setup.check import examine
 from sockact.cli.terminal.failures import Failure
-from sockact.cli.terminal.output import complain
+from sockact.cli.terminal.output import complain, say
 from sockact.cli.unit_files import passing, wrapped
 from sockact.core.errors import OperatorError
 from sockact.core.settings import Settings
@@ -88,7 +88,7 @@ def command(unit: str, listen: tuple[str, ...], user_unit: bool, **options: Any)
         if no_restart or not found.service.running:
             with interruptible():
                 wrapping.install(draft.service, draft.texts)
-            click.echo(f"{found.service.name}: wrapped; {_next(draft)}")
+            say(f"{found.service.name}: wrapped; {_next(draft)}")
             return
     except (OperatorError, OSError, ValueError) as error:
         raise Failure(_explain(error, unit)) from error
@@ -220,15 +220,13 @@ class Draft:
         """Print who owns the addresses, which files are written, and what is different."""
         addresses, owner = ", ".join(map(str, self.addresses)), ", ".join(self.wrap.sockets)
         owns = "would own" if dry_run else "now owns"
-        click.echo(f"{self.files.service}: {owner} {owns} {addresses}")
+        say(f"{self.files.service}: {owner} {owns} {addresses}")
         for one in self.left:
-            click.echo(
-                f"  not taking over {one.address} (use --listen to name the addresses yourself)"
-            )
+            say(f"  not taking over {one.address} (use --listen to name the addresses yourself)")
         for path in self.texts_by_path():
-            click.echo(f"  {'would write' if dry_run else 'writing'} {path}")
+            say(f"  {'would write' if dry_run else 'writing'} {path}")
         for line in differences.describe(self.facts, self.wrap):
-            click.echo(f"  {line}")
+            say(f"  {line}")
         for finding in self.findings:
             complain(Failure(str(finding)))
 
@@ -241,7 +239,7 @@ class Draft:
         """Print the same as `announce`, and the files."""
         self.announce(dry_run=True)
         for path, text in self.texts_by_path().items():
-            click.echo(f"\n# {path}\n{text}", nl=False)
+            say(f"\n# {path}\n{text}", end="")
 
 
 def _no_address(name: str, left: list[Bound]) -> str:
@@ -279,7 +277,7 @@ def _take_over(draft: Draft) -> None:
     needs = draft.facts.service.span("TimeoutStopUSec") + limit
     service = Service(Manager(draft.user_unit, min(needs + _MARGIN, _LONGEST)), draft.files)
     most = f" (up to {unitfile.readable_span(math.ceil(limit))})" if math.isfinite(limit) else ""
-    click.echo(f"{name}: waiting for the program to start under sockact{most}")
+    say(f"{name}: waiting for the program to start under sockact{most}")
     outage = Outage(draft.addresses)
     start_child(draft.name, user_unit=draft.user_unit)
     try:
@@ -287,7 +285,7 @@ def _take_over(draft: Draft) -> None:
             outcome = wrapping.wrap(service, draft.texts, outage, draft.bound)
     except OperatorError as error:
         raise failure(error, "all changes were undone", outage) from error
-    click.echo(f"{name}: wrapped; {describe(outcome)}")
+    say(f"{name}: wrapped; {describe(outcome)}")
 
 
 def start_child(name: str, *, user_unit: bool) -> None:

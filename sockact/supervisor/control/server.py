@@ -16,7 +16,7 @@ from functools import partial
 
 import sockact
 from sockact.supervisor.base.loop import READ
-from sockact.supervisor.control import endpoint, paths, varlink
+from sockact.supervisor.control import answers, endpoint, paths, varlink
 from sockact.supervisor.control.connection import Connection, PendingCall
 from sockact.supervisor.control.interface import (
     CONFIGURATION_REFUSED,
@@ -280,10 +280,8 @@ def _refuse(pending: PendingCall, error: str, reason: str) -> None:
 
 
 def _describe(interface: str) -> str:
-    path = os.path.join(os.path.dirname(__file__), f"{interface}.varlink")
     try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
+        return answers.description(interface)
     except OSError:
         # The package was removed or replaced while the supervisor runs.
         raise Refused(varlink.INTERFACE_NOT_FOUND, {"interface": interface}) from None

@@ -210,8 +210,8 @@ class Service:
 
     def _state(self) -> dict[str, str]:
         names = "--property=ActiveState,SubState,NRestarts"
-        return unitfile.properties(self.manager.call("show", names, self.files.service))
+        return unitfile.properties(self.manager.call("show", names, "--", self.files.service))
 
     def _show(self, name: str) -> str:
-        shown = self.manager.call("show", "--value", f"--property={name}", self.files.service)
+        shown = self.manager.call("show", "--value", f"--property={name}", "--", self.files.service)
         return shown.strip()

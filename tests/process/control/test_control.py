@@ -24,6 +24,7 @@ DEADLINE = 10.0
 HANDOVER: dict[str, Any] = {
     "id": 2,
     "outcome": "committed",
+    "rollback": False,
     "from": 1,
     "to": 2,
     "reason": "",
@@ -31,6 +32,21 @@ HANDOVER: dict[str, Any] = {
     "requested_usec": 1_700_000_000_000_000,
     "duration_seconds": 0.412,
     "drained": False,
+    "kept": False,
+}
+NO_STARTS: dict[str, Any] = {
+    "interval_seconds": 300.0,
+    "burst": 0,
+    "failures": [],
+    "supervisor_starts_usec": [],
+}
+NO_TIMES: dict[str, Any] = {"bounds": [], "counts": [0], "sum": 0.0}
+NO_TOTALS: dict[str, Any] = {
+    "handovers": [],
+    "drains": NO_TIMES,
+    **dict.fromkeys(("taken_back", "forced_closes", "failures", "restarts"), 0),
+    "supervisor_starts": 1,
+    "hook_failures": [],
 }
 FAILED = {
     **HANDOVER,
@@ -78,6 +94,8 @@ class FakeService:
                 }
             ],
             "handover": HANDOVER,
+            "starts": NO_STARTS,
+            "logs": [],
         }
 
     def reload(
@@ -102,7 +120,7 @@ class FakeService:
         return lambda: None
 
     def history(self) -> dict[str, Any]:
-        return {"handovers": [], "totals": {}}
+        return {"handovers": [], "totals": NO_TOTALS}
 
     def rotate(self, done: Callable[[dict[str, Any]], None]) -> Callable[[], None]:
         done({"processes": 0, "files": 0, "signalled": 0, "errors": []})

@@ -33,6 +33,9 @@ ONE: dict[str, Any] = {
     "gate_by": "none",
     "gate_reason": "no shim \x1b[0m",
     "connections": {"busy": 11, "fresh": 12, "quiet": 13},
+    "on_trial": False,
+    "seconds_left": None,
+    "version": "",
 }
 OLD: dict[str, Any] = {
     "number": 1,
