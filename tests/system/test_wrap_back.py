@@ -11,7 +11,7 @@ from bench.load import Kind, Load
 from tests.servers.apps import answers
 from tests.servers.commands import WSGI
 from tests.support import wait
-from tests.system.site import DROP_IN, SOCKET, debian
+from tests.system.site import DROP_IN, SOCKET, UNITS, debian
 from tests.system.units import ADDRESS, USER
 
 if TYPE_CHECKING:
@@ -80,6 +80,43 @@ for pid in $(ls /proc | grep '^[0-9]' | sort -n); do
 done
 true
 """
+
+
+# It speaks to systemd if it can, as gunicorn does; its sandbox has no Unix sockets.
+NOTIFYING = """
+import http.server, os, socket
+if "NOTIFY_SOCKET" in os.environ:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as own:
+        own.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"].replace("@", "\\0", 1))
+http.server.test(http.server.SimpleHTTPRequestHandler, port=8000, bind="127.0.0.1")
+"""
+TREE = "find /etc /opt /run /srv /var/lib -xdev -not -path '/run/systemd/*'"
+
+
+def test_a_hardened_service_comes_back_as_it_was(site: Site) -> None:
+    """Without $NOTIFY_SOCKET, as it is not Type=notify, and without a file or directory of ours."""
+    site.machine.write("/opt/zoo/notifying.py", NOTIFYING)
+    text = site.install(
+        "Type=exec",
+        "ExecStart=/usr/bin/python3 /opt/zoo/notifying.py",
+        "RestrictAddressFamilies=AF_INET AF_INET6",
+    ).replace(f"User={USER}", "DynamicUser=yes")
+    site.machine.write(f"{UNITS}/{site.unit}", text)
+    site.systemctl("daemon-reload")
+    site.systemctl("restart", site.unit)
+    site.wait_serving()
+    before = site.run("sh", "-c", TREE).stdout
+    site.wrap()
+    site.systemctl("reload", site.unit)
+    site.unwrap()
+    site.wait_serving()
+    site.is_plain(text)
+    assert site.show("NotifyAccess") == "none"
+    environment = site.machine.path(f"/proc/{site.main_pid}/environ").read_text()
+    assert not {"NOTIFY_SOCKET", "WATCHDOG_USEC"} & {
+        word.partition("=")[0] for word in environment.split("\0")
+    }
+    assert site.run("sh", "-c", TREE).stdout == before
 
 
 def test_a_program_that_does_not_start_wrapped(site: Site) -> None:

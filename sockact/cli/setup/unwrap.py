@@ -52,7 +52,7 @@ def command(unit: str, user_unit: bool, force: bool) -> None:
     try:
         found = read(manager, unit)
         files = wrapped.files_of(found.service.name, user_unit=user_unit)
-        texts = _texts(files, force=force)
+        texts = _texts(files, unwrapping.own_access(found.service), force=force)
     except OperatorError as error:
         raise Failure(str(error)) from error
     outcome = _unwrap(user_unit, found, files, texts, force=force)
@@ -86,7 +86,7 @@ def _addresses(service: Service, found: Facts, socket: str) -> list[Address]:
     return []
 
 
-def _texts(files: ServiceFiles, *, force: bool) -> Texts:
+def _texts(files: ServiceFiles, access: str, *, force: bool) -> Texts:
     """The texts of our files. A wrap that was killed may have left only the .socket unit."""
     drop_in, socket = map(marked_files.read, (files.drop_in_path, files.socket_path))
     foreign = not drop_in and os.path.lexists(files.drop_in_path)
@@ -99,4 +99,4 @@ def _texts(files: ServiceFiles, *, force: bool) -> Texts:
                 f"{path} was changed since `sockact wrap` wrote it; move it away, or add --force "
                 f"to remove it anyway"
             )
-    return Texts(drop_in, socket)
+    return Texts(drop_in, socket, access)

@@ -89,12 +89,25 @@ class ServiceFiles:
     def remove_leftovers(self) -> None:
         """Remove the supervisor's own files and directories, which systemd no longer knows."""
         with contextlib.suppress(OSError):
-            os.rmdir(os.path.join(self.runtime, self.name))
-        state = os.path.join(self.state, self.name)
-        with contextlib.suppress(OSError):
-            os.unlink(os.path.join(state, _FAILURES))
-        with contextlib.suppress(OSError):
-            os.rmdir(state)
+            os.unlink(os.path.join(self.state, self.name, _FAILURES))
+        for base in (self.runtime, self.state):
+            _remove_empty(os.path.join(base, self.name))
+            _remove_empty(base)
+
+
+def _remove_empty(path: str) -> None:
+    """Remove a directory if it is empty, and with it what systemd made of it for a dynamic user: a
+    link to the directory of the same name below private/ (systemd.exec(5), DynamicUser=).
+    """
+    base, _, below = path.rpartition("/sockact")
+    private = f"{base}/private/sockact{below}"
+    with contextlib.suppress(OSError):
+        os.rmdir(private)
+    with contextlib.suppress(OSError):
+        if os.path.islink(path) and not os.path.lexists(private):
+            os.unlink(path)
+    with contextlib.suppress(OSError):
+        os.rmdir(path)
 
 
 def is_unfinished(drop_in: dict[str, Settings]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from dataclasses import dataclass, replace
 
@@ -11,7 +12,7 @@ from sockact.units import unitfile
 from sockact.units.wrap import marked_files
 from sockact.units.wrap.marked_files import check_writable, remove, write
 from sockact.units.wrap.outage import Outcome
-from sockact.units.wrap.service_files import UNFINISHED_LINE, is_unfinished
+from sockact.units.wrap.service_files import DROP_IN, UNFINISHED_LINE, is_unfinished
 from sockact.units.wrap.transaction import NotRestored, NotStarted, carry_out
 
 TYPE_CHECKING = False
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
 
     from sockact.core.matching import Address
+    from sockact.units.facts import Unit
     from sockact.units.wrap.outage import Outage
     from sockact.units.wrap.service import Service
 
 # How sockact stops; the rest of the drop-in is about its start.
 _STOP_KEYS = ("ExecStop", "KillMode", "KillSignal", "SendSIGHUP", "TimeoutStopSec")
+_NOTIFY_VARIABLES = "NOTIFY_SOCKET WATCHDOG_PID WATCHDOG_USEC"
 
 
 @dataclass(frozen=True)
@@ -35,19 +38,38 @@ class Texts:
     """Empty if there is none."""
     socket: str
     """The .socket unit; empty if there is none of ours."""
+    access: str = "none"
+    """NotifyAccess= of the service without our drop-in."""
 
 
-def transition(drop_in: str, socket: str) -> str:
+def own_access(unit: Unit) -> str:
+    """NotifyAccess= of a service without our drop-in (systemd.service(5))."""
+    own: dict[str, list[str]] = {}
+    for path, part in unit.parts.items():
+        if os.path.basename(path) != DROP_IN:
+            own |= part.get("Service", {})
+    found = (own.get("NotifyAccess") or ["none"])[-1]
+    if found != "none":
+        return found
+    notifies = (own.get("Type") or [""])[-1].startswith("notify")
+    others = [(own.get(key) or ["0"])[-1] for key in ("WatchdogSec", "FileDescriptorStoreMax")]
+    return "main" if notifies or any(value != "0" for value in others) else "none"
+
+
+def transition(drop_in: str, socket: str, access: str) -> str:
     """The drop-in for the restart: sockact stops as it has to, and the program starts on its own
-    after the .socket unit has stopped. `socket` is empty if that one stays.
+    after the .socket unit has stopped. `socket` is empty if that one stays, `access` is the
+    service's own NotifyAccess=.
     """
     order = [f"Conflicts={socket}", f"After={socket}"] if socket else []
     unit = ["[Unit]", UNFINISHED_LINE, *order, ""]
     lines = [line for line in drop_in.split("\n") if line.partition("=")[0] in _STOP_KEYS]
     if not drop_in:
         lines = ["KillMode=mixed"]
-    # For the drain, which asks for more time, and for the program, which may say that it is ready.
-    lines.insert(0, "NotifyAccess=all")
+    if access == "none":
+        # sockact asks for more time to drain. The program must not find what it never had: with
+        # $NOTIFY_SOCKET it may open a socket that its own sandbox refuses.
+        lines = ["NotifyAccess=main", f"UnsetEnvironment={_NOTIFY_VARIABLES}", *lines]
     return marked_files.marked("\n".join([*unit, "[Service]", *lines, ""]))
 
 
@@ -93,7 +115,8 @@ def _restart(
     """Restart without sockact; the outcome lacks how long connections were refused."""
     files = service.files
     undo.callback(_put_back, service, texts, service.main_pid(), addresses)
-    write(files.drop_in_path, transition(texts.drop_in, files.socket if addresses else ""))
+    socket = files.socket if addresses else ""
+    write(files.drop_in_path, transition(texts.drop_in, socket, texts.access))
     service.manager.call("daemon-reload")
     began = time.monotonic()
     retried, emptied = False, not addresses
