@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from sockact.cli.options import complete
-from sockact.cli.setup.wrap import describe, failure, read, start_child
+from sockact.cli.setup.outcome import describe, failure, start_child
+from sockact.cli.setup.wrap import read
 from sockact.cli.terminal.failures import Failure
 from sockact.cli.unit_files import wrapped
 from sockact.core.errors import OperatorError
@@ -67,12 +68,17 @@ def _unwrap(
     user_unit: bool, found: Facts, files: ServiceFiles, texts: Texts, *, force: bool
 ) -> Outcome:
     needs = found.service.span("TimeoutStopUSec") + found.service.span("TimeoutStartUSec")
-    service = Service(Manager(user_unit, min(needs + _MARGIN, _LONGEST)), files)
+    manager = Manager(user_unit, min(needs + _MARGIN, _LONGEST))
+    service = Service(manager, files, found.service)
     outage = Outage(_addresses(service, found, texts.socket))
+
+    def tell(what: str) -> None:
+        click.echo(f"{files.service}: {what}")
+
     start_child(files.name, user_unit=user_unit)
     try:
         with interruptible():
-            return unwrapping.unwrap(service, texts, outage, force=force)
+            return unwrapping.unwrap(service, texts, outage, force=force, tell=tell)
     except OperatorError as error:
         raise failure(error, "the service is still wrapped", outage) from error
 

@@ -58,6 +58,15 @@ class ServiceFiles:
         return f"sockact-wrap-{self.name.replace('@', '-')}.service"
 
     @property
+    def trial(self) -> str:
+        """The unit in which the program starts once under sockact before the old one stops."""
+        return f"sockact-trial-{self.name.replace('@', '-')}.service"
+
+    @property
+    def trial_path(self) -> str:
+        return os.path.join(self.runtime_units, self.trial)
+
+    @property
     def socket_path(self) -> str:
         return os.path.join(self.units, self.socket)
 
@@ -73,6 +82,11 @@ class ServiceFiles:
     def socket_drop_in_path(self) -> str:
         """The drop-in of NAME.socket that names the stand-in."""
         return os.path.join(self.runtime_units, f"{self.socket}.d", DROP_IN)
+
+    @property
+    def trial_directory(self) -> str:
+        """The directory of the trial's control socket and state."""
+        return os.path.join(f"{self.runtime}-trial", self.name)
 
     def unfinished(self) -> bool:
         """Whether a wrap or an unwrap is under way or was interrupted. Raises OperatorError."""
@@ -93,6 +107,17 @@ class ServiceFiles:
         for base in (self.runtime, self.state):
             _remove_empty(os.path.join(base, self.name))
             _remove_empty(base)
+
+    def remove_trial(self) -> None:
+        """Remove the trial unit and its directory. Raises OperatorError."""
+        marked_files.remove(self.trial_path)
+        with contextlib.suppress(OSError):
+            os.unlink(os.path.join(self.trial_directory, _FAILURES))
+        _remove_empty(self.trial_directory)
+        _remove_empty(os.path.dirname(self.trial_directory))
+        # systemd makes it for dynamic users.
+        with contextlib.suppress(OSError):
+            os.rmdir(os.path.join(os.path.dirname(self.runtime), "private"))
 
 
 def _remove_empty(path: str) -> None:

@@ -13,11 +13,11 @@ from sockact.units.wrap import marked_files
 from sockact.units.wrap.marked_files import check_writable, remove, write
 from sockact.units.wrap.outage import Outcome
 from sockact.units.wrap.service_files import DROP_IN, UNFINISHED_LINE, is_unfinished
-from sockact.units.wrap.transaction import NotRestored, NotStarted, carry_out
+from sockact.units.wrap.transaction import NotRestored, NotStarted, OnlyOne, carry_out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from contextlib import ExitStack
 
     from sockact.core.matching import Address
@@ -73,14 +73,21 @@ def transition(drop_in: str, socket: str, access: str) -> str:
     return marked_files.marked("\n".join([*unit, "[Service]", *lines, ""]))
 
 
-def unwrap(service: Service, texts: Texts, outage: Outage, *, force: bool = False) -> Outcome:
+def unwrap(
+    service: Service,
+    texts: Texts,
+    outage: Outage,
+    *,
+    force: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Outcome:
     """Restart the service without sockact, and remove our files.
 
     `outage` has the addresses of our .socket unit, none if the unit is another's. With `force`
-    there is no test whether the program starts. Raises OperatorError, after which the service is
-    wrapped as before.
+    there is no test whether the program starts. `tell` gets remarks. Raises OperatorError, after
+    which the service is wrapped as before.
     """
-    files, manager = service.files, service.manager
+    files = service.files
     outcome = Outcome()
     wrapped = service.is_wrapped()
     if wrapped:
@@ -88,17 +95,14 @@ def unwrap(service: Service, texts: Texts, outage: Outage, *, force: bool = Fals
         complete = texts.drop_in and not is_unfinished(unitfile.parse(texts.drop_in))
         if complete and not force:
             check_writable(files.drop_in_path)
-            _test_start(service)
+            _test_start(service, tell)
         with outage:
             outcome = carry_out(lambda undo: _restart(undo, service, texts, outage.addresses))
         outcome = replace(outcome, refused=outage.seconds)
     elif texts.socket and service.main_pid() == "0":
         service.stop_unit(files.socket)
     try:
-        for path in (files.drop_in_path, files.socket_path):
-            if marked_files.read(path):
-                remove(path)
-        manager.call("daemon-reload")
+        _remove_files(service)
     except OperatorError as error:
         if not wrapped:
             raise
@@ -107,6 +111,20 @@ def unwrap(service: Service, texts: Texts, outage: Outage, *, force: bool = Fals
         _clean_up(service, outage.addresses)
     files.remove_leftovers()
     return outcome
+
+
+def restart_alone(service: Service, texts: Texts, addresses: Sequence[Address]) -> None:
+    """Take a wrap back that is complete. Raises OperatorError."""
+    carry_out(lambda undo: _restart(undo, service, texts, addresses))
+    _remove_files(service)
+    service.files.remove_leftovers()
+
+
+def _remove_files(service: Service) -> None:
+    for path in (service.files.drop_in_path, service.files.socket_path):
+        if marked_files.read(path):
+            remove(path)
+    service.manager.call("daemon-reload")
 
 
 def _restart(
@@ -137,25 +155,24 @@ def _restart(
     return Outcome(0.0, waited, cut_off=not emptied, retried=retried)
 
 
-def _test_start(service: Service) -> None:
-    """Reload, so that the program starts once while the old generation still serves. If it cannot
-    start then, it cannot start on its own, either. Raises NotStarted.
+def _test_start(service: Service, tell: Callable[[str], None]) -> None:
+    """Reload: if the program cannot start then, it cannot start on its own, either, unless only one
+    may run. Raises NotStarted.
     """
-    since = time.time()
     try:
-        service.manager.call("reload", service.files.service)
-    except OperatorError as error:
-        raise NotStarted(
-            f"the program of {service.files.service} would not start again: a test reload failed; "
-            f"fix the program, or add --force",
-            service.last_lines(since),
-        ) from error
+        service.test_reload(
+            "its program would not start again: a test reload failed; fix the program, or add "
+            "--force"
+        )
+    except OnlyOne as error:
+        tell(f"a test reload proves nothing: {error}")
 
 
 def _clean_up(service: Service, addresses: Sequence[Address]) -> None:
     """Remove what an interrupted wrap has left beside a program that runs on its own."""
     files, manager = service.files, service.manager
     files.remove_stand_in()
+    service.end_trial()
     state = manager.call("show", "--value", "--property=ActiveState", files.socket).strip()
     if addresses and state == "active":
         # The service no longer requires it.
