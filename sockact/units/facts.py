@@ -12,7 +12,7 @@ from sockact.core.errors import OperatorError
 from sockact.core.timespan import seconds
 from sockact.systemd import listeners
 from sockact.trust import files
-from sockact.units import unitfile
+from sockact.units import stale_files, unitfile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ class Unit:
     """When one of its files last changed, in seconds since 1970."""
     parts: dict[str, dict[str, Settings]] = field(default_factory=dict)
     """The settings of each file alone: path → section → settings, in the order of the files."""
+    stale: tuple[str, ...] = ()
+    """Its files, and those of EnvironmentFile=, that changed since its main process started."""
 
     def get(self, name: str) -> str:
         """A property; empty if this version of systemd does not have it."""
@@ -109,6 +111,11 @@ class Facts:
     """The words of ExecReload=."""
     runtime: str = "/run"
     """The parent of the directories of RuntimeDirectory=."""
+
+    @property
+    def systemctl(self) -> str:
+        """The command that controls the units."""
+        return "systemctl" if self.runtime == "/run" else "systemctl --user"
 
     @property
     def options(self) -> tuple[str, ...] | None:
@@ -186,7 +193,18 @@ def _unit(manager: Manager, name: str) -> Unit:
         )
     text = manager.cat(name)
     parts = {path: unitfile.parse(part) for path, part in unitfile.parts(text, paths).items()}
-    return Unit(name, properties, unitfile.parse(text), changed, parts)
+    stale = _stale(properties, [path for path in paths if path])
+    return Unit(name, properties, unitfile.parse(text), changed, parts, stale)
+
+
+def _stale(properties: dict[str, str], paths: list[str]) -> tuple[str, ...]:
+    started = properties.get("ExecMainStartTimestamp", "").removeprefix("@")
+    if not started.isdecimal() or properties.get("MainPID", "0") == "0":
+        return ()
+    lines = [
+        line.rpartition(" (")[0] for line in properties.get("EnvironmentFiles", "").split("\n")
+    ]
+    return tuple(stale_files.newer([*paths, *stale_files.environment_files(lines)], int(started)))
 
 
 def _changed(path: str) -> float:

@@ -7,7 +7,7 @@ import os
 
 from sockact.cli.calls import service
 from sockact.cli.terminal.failures import Failure, TimedOut
-from sockact.cli.terminal.output import say
+from sockact.cli.terminal.output import complain, say
 from sockact.supervisor.control import client
 
 TYPE_CHECKING = False
@@ -25,18 +25,19 @@ def perform(
 ) -> int:
     """`sockact reload`; its exit status. Raises Failure."""
     target = service.one(name)
-    handover = _reload(target, {"wait_drained": wait_drained, "force": force}, timeout)
+    supervisor, handover = _reload(target, {"wait_drained": wait_drained, "force": force}, timeout)
     if as_json:
         say(json.dumps(handover, indent=2))
     _raise_unless_committed(target, handover)
     if not as_json:
         say(f"{target.name}: {_succeeded(handover)}")
+        _warn_of_stale_files(target.name, supervisor)
     return 0
 
 
 def reloaded(target: service.Service) -> str:
     """Reload for another command; the outcome in words. Raises Failure."""
-    handover = _reload(target, {}, None)
+    _, handover = _reload(target, {}, None)
     _raise_unless_committed(target, handover)
     return _succeeded(handover)
 
@@ -52,7 +53,8 @@ def _raise_unless_committed(target: service.Service, handover: dict[str, Any]) -
 
 def _reload(
     target: service.Service, flags: dict[str, bool], timeout: float | None
-) -> dict[str, Any]:
+) -> tuple[int, dict[str, Any]]:
+    """The pid of the supervisor, and the handover."""
     with target.connect(
         min(timeout or service.ANSWER_SECONDS, service.ANSWER_SECONDS)
     ) as connection:
@@ -72,7 +74,23 @@ def _reload(
         handover: dict[str, Any] = answer["handover"]
         if flags.get("wait_drained") and handover["drained"]:
             handover |= _cut_off(connection, handover)
-    return handover
+        supervisor = connection.supervisor
+    return supervisor, handover
+
+
+def _warn_of_stale_files(name: str, supervisor: int) -> None:
+    """Name the files of the unit that have changed and that only a restart applies."""
+    from sockact.units import stale_files
+
+    unit, user, found = stale_files.of_process(supervisor)
+    systemctl = "systemctl --user" if user else "systemctl"
+    for path in found:
+        complain(
+            Failure(
+                f"warning: {name}: {path} has changed since the service was started, and a reload "
+                f"does not apply it; run `{systemctl} daemon-reload && {systemctl} restart {unit}`"
+            )
+        )
 
 
 def _cut_off(connection: client.Client, handover: dict[str, Any]) -> dict[str, Any]:

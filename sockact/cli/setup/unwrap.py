@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from sockact.cli.options import complete
-from sockact.cli.setup.wrap import describe, failure, read, start_child
+from sockact.cli.setup.outcome import describe, failure, start_child
+from sockact.cli.setup.wrap import read
 from sockact.cli.terminal.failures import Failure
 from sockact.cli.terminal.output import say
 from sockact.cli.unit_files import wrapped
@@ -54,7 +55,7 @@ def command(unit: str, user_unit: bool, force: bool) -> None:
     try:
         found = read(manager, unit)
         files = wrapped.files_of(found.service.name, user_unit=user_unit)
-        texts = _texts(files, force=force)
+        texts = _texts(files, unwrapping.own_access(found.service), force=force)
     except OperatorError as error:
         raise Failure(str(error)) from error
     outcome = _unwrap(user_unit, found, files, texts, force=force)
@@ -69,12 +70,17 @@ def _unwrap(
     user_unit: bool, found: Facts, files: ServiceFiles, texts: Texts, *, force: bool
 ) -> Outcome:
     needs = found.service.span("TimeoutStopUSec") + found.service.span("TimeoutStartUSec")
-    service = Service(Manager(user_unit, min(needs + _MARGIN, _LONGEST)), files)
+    manager = Manager(user_unit, min(needs + _MARGIN, _LONGEST))
+    service = Service(manager, files, found.service)
     outage = Outage(_addresses(service, found, texts.socket))
+
+    def tell(what: str) -> None:
+        say(f"{files.service}: {what}")
+
     start_child(files.name, user_unit=user_unit)
     try:
         with interruptible():
-            return unwrapping.unwrap(service, texts, outage, force=force)
+            return unwrapping.unwrap(service, texts, outage, force=force, tell=tell)
     except OperatorError as error:
         raise failure(error, "the service is still wrapped", outage) from error
 
@@ -88,7 +94,7 @@ def _addresses(service: Service, found: Facts, socket: str) -> list[Address]:
     return []
 
 
-def _texts(files: ServiceFiles, *, force: bool) -> Texts:
+def _texts(files: ServiceFiles, access: str, *, force: bool) -> Texts:
     """The texts of our files. A wrap that was killed may have left only the .socket unit."""
     drop_in, socket = map(marked_files.read, (files.drop_in_path, files.socket_path))
     foreign = not drop_in and os.path.lexists(files.drop_in_path)
@@ -101,4 +107,4 @@ def _texts(files: ServiceFiles, *, force: bool) -> Texts:
                 f"{path} has changed since `sockact wrap` wrote it; move it elsewhere, or add "
                 f"--force to remove it anyway"
             )
-    return Texts(drop_in, socket)
+    return Texts(drop_in, socket, access)

@@ -249,11 +249,11 @@ def command(
             "no program given; put it last, as in `sockact run -- gunicorn app:app`"
         )
     name = name or name_of(program)
-    _check_together(options)
+    check_together(options)
     return Settings(name, program, checks.logical(directory), adopt=Adopt(adopt), **options)
 
 
-def _check_together(options: dict[str, Any]) -> None:
+def check_together(options: dict[str, Any]) -> None:
     """Raises UsageError for options that contradict each other, or name missing programs."""
     probes.check_together(options)
     if options["reopen_signal"] == options["stop_signal"]:
@@ -268,7 +268,7 @@ def _configured(
     said = config.checked
     try:
         name = name or name_of(said.command)
-        _check_together(options)
+        check_together(options)
     except click.UsageError as error:
         raise config.refuse(error) from None
     return Settings(

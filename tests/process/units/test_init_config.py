@@ -108,5 +108,5 @@ def test_a_path_unit_stands_for_the_watching(home: Home) -> None:
     reload = unitfile.parse((home.units / "web-reload.service").read_text())["Service"]
     assert reload["ExecStart"] == ["systemctl --user reload web.service"]
     calls = home.calls.read_text()
-    assert "enable --now web.socket" in calls
-    assert "enable web.path" in calls
+    assert "enable web.socket web.service web.path" in calls
+    assert "start web.socket" in calls

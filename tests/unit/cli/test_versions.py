@@ -1,4 +1,4 @@
-"""Kept configurations are files of the service's user: what root reads there, and writes elsewhere."""
+"""Kept configurations are files of the service's user; root reads them and writes elsewhere."""
 
 from __future__ import annotations
 
@@ -57,12 +57,17 @@ def test_what_is_no_configuration_is_refused_before_it_is_written() -> None:
 def test_a_file_is_put_back(tmp_path: Path) -> None:
     path = tmp_path / "web.toml"
     for before in (None, "before\n"):
-        with pytest.raises(KeyError), versions.put_back(str(path), "after\n"):
-            assert path.read_text() == "after\n"
-            raise KeyError
+        with pytest.raises(KeyError):
+            _fail_after(path)
         assert (path.read_text() if path.exists() else None) == before
         path.write_text("before\n")
     with versions.put_back(str(path), "after\n"):
         pass
     assert path.read_text() == "after\n"
     assert os.listdir(tmp_path) == ["web.toml"]
+
+
+def _fail_after(path: Path) -> None:
+    with versions.put_back(str(path), "after\n"):
+        assert path.read_text() == "after\n"
+        raise KeyError
