@@ -30,6 +30,8 @@ def read(path: str, most: int, *, told: bool = False) -> bytes:
     """
     with walk.find(path) as found:
         state = found.stat()
+        if stat.S_ISDIR(state.st_mode):
+            found.refuse(errno.EISDIR)
         if not stat.S_ISREG(state.st_mode):
             found.refuse(errno.EINVAL, NOT_A_FILE)
         _check_readable(found, state, told)
