@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from sockact.core.errors import OperatorError
 from sockact.core.timespan import seconds
 from sockact.systemd import listeners
+from sockact.trust import files
 from sockact.units import unitfile
 
 TYPE_CHECKING = False
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from sockact.units.manager import Manager
     from sockact.units.unitfile import Settings
 
+_LARGEST_ENVIRONMENT = 1 << 20
 RUNNING = ("active", "reloading", "activating")
 
 
@@ -135,11 +137,11 @@ def read(manager: Manager, name: str) -> Facts:
     """Ask systemd about NAME, NAME.service or NAME.socket, and the units that belong to it."""
     service = _unit(manager, _service_name(manager, name))
     sockets = [_unit(manager, socket) for socket in _socket_names(manager, service)]
-    files = service.files.get("Service", {})
-    variables = _variables(service, files)
+    settings = service.files.get("Service", {})
+    variables = _variables(service, settings)
 
     def words(key: str) -> tuple[str, ...]:
-        lines = files.get(key, [])
+        lines = settings.get(key, [])
         try:
             found = unitfile.program(unitfile.split(lines[-1])) if lines else []
             return tuple(unitfile.expand(found, service.name, variables))
@@ -194,18 +196,19 @@ def _changed(path: str) -> float:
         return 0.0
 
 
-def _variables(service: Unit, files: Settings) -> dict[str, str]:
+def _variables(service: Unit, settings: Settings) -> dict[str, str]:
     """The values of $VARIABLES in command lines, as far as we may read them."""
     found: dict[str, str] = {}
-    for line in files.get("Environment", []):
+    for line in settings.get("Environment", []):
         for word in unitfile.split(line):
             key, _, value = word.partition("=")
             found[key] = value
     for line in service.get("EnvironmentFiles").split("\n"):
         path = line.rpartition(" (")[0] or line
         try:
-            with open(path, encoding="utf-8", errors="replace") as file:
-                found |= unitfile.environment(file.read())
+            # Perhaps the service user's: no FIFO, no device, and not without end.
+            data = files.read(path, _LARGEST_ENVIRONMENT)
         except OSError:
             continue
+        found |= unitfile.environment(data.decode("utf-8", "replace"))
     return found
