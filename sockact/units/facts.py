@@ -6,12 +6,13 @@ Raises OperatorError if systemd cannot be asked or does not know the unit.
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass, field
 
 from sockact.core.errors import OperatorError
 from sockact.core.timespan import seconds
 from sockact.systemd import listeners
-from sockact.trust import files
+from sockact.trust import files, walk
 from sockact.units import stale_files, unitfile
 
 TYPE_CHECKING = False
@@ -214,6 +215,25 @@ def _changed(path: str) -> float:
         return 0.0
 
 
+def odd_environment_file(service: Unit) -> str:
+    """The first EnvironmentFile= that is there and no regular file, such as a FIFO, for which
+    systemd would wait when it starts the service; empty if there is none.
+    """
+    for path in _environment_files(service):
+        try:
+            with walk.find(path) as found:
+                if not stat.S_ISREG(found.stat().st_mode):
+                    return path
+        except OSError:
+            continue  # systemd says so, without waiting.
+    return ""
+
+
+def _environment_files(service: Unit) -> list[str]:
+    lines = service.get("EnvironmentFiles").split("\n")
+    return [line.rpartition(" (")[0] or line for line in lines if line]
+
+
 def _variables(service: Unit, settings: Settings) -> dict[str, str]:
     """The values of $VARIABLES in command lines, as far as we may read them."""
     found: dict[str, str] = {}
@@ -221,8 +241,7 @@ def _variables(service: Unit, settings: Settings) -> dict[str, str]:
         for word in unitfile.split(line):
             key, _, value = word.partition("=")
             found[key] = value
-    for line in service.get("EnvironmentFiles").split("\n"):
-        path = line.rpartition(" (")[0] or line
+    for path in _environment_files(service):
         try:
             # Perhaps the service user's: no FIFO, no device, and not without end.
             data = files.read(path, _LARGEST_ENVIRONMENT)

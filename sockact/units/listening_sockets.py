@@ -84,15 +84,16 @@ def count_waiting(address: Address, but: set[int]) -> int:
 
 
 def find_bound(pids: Iterable[int]) -> list[Bound]:
-    """The listening sockets of some processes, by inode.
+    """The listening sockets of some processes, by inode; only those of our network namespace.
 
+    Anybody can make a namespace of their own, and listen there on any port without any rights.
     Raises OSError; PermissionError if we may not inspect the processes.
     """
     found: dict[int, Bound] = {}
     unix = {one.inode: one for one in sock_diag.unix_listeners()}
     for pid in pids:
         sockets = procfs.sockets(pid)
-        table = _ports_of(pid) if sockets else {}
+        table = _ports_of(pid) if sockets and _in_our_network(pid) else {}
         for fd, inode in sorted(sockets.items()):
             if inode in unix:
                 address = Address(Family.UNIX, Kind.STREAM, _host(unix[inode].name))
@@ -122,6 +123,14 @@ def _ephemeral() -> range:
     with open("/proc/sys/net/ipv4/ip_local_port_range") as file:
         first, last = map(int, file.read().split())
     return range(first, last + 1)
+
+
+def _in_our_network(pid: int) -> bool:
+    """Whether a process is in our network namespace: namespaces(7). Raises OSError."""
+    try:
+        return os.path.samestat(os.stat(f"/proc/{pid}/ns/net"), os.stat("/proc/self/ns/net"))
+    except FileNotFoundError:
+        return False  # It has ended.
 
 
 def _ports_of(pid: int) -> dict[int, Address]:

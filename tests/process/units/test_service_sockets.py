@@ -295,3 +295,26 @@ def test_a_socket_file_is_asked_by_its_path(folder: Path) -> None:
             path.unlink()
             wait.until(lambda: outage.seconds, "clients to be refused")
         assert not can_connect(str(path))
+
+
+ELSEWHERE = """
+import socket
+found = socket.create_server(("0.0.0.0", 22))
+print(flush=True)
+found.accept()
+"""
+
+
+def test_sockets_of_another_network_are_not_found() -> None:
+    """Which anybody can make, and listen on any port there."""
+    words = ["unshare", "--user", "--map-root-user", "--net", sys.executable, "-c", ELSEWHERE]
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as server:
+        try:
+            assert server.stdout
+            if not server.stdout.readline():
+                pytest.skip("this machine allows no user namespaces")
+            assert listening_sockets.find_bound([server.pid]) == []
+        finally:
+            server.kill()

@@ -14,13 +14,17 @@ if TYPE_CHECKING:
 
 
 def variables(path: Path) -> dict[str, str]:
-    properties = {"EnvironmentFiles": f"{path} (ignore_errors=no)"}
-    return facts._variables(facts.Unit("app.service", properties), {})
+    return facts._variables(unit(path), {})
+
+
+def unit(path: Path) -> facts.Unit:
+    return facts.Unit("app.service", {"EnvironmentFiles": f"{path} (ignore_errors=no)"})
 
 
 def test_a_file_is_read(tmp_path: Path) -> None:
     (tmp_path / "env").write_text("PORT=8000\n")
     assert variables(tmp_path / "env") == {"PORT": "8000"}
+    assert facts.odd_environment_file(unit(tmp_path / "env")) == ""
 
 
 @pytest.mark.timeout(20)
@@ -31,6 +35,8 @@ def test_what_is_no_file_is_not_read(tmp_path: Path, kind: str) -> None:
     elif kind == "endless":
         (tmp_path / "env").symlink_to("/dev/zero")
     assert variables(tmp_path / "env") == {}
+    odd = str(tmp_path / "env") if kind != "missing" else ""
+    assert facts.odd_environment_file(unit(tmp_path / "env")) == odd
 
 
 def test_a_file_without_end_is_read_to_a_limit(tmp_path: Path) -> None:
