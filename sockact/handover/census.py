@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from sockact.kernel.sockets.listener import Listener
     from sockact.kernel.sockets.sock_diag import UnixSocket
 
+_HELD = 3600.0
+"""`Witness.quiet_in` of a connection that needs its generation until it is closed."""
+
 
 @dataclass
 class Counts:
@@ -54,6 +57,8 @@ class Witness:
     quiet_in: float
     """Seconds for which it cannot become quiet unless it is closed; 0 if it may at any time."""
     rules: Rules = USUAL
+    held: bool = False
+    """It needs its generation although it is quiet."""
 
     def look(self) -> Witness | None:
         """The connection as it is now; None if it no longer needs its generation.
@@ -63,7 +68,11 @@ class Witness:
         if isinstance(self.connection, sock_diag.UnixSocket):
             return self if sock_diag.unix_is_open(self.connection) else None
         found = sock_diag.tcp_connection(self.family, self.connection.identity)
-        if found is None or classify(found, self.rules) is Activity.QUIET:
+        if found is None:
+            return None
+        if self.held:
+            return Witness(self.family, found, self.quiet_in, self.rules, held=True)
+        if classify(found, self.rules) is Activity.QUIET:
             return None
         return Witness(self.family, found, quiet_in(found, self.rules), self.rules)
 
@@ -108,15 +117,26 @@ def count(
     return counts
 
 
-def look(pids: Iterable[int], listeners: list[Listener], rules: Rules = USUAL) -> Look:
-    """Look at one generation. Raises OSError as `count` does."""
+def look(
+    pids: Iterable[int],
+    listeners: list[Listener],
+    rules: Rules = USUAL,
+    upgraded: Container[int] = (),
+) -> Look:
+    """Look at one generation. Raises OSError as `count` does.
+
+    `upgraded` are inodes of connections that need it even if they are quiet.
+    """
     held = _held(pids)
     inodes = {listener.inode for listener in listeners}
     found = Look(holders={pid: its[1] for pid, its in held.items() if inodes & its[0]})
     owned = {inode for inodes, _epolls in held.values() for inode in inodes}
     for family, connection in _connections(_streams(listeners), owned):
         activity = _activity(connection, rules)
-        found.counts.add(activity)
+        stays = activity is Activity.QUIET and connection.inode in upgraded
+        found.counts.add(Activity.BUSY if stays else activity)
+        if stays:
+            found.witnesses.append(Witness(family, connection, _HELD, rules, held=True))
         if activity is Activity.QUIET:
             continue
         found.witnesses.append(Witness(family, connection, _quiet_in(connection, rules), rules))

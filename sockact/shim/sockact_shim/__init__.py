@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any, Mapping
 
-__all__ = ["CALL", "NUDGE", "install", "load", "monotonic", "sleep"]
+__all__ = ["CALL", "NUDGE", "install", "is_foreign", "load", "monotonic", "sleep"]
 
 CALL = 50
 NUDGE = 51
@@ -42,14 +42,29 @@ def install(environ: Mapping[str, str]) -> bool:
 
 def _on_call(signum: int, frame: FrameType | None) -> None:
     # The program's own handlers wait until the call is over. What they raise leaves from the last
-    # line, where the mask is restored.
+    # line, where the mask is restored, or earlier if another thread took the signal.
     held = _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())
     try:
         load("call").answer(_supervisor)
-    except Exception:
+    except Exception as error:
+        if is_foreign(error):
+            raise
         return  # the supervisor sees that the connection ends
     finally:
         _signal.pthread_sigmask(_signal.SIG_SETMASK, held)
+
+
+def is_foreign(error: BaseException) -> bool:
+    """Whether one of the program's own signal handlers raised this exception."""
+    found = [_signal.getsignal(number) for number in _signal.valid_signals()]
+    handlers = [getattr(one, "__func__", one) for one in found if callable(one)]
+    codes = [getattr(one, "__code__", None) for one in handlers if one is not _on_call]
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code in codes:
+            return True
+        trace = trace.tb_next
+    return False
 
 
 def load(name: str) -> Any:

@@ -12,6 +12,15 @@ import sys
 from . import gate, load, monotonic
 from .wire import Wire
 
+try:
+    from . import is_foreign
+except ImportError:  # the program was started by an earlier version
+
+    def is_foreign(error: BaseException) -> bool:
+        """As the original, which is unknown here."""
+        return False
+
+
 TIMEOUT = 10.0
 _ORDERS = 64
 _VERSION = ".".join(str(part) for part in sys.version_info[:3])
@@ -56,6 +65,8 @@ def _outcome(words: list[str]) -> str:
     try:
         return _obey(words)
     except Exception as error:
+        if is_foreign(error):
+            raise
         return f"error {type(error).__name__}: {error}"
 
 
@@ -75,6 +86,8 @@ def _obey(words: list[str]) -> str:
     if words == ["reopen"]:
         count, errors = load("reopen").moved()
         return " ! ".join([f"done reopen {count}", *errors])
+    if words == ["upgraded"]:
+        return " ".join(["done", "upgraded", *map(str, load("upgraded").inodes())])
     return f"error unknown order {words[0]}"
 
 

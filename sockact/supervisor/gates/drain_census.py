@@ -30,10 +30,12 @@ if TYPE_CHECKING:
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.base.loop import Loop
     from sockact.supervisor.gates.gates import Gates
+    from sockact.supervisor.gates.upgraded import Upgraded
     from sockact.supervisor.processes.processes import Processes
 
 _LONGEST_PAUSE = 10.0
 _REST_AGAIN = 0.01
+_ANSWER_WITHIN = 1.0
 _TRIES = 32
 """Number of witnesses to look at one by one; for more, a full count is cheaper."""
 
@@ -57,6 +59,12 @@ class _Drain:
     """Earliest time of the next full count."""
     pause: float = 0.0
     """Seconds from a failure to the next attempt; 0 after a success."""
+    upgraded: set[int] | None = None
+    """Inodes of WebSockets, which hold the drain; None: the shims have not been asked."""
+    asking: bool = False
+    """The shims have not answered yet."""
+    told_to_end: bool = False
+    """The generation has got its stop signal; the shims are not asked any more."""
 
 
 class DrainCensus:
@@ -67,6 +75,7 @@ class DrainCensus:
         loop: Loop,
         processes: Processes,
         gates: Gates,
+        upgraded: Upgraded,
         listeners: list[Listener],
         policy: Policy,
         rules: Callable[[int], Rules],
@@ -81,6 +90,7 @@ class DrainCensus:
         self._loop = loop
         self._processes = processes
         self._gates = gates
+        self._upgraded = upgraded
         self._listeners = listeners
         self._policy = policy
         self._rules = rules
@@ -140,6 +150,11 @@ class DrainCensus:
             return replace(found, fresh=1, settled=False)
         return found
 
+    def stopped(self, number: int) -> None:
+        """Take note that the generation gets its stop signal."""
+        self.forget(number)
+        self._drains[number] = _Drain(time.monotonic(), told_to_end=True)
+
     def forget(self, number: int) -> None:
         """Stop counting the connections of this generation."""
         drain = self._drains.pop(number, None)
@@ -190,13 +205,17 @@ class DrainCensus:
         self.full_counts += 1
         before = time.process_time()
         pids = self._processes.of(number)
-        found = census.look(pids, self._listeners, self._rules(number))
+        rules, upgraded = self._rules(number), drain.upgraded
+        found = census.look(pids, self._listeners, rules, upgraded or ())
         cost = time.process_time() - before
         drain.count_all_at = time.monotonic() + cost / self._policy.census_share
         known = drain.holders or {}
         drain.holders, drain.witnesses = found.holders, found.witnesses
         if found.witnesses:
+            drain.upgraded = None  # They are asked again when these are gone.
             return self._ask_witnesses(number, drain) or _busy(number, UNANNOUNCED)
+        if found.counts.quiet and upgraded is None and self._ask_shims(number, drain):
+            return _busy(number, _ANSWER_WITHIN)
         self._close_monitor(drain)
         # Nothing shows that a datagram is being answered. Wait instead.
         streams = any(listener.address.kind is Kind.STREAM for listener in self._listeners)
@@ -206,6 +225,22 @@ class DrainCensus:
         pause = _REST_AGAIN if patient else self._policy.census_interval
         pause = max(pause, drain.count_all_at - time.monotonic())
         return Census(number, 0, 0, found.counts.quiet, look_in=pause, settled=settled)
+
+    def _ask_shims(self, number: int, drain: _Drain) -> bool:
+        """Ask which connections are WebSockets; return False if there is nobody to ask."""
+        if drain.told_to_end:
+            return False
+        if not drain.asking:
+            drain.asking = True
+            if not self._upgraded.ask(number, partial(self._told, number, drain)):
+                drain.asking = False
+                return False
+        return True
+
+    def _told(self, number: int, drain: _Drain, upgraded: set[int]) -> None:
+        drain.upgraded, drain.asking = upgraded, False
+        if self._drains.get(number) is drain:
+            self.take_census(number)
 
     def _watch(self, number: int, drain: _Drain, witness: Witness) -> bool:
         """Wait until the witness is closed. Return whether the kernel will report that."""

@@ -186,7 +186,7 @@ class Performer:
         self._termination.kill(number, reason)
 
     def _terminate(self, number: int, reason: str) -> None:
-        self._drains.forget(number)
+        self._drains.stopped(number)
         if reason and reason != actions.IDLE:
             # It does not end by itself. Record how many connections that cuts off.
             cut_off = self._drains.active(number)

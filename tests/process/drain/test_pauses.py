@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 import ssl
 import subprocess
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support import wait
+from tests.support.kept_client import Client
 from tests.support.program import Program, connect, read_all
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ def serve(connection):
         connection.recv(100)
         connection.sendall(b"begun ")
         told.wait()
-        for _ in range(3):
+        for _ in range(4):
             time.sleep(0.4)
             connection.sendall(b"part ")
         connection.sendall(VERSION)
@@ -51,14 +53,14 @@ def test_a_response_with_pauses_is_finished_after_the_stop_signal(
     service = start(
         program.command,
         listen=program.listen,
-        options=("--quiet-after", "200ms", "--kill-timeout", "200ms", "--drain-timeout", "30s"),
+        options=("--quiet-after", "200ms", "--kill-timeout", "1s", "--drain-timeout", "30s"),
     )
     with connect(("127.0.0.1", program.port)) as client:
         client.sendall(b"go")
         assert client.recv(100) == b"begun "
         program.publish("2")
         assert service.reload().code == 0
-        assert read_all(client) == "part part part 1"
+        assert read_all(client) == "part part part part 1"
     service.wait_drained()
     assert "sending SIGTERM" in service.stderr
     assert "SIGKILL" not in service.stderr
@@ -107,6 +109,37 @@ def test_idle_connections_hold_a_drain_for_the_time_that_is_set(
         program.publish("2")
         assert service.reload("--wait-drained").code == 0
     assert "the drain timeout of 2 s expired, sending SIGTERM" in service.stderr
+
+
+# A WebSocket at /ws, which ends with its process.
+SOCKETS = """
+from aiohttp import web, WSMsgType
+async def echo(request):
+    socket = web.WebSocketResponse()
+    await socket.prepare(request)
+    async for message in socket: await socket.send_str(message.data)
+    return socket
+app = web.Application()
+app.router.add_get("/ws", echo)
+web.run_app(app, host="127.0.0.1", port=PORT, print=None, access_log=None, shutdown_timeout=0.1)
+"""
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("aiohttp"), reason="aiohttp is not installed")
+def test_an_idle_websocket_holds_a_drain(start: StartService, program: Program) -> None:
+    program.publish("1", SOCKETS)
+    service = start(program.command, listen=program.listen, options=("--quiet-after", "100ms"))
+    connection = connect(("127.0.0.1", program.port))
+    client = Client(connection)
+    client.upgrade()
+    assert client.echo()
+    assert service.reload().code == 0
+    # Longer than it takes until an idle connection is seen as such.
+    assert not wait.readable(connection.fileno(), timeout=0.6)
+    assert client.echo()
+    assert "SIGTERM" not in service.stderr
+    client.close()
+    service.wait_drained()
 
 
 # Ends at once at SIGTERM.

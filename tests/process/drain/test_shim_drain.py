@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from sockact.kernel import procfs
 from tests.process.adoption.test_shim_wire import (
     Program,
     Run,
@@ -166,6 +167,29 @@ def test_a_websocket_is_left_alone(
     after.upgrade()
     for _ in range(2):
         assert all(client.echo() for client in clients)
+
+
+@pytest.mark.parametrize("name", SOCKETS, indirect=True)
+def test_websockets_are_named(
+    server: Program, supervisor: Supervisor, clients: list[Client]
+) -> None:
+    kept, one, other = clients
+    kept.ask()
+    assert order(server, supervisor, "upgraded") == "done upgraded"
+    one.upgrade()
+    other.upgrade()
+    assert one.echo()
+    assert other.echo()
+    found = {int(word) for word in order(server, supervisor, "upgraded").split()[2:]}
+    family = [server.pid, *(x.pid for x in psutil.Process(server.pid).children(recursive=True))]
+    assert len(found) == 2
+    assert found <= {inode for pid in family for inode in procfs.sockets(pid).values()}
+    one.close()
+
+    def left() -> bool:
+        return len(order(server, supervisor, "upgraded").split()[2:]) == 1
+
+    wait.until(left, "the closed one to be forgotten")
 
 
 @pytest.mark.parametrize("name", UPGRADES, indirect=True)
