@@ -17,7 +17,7 @@ if os.environ.get("SOCKACT_SHIM") and sys.version_info >= (3, 8):
         if sockact_shim.install(os.environ) and os.environ.get("SOCKACT_ADOPT") == "1":
             from sockact_shim import adopt
 
-            adopt.install(os.environ["SOCKACT_SHIM"], os.environ.get("SOCKACT_UNIX", ""))
+            adopt.install(sockact_shim.address(os.environ), os.environ.get("SOCKACT_UNIX", ""))
     except Exception:  # without the shim the gate may be missing, but the program runs
         sys.modules.pop("sockact_shim", None)
 

@@ -258,6 +258,7 @@ class Supervisor:
         self._parts.listener_watch.close()
         base.logs.close()
         base.calls.close()
+        base.hidden.close()
         base.loop.close()
 
     def _show(self) -> None:

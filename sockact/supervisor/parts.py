@@ -31,6 +31,7 @@ from sockact.supervisor.logs.logs import Logs
 from sockact.supervisor.logs.program_logs import ProgramLogs
 from sockact.supervisor.logs.rotation import Rotation
 from sockact.supervisor.logs.targets import targets
+from sockact.supervisor.processes.hidden_sockets import HiddenSockets
 from sockact.supervisor.processes.processes import Processes
 from sockact.supervisor.processes.shim_calls import ShimCalls
 from sockact.supervisor.processes.termination import Termination
@@ -89,12 +90,15 @@ class BaseParts:
         name = f"sockact/{settings.name}/{os.getpid()}/{os.urandom(8).hex()}"
         self.shim_address = carried.shim_address if carried else name
         self.processes = Processes(self.shim_address)
+        claim = resources.claim
+        self.hidden = HiddenSockets(claim.directory, made=claim.made, resumed=carried is not None)
         self.calls = ShimCalls(
             self.loop,
             self.shim_address,
             self.processes.generation_of,
             self.generations.where,
-            carried.calls if carried else None,
+            self.hidden,
+            carried,
         )
         self.termination = Termination(
             self.processes, self.generations.stop_signal_of, self.reports.say
@@ -137,6 +141,8 @@ class LifecycleParts:
             base.processes,
             base.environment,
             base.shim_address,
+            base.calls.location(),
+            base.hidden,
             base.logs,
             self._heard,
             base.reports.report_unknown_version,

@@ -176,6 +176,11 @@ class Service:
         """Send the supervisor a signal."""
         self.process.send_signal(number)
 
+    def remove_sockets(self) -> None:
+        """Remove the socket files that it has left, because it was killed."""
+        for path in leaks.socket_files(self.runtime):
+            path.unlink()
+
     def close(self) -> None:
         """End what is left of it; raises AssertionError when it leaves a socket file behind."""
         if self.process.poll() is None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any, Mapping
 
-__all__ = ["CALL", "NUDGE", "install", "is_foreign", "load", "monotonic", "sleep"]
+__all__ = ["CALL", "NUDGE", "address", "install", "is_foreign", "load", "monotonic", "sleep"]
 
 CALL = 50
 NUDGE = 51
@@ -30,7 +30,7 @@ _supervisor = ""
 def install(environ: Mapping[str, str]) -> bool:
     """Make this process answer calls. Returns False outside of the main thread: it cannot."""
     global _supervisor
-    _supervisor = environ["SOCKACT_SHIM"]
+    _supervisor = address(environ)
     try:
         # signal() installs without SA_RESTART, so a blocked accept() returns with EINTR.
         _signal.signal(CALL, _on_call)
@@ -38,6 +38,11 @@ def install(environ: Mapping[str, str]) -> bool:
     except (ValueError, OSError):
         return False
     return True
+
+
+def address(environ: Mapping[str, str]) -> str:
+    """Where the supervisor is, for Wire: `NAME UID:PATH`, or only `NAME` if it is an older one."""
+    return (environ["SOCKACT_SHIM"] + " " + environ.get("SOCKACT_SUPERVISOR", "")).strip()
 
 
 def _on_call(signum: int, frame: FrameType | None) -> None:

@@ -1,4 +1,8 @@
-"""The connection to the supervisor: packets of ASCII words on an abstract SOCK_SEQPACKET socket.
+"""The connection to the supervisor: packets of ASCII words on a SOCK_SEQPACKET socket.
+
+It has a path that other users cannot find, and an abstract name for a process that does not reach
+the path (in a chroot, say). After the supervisor's end anybody may take that name: the user and the
+pid of whoever listens are checked before anything is sent.
 
 Every operation takes at most TIMEOUT seconds. Raises OSError.
 """
@@ -24,10 +28,15 @@ class Wire:
     """A connection, as a context manager."""
 
     def __init__(self, supervisor: str) -> None:
+        """`supervisor` is `NAME UID:PATH`, where PATH may be empty, or only `NAME`."""
+        name, _, location = supervisor.partition(" ")
+        user, _, path = location.partition(":")
         self._socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
         try:
             self._socket.settimeout(TIMEOUT)
-            self._connect(b"\0" + os.fsencode(supervisor))
+            self._connect_to_either(path, b"\0" + os.fsencode(name))
+            if user:
+                self._check(name, int(user))
         except BaseException:
             self._socket.close()
             raise
@@ -42,6 +51,24 @@ class Wire:
         trace: TracebackType | None,
     ) -> None:
         self._socket.close()
+
+    def _connect_to_either(self, path: str, name: bytes) -> None:
+        if path:
+            try:
+                return self._connect(os.fsencode(path))
+            except (BlockingIOError, ConnectionRefusedError):
+                raise  # it is busy, or has ended
+            except OSError:  # it is not reached from here
+                pass
+        self._connect(name)
+
+    def _check(self, name: str, user: int) -> None:
+        """Raise PermissionError unless the supervisor listens there."""
+        found = self._socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)
+        pid, owner = (int.from_bytes(found[at : at + 4], sys.byteorder) for at in (0, 4))
+        # 0: it is outside of the PID namespace of this process.
+        if owner != user or str(pid) not in ("0", name.split("/")[2]):
+            raise PermissionError("another process has the supervisor's name")
 
     def _connect(self, address: bytes) -> None:
         until = monotonic() + TIMEOUT

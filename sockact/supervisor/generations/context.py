@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.base.loop import Loop
     from sockact.supervisor.logs.logs import Logs
+    from sockact.supervisor.processes.hidden_sockets import HiddenSockets
     from sockact.supervisor.processes.processes import Processes
 
 
@@ -45,6 +46,9 @@ class Context:
     processes: Processes
     environment: dict[str, str]
     shim_address: str
+    supervisor: str
+    """Whom the shims expect, and where: `UID:PATH`."""
+    hidden: HiddenSockets
     logs: Logs
     handle: Callable[[Event], None]
     """Takes the events of generations."""

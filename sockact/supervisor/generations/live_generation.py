@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.gates.gates import Gates
     from sockact.supervisor.generations.context import Context
+    from sockact.supervisor.processes.processes import Processes
     from sockact.supervisor.records.carried_state import CarriedNotifySocket
 
 
@@ -228,7 +229,11 @@ class LiveGeneration:
         context, settings, adoption = self._context, self.settings, self._binds.adoption
         command, directory, self.own = deployed(settings)
         environment = program_environment(
-            context.environment | self.own, settings.name, self.number, context.shim_address
+            context.environment | self.own,
+            settings.name,
+            self.number,
+            context.shim_address,
+            context.supervisor,
         )
         environment |= outputs.environment()
         environment |= adoption_environment(context.adopt, context.listeners, adoption.paths)
@@ -256,11 +261,19 @@ class LiveGeneration:
         return NotifySocket(
             context.loop,
             f"{context.shim_address}/notify-{self.number}",
+            context.hidden,
+            partial(self._is_own, context.processes),
             lambda: context.processes.of(self.number),
             lambda: context.handle(Proven(self.number)),
             self._bound,
             carried,
         )
+
+    def _is_own(self, processes: Processes, pid: int) -> bool:
+        try:
+            return processes.generation_of(pid) == self.number
+        except OSError:
+            return False
 
     def _bound(self) -> None:
         if self._readiness:

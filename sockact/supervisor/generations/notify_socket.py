@@ -1,8 +1,8 @@
 """The $NOTIFY_SOCKET of one generation, for --ready notify.
 
-Each generation has a socket of its own, and the sender must be one of its processes
-(SCM_CREDENTIALS, unix(7)). So no other process can declare it ready. Its messages do not reach
-systemd.
+Each generation has a socket of its own, which other users cannot find (hidden_sockets.py), and the
+sender must be one of its processes (SCM_CREDENTIALS, unix(7)). So no other process can declare it
+ready, or fill its queue. Its messages do not reach systemd.
 
 A process like `systemd-notify` has usually ended when its message is read, so that its generation
 cannot be found out. Its message counts if the sender was a user of the generation, or the
@@ -11,14 +11,17 @@ supervisor's own user, who could trace the program anyway.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import struct
 import time
 
-from sockact.kernel import procfs
+from sockact.kernel import credentials, procfs
 from sockact.kernel.sockets import received
 from sockact.supervisor.base.loop import READ
+from sockact.supervisor.processes.budget import PAUSE, STRANGER, Budget
+from sockact.supervisor.processes.hidden_sockets import remove
 from sockact.supervisor.records.carried_state import CarriedNotifySocket
 
 TYPE_CHECKING = False
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sockact.supervisor.base.loop import Loop
+    from sockact.supervisor.processes.hidden_sockets import HiddenSockets
 
 _CREDENTIALS = struct.Struct("=iII")
 _DATAGRAM = 4096
@@ -38,40 +42,52 @@ class NotifySocket:
     def __init__(
         self,
         loop: Loop,
-        address: str,
+        name: str,
+        hidden: HiddenSockets,
+        own: Callable[[int], bool],
         pids: Callable[[], list[int]],
         ready: Callable[[], None],
         refused: Callable[[], None],
         carried: CarriedNotifySocket | None = None,
     ) -> None:
-        """`pids` returns the generation's processes. `refused` is called for the first stranger."""
-        self.address = "@" + address
+        """`name` is an abstract one, for where there are no hidden sockets. `own` returns whether a
+        process is of the generation, `pids` all that are. `refused` is called for the first
+        stranger.
+        """
         self.stranger = ""
         """The last process whose message was refused, for a message to the operator."""
         self.alive_at: float | None = None
         """When the last WATCHDOG=1 arrived (CLOCK_MONOTONIC)."""
         self._loop = loop
+        self._own = own
         self._pids = pids
+        self._budget = Budget()
         self._ready = ready
         self._refused = refused
         if carried is None:
-            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-            self._socket.bind(b"\0" + address.encode())
+            self._socket, self._path = _bound(name, hidden)
         else:
-            self._socket = socket.socket(fileno=carried.fd)
+            self._socket, self._path = socket.socket(fileno=carried.fd), carried.path
             self.alive_at = carried.alive_at
+        self.address = self._path or "@" + name
         self._socket.setblocking(False)
-        loop.watch(self._socket.fileno(), READ, self._readable)
+        self._watch()
 
     def carried(self) -> CarriedNotifySocket:
         """Return the state for the version that takes over."""
-        return CarriedNotifySocket(self._socket.fileno(), self.alive_at)
+        return CarriedNotifySocket(self._socket.fileno(), self.alive_at, self._path)
 
     def close(self) -> None:
         """Receive no more messages."""
-        self._loop.unwatch(self._socket.fileno())
+        if self._loop.watched(self._socket.fileno()):
+            self._loop.unwatch(self._socket.fileno())
         received.close_queue(self._socket)
+        if self._path:
+            remove(self._path)
+
+    def _watch(self) -> None:
+        if self._socket.fileno() >= 0:
+            self._loop.watch(self._socket.fileno(), READ, self._readable)
 
     def _readable(self, _mask: int) -> None:
         for _ in range(_MOST):
@@ -81,7 +97,13 @@ class NotifySocket:
                 return
             received.close(fds)  # FDSTORE=1, say, which is for systemd.
             words = data.split(b"\n")
-            if not {b"READY=1", b"WATCHDOG=1"} & {*words} or not self._trusted(ancillary):
+            if not {b"READY=1", b"WATCHDOG=1"} & {*words}:
+                continue
+            if not self._trusted(ancillary):
+                if not self._budget.spend(STRANGER):
+                    self._loop.unwatch(self._socket.fileno())
+                    self._loop.at(time.monotonic() + PAUSE, self._watch)
+                    return
                 continue
             if b"WATCHDOG=1" in words:
                 self.alive_at = time.monotonic()
@@ -94,11 +116,11 @@ class NotifySocket:
         for level, kind, value in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
                 pid, uid, _gid = _CREDENTIALS.unpack(value[: _CREDENTIALS.size])
-        pids = self._pids()
-        if pid in pids:
-            return True
+        with contextlib.suppress(OSError):  # hidepid= hides it, or no descriptor is left.
+            if self._own(pid):
+                return True
         # 0: a process of another PID namespace, which has not ended.
-        if pid and _has_ended(pid) and uid in _users([os.getpid(), *pids]):
+        if pid and _has_ended(pid) and uid in _users([os.getpid(), *self._pids()]):
             return True
         known = bool(self.stranger)
         self.stranger = f"process {pid} of user {uid}"
@@ -122,15 +144,22 @@ def _has_ended(pid: int) -> bool:
 
 
 def _users(pids: list[int]) -> set[int]:
-    """Return the real and effective user ids of processes."""
-    found: set[int] = set()
-    for pid in pids:
-        try:
-            with open(f"/proc/{pid}/status", "rb") as file:
-                lines = file.read().splitlines()
-        except OSError:
-            continue
-        for line in lines:
-            if line.startswith(b"Uid:"):
-                found.update(map(int, line.split()[1:3]))
+    """Return the users of processes."""
+    return {user for pid in pids for user in credentials.users(pid)}
+
+
+def _bound(name: str, hidden: HiddenSockets) -> tuple[socket.socket, str]:
+    """Return a new socket, and its path; "" if it has the abstract name instead."""
+    found = _new()
+    if path := hidden.bind(found):
+        return found, path
+    found.close()
+    found = _new()
+    found.bind(b"\0" + name.encode())
+    return found, ""
+
+
+def _new() -> socket.socket:
+    found = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
     return found

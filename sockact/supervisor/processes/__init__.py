@@ -2,4 +2,13 @@
 which generation serves.
 """
 
-__all__ = ("environment", "fd_store", "launch", "processes", "shim_calls", "termination")
+__all__ = (
+    "budget",
+    "environment",
+    "fd_store",
+    "hidden_sockets",
+    "launch",
+    "processes",
+    "shim_calls",
+    "termination",
+)

@@ -37,13 +37,18 @@ def program_environment(
     name: str,
     generation: int,
     shim_address: str,
+    supervisor: str,
 ) -> dict[str, str]:
-    """Return the environment of a generation, with the shim of docs/shim.md."""
+    """Return the environment of a generation, with the shim of docs/shim.md.
+
+    `supervisor` is whom the shim expects at the address, and where it finds it first: `UID:PATH`.
+    """
     found = _without_supervisors(environment)
     path = found.get("PYTHONPATH")
     found["PYTHONPATH"] = f"{SHIM_DIRECTORY}:{path}" if path else SHIM_DIRECTORY
     found["SOCKACT_NAME"] = name
     found["SOCKACT_SHIM"] = shim_address
+    found["SOCKACT_SUPERVISOR"] = supervisor
     found[GENERATION_VARIABLE] = str(generation)
     return found
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 GENERATION_VARIABLE = "SOCKACT_GENERATION"
 SHIM_VARIABLE = "SOCKACT_SHIM"
+_ATTEMPTS = 3
+_DEEPEST = 1000
 
 
 @dataclass(frozen=True)
@@ -103,9 +105,31 @@ class Processes:
         return self.latest().get(generation, [])
 
     def generation_of(self, pid: int) -> int | None:
-        """Return the generation of this process, as in `latest`; None for others."""
-        found = self.latest()
-        return next((number for number, pids in found.items() if pid in pids), None)
+        """Return the generation of this process; None for others. Raises OSError.
+
+        Strangers ask, too: only its ancestors are looked at, not all processes.
+        """
+        if pid in self._roots:
+            return self._roots[pid]
+        for _ in range(_ATTEMPTS):
+            line = self._line(pid)
+            if line and line[-1].parent == os.getpid():
+                return self._of_child(line[-1])
+            if not line or line[-1].parent <= 1:
+                return None
+        return None
+
+    def _line(self, pid: int) -> list[Process]:
+        """Return the process and its ancestors, up to a child of the supervisor. The line breaks
+        off at an ancestor that has ended meanwhile.
+        """
+        line: list[Process] = []
+        while pid > 1 and len(line) < _DEEPEST and (process := procfs.process(pid)):
+            line.append(process)
+            if process.parent == os.getpid():
+                break
+            pid = process.parent
+        return line
 
     def gone(self, generations: Iterable[int]) -> set[int] | None:
         """Return those of the generations that have no process left, not even an unreaped one.

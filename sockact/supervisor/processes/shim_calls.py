@@ -7,16 +7,18 @@ a process that was called by a signal connects to fetch its orders.
 from __future__ import annotations
 
 import errno
+import os
 import socket
-import struct
 import time
 from collections import deque
 from functools import partial
 
 from sockact.kernel import pidfd, procfs
 from sockact.kernel.sockets import received
-from sockact.supervisor.base.loop import READ
+from sockact.supervisor.processes.budget import MEMBER, STRANGER
+from sockact.supervisor.processes.hidden_sockets import remove
 from sockact.supervisor.processes.shim_conversation import Conversation
+from sockact.supervisor.processes.shim_door import ShimDoor, listen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from sockact.core.matching import Address
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.base.loop import Loop, Timer
+    from sockact.supervisor.processes.hidden_sockets import HiddenSockets
+    from sockact.supervisor.records.carried_state import CarriedProgram
 
     # (pid) → generation or None
     Membership = Callable[[int], int | None]
@@ -41,7 +45,6 @@ _MOST_CONNECTIONS = 64
 _RING_EVERY = 0.1
 _RINGS = 25
 _INSIST_EVERY = 1.0
-_CREDENTIALS = struct.Struct("=iII")
 
 
 class Order:
@@ -55,7 +58,9 @@ class Order:
 
 
 class ShimCalls:
-    """Serves the shims on an abstract socket; `address` is its name without the leading NUL."""
+    """Serves the shims on a hidden socket file, and on an abstract socket for those in a chroot and
+    of earlier versions. `address` is its name without the leading NUL.
+    """
 
     def __init__(
         self,
@@ -63,10 +68,13 @@ class ShimCalls:
         address: str,
         membership: Membership,
         bind: Bind,
-        listening: int | None = None,
+        hidden: HiddenSockets | None = None,
+        carried: CarriedProgram | None = None,
     ) -> None:
-        """`listening` is the descriptor of the socket, if an upgrade carried it over."""
+        """`carried` has the sockets, if an upgrade carried them over."""
         self.address = address
+        self.path = carried.shim_path if carried else ""
+        """The hidden socket file; "" if there is none."""
         self._loop = loop
         self._membership = membership
         self._bind = bind
@@ -74,17 +82,30 @@ class ShimCalls:
         self._ringing: dict[int, Timer] = {}
         self._open: set[Conversation] = set()
         self._closed = False
-        self._socket = _listen(address) if listening is None else socket.socket(fileno=listening)
-        self._socket.setblocking(False)
-        self._watch()
+        self._abstract = ShimDoor(loop, _abstract(address, carried), self._accepted)
+        self._hidden: ShimDoor | None = None
+        if carried and carried.shim_socket is not None:
+            known = socket.socket(fileno=carried.shim_socket)
+            self._hidden = ShimDoor(loop, known, self._accepted)
+        elif hidden:
+            self._open_hidden(hidden)
 
-    def _watch(self) -> None:
-        if self._socket.fileno() >= 0:
-            self._loop.watch(self._socket.fileno(), READ, self._accept)
+    def _open_hidden(self, hidden: HiddenSockets) -> None:
+        found = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.path = hidden.bind(found)
+        if self.path:
+            listen(found)
+            self._hidden = ShimDoor(self._loop, found, self._accepted)
+        else:
+            found.close()
 
-    def fileno(self) -> int:
-        """Return the descriptor of the socket that the shims connect to."""
-        return self._socket.fileno()
+    def location(self) -> str:
+        """Return what tells a shim whom to expect, and where: `UID:PATH`."""
+        return f"{os.geteuid()}:{self.path}"
+
+    def filenos(self) -> tuple[int, int | None]:
+        """Return the descriptors of the abstract and of the hidden socket."""
+        return self._abstract.fileno(), self._hidden.fileno() if self._hidden else None
 
     def busy(self) -> bool:
         """Whether there is an open order or conversation."""
@@ -189,32 +210,23 @@ class ShimCalls:
             self.answered(pid)
         for conversation in tuple(self._open):
             conversation.end()
-        if self._loop.watched(self._socket.fileno()):
-            self._loop.unwatch(self._socket.fileno())
-        received.close_listening(self._socket)
+        self._abstract.close()
+        if self._hidden:
+            self._hidden.close()
+            remove(self.path)
 
-    def _accept(self, _mask: int) -> None:
-        try:
-            connection, _ = self._socket.accept()
-        except (BlockingIOError, ConnectionAbortedError):
-            return
-        except OSError:
-            # No descriptors left: the waiting connection would keep the loop spinning.
-            self._loop.unwatch(self._socket.fileno())
-            self._loop.at(time.monotonic() + _RING_EVERY, self._watch)
-            return
-        connection.setblocking(False)
-        raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        pid = _CREDENTIALS.unpack(raw)[0]
+    def _accepted(self, connection: socket.socket, pid: int) -> float:
+        """Begin a conversation with a process of the program; return its cost."""
         try:
             generation = self._membership(pid)
         except OSError:
             generation = None  # /proc is unavailable: the process asks, or is called, again.
         if generation is None or len(self._open) >= _MOST_CONNECTIONS:
             received.close_queue(connection)
-            return
+            return STRANGER if generation is None else MEMBER
         bind = partial(self._bind, generation)
         self._open.add(Conversation(self, self._loop, connection, pid, bind))
+        return 0.0 if pid in self._orders else MEMBER
 
     def ended(self, conversation: Conversation) -> None:
         """Forget a conversation; call the process again if it has got new orders meanwhile."""
@@ -224,8 +236,10 @@ class ShimCalls:
             self._ring(pid, 0)
 
 
-def _listen(address: str) -> socket.socket:
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    listening.bind(b"\0" + address.encode())
-    listening.listen(_MOST_CONNECTIONS)
-    return listening
+def _abstract(address: str, carried: CarriedProgram | None) -> socket.socket:
+    if carried:
+        return socket.socket(fileno=carried.calls)
+    found = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    found.bind(b"\0" + address.encode())
+    listen(found)
+    return found

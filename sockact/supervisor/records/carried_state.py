@@ -89,6 +89,8 @@ class CarriedNotifySocket:
 
     fd: int
     alive_at: float | None
+    path: str = ""
+    """Its socket file; "": it has an abstract name."""
 
 
 @dataclass(frozen=True)
@@ -225,6 +227,10 @@ class CarriedProgram:
     """The failed handover whose last lines are in `failed_lines`."""
     failed_lines: tuple[str, ...]
     logs: CarriedLogs | None = None
+    shim_socket: int | None = None
+    """Descriptor of the socket that the shims try first."""
+    shim_path: str = ""
+    """The path of that socket."""
 
 
 @dataclass(frozen=True)
@@ -266,6 +272,8 @@ class CarriedSupervisor:
             found.append(self.inotify)
         found += [file.fd for file in self.files_untold if file.fd is not None]
         found += [self.engine.calls, self.control, *(one.fd for one in self.connections)]
+        if self.engine.shim_socket is not None:
+            found.append(self.engine.shim_socket)
         for generation in self.engine.generations:
             if generation.notifications is not None:
                 found.append(generation.notifications)

@@ -59,11 +59,12 @@ class CarryOver:
 
     def carried(self) -> CarriedProgram:
         """Return the state of the service, if it is not busy."""
+        calls, shim_socket = self._calls.filenos()
         launched = (one.carried(self._gates) for one in self._generations.values())
         return CarriedProgram(
             self._context.adopt,
             self._context.shim_address,
-            self._calls.fileno(),
+            calls,
             service_of(self._lifecycle.service),
             tuple(launched),
             *self._processes.carried(),
@@ -71,6 +72,8 @@ class CarryOver:
             self._history.carried(),
             *self._outcomes.carried(),
             self._logs.carried(),
+            shim_socket,
+            self._calls.path,
         )
 
     def resume(self, carried: CarriedProgram) -> None:

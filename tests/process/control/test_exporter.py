@@ -105,7 +105,7 @@ def _kill(service: Service) -> None:
     (program,) = (one["pid"] for one in service.status()["generations"])
     service.process.kill()
     service.process.wait()
-    service.control.unlink()
+    service.remove_sockets()
     os.kill(program, signal.SIGKILL)
     os.waitpid(program, 0)  # An orphan is ours.
 

@@ -221,7 +221,7 @@ def test_the_supervisor_is_killed(start: StartService, program: Program, log: Pa
     process = pump(service)
     service.process.kill()
     assert wait.ended(process.pid)
-    service.control.unlink()
+    service.remove_sockets()
     assert all_complete([log])
 
 

@@ -147,7 +147,7 @@ def test_sender_that_has_ended_is_believed(start: StartService, folder: Path) ->
         """
 found = bound()
 with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-    sock.connect("\\0" + os.environ["NOTIFY_SOCKET"][1:])
+    sock.connect(os.environ["NOTIFY_SOCKET"].replace("@", chr(0), 1))
     for _ in range(5):
         os.kill(os.getppid(), signal.SIGSTOP)
         if os.fork() == 0:
@@ -181,7 +181,7 @@ accept(found)
     service = start(program.command, listen=program.listen, options=options, ready=False)
     wait.until(told.exists, "the program's socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-        sock.connect("\0" + told.read_text()[1:])
+        sock.connect(told.read_text().replace("@", "\0", 1))
         for _ in range(3):
             sock.send(b"READY=1")
         assert service.process.wait(10) != 0

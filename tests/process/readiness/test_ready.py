@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 NOTIFY = """
 def notify(text):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-        sock.connect("\\0" + os.environ["NOTIFY_SOCKET"][1:])
+        sock.connect(os.environ["NOTIFY_SOCKET"].replace("@", chr(0), 1))
         sock.sendall(text)
 
 def wait_for(path):
@@ -104,7 +104,7 @@ class TestNotify:
         service = start(program.command, listen=program.listen, options=self.OPTIONS, ready=False)
         wait.until(told.exists, "the program's socket")
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-            sock.connect("\0" + told.read_text()[1:])
+            sock.connect(told.read_text().replace("@", "\0", 1))
             for _ in range(40):
                 sock.send(b"READY=1")
         assert service.states() == {1: "pending"}

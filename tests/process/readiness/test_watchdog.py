@@ -24,7 +24,7 @@ LIMITS = ("--drain-timeout", "1s", "--kill-timeout", "1s")
 NOTIFY = """
 def notify(text):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-        sock.connect("\\0" + os.environ["NOTIFY_SOCKET"][1:])
+        sock.connect(os.environ["NOTIFY_SOCKET"].replace("@", chr(0), 1))
         sock.sendall(text)
 """
 

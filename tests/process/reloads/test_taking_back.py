@@ -457,4 +457,4 @@ def test_another_stop_signal(start: StartService, program: Program, folder: Path
     service.signal(signal.SIGKILL)
     service.process.wait()
     wait.until(lambda: got.read_text() == "3 3 ", "the program to end with its supervisor")
-    service.control.unlink()
+    service.remove_sockets()

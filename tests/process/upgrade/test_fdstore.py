@@ -74,7 +74,7 @@ class Restarts:
         service.process.wait()
         assert not ends or all(map(wait.ended, pids))
         read_on(service)
-        service.control.unlink()
+        service.remove_sockets()
 
     def again(
         self,

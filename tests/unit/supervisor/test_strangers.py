@@ -15,6 +15,7 @@ import pytest
 from sockact.kernel import procfs
 from sockact.supervisor.base.loop import Loop
 from sockact.supervisor.generations.notify_socket import NotifySocket
+from sockact.supervisor.processes.hidden_sockets import HiddenSockets
 from sockact.supervisor.processes.shim_calls import ShimCalls
 from tests.support import wait
 
@@ -58,16 +59,19 @@ def test_ready_of_a_process_that_cannot_be_seen(
 ) -> None:
     """hidepid= hides it, or no descriptor is left. It counts only if it has ended."""
     told: list[str] = []
+
+    def refuse(_pid: int) -> bool:
+        raise error
+
     found = NotifySocket(
         loop,
         f"sockact-test-{os.getpid()}",
+        HiddenSockets("/nonexistent", made=False),
+        refuse,
         lambda: [os.getpid()],
         lambda: told.append("ready"),
         lambda: told.append("refused"),
     )
-
-    def refuse(_pid: int) -> bool:
-        raise error
 
     monkeypatch.setattr(procfs, "lives", refuse)
     command = [sys.executable, "-I", "-c", _SAY, found.address]
