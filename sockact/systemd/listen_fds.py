@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _FIRST = 3
 """SD_LISTEN_FDS_START."""
 _UNNAMED = "unknown"
-_MOST = (1 << 31) - 1
+_MOST = 999_999_999
 _NOT_OURS = "start sockact run directly from the unit, not through a shell"
 
 

@@ -42,7 +42,8 @@ def machine_with_app(machine: Machine) -> Iterator[Machine]:
 
 
 def test_with_the_package(machine_with_app: Machine) -> None:
-    install, init, start, reload, status = commands("README.md", "Five commands to a service")
+    heading = "Set up a service in five commands"
+    install, init, start, reload, status = commands("README.md", heading)
     # The machine has both, as their packages install them.
     assert install == "apt install ./sockact_*.deb gunicorn"
     run(machine_with_app, init)

@@ -80,6 +80,10 @@ def _reload(
 
 def _warn_of_stale_files(name: str, supervisor: int) -> None:
     """Name the files of the unit that have changed and that only a restart applies."""
+    from sockact.units import unit_facts
+
+    if not unit_facts.unit_of(supervisor)[0]:
+        return
     from sockact.units import stale_files
 
     unit, user, found = stale_files.of_process(supervisor)

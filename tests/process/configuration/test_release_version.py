@@ -141,13 +141,22 @@ def test_lines_as_json(start: StartService, program: Program, folder: Path) -> N
     assert service.reload("--wait-drained").code == 0
     lines: list[dict[str, Any]] = [json.loads(line) for line in service.stderr.splitlines()]
     (record,) = varlink.call(service.control, "History")["handovers"]
-    assert [(one["SOCKACT_EVENT"], one["SOCKACT_GENERATION"]) for one in lines][:1] == [
-        ("serves", "1")
+    assert [(one["SOCKACT_EVENT"], one["SOCKACT_GENERATION"]) for one in lines][:2] == [
+        ("note", "1"),
+        ("serves", "1"),
     ]
     ours = [one for one in lines if one.get("SOCKACT_HANDOVER")]
     assert {one["SOCKACT_HANDOVER"] for one in ours} == {record["id"]}
-    assert [one["SOCKACT_EVENT"] for one in ours] == ["note", "serves", "signalled", "drained"]
-    assert [one["SOCKACT_VERSION"] for one in ours[1:]] == ['quote " and ?', "1", "1"]
+    assert [one["SOCKACT_EVENT"] for one in ours] == [
+        "note",
+        "note",
+        "serves",
+        "note",
+        "signalled",
+        "drained",
+    ]
+    versions_told = [one["SOCKACT_VERSION"] for one in ours[1:]]
+    assert versions_told == ['quote " and ?', 'quote " and ?', "1", "1", "1"]
     for one in lines:
         assert one["TIMESTAMP"].endswith("Z")
         assert one["PRIORITY"] in "3456"

@@ -108,7 +108,8 @@ def test_idle_connections_hold_a_drain_for_the_time_that_is_set(
         assert client.recv(100) == b"1"
         program.publish("2")
         assert service.reload("--wait-drained").code == 0
-    assert "the drain timeout of 2 s expired, sending SIGTERM" in service.stderr
+    expired = "the drain timeout of 2 s expired (1 connection in use), sending SIGTERM"
+    assert expired in service.stderr
 
 
 # A WebSocket at /ws, which ends with its process.
