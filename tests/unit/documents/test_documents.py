@@ -229,3 +229,12 @@ def test_readme_says_what_is_lost_and_with_which_server() -> None:
 
 def _cells(server: zoo.Server) -> tuple[str, str, str]:
     return server.name, server.gate.value, server.keep_alive
+
+
+def test_each_test_of_the_security_page_exists() -> None:
+    page = (ROOT / "docs" / "security.md").read_text()
+    sources = [path.read_text() for path in (ROOT / "tests").rglob("test_*.py")]
+    known = {name for text in sources for name in re.findall(r"def (test_\w+)", text)}
+    named = set(re.findall(r"`(test_\w+)`", page))
+    assert len(named) > 30
+    assert named <= known
