@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     from tests.system.service import Service
 
 # A release with `broken` in its folder says why it does not start, on standard output only, where
-# the supervisor keeps nothing.
-TELLS = 'echo "to stdout"; if [ -e broken ]; then echo "no database"; exit 3; fi; exec "$@"'
+# the supervisor keeps nothing. It lives for a moment longer, in which the journal on a busy machine
+# finds out which unit has written that.
+TELLS = (
+    'echo "to stdout"; if [ -e broken ]; then echo "no database"; sleep 0.3; exit 3; fi; exec "$@"'
+)
 UNITS = replace(
     servers.GUNICORN.units(),
     command=("/bin/sh", "-c", TELLS, "sh", *servers.GUNICORN.command),
