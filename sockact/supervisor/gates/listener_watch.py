@@ -7,7 +7,8 @@ and that they can be written to, which only connected sockets can. New connectio
 supervisor.
 
 Options that keep clients away are undone before each launch, before a commit, and when a generation
-has ended: `look`.
+has ended: `look`. A socket filter stays while the service stops, because `sockact unwrap` attaches
+one to make clients wait.
 """
 
 from __future__ import annotations

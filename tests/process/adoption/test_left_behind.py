@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sockact.kernel.seccomp import SHUTDOWN_BOUND
 from sockact.kernel.sockets import sockopt, upkeep
 from sockact.kernel.sockets.listener import of_socket
 from tests.support import wait
@@ -30,8 +31,8 @@ def harm(*_):
 signal.signal(signal.SIGUSR1, harm)
 found = bound()
 # shutdown() of a low descriptor that is a listener has no effect.
-high = socket.socket(fileno=os.dup2(found.fileno(), 200))
-"""
+high = socket.socket(fileno=os.dup2(found.fileno(), BOUND))
+""".replace("BOUND", str(SHUTDOWN_BOUND))
 STEAL = """
     peer = socket.socket()
     peer.bind(("127.0.0.1", 0))
