@@ -68,7 +68,11 @@ def _isolate() -> None:
 
 def _run(words: list[str]) -> int:
     """The exit status of the service, or of a command line that was refused."""
+    import gc
     import signal
+
+    # What is loaded from here on stays; the supervisor enables the collector before its loop runs.
+    gc.disable()
 
     # Until the supervisor's loop can take them, they wait instead of killing.
     ours = "SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGCHLD"

@@ -53,25 +53,43 @@ _REMEMBERED = 8
 """Number of addresses without a listener that are kept for messages."""
 
 
-def unavailable() -> str:
-    """Why seccomp notification cannot be used here; "" if it can. Tries it in a child process."""
+class Attempt:
+    """Tries seccomp notification in a child process, which runs beside what its maker does next."""
+
+    def __init__(self) -> None:
+        self._pid = 0
+        self._reason = _refused()
+        if self._reason:
+            return
+        try:
+            self._pid = os.fork()
+        except OSError as error:
+            self._reason = f"cannot fork: {error.strerror}"
+            return
+        if self._pid == 0:
+            try:
+                seccomp.install({Call.BIND})
+                os._exit(0)
+            except OSError as error:
+                os._exit(error.errno or 1)
+
+    def reason(self) -> str:
+        """Wait for the child; return why seccomp notification cannot be used, "" if it can."""
+        if self._pid:
+            code = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+            self._pid = 0
+            self._reason = f"cannot install a seccomp filter: {os.strerror(code)}" if code else ""
+        return self._reason
+
+
+def _refused() -> str:
+    """Why it cannot work, as far as that can be seen without trying; "" if it may."""
     if reason := seccomp.unavailable():
         return reason
     with socket.socket(socket.AF_UNIX) as found:
         if not procfs.socket_protocol(os.getpid(), found.fileno()):
             return "cannot read the protocol of a socket: allow getxattr(2) of /proc/PID/fd/N"
-    try:
-        pid = os.fork()
-    except OSError as error:
-        return f"cannot fork: {error.strerror}"
-    if pid == 0:
-        try:
-            seccomp.install({Call.BIND})
-            os._exit(0)
-        except OSError as error:
-            os._exit(error.errno or 1)
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    return f"cannot install a seccomp filter: {os.strerror(code)}" if code else ""
+    return ""
 
 
 class Adoption:

@@ -1,62 +1,28 @@
 """Puts a supervisor together from its parts, and runs it.
 
-This is the only module that knows all parts. Each part gets what it needs in its constructor. What
-concerns several parts (`_show`, `_busy`, …) is a method here, because the parts that call it are
-made before the parts that it asks.
+Each part gets what it needs in its constructor. What concerns several parts (`_show`, `_troubles`)
+is a method here, because the parts that call it are made before the parts that it asks.
 """
 
 from __future__ import annotations
 
-import os
-import signal
+import gc
 
 import sockact
 from sockact.core.lifecycle import events
 from sockact.core.message_kinds import News
-from sockact.handover.accept_queues import AcceptQueues
-from sockact.supervisor.changes.configuration import ConfigurationReader
-from sockact.supervisor.changes.reload_trigger import ReloadTrigger
-from sockact.supervisor.control.server import Server
+from sockact.supervisor.control import endpoint, paths
 from sockact.supervisor.parts import BaseParts, LifecycleParts
-from sockact.supervisor.probes.probe_commands import watchdog_command
-from sockact.supervisor.probes.watchdog import Watchdog
-from sockact.supervisor.processes import fd_store, launch
-from sockact.supervisor.processes.environment import probe_environment
+from sockact.supervisor.processes import fd_store
 from sockact.supervisor.processes.fd_store import Leftovers
-from sockact.supervisor.records.carried_state import (
-    CarriedListener,
-    CarriedNotification,
-    CarriedOption,
-    CarriedStoreRequest,
-    CarriedSupervisor,
-)
-from sockact.supervisor.records.snapshots import Snapshots
-from sockact.supervisor.records.state_dir import state_dir
-from sockact.supervisor.service.carryover import CarryOver
-from sockact.supervisor.service.guard import Guard
-from sockact.supervisor.service.reaper import Reaper
-from sockact.supervisor.service.requests import Requests
-from sockact.supervisor.service.status import Status
-from sockact.supervisor.upgrade import Upgrades
-from sockact.systemd.notify import watchdog_interval
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sockact.core.settings import Adopt
-    from sockact.kernel.sockets.listener import Listener
+    from sockact.supervisor.outside import OutsideParts
+    from sockact.supervisor.records.carried_state import CarriedSupervisor
     from sockact.supervisor.resources import Resources
     from sockact.systemd.fdstore import Process
-
-SIGNALS = (
-    signal.SIGCHLD,
-    signal.SIGHUP,
-    signal.SIGINT,
-    signal.SIGQUIT,
-    signal.SIGTERM,
-    signal.SIGUSR1,
-)
-
-_COMMAND_NAME = "/proc/self/comm"
 
 
 class Supervisor:
@@ -69,117 +35,14 @@ class Supervisor:
         engine = carried.engine if carried else None
         self._resources = resources
         self._base = base = BaseParts(resources, engine, self._troubles, self._show)
-        self._parts = parts = LifecycleParts(resources, base, adopt, self._show)
+        self._parts = LifecycleParts(resources, base, adopt, self._show)
         self._leftovers: Leftovers | None = None
-        self._snapshots = Snapshots(
-            state_dir(resources.settings.name, base.environment), resources.notice
-        )
-        self._configuration = ConfigurationReader(
-            base.loop, parts.handovers, base.environment, resources.listeners, resources.reporter
-        )
-        self._reload = (
-            self._configuration.reload if resources.settings.config else parts.handovers.reload
-        )
-        self._changes = ReloadTrigger(
-            base.loop,
-            parts.handovers,
-            self._reload,
-            resources.reporter,
-            self._announce,
-            carried.inotify if carried else None,
-        )
-        self._watchdog = self._make_watchdog()
-        self._carry_over = self._make_carry_over()
-        self._upgrades = Upgrades(base.loop, SIGNALS, self._busy, self._carry, resources.notice)
-        self._reaper = self._make_reaper()
-        self._requests = self._make_requests()
-        listening = carried.control if carried else None
-        self._server = Server(base.loop, resources.claim.directory, self._requests, listening)
-
-    def _make_watchdog(self) -> Watchdog | None:
-        base, parts, settings = self._base, self._parts, self._resources.settings
-        interval = watchdog_interval(base.environment) if self._resources.notifier.active else None
-        if not interval:
-            return None
-        command = watchdog_command(settings, interval / 2)
-        environment = probe_environment(base.environment, settings.name)
-        guard = Guard(
-            parts.lifecycle, base.generations, parts.handovers, base.announcer, base.reports
-        )
-        queues = AcceptQueues(self._resources.listeners)
-        probe = (command, environment) if command else None
-        return Watchdog(base.loop, interval, queues, probe, guard)
-
-    def _make_carry_over(self) -> CarryOver:
-        base, parts = self._base, self._parts
-        return CarryOver(
-            parts.lifecycle,
-            parts.context,
-            base.generations,
-            base.processes,
-            parts.gates,
-            base.calls,
-            base.logs,
-            base.rotation,
-            base.hooks,
-            base.outcomes,
-            base.announcer,
-            base.history,
-            base.retry,
-        )
-
-    def _make_reaper(self) -> Reaper:
-        base, parts = self._base, self._parts
-        watchdog = (self._watchdog,) if self._watchdog else ()
-        return Reaper(
-            parts.lifecycle,
-            base.loop,
-            base.retry,
-            base.processes,
-            base.generations,
-            parts.gates,
-            parts.drains,
-            base.termination,
-            parts.listener_watch,
-            base.calls,
-            base.announcer,
-            base.outcomes,
-            (
-                base.generations,
-                base.logs,
-                base.hooks,
-                self._configuration,
-                self._upgrades,
-                *watchdog,
-            ),
-        )
-
-    def _make_requests(self) -> Requests:
-        base, parts = self._base, self._parts
-        status = Status(
-            parts.lifecycle,
-            parts.context,
-            base.generations,
-            parts.gates,
-            base.outcomes,
-            base.history,
-            self._changes,
-        )
-        return Requests(
-            parts.lifecycle,
-            parts.handovers,
-            self._reload,
-            self._changes,
-            base.rotation,
-            base.hooks,
-            base.history,
-            base.shutdown,
-            self._reaper,
-            self._upgrades,
-            status,
-            self._resources.reporter,
-            self._show,
-        )
+        self._outside: OutsideParts | None = None
+        self._control_path = paths.control_path(resources.claim.directory)
+        if carried:
+            self._control = endpoint.take_over(carried.control)
+        else:
+            self._control = endpoint.listen(self._control_path)
 
     def start(self, left: list[Process]) -> int:
         """Serve once the processes in `left` have ended; return the exit status.
@@ -189,7 +52,6 @@ class Supervisor:
         resources, base, lifecycle = self._resources, self._base, self._parts.lifecycle
         forget = resources.notifier.remove
         try:
-            base.loop.catch(SIGNALS, self._requests.signalled)
             left = fd_store.living(left, forget)
             base.logs.start()
             if left:
@@ -198,61 +60,73 @@ class Supervisor:
                 self._leftovers.wait(resources.settings.kill_timeout, self._launch)
             else:
                 self._launch()
-            return self._run()
+            outside = self._look_outside(None)
+            if not left:
+                outside.start_watchdog()
+            self._show()
+            return self._run(outside)
         finally:
             self._close()
 
-    def resume(self, carried: CarriedSupervisor) -> None:
+    def resume(self, carried: CarriedSupervisor) -> OutsideParts:
         """Restore the state that the previous version handed over. Call `serve_on` next."""
         base, lifecycle = self._base, self._parts.lifecycle
-        self._carry_over.resume(carried.engine)
+        outside = self._look_outside(carried.inotify)
+        outside.carry_over.resume(carried.engine)
         for g in lifecycle.service.generations:
             if not g.ending:
                 # The previous version may have decided on this and not carried it out.
                 self._parts.performer.end_connections(g.number)
         # SIGCHLD of what has ended meanwhile may have gone to the previous version.
-        self._reaper.reap()
-        self._reaper.look_for_gone()
+        outside.reaper.reap()
+        outside.reaper.look_for_gone()
         base.announcer.changed(lifecycle.service)
-        self._start_watchdog()
-        self._changes.look()
+        outside.start_watchdog()
+        outside.changes.look()
         before, now = carried.version, sockact.__version__
         self._resources.reporter.say(
             f"upgraded in place from {before} to {now}", news=News.UPGRADED
         )
-        self._server.take_over(carried.connections, before)
+        outside.server.take_over(carried.connections, before)
+        return outside
 
-    def serve_on(self) -> int:
+    def serve_on(self, outside: OutsideParts) -> int:
         """Serve after `resume`; return the exit status."""
         try:
-            self._base.loop.catch(SIGNALS, self._requests.signalled)
-            return self._run()
+            return self._run(outside)
         finally:
             self._close()
 
     def _launch(self) -> None:
         self._parts.lifecycle.handle(events.Start())
-        self._start_watchdog()
+        if self._outside:
+            self._outside.start_watchdog()
 
-    def _start_watchdog(self) -> None:
-        if self._watchdog:
-            self._watchdog.start()
+    def _look_outside(self, inotify: int | None) -> OutsideParts:
+        """Make the last parts, of which a launch needs none: meanwhile, the program starts."""
+        from sockact.supervisor.outside import OutsideParts
 
-    def _run(self) -> int:
+        self._outside = OutsideParts(
+            self._resources, self._base, self._parts, self._control, inotify, self._show
+        )
+        return self._outside
+
+    def _run(self, outside: OutsideParts) -> int:
+        outside.catch_signals()
+        gc.freeze()  # What is loaded stays.
+        gc.enable()
         self._base.loop.run()
         assert self._base.shutdown.exit_status is not None
         return self._base.shutdown.exit_status
 
     def _close(self) -> None:
         base = self._base
-        self._upgrades.close()
-        self._server.close()
-        base.hooks.close()  # Before the parts whose closing would start a hook.
+        if self._outside:
+            self._outside.close()
+        else:
+            endpoint.close(self._control, self._control_path)
+            base.hooks.close()
         base.generations.close()
-        self._configuration.close()
-        self._changes.close()
-        if self._watchdog:
-            self._watchdog.close()
         if self._leftovers:
             self._leftovers.close()
         self._parts.listener_watch.close()
@@ -263,60 +137,10 @@ class Supervisor:
 
     def _show(self) -> None:
         """Pass on that something which `status` shows has changed."""
-        served = self._parts.handovers.served() if self._resources.settings.config else None
-        self._snapshots.keep(served)
-        self._configuration.look()
-        self._server.changed()
-        self._changes.look()
-
-    def _announce(self) -> None:
-        """Pass on that something which `status` and systemd's status line show has changed."""
-        self._base.announcer.changed(self._parts.lifecycle.service)
-        self._show()
+        if self._outside:
+            self._outside.show()
 
     def _troubles(self) -> str:
         """Describe recent failures for systemd's status line; "" if there are none."""
-        return "; ".join(filter(None, (self._base.history.describe(), self._changes.stopped())))
-
-    def _busy(self) -> str:
-        """Return what must end before another version can take over; "" if nothing must."""
-        probing = self._watchdog is not None and self._watchdog.busy()
-        call = self._server.busy()
-        return (
-            self._carry_over.busy()
-            or self._configuration.busy()
-            or self._changes.busy()
-            or ("the watchdog probe is running" if probing else "")
-            or (f"a client is waiting for its {call} call" if call else "")
-        )
-
-    def _carry(self) -> CarriedSupervisor:
-        """Collect the state for the version that takes over."""
-        resources = self._resources
-        with open(_COMMAND_NAME) as file:
-            command_name = file.read().rstrip("\n")
-        self._server.flush()
-        files, states = resources.notifier.untold()
-        return CarriedSupervisor(
-            sockact.__version__,
-            os.getpid(),
-            command_name,
-            self._parts.handovers.settings().to_json(),
-            resources.claim.directory,
-            resources.claim.made,
-            resources.claim.fileno(),
-            launch.file_limit(),
-            resources.notifier.stores,
-            tuple(CarriedStoreRequest(*one) for one in files),
-            tuple(CarriedNotification(*one) for one in states),
-            tuple(map(_carried, resources.listeners)),
-            self._server.fileno(),
-            self._server.carried(),
-            self._carry_over.carried(),
-            inotify=self._changes.fileno(),
-        )
-
-
-def _carried(listener: Listener) -> CarriedListener:
-    options = (CarriedOption(x, y, value.decode("latin-1")) for x, y, value in listener.original)
-    return CarriedListener(listener.socket.fileno(), listener.name, listener.owned, tuple(options))
+        stopped = self._outside.changes.stopped() if self._outside else ""
+        return "; ".join(filter(None, (self._base.history.describe(), stopped)))

@@ -9,7 +9,6 @@ from sockact.core.settings import Adopt, Settings
 from sockact.handover import adopt
 from sockact.kernel import pidfd
 from sockact.kernel.libc import become_subreaper
-from sockact.supervisor.assembly import Supervisor
 from sockact.supervisor.base import report
 from sockact.supervisor.base.report import Reporter
 from sockact.supervisor.control import paths
@@ -82,9 +81,13 @@ def serve(resources: Resources, left: list[Process]) -> int:
 
     `left` are processes of an earlier supervisor of this service.
     """
+    wanted = resources.settings.adopt
+    attempt = adopt.Attempt() if wanted in (Adopt.AUTO, Adopt.SECCOMP) else None
+    from sockact.supervisor.assembly import Supervisor  # Most of the code: loaded meanwhile.
+
+    way = _choose(wanted, attempt.reason(), resources.reporter) if attempt else wanted
     # Refuse a probe that cannot work now, not at the first reload.
     trial_command(resources.settings, resources.listeners)
-    way = _choose(resources.settings.adopt, resources.reporter)
     if reason := pidfd.unavailable():
         resources.notice(
             f"pidfd_open is refused ({reason}): sending signals by pid, and programs on epoll need "
@@ -95,11 +98,8 @@ def serve(resources: Resources, left: list[Process]) -> int:
     return Supervisor(resources, way).start(left)
 
 
-def _choose(wanted: Adopt, reporter: Reporter) -> Adopt:
-    """Return the way of adopting. For AUTO: seccomp where it is available, else the shim."""
-    if wanted not in (Adopt.AUTO, Adopt.SECCOMP):
-        return wanted
-    reason = adopt.unavailable()
+def _choose(wanted: Adopt, reason: str, reporter: Reporter) -> Adopt:
+    """Return SECCOMP, or the shim for AUTO if there is a reason why SECCOMP cannot be used."""
     if not reason:
         return Adopt.SECCOMP
     if wanted is Adopt.SECCOMP:

@@ -138,13 +138,13 @@ def _take_resources(
 def _continue(resources: Resources, carried: CarriedSupervisor) -> int:
     try:
         supervisor = Supervisor(resources, carried.engine.adopt, carried)
-        supervisor.resume(carried)
+        outside = supervisor.resume(carried)
     except Exception as error:
         # Whatever failed: clients are waiting, and only this process has the listeners.
         execute_installed(
             replace(carried, anew=f"{type(error).__name__}: {error}", files_untold=())
         )
-    return supervisor.serve_on()
+    return supervisor.serve_on(outside)
 
 
 def _start_anew(resources: Resources, carried: CarriedSupervisor) -> int:

@@ -124,9 +124,10 @@ def _inet(host: str, port: str, kind: Kind, family: Family | None = None) -> Add
         return None
     family = family or (Family.INET6 if ":" in host else Family.INET)
     try:
-        number = _NUMBERS[family]
+        # As bytes: for text, Python loads its tables of international names.
+        name, number = host.encode("ascii"), _NUMBERS[family]
         found = socket.getaddrinfo(
-            host, last, number, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+            name, last, number, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
         )
     except (OSError, UnicodeError):
         return None

@@ -14,11 +14,11 @@ import time
 
 from sockact.supervisor.base.loop import READ
 from sockact.supervisor.base.nonblocking import CHUNK, writable, write_now
-from sockact.supervisor.records.carried_state import CarriedRelay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sockact.supervisor.base.loop import Loop, Timer
+    from sockact.supervisor.records.carried_state import CarriedRelay
 
 PAUSE = 0.05
 """Seconds."""
@@ -64,6 +64,8 @@ class OutputRelay:
 
     def carried(self) -> CarriedRelay | None:
         """Return the state to carry over an upgrade; None at the end of file."""
+        from sockact.supervisor.records.carried_state import CarriedRelay
+
         if not self._open:
             return None
         return CarriedRelay(self._read, self._rest.decode("latin-1"), self._tail.decode("latin-1"))

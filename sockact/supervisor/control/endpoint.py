@@ -9,8 +9,10 @@ import struct
 
 from sockact.supervisor.control import paths, varlink
 
+CONNECTIONS_LIMIT = 128
 
-def listen(path: str, backlog: int) -> socket.socket:
+
+def listen(path: str) -> socket.socket:
     """Listen on `path`, non-blocking, for this user only. Raises paths.RuntimeDirError."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -20,7 +22,7 @@ def listen(path: str, backlog: int) -> socket.socket:
         # The file gets its mode from the socket, so that others can never connect.
         os.fchmod(sock.fileno(), 0o600)
         sock.bind(path)
-        sock.listen(backlog)
+        sock.listen(CONNECTIONS_LIMIT)
     except OSError as error:
         sock.close()
         raise paths.RuntimeDirError(
@@ -28,6 +30,13 @@ def listen(path: str, backlog: int) -> socket.socket:
             f"{paths.advice(error, os.path.dirname(path))}"
         ) from error
     return sock
+
+
+def close(sock: socket.socket, path: str) -> None:
+    """Close the socket that listens on `path`, and remove it."""
+    sock.close()
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
 
 
 def take_over(fd: int) -> socket.socket:

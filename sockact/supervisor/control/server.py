@@ -8,9 +8,7 @@ docs/control.md describes the protocol.
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import os
 import time
 from functools import partial
 
@@ -29,6 +27,7 @@ from sockact.supervisor.control.varlink import INTERFACE, Call, Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from sockact.supervisor.base.loop import Loop, Timer
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     from sockact.supervisor.records.carried_state import CarriedConnection
 
 _STATUS, _UPGRADE = "Status", "Upgrade"
-CONNECTIONS_LIMIT = 128
 _YOUNG_SECONDS = 1.0
 """Time that a new connection has for its first call before it may be dropped."""
 _PUSH_SECONDS = 1.0
@@ -49,12 +47,9 @@ class Server:
     """Listens on the control socket in `directory`. The caller holds the lock of that."""
 
     def __init__(
-        self, loop: Loop, directory: str, service: Service, listening: int | None = None
+        self, loop: Loop, directory: str, service: Service, listener: socket.socket
     ) -> None:
-        """`listening` is the socket, if there is one already.
-
-        Raises paths.RuntimeDirError if it cannot be created.
-        """
+        """`listener` is the socket of endpoint.listen, which `close` closes."""
         self._loop = loop
         self._service = service
         self._path = paths.control_path(directory)
@@ -63,10 +58,7 @@ class Server:
         self._timer: Timer | None = None
         self._retry: Timer | None = None
         self._stale = False
-        if listening is None:
-            self._listener = endpoint.listen(self._path, CONNECTIONS_LIMIT)
-        else:
-            self._listener = endpoint.take_over(listening)
+        self._listener = listener
         loop.watch(self._listener.fileno(), READ, self._accept)
 
     def changed(self) -> None:
@@ -120,9 +112,7 @@ class Server:
                 timer.cancel()
         if self._loop.watched(self._listener.fileno()):
             self._loop.unwatch(self._listener.fileno())
-        self._listener.close()
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._path)
+        endpoint.close(self._listener, self._path)
 
     def _accept(self, _mask: int) -> None:
         try:
@@ -152,7 +142,7 @@ class Server:
 
         Return whether there is room.
         """
-        if len(self._connections) < CONNECTIONS_LIMIT:
+        if len(self._connections) < endpoint.CONNECTIONS_LIMIT:
             return True
         old = time.monotonic() - _YOUNG_SECONDS
         for connection in self._connections.values():

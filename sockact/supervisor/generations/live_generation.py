@@ -16,12 +16,10 @@ from sockact.core.settings import Adopt, Settings
 from sockact.handover.callers import Callers
 from sockact.supervisor.base.loop import READ
 from sockact.supervisor.generations.bind_requests import BindRequests
-from sockact.supervisor.generations.notify_socket import NotifySocket
 from sockact.supervisor.generations.outputs import Outputs
 from sockact.supervisor.generations.readiness import Readiness
 from sockact.supervisor.generations.release_version import ReleaseVersion
 from sockact.supervisor.probes.probe_commands import trial_command
-from sockact.supervisor.probes.trial import TrialChecks, TrialMonitor
 from sockact.supervisor.processes import guardian, launch
 from sockact.supervisor.processes.environment import (
     adoption_environment,
@@ -29,7 +27,6 @@ from sockact.supervisor.processes.environment import (
     probe_environment,
     program_environment,
 )
-from sockact.supervisor.records.carried_state import CarriedGeneration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,8 +38,10 @@ if TYPE_CHECKING:
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.gates.gates import Gates
     from sockact.supervisor.generations.context import Context
+    from sockact.supervisor.generations.notify_socket import NotifySocket
+    from sockact.supervisor.probes.trial import TrialMonitor
     from sockact.supervisor.processes.processes import Processes
-    from sockact.supervisor.records.carried_state import CarriedNotifySocket
+    from sockact.supervisor.records.carried_state import CarriedGeneration, CarriedNotifySocket
 
 
 class LiveGeneration:
@@ -123,6 +122,8 @@ class LiveGeneration:
 
     def carried(self, gates: Gates) -> CarriedGeneration:
         """Return the state for the version that takes over."""
+        from sockact.supervisor.records.carried_state import CarriedGeneration
+
         return CarriedGeneration(
             self.number,
             self.pid,
@@ -160,6 +161,8 @@ class LiveGeneration:
     def start_trial(self) -> None:
         """Start to watch its trial, if that is not done yet."""
         if self._trial is None:
+            from sockact.supervisor.probes.trial import TrialChecks, TrialMonitor
+
             context, settings = self._context, self.settings
             watch = TrialChecks(
                 trial_command(settings, context.listeners),
@@ -273,6 +276,8 @@ class LiveGeneration:
         )
 
     def _open_notify_socket(self, carried: CarriedNotifySocket | None = None) -> NotifySocket:
+        from sockact.supervisor.generations.notify_socket import NotifySocket
+
         context = self._context
         return NotifySocket(
             context.loop,

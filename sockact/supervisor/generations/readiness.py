@@ -6,7 +6,6 @@ from sockact.core.lifecycle.events import Interest, Observed, Proven
 from sockact.core.settings import Adopt
 from sockact.supervisor.generations.interest_watch import InterestWatch
 from sockact.supervisor.probes.probe_commands import readiness_command
-from sockact.supervisor.probes.readiness import ReadinessProbe
 from sockact.supervisor.processes.environment import probe_environment
 
 TYPE_CHECKING = False
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from sockact.handover.adopt import Adoption
     from sockact.supervisor.generations.context import Context
     from sockact.supervisor.generations.notify_socket import NotifySocket
+    from sockact.supervisor.probes.readiness import ReadinessProbe
 
 NO_SHIM = (
     "the program did not request a listener from the shim; use --adopt seccomp if it is not "
@@ -62,6 +62,8 @@ class Readiness:
     def probe(self) -> None:
         """Start the configured probe, if that is not done yet."""
         if self._probe is None:
+            from sockact.supervisor.probes.readiness import ReadinessProbe
+
             self._probe = ReadinessProbe(
                 self._context.loop,
                 readiness_command(self._ready),

@@ -2,4 +2,4 @@
 or the supervisor.
 """
 
-__all__ = ("logs", "pipes", "program_logs", "rotation", "targets")
+__all__ = ("logs", "pipes", "program_logs", "pump", "rotation", "targets")

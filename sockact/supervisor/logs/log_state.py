@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from sockact.core.message_kinds import News
-from sockact.supervisor.records.carried_state import CarriedLog
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,6 +10,7 @@ if TYPE_CHECKING:
 
     from sockact.core.json_data import Json
     from sockact.supervisor.logs.channel import Message
+    from sockact.supervisor.records.carried_state import CarriedLog
 
     class Notice(Protocol):
         """Reports something to the operator."""
@@ -73,6 +73,8 @@ class LogState:
 
     def carried(self) -> CarriedLog:
         """Return the state to carry over an upgrade."""
+        from sockact.supervisor.records.carried_state import CarriedLog
+
         return CarriedLog(*self._before, *self._dropped, self._said, self.waiting, self._error)
 
     def take_over(self, carried: CarriedLog) -> None:

@@ -11,11 +11,9 @@ import time
 from sockact.core.errors import OperatorError
 from sockact.core.message_kinds import News
 from sockact.supervisor.base.loop import READ, WRITE
-from sockact.supervisor.logs import pump
 from sockact.supervisor.logs.channel import Channel
 from sockact.supervisor.logs.log_state import LogState
 from sockact.supervisor.logs.pipes import Pipes
-from sockact.supervisor.records.carried_state import CarriedLogs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
     from sockact.supervisor.logs.channel import Message
     from sockact.supervisor.logs.log_state import Notice
     from sockact.supervisor.logs.targets import Target
+    from sockact.supervisor.records.carried_state import CarriedLogs
 
 # Seconds.
 _REOPEN_WITHIN = 30.0
@@ -145,6 +144,8 @@ class Logs:
             self._timer = self._loop.at(time.monotonic() + _PAUSE, self._start_again)
 
     def _start(self) -> None:
+        from sockact.supervisor.logs import pump
+
         own, child_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with child_end:
             try:
@@ -260,6 +261,8 @@ class Logs:
 
     def carried(self) -> CarriedLogs | None:
         """Return the state to carry over an upgrade; None if there is no log."""
+        from sockact.supervisor.records.carried_state import CarriedLogs
+
         if self._channel is None:
             return None
         states = tuple(state.carried() for state in self._states)

@@ -12,7 +12,6 @@ import time
 
 from sockact.supervisor.base.output_relay import TAIL_LINES
 from sockact.supervisor.logs.targets import STDERR
-from sockact.supervisor.records.carried_state import CarriedLogPipe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from sockact.supervisor.base.loop import Loop
     from sockact.supervisor.logs.channel import Message
     from sockact.supervisor.logs.targets import Target
+    from sockact.supervisor.records.carried_state import CarriedLogPipe
 
     Tell = Callable[[Message, int | None], None]
 
@@ -140,6 +140,8 @@ class Pipes:
 
     def carried(self) -> tuple[int, tuple[CarriedLogPipe, ...]]:
         """Return (the last number, the open pipes) to carry over an upgrade."""
+        from sockact.supervisor.records.carried_state import CarriedLogPipe
+
         found = ((key, one) for key, one in self._pipes.items() if one.fd >= 0)
         return self._last, tuple(
             CarriedLogPipe(key, one.generation, one.log, one.fd) for key, one in found

@@ -6,7 +6,6 @@ import os
 
 from sockact.core.errors import OperatorError
 from sockact.core.record import dataclass
-from sockact.supervisor.logs.file import open_log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +34,10 @@ def targets(settings: Settings) -> tuple[Target, ...]:
 def check(settings: Settings) -> None:
     """Check that the logs can be written. Raises OperatorError."""
     found = targets(settings)
+    if not found:
+        return
+    from sockact.supervisor.logs.file import open_log
+
     for target in found:
         try:
             os.close(open_log(target.path))

@@ -11,5 +11,6 @@ __all__ = (
     "launch",
     "processes",
     "shim_calls",
+    "shim_conversation",
     "termination",
 )

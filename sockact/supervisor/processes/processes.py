@@ -20,13 +20,12 @@ from sockact.core.numbers import whole
 from sockact.core.record import dataclass, field
 from sockact.kernel import pidfd, procfs
 from sockact.kernel.procfs import Process
-from sockact.supervisor.records.carried_state import CarriedExit, CarriedProcess
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from sockact.supervisor.records.carried_state import CarriedProgram
+    from sockact.supervisor.records.carried_state import CarriedExit, CarriedProcess, CarriedProgram
 
 GENERATION_VARIABLE = "SOCKACT_GENERATION"
 SHIM_VARIABLE = "SOCKACT_SHIM"
@@ -68,12 +67,16 @@ class Processes:
 
     def carried(self) -> tuple[tuple[CarriedProcess, ...], tuple[CarriedProcess, ...]]:
         """Return (first processes, known processes) to carry over an upgrade."""
+        from sockact.supervisor.records.carried_state import CarriedProcess
+
         roots = tuple(CarriedProcess(pid, number) for pid, number in self._roots.items())
         known = ((pid, number, at) for (pid, at), number in self._known.items())
         return roots, tuple(CarriedProcess(*one) for one in known)
 
     def carried_failures(self) -> tuple[CarriedExit, ...]:
         """Return how other processes ended, to carry over an upgrade."""
+        from sockact.supervisor.records.carried_state import CarriedExit
+
         return tuple(CarriedExit(*one) for one in self._failures.items())
 
     def take_over(self, carried: CarriedProgram) -> None:

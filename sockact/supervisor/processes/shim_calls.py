@@ -17,7 +17,6 @@ from sockact.kernel import pidfd, procfs
 from sockact.kernel.sockets import received
 from sockact.supervisor.processes.budget import MEMBER, STRANGER
 from sockact.supervisor.processes.hidden_sockets import remove
-from sockact.supervisor.processes.shim_conversation import Conversation
 from sockact.supervisor.processes.shim_door import ShimDoor, listen
 
 TYPE_CHECKING = False
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.base.loop import Loop, Timer
     from sockact.supervisor.processes.hidden_sockets import HiddenSockets
+    from sockact.supervisor.processes.shim_conversation import Conversation
     from sockact.supervisor.records.carried_state import CarriedProgram
 
     # (pid) → generation or None
@@ -224,6 +224,8 @@ class ShimCalls:
         if generation is None or len(self._open) >= _MOST_CONNECTIONS:
             received.close_queue(connection)
             return STRANGER if generation is None else MEMBER
+        from sockact.supervisor.processes.shim_conversation import Conversation
+
         bind = partial(self._bind, generation)
         self._open.add(Conversation(self, self._loop, connection, pid, bind))
         return 0.0 if pid in self._orders else MEMBER

@@ -13,7 +13,6 @@ from sockact.core.history.failures import MOST, Failure, Window, describe
 from sockact.core.history.ledger import Account, Failures, LedgerEntry, Span, Times, Totals
 from sockact.core.json_data import Reader, plain
 from sockact.core.numbers import is_count, is_time
-from sockact.supervisor.records.carried_state import CarriedHistory
 from sockact.supervisor.records.ledger import Ledger
 from sockact.supervisor.records.state_dir import StateFile
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from sockact.core.json_data import Json
     from sockact.core.lifecycle.model import Handover
+    from sockact.supervisor.records.carried_state import CarriedHistory
 
     Clock = Callable[[], float]
 
@@ -66,6 +66,8 @@ class History:
 
     def carried(self) -> CarriedHistory:
         """Return the state to carry over an upgrade."""
+        from sockact.supervisor.records.carried_state import CarriedHistory
+
         return CarriedHistory(self._failures, self._starts, self.ledger.account)
 
     def failed(self, generation: int, reason: str) -> None:

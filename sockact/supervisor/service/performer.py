@@ -6,7 +6,6 @@ import time
 from functools import partial
 
 from sockact.core.errors import OperatorError
-from sockact.core.history import cause
 from sockact.core.lifecycle import actions, events
 from sockact.core.lifecycle.hooks import due
 from sockact.core.lifecycle.model import Gate, Outcome, State
@@ -227,6 +226,8 @@ class Performer:
         """Report a failed handover, with the cause that its successor has written."""
         if handover.reason not in _NO_FAILURES:
             if not handover.rollback:
+                from sockact.core.history import cause
+
                 reason = cause.with_cause(handover.reason, stderr, ended=ended)
                 handover = replace(handover, reason=reason)
             self._history.refused(handover)

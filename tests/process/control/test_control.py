@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 from sockact.supervisor.base.loop import READ, Loop
-from sockact.supervisor.control import interface, paths, server, varlink
+from sockact.supervisor.control import endpoint, interface, paths, server, varlink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -152,7 +152,8 @@ class Bench:
         self.path = directory / "control"
         self.service = FakeService(self.event)
         self.loop = Loop()
-        self.server = server.Server(self.loop, str(directory), self.service)
+        listener = endpoint.listen(str(self.path))
+        self.server = server.Server(self.loop, str(directory), self.service, listener)
         self.peers: list[Peer] = []
         self._condition: Callable[[], bool] | None = None
 
@@ -295,10 +296,8 @@ def test_the_socket_is_private_and_goes_away(folder: Path) -> None:
 
 
 def test_a_directory_with_too_long_a_path(folder: Path) -> None:
-    loop = Loop()
     with pytest.raises(paths.RuntimeDirError, match="cannot listen on"):
-        server.Server(loop, str(folder / "absent"), FakeService(lambda: None))
-    loop.close()
+        endpoint.listen(str(folder / "absent" / "control"))
 
 
 def test_the_outcome_of_a_reload_comes_when_it_is_known(bench: Bench) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import varlink as pypi_varlink  # type: ignore[import-untyped, unused-ignore]
 
-from sockact.supervisor.control import client, interface, server, varlink
+from sockact.supervisor.control import client, endpoint, interface, varlink
 from tests.process.control.test_control import HANDOVER, Bench
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def test_the_client_notices_the_end(bench: Bench, folder: Path) -> None:
 
 def test_many_clients_all_get_an_outcome(bench: Bench, folder: Path) -> None:
     crowd = 150
-    assert crowd > server.CONNECTIONS_LIMIT
+    assert crowd > endpoint.CONNECTIONS_LIMIT
     outcomes: list[object] = []
 
     def reload() -> None:
@@ -108,7 +108,7 @@ def test_many_clients_all_get_an_outcome(bench: Bench, folder: Path) -> None:
 
 
 def test_the_client_gives_up_when_there_is_no_room_for_too_long(bench: Bench, folder: Path) -> None:
-    for _ in range(server.CONNECTIONS_LIMIT):
+    for _ in range(endpoint.CONNECTIONS_LIMIT):
         bench.peer().call("Reload")
         bench.turn(3)
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sockact.supervisor.control import interface, server, varlink
+from sockact.supervisor.control import endpoint, interface, server, varlink
 from tests.process.control.test_control import HANDOVER, Bench, Peer
 
 if TYPE_CHECKING:
@@ -158,8 +158,8 @@ def test_one_too_many_takes_the_place_of_the_oldest_idle_one(
     monkeypatch.setattr(server, "_YOUNG_SECONDS", 0.0)
     busy = bench.peer()
     busy.call("Reload")
-    idle = [bench.peer() for _ in range(server.CONNECTIONS_LIMIT - 1)]
-    bench.turn(server.CONNECTIONS_LIMIT)
+    idle = [bench.peer() for _ in range(endpoint.CONNECTIONS_LIMIT - 1)]
+    bench.turn(endpoint.CONNECTIONS_LIMIT)
     assert bench.peer().ask("Status").error is None
     bench.wait(lambda: idle[0].ended)
     assert [reply.error for reply in idle[0].replies] == [interface.TOO_MANY_CONNECTIONS]
@@ -167,8 +167,8 @@ def test_one_too_many_takes_the_place_of_the_oldest_idle_one(
 
 
 def test_a_young_connection_may_still_ask(bench: Bench) -> None:
-    idle = [bench.peer() for _ in range(server.CONNECTIONS_LIMIT)]
-    bench.turn(server.CONNECTIONS_LIMIT)
+    idle = [bench.peer() for _ in range(endpoint.CONNECTIONS_LIMIT)]
+    bench.turn(endpoint.CONNECTIONS_LIMIT)
     late = bench.peer()
     bench.wait(lambda: late.ended)
     assert [reply.error for reply in late.replies] == [interface.TOO_MANY_CONNECTIONS]
@@ -178,7 +178,7 @@ def test_a_young_connection_may_still_ask(bench: Bench) -> None:
 
 def test_one_too_many_is_told_when_all_wait(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "_YOUNG_SECONDS", 0.0)
-    for _ in range(server.CONNECTIONS_LIMIT):
+    for _ in range(endpoint.CONNECTIONS_LIMIT):
         bench.peer().call("Reload")
         bench.turn(3)
     late = bench.peer()

@@ -136,7 +136,7 @@ def test_no_process_left(monkeypatch: pytest.MonkeyPatch) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr(os, "fork", none)
-    assert adopt.unavailable() == "cannot fork: Resource temporarily unavailable"
+    assert adopt.Attempt().reason() == "cannot fork: Resource temporarily unavailable"
 
 
 def test_sender_that_has_ended_is_believed(start: StartService, folder: Path) -> None:

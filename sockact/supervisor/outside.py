@@ -1,0 +1,269 @@
+"""The parts that are asked from outside or look outside: clients, signals, files, the watchdog.
+
+No launch needs them: they are loaded and made while the first generation starts. After that, the
+supervisor loads nothing, because another version of sockact may have been installed meanwhile: what
+other modules import within a function is loaded here, too.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import sockact
+from sockact.handover.accept_queues import AcceptQueues
+from sockact.supervisor.changes.configuration import ConfigurationReader
+from sockact.supervisor.changes.reload_trigger import ReloadTrigger
+from sockact.supervisor.control.server import Server
+from sockact.supervisor.probes.probe_commands import watchdog_command
+from sockact.supervisor.probes.watchdog import Watchdog
+from sockact.supervisor.processes import launch
+from sockact.supervisor.processes.environment import probe_environment
+from sockact.supervisor.records.carried_state import (
+    CarriedListener,
+    CarriedNotification,
+    CarriedOption,
+    CarriedStoreRequest,
+    CarriedSupervisor,
+)
+from sockact.supervisor.records.snapshots import Snapshots
+from sockact.supervisor.records.state_dir import state_dir
+from sockact.supervisor.service.carryover import CarryOver
+from sockact.supervisor.service.guard import Guard
+from sockact.supervisor.service.reaper import Reaper
+from sockact.supervisor.service.requests import Requests
+from sockact.supervisor.service.status import Status
+from sockact.supervisor.upgrade import Upgrades
+from sockact.systemd.notify import watchdog_interval
+
+# Loaded for those modules that import them within a function.
+# isort: split
+from sockact.core.history import cause  # noqa: F401
+from sockact.supervisor.generations import notify_socket  # noqa: F401
+from sockact.supervisor.logs import pump  # noqa: F401
+from sockact.supervisor.probes import readiness, trial  # noqa: F401
+from sockact.supervisor.processes import shim_conversation  # noqa: F401
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from sockact.kernel.sockets.listener import Listener
+    from sockact.supervisor.parts import BaseParts, LifecycleParts
+    from sockact.supervisor.resources import Resources
+
+SIGNALS = (
+    signal.SIGCHLD,
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGTERM,
+    signal.SIGUSR1,
+)
+
+_COMMAND_NAME = "/proc/self/comm"
+
+
+class OutsideParts:
+    """The parts that are asked from outside or look outside, and what an upgrade needs of all."""
+
+    def __init__(
+        self,
+        resources: Resources,
+        base: BaseParts,
+        parts: LifecycleParts,
+        control: socket.socket,
+        inotify: int | None,
+        show: Callable[[], None],
+    ) -> None:
+        """`control` is the socket for clients; `inotify` is the descriptor that the previous
+        version of sockact handed over. `show` is called after each change that `status` shows.
+        """
+        self._resources = resources
+        self._base = base
+        self._parts = parts
+        self._show = show
+        self._snapshots = Snapshots(
+            state_dir(resources.settings.name, base.environment), resources.notice
+        )
+        self._configuration = ConfigurationReader(
+            base.loop, parts.handovers, base.environment, resources.listeners, resources.reporter
+        )
+        self._reload = (
+            self._configuration.reload if resources.settings.config else parts.handovers.reload
+        )
+        self.changes = ReloadTrigger(
+            base.loop,
+            parts.handovers,
+            self._reload,
+            resources.reporter,
+            self._announce,
+            inotify,
+        )
+        self._watchdog = self._make_watchdog()
+        self.carry_over = self._make_carry_over()
+        self._upgrades = Upgrades(base.loop, SIGNALS, self._busy, self._carry, resources.notice)
+        self.reaper = self._make_reaper()
+        self._requests = self._make_requests()
+        self.server = Server(base.loop, resources.claim.directory, self._requests, control)
+
+    def _make_watchdog(self) -> Watchdog | None:
+        base, parts, settings = self._base, self._parts, self._resources.settings
+        interval = watchdog_interval(base.environment) if self._resources.notifier.active else None
+        if not interval:
+            return None
+        command = watchdog_command(settings, interval / 2)
+        environment = probe_environment(base.environment, settings.name)
+        guard = Guard(
+            parts.lifecycle, base.generations, parts.handovers, base.announcer, base.reports
+        )
+        queues = AcceptQueues(self._resources.listeners)
+        probe = (command, environment) if command else None
+        return Watchdog(base.loop, interval, queues, probe, guard)
+
+    def _make_carry_over(self) -> CarryOver:
+        base, parts = self._base, self._parts
+        return CarryOver(
+            parts.lifecycle,
+            parts.context,
+            base.generations,
+            base.processes,
+            parts.gates,
+            base.calls,
+            base.logs,
+            base.rotation,
+            base.hooks,
+            base.outcomes,
+            base.announcer,
+            base.history,
+            base.retry,
+        )
+
+    def _make_reaper(self) -> Reaper:
+        base, parts = self._base, self._parts
+        watchdog = (self._watchdog,) if self._watchdog else ()
+        return Reaper(
+            parts.lifecycle,
+            base.loop,
+            base.retry,
+            base.processes,
+            base.generations,
+            parts.gates,
+            parts.drains,
+            base.termination,
+            parts.listener_watch,
+            base.calls,
+            base.announcer,
+            base.outcomes,
+            (
+                base.generations,
+                base.logs,
+                base.hooks,
+                self._configuration,
+                self._upgrades,
+                *watchdog,
+            ),
+        )
+
+    def _make_requests(self) -> Requests:
+        base, parts = self._base, self._parts
+        status = Status(
+            parts.lifecycle,
+            parts.context,
+            base.generations,
+            parts.gates,
+            base.outcomes,
+            base.history,
+            self.changes,
+        )
+        return Requests(
+            parts.lifecycle,
+            parts.handovers,
+            self._reload,
+            self.changes,
+            base.rotation,
+            base.hooks,
+            base.history,
+            base.shutdown,
+            self.reaper,
+            self._upgrades,
+            status,
+            self._resources.reporter,
+            self._show,
+        )
+
+    def show(self) -> None:
+        """Pass on that something which `status` shows has changed."""
+        served = self._parts.handovers.served() if self._resources.settings.config else None
+        self._snapshots.keep(served)
+        self._configuration.look()
+        self.server.changed()
+        self.changes.look()
+
+    def start_watchdog(self) -> None:
+        """Ping systemd from now on, if it wants that."""
+        if self._watchdog:
+            self._watchdog.start()
+
+    def catch_signals(self) -> None:
+        """Let signals reach the service."""
+        self._base.loop.catch(SIGNALS, self._requests.signalled)
+
+    def close(self) -> None:
+        """Close the control socket and these parts. The other parts are still there."""
+        self._upgrades.close()
+        self.server.close()
+        self._base.hooks.close()  # Before the parts whose closing would start a hook.
+        self._configuration.close()
+        self.changes.close()
+        if self._watchdog:
+            self._watchdog.close()
+
+    def _announce(self) -> None:
+        """Pass on that something which `status` and systemd's status line show has changed."""
+        self._base.announcer.changed(self._parts.lifecycle.service)
+        self._show()
+
+    def _busy(self) -> str:
+        """Return what must end before another version can take over; "" if nothing must."""
+        probing = self._watchdog is not None and self._watchdog.busy()
+        call = self.server.busy()
+        return (
+            self.carry_over.busy()
+            or self._configuration.busy()
+            or self.changes.busy()
+            or ("the watchdog probe is running" if probing else "")
+            or (f"a client is waiting for its {call} call" if call else "")
+        )
+
+    def _carry(self) -> CarriedSupervisor:
+        """Collect the state for the version that takes over."""
+        resources = self._resources
+        with open(_COMMAND_NAME) as file:
+            command_name = file.read().rstrip("\n")
+        self.server.flush()
+        files, states = resources.notifier.untold()
+        return CarriedSupervisor(
+            sockact.__version__,
+            os.getpid(),
+            command_name,
+            self._parts.handovers.settings().to_json(),
+            resources.claim.directory,
+            resources.claim.made,
+            resources.claim.fileno(),
+            launch.file_limit(),
+            resources.notifier.stores,
+            tuple(CarriedStoreRequest(*one) for one in files),
+            tuple(CarriedNotification(*one) for one in states),
+            tuple(map(_carried, resources.listeners)),
+            self.server.fileno(),
+            self.server.carried(),
+            self.carry_over.carried(),
+            inotify=self.changes.fileno(),
+        )
+
+
+def _carried(listener: Listener) -> CarriedListener:
+    options = (CarriedOption(x, y, value.decode("latin-1")) for x, y, value in listener.original)
+    return CarriedListener(listener.socket.fileno(), listener.name, listener.owned, tuple(options))
