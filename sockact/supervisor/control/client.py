@@ -73,7 +73,7 @@ class Timeout(ControlError):
 
     def __init__(self, directory: str, seconds: float | None) -> None:
         self.directory = directory
-        after = "" if seconds is None else f" within {round(seconds, 2):g} s"
+        after = "" if seconds is None else f" within {round(seconds, 1 if seconds >= 1 else 2):g} s"
         super().__init__(f"the supervisor in {directory} did not answer{after}")
 
 
