@@ -56,7 +56,7 @@ def measure_supervisor(quick: bool) -> None:
         memory = [f"{one.resident_kib / 1024:.1f} MiB", f"{one.proportional_kib / 1024:.1f} MiB"]
         counts = [str(one.syscalls), str(one.switches), str(one.ticks)]
         rows.append([name, *memory, *counts, one.calls])
-    say("\nSupervisor of an idle service, within 10 s (goals: 16 MiB, no wake-ups)")
+    say("\nSupervisor of an idle service, within 10 s (goals: 15 MiB, no wake-ups)")
     head = ["server", "RSS", "PSS", "syscalls", "switches", "CPU ticks", "most frequent"]
     say(render(head, rows))
 
@@ -67,7 +67,7 @@ def measure_start(quick: bool) -> None:
     for name in ("http.server", "uvicorn asyncio"):
         one = resources.first_answer(name, 3 if quick else 11)
         rows.append([name, *map(milliseconds, (one.bare, one.wrapped, one.added))])
-    say("\nTime from the command to the first answer, medians (goal: at most 120 ms added)")
+    say("\nTime from the command to the first answer, medians (goal: at most 80 ms added)")
     say(render(["server", "without", "sockact", "added"], rows))
 
 

@@ -169,8 +169,6 @@ def test_the_client_copes_with_another_kind_of_server(folder: Path) -> None:
                     connection.receive(timeout=5)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "said"), [(4.990494, "5 s"), (0.05, "0.05 s"), (300, "300 s")]
-)
+@pytest.mark.parametrize(("seconds", "said"), [(4.990494, "5 s"), (0.05, "0.05 s"), (300, "300 s")])
 def test_the_remaining_time_has_few_digits(seconds: float, said: str) -> None:
     assert str(client.Timeout("/run/a", seconds)).endswith(f" did not answer within {said}")
