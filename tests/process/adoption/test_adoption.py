@@ -72,11 +72,6 @@ class Listens:
             return sock.recv(100).decode()
 
 
-@pytest.fixture
-def program(folder: Path) -> Program:
-    return Program(folder)
-
-
 @pytest.fixture(params=["ipv4", "ipv6", "unix", "abstract", "udp"])
 def listens(request: pytest.FixtureRequest, program: Program, folder: Path) -> Listens:
     port, path, name = program.port, str(folder / "app.sock"), f"{folder}/abstract"

@@ -54,11 +54,6 @@ def hide():
 """
 
 
-@pytest.fixture
-def program(folder: Path) -> Program:
-    return Program(folder)
-
-
 def outcome(stderr: str) -> str:
     """What became of the bind() of the job; "" while that is unknown."""
     found = re.search(r"^job: (.*)$", stderr, re.MULTILINE)

@@ -19,12 +19,12 @@ from sockact.supervisor.processes.budget import STRANGER
 from sockact.supervisor.processes.hidden_sockets import HiddenSockets
 from sockact.supervisor.processes.shim_door import ShimDoor
 from tests.support import wait
-from tests.support.program import Program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.conftest import StartService
+    from tests.support.program import Program
 
 SHIM = Path(sockact.__file__).parent / "shim"
 NOBODY = 65534
@@ -41,11 +41,6 @@ if "NOTIFY_SOCKET" in os.environ:
         notify.send(b"READY=1")
 accept(found)
 """
-
-
-@pytest.fixture
-def program(folder: Path) -> Program:
-    return Program(folder)
 
 
 def publish_telling(program: Program, told: Path, before: str = "") -> None:

@@ -59,11 +59,6 @@ FILTER = """
 """
 
 
-@pytest.fixture
-def program(folder: Path) -> Program:
-    return Program(folder)
-
-
 def publish_harmful(program: Program, harm: str) -> None:
     program.publish("1", "import struct" + SERVER.replace("HARM", harm.strip()) + ACCEPT)
 

@@ -6,17 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.program import Program
-
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.conftest import StartService
-
-
-@pytest.fixture
-def program(folder: Path) -> Program:
-    return Program(folder)
+    from tests.support.program import Program
 
 
 @pytest.mark.parametrize("command", ["status", "reload", "stop"])

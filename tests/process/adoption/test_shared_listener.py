@@ -48,11 +48,6 @@ found = socket.socket(fileno=200)
 """
 
 
-@pytest.fixture
-def program(folder: Path) -> Program:
-    return Program(folder)
-
-
 def test_shutdown_of_the_predecessor_in_accept(start: StartService, program: Program) -> None:
     """It shuts down only the decoy of its closed gate."""
     program.publish("1", SHUTDOWN + "accept(found)\n")

@@ -80,11 +80,6 @@ def expected(port: int, path: str) -> dict[str, int]:
     return found
 
 
-@pytest.fixture
-def program(folder: Path) -> Program:
-    return Program(folder)
-
-
 @pytest.mark.parametrize("adopt", WAYS)
 def test_garbage_gives_the_errno_of_the_kernel(
     start: StartService, program: Program, folder: Path, adopt: str

@@ -29,11 +29,6 @@ while not os.path.exists(FOLDER + "/free"): time.sleep(0.01)
 
 
 @pytest.fixture
-def program(folder: Path) -> Program:
-    return Program(folder)
-
-
-@pytest.fixture
 def told(folder: Path) -> Told:
     return Told(folder)
 

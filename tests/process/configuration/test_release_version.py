@@ -20,11 +20,6 @@ if TYPE_CHECKING:
     from tests.support.service import Service
 
 
-@pytest.fixture
-def program(folder: Path) -> Program:
-    return Program(folder)
-
-
 def versions(service: Service) -> dict[int, str]:
     return {one["number"]: one["version"] for one in service.status()["generations"]}
 

@@ -16,7 +16,7 @@ import pytest
 from sockact.core.lifecycle.stop import STOPPING
 from sockact.supervisor.control import interface, paths, varlink
 from tests import ROOT
-from tests.process.control.test_control import FAILED, HANDOVER, Bench
+from tests.process.control.bench import FAILED, HANDOVER, Bench
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,18 +11,10 @@ import pytest
 import varlink as pypi_varlink  # type: ignore[import-untyped, unused-ignore]
 
 from sockact.supervisor.control import client, endpoint, interface, varlink
-from tests.process.control.test_control import HANDOVER, Bench
+from tests.process.control.bench import HANDOVER, Bench
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-
-@pytest.fixture
-def bench(folder: Path) -> Iterator[Bench]:
-    bench = Bench(folder)
-    yield bench
-    bench.close()
 
 
 def test_an_independent_client_understands_us(bench: Bench) -> None:

@@ -5,25 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
-from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sockact.supervisor.control import endpoint, interface, server, varlink
-from tests.process.control.test_control import HANDOVER, Bench, Peer
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-
-@pytest.fixture
-def bench(folder: Path) -> Iterator[Bench]:
-    bench = Bench(folder)
-    yield bench
-    bench.close()
+from tests.process.control.bench import HANDOVER, Bench, Peer
 
 
 def test_a_client_that_does_not_read_is_dropped(bench: Bench) -> None:

@@ -36,11 +36,6 @@ COUNTERS = re.compile(r"^(sockact_\w+_(?:total|bucket|count|sum)\{.*\}) (\S+)$",
 LIVES, RELOADS = 6, 10
 
 
-@pytest.fixture
-def program(folder: Path) -> Program:
-    return Program(folder)
-
-
 def together(folder: Path, *services: Service) -> Path:
     """A base folder with the runtime folders of all of them."""
     base = folder / "all"

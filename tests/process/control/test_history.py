@@ -7,8 +7,6 @@ import re
 import signal
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from tests.support import varlink, wait
 from tests.support.installed import Installed, upgrade
 from tests.support.program import Program, connect
@@ -20,11 +18,6 @@ if TYPE_CHECKING:
     from tests.support.service import Service
 
 BROKEN = "raise SystemExit(3)\n"
-
-
-@pytest.fixture
-def program(folder: Path) -> Program:
-    return Program(folder)
 
 
 def history(service: Service) -> dict[str, Any]:

@@ -17,21 +17,13 @@ from sockact.cli.terminal.failures import Failure
 from sockact.supervisor.control import answers, client, varlink
 from sockact.units import unit_facts
 from tests import ROOT
-from tests.process.control.test_control import FAILED, HANDOVER, NO_TOTALS, Bench
+from tests.process.control.bench import FAILED, HANDOVER, NO_TOTALS, Bench
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="acts as another user")
 OTHER = 65534
-
-
-@pytest.fixture
-def bench(folder: Path) -> Iterator[Bench]:
-    bench = Bench(folder)
-    yield bench
-    bench.close()
 
 
 def listen(path: Path, user: int = 0) -> socket.socket:

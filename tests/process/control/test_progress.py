@@ -11,8 +11,6 @@ import subprocess
 import termios
 from typing import TYPE_CHECKING
 
-import pytest
-
 from sockact.cli.calls.progress import QUICK, describe
 from tests.support import wait
 from tests.support.program import GOOD, Program, connect
@@ -27,11 +25,6 @@ if TYPE_CHECKING:
 
 ERASED = "\r\x1b[K"
 COLUMNS = 60
-
-
-@pytest.fixture
-def program(folder: Path) -> Program:
-    return Program(folder)
 
 
 class Terminal:

@@ -17,7 +17,7 @@ from sockact.cli import shortcut
 from sockact.cli.main import cli
 from sockact.supervisor.control import interface, varlink
 from tests import ROOT
-from tests.process.control.test_control import FAILED, HANDOVER
+from tests.process.control.bench import FAILED, HANDOVER
 from tests.process.control.test_control_cli import Running
 
 if TYPE_CHECKING:

@@ -40,11 +40,6 @@ except ZeroDivisionError:
 """
 
 
-@pytest.fixture
-def program(folder: Path) -> Program:
-    return Program(folder)
-
-
 def test_a_response_with_pauses_is_finished_after_the_stop_signal(
     start: StartService, program: Program
 ) -> None:

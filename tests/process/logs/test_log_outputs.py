@@ -31,11 +31,6 @@ LONG = 200_000
 
 
 @pytest.fixture
-def program(folder: Path) -> Program:
-    return Program(folder)
-
-
-@pytest.fixture
 def log(folder: Path) -> Path:
     return folder / "app.log"
 

@@ -22,11 +22,6 @@ if TYPE_CHECKING:
     from tests.support.service import Service
 
 
-@pytest.fixture
-def program(folder: Path) -> Program:
-    return Program(folder)
-
-
 def drain(service: Service) -> list[Message]:
     """All messages up to now; a status call makes sure that what was due has been sent."""
     if service.process.poll() is None:

@@ -53,11 +53,6 @@ http.server.ThreadingHTTPServer(("127.0.0.1", PORT), Handler).serve_forever()
 """
 
 
-@pytest.fixture
-def program(folder: Path) -> Program:
-    return Program(folder)
-
-
 class TestNotify:
     """The program itself sends READY=1, to a socket of its generation."""
 

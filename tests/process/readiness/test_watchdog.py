@@ -7,7 +7,6 @@ import signal
 from typing import TYPE_CHECKING
 
 import psutil
-import pytest
 
 from tests.support import wait
 from tests.support.program import Program, connect, read_all
@@ -27,11 +26,6 @@ def notify(text):
         sock.connect(os.environ["NOTIFY_SOCKET"].replace("@", chr(0), 1))
         sock.sendall(text)
 """
-
-
-@pytest.fixture
-def program(folder: Path) -> Program:
-    return Program(folder)
 
 
 def pinged(service: Service, times: int = 1) -> None:

@@ -35,11 +35,6 @@ def serve(connection):
 """
 
 
-@pytest.fixture
-def program(folder: Path) -> Program:
-    return Program(folder)
-
-
 def latest(service: Service) -> dict[str, Any]:
     """The newest generation."""
     found: dict[str, Any] = service.status()["generations"][-1]

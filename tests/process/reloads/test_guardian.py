@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support import wait
-from tests.support.program import Program
 
 if TYPE_CHECKING:
     from tests.conftest import StartService
+    from tests.support.program import Program
     from tests.support.service import Service
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
@@ -25,11 +25,6 @@ os.setgid(65534)
 os.setuid(65534)
 accept(found)
 """
-
-
-@pytest.fixture
-def program(folder: Path) -> Program:
-    return Program(folder)
 
 
 def guardians(service: Service) -> list[int]:

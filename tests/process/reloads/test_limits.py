@@ -6,25 +6,18 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.support import wait
-from tests.support.program import Program
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import StartService
+    from tests.support.program import Program
     from tests.support.service import Service
 
 BROKEN = "raise SystemExit(3)\n"
 REASON = "the program exited with status 3 before it was ready"
 LIMIT = ("--start-limit-burst", "2")
-
-
-@pytest.fixture
-def program(folder: Path) -> Program:
-    return Program(folder)
 
 
 def failures(service: Service) -> list[str]:

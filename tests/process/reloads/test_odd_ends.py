@@ -15,8 +15,6 @@ from tests.support import wait
 from tests.support.program import Hammer, Program, connect, running
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.conftest import StartService
     from tests.support.service import Service
 
@@ -37,11 +35,6 @@ ODD = {
     "def shut(*_):\n    found.shutdown(socket.SHUT_RDWR)\n    os._exit(0)\n"
     "signal.signal(signal.SIGTERM, shut)\naccept(found)\n",
 }
-
-
-@pytest.fixture
-def program(folder: Path) -> Program:
-    return Program(folder)
 
 
 def pids(service: Service) -> list[int]:

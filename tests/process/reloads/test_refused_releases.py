@@ -26,11 +26,6 @@ OPTIONS = ("--start-timeout", f"{START_TIMEOUT}s")
 OVERHEAD = 3.0
 
 
-@pytest.fixture
-def program(folder: Path) -> Program:
-    return Program(folder)
-
-
 def refuse(service: Service, program: Program) -> Outcome:
     """Reload to the version on disk; checks what holds for every refused release."""
     (predecessor,) = service.status()["generations"]

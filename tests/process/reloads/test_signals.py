@@ -29,11 +29,6 @@ WAITING = "while not os.path.exists({path!r}): time.sleep(0.01)\naccept(bound())
 
 
 @pytest.fixture
-def program(folder: Path) -> Program:
-    return Program(folder)
-
-
-@pytest.fixture
 def service(start: StartService, program: Program) -> Service:
     return start(program.command, listen=program.listen)
 

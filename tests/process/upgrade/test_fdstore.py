@@ -140,11 +140,6 @@ def restarts(start: StartService) -> Restarts:
     return Restarts(start)
 
 
-@pytest.fixture
-def program(folder: Path) -> Program:
-    return Program(folder)
-
-
 def test_clients_wait_for_the_next_supervisor(restarts: Restarts, program: Program) -> None:
     service = restarts.first(program)
     messages = service.notify.messages

@@ -68,11 +68,6 @@ RESIDENT_GROWTH = 1 << 20
 
 
 @pytest.fixture
-def program(folder: Path) -> Program:
-    return Program(folder)
-
-
-@pytest.fixture
 def installed(folder: Path) -> Installed:
     found = Installed(folder / "installed")
     found.publish("1.0")

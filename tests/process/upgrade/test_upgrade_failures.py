@@ -32,11 +32,6 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def program(folder: Path) -> Program:
-    return Program(folder)
-
-
-@pytest.fixture
 def installed(folder: Path) -> Installed:
     found = Installed(folder / "installed")
     found.publish("1.0")

@@ -34,11 +34,6 @@ while True:
 """
 
 
-@pytest.fixture
-def program(folder: Path) -> Program:
-    return Program(folder)
-
-
 def serves(service: Service, number: int) -> bool:
     """Whether this generation serves, and is the only one."""
     return service.states() == {number: "running"}
