@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import select
+from functools import partial
 
 from sockact.handover.adopt import Adoption
+from sockact.kernel import procfs
 from sockact.kernel.seccomp import Call
 from sockact.supervisor.base.loop import READ
 
@@ -13,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sockact.core.matching import Address
+    from sockact.core.matching import Address, Denied, Traits
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.base.loop import Loop
 
@@ -21,9 +23,17 @@ if TYPE_CHECKING:
 class BindRequests:
     """The notifications of a generation's seccomp filter, and the questions of its shim."""
 
-    def __init__(self, loop: Loop, listeners: list[Listener], answered: Callable[[], None]) -> None:
-        """`answered` is called after each bind() and listen()."""
-        self.adoption = Adoption(listeners)
+    def __init__(
+        self,
+        loop: Loop,
+        listeners: list[Listener],
+        pids: Callable[[], list[int]],
+        answered: Callable[[], None],
+    ) -> None:
+        """`pids` returns the generation's processes; `answered` is called after each bind() and
+        listen().
+        """
+        self.adoption = Adoption(listeners, partial(_held, pids))
         self._loop = loop
         self._answered = answered
         self._notifications: int | None = None
@@ -37,9 +47,9 @@ class BindRequests:
         """Return the descriptor of the notifications, if there is one."""
         return self._notifications
 
-    def bind(self, wanted: Address) -> Listener | str | None:
+    def bind(self, wanted: Address, traits: Traits | None) -> Listener | Denied | None:
         """Answer the shim: a listener, a refusal, or None if the program may bind by itself."""
-        found = self.adoption.bind(wanted)
+        found = self.adoption.bind(wanted, traits)
         self._answered()
         return found
 
@@ -62,3 +72,14 @@ class BindRequests:
             # The last process that has the filter has ended.
             self.close()
         # Neither: a signal or a kill has withdrawn the notification. Receiving would block.
+
+
+def _held(pids: Callable[[], list[int]], inode: int) -> bool:
+    """Whether a process that can be read has the socket with this inode."""
+    for pid in pids():
+        try:
+            if inode in procfs.sockets(pid).values():
+                return True
+        except OSError:
+            continue
+    return False

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sockact.core.lifecycle.model import Exit, Service
-    from sockact.core.matching import Address
+    from sockact.core.matching import Address, Denied, Traits
     from sockact.core.settings import Settings
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.generations.context import Context, SettingsInForce
@@ -86,10 +86,12 @@ class Generations:
         """Return the signal that makes it reopen its log files; 0 for none."""
         return self.settings_of(number).reopen_signal
 
-    def where(self, number: int, wanted: Address) -> Listener | str | None:
+    def where(
+        self, number: int, wanted: Address, traits: Traits | None
+    ) -> Listener | Denied | None:
         """Answer its shim: a listener, a refusal, or None if the program may bind by itself."""
         generation = self.get(number)
-        return generation.where(wanted) if generation else None
+        return generation.where(wanted, traits) if generation else None
 
     def are_busy(self) -> bool:
         """Whether a launch, a probe or a trial is under way."""

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sockact.core.lifecycle.model import Exit
-    from sockact.core.matching import Address
+    from sockact.core.matching import Address, Denied, Traits
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.gates.gates import Gates
     from sockact.supervisor.generations.context import Context
@@ -55,7 +55,9 @@ class LiveGeneration:
         self.own: dict[str, str] = {}
         """Environment variables of its programs and hooks."""
         self.version = ReleaseVersion(context, number)
-        self._binds = BindRequests(context.loop, context.listeners, self._bound)
+        self._binds = BindRequests(
+            context.loop, context.listeners, lambda: context.processes.of(number), self._bound
+        )
         self._outputs: Outputs | None = None
         self._notify_socket: NotifySocket | None = None
         self._readiness: Readiness | None = None
@@ -162,9 +164,9 @@ class LiveGeneration:
             if watch is not None:
                 watch.reaped(pid, exit)
 
-    def where(self, wanted: Address) -> Listener | str | None:
+    def where(self, wanted: Address, traits: Traits | None) -> Listener | Denied | None:
         """Answer its shim: a listener, a refusal, or None if the program may bind by itself."""
-        return self._binds.bind(wanted)
+        return self._binds.bind(wanted, traits)
 
     def read_launch_result(self) -> None:
         """Read what its first process, which has ended, reported of the launch."""

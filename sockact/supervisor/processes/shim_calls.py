@@ -21,14 +21,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sockact.core.matching import Address
+    from sockact.core.matching import Address, Denied, Traits
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.base.loop import Loop, Timer
 
     # (pid) → generation or None
     Membership = Callable[[int], int | None]
-    # (generation, wanted) → listener, why the bind() is refused, or None to leave it alone
-    Bind = Callable[[int, Address], Listener | str | None]
+    # (generation, wanted, traits of the socket) → listener, why the bind() fails, or None to leave
+    # it alone
+    Bind = Callable[[int, Address, Traits | None], Listener | Denied | None]
     # (error text, or "" when done)
     Done = Callable[[str], None]
     # (the words of the answer after `done`)

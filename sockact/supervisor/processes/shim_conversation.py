@@ -11,6 +11,7 @@ import time
 
 from sockact.core.matching import Address, Family, Kind
 from sockact.kernel.sockets import sockopt
+from sockact.kernel.sockets.listener import Listener
 from sockact.supervisor.base.loop import READ
 
 TYPE_CHECKING = False
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
-    from sockact.kernel.sockets.listener import Listener
+    from sockact.core.matching import Denied, Traits
     from sockact.supervisor.base.loop import Loop, Timer
 
-    # (wanted) → listener, why the bind() is refused, or None to leave it alone
-    Bind = Callable[[Address], Listener | str | None]
+    # (wanted, traits of the socket) → listener, why the bind() fails, or None to leave it alone
+    Bind = Callable[[Address, Traits | None], Listener | Denied | None]
 
     class Calls(Protocol):
         """What a conversation needs of ShimCalls."""
@@ -118,18 +119,18 @@ class Conversation:
 
     def _answer_bind(self, words: list[str], fds: list[int]) -> None:
         try:
-            found = self._bind(_wanted(words))
+            found = self._bind(_wanted(words), _traits(fds))
         except (ValueError, IndexError):
             self._send(f"refuse {errno.EINVAL} malformed request")
             self.end()
             return
         if found is None:
             self._send("pass")
-        elif isinstance(found, str):
-            self._send(f"refuse {errno.EADDRNOTAVAIL} {found}")
-        else:
+        elif isinstance(found, Listener):
             _carry_options(fds, found)
             self._send("adopt", found.socket.fileno())
+        else:
+            self._send(f"refuse {found.error} {found.message or os.strerror(found.error)}")
         self.end()
 
     def _send(self, words: str, fd: int | None = None) -> bool:
@@ -139,6 +140,15 @@ class Conversation:
         except OSError:
             return False  # The process is gone, which the next receive shows.
         return True
+
+
+def _traits(fds: list[int]) -> Traits | None:
+    """Return the traits of the socket that is to be bound; None if the shim only asks."""
+    for fd in fds:
+        if stat.S_ISSOCK(os.fstat(fd).st_mode):
+            with socket.socket(fileno=os.dup(fd)) as own:
+                return sockopt.traits(own)
+    return None
 
 
 def _carry_options(fds: list[int], found: Listener) -> None:

@@ -1,0 +1,78 @@
+"""The arguments of notified system calls: addresses and paths in the memory of the caller.
+
+They may have changed, or belong to another process, by the time they are read: call
+`seccomp.still_valid` afterwards. Functions raise OSError, ValueError and struct.error.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+
+from sockact.core.matching import Address, Family, Kind
+from sockact.kernel import procfs
+from sockact.kernel.seccomp import Call
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sockact.kernel.seccomp import Notification
+
+_PATH_MAX = 4096
+_AT_FDCWD = -100
+_AT_REMOVEDIR = 0x200
+
+
+def address(tid: int, data: bytes, kind: Kind) -> Address | None:
+    """A struct sockaddr as an Address; None for a family that no listener has."""
+    (family,) = struct.unpack_from("=H", data)
+    if family == socket.AF_INET:
+        port, packed = struct.unpack_from("!H4s", data, 2)
+        return Address(Family.INET, kind, socket.inet_ntop(socket.AF_INET, packed), port)
+    if family == socket.AF_INET6:
+        port, _flow, packed = struct.unpack_from("!HI16s", data, 2)
+        return Address(Family.INET6, kind, socket.inet_ntop(socket.AF_INET6, packed), port)
+    if family == socket.AF_UNIX and len(data) > 2:
+        name = data[2:]
+        if name[0] == 0:
+            return Address(Family.UNIX, kind, "@" + os.fsdecode(name[1:]))
+        path = os.fsdecode(name.split(b"\0", 1)[0])
+        return Address(Family.UNIX, kind, absolute(tid, f"/proc/{tid}/cwd", path))
+    return None
+
+
+def canonical(address: Address) -> Address:
+    """The address with the symbolic links of its directory resolved."""
+    if address.family is not Family.UNIX or address.host[:1] != "/":
+        return address
+    directory, name = os.path.split(address.host)
+    return Address(Family.UNIX, address.kind, os.path.join(os.path.realpath(directory), name))
+
+
+def absolute(tid: int, base: str, path: str) -> str:
+    """A path of another process, as this process sees it."""
+    if path.startswith("/"):
+        root = os.readlink(f"/proc/{tid}/root")
+        joined = path if root == "/" else root + path
+    else:
+        joined = os.path.join(os.readlink(base), path)
+    directory, name = os.path.split(os.path.normpath(joined))
+    return os.path.join(os.path.realpath(directory), name)
+
+
+def unlinked(notification: Notification) -> tuple[str, bytes]:
+    """What unlink or unlinkat would remove: (directory that a relative path starts at, path). The
+    path is empty if the call removes no file.
+    """
+    tid, arguments = notification.tid, notification.arguments
+    base = f"/proc/{tid}/cwd"
+    pointer = arguments[0]
+    if notification.call is Call.UNLINKAT:
+        (directory,) = struct.unpack("=i", struct.pack("=I", arguments[0] & 0xFFFFFFFF))
+        pointer = arguments[1]
+        if arguments[2] & _AT_REMOVEDIR:
+            return base, b""
+        if directory != _AT_FDCWD:
+            base = f"/proc/{tid}/fd/{directory}"
+    path, end, _rest = procfs.memory(tid, pointer, _PATH_MAX).partition(b"\0")
+    return base, path if end else b""
