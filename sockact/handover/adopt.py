@@ -105,6 +105,8 @@ class Adoption:
         its own there, and loses it with the connections in it."""
         self.refusal = ""
         """Why the last refused bind was refused, and what to change."""
+        self.blind = ""
+        """Why a bind could not be looked at, and what to change."""
         self._binds: dict[int, dict[Address, Traits]] = {}
         # Inode of a socket whose descriptor was replaced → its listener.
         self._replaced: dict[int, Listener] = {}
@@ -137,11 +139,11 @@ class Adoption:
                 self.adopted.add(listener.inode)
                 return listener
             case Refused(message):
-                if self._has_both_families(wanted):
+                if self.takes(wanted):
                     return Denied(errno.EADDRINUSE)
-                self.refusal = message
+                self.refusal = self._beside(wanted) or message
                 # The kernel's own error where the address family is not configured.
-                return Denied(errno.EADDRNOTAVAIL, message)
+                return Denied(errno.EADDRNOTAVAIL, self.refusal)
             case Unmatched():
                 self._leave(wanted, traits)
                 return None
@@ -157,14 +159,30 @@ class Adoption:
             before[wanted] = traits
         return False
 
-    def _has_both_families(self, wanted: Address) -> bool:
-        """Whether an IPv6 socket of the generation has the port for IPv4, too."""
+    def takes(self, wanted: Address) -> bool:
+        """Whether an IPv6 socket of the generation takes the port of this IPv4 address, too."""
         return wanted.family is Family.INET and any(
             (first.kind, first.host, first.port) == (wanted.kind, "::", wanted.port)
             and not has.only_ipv6
             for binds in self._binds.values()
             for first, has in binds.items()
         )
+
+    def _beside(self, wanted: Address) -> str:
+        """What to change if the program binds a port for one family that it has for the other."""
+        for listener in self._listeners:
+            one = listener.address
+            if listener.inode in self.adopted and (one.kind, one.port) == (
+                wanted.kind,
+                wanted.port,
+            ):
+                setting = "ListenStream=" if wanted.kind is Kind.STREAM else "ListenDatagram="
+                plain = str(wanted).removeprefix("udp:")
+                return (
+                    f"the program binds {wanted} beside {one}; add {setting}{plain} and "
+                    f"BindIPv6Only=ipv6-only (or --listen {wanted})"
+                )
+        return ""
 
     def _leave(self, wanted: Address, traits: Traits | None) -> None:
         """Remember an address that has no listener."""
@@ -234,6 +252,11 @@ class Adoption:
         tid, (target, pointer, length, *_) = notification.tid, notification.arguments
         target &= 0xFFFFFFFF
         length &= 0xFFFFFFFF
+        try:
+            inode = procfs.socket_inode(tid, target)
+        except PermissionError:
+            self.blind = _explain_blind(tid)
+            raise
         family, kind = _PROTOCOLS.get(procfs.socket_protocol(tid, target), (None, Kind.STREAM))
         if family is None or length not in _LENGTHS[family]:
             seccomp.proceed(fd, notification)
@@ -246,8 +269,8 @@ class Adoption:
         own = own_socket.duplicate(tid, target)
         try:
             # A socket that is a listener already is not bound a second time.
-            twice = procfs.socket_inode(tid, target) in self._inodes
-            found = self.bind(wanted, sockopt.traits(own) if own and not twice else None)
+            first = own is not None and inode not in self._inodes
+            found = self.bind(wanted, sockopt.traits(own) if own and first else None)
             if isinstance(found, Denied):
                 seccomp.answer(fd, notification, found.error)
             elif found is None:
@@ -288,6 +311,17 @@ class Adoption:
             if len(self._replaced) >= _MOST_REPLACED:
                 del self._replaced[next(iter(self._replaced))]
             self._replaced[inode] = found
+
+
+def _explain_blind(tid: int) -> str:
+    try:
+        user = f"user {os.stat(f'/proc/{tid}').st_uid}"
+    except OSError:
+        user = "another user"
+    return (
+        f"process {tid} of {user} called bind(), and sockact may not read it; set User= to that "
+        f"user in the unit, or add CAP_SYS_PTRACE to CapabilityBoundingSet="
+    )
 
 
 def _reply(fd: int, notification: Notification, *, succeed: bool) -> None:

@@ -131,6 +131,7 @@ class LifecycleParts:
             base.shim_address,
             base.logs,
             self.lifecycle.handle,
+            base.reports.report_unlisted,
             base.reports.report_unknown_version,
             self._version_known,
         )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sockact.cli.options import complete
+from sockact.cli.setup import unlisted
 from sockact.cli.starting import run
 from sockact.cli.terminal.failures import Failure
 from sockact.cli.terminal.output import printable
@@ -48,7 +49,7 @@ def command(unit: str, user_unit: bool, as_json: bool) -> None:
         found = facts.read(Manager(user_unit), unit)
     except OperatorError as error:
         raise Failure(str(error)) from error
-    findings = examine(found)
+    findings = [*examine(found), *unlisted.find(found.service.name, _name(found))]
     errors = sum(finding.level is ERROR for finding in findings)
     if as_json:
         click.echo(json.dumps(_data(found, findings), indent=2))
@@ -71,6 +72,15 @@ def examine(found: Facts) -> list[Finding]:
         wrong = Finding(ERROR, found.service.name, "ExecStart=", message, "fix the options")
         return [wrong, *check(found, None)]
     return check(found, settings)
+
+
+def _name(found: Facts) -> str:
+    """The name of the service, as far as its options are valid."""
+    try:
+        settings = _settings(found)
+    except click.ClickException:
+        settings = None
+    return settings.name if settings else found.service.name.removesuffix(".service")
 
 
 def _settings(found: Facts) -> Settings | None:

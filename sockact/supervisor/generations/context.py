@@ -48,6 +48,8 @@ class Context:
     logs: Logs
     handle: Callable[[Event], None]
     """Takes the events of generations."""
+    unlisted: Callable[[int, str], None]
+    """Called when a generation binds an address with SO_REUSEPORT that has no listener."""
     version_unknown: Callable[[int, str], None]
     """Called with the reason when a generation's version cannot be found out."""
     version_known: Callable[[int], None]

@@ -63,6 +63,8 @@ class LiveGeneration:
         self._readiness: Readiness | None = None
         self._trial: TrialMonitor | None = None
         self._news: socket.socket | None = None
+        self.unlisted: list[str] = []
+        """The addresses that it bound with SO_REUSEPORT and that have no listener."""
 
     @classmethod
     def start(cls, context: Context, number: int, *, capture: bool) -> LiveGeneration:
@@ -101,6 +103,7 @@ class LiveGeneration:
             found._outputs = Outputs.take_over(context.loop, carried.pump)
         if carried.notified:
             found._notify_socket = found._open_notify_socket(carried.notified)
+        found.unlisted.extend(carried.unlisted)
         if carried.notifications is not None:
             found._binds.watch(carried.notifications)
         return found
@@ -117,6 +120,7 @@ class LiveGeneration:
             *gates.carried(self.number),
             self.version.text,
             "" if self.settings is self._context.settings.next else self.settings.to_json(),
+            tuple(self.unlisted),
         )
 
     def is_busy(self) -> bool:
@@ -236,6 +240,10 @@ class LiveGeneration:
         )
 
     def _bound(self) -> None:
+        for address in map(str, self._binds.adoption.unlisted):
+            if address not in self.unlisted:
+                self.unlisted.append(address)
+                self._context.unlisted(self.number, address)
         if self._readiness:
             self._readiness.bound()
 

@@ -99,6 +99,8 @@ class CarriedGeneration:
     """Version of its release."""
     settings: str = ""
     """The settings that it was launched with, as JSON; "" for those of the service."""
+    unlisted: tuple[str, ...] = ()
+    """The addresses that it bound with SO_REUSEPORT and that have no listener."""
 
 
 @dataclass(frozen=True)

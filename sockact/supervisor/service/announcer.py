@@ -28,7 +28,8 @@ def status_line(service: Service, failures: str = "") -> str:
     parts = [service.phase.value]
     for g in service.generations:
         if g.state is not State.FAILED:
-            parts.append(f"generation {g.number} {g.state.value}")
+            why = f" ({g.hint})" if g.state is State.PENDING and g.misplaced else ""
+            parts.append(f"generation {g.number} {g.state.value}{why}")
     if service.handover is not None and service.handover.outcome is not Outcome.PENDING:
         parts.append(_last(service.handover))
     if failures:
