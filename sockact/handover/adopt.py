@@ -14,6 +14,7 @@ import errno
 import os
 import struct
 
+from sockact.core import own_connects
 from sockact.core.matching import (
     Address,
     Adopted,
@@ -41,23 +42,6 @@ if TYPE_CHECKING:
     from sockact.kernel.seccomp import Notification
     from sockact.kernel.sockets.listener import Listener
 
-_PROTOCOLS = {
-    "TCP": (Family.INET, Kind.STREAM),
-    "TCPv6": (Family.INET6, Kind.STREAM),
-    "MPTCP": (Family.INET, Kind.STREAM),
-    "MPTCPv6": (Family.INET6, Kind.STREAM),
-    "UDP": (Family.INET, Kind.DATAGRAM),
-    "UDPv6": (Family.INET6, Kind.DATAGRAM),
-    "UNIX-STREAM": (Family.UNIX, Kind.STREAM),
-    # Before Linux 5.15 the kernel does not tell the types of Unix sockets apart.
-    "UNIX": (Family.UNIX, Kind.STREAM),
-}
-# The lengths of an address that the kernel accepts; any other is EINVAL.
-_LENGTHS = {
-    Family.INET: range(16, 129),
-    Family.INET6: range(24, 129),
-    Family.UNIX: range(3, 111),
-}
 _REMEMBERED = 8
 """Number of addresses without a listener that are kept for messages, and of binds of a listener."""
 _MOST_REPLACED = 64
@@ -98,6 +82,8 @@ class Adoption:
         self._names = {os.fsencode(os.path.basename(path)) for path in self._paths}
         self.adopted: set[int] = set()
         """Inodes of the listeners that the program has bound."""
+        self.pending = False
+        """Whether it may still look, by connect(), if their addresses are free."""
         self.others: list[Address] = []
         """The first few addresses that it bound and that have no listener."""
         self.unlisted: list[Address] = []
@@ -114,9 +100,13 @@ class Adoption:
     @property
     def calls(self) -> set[Call]:
         """The system calls that the seccomp filter has to notify."""
-        if self._paths:
-            return {Call.BIND, Call.LISTEN, Call.UNLINK, Call.UNLINKAT}
-        return {Call.BIND, Call.LISTEN}
+        found = {Call.BIND, Call.CONNECT, Call.LISTEN}
+        return found | {Call.UNLINK, Call.UNLINKAT} if self._paths else found
+
+    @property
+    def connects(self) -> dict[int, int]:
+        """Of connect, which calls the seccomp filter has to notify."""
+        return own_connects.lengths([*self._addresses, *(x.address for x in self._listeners)])
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -214,10 +204,31 @@ class Adoption:
         match notification.call:
             case Call.BIND:
                 self._bind(fd, notification)
+            case Call.CONNECT:
+                self._connect(fd, notification)
             case Call.LISTEN:
                 self._listen(fd, notification)
             case Call.UNLINK | Call.UNLINKAT:
                 _reply(fd, notification, succeed=self._is_ours(fd, notification))
+
+    def _connect(self, fd: int, notification: Notification) -> None:
+        """Refuse a connection to a listener that the program has not bound yet: by itself, it would
+        find nobody there. Here a predecessor would answer, or the accept queue.
+        """
+        wanted = call_arguments.socket_address(notification) if self.pending else None
+        if wanted and self._is_unbound(wanted) and seccomp.still_valid(fd, notification):
+            seccomp.answer(fd, notification, errno.ECONNREFUSED)
+        else:
+            seccomp.proceed(fd, notification)
+
+    def _is_unbound(self, wanted: Address) -> bool:
+        """Whether this is the address of a listener that the program has not bound."""
+        wanted = call_arguments.canonical(wanted)
+        return any(
+            own_connects.is_own(wanted, address)
+            for listener, address in zip(self._listeners, self._addresses, strict=True)
+            if listener.inode not in self.adopted
+        )
 
     def _listen(self, fd: int, notification: Notification) -> None:
         tid, target = notification.tid, notification.arguments[0] & 0xFFFFFFFF
@@ -249,21 +260,14 @@ class Adoption:
         return True
 
     def _bind(self, fd: int, notification: Notification) -> None:
-        tid, (target, pointer, length, *_) = notification.tid, notification.arguments
-        target &= 0xFFFFFFFF
-        length &= 0xFFFFFFFF
+        tid, target = notification.tid, notification.arguments[0] & 0xFFFFFFFF
         try:
             inode = procfs.socket_inode(tid, target)
         except PermissionError:
             self.blind = _explain_blind(tid)
             raise
-        family, kind = _PROTOCOLS.get(procfs.socket_protocol(tid, target), (None, Kind.STREAM))
-        if family is None or length not in _LENGTHS[family]:
-            seccomp.proceed(fd, notification)
-            return
-        wanted = call_arguments.address(tid, procfs.memory(tid, pointer, length), kind)
-        same = wanted is not None and wanted.family is family
-        if wanted is None or not same or not seccomp.still_valid(fd, notification):
+        wanted = call_arguments.socket_address(notification)
+        if wanted is None or not seccomp.still_valid(fd, notification):
             seccomp.proceed(fd, notification)
             return
         own = own_socket.duplicate(tid, target)

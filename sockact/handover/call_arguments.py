@@ -18,9 +18,40 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sockact.kernel.seccomp import Notification
 
+_PROTOCOLS = {
+    "TCP": (Family.INET, Kind.STREAM),
+    "TCPv6": (Family.INET6, Kind.STREAM),
+    "MPTCP": (Family.INET, Kind.STREAM),
+    "MPTCPv6": (Family.INET6, Kind.STREAM),
+    "UDP": (Family.INET, Kind.DATAGRAM),
+    "UDPv6": (Family.INET6, Kind.DATAGRAM),
+    "UNIX-STREAM": (Family.UNIX, Kind.STREAM),
+    # Before Linux 5.15 the kernel does not tell the types of Unix sockets apart.
+    "UNIX": (Family.UNIX, Kind.STREAM),
+}
+# The lengths of an address that the kernel accepts; any other is EINVAL.
+_LENGTHS = {
+    Family.INET: range(16, 129),
+    Family.INET6: range(24, 129),
+    Family.UNIX: range(3, 111),
+}
 _PATH_MAX = 4096
 _AT_FDCWD = -100
 _AT_REMOVEDIR = 0x200
+
+
+def socket_address(notification: Notification) -> Address | None:
+    """The address in a bind or connect; None if the kernel refuses it for this socket, or if no
+    listener can have it.
+    """
+    tid, (target, pointer, length, *_) = notification.tid, notification.arguments
+    length &= 0xFFFFFFFF
+    protocol = procfs.socket_protocol(tid, target & 0xFFFFFFFF)
+    family, kind = _PROTOCOLS.get(protocol, (None, Kind.STREAM))
+    if family is None or length not in _LENGTHS[family]:
+        return None
+    found = address(tid, procfs.memory(tid, pointer, length), kind)
+    return found if found is not None and found.family is family else None
 
 
 def address(tid: int, data: bytes, kind: Kind) -> Address | None:

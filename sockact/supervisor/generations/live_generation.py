@@ -70,6 +70,7 @@ class LiveGeneration:
     def start(cls, context: Context, number: int, *, capture: bool) -> LiveGeneration:
         """Launch a generation; `capture` keeps the end of its stderr. Raises OperatorError."""
         found = cls(context, number)
+        found._binds.adoption.pending = True
         settings = found.settings
         identifier = settings.identifier and f"{settings.identifier}-{number}"
         try:
@@ -184,6 +185,7 @@ class LiveGeneration:
 
     def settle(self) -> None:
         """Watch no more for readiness: the generation is no longer pending."""
+        self._binds.adoption.pending = False
         if self._readiness:
             self._readiness.stop()
             self._readiness = None
@@ -223,6 +225,7 @@ class LiveGeneration:
             directory,
             environment,
             frozenset(adoption.calls if context.adopt is Adopt.SECCOMP else ()),
+            adoption.connects if context.adopt is Adopt.SECCOMP else {},
             tuple(x.socket.fileno() for x in context.listeners) if native else (),
             outputs.replacements(),
             settings.stop_signal,
