@@ -27,6 +27,7 @@ from sockact.core.matching import (
     match,
 )
 from sockact.handover import call_arguments, own_socket
+from sockact.handover.lock_files import lock_paths
 from sockact.kernel import procfs, seccomp
 from sockact.kernel.seccomp import Call
 from sockact.kernel.sockets import sockopt
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from sockact.core.matching import Traits
     from sockact.handover.gate import Entry
+    from sockact.handover.lock_files import LockFiles
     from sockact.kernel.seccomp import Notification
     from sockact.kernel.sockets.listener import Listener
 
@@ -68,8 +70,18 @@ def unavailable() -> str:
 class Adoption:
     """The binds of one generation, and the answers to its system calls."""
 
-    def __init__(self, listeners: list[Listener], held: Callable[[int], bool]) -> None:
-        """`held` returns whether a process of the generation has the listener with this inode."""
+    def __init__(
+        self,
+        listeners: list[Listener],
+        held: Callable[[int], bool],
+        locks: LockFiles,
+        pending: Callable[[], bool],
+    ) -> None:
+        """`held` returns whether a process of the generation has the listener with this inode;
+        `locks` are the service's; `pending` returns whether the program may still look, by
+        connect(), if the addresses are free.
+        """
+        self._locks = locks
         self._listeners = listeners
         self._held = held
         self._addresses = tuple(
@@ -79,11 +91,12 @@ class Adoption:
         self._paths = {
             a.host for a in self._addresses if a.family is Family.UNIX and a.host[:1] == "/"
         }
-        self._names = {os.fsencode(os.path.basename(path)) for path in self._paths}
+        self._lock_paths = lock_paths(self._paths)
+        names = map(os.path.basename, self._paths | self._lock_paths)
+        self._names = set(map(os.fsencode, names))
         self.adopted: set[int] = set()
         """Inodes of the listeners that the program has bound."""
-        self.pending = False
-        """Whether it may still look, by connect(), if their addresses are free."""
+        self._pending = pending
         self.others: list[Address] = []
         """The first few addresses that it bound and that have no listener."""
         self.unlisted: list[Address] = []
@@ -101,7 +114,9 @@ class Adoption:
     def calls(self) -> set[Call]:
         """The system calls that the seccomp filter has to notify."""
         found = {Call.BIND, Call.CONNECT, Call.LISTEN}
-        return found | {Call.UNLINK, Call.UNLINKAT} if self._paths else found
+        if self._paths:
+            found |= {Call.UNLINK, Call.UNLINKAT, Call.SYMLINK, Call.SYMLINKAT}
+        return found
 
     @property
     def connects(self) -> dict[int, int]:
@@ -208,14 +223,14 @@ class Adoption:
                 self._connect(fd, notification)
             case Call.LISTEN:
                 self._listen(fd, notification)
-            case Call.UNLINK | Call.UNLINKAT:
-                _reply(fd, notification, succeed=self._is_ours(fd, notification))
+            case _:
+                _reply(fd, notification, succeed=self._spare(fd, notification))
 
     def _connect(self, fd: int, notification: Notification) -> None:
         """Refuse a connection to a listener that the program has not bound yet: by itself, it would
         find nobody there. Here a predecessor would answer, or the accept queue.
         """
-        wanted = call_arguments.socket_address(notification) if self.pending else None
+        wanted = call_arguments.socket_address(notification) if self._pending() else None
         if wanted and self._is_unbound(wanted) and seccomp.still_valid(fd, notification):
             seccomp.answer(fd, notification, errno.ECONNREFUSED)
         else:
@@ -245,14 +260,22 @@ class Adoption:
         # The listener listens already, with the .socket unit's Backlog=.
         _reply(fd, notification, succeed=inode in self._inodes)
 
-    def _is_ours(self, fd: int, notification: Notification) -> bool:
-        """Whether this unlink would remove the socket file of a listener."""
-        base, path = call_arguments.unlinked(notification)
-        # Programs remove many files: resolve only paths that end in the name of a socket file.
+    def _spare(self, fd: int, notification: Notification) -> bool:
+        """Whether to leave a file alone that the program removes or makes: the socket file of a
+        listener, or its lock.
+        """
+        base, path = call_arguments.changed_path(notification)
+        # Programs remove many files: resolve only paths that end in the name of one of ours.
         if path.rpartition(b"/")[2] not in self._names:
             return False
         found = call_arguments.absolute(notification.tid, base, os.fsdecode(path))
-        if found not in self._paths or not seccomp.still_valid(fd, notification):
+        if not seccomp.still_valid(fd, notification):
+            return False
+        makes = notification.call in (Call.SYMLINK, Call.SYMLINKAT)
+        if found in self._lock_paths:
+            pid = procfs.thread_group(notification.tid)
+            return (self._locks.made if makes else self._locks.removed)(found, pid)
+        if makes or found not in self._paths:
             return False
         for listener, address in zip(self._listeners, self._addresses, strict=True):
             if address.host == found:
@@ -264,7 +287,7 @@ class Adoption:
         try:
             inode = procfs.socket_inode(tid, target)
         except PermissionError:
-            self.blind = _explain_blind(tid)
+            self.blind = own_socket.explain_unreadable(tid)
             raise
         wanted = call_arguments.socket_address(notification)
         if wanted is None or not seccomp.still_valid(fd, notification):
@@ -315,17 +338,6 @@ class Adoption:
             if len(self._replaced) >= _MOST_REPLACED:
                 del self._replaced[next(iter(self._replaced))]
             self._replaced[inode] = found
-
-
-def _explain_blind(tid: int) -> str:
-    try:
-        user = f"user {os.stat(f'/proc/{tid}').st_uid}"
-    except OSError:
-        user = "another user"
-    return (
-        f"process {tid} of {user} called bind(), and sockact may not read it; set User= to that "
-        f"user in the unit, or add CAP_SYS_PTRACE to CapabilityBoundingSet="
-    )
 
 
 def _reply(fd: int, notification: Notification, *, succeed: bool) -> None:

@@ -91,19 +91,20 @@ def absolute(tid: int, base: str, path: str) -> str:
     return os.path.join(os.path.realpath(directory), name)
 
 
-def unlinked(notification: Notification) -> tuple[str, bytes]:
-    """What unlink or unlinkat would remove: (directory that a relative path starts at, path). The
-    path is empty if the call removes no file.
+def changed_path(notification: Notification) -> tuple[str, bytes]:
+    """What an unlink or unlinkat would remove, or a symlink or symlinkat create: (directory that a
+    relative path starts at, path). The path is empty if the call removes no file.
     """
     tid, arguments = notification.tid, notification.arguments
     base = f"/proc/{tid}/cwd"
-    pointer = arguments[0]
-    if notification.call is Call.UNLINKAT:
-        (directory,) = struct.unpack("=i", struct.pack("=I", arguments[0] & 0xFFFFFFFF))
-        pointer = arguments[1]
-        if arguments[2] & _AT_REMOVEDIR:
-            return base, b""
+    at = {Call.UNLINKAT: 0, Call.SYMLINKAT: 1}.get(notification.call)
+    pointer = arguments[1 if notification.call is Call.SYMLINK else 0]
+    if at is not None:
+        (directory,) = struct.unpack("=i", struct.pack("=I", arguments[at] & 0xFFFFFFFF))
+        pointer = arguments[at + 1]
         if directory != _AT_FDCWD:
             base = f"/proc/{tid}/fd/{directory}"
+        if notification.call is Call.UNLINKAT and arguments[2] & _AT_REMOVEDIR:
+            return base, b""
     path, end, _rest = procfs.memory(tid, pointer, _PATH_MAX).partition(b"\0")
     return base, path if end else b""

@@ -62,3 +62,15 @@ def watch_instead(entries: list[Entry], listener: Listener) -> None:
         gate.open(moved, {listener.inode: listener.socket.fileno()})
     except gate.GateRefused:
         return  # The process has ended.
+
+
+def explain_unreadable(tid: int) -> str:
+    """Why the socket of a thread cannot be looked at, and what to change."""
+    try:
+        user = f"user {os.stat(f'/proc/{tid}').st_uid}"
+    except OSError:
+        user = "another user"
+    return (
+        f"process {tid} of {user} called bind(), and sockact may not read it; set User= to that "
+        f"user in the unit, or add CAP_SYS_PTRACE to CapabilityBoundingSet="
+    )

@@ -60,13 +60,15 @@ _NOTIF_ADDFD = _ioctl(1, 3, _ADDFD.size)
 
 
 class Call(Enum):
-    """System calls that can be notified. arm64 has no `unlink`."""
+    """System calls that can be notified. arm64 has no `unlink` and no `symlink`."""
 
     BIND = "bind"
     CONNECT = "connect"
     LISTEN = "listen"
     UNLINK = "unlink"
     UNLINKAT = "unlinkat"
+    SYMLINK = "symlink"
+    SYMLINKAT = "symlinkat"
 
 
 NUMBERS = {
@@ -77,6 +79,8 @@ NUMBERS = {
         Call.LISTEN: per_machine(50, 201),
         Call.UNLINK: per_machine(87, -1),
         Call.UNLINKAT: per_machine(263, 35),
+        Call.SYMLINK: per_machine(88, -1),
+        Call.SYMLINKAT: per_machine(266, 36),
     }.items()
     if number >= 0
 }

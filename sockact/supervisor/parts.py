@@ -13,6 +13,7 @@ from sockact.core.history.failures import Window
 from sockact.core.lifecycle import events
 from sockact.core.lifecycle.model import Gate, Phase
 from sockact.core.message_kinds import News
+from sockact.handover.lock_files import LockFiles
 from sockact.supervisor.base import report
 from sockact.supervisor.base.loop import Loop
 from sockact.supervisor.base.retry import Retry
@@ -130,6 +131,7 @@ class LifecycleParts:
             base.environment,
             base.shim_address,
             base.logs,
+            LockFiles(),
             self.lifecycle.handle,
             base.reports.report_unlisted,
             base.reports.report_unknown_version,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sockact.core.matching import Address, Denied, Traits
+    from sockact.handover.lock_files import LockFiles
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.base.loop import Loop
 
@@ -28,12 +29,14 @@ class BindRequests:
         loop: Loop,
         listeners: list[Listener],
         pids: Callable[[], list[int]],
+        locks: LockFiles,
+        pending: Callable[[], bool],
         answered: Callable[[], None],
     ) -> None:
-        """`pids` returns the generation's processes; `answered` is called after each bind() and
-        listen().
+        """`pids` returns the generation's processes, `locks` are the service's, `pending` returns
+        whether it is not ready yet; `answered` is called after each bind() and listen().
         """
-        self.adoption = Adoption(listeners, partial(_held, pids))
+        self.adoption = Adoption(listeners, partial(_held, pids), locks, pending)
         self._loop = loop
         self._answered = answered
         self._notifications: int | None = None

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from sockact.core.lifecycle.events import Event
     from sockact.core.settings import Adopt, Settings
+    from sockact.handover.lock_files import LockFiles
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.base.loop import Loop
     from sockact.supervisor.logs.logs import Logs
@@ -46,6 +47,7 @@ class Context:
     environment: dict[str, str]
     shim_address: str
     logs: Logs
+    locks: LockFiles
     handle: Callable[[Event], None]
     """Takes the events of generations."""
     unlisted: Callable[[int, str], None]

@@ -56,7 +56,12 @@ class LiveGeneration:
         """Environment variables of its programs and hooks."""
         self.version = ReleaseVersion(context, number)
         self._binds = BindRequests(
-            context.loop, context.listeners, lambda: context.processes.of(number), self._bound
+            context.loop,
+            context.listeners,
+            lambda: context.processes.of(number),
+            context.locks,
+            lambda: self._readiness is not None or self._news is not None,
+            self._bound,
         )
         self._outputs: Outputs | None = None
         self._notify_socket: NotifySocket | None = None
@@ -70,7 +75,6 @@ class LiveGeneration:
     def start(cls, context: Context, number: int, *, capture: bool) -> LiveGeneration:
         """Launch a generation; `capture` keeps the end of its stderr. Raises OperatorError."""
         found = cls(context, number)
-        found._binds.adoption.pending = True
         settings = found.settings
         identifier = settings.identifier and f"{settings.identifier}-{number}"
         try:
@@ -185,7 +189,6 @@ class LiveGeneration:
 
     def settle(self) -> None:
         """Watch no more for readiness: the generation is no longer pending."""
-        self._binds.adoption.pending = False
         if self._readiness:
             self._readiness.stop()
             self._readiness = None
