@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -155,3 +156,15 @@ def test_each_worker_takes_the_first_free_port(
     start(program.command, listen=(*program.listen, f"127.0.0.1:{second}"))
     wait.until(path.exists, "the errors")
     assert json.loads(path.read_text()) == [0, IN_USE, 0]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs to become another user")
+def test_process_that_cannot_be_read(start: StartService, program: Program) -> None:
+    """It has become another user, and the supervisor has no CAP_SYS_PTRACE: the cause is told."""
+    program.publish("1", "os.setgid(65534)\nos.setuid(65534)\naccept(bound())\n")
+    launcher = ("setpriv", "--bounding-set=-all,+setgid,+setuid", "--inh-caps=-all", "--")
+    service = start(program.command, listen=program.listen, launcher=launcher, ready=False)
+    assert service.process.wait(20) == 1
+    line = service.stderr.splitlines()[-1]
+    assert "of user 65534 called bind(), and sockact may not read it; set User=" in line
+    assert "add CAP_SYS_PTRACE to CapabilityBoundingSet=" in line
