@@ -11,7 +11,6 @@ __all__ = (
     "json_data",
     "matching",
     "message_kinds",
-    "own_connects",
     "record",
     "release",
     "settings",

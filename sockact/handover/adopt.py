@@ -14,7 +14,6 @@ import errno
 import os
 import struct
 
-from sockact.core import own_connects
 from sockact.core.matching import (
     Address,
     Adopted,
@@ -75,11 +74,9 @@ class Adoption:
         listeners: list[Listener],
         held: Callable[[int], bool],
         locks: LockFiles,
-        pending: Callable[[], bool],
     ) -> None:
         """`held` returns whether a process of the generation has the listener with this inode;
-        `locks` are the service's; `pending` returns whether the program may still look, by
-        connect(), if the addresses are free.
+        `locks` are the service's.
         """
         self._locks = locks
         self._listeners = listeners
@@ -96,7 +93,6 @@ class Adoption:
         self._names = set(map(os.fsencode, names))
         self.adopted: set[int] = set()
         """Inodes of the listeners that the program has bound."""
-        self._pending = pending
         self.others: list[Address] = []
         """The first few addresses that it bound and that have no listener."""
         self.unlisted: list[Address] = []
@@ -113,15 +109,10 @@ class Adoption:
     @property
     def calls(self) -> set[Call]:
         """The system calls that the seccomp filter has to notify."""
-        found = {Call.BIND, Call.CONNECT, Call.LISTEN}
+        found = {Call.BIND, Call.LISTEN}
         if self._paths:
             found |= {Call.UNLINK, Call.UNLINKAT, Call.SYMLINK, Call.SYMLINKAT}
         return found
-
-    @property
-    def connects(self) -> dict[int, int]:
-        """Of connect, which calls the seccomp filter has to notify."""
-        return own_connects.lengths([*self._addresses, *(x.address for x in self._listeners)])
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -219,31 +210,10 @@ class Adoption:
         match notification.call:
             case Call.BIND:
                 self._bind(fd, notification)
-            case Call.CONNECT:
-                self._connect(fd, notification)
             case Call.LISTEN:
                 self._listen(fd, notification)
             case _:
                 _reply(fd, notification, succeed=self._spare(fd, notification))
-
-    def _connect(self, fd: int, notification: Notification) -> None:
-        """Refuse a connection to a listener that the program has not bound yet: by itself, it would
-        find nobody there. Here a predecessor would answer, or the accept queue.
-        """
-        wanted = call_arguments.socket_address(notification) if self._pending() else None
-        if wanted and self._is_unbound(wanted) and seccomp.still_valid(fd, notification):
-            seccomp.answer(fd, notification, errno.ECONNREFUSED)
-        else:
-            seccomp.proceed(fd, notification)
-
-    def _is_unbound(self, wanted: Address) -> bool:
-        """Whether this is the address of a listener that the program has not bound."""
-        wanted = call_arguments.canonical(wanted)
-        return any(
-            own_connects.is_own(wanted, address)
-            for listener, address in zip(self._listeners, self._addresses, strict=True)
-            if listener.inode not in self.adopted
-        )
 
     def _listen(self, fd: int, notification: Notification) -> None:
         tid, target = notification.tid, notification.arguments[0] & 0xFFFFFFFF

@@ -20,10 +20,6 @@ from enum import Enum
 from sockact.core.record import dataclass
 from sockact.kernel.libc import MACHINE, no_new_privileges, per_machine, syscall
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 _SECCOMP = per_machine(317, 277)
 _SET_MODE_FILTER = 1
 _GET_ACTION_AVAIL = 2
@@ -37,9 +33,8 @@ _RET_USER_NOTIF = 0x7FC00000
 _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
 # Classic BPF: load a 32-bit word of struct seccomp_data, jump if equal, return.
-_LOAD, _JUMP_EQUAL, _JUMP_AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
-# Offsets in struct seccomp_data; of arguments, the low half.
-_DATA_NR, _DATA_ARCH, _ARGUMENT_0, _ARGUMENT_2 = 0, 4, 16, 32
+_LOAD, _JUMP_EQUAL, _RETURN = 0x20, 0x15, 0x06
+_DATA_NR, _DATA_ARCH = 0, 4
 
 # struct seccomp_notif: id, pid, flags, then seccomp_data: nr, arch, instruction_pointer, args[6].
 _NOTIF = struct.Struct("=QIIiIQ6Q")
@@ -63,7 +58,6 @@ class Call(Enum):
     """System calls that can be notified. arm64 has no `unlink` and no `symlink`."""
 
     BIND = "bind"
-    CONNECT = "connect"
     LISTEN = "listen"
     UNLINK = "unlink"
     UNLINKAT = "unlinkat"
@@ -75,7 +69,6 @@ NUMBERS = {
     call: number
     for call, number in {
         Call.BIND: per_machine(49, 200),
-        Call.CONNECT: per_machine(42, 203),
         Call.LISTEN: per_machine(50, 201),
         Call.UNLINK: per_machine(87, -1),
         Call.UNLINKAT: per_machine(263, 35),
@@ -113,50 +106,37 @@ def unavailable() -> str:
     return ""
 
 
-def _program(calls: set[Call], connects: Mapping[int, int]) -> bytes:
-    """A BPF program that notifies `calls` and allows all others, for the native architecture.
+def _program(calls: set[Call]) -> bytes:
+    """A BPF program that notifies `calls` and allows all others, for the native architecture."""
+    numbers = [NUMBERS[call] for call in calls if call in NUMBERS]
 
-    Of connect, only calls with an address of one of the lengths in `connects`, and a descriptor
-    below the number for this length.
-    """
-    numbers = [NUMBERS[call] for call in calls if call in NUMBERS and call is not Call.CONNECT]
-    # (code, operand, label to jump to if true, and if false); "" is the next instruction.
-    lines: list[tuple[int, int, str, str]] = [
-        (_LOAD, _DATA_ARCH, "", ""),
-        (_JUMP_EQUAL, _AUDIT_ARCH[MACHINE], "", "allow"),
-        (_LOAD, _DATA_NR, "", ""),
-        *((_JUMP_EQUAL, number, "notify", "") for number in numbers),
-    ]
-    labels: dict[str, int] = {}
-    if connects:
-        lines.append((_JUMP_EQUAL, NUMBERS[Call.CONNECT], "", "allow"))
-        lines.append((_LOAD, _ARGUMENT_2, "", ""))
-        below = sorted(set(connects.values()))
-        lines += [(_JUMP_EQUAL, n, f"below {most}", "") for n, most in connects.items()]
-        lines.append((_RETURN, _RET_ALLOW, "", ""))
-        for most in below:
-            labels[f"below {most}"] = len(lines)
-            lines.append((_LOAD, _ARGUMENT_0, "", ""))
-            lines.append((_JUMP_AT_LEAST, most, "allow", "notify"))
-    labels |= {"allow": len(lines), "notify": len(lines) + 1}
-    lines += [(_RETURN, _RET_ALLOW, "", ""), (_RETURN, _RET_USER_NOTIF, "", "")]
+    def instruction(code: int, k: int, if_true: int = 0, if_false: int = 0) -> bytes:
+        return struct.pack("=HBBI", code, if_true, if_false, k)
+
+    count = len(numbers)
     return b"".join(
-        struct.pack("=HBBI", code, *(labels.get(to, at + 1) - at - 1 for to in (true, false)), k)
-        for at, (code, k, true, false) in enumerate(lines)
+        [
+            instruction(_LOAD, _DATA_ARCH),
+            instruction(_JUMP_EQUAL, _AUDIT_ARCH[MACHINE], 0, count + 1),
+            instruction(_LOAD, _DATA_NR),
+            *(
+                instruction(_JUMP_EQUAL, number, count - position, 0)
+                for position, number in enumerate(numbers)
+            ),
+            instruction(_RETURN, _RET_ALLOW),
+            instruction(_RETURN, _RET_USER_NOTIF),
+        ]
     )
 
 
-def install(calls: set[Call], connects: Mapping[int, int] | None = None) -> int:
+def install(calls: set[Call]) -> int:
     """Install the filter in this process, for good. Returns the notification fd.
-
-    `connects` (length of the address → limit) selects the calls of connect that are notified: those
-    on descriptors below the limit.
 
     Without CAP_SYS_ADMIN this needs no_new_privs, which is set only then: a program that root
     starts may still run set-user-ID helpers. Raises OSError: EBUSY if there is a filter with a
     notification fd already; EACCES, EINVAL or ENOSYS if the kernel or a container refuses.
     """
-    program = ctypes.create_string_buffer(_program(calls, connects or {}))
+    program = ctypes.create_string_buffer(_program(calls))
     length = (len(program) - 1) // 8
     # struct sock_fprog: unsigned short len, then the pointer at its natural alignment.
     fprog = ctypes.create_string_buffer(

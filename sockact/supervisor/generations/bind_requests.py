@@ -30,13 +30,12 @@ class BindRequests:
         listeners: list[Listener],
         pids: Callable[[], list[int]],
         locks: LockFiles,
-        pending: Callable[[], bool],
         answered: Callable[[], None],
     ) -> None:
-        """`pids` returns the generation's processes, `locks` are the service's, `pending` returns
-        whether it is not ready yet; `answered` is called after each bind() and listen().
+        """`pids` returns the generation's processes, `locks` are the service's; `answered` is
+        called after each bind() and listen().
         """
-        self.adoption = Adoption(listeners, partial(_held, pids), locks, pending)
+        self.adoption = Adoption(listeners, partial(_held, pids), locks)
         self._loop = loop
         self._answered = answered
         self._notifications: int | None = None

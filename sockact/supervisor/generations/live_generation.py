@@ -60,7 +60,6 @@ class LiveGeneration:
             context.listeners,
             lambda: context.processes.of(number),
             context.locks,
-            lambda: self._readiness is not None or self._news is not None,
             self._bound,
         )
         self._outputs: Outputs | None = None
@@ -228,7 +227,6 @@ class LiveGeneration:
             directory,
             environment,
             frozenset(adoption.calls if context.adopt is Adopt.SECCOMP else ()),
-            adoption.connects if context.adopt is Adopt.SECCOMP else {},
             tuple(x.socket.fileno() for x in context.listeners) if native else (),
             outputs.replacements(),
             settings.stop_signal,

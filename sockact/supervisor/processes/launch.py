@@ -14,7 +14,7 @@ import signal
 import socket
 
 from sockact.core.errors import OperatorError
-from sockact.core.record import dataclass, field
+from sockact.core.record import dataclass
 from sockact.kernel import seccomp, signals
 from sockact.kernel.libc import die_with_parent
 
@@ -78,8 +78,6 @@ class Launch:
     environment: dict[str, str]
     calls: frozenset[Call] = frozenset()
     """System calls that the filter notifies of; empty: no filter."""
-    connects: dict[int, int] = field(default_factory=dict)
-    """Of connect, which calls: see seccomp.install."""
     native: tuple[int, ...] = ()
     """Descriptors to pass as in sd_listen_fds(3), in this order."""
     outputs: tuple[tuple[int, int], ...] = ()
@@ -174,7 +172,7 @@ def _child(launch: Launch, news: socket.socket) -> None:
         signals.restore_defaults()
         if launch.calls:
             step = "seccomp"
-            fd = seccomp.install(set(launch.calls), launch.connects)
+            fd = seccomp.install(set(launch.calls))
             socket.send_fds(news, [b"filter"], [fd])
             os.close(fd)
         # Last, because descriptors above that limit may be needed until here.
