@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.servers import zoo
 from tests.servers.releases import Releases
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from xdist.remote import Producer
     from xdist.scheduler import LoadScopeScheduling
 
+
+# How long examples take says more about what else the machine does than about them.
+settings.register_profile("sockact", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("sockact")
 
 TABLES = pytest.StashKey[list[str]]()
 

@@ -1,6 +1,7 @@
 """The command `sockact`: finds the subcommand, and turns every failure into one line.
 
-Exit codes: 0 done, 1 failed, 2 usage error, 3 the service is not running.
+Exit codes: 0 done, 1 failed, 2 usage error, 3 the service is not running, 4 no outcome within the
+--timeout.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ __all__ = (
     "json_data",
     "matching",
     "message_kinds",
+    "numbers",
     "record",
     "release",
     "settings",

@@ -134,6 +134,21 @@ def _forms(wanted: Address, takes_ipv4: bool) -> tuple[Address, ...]:
     return (wanted,)
 
 
+def beside(wanted: Address, bound: Iterable[Address]) -> str:
+    """What to change if a program binds a port for one family that it has for the other; "" if it
+    does not.
+    """
+    for one in bound:
+        if (one.kind, one.port) == (wanted.kind, wanted.port):
+            setting = "ListenStream=" if wanted.kind is Kind.STREAM else "ListenDatagram="
+            plain = str(wanted).removeprefix("udp:")
+            return (
+                f"the program binds {wanted} beside {one}; add {setting}{plain} and "
+                f"BindIPv6Only=ipv6-only (or --listen {wanted})"
+            )
+    return ""
+
+
 def has_ipv4_twin(address: Address, others: Iterable[Address]) -> bool:
     """Whether an address is [::] and another one has its port for IPv4. The socket at [::] must not
     take IPv4 connections then (IPV6_V6ONLY, BindIPv6Only=ipv6-only).

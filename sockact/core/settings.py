@@ -53,6 +53,8 @@ class Settings:
     """After this many failures within `start_limit_interval`, reloads need --force; 0: never."""
     start_limit_interval: float = 600.0
     drain_timeout: float = 60.0
+    quiet_after: float = 3.0
+    """How long a connection has no traffic after a response before it counts as idle."""
     kill_timeout: float = 10.0
     stop_signal: int = 15
     reopen_signal: int = 0
@@ -135,6 +137,7 @@ class Settings:
             start_limit_burst=_count(data, "start_limit_burst", least=0),
             start_limit_interval=_seconds(data, "start_limit_interval"),
             drain_timeout=_seconds(data, "drain_timeout"),
+            quiet_after=_seconds(data, "quiet_after"),
             kill_timeout=_seconds(data, "kill_timeout"),
             stop_signal=_count(data, "stop_signal"),
             reopen_signal=_count(data, "reopen_signal", least=0),
@@ -202,6 +205,6 @@ def _count(data: dict[str, object], key: str, least: int = 1) -> int:
 def _range(data: dict[str, object], key: str) -> tuple[int, int]:
     value = data.get(key)
     if not isinstance(value, list | tuple) or len(value) != 2:
-        raise TypeError(f"{key}: must be two numbers, not {value!r}")
+        raise TypeError(f"{key}: must be a list of two numbers, not {value!r}")
     low, high = (_count({key: one}, key) for one in value)
     return low, high

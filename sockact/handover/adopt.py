@@ -1,9 +1,9 @@
 """Adopt: the program's own bind() and listen() end up on a listener of the service.
 
-The seccomp filter stops the program in bind, listen and, if there is a Unix listener, in unlink.
-The supervisor reads the address from the program's memory, puts the listener in place of the
-program's descriptor, and lets the call succeed. Calls that concern no listener are left to the
-kernel.
+The seccomp filter stops the program in bind, listen, shutdown and, if there is a Unix listener, in
+unlink and symlink. The supervisor reads the address from the program's memory, puts the listener in
+place of the program's descriptor, and lets the call succeed. Calls that concern no listener are
+left to the kernel.
 
 Where seccomp cannot be used, the shim asks by `Adoption.bind`.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import struct
 
 from sockact.core.matching import (
@@ -22,27 +23,28 @@ from sockact.core.matching import (
     Kind,
     Refused,
     Unmatched,
+    beside,
     conflict,
     match,
 )
 from sockact.handover import call_arguments, own_socket
+from sockact.handover.callers import shares_mounts
 from sockact.handover.lock_files import lock_paths
 from sockact.kernel import procfs, seccomp
 from sockact.kernel.seccomp import Call
-from sockact.kernel.sockets import sockopt
+from sockact.kernel.sockets import received, sockopt
 from sockact.kernel.sockets.listener import set_nonblocking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Callable
-
     from sockact.core.matching import Traits
+    from sockact.handover.callers import Callers
     from sockact.handover.gate import Entry
     from sockact.handover.lock_files import LockFiles
     from sockact.kernel.seccomp import Notification
     from sockact.kernel.sockets.listener import Listener
 
+_SHUTS_READING = (socket.SHUT_RD, socket.SHUT_RDWR)
 _REMEMBERED = 8
 """Number of addresses without a listener that are kept for messages, and of binds of a listener."""
 _MOST_REPLACED = 64
@@ -52,6 +54,9 @@ def unavailable() -> str:
     """Why seccomp notification cannot be used here; "" if it can. Tries it in a child process."""
     if reason := seccomp.unavailable():
         return reason
+    with socket.socket(socket.AF_UNIX) as found:
+        if not procfs.socket_protocol(os.getpid(), found.fileno()):
+            return "cannot read the protocol of a socket: allow getxattr(2) of /proc/PID/fd/N"
     try:
         pid = os.fork()
     except OSError as error:
@@ -69,18 +74,11 @@ def unavailable() -> str:
 class Adoption:
     """The binds of one generation, and the answers to its system calls."""
 
-    def __init__(
-        self,
-        listeners: list[Listener],
-        held: Callable[[int], bool],
-        locks: LockFiles,
-    ) -> None:
-        """`held` returns whether a process of the generation has the listener with this inode;
-        `locks` are the service's.
-        """
-        self._locks = locks
+    def __init__(self, listeners: list[Listener], callers: Callers, locks: LockFiles) -> None:
+        """`locks` are the service's."""
         self._listeners = listeners
-        self._held = held
+        self._callers = callers
+        self._locks = locks
         self._addresses = tuple(
             call_arguments.canonical(listener.address) for listener in listeners
         )
@@ -91,6 +89,7 @@ class Adoption:
         self._lock_paths = lock_paths(self._paths)
         names = map(os.path.basename, self._paths | self._lock_paths)
         self._names = set(map(os.fsencode, names))
+        self._before: list[tuple[Listener, tuple[sockopt.Option, ...]]] = []
         self.adopted: set[int] = set()
         """Inodes of the listeners that the program has bound."""
         self.others: list[Address] = []
@@ -102,14 +101,21 @@ class Adoption:
         """Why the last refused bind was refused, and what to change."""
         self.blind = ""
         """Why a bind could not be looked at, and what to change."""
+        self.shut: set[int] = set()
+        """Inodes of the listeners that the program has called shutdown() on, without effect."""
         self._binds: dict[int, dict[Address, Traits]] = {}
         # Inode of a socket whose descriptor was replaced → its listener.
         self._replaced: dict[int, Listener] = {}
 
     @property
+    def stranger(self) -> str:
+        """The last process that got no listener for its bind(), and why; "" if there was none."""
+        return self._callers.stranger
+
+    @property
     def calls(self) -> set[Call]:
         """The system calls that the seccomp filter has to notify."""
-        found = {Call.BIND, Call.LISTEN}
+        found = {Call.BIND, Call.LISTEN, Call.SHUTDOWN}
         if self._paths:
             found |= {Call.UNLINK, Call.UNLINKAT, Call.SYMLINK, Call.SYMLINKAT}
         return found
@@ -119,36 +125,63 @@ class Adoption:
         """The socket files of Unix listeners, which the program must not remove."""
         return tuple(sorted(self._paths))
 
-    def bind(self, wanted: Address, traits: Traits | None = None) -> Listener | Denied | None:
+    def bind(
+        self, wanted: Address, tid: int, own: socket.socket | None = None
+    ) -> Listener | Denied | None:
         """The listener for this address, why the bind fails, or None: the kernel binds.
 
-        `traits` are those of the program's own socket; None if they are unknown, or if the program
-        only asks.
+        `tid` is the thread that binds, `own` its own socket: None if it is unknown, or if the
+        program only asks. Raises OSError.
         """
+        # A socket that is a listener already is not bound a second time.
+        first = own is not None and os.fstat(own.fileno()).st_ino not in self._inodes
+        traits = sockopt.traits(own) if own is not None and first else None
         wanted = call_arguments.canonical(wanted)
         takes_ipv4 = traits is not None and not traits.only_ipv6
-        match match(wanted, self._addresses, takes_ipv4=takes_ipv4):
+        found = match(wanted, self._addresses, takes_ipv4=takes_ipv4)
+        if not (isinstance(found, Unmatched) or self._callers.admit(tid, wanted, own)):
+            return None
+        match found:
             case Adopted(index):
                 listener = self._listeners[index]
                 if traits is not None and self._in_use(listener, wanted, traits):
                     return Denied(errno.EADDRINUSE)
-                self.adopted.add(listener.inode)
+                if listener.inode not in self.adopted:
+                    self._begin(listener)
+                    self.adopted.add(listener.inode)
                 return listener
             case Refused(message):
                 if self.takes(wanted):
                     return Denied(errno.EADDRINUSE)
-                self.refusal = self._beside(wanted) or message
+                bound = (x.address for x in self._listeners if x.inode in self.adopted)
+                self.refusal = beside(wanted, bound) or message
                 # The kernel's own error where the address family is not configured.
                 return Denied(errno.EADDRNOTAVAIL, self.refusal)
             case Unmatched():
                 self._leave(wanted, traits)
                 return None
 
+    def begin_all(self) -> None:
+        """Give the program all listeners as they were at the start."""
+        for listener in self._listeners:
+            self._begin(listener)
+
+    def _begin(self, listener: Listener) -> None:
+        """Undo the options that other generations have set. Those of this one are set next."""
+        self._before.append((listener, sockopt.read(listener.socket)))
+        sockopt.put_back(listener.socket, listener.original)
+
+    def restore_options(self) -> None:
+        """Set the options that were in force before this generation: it does not serve."""
+        for listener, options in self._before:
+            sockopt.put_back(listener.socket, options)
+        self._before.clear()
+
     def _in_use(self, listener: Listener, wanted: Address, traits: Traits) -> bool:
         """Whether the generation has bound the address before, and has not closed its socket."""
         before = self._binds.setdefault(listener.inode, {})
         if any(conflict(first, has, wanted, traits) for first, has in before.items()):
-            if self._held(listener.inode):
+            if self._callers.hold(listener.inode):
                 return True
             before.clear()
         if len(before) < _REMEMBERED:
@@ -163,22 +196,6 @@ class Adoption:
             for binds in self._binds.values()
             for first, has in binds.items()
         )
-
-    def _beside(self, wanted: Address) -> str:
-        """What to change if the program binds a port for one family that it has for the other."""
-        for listener in self._listeners:
-            one = listener.address
-            if listener.inode in self.adopted and (one.kind, one.port) == (
-                wanted.kind,
-                wanted.port,
-            ):
-                setting = "ListenStream=" if wanted.kind is Kind.STREAM else "ListenDatagram="
-                plain = str(wanted).removeprefix("udp:")
-                return (
-                    f"the program binds {wanted} beside {one}; add {setting}{plain} and "
-                    f"BindIPv6Only=ipv6-only (or --listen {wanted})"
-                )
-        return ""
 
     def _leave(self, wanted: Address, traits: Traits | None) -> None:
         """Remember an address that has no listener."""
@@ -204,6 +221,9 @@ class Adoption:
         except (OSError, ValueError, struct.error):
             # Unreadable or invalid arguments: the kernel returns the right error.
             seccomp.proceed(fd, notification)
+        except Exception:
+            seccomp.proceed(fd, notification)  # A thread without an answer would wait for ever.
+            raise
         return notification.call
 
     def _dispatch(self, fd: int, notification: Notification) -> None:
@@ -212,6 +232,8 @@ class Adoption:
                 self._bind(fd, notification)
             case Call.LISTEN:
                 self._listen(fd, notification)
+            case Call.SHUTDOWN:
+                self._shutdown(fd, notification)
             case _:
                 _reply(fd, notification, succeed=self._spare(fd, notification))
 
@@ -230,6 +252,14 @@ class Adoption:
         # The listener listens already, with the .socket unit's Backlog=.
         _reply(fd, notification, succeed=inode in self._inodes)
 
+    def _shutdown(self, fd: int, notification: Notification) -> None:
+        """Ignore a shutdown of a listener, which would end it for all generations."""
+        target, how = (argument & 0xFFFFFFFF for argument in notification.arguments[:2])
+        inode = procfs.socket_inode(notification.tid, target) if how in _SHUTS_READING else None
+        if inode in self._inodes:
+            self.shut.add(inode)
+        _reply(fd, notification, succeed=inode in self._inodes)
+
     def _spare(self, fd: int, notification: Notification) -> bool:
         """Whether to leave a file alone that the program removes or makes: the socket file of a
         listener, or its lock.
@@ -239,10 +269,12 @@ class Adoption:
         if path.rpartition(b"/")[2] not in self._names:
             return False
         found = call_arguments.absolute(notification.tid, base, os.fsdecode(path))
-        if not seccomp.still_valid(fd, notification):
+        if not shares_mounts(notification.tid) or not seccomp.still_valid(fd, notification):
             return False
         makes = notification.call in (Call.SYMLINK, Call.SYMLINKAT)
         if found in self._lock_paths:
+            if not self._callers.knows(notification.tid):
+                return False
             pid = procfs.thread_group(notification.tid)
             return (self._locks.made if makes else self._locks.removed)(found, pid)
         if makes or found not in self._paths:
@@ -255,7 +287,7 @@ class Adoption:
     def _bind(self, fd: int, notification: Notification) -> None:
         tid, target = notification.tid, notification.arguments[0] & 0xFFFFFFFF
         try:
-            inode = procfs.socket_inode(tid, target)
+            procfs.socket_inode(tid, target)
         except PermissionError:
             self.blind = own_socket.explain_unreadable(tid)
             raise
@@ -265,9 +297,7 @@ class Adoption:
             return
         own = own_socket.duplicate(tid, target)
         try:
-            # A socket that is a listener already is not bound a second time.
-            first = own is not None and inode not in self._inodes
-            found = self.bind(wanted, sockopt.traits(own) if own and first else None)
+            found = self.bind(wanted, tid, own)
             if isinstance(found, Denied):
                 seccomp.answer(fd, notification, found.error)
             elif found is None:
@@ -300,6 +330,8 @@ class Adoption:
         cloexec = bool(flags & os.O_CLOEXEC)
         seccomp.put_fd(fd, notification, found.socket.fileno(), target, cloexec=cloexec)
         own_socket.watch_instead(watched, found)
+        if own is not None:
+            received.do_not_linger(own)  # The program may close its own meanwhile.
 
     def _remember(self, own: socket.socket, found: Listener) -> None:
         """Remember a socket that other processes may have, too: they get the listener later."""

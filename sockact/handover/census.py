@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 
-from sockact.core.connections import Activity, classify, quiet_in
+from sockact.core.connections import USUAL, Activity, classify, quiet_in
 from sockact.core.matching import Family, Kind
 from sockact.core.record import dataclass, field
 from sockact.kernel import procfs
@@ -21,9 +21,9 @@ from sockact.kernel.sockets import sock_diag
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Container, Iterable, Iterator
+    from collections.abc import Callable, Container, Iterable, Iterator
 
-    from sockact.core.connections import Connection
+    from sockact.core.connections import Connection, Rules
     from sockact.kernel.sockets.listener import Listener
     from sockact.kernel.sockets.sock_diag import UnixSocket
 
@@ -53,6 +53,7 @@ class Witness:
     connection: Connection | UnixSocket
     quiet_in: float
     """Seconds for which it cannot become quiet unless it is closed; 0 if it may at any time."""
+    rules: Rules = USUAL
 
     def look(self) -> Witness | None:
         """The connection as it is now; None if it no longer needs its generation.
@@ -62,9 +63,9 @@ class Witness:
         if isinstance(self.connection, sock_diag.UnixSocket):
             return self if sock_diag.unix_is_open(self.connection) else None
         found = sock_diag.tcp_connection(self.family, self.connection.identity)
-        if found is None or classify(found) is Activity.QUIET:
+        if found is None or classify(found, self.rules) is Activity.QUIET:
             return None
-        return Witness(self.family, found, quiet_in(found))
+        return Witness(self.family, found, quiet_in(found, self.rules), self.rules)
 
 
 @dataclass
@@ -79,10 +80,13 @@ class Look:
 
 
 def count(
-    generations: dict[int, Iterable[int]], listeners: list[Listener]
+    generations: dict[int, Iterable[int]],
+    listeners: list[Listener],
+    rules: Callable[[int], Rules] = lambda _: USUAL,
 ) -> dict[int, Counts] | None:
     """Count the connections: generation → counts, from generation → pids.
 
+    `rules` returns the rules for the connections of a generation.
     Returns None if no listener has connections. A process that may not be read (a set-user-ID
     helper) is left out. Raises OSError if the kernel has no sock_diag, refuses it, or cannot tell
     at this moment, and PermissionError if no process of a generation may be read.
@@ -97,23 +101,25 @@ def count(
         for inode in held
     }
     counts = {number: Counts() for number in generations}
+    own_rules = {number: rules(number) for number in generations}
     for _family, connection in _connections(streams, owners):
-        counts[owners[connection.inode]].add(_activity(connection))
+        number = owners[connection.inode]
+        counts[number].add(_activity(connection, own_rules[number]))
     return counts
 
 
-def look(pids: Iterable[int], listeners: list[Listener]) -> Look:
+def look(pids: Iterable[int], listeners: list[Listener], rules: Rules = USUAL) -> Look:
     """Look at one generation. Raises OSError as `count` does."""
     held = _held(pids)
     inodes = {listener.inode for listener in listeners}
     found = Look(holders={pid: its[1] for pid, its in held.items() if inodes & its[0]})
     owned = {inode for inodes, _epolls in held.values() for inode in inodes}
     for family, connection in _connections(_streams(listeners), owned):
-        activity = _activity(connection)
+        activity = _activity(connection, rules)
         found.counts.add(activity)
         if activity is Activity.QUIET:
             continue
-        found.witnesses.append(Witness(family, connection, _quiet_in(connection)))
+        found.witnesses.append(Witness(family, connection, _quiet_in(connection, rules), rules))
     # The kernel's own order is that of a hash table.
     found.witnesses.sort(key=lambda witness: witness.quiet_in)
     return found
@@ -138,14 +144,14 @@ def _held(pids: Iterable[int]) -> dict[int, tuple[set[int], list[int]]]:
     return found
 
 
-def _activity(connection: Connection | UnixSocket) -> Activity:
+def _activity(connection: Connection | UnixSocket, rules: Rules) -> Activity:
     if isinstance(connection, sock_diag.UnixSocket):
         return Activity.BUSY
-    return classify(connection)
+    return classify(connection, rules)
 
 
-def _quiet_in(connection: Connection | UnixSocket) -> float:
-    return 0.0 if isinstance(connection, sock_diag.UnixSocket) else quiet_in(connection)
+def _quiet_in(connection: Connection | UnixSocket, rules: Rules) -> float:
+    return 0.0 if isinstance(connection, sock_diag.UnixSocket) else quiet_in(connection, rules)
 
 
 def _connections(

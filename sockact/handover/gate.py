@@ -16,7 +16,7 @@ import os
 import resource
 
 from sockact.core.record import dataclass
-from sockact.kernel import epoll, pidfd, procfs, signals
+from sockact.kernel import epoll, epoll_entries, pidfd, procfs, signals
 from sockact.kernel.kcmp import same_file
 
 TYPE_CHECKING = False
@@ -52,21 +52,26 @@ class Entry:
         return self.pid, self.epfd, self.fd, self.inode
 
 
-def entries(pids: Iterable[int], inodes: set[int]) -> list[Entry]:
+def entries(
+    pids: Iterable[int], inodes: set[int], limit: epoll_entries.Limit | None = None
+) -> list[Entry]:
     """The entries of these listeners (by inode) in all epoll instances of the processes.
 
-    Raises PermissionError and procfs.Unavailable.
+    Raises PermissionError, procfs.Unavailable and epoll_entries.TooMany.
     """
-    return entries_in({pid: procfs.sockets_and_epolls(pid)[1] for pid in pids}, inodes)
+    return entries_in({pid: procfs.sockets_and_epolls(pid)[1] for pid in pids}, inodes, limit)
 
 
-def entries_in(epolls: dict[int, list[int]], inodes: set[int]) -> list[Entry]:
+def entries_in(
+    epolls: dict[int, list[int]], inodes: set[int], limit: epoll_entries.Limit | None = None
+) -> list[Entry]:
     """As `entries`, from process → descriptors of its epoll instances."""
+    limit = limit or epoll_entries.Limit()
     return [
         Entry(pid, epfd, entry.fd, entry.events, entry.data, entry.inode)
         for pid, instances in epolls.items()
         for epfd in instances
-        for entry in procfs.epoll_entries(pid, epfd, inodes)
+        for entry in epoll_entries.of_instance(pid, epfd, inodes, limit)
     ]
 
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 import select
 import struct
 
-from sockact.kernel import procfs
+from sockact.kernel import epoll_entries, procfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from sockact.kernel.epoll_entries import Limit
     from sockact.kernel.procfs import BlockedCall
 
 _POLLFD = struct.Struct("=ihh")
@@ -34,24 +35,30 @@ def interest(pids: Iterable[int], inodes: set[int]) -> tuple[set[int], set[int]]
     """
     found: set[int] = set()
     unreadable = set()
+    limit = epoll_entries.Limit()
     for pid in pids:
         try:
-            found |= process_interest(pid, inodes)
-        except PermissionError:
+            found |= process_interest(pid, inodes, limit)
+        except (PermissionError, epoll_entries.TooMany):
             unreadable.add(pid)
     return found, unreadable
 
 
-def process_interest(pid: int, inodes: set[int]) -> set[int]:
-    """The listeners that one process waits on. Raises PermissionError and procfs.Unavailable."""
-    held = {fd: inode for fd, inode in procfs.sockets(pid).items() if inode in inodes}
+def process_interest(pid: int, inodes: set[int], limit: Limit | None = None) -> set[int]:
+    """The listeners that one process waits on.
+
+    Raises PermissionError, procfs.Unavailable and epoll_entries.TooMany.
+    """
+    sockets, epolls = procfs.sockets_and_epolls(pid)
+    held = {fd: inode for fd, inode in sockets.items() if inode in inodes}
     if not held:
         return set()
+    limit = limit or epoll_entries.Limit()
     found = {
         entry.inode
-        for entries in procfs.epolls(pid).values()
-        for entry in entries
-        if entry.inode in inodes and entry.events & _INPUT
+        for epfd in epolls
+        for entry in epoll_entries.of_instance(pid, epfd, inodes, limit)
+        if entry.events & _INPUT
     }
     if found >= set(held.values()):
         return found  # Reading the blocked calls needs more rights.

@@ -15,7 +15,7 @@ from sockact.kernel import procfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 SUFFIX = ".lock"
 _MOST = 64
@@ -25,7 +25,9 @@ _MOST = 64
 class LockFiles:
     """The locks of a service."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_ours: Callable[[int], bool]) -> None:
+        """`is_ours` returns whether a process belongs to the service. It may raise OSError."""
+        self._is_ours = is_ours
         self._holders: dict[str, list[int]] = {}
 
     def made(self, path: str, pid: int) -> bool:
@@ -34,6 +36,8 @@ class LockFiles:
         """
         others = [other for other in self._living(path) if other != pid]
         owner = _owner(path)
+        if owner is not None and owner not in (pid, *others) and self._is_ours(owner):
+            others.insert(0, owner)  # It made the lock before this supervisor took over.
         if others and owner is not None and (owner in others or not procfs.lives(owner)):
             shared = owner in others or _hand_over(path, others[-1])
         else:

@@ -12,6 +12,7 @@ import socket
 from sockact.core.record import replace
 from sockact.handover import gate
 from sockact.kernel import pidfd, procfs
+from sockact.kernel.sockets import received
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,9 +34,16 @@ def duplicate(tid: int, fd: int) -> socket.socket | None:
 
 
 def close(own: socket.socket | None) -> None:
-    """Close a duplicate, if there is one."""
-    if own is not None:
-        own.close()
+    """Close a duplicate, if there is one; does not wait for data of a connection to be sent."""
+    if own is None:
+        return
+    try:
+        own.getpeername()
+    except OSError:
+        pass  # It has no connection, so that its SO_LINGER has no effect here.
+    else:
+        received.do_not_linger(own)
+    own.close()
 
 
 def unwatch(tid: int, fd: int, own: socket.socket) -> list[Entry]:

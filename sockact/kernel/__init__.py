@@ -4,7 +4,9 @@ Never decides when to use one.
 """
 
 __all__ = (
+    "credentials",
     "epoll",
+    "epoll_entries",
     "inotify",
     "kcmp",
     "libc",

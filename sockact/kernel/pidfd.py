@@ -1,12 +1,15 @@
 """Processes and their descriptors by pidfd: pidfd_open(2), Linux 5.3; pidfd_send_signal(2), Linux
 5.1; pidfd_getfd(2), Linux 5.6.
 
-A pid is reused, a pidfd is not. pidfd_getfd needs PTRACE_MODE_ATTACH_REALCREDS: under Yama's
+A pid is reused, a pidfd is not. Where pidfd_open is refused, signals are sent by pid: a child keeps
+its pid until it is reaped, and only a grandchild that ends at this moment could be mistaken.
+pidfd_getfd needs PTRACE_MODE_ATTACH_REALCREDS: under Yama's
 default, a descendant of the same user. The seccomp filters of containers may refuse it (EPERM).
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 
@@ -14,6 +17,7 @@ from sockact.kernel.libc import syscall
 from sockact.kernel.procfs import as_unavailable
 
 _PIDFD_GETFD = 438
+_NOT_HERE = (errno.EPERM, errno.EACCES, errno.ENOSYS)
 
 
 def getfd(pid: int, fd: int) -> int:
@@ -29,6 +33,15 @@ def getfd(pid: int, fd: int) -> int:
         os.close(pidfd)
 
 
+def unavailable() -> str:
+    """Why pidfd_open cannot be used here; "" if it can."""
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except OSError as error:
+        return os.strerror(error.errno or 0) if error.errno in _NOT_HERE else ""
+    return ""
+
+
 def send_signal(pid: int, number: int) -> bool:
     """Send a signal; False if the process has ended.
 
@@ -39,6 +52,8 @@ def send_signal(pid: int, number: int) -> bool:
     except ProcessLookupError:
         return False
     except OSError as error:
+        if error.errno in _NOT_HERE:
+            return _kill(pid, number)
         raise as_unavailable(error) from None
     try:
         signal.pidfd_send_signal(pidfd, number)
@@ -46,4 +61,12 @@ def send_signal(pid: int, number: int) -> bool:
         return False
     finally:
         os.close(pidfd)
+    return True
+
+
+def _kill(pid: int, number: int) -> bool:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return False
     return True

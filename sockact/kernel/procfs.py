@@ -1,4 +1,4 @@
-"""Processes in /proc: proc(5), or its proc_pid_*(5) pages; Linux 4.13 for inodes in fdinfo.
+"""Processes in /proc: proc(5), or its proc_pid_*(5) pages.
 
 Reading fd, fdinfo, syscall and mem of another process needs the same user or CAP_SYS_PTRACE, and
 for descendants a Yama ptrace_scope of at most 1. Functions return an empty value if the process is
@@ -19,6 +19,9 @@ _EPOLL_WAITS = (per_machine(232, -4), per_machine(281, 22), 441)
 _SOCKET = "socket:["
 _HIGHEST_ADDRESS = (1 << 63) - 1  # what an offset of pread() can express
 _EPOLL = "anon_inode:[eventpoll]"
+
+_CHUNK = 1 << 16
+_MOST_ENVIRONMENT = 1 << 20
 
 _FOR_NOW = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
 
@@ -50,16 +53,6 @@ class Process:
 
 
 @dataclass(frozen=True)
-class EpollEntry:
-    """An entry of an epoll instance, as fdinfo shows it."""
-
-    fd: int
-    events: int
-    data: int
-    inode: int
-
-
-@dataclass(frozen=True)
 class Thread:
     """A thread: its state (proc_pid_stat(5)), and the epoll descriptor that it waits on."""
 
@@ -78,7 +71,7 @@ class BlockedCall:
 def process(pid: int) -> Process | None:
     """The process with this pid; None if it is gone."""
     try:
-        stat = _read(f"/proc/{pid}/stat")
+        stat = read(f"/proc/{pid}/stat")
     except (FileNotFoundError, ProcessLookupError):
         return None
     # The command name is in parentheses, and may contain any character.
@@ -91,7 +84,7 @@ def has_memory(pid: int) -> bool:
     proc_pid_statm(5).
     """
     try:
-        return not _read(f"/proc/{pid}/statm").startswith(b"0 ")
+        return not read(f"/proc/{pid}/statm").startswith(b"0 ")
     except (FileNotFoundError, ProcessLookupError):
         return False
 
@@ -105,7 +98,7 @@ def lives(pid: int) -> bool:
 def thread_group(tid: int) -> int:
     """The pid of a thread's process; `tid` itself if the thread is gone."""
     try:
-        for line in _read(f"/proc/{tid}/status").splitlines():
+        for line in read(f"/proc/{tid}/status").splitlines():
             if line.startswith(b"Tgid:"):
                 return int(line.split()[1])
     except (FileNotFoundError, ProcessLookupError):
@@ -121,7 +114,7 @@ def children(pid: int) -> list[int]:
     found: list[int] = []
     for tid in _listdir(f"/proc/{pid}/task"):
         try:
-            found += map(int, _read(f"/proc/{pid}/task/{tid}/children").split())
+            found += map(int, read(f"/proc/{pid}/task/{tid}/children").split())
         except ProcessLookupError:
             continue
         except FileNotFoundError:
@@ -183,43 +176,10 @@ def socket_protocol(pid: int, fd: int) -> str:
     return name.rstrip(b"\0").decode("ascii", "replace")
 
 
-def epolls(pid: int) -> dict[int, list[EpollEntry]]:
-    """The epoll instances of a process: descriptor → entries."""
-    return {fd: epoll_entries(pid, fd) for fd, target in _descriptors(pid) if target == _EPOLL}
-
-
-def epoll_entries(pid: int, fd: int, inodes: set[int] | None = None) -> list[EpollEntry]:
-    """The entries of an epoll instance, or only those with one of the `inodes`, which fdinfo shows
-    since Linux 4.13.
-    """
-    try:
-        text = _read(f"/proc/{pid}/fdinfo/{fd}")
-    except (FileNotFoundError, ProcessLookupError):
-        return []
-    entries: list[EpollEntry] = []
-    # There may be thousands of entries, and hardly ever a wanted one.
-    if inodes is not None and not any(b"ino:%x " % inode in text for inode in inodes):
-        return entries
-    for line in text.splitlines():
-        if line.startswith(b"tfd:"):
-            # "tfd:        5 events:       19 data: 5  pos:0 ino:2f91 sdev:8" (hexadecimal but tfd)
-            words = line.replace(b":", b" ").split()
-            facts = dict(zip(words[::2], words[1::2], strict=False))
-            entries.append(
-                EpollEntry(
-                    int(facts[b"tfd"]),
-                    int(facts[b"events"], 16),
-                    int(facts[b"data"], 16),
-                    int(facts[b"ino"], 16),
-                )
-            )
-    return [entry for entry in entries if inodes is None or entry.inode in inodes]
-
-
 def descriptor_flags(pid: int, fd: int) -> int:
     """The open flags of a descriptor, with O_CLOEXEC and O_NONBLOCK (fdinfo, Linux 3.1)."""
     try:
-        for line in _read(f"/proc/{pid}/fdinfo/{fd}").splitlines():
+        for line in read(f"/proc/{pid}/fdinfo/{fd}").splitlines():
             if line.startswith(b"flags:"):
                 return int(line.split()[1], 8)
     except (FileNotFoundError, ProcessLookupError):
@@ -232,7 +192,7 @@ def blocked_calls(pid: int) -> list[BlockedCall]:
     found = []
     for tid in _listdir(f"/proc/{pid}/task"):
         try:
-            words = _read(f"/proc/{pid}/task/{tid}/syscall").split()
+            words = read(f"/proc/{pid}/task/{tid}/syscall").split()
         except (FileNotFoundError, ProcessLookupError):
             continue
         # "running", "-1 SP PC" outside of a system call, or the number and six arguments.
@@ -246,8 +206,8 @@ def threads(pid: int) -> list[Thread]:
     found = []
     for tid in _listdir(f"/proc/{pid}/task"):
         try:
-            stat = _read(f"/proc/{pid}/task/{tid}/stat")
-            words = _read(f"/proc/{pid}/task/{tid}/syscall").split()
+            stat = read(f"/proc/{pid}/task/{tid}/stat")
+            words = read(f"/proc/{pid}/task/{tid}/syscall").split()
         except (FileNotFoundError, ProcessLookupError):
             continue
         waits = len(words) > 6 and int(words[0]) in _EPOLL_WAITS
@@ -282,7 +242,7 @@ def expects(pid: int, number: int) -> bool:
 
 def _signals(pid: int, mask: bytes) -> set[int]:
     try:
-        for line in _read(f"/proc/{pid}/status").splitlines():
+        for line in read(f"/proc/{pid}/status").splitlines():
             if line.startswith(mask):
                 bits = int(line.split()[1], 16)
                 return {number + 1 for number in range(bits.bit_length()) if bits >> number & 1}
@@ -292,9 +252,12 @@ def _signals(pid: int, mask: bytes) -> set[int]:
 
 
 def initial_environment(pid: int) -> dict[bytes, bytes]:
-    """The environment that a process's program was executed with."""
+    """The environment that a process's program was executed with; its first MiB.
+
+    The process may move it (PR_SET_MM_MAP of prctl(2)), to terabytes of memory for example.
+    """
     try:
-        entries = _read(f"/proc/{pid}/environ").split(b"\0")
+        entries = read(f"/proc/{pid}/environ", _MOST_ENVIRONMENT).split(b"\0")
     except (FileNotFoundError, ProcessLookupError):
         return {}
     return dict(entry.partition(b"=")[::2] for entry in entries if entry)
@@ -333,13 +296,19 @@ def _readlink(path: str) -> str:
         raise as_unavailable(error) from None
 
 
-def _read(path: str) -> bytes:
+def read(path: str, most: int | None = None) -> bytes:
+    """The content of a file in /proc, or its first `most` bytes. Raises OSError, Unavailable."""
     fd = -1
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         chunks = []
-        while chunk := os.read(fd, 1 << 16):
+        left = most
+        while left is None or left > 0:
+            chunk = os.read(fd, _CHUNK if left is None else min(_CHUNK, left))
+            if not chunk:
+                break
             chunks.append(chunk)
+            left = None if left is None else left - len(chunk)
         return b"".join(chunks)
     except OSError as error:
         raise as_unavailable(error) from None

@@ -32,9 +32,16 @@ _RET_ALLOW = 0x7FFF0000
 _RET_USER_NOTIF = 0x7FC00000
 _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
-# Classic BPF: load a 32-bit word of struct seccomp_data, jump if equal, return.
-_LOAD, _JUMP_EQUAL, _RETURN = 0x20, 0x15, 0x06
+# Classic BPF: load a 32-bit word of struct seccomp_data, jump if equal, or if not less, return.
+_LOAD, _JUMP_EQUAL, _JUMP_NOT_LESS, _RETURN = 0x20, 0x15, 0x35, 0x06
 _DATA_NR, _DATA_ARCH = 0, 4
+# The low halves of the first two arguments, which are ints: both architectures are little-endian.
+_DATA_FIRST, _DATA_SECOND = 16, 24
+
+_SHUT_WR = 1
+SHUTDOWN_BOUND = 128
+"""shutdown(2) of descriptors from here on is not notified: some servers call it for each of their
+connections, and a busy one has most of these above."""
 
 # struct seccomp_notif: id, pid, flags, then seccomp_data: nr, arch, instruction_pointer, args[6].
 _NOTIF = struct.Struct("=QIIiIQ6Q")
@@ -55,10 +62,15 @@ _NOTIF_ADDFD = _ioctl(1, 3, _ADDFD.size)
 
 
 class Call(Enum):
-    """System calls that can be notified. arm64 has no `unlink` and no `symlink`."""
+    """System calls that can be notified. arm64 has no `unlink` and no `symlink`.
+
+    `shutdown` is not notified for SHUT_WR, which has no effect on a listener, and from
+    SHUTDOWN_BOUND on.
+    """
 
     BIND = "bind"
     LISTEN = "listen"
+    SHUTDOWN = "shutdown"
     UNLINK = "unlink"
     UNLINKAT = "unlinkat"
     SYMLINK = "symlink"
@@ -70,6 +82,7 @@ NUMBERS = {
     for call, number in {
         Call.BIND: per_machine(49, 200),
         Call.LISTEN: per_machine(50, 201),
+        Call.SHUTDOWN: per_machine(48, 210),
         Call.UNLINK: per_machine(87, -1),
         Call.UNLINKAT: per_machine(263, 35),
         Call.SYMLINK: per_machine(88, -1),
@@ -90,6 +103,16 @@ class Notification:
     arguments: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class _Step:
+    """An instruction of BPF; a jump goes to a label, "" is the next instruction."""
+
+    code: int
+    operand: int
+    if_true: str = ""
+    if_false: str = ""
+
+
 def unavailable() -> str:
     """Why seccomp notification cannot be used here; "" if it can."""
     if MACHINE not in _AUDIT_ARCH:
@@ -108,25 +131,31 @@ def unavailable() -> str:
 
 def _program(calls: set[Call]) -> bytes:
     """A BPF program that notifies `calls` and allows all others, for the native architecture."""
-    numbers = [NUMBERS[call] for call in calls if call in NUMBERS]
-
-    def instruction(code: int, k: int, if_true: int = 0, if_false: int = 0) -> bytes:
-        return struct.pack("=HBBI", code, if_true, if_false, k)
-
-    count = len(numbers)
-    return b"".join(
-        [
-            instruction(_LOAD, _DATA_ARCH),
-            instruction(_JUMP_EQUAL, _AUDIT_ARCH[MACHINE], 0, count + 1),
-            instruction(_LOAD, _DATA_NR),
-            *(
-                instruction(_JUMP_EQUAL, number, count - position, 0)
-                for position, number in enumerate(numbers)
-            ),
-            instruction(_RETURN, _RET_ALLOW),
-            instruction(_RETURN, _RET_USER_NOTIF),
+    numbers = [NUMBERS[call] for call in calls if call in NUMBERS and call is not Call.SHUTDOWN]
+    steps = [_Step(_LOAD, _DATA_ARCH), _Step(_JUMP_EQUAL, _AUDIT_ARCH[MACHINE], "", "allow")]
+    steps += [_Step(_LOAD, _DATA_NR)]
+    steps += [_Step(_JUMP_EQUAL, number, "notify") for number in numbers]
+    if Call.SHUTDOWN in calls:
+        steps += [
+            _Step(_JUMP_EQUAL, NUMBERS[Call.SHUTDOWN], "", "allow"),
+            _Step(_LOAD, _DATA_SECOND),
+            _Step(_JUMP_EQUAL, _SHUT_WR, "allow"),
+            _Step(_LOAD, _DATA_FIRST),
+            _Step(_JUMP_NOT_LESS, SHUTDOWN_BOUND, "allow", "notify"),
         ]
-    )
+    return _assembled(steps)
+
+
+def _assembled(steps: list[_Step]) -> bytes:
+    """The BPF program of these steps, with `allow` and `notify` at its end."""
+    ends = {"allow": len(steps), "notify": len(steps) + 1}
+
+    def instruction(at: int, step: _Step) -> bytes:
+        if_true, if_false = (ends.get(x, at + 1) - at - 1 for x in (step.if_true, step.if_false))
+        return struct.pack("=HBBI", step.code, if_true, if_false, step.operand)
+
+    returns = (_Step(_RETURN, _RET_ALLOW), _Step(_RETURN, _RET_USER_NOTIF))
+    return b"".join(instruction(at, step) for at, step in enumerate((*steps, *returns)))
 
 
 def install(calls: set[Call]) -> int:

@@ -26,6 +26,7 @@ from sockact.supervisor.processes.fd_store import Leftovers
 from sockact.supervisor.records.carried_state import (
     CarriedListener,
     CarriedNotification,
+    CarriedOption,
     CarriedStoreRequest,
     CarriedSupervisor,
 )
@@ -42,6 +43,7 @@ from sockact.systemd.notify import watchdog_interval
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sockact.core.settings import Adopt
+    from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.resources import Resources
     from sockact.systemd.fdstore import Process
 
@@ -306,9 +308,14 @@ class Supervisor:
             resources.notifier.stores,
             tuple(CarriedStoreRequest(*one) for one in files),
             tuple(CarriedNotification(*one) for one in states),
-            tuple(CarriedListener(x.socket.fileno(), x.name, x.owned) for x in resources.listeners),
+            tuple(map(_carried, resources.listeners)),
             self._server.fileno(),
             self._server.carried(),
             self._carry_over.carried(),
             inotify=self._changes.fileno(),
         )
+
+
+def _carried(listener: Listener) -> CarriedListener:
+    options = (CarriedOption(x, y, value.decode("latin-1")) for x, y, value in listener.original)
+    return CarriedListener(listener.socket.fileno(), listener.name, listener.owned, tuple(options))

@@ -7,6 +7,7 @@ import os
 from sockact.core.errors import OperatorError
 from sockact.core.settings import Adopt, Settings
 from sockact.handover import adopt
+from sockact.kernel import pidfd
 from sockact.kernel.libc import become_subreaper
 from sockact.supervisor.assembly import Supervisor
 from sockact.supervisor.base import report
@@ -84,6 +85,12 @@ def serve(resources: Resources, left: list[Process]) -> int:
     # Refuse a probe that cannot work now, not at the first reload.
     trial_command(resources.settings, resources.listeners)
     way = _choose(resources.settings.adopt, resources.reporter)
+    if reason := pidfd.unavailable():
+        resources.notice(
+            f"pidfd_open is refused ({reason}): sending signals by pid, and programs on epoll need "
+            "the shim to stop accepting; allow pidfd_open and pidfd_getfd (see the container's "
+            "seccomp profile)"
+        )
     become_subreaper()
     return Supervisor(resources, way).start(left)
 

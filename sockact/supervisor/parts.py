@@ -11,15 +11,18 @@ from functools import partial
 
 from sockact.core.history.failures import Window
 from sockact.core.lifecycle import events
-from sockact.core.lifecycle.model import Gate, Phase
+from sockact.core.lifecycle.model import Gate, Phase, State
 from sockact.core.message_kinds import News
 from sockact.handover.lock_files import LockFiles
 from sockact.supervisor.base import report
+from sockact.supervisor.base.faults import Faults
 from sockact.supervisor.base.loop import Loop
 from sockact.supervisor.base.retry import Retry
+from sockact.supervisor.gates.decoys import Decoys
 from sockact.supervisor.gates.drain_census import DrainCensus
 from sockact.supervisor.gates.gates import Gates
 from sockact.supervisor.gates.listener_watch import ListenerWatch
+from sockact.supervisor.generations.accept_watch import AcceptWatch
 from sockact.supervisor.generations.context import Context, SettingsInForce
 from sockact.supervisor.generations.generations import Generations
 from sockact.supervisor.hooks.dispatcher import HookDispatcher
@@ -46,6 +49,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sockact.core.lifecycle.events import Event
+    from sockact.core.lifecycle.model import Policy
     from sockact.core.settings import Adopt
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.records.carried_state import CarriedProgram
@@ -67,7 +72,7 @@ class BaseParts:
         """
         settings = resources.settings
         self.environment = dict(os.environ)
-        self.loop = Loop()
+        self.loop = Loop(Faults(partial(resources.reporter.say, level=report.ERROR)).note)
         self.settings = SettingsInForce(settings)
         self.generations = Generations(self.settings)
         self.history = History(
@@ -110,18 +115,20 @@ class LifecycleParts:
         self, resources: Resources, base: BaseParts, adopt: Adopt, show: Callable[[], None]
     ) -> None:
         """`adopt` is the way of adopting; never AUTO. `show` as for BaseParts."""
-        loop, listeners, say = base.loop, resources.listeners, base.reports.say
+        loop, listeners = base.loop, resources.listeners
         policy = policy_of(resources.settings)
         self._base = base
         self._show = show
         self.lifecycle = Lifecycle(policy, loop, base.retry, lambda: self.performer)
-        notice = partial(resources.notice, news=News.LISTENER)
-        self.listener_watch = ListenerWatch(loop, listeners, self._is_wanted, notice)
+        self.accept_watch = AcceptWatch(
+            loop, base.processes, listeners, self._who_accepts, self._deaf
+        )
+        self._notice = partial(resources.notice, news=News.LISTENER)
+        self.listener_watch = ListenerWatch(loop, listeners, self._is_wanted, self._hung_up)
         self.gates = Gates(
             base.processes, base.calls, listeners, self._gate_moved, base.reports.report_adapter
         )
-        tell = self.lifecycle.gate_is_closed, self.lifecycle.handle, say
-        self.drains = DrainCensus(loop, base.processes, self.gates, listeners, policy, *tell)
+        self.drains = self._make_drains(listeners, policy)
         self.context = Context(
             base.settings,
             adopt,
@@ -131,11 +138,12 @@ class LifecycleParts:
             base.environment,
             base.shim_address,
             base.logs,
-            LockFiles(),
-            self.lifecycle.handle,
+            LockFiles(lambda pid: base.processes.generation_of(pid) is not None),
+            self._heard,
             base.reports.report_unlisted,
             base.reports.report_unknown_version,
             self._version_known,
+            self._shut_down,
         )
         self.handovers = Handovers(
             self.lifecycle,
@@ -146,6 +154,20 @@ class LifecycleParts:
             base.announcer,
         )
         self.performer = self._make_performer()
+
+    def _make_drains(self, listeners: list[Listener], policy: Policy) -> DrainCensus:
+        base = self._base
+        return DrainCensus(
+            base.loop,
+            base.processes,
+            self.gates,
+            listeners,
+            policy,
+            base.generations.rules_of,
+            self.lifecycle.gate_is_closed,
+            self.lifecycle.handle,
+            base.reports.say,
+        )
 
     def _make_performer(self) -> Performer:
         base = self._base
@@ -159,6 +181,7 @@ class LifecycleParts:
             base.generations,
             self.gates,
             self.drains,
+            Decoys(base.loop, base.calls, self.gates, self.context.listeners),
             base.termination,
             schedule,
             self.handovers,
@@ -167,12 +190,49 @@ class LifecycleParts:
             base.history,
             base.reports,
             base.shutdown,
+            self.listener_watch,
+            base.retry,
             self._show,
         )
+
+    def _heard(self, event: Event) -> None:
+        """Handle an event of a generation. One that nobody can connect to is not ready."""
+        if isinstance(event, events.Interest | events.Proven | events.TrialPassed) and (
+            trouble := self.listener_watch.look()
+        ):
+            on_trial = isinstance(event, events.TrialPassed)
+            failed = events.TrialFailed if on_trial else events.Unreachable
+            event = failed(event.number, trouble)
+        self.lifecycle.handle(event)
 
     def _is_wanted(self, listener: Listener) -> bool:
         """Whether to listen again on a listener that a program has shut down."""
         return not listener.owned or self.lifecycle.service.phase is not Phase.STOPPING
+
+    def _hung_up(self, message: str) -> None:
+        """Report that a listener was shut down; the program may have given it up over that."""
+        self._notice(message)
+        self.accept_watch.suspect()
+
+    def _shut_down(self, number: int) -> None:
+        """Take note that generation `number` has tried to shut a listener down."""
+        if self.lifecycle.is_stopping():
+            # No generation will serve any more: refuse clients instead of letting them wait.
+            self.listener_watch.shut_owned()
+        elif number == self._who_accepts():
+            self.accept_watch.suspect()
+
+    def _who_accepts(self) -> int | None:
+        """Return the generation that has to accept connections; None while that may change."""
+        service = self.lifecycle.service
+        running = service.only(State.RUNNING) if service.phase is Phase.SERVING else ()
+        return running[0].number if running and running[0].exit is None else None
+
+    def _deaf(self, number: int, listener: Listener) -> None:
+        """Replace a generation that has stopped accepting although it should serve."""
+        message = f"no longer accepting connections on {listener.address}; replacing it"
+        self._base.reports.say(number, message, report.ERROR, News.STUCK)
+        self.handovers.replace("watchdog")
 
     def _gate_moved(self, number: int, gate: Gate, reason: str) -> None:
         """Handle the end of an order to move the gate of generation `number`."""

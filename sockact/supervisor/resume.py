@@ -14,6 +14,7 @@ import sys
 import sockact
 from sockact.core.errors import OperatorError
 from sockact.core.message_kinds import News
+from sockact.core.numbers import whole
 from sockact.core.record import replace
 from sockact.core.settings import Settings
 from sockact.kernel import memfd, procfs
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
     from sockact.supervisor.records.carried_state import CarriedSupervisor
 
 _STDIN = 0
-_DIGITS = 9
+_LAST_FD = (1 << 31) - 1
+_SHOWN = 40
 
 
 def main(value: str) -> int:
@@ -77,10 +79,11 @@ def _check(data: bytes) -> int:
 
 def _state(value: str) -> bytes:
     """Read the state that was handed over. Raises OSError, ValueError."""
-    if not (value.isascii() and value.isdecimal() and len(value) <= _DIGITS):
-        raise ValueError(f"{value!r} is not a file descriptor")
-    data = memfd.contents(int(value))
-    os.close(int(value))
+    fd = whole(value, _LAST_FD)
+    if fd is None:
+        raise ValueError(f"{value[:_SHOWN]!r} is not a file descriptor")
+    data = memfd.contents(fd)
+    os.close(fd)
     return data
 
 
@@ -120,7 +123,15 @@ def _take_resources(
         stores=carried.stores,
     )
     claim = Claim(carried.directory, carried.lock, carried.made_directory)
-    listeners = [of_descriptor(x.fd, x.name, owned=x.owned) for x in carried.listeners]
+    listeners = [
+        of_descriptor(
+            x.fd,
+            x.name,
+            owned=x.owned,
+            original=tuple((o.level, o.option, o.value.encode("latin-1")) for o in x.options),
+        )
+        for x in carried.listeners
+    ]
     return Resources(settings, reporter, claim, notifier, listeners)
 
 
@@ -150,5 +161,10 @@ def _start_anew(resources: Resources, carried: CarriedSupervisor) -> int:
 
 def _children() -> list[int]:
     """Return the children of this process: first processes of generations, and orphans."""
-    found = map(procfs.process, descendants(os.getpid()))
-    return [process.pid for process in found if process and process.parent == os.getpid()]
+    found = []
+    for pid in descendants(os.getpid()):
+        with contextlib.suppress(OSError):  # hidepid= hides it.
+            process = procfs.process(pid)
+            if process and process.parent == os.getpid():
+                found.append(pid)
+    return found

@@ -14,16 +14,17 @@ import socket
 import stat
 
 from sockact.core.matching import Address, Family, Kind
+from sockact.core.numbers import whole
 from sockact.core.record import dataclass, field
 
 _LISTENER = "sockact-listener-"
 _PROCESS = "sockact-pidfd-"
 TRIAL = "sockact-trial"
 """FDNAME= of the end of a pipe that is stored only to find out whether systemd stores anything."""
-_DIGITS = 19
+_LARGEST = 10**19 - 1
 # /proc/net/unix: Num RefCount Protocol Flags Type St Inode Path. Flag __SO_ACCEPTCON.
 _COLUMNS = 8
-_LISTENS = 0x10000
+_LISTENING = b"00010000"
 
 
 @dataclass(frozen=True)
@@ -106,13 +107,13 @@ def _has_another(path: str, inode: int) -> bool:
         return False
     wanted = os.fsencode(path)
     found = [row for row in rows if len(row) == _COLUMNS and row[7] == wanted]
-    return any(int(row[3], 16) & _LISTENS and int(row[6]) != inode for row in found)
+    # A socket name with a newline can forge a line, but no number in it may end the supervisor.
+    return any(row[3] == _LISTENING and row[6] != b"%d" % inode for row in found)
 
 
 def _number(name: str, prefix: str) -> int | None:
     digits = name.removeprefix(prefix)
-    valid = digits != name and digits.isascii() and digits.isdecimal() and len(digits) <= _DIGITS
-    return int(digits) if valid else None
+    return whole(digits, _LARGEST) if digits != name else None
 
 
 def _inode(fd: int) -> int | None:

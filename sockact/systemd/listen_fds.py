@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 
 from sockact.core.errors import OperatorError
+from sockact.core.numbers import whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
 _FIRST = 3
 """SD_LISTEN_FDS_START."""
 _UNNAMED = "unknown"
-# More than any descriptor number has; int() refuses thousands of digits.
-_DIGITS = 9
+_MOST = (1 << 31) - 1 - _FIRST
 _NOT_OURS = "start sockact run directly from the unit, not through a shell"
 
 
@@ -34,7 +34,7 @@ def passed(environment: Mapping[str, str]) -> dict[int, str]:
             os.set_inheritable(fd, False)
     except OSError as error:
         raise OperatorError(
-            f"LISTEN_FDS={len(fds)} names descriptors that are not open; "
+            f"LISTEN_FDS={len(fds)} is set, but file descriptor {fd} is not open; "
             "check that the .socket unit is active"
         ) from error
     return dict(zip(fds, _names(environment, len(fds)), strict=True))
@@ -65,17 +65,17 @@ def _own_inode() -> int | None:
 
 
 def _count(value: str) -> int:
-    digits = value.isascii() and value.isdecimal() and len(value) <= _DIGITS
-    if not digits:
+    count = whole(value, _MOST)
+    if count is None:
         raise OperatorError(
             f"cannot read LISTEN_FDS={value!r}: must be the number of passed descriptors"
         )
-    if not int(value):
+    if not count:
         raise OperatorError(
             f"LISTEN_FDS={value}: systemd passed no listener; "
             "start the .socket unit (see Sockets= of the service)"
         )
-    return int(value)
+    return count
 
 
 def _names(environment: Mapping[str, str], count: int) -> list[str]:
@@ -84,6 +84,7 @@ def _names(environment: Mapping[str, str], count: int) -> list[str]:
     names = [_UNNAMED] * count if text is None else text.split(":")
     if len(names) != count:
         raise OperatorError(
-            f"LISTEN_FDNAMES={text!r} must have one name for each of LISTEN_FDS={count}"
+            f"LISTEN_FDNAMES={text!r} must contain one name per file descriptor "
+            f"(LISTEN_FDS={count})"
         )
     return names

@@ -14,8 +14,10 @@ import time
 
 from sockact.core.errors import OperatorError
 from sockact.core.matching import Address, Family, Kind, has_ipv4_twin
+from sockact.core.numbers import whole
 from sockact.core.record import replace
-from sockact.kernel.sockets.listener import FAMILIES, Listener, of_socket
+from sockact.kernel.sockets import upkeep
+from sockact.kernel.sockets.listener import FAMILIES, Listener, address_of, of_socket
 from sockact.systemd import listen_fds
 from sockact.systemd.fdstore import Kept
 
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
 _NUMBERS = {family: number for number, family in FAMILIES.items()}
 _NAMED = re.compile(r"([A-Za-z0-9_.-]+)=(.*)", re.DOTALL)
 _BARE_PORT = re.compile(r"(?:[A-Za-z0-9_.-]+=)?(?:udp:)?[0-9]+", re.ASCII)
-_DIGITS = 9
+_CONNECTION = "connection"
+"""The name of what systemd passes for Accept=yes: sd_listen_fds_with_names(3)."""
+_LONGEST_QUEUE = 1 << 20  # The kernel limits it to net.core.somaxconn.
 _PAUSE = 0.01
 _EXAMPLES = "127.0.0.1:8000, [::1]:8000, 8000, /run/x.sock, @abstract or udp:127.0.0.1:5300"
 
@@ -55,13 +59,20 @@ def _from_fd(fd: int, name: str) -> Listener:
             f"descriptor {fd} of LISTEN_FDS is not a socket ({error.strerror})"
         ) from error
     found.set_inheritable(False)
-    if found.type is socket.SOCK_STREAM and not found.getsockopt(
-        socket.SOL_SOCKET, socket.SO_ACCEPTCONN
-    ):
+    listener = _listener(name, found, owned=False)
+    try:
+        # A program of an earlier life of the service may have shut it down.
+        if name != _CONNECTION and upkeep.has_lost_clients(listener):
+            upkeep.listen_again(listener, _LONGEST_QUEUE)
+        # A client's socket loses its port by that, one that systemd has bound does not.
+        lost = upkeep.has_lost_clients(listener) or address_of(found) != listener.address
+    except OSError:
+        lost = True
+    if lost:
         raise OperatorError(
             f"descriptor {fd} of LISTEN_FDS does not listen; write Accept=no in the .socket unit"
         )
-    return _listener(name, found, owned=False)
+    return listener
 
 
 def _listener(name: str, found: socket.socket, *, owned: bool) -> Listener:
@@ -109,19 +120,18 @@ def _parse_address(text: str, kind: Kind) -> Address | None:
 
 
 def _inet(host: str, port: str, kind: Kind, family: Family | None = None) -> Address | None:
-    # The length first: int() refuses thousands of digits.
-    digits = port.isascii() and port.isdecimal() and len(port) <= _DIGITS
-    if not (digits and 0 < int(port) < 65536):
+    last = whole(port, 65535)
+    if not last:
         return None
     family = family or (Family.INET6 if ":" in host else Family.INET)
     try:
         number = _NUMBERS[family]
         found = socket.getaddrinfo(
-            host, int(port), number, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+            host, last, number, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
         )
     except (OSError, UnicodeError):
         return None
-    return Address(family, kind, str(found[0][4][0]), int(port))
+    return Address(family, kind, str(found[0][4][0]), last)
 
 
 def open_all(
@@ -250,7 +260,7 @@ def _open(name: str, address: Address, only_ipv6: bool) -> Listener:
         else:
             _bind_inet(found, address, only_ipv6)
         if address.kind is Kind.STREAM:
-            found.listen(1 << 20)  # The kernel limits it to net.core.somaxconn.
+            found.listen(_LONGEST_QUEUE)
     except OSError as error:
         found.close()
         if error.errno == errno.EADDRINUSE:

@@ -12,6 +12,7 @@ import select
 import socket
 import time
 
+from sockact.core.numbers import whole
 from sockact.systemd.fdstore import TRIAL
 
 TYPE_CHECKING = False
@@ -82,8 +83,9 @@ class Notifier:
 
         $FDSTORE tells (systemd 254). Without it, a pipe is stored: systemd closes what it refuses.
         """
-        if not self.active or environment.get("FDSTORE", "").isdecimal():
-            self.stores = self.active and int(environment["FDSTORE"]) > 0
+        most = whole(environment.get("FDSTORE", ""))
+        if not self.active or most is not None:
+            self.stores = self.active and bool(most)
             return
         read, write = os.pipe()
         self.store(TRIAL, write, poll=True)
@@ -239,8 +241,8 @@ def watchdog_interval(environment: Mapping[str, str]) -> float | None:
     """Seconds between two watchdog pings: half of WatchdogSec=, as sd_watchdog_enabled(3) advises.
     None if the watchdog is off, or meant for another process.
     """
-    usec = environment.get("WATCHDOG_USEC", "")
+    usec = whole(environment.get("WATCHDOG_USEC", ""))
     pid = environment.get("WATCHDOG_PID", "")
-    if not usec.isdecimal() or int(usec) == 0 or pid not in ("", str(os.getpid())):
+    if not usec or pid not in ("", str(os.getpid())):
         return None
-    return int(usec) / 2_000_000
+    return usec / 2_000_000

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from sockact.core.errors import OperatorError
 from sockact.core.timespan import seconds
 from sockact.systemd import listeners
-from sockact.units import unitfile
+from sockact.trust import files
+from sockact.units import stale_files, unitfile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from sockact.units.manager import Manager
     from sockact.units.unitfile import Settings
 
+_LARGEST_ENVIRONMENT = 1 << 20
 RUNNING = ("active", "reloading", "activating")
 
 
@@ -35,6 +37,8 @@ class Unit:
     """When one of its files last changed, in seconds since 1970."""
     parts: dict[str, dict[str, Settings]] = field(default_factory=dict)
     """The settings of each file alone: path → section → settings, in the order of the files."""
+    stale: tuple[str, ...] = ()
+    """Its files, and those of EnvironmentFile=, that changed since its main process started."""
 
     def get(self, name: str) -> str:
         """A property; empty if this version of systemd does not have it."""
@@ -109,6 +113,11 @@ class Facts:
     """The parent of the directories of RuntimeDirectory=."""
 
     @property
+    def systemctl(self) -> str:
+        """The command that controls the units."""
+        return "systemctl" if self.runtime == "/run" else "systemctl --user"
+
+    @property
     def options(self) -> tuple[str, ...] | None:
         """The words after `sockact run`; None if the service does not start it."""
         return _after(self.start, "run")
@@ -135,11 +144,11 @@ def read(manager: Manager, name: str) -> Facts:
     """Ask systemd about NAME, NAME.service or NAME.socket, and the units that belong to it."""
     service = _unit(manager, _service_name(manager, name))
     sockets = [_unit(manager, socket) for socket in _socket_names(manager, service)]
-    files = service.files.get("Service", {})
-    variables = _variables(service, files)
+    settings = service.files.get("Service", {})
+    variables = _variables(service, settings)
 
     def words(key: str) -> tuple[str, ...]:
-        lines = files.get(key, [])
+        lines = settings.get(key, [])
         try:
             found = unitfile.program(unitfile.split(lines[-1])) if lines else []
             return tuple(unitfile.expand(found, service.name, variables))
@@ -184,7 +193,18 @@ def _unit(manager: Manager, name: str) -> Unit:
         )
     text = manager.cat(name)
     parts = {path: unitfile.parse(part) for path, part in unitfile.parts(text, paths).items()}
-    return Unit(name, properties, unitfile.parse(text), changed, parts)
+    stale = _stale(properties, [path for path in paths if path])
+    return Unit(name, properties, unitfile.parse(text), changed, parts, stale)
+
+
+def _stale(properties: dict[str, str], paths: list[str]) -> tuple[str, ...]:
+    started = properties.get("ExecMainStartTimestamp", "").removeprefix("@")
+    if not started.isdecimal() or properties.get("MainPID", "0") == "0":
+        return ()
+    lines = [
+        line.rpartition(" (")[0] for line in properties.get("EnvironmentFiles", "").split("\n")
+    ]
+    return tuple(stale_files.newer([*paths, *stale_files.environment_files(lines)], int(started)))
 
 
 def _changed(path: str) -> float:
@@ -194,18 +214,19 @@ def _changed(path: str) -> float:
         return 0.0
 
 
-def _variables(service: Unit, files: Settings) -> dict[str, str]:
+def _variables(service: Unit, settings: Settings) -> dict[str, str]:
     """The values of $VARIABLES in command lines, as far as we may read them."""
     found: dict[str, str] = {}
-    for line in files.get("Environment", []):
+    for line in settings.get("Environment", []):
         for word in unitfile.split(line):
             key, _, value = word.partition("=")
             found[key] = value
     for line in service.get("EnvironmentFiles").split("\n"):
         path = line.rpartition(" (")[0] or line
         try:
-            with open(path, encoding="utf-8", errors="replace") as file:
-                found |= unitfile.environment(file.read())
+            # Perhaps the service user's: no FIFO, no device, and not without end.
+            data = files.read(path, _LARGEST_ENVIRONMENT)
         except OSError:
             continue
+        found |= unitfile.environment(data.decode("utf-8", "replace"))
     return found

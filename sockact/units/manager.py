@@ -64,11 +64,11 @@ class Manager:
     def show(self, unit: str) -> str:
         """All properties of a unit, even of one that does not exist, as lines NAME=VALUE."""
         # Times as seconds since 1970: @1700000000.
-        return self.call("show", "--timestamp=unix", unit)
+        return self.call("show", "--timestamp=unix", "--", unit)
 
     def cat(self, unit: str) -> str:
         """The text of the unit's file and its drop-ins, in the order in which they apply."""
-        return self.call("cat", unit)
+        return self.call("cat", "--", unit)
 
     def version(self) -> int:
         """The major version of systemd, such as 252."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+
 from sockact.core.errors import OperatorError
 
 TYPE_CHECKING = False
@@ -9,7 +12,11 @@ if TYPE_CHECKING:
     from typing import Any
 
 _SECONDS = 3.0
+# systemd.unit(5). What begins with a dash could be taken for an option.
+_UNIT = re.compile(r"[A-Za-z0-9:_.\\@][A-Za-z0-9:_.\\@-]{0,247}\.service")
 _PROPERTIES = ("MainPID", "NRestarts", "StartLimitBurst", "StartLimitIntervalUSec")
+_STATES = ("LoadState", "ActiveState", "SubState", "Result", "ExecMainStatus", "NRestarts")
+_BOOTED = "/run/systemd/system"
 
 
 def starts(status: dict[str, Any], now: float) -> dict[str, Any] | None:
@@ -46,17 +53,70 @@ def describe(found: dict[str, Any]) -> str:
     return text
 
 
+def absent(name: str) -> str:
+    """What systemd knows of a service that does not run, and what to do; "" if it has no unit."""
+    if not os.path.isdir(_BOOTED):
+        return ""
+    from sockact.units.manager import Manager
+
+    for user in (False, True)[: 1 if os.geteuid() == 0 else 2]:
+        manager = Manager(user, _SECONDS)
+        try:
+            units = (f"{name}.service", f"{name}.socket")
+            text = manager.call("show", f"--property={','.join(_STATES)}", "--", *units)
+        except OperatorError:
+            continue
+        found = [_properties(part) for part in text.split("\n\n")]
+        if len(found) == len(units) and found[0].get("LoadState") == "loaded":
+            return explain(name, found[0], found[1], manager.name)
+    return ""
+
+
+def explain(
+    name: str, service: dict[str, str], socket: dict[str, str], command: str = "systemctl"
+) -> str:
+    """The state of the units of a service that does not run, in a line. `command` is systemctl, as
+    its manager has to be called.
+    """
+    unit, see = f"{name}.service", f"see `sockact logs {name}`"
+    state = service.get("ActiveState")
+    if (state, service.get("SubState")) == ("activating", "auto-restart"):
+        times = service.get("NRestarts", "0")
+        status = service.get("ExecMainStatus", "0")
+        return f"{unit} keeps failing (restarts: {times}, last exit status: {status}); {see}"
+    if state == "failed":
+        result = service.get("Result", "unknown")
+        return f"{unit} has failed (result: {result}); {see}, then `{command} start {name}`"
+    if state in ("activating", "deactivating", "active"):
+        doing = {"activating": "starting", "deactivating": "stopping"}.get(state, "running")
+        return f"{unit} is {doing}, but its supervisor does not answer yet; {see}"
+    if socket.get("ActiveState") == "active":
+        return f"{name}.socket starts it for its first client, or `{command} start {name}` does"
+    return f"{unit} is stopped; start it with `{command} start {name}`"
+
+
 def unit_of(pid: int) -> tuple[str, bool]:
     """The service unit of a process, and whether it is a user's (cgroups(7))."""
     try:
-        with open(f"/proc/{pid}/cgroup", encoding="utf-8") as file:
-            paths = [line.rstrip("\n").split(":", 2)[2] for line in file]
+        with open(f"/proc/{int(pid)}/cgroup", encoding="utf-8", errors="replace") as file:
+            paths = [line.rstrip("\n").split(":", 2)[-1] for line in file]
     except OSError:
         return "", False
-    for path in paths:
-        *above, last = path.split("/")
-        if last.endswith(".service"):
-            return last, any(part.startswith("user@") for part in above)
+    return next((found for path in paths if (found := unit_in(path))[0]), ("", False))
+
+
+def unit_in(group: str) -> tuple[str, bool]:
+    """The unit of a control group.
+
+    The first one on the way down, but for managers of users: a service may make groups of any name
+    below its own.
+    """
+    user = False
+    for name in group.split("/"):
+        if name.startswith("user@") and name.endswith(".service"):
+            user = True
+        elif _UNIT.fullmatch(name):
+            return name, user
     return "", False
 
 
@@ -66,9 +126,13 @@ def _show(unit: str, user: bool) -> dict[str, str] | None:
 
     properties = [f"--property={name}" for name in _PROPERTIES]
     try:
-        text = Manager(user, _SECONDS).call("show", unit, *properties)
+        text = Manager(user, _SECONDS).call("show", *properties, "--", unit)
     except OperatorError:
         return None  # No systemd, or one that does not tell: nothing is missed.
+    return _properties(text)
+
+
+def _properties(text: str) -> dict[str, str]:
     return {name: value for name, _, value in (line.partition("=") for line in text.splitlines())}
 
 

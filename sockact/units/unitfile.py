@@ -170,6 +170,18 @@ def parse(text: str) -> dict[str, Settings]:
     return sections
 
 
+def assignments(text: str) -> Iterator[tuple[str, str, str]]:
+    """Section, key and value of each line of unit files, also of empty ones, in their order."""
+    section = ""
+    for line in _lines(text):
+        if line.startswith("[") and line.endswith("]"):
+            section = line[1:-1]
+            continue
+        key, equals, value = line.partition("=")
+        if equals:
+            yield section, key.strip(), value.strip()
+
+
 def parts(text: str, paths: Collection[str]) -> dict[str, str]:
     """Path → text of the files in the output of `systemctl cat`; `paths` are the unit's files."""
     found: dict[str, str] = {}

@@ -70,7 +70,7 @@ def test_an_upgrade_under_load(installed: Machine) -> None:
         services[0].releases.publish("3")
         for service in services:
             service.systemctl("reload", service.unit)
-            service.wait_status_text("generation 3 running; last reload: 2 to 3, committed")
+            service.wait_status_text("generation 3 running; last reload: switched from 2 to 3")
         reports = [one.stop() for one in (first, second)]
     for report in reports:
         assert not report.failures(), report.explain()

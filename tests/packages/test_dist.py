@@ -134,7 +134,7 @@ def test_installed_it_needs_no_more_than_it_says(installed: Path) -> None:
         check=True,
     )
     names = {line.partition("==")[0] for line in done.stdout.splitlines()}
-    assert names - {"pip", "setuptools"} == {"sockact", "click", "psutil", "sdnotify"}
+    assert names - {"pip", "setuptools"} == {"sockact", "click", "sdnotify"}
 
 
 def test_installed_it_adopts_and_reloads_a_listener_of_systemd(

@@ -142,7 +142,7 @@ def test_reloads_and_an_upgrade_under_load(built: Built, machine: Machine, rpm: 
         service.releases.publish("3")
         for one in (service, polled):
             one.systemctl("reload", one.unit)
-        service.wait_status_text("generation 3 running; last reload: 2 to 3, committed")
+        service.wait_status_text("generation 3 running; last reload: switched from 2 to 3")
         report = load.stop()
     assert not report.failures(), report.explain()
     assert set(report.total().versions) == {"1", "2", "3"}

@@ -141,6 +141,11 @@ def main() -> int:
         return 1
     for suite in options.suites:
         folder = options.output / suite
+        sys.stdout.write(
+            f"deb: {suite}: building into {folder}, in a booted root of its own (the first time it "
+            f"is downloaded, 850 MB); see {folder}/build.log\n"
+        )
+        sys.stdout.flush()
         try:
             build(suite, folder)
         except (roots.CannotBuild, AssertionError) as error:

@@ -1,6 +1,6 @@
-"""Runs a command and its children with pidfd_getfd refused, as in many containers.
+"""Runs a command and its children with a system call refused, as in many containers.
 
-    python tests/support/refuse.py COMMAND…
+    python tests/support/refuse.py CALL COMMAND…
 
 A seccomp filter answers the call with EPERM; everything else goes through. See seccomp(2).
 """
@@ -14,10 +14,11 @@ import struct
 import sys
 from pathlib import Path
 
-# What to put before a command.
-LAUNCHER = (sys.executable, str(Path(__file__).resolve()))
-
-_PIDFD_GETFD = 438  # on every architecture
+_CALLS = {
+    "pidfd_open": 434,  # on every architecture
+    "pidfd_getfd": 438,
+    "getxattr": {"x86_64": 191, "aarch64": 8}[os.uname().machine],
+}
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_SET_SECCOMP = 22
 _MODE_FILTER = 2
@@ -25,12 +26,21 @@ _ALLOW = 0x7FFF0000
 _ERRNO = 0x00050000
 
 
-def refuse() -> None:
+def launcher(call: str) -> tuple[str, ...]:
+    """What to put before a command for which this call is refused."""
+    return sys.executable, str(Path(__file__).resolve()), call
+
+
+# As most containers do.
+LAUNCHER = launcher("pidfd_getfd")
+
+
+def refuse(call: str = "pidfd_getfd") -> None:
     """Put the filter on this process, for good. Raises OSError."""
     # Load the number of the call; if it is ours, go on, else skip one; return.
     filter = ctypes.create_string_buffer(
         struct.pack("=HBBI", 0x20, 0, 0, 0)
-        + struct.pack("=HBBI", 0x15, 0, 1, _PIDFD_GETFD)
+        + struct.pack("=HBBI", 0x15, 0, 1, _CALLS[call])
         + struct.pack("=HBBI", 0x06, 0, 0, _ERRNO | errno.EPERM)
         + struct.pack("=HBBI", 0x06, 0, 0, _ALLOW)
     )
@@ -47,5 +57,5 @@ def refuse() -> None:
 
 
 if __name__ == "__main__":
-    refuse()
-    os.execvp(sys.argv[1], sys.argv[1:])
+    refuse(sys.argv[1])
+    os.execvp(sys.argv[2], sys.argv[2:])

@@ -61,7 +61,6 @@ SYSTEM = Kind(
         "dbus",
         "python3",
         "python3-sdnotify",
-        "python3-psutil",
         "python3-click",
         "python3-systemd",
         "iproute2",

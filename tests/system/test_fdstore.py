@@ -65,4 +65,4 @@ def test_a_surviving_program_ends_before_the_next_generation(deploy: Deploy) -> 
         wait_other_main(service, before)
         assert answer(client) == answers.fast("1").decode()
     assert service.ask() == answers.fast("2").decode()
-    assert "of an earlier supervisor: waiting for it to exit" in service.journal()
+    assert "of an earlier supervisor to exit" in service.journal()

@@ -107,7 +107,7 @@ def test_an_address_in_use(site: Site) -> None:
     assert done.returncode == 1
     assert done.stderr == (
         f"sockact: wrote the units of web, but web.socket cannot listen on {address}: address "
-        "already in use (see `ss -lntuxp`); stop that program, then run `systemctl enable --now "
+        "already in use (see `ss -lntuxp`); stop that program, then run `systemctl start "
         "web.socket`, or choose another --listen and add --force\n"
     )
     status, findings = site.check("web")

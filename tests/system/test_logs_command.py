@@ -83,7 +83,10 @@ def test_generations_and_handovers(deploy: Deploy) -> None:
     assert logs(service).count("to stdout") == 3
     assert any(line.startswith("Started gunicorn.service") for line in logs(service))
 
-    for number, own, others in (("1", "serves", "no database"), ("3", "no database", "serves")):
+    for number, own, others in (
+        ("1", ": serving", "no database"),
+        ("3", "no database", ": serving"),
+    ):
         found = logs(service, "--generation", number)
         assert found.count("to stdout") == 1
         assert [line for line in found if own in line]

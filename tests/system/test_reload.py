@@ -27,14 +27,15 @@ def test_no_client_notices_a_reload(deploy: Deploy, server: Server) -> None:
         service.systemctl("reload", service.unit)
         # The long requests are still being served.
         service.wait_status_text(
-            "^serving; generation 1 draining; generation 2 running; last reload: 1 to 2, committed"
+            "^serving; generation 1 draining; generation 2 running; "
+            "last reload: switched from 1 to 2"
         )
         shown = service.systemctl("status", "--lines=0", service.unit).stdout
         assert 'Status: "serving; generation 1 draining; generation 2 running; last re' in shown
         assert service.ask() == answers.fast("2").decode()
         service.releases.publish("3")
         service.systemctl("reload", service.unit)
-        service.wait_status_text("generation 3 running; last reload: 2 to 3, committed")
+        service.wait_status_text("generation 3 running; last reload: switched from 2 to 3")
         assert service.ask() == answers.fast("3").decode()
         report = load.stop()
     assert not report.failures(), report.explain()

@@ -205,7 +205,7 @@ def test_a_wrap_without_restart(site: Site) -> None:
     with drop_in.open("a") as file:
         file.write("MemoryMax=1G\n")
     done = site.unwrap(check=False)
-    assert f"{DROP_IN} was changed since `sockact wrap` wrote it" in done.stderr
+    assert f"{DROP_IN} has changed since `sockact wrap` wrote it" in done.stderr
     site.unwrap("--force")
     site.wait_serving()
     site.is_plain(text)

@@ -11,7 +11,7 @@ from bench.load import Kind, Load
 from tests.servers.apps import answers
 from tests.servers.commands import WSGI
 from tests.support import wait
-from tests.system.site import DROP_IN, SOCKET, debian
+from tests.system.site import DROP_IN, SOCKET, UNITS, debian
 from tests.system.units import ADDRESS, USER
 
 if TYPE_CHECKING:
@@ -82,6 +82,43 @@ true
 """
 
 
+# It speaks to systemd if it can, as gunicorn does; its sandbox has no Unix sockets.
+NOTIFYING = """
+import http.server, os, socket
+if "NOTIFY_SOCKET" in os.environ:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as own:
+        own.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"].replace("@", "\\0", 1))
+http.server.test(http.server.SimpleHTTPRequestHandler, port=8000, bind="127.0.0.1")
+"""
+TREE = "find /etc /opt /run /srv /var/lib -xdev -not -path '/run/systemd/*'"
+
+
+def test_a_hardened_service_comes_back_as_it_was(site: Site) -> None:
+    """Without $NOTIFY_SOCKET, as it is not Type=notify, and without a file or directory of ours."""
+    site.machine.write("/opt/zoo/notifying.py", NOTIFYING)
+    text = site.install(
+        "Type=exec",
+        "ExecStart=/usr/bin/python3 /opt/zoo/notifying.py",
+        "RestrictAddressFamilies=AF_INET AF_INET6",
+    ).replace(f"User={USER}", "DynamicUser=yes")
+    site.machine.write(f"{UNITS}/{site.unit}", text)
+    site.systemctl("daemon-reload")
+    site.systemctl("restart", site.unit)
+    site.wait_serving()
+    before = site.run("sh", "-c", TREE).stdout
+    site.wrap()
+    site.systemctl("reload", site.unit)
+    site.unwrap()
+    site.wait_serving()
+    site.is_plain(text)
+    assert site.show("NotifyAccess") == "none"
+    environment = site.machine.path(f"/proc/{site.main_pid}/environ").read_text()
+    assert not {"NOTIFY_SOCKET", "WATCHDOG_USEC"} & {
+        word.partition("=")[0] for word in environment.split("\0")
+    }
+    assert site.run("sh", "-c", TREE).stdout == before
+
+
 def test_a_program_that_does_not_start_wrapped(site: Site) -> None:
     picky = "import os\nif 'SOCKACT_NAME' in os.environ:\n    raise RuntimeError('not in there')\n"
     site.machine.write("/opt/zoo/picky.py", f"{picky}from tests.servers.apps.wsgi import app\n")
@@ -89,6 +126,15 @@ def test_a_program_that_does_not_start_wrapped(site: Site) -> None:
     text = site.install(start, "Restart=always")
     before = site.main_pid
     done = site.wrap(check=False)
+    assert done.returncode == 1
+    warning, reason, *quoted = done.stderr.splitlines()
+    assert reason == (
+        "sockact: site.service: its release does not start under sockact (--force wraps it "
+        "anyway); all changes were undone"
+    )
+    assert "RuntimeError: not in there" in "".join(quoted)
+    assert site.main_pid == before
+    done = site.wrap("--force", check=False)
     assert done.returncode == 1
     warning, reason, *quoted = done.stderr.splitlines()
     assert warning.startswith("sockact: warning: site.service: Restart=always: ")
@@ -106,7 +152,19 @@ def test_a_program_that_does_not_start_at_all(site: Site) -> None:
     site.machine.write("/opt/zoo/whole.py", WHOLE)
     text = site.install(f"ExecStart=/usr/bin/gunicorn --bind {ADDRESS} whole:app")
     site.machine.write("/opt/zoo/whole.py", BROKEN)
-    done = site.wrap(check=False)
+    before, files = site.main_pid, site.run("sh", "-c", TREE).stdout
+    with site.load(LOAD) as load:
+        done = site.wrap(check=False)
+        report = load.stop()
+    assert not report.failures(), report.explain()
+    assert done.returncode == 1
+    reason, *quoted = done.stderr.splitlines()
+    assert "site.service: its release does not start under sockact" in reason
+    assert "ModuleNotFoundError: No module named 'nothere'" in "".join(quoted)
+    assert site.main_pid == before
+    assert site.run("sh", "-c", TREE).stdout == files
+    site.is_plain(text)
+    done = site.wrap("--force", check=False)
     assert done.returncode == 1
     reason, *quoted = done.stderr.splitlines()
     assert "site.service did not start; site.service is DOWN: it does not start as before" in reason
@@ -196,7 +254,7 @@ def test_an_interrupt_undoes_everything(site: Site, signal: str, then: str) -> N
     slow = "import os, time\nif 'SOCKACT_NAME' in os.environ:\n    time.sleep(60)\n"
     site.machine.write("/opt/zoo/slow.py", f"{slow}from tests.servers.apps.wsgi import app\n")
     text = site.install(f"ExecStart=/usr/bin/gunicorn --bind {ADDRESS} slow:app")
-    words = ("sockact", "wrap", site.unit)
+    words = ("sockact", "wrap", "--force", site.unit)
     with subprocess.Popen(
         [*site.machine.enter("--all", "--root"), *words], stderr=subprocess.PIPE, text=True
     ) as wrapping:
@@ -215,6 +273,132 @@ def test_an_interrupt_undoes_everything(site: Site, signal: str, then: str) -> N
     site.is_plain(text)
 
 
+def test_an_interrupt_of_the_trial(site: Site) -> None:
+    """The running program notices nothing, and no file is left."""
+    slow = "import os, time\nif 'SOCKACT_NAME' in os.environ:\n    time.sleep(60)\n"
+    site.machine.write("/opt/zoo/slow.py", f"{slow}from tests.servers.apps.wsgi import app\n")
+    text = site.install(f"ExecStart=/usr/bin/gunicorn --bind {ADDRESS} slow:app")
+    before, files = site.main_pid, site.run("sh", "-c", TREE).stdout
+    trial = "sockact-trial-site.service"
+    with subprocess.Popen(
+        [*site.machine.enter("--all", "--root"), "sockact", "wrap", site.unit],
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as wrapping:
+        wait.until(lambda: site.show("ActiveState", trial) == "activating", "the trial")
+        site.run("sh", "-c", END.format("INT", ""))
+        _, stderr = wrapping.communicate(timeout=30)
+    assert stderr.endswith("interrupted by SIGINT; all changes were undone\n")
+    assert site.main_pid == before
+    assert site.run("sh", "-c", TREE).stdout == files
+    assert site.machine.systemctl("list-units", "--all", "--plain", trial).stdout.find(trial) < 0
+    site.is_plain(text)
+
+
+ONE = """
+import fcntl, http.server, sys
+lock = open("/tmp/one.lock", "w")
+try:
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except OSError:
+    sys.exit("one is already running")
+http.server.test(http.server.SimpleHTTPRequestHandler, port=8000, bind="127.0.0.1")
+"""
+
+
+@pytest.mark.parametrize("private", ["yes", "no"])
+def test_a_program_of_which_only_one_may_run(site: Site, private: str) -> None:
+    """wrap finds it out before the running one stops; unwrap does not take it for broken."""
+    site.machine.write("/opt/zoo/one.py", ONE)
+    text = site.install("ExecStart=/usr/bin/python3 /opt/zoo/one.py", f"PrivateTmp={private}")
+    before = site.main_pid
+    done = site.wrap(check=False)
+    reason = done.stderr.splitlines()[0]
+    assert reason == (
+        "sockact: site.service: only one instance of its program can run: one is already running; "
+        "all changes were undone"
+    )
+    assert site.main_pid == before
+    site.is_plain(text)
+    site.wrap("--force")
+    done = site.unwrap()
+    assert "a test reload proves nothing: site.service: only one instance" in done.stdout
+    site.wait_serving()
+    site.is_plain(text)
+    site.machine.run("rm", "-f", "/tmp/one.lock")
+
+
+def test_a_program_that_starts_but_does_not_reload(site: Site) -> None:
+    """The wrap is taken back, although the program has started under sockact."""
+    count = "test $$(cat /srv/app/starts | wc -l) -lt 2 -o -z $$SOCKACT_NAME"
+    site.machine.write("/srv/app/starts", "", 0o666)
+    text = site.install(
+        f"ExecStart=/bin/sh -c '{count} && echo >>/srv/app/starts "
+        f"&& exec gunicorn --bind {ADDRESS} {WSGI}'"
+    )
+    site.machine.write("/srv/app/starts", "", 0o666)
+    done = site.wrap(check=False)
+    assert done.returncode == 1
+    assert "site.service: it cannot be reloaded: a new generation did not start; " in done.stderr
+    assert "all changes were undone; connections were refused for " in done.stderr
+    site.wait_serving()
+    site.is_plain(text)
+
+
+# It removes its socket file at once, and takes its time to end.
+LINGERING = """
+import os, signal, socketserver, sys, time
+path = sys.argv[1]
+class Answer(socketserver.StreamRequestHandler):
+    def handle(self):
+        self.rfile.readline()
+        self.wfile.write(b"HTTP/1.0 200 OK\\r\\n\\r\\nwell")
+def stop(*_):
+    os.unlink(path)
+    time.sleep(2)
+    os._exit(0)
+if "SOCKACT_NAME" not in os.environ:
+    signal.signal(signal.SIGTERM, stop)
+    if os.path.exists(path):
+        os.unlink(path)
+socketserver.UnixStreamServer(path, Answer).serve_forever()
+"""
+
+
+def test_the_outage_of_a_socket_file_is_what_clients_saw(site: Site) -> None:
+    """The file is gone for as long as the program takes to end, though its socket is open."""
+    path = "/run/site/s"
+    site.machine.write("/opt/zoo/lingering.py", LINGERING)
+    text = site.install(
+        f"ExecStart=/usr/bin/python3 /opt/zoo/lingering.py {path}",
+        "RuntimeDirectory=site",
+        where=path,
+    )
+    done = site.wrap()
+    stated = float(done.stdout.partition("connections were refused for ")[2].partition(" s;")[0])
+    assert 2.0 <= stated < 3.5
+    assert "new clients are refused while the running program stops by its own" in done.stdout
+    site.unwrap()
+    site.wait_serving(path)
+    site.is_plain(text)
+
+
+def test_the_reason_in_a_file_of_the_service(site: Site) -> None:
+    """The output of the program is not in the journal."""
+    picky = "import os\nif 'SOCKACT_NAME' in os.environ:\n    raise RuntimeError('not in there')\n"
+    site.machine.write("/opt/zoo/picky.py", f"{picky}from tests.servers.apps.wsgi import app\n")
+    site.install(
+        f"ExecStart=/usr/bin/gunicorn --bind {ADDRESS} picky:app",
+        "StandardError=append:/run/errors",
+    )
+    for options in ((), ("--force",)):
+        done = site.wrap(*options, check=False)
+        assert done.returncode == 1
+        assert "RuntimeError: not in there" in done.stderr
+    site.wait_serving()
+    site.machine.path("/run/errors").unlink()
+
+
 def test_an_interrupt_of_the_way_back(site: Site) -> None:
     """The program has caused the undo, which waits for it to start as before."""
     picky = "import os\nif 'SOCKACT_NAME' in os.environ:\n    raise RuntimeError('not in there')\n"
@@ -227,7 +411,7 @@ def test_an_interrupt_of_the_way_back(site: Site) -> None:
     )
     site.run("mkfifo", "-m", "644", hold)
     with subprocess.Popen(
-        [*site.machine.enter("--all", "--root"), "sockact", "wrap", site.unit],
+        [*site.machine.enter("--all", "--root"), "sockact", "wrap", "--force", site.unit],
         stderr=subprocess.PIPE,
         text=True,
     ) as wrapping:

@@ -58,7 +58,7 @@ GRAPH = rooms.rooms(MODULES)
 
 # Their rooms, with all that is inside, are below those that come after them. A room that is not
 # named belongs to the next one outside that is.
-LAYERS = ("core", "kernel", "handover", "systemd", "supervisor", "units", "cli")
+LAYERS = ("core", "trust", "kernel", "handover", "systemd", "supervisor", "units", "cli")
 
 # Classes of ours may be extended where that is the point of them.
 EXTENDED = ("Exception", "Error", "Protocol", "Enum", "Failure", "Refused")

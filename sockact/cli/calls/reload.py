@@ -6,8 +6,8 @@ import json
 import os
 
 from sockact.cli.calls import service
-from sockact.cli.terminal.failures import Failure
-from sockact.cli.terminal.output import say
+from sockact.cli.terminal.failures import Failure, TimedOut
+from sockact.cli.terminal.output import complain, say
 from sockact.supervisor.control import client
 
 TYPE_CHECKING = False
@@ -25,18 +25,19 @@ def perform(
 ) -> int:
     """`sockact reload`; its exit status. Raises Failure."""
     target = service.one(name)
-    handover = _reload(target, {"wait_drained": wait_drained, "force": force}, timeout)
+    supervisor, handover = _reload(target, {"wait_drained": wait_drained, "force": force}, timeout)
     if as_json:
         say(json.dumps(handover, indent=2))
     _raise_unless_committed(target, handover)
     if not as_json:
         say(f"{target.name}: {_succeeded(handover)}")
+        _warn_of_stale_files(target.name, supervisor)
     return 0
 
 
 def reloaded(target: service.Service) -> str:
     """Reload for another command; the outcome in words. Raises Failure."""
-    handover = _reload(target, {}, None)
+    _, handover = _reload(target, {}, None)
     _raise_unless_committed(target, handover)
     return _succeeded(handover)
 
@@ -52,25 +53,57 @@ def _raise_unless_committed(target: service.Service, handover: dict[str, Any]) -
 
 def _reload(
     target: service.Service, flags: dict[str, bool], timeout: float | None
-) -> dict[str, Any]:
+) -> tuple[int, dict[str, Any]]:
+    """The pid of the supervisor, and the handover."""
     with target.connect(
         min(timeout or service.ANSWER_SECONDS, service.ANSWER_SECONDS)
     ) as connection:
         try:
             # systemd.exec(5): only commands such as ExecReload= get $MAINPID.
             own = os.environ.get("MAINPID") == str(connection.supervisor)
-            answer = connection.call("Reload", {**flags, "exec_reload": own}, timeout)
+            answer = target.call(connection, "Reload", {**flags, "exec_reload": own}, timeout)
         except client.RemoteError as error:
             if not error.name.endswith(".ReloadFailed"):
                 raise _refused(target.name, error) from error
             answer = error.parameters
         except client.Timeout as error:
-            raise Failure(
+            raise TimedOut(
                 f"{target.name}: no outcome within {timeout:g} s; the reload continues, "
                 f"see `sockact status {target.name}`"
             ) from error
-    handover: dict[str, Any] = answer["handover"]
-    return handover
+        handover: dict[str, Any] = answer["handover"]
+        if flags.get("wait_drained") and handover["drained"]:
+            handover |= _cut_off(connection, handover)
+        supervisor = connection.supervisor
+    return supervisor, handover
+
+
+def _warn_of_stale_files(name: str, supervisor: int) -> None:
+    """Name the files of the unit that have changed and that only a restart applies."""
+    from sockact.units import stale_files
+
+    unit, user, found = stale_files.of_process(supervisor)
+    systemctl = "systemctl --user" if user else "systemctl"
+    for path in found:
+        complain(
+            Failure(
+                f"warning: {name}: {path} has changed since the service was started, and a reload "
+                f"does not apply it; run `{systemctl} daemon-reload && {systemctl} restart {unit}`"
+            )
+        )
+
+
+def _cut_off(connection: client.Client, handover: dict[str, Any]) -> dict[str, Any]:
+    """How many connections of the predecessor were cut off, and after how long; empty if the
+    supervisor does not tell.
+    """
+    try:
+        records = connection.call("History", timeout=service.ANSWER_SECONDS)["handovers"]
+        record = next(one for one in reversed(records) if one["to"] == handover["to"])
+        drain = sum(one["seconds"] for one in record["phases"] if one["name"] == "drain")
+        return {"forced_closes": int(record["forced_closes"]), "drain_seconds": float(drain)}
+    except (client.ControlError, LookupError, StopIteration, TypeError, ValueError):
+        return {}
 
 
 def _refused(name: str, error: client.RemoteError) -> Exception:
@@ -105,6 +138,16 @@ def _succeeded(handover: dict[str, Any]) -> str:
     seconds = handover["duration_seconds"]
     text = f"generation {handover['to']} is serving (ready in {seconds:.2f} s)"
     if (predecessor := handover.get("from")) is not None:
-        kept = "is kept for a rollback" if handover.get("kept") else "is draining"
-        text += f"; generation {predecessor} {'has drained' if handover['drained'] else kept}"
+        text += f"; generation {predecessor} {_left(handover)}"
     return text
+
+
+def _left(handover: dict[str, Any]) -> str:
+    """What has become of the predecessor."""
+    if not handover["drained"]:
+        return "is kept for a rollback" if handover.get("kept") else "is draining"
+    cut = handover.get("forced_closes", 0)
+    if not cut:
+        return "has drained"
+    some = "1 connection was" if cut == 1 else f"{cut} connections were"
+    return f"has ended; {some} cut off after {handover['drain_seconds']:.3g} s"

@@ -1,24 +1,35 @@
-"""Memory and CPU time of processes, as proc(5) tells; None where it tells nothing."""
+"""Memory and CPU time of processes, as proc(5) tells; None where it tells nothing, or not until
+the given time of CLOCK_MONOTONIC.
+"""
 
 from __future__ import annotations
 
 import os
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 
-def memory_bytes(pids: Sequence[int]) -> int | None:
+def memory_bytes(pids: Sequence[int], until: float) -> int | None:
     """The sum over those processes that can be read."""
-    found = [size for pid in pids if (size := _memory(pid))]
-    return sum(found) if found else None
+    found = [size for pid in _in_time(pids, until) if (size := _memory(pid))]
+    return sum(found) if found and time.monotonic() < until else None
 
 
-def cpu_seconds(pids: Sequence[int]) -> float | None:
+def cpu_seconds(pids: Sequence[int], until: float) -> float | None:
     """The sum over those processes that can be read."""
-    found = [used for pid in pids if (used := _cpu(pid)) is not None]
-    return sum(found) if found else None
+    found = [used for pid in _in_time(pids, until) if (used := _cpu(pid)) is not None]
+    return sum(found) if found and time.monotonic() < until else None
+
+
+def _in_time(pids: Sequence[int], until: float) -> Iterator[int]:
+    """Each process once, until the time is over."""
+    for pid in dict.fromkeys(pids):
+        if time.monotonic() >= until:
+            return
+        yield pid
 
 
 def _memory(pid: int) -> int | None:

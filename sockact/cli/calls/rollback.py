@@ -13,6 +13,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+TIMEOUT = 60.0
+"""Seconds; it takes milliseconds, unless processes do not react."""
+
 
 def perform(name: str | None, *, as_json: bool = False) -> int:
     """`sockact rollback`; its exit status. Raises Failure."""
@@ -30,7 +33,12 @@ def perform(name: str | None, *, as_json: bool = False) -> int:
 def _rollback(target: service.Service) -> dict[str, Any]:
     with target.connect() as connection:
         try:
-            answer = connection.call("Rollback", {})
+            answer = target.call(connection, "Rollback", {}, TIMEOUT)
+        except client.Timeout as error:
+            raise Failure(
+                f"{target.name}: no outcome within {TIMEOUT:g} s; the rollback may still be done, "
+                f"see `sockact status {target.name}`"
+            ) from error
         except client.RemoteError as error:
             if error.name.endswith(".NoPredecessor"):
                 raise Failure(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from sockact.cli.calls import service
-from sockact.cli.terminal.failures import Failure
+from sockact.cli.terminal.failures import Failure, TimedOut
 from sockact.cli.terminal.output import complain, say
 from sockact.supervisor.control import client
 
@@ -31,9 +31,9 @@ def perform(name: str | None, *, as_json: bool = False, timeout: float = TIMEOUT
 def _rotate(target: service.Service, timeout: float) -> dict[str, Any]:
     with target.connect(min(timeout, service.ANSWER_SECONDS)) as connection:
         try:
-            answer = connection.call("Rotate", timeout=timeout)
+            answer = target.call(connection, "Rotate", {}, timeout)
         except client.Timeout as error:
-            raise Failure(
+            raise TimedOut(
                 f"{target.name}: no answer within {timeout:g} s; do not compress the old files yet"
             ) from error
     rotation: dict[str, Any] = answer["rotation"]

@@ -14,6 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sockact.supervisor.control.varlink import JsonObject
+
 ANSWER_SECONDS = 10.0
 """Time for a supervisor to answer what needs no work."""
 
@@ -34,6 +36,24 @@ class Service:
         with self.explained(), client.Client(self.directory, seconds) as connection:
             yield connection
 
+    def call(
+        self,
+        connection: client.Client,
+        method: str,
+        parameters: JsonObject,
+        timeout: float | None = None,
+    ) -> JsonObject:
+        """Make a call that may take long; on a terminal, show its progress."""
+        if not os.isatty(2):
+            return connection.call(method, parameters, timeout)
+        # Loaded only here: a script does not wait for it.
+        from sockact.cli.calls import progress
+        from sockact.cli.terminal import live_line
+
+        if not live_line.on_terminal():
+            return connection.call(method, parameters, timeout)
+        return progress.call(connection, method, parameters, timeout, self.name)
+
     @contextlib.contextmanager
     def explained(self) -> Iterator[None]:
         """Turn errors of the control socket into a Failure that names the service."""
@@ -47,6 +67,10 @@ class Service:
             return self._not_running()
         if isinstance(error, client.RemoteError):
             return Failure(f"{self.name} {_refusal(error)}")
+        if isinstance(error, client.NotPermitted):
+            return Failure(
+                f"{self.name}: {_access(self.directory)}; run it as that user, or use sudo"
+            )
         if isinstance(error, client.Timeout | client.Disconnected):
             return Failure(f"{self.name}: {error}; check its log")
         return Failure(f"{self.name}: {error}")
@@ -64,6 +88,10 @@ class Service:
             return NotRunning(f"{self.name} is not running: {unfinished}")
         if hint := _of_the_system(self.name, self.directory):
             return NotRunning(hint)
+        from sockact.units import unit_facts
+
+        if known := unit_facts.absent(self.name):
+            return NotRunning(f"{self.name} is not running: {known}")
         others = ", ".join(paths.running())
         hint = f"running services: {others} ({_ELSEWHERE})"
         if not others:
@@ -75,7 +103,7 @@ def one(name: str | None) -> Service:
     """The service of that name, or the only one that is running."""
     if name:
         try:
-            return Service(name, paths.runtime_dir(name))
+            return Service(name, _directory(name))
         except paths.RuntimeDirError as error:
             raise Failure(_of_the_system(name) or str(error)) from error
     services = running()
@@ -88,9 +116,50 @@ def one(name: str | None) -> Service:
 def found() -> list[Service]:
     """All running services, if any."""
     try:
-        return [Service(name, directory) for name, directory in paths.running().items()]
+        return [Service(name, directory) for name, directory in _running().items()]
     except paths.RuntimeDirError as error:
         raise Failure(str(error)) from error
+
+
+def _directory(name: str) -> str:
+    """The runtime directory of a service, or its directory below paths.SYSTEM_BASE if that is this
+    user's: a unit of the system runs as this user. Raises paths.RuntimeDirError.
+    """
+    system = os.path.join(paths.SYSTEM_BASE, name)
+    try:
+        usual = paths.runtime_dir(name)
+    except paths.RuntimeDirError:
+        if not _is_own(system):
+            raise
+        return system
+    if _is_chosen() or os.path.lexists(usual):
+        return usual
+    return system if _is_own(system) else usual
+
+
+def _running() -> dict[str, str]:
+    """The services in the usual place, and those of the system that run as this user."""
+    if _is_chosen():
+        return paths.running()
+    system = paths.running_in(paths.SYSTEM_BASE)
+    own = {name: directory for name, directory in system.items() if _is_own(directory)}
+    try:
+        return own | paths.running()
+    except paths.RuntimeDirError:
+        if not own:
+            raise
+        return own
+
+
+def _is_chosen() -> bool:
+    return any(map(os.environ.get, ("SOCKACT_RUNTIME_DIR", "RUNTIME_DIRECTORY")))
+
+
+def _is_own(directory: str) -> bool:
+    try:
+        return os.lstat(directory).st_uid == os.geteuid()
+    except OSError:
+        return False
 
 
 def running() -> list[Service]:
@@ -126,7 +195,27 @@ def _of_the_system(name: str, looked_in: str = "") -> str:
     directory = os.path.join(paths.SYSTEM_BASE, name)
     if directory == looked_in or not os.path.isdir(directory):
         return ""
-    return f"{name} is a system service (in {directory}); use sudo"
+    return f"{name} is a system service: {_access(directory)}; use sudo"
+
+
+def _access(directory: str) -> str:
+    """Whose the directory is, what that user allows others, and who asks."""
+    try:
+        found = os.stat(directory)
+    except OSError as error:
+        return f"user {_user(os.geteuid())} cannot look at {directory} ({error.strerror})"
+    mode = f"{found.st_mode & 0o7777:04o}"
+    owner, own = _user(found.st_uid), _user(os.geteuid())
+    return f"{directory} belongs to user {owner} (mode {mode}), and this is user {own}"
+
+
+def _user(uid: int) -> str:
+    import pwd  # Only for a failure.
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def _refusal(error: client.RemoteError) -> str:
@@ -135,7 +224,8 @@ def _refusal(error: client.RemoteError) -> str:
         return "is stopping; wait until it has stopped, then start it again"
     if name == "PermissionDenied":
         return (
-            f"takes calls only from root and its own user, not from user {os.geteuid()}; use sudo"
+            f"takes calls only from root and its own user, not from user {_user(os.geteuid())}; "
+            "use sudo"
         )
     if error.name == f"{INTERFACE}.TooManyConnections":
         return "has too many clients that wait for an answer; end some of them"

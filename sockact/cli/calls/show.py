@@ -1,4 +1,4 @@
-"""A status as text for people, in lines of at most 80 columns but for what others have named."""
+"""A status as text for people, in lines of at most 80 columns, except for longer words."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+COLUMNS = 80
 _SPANS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 _ACCEPTING = {
     "open": "accepting",
@@ -26,7 +27,8 @@ _ACCEPTING = {
 
 def show(status: dict[str, Any], previous: dict[str, Any] | None = None) -> str:
     """The service in a few lines. With a `previous` status, CPU is the share used since then."""
-    return "\n".join(printable(line) for line in _lines(status, previous))
+    found = (printable(line) for line in _lines(status, previous))
+    return "\n".join(part for line in found for part in _folded(line))
 
 
 def span(seconds: float) -> str:
@@ -45,6 +47,18 @@ def span(seconds: float) -> str:
 def ago(usec: int) -> str:
     """How long ago this time of CLOCK_REALTIME was."""
     return f"{span(max(0.0, time.time() - usec / 1e6))} ago"
+
+
+def _folded(line: str) -> Iterator[str]:
+    """The line in parts that fit COLUMNS, as far as its words do; further ones are indented."""
+    indent = " " * (len(line) - len(line.lstrip()) + 4)
+    while len(line) > COLUMNS:
+        at = line.rfind(" ", len(indent), COLUMNS + 1)
+        if at < 0 and (at := line.find(" ", COLUMNS)) < 0:
+            break
+        yield line[:at]
+        line = indent + line[at + 1 :]
+    yield line
 
 
 def _lines(status: dict[str, Any], previous: dict[str, Any] | None) -> Iterator[str]:

@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sockact.cli.calls.service import Service
+    from sockact.supervisor.control.client import Client
 
 SECONDS = 5.0
 """How long one service may keep the others from being shown."""
 _AT_ONCE = 64
+_USAGE_SECONDS = 2.0
+"""For reading what the processes of one service use."""
 
 
 def perform(name: str | None, *, as_json: bool = False) -> int:
@@ -45,9 +48,16 @@ def ask(one: Service, seconds: float) -> dict[str, Any]:
     until = time.monotonic() + seconds
     with one.connect(seconds) as connection:
         answer = connection.call("Status", timeout=max(0.0, until - time.monotonic()))
-    status = answer.get("status")
-    if not isinstance(status, dict):
-        raise Failure(f"{one.name}: the answer has no status")
+        return status_of(one, connection, answer)
+
+
+def status_of(one: Service, connection: Client, answer: dict[str, Any]) -> dict[str, Any]:
+    """The status in an answer, with the pid of whoever answered. Raises Failure."""
+    status: dict[str, Any] = answer["status"]
+    if status["name"] != one.name:
+        # It would stand in the place of that service.
+        raise Failure(f"{one.name}: the supervisor there calls itself {status['name']!r}")
+    status["pid"] = connection.supervisor or status["pid"]
     return status
 
 
@@ -77,10 +87,12 @@ def ask_all(services: list[Service], seconds: float) -> list[dict[str, Any] | Fa
 
 
 def with_usage(status: dict[str, Any]) -> dict[str, Any]:
-    """The status, with what the processes of each generation use."""
+    """The status, with what the processes of each generation use; of too many, nothing."""
+    until = time.monotonic() + _USAGE_SECONDS
     for generation in status["generations"]:
-        generation["memory_bytes"] = resources.memory_bytes(generation["pids"])
-        generation["cpu_seconds"] = resources.cpu_seconds(generation["pids"])
+        pids = generation["pids"]
+        generation["memory_bytes"] = resources.memory_bytes(pids, until)
+        generation["cpu_seconds"] = resources.cpu_seconds(pids, until)
     return status
 
 

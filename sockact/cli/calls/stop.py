@@ -12,7 +12,7 @@ def perform(name: str | None, *, now: bool = False) -> int:
     target = service.one(name)
     with target.connect() as connection:
         try:
-            connection.call("Stop", {"now": now})
+            target.call(connection, "Stop", {"now": now})
         except client.Disconnected:
             # It may end before its answer has left.
             if paths.is_running(target.directory):

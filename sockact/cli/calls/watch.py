@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import selectors
-import sys
 import time
 
 from sockact.cli.calls import service
 from sockact.cli.calls.show import show
-from sockact.cli.calls.status import SECONDS, with_usage
+from sockact.cli.calls.status import SECONDS, status_of, with_usage
 from sockact.cli.terminal.failures import Failure, NotRunning
-from sockact.cli.terminal.output import complain, say
+from sockact.cli.terminal.output import complain, say, say_anew
 from sockact.supervisor.control import client
 
 TYPE_CHECKING = False
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from sockact.cli.calls.service import Service
-
-_CLEAR = "\x1b[H\x1b[2J"
+_MOST_AT_ONCE = 8
 
 
 def perform(name: str | None, *, as_json: bool = False) -> NoReturn:
@@ -47,29 +46,40 @@ def _updates(services: list[Service]) -> Iterator[tuple[set[str], dict[str, Any]
     """The statuses as they come, until all have stopped, and whose can be expected.
 
     A service that says nothing for some time is reported and given up: the last one as a Failure.
+    What is no supervisor's answer ends the watch, once the others have been shown.
     """
     with contextlib.ExitStack() as stack, selectors.DefaultSelector() as selector:
         heard: dict[str, float] = {}
+        wrong: Failure | None = None
+        ends = math.inf
         for one in services:
-            connection = stack.enter_context(one.connect(SECONDS))
-            connection.send("Status", more=True)
+            try:
+                connection = stack.enter_context(one.connect(SECONDS))
+                with one.explained():
+                    connection.send("Status", more=True)
+            except Failure as failure:
+                _give_up(failure, last=len(services) == 1)
+                continue
             selector.register(connection, selectors.EVENT_READ, (one, connection))
             heard[one.name] = time.monotonic()
-        while selector.get_map():
-            oldest = min(heard.values()) + SECONDS - time.monotonic()
-            for key, _ in selector.select(max(0.0, oldest)):
+        while selector.get_map() and time.monotonic() < ends:
+            due = min(ends, min(heard.values()) + SECONDS) - time.monotonic()
+            for key, _ in selector.select(max(0.0, due)):
                 one, connection = key.data
                 heard[one.name] = time.monotonic()
                 try:
                     with one.explained():
-                        for status in _arrived(connection):
+                        for status in _arrived(one, connection):
                             yield set(heard), status
                 except Failure as failure:
-                    if not isinstance(failure.__cause__, client.Disconnected):
-                        raise
                     selector.unregister(connection)
                     del heard[one.name]
+                    if not isinstance(failure.__cause__, client.Disconnected):
+                        wrong = wrong or failure
+                        ends = min(ends, time.monotonic() + SECONDS)
             _give_up_silent(selector, heard)
+        if wrong:
+            raise wrong
 
 
 def _give_up_silent(selector: selectors.BaseSelector, heard: dict[str, float]) -> None:
@@ -81,17 +91,25 @@ def _give_up_silent(selector: selectors.BaseSelector, heard: dict[str, float]) -
         failure = Failure(f"{one.name}: no answer within {SECONDS:g} s; check its log")
         selector.unregister(connection)
         del heard[one.name]
-        if not heard:
-            raise failure
-        complain(failure)
+        _give_up(failure, last=not heard)
 
 
-def _arrived(connection: client.Client) -> Iterator[dict[str, Any]]:
-    yield connection.receive(SECONDS).parameters["status"]
-    while connection.buffered():
-        yield connection.receive().parameters["status"]
+def _give_up(failure: Failure, *, last: bool) -> None:
+    """One service must not hide the others: only that of the last one is raised."""
+    if last:
+        raise failure
+    complain(failure)
+
+
+def _arrived(one: Service, connection: client.Client) -> Iterator[dict[str, Any]]:
+    """The statuses that are there; as many at the most as come before the others have a turn."""
+    yield status_of(one, connection, connection.receive(SECONDS).parameters)
+    for _ in range(_MOST_AT_ONCE):
+        if not connection.buffered():
+            return
+        yield status_of(one, connection, connection.receive(SECONDS).parameters)
 
 
 def _print(statuses: list[dict[str, Any]], previous: dict[str, dict[str, Any]]) -> None:
     text = "\n\n".join(show(status, previous.get(status["name"])) for status in statuses)
-    say(_CLEAR + text if sys.stdout.isatty() else text + "\n")
+    say_anew(text)

@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import os
 import re
-import stat
 import tomllib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from sockact.trust import files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,7 +29,12 @@ _MOST_DOTS = 1000
 """In a line of TOML, between two equals signs; the time of tomllib grows with their square."""
 _TOO_DEEP = "nested too deeply"
 _STATED = re.compile(r" \(at line (\d+), column \d+\)$")
-_YAML_BOOL, _YAML_TEXT = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:str"
+_YAML = "tag:yaml.org,2002:"
+_YAML_BOOL, _YAML_TEXT = f"{_YAML}bool", f"{_YAML}str"
+_YAML_TAGS = {
+    _YAML + name for name in ("bool", "float", "int", "map", "null", "seq", "str", "timestamp")
+}
+_LONGEST_TAG = 60
 _PART = r"""(?:[\w-]+|"(?:[^"\\]|\\.)*"|'[^']*')"""
 _KEY = re.compile(rf"\s*({_PART}(?:\s*\.\s*{_PART})*)\s*=")
 _HEADER = re.compile(rf"\s*\[\s*({_PART}(?:\s*\.\s*{_PART})*)\s*\]")
@@ -80,27 +86,39 @@ def parse(data: bytes, extension: str) -> Document:
     except RecursionError:
         raise Unreadable(0, _TOO_DEEP) from None
     except ValueError as error:
-        # A single value is impossible: a number of 5,000 digits, the 99th of May.
-        raise Unreadable(0, str(error).partition("; use sys.")[0]) from None
+        # A single value is impossible, such as a number of 5,000 digits.
+        line = _line_of_value(reader, text, type(error))
+        raise Unreadable(line, str(error).partition("; use sys.")[0]) from None
     if not isinstance(values, dict):
         raise Unreadable(1, "must be a table of keys and values, such as `command: [a, b]`")
     return Document(values, lines, text)
 
 
+def _line_of_value(
+    reader: Callable[[str], tuple[object, Lines]], text: str, kind: type[ValueError]
+) -> int:
+    """The first line with which the text up to there has this error, too."""
+    rows = text.split("\n")
+    good, bad = 0, len(rows)
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        try:
+            reader("\n".join(rows[:middle]))
+        except Unreadable:
+            good = middle  # It only ends too early.
+        except ValueError as error:
+            good, bad = (good, middle) if type(error) is kind else (middle, bad)
+        else:
+            good = middle
+    return bad
+
+
 def contents(path: str) -> bytes:
     """The bytes of this file, a regular one of at most `LARGEST`. Raises Unreadable."""
     try:
-        # Opening a FIFO would block.
-        with open(
-            path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)
-        ) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise Unreadable(0, "not a regular file")
-            found = file.read(LARGEST + 1)
+        found = files.read(path, LARGEST + 1)
     except OSError as error:
         raise Unreadable(0, error.strerror or str(error)) from None
-    except ValueError as error:
-        raise Unreadable(0, str(error)) from None  # A NUL in the path.
     if len(found) > LARGEST:
         raise Unreadable(0, f"larger than {LARGEST // 1024} KiB")
     return found
@@ -219,6 +237,7 @@ def _yaml(text: str) -> tuple[object, Lines]:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         _yaml_lines(node, (), lines)
+        _yaml_values(loader, node)
         return (None if node is None else loader.construct_document(node)), lines
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -226,6 +245,25 @@ def _yaml(text: str) -> tuple[object, Lines]:
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise Unreadable(line, f"invalid character: {error.reason}") from None
+
+
+def _yaml_values(loader: Any, node: Any) -> None:
+    """Construct every value by itself: PyYAML's own errors tell no line, and are of every kind."""
+    if node is None:
+        return
+    line = node.start_mark.line + 1
+    if node.tag not in _YAML_TAGS:
+        name = node.tag.replace(_YAML, "!!")
+        raise Unreadable(line, f"the tag {name[:_LONGEST_TAG]} is not supported; leave it out")
+    if node.id == "scalar":
+        try:
+            loader.construct_object(node)
+        except Exception as error:
+            value, kind = node.value[:_LONGEST_TAG], node.tag.removeprefix(_YAML)
+            raise Unreadable(line, f"{value!r} is not a valid {kind}") from error
+    for below in node.value if node.id != "scalar" else ():
+        for one in below if isinstance(below, tuple) else (below,):
+            _yaml_values(loader, one)
 
 
 def _yaml_lines(node: Any, path: tuple[str, ...], lines: Lines) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sockact.cli.configuration import keys
-from sockact.cli.configuration.document import EXTENSIONS, Document, Unreadable, read
+from sockact.cli.configuration.document import EXTENSIONS, Document, Unreadable, contents, parse
 from sockact.cli.configuration.keys import Problem
 from sockact.supervisor.control import paths
 
@@ -72,16 +72,26 @@ def load(wanted: str, context: click.Context) -> Loaded:
     """The file, checked; `context` is that of `sockact run`. Raises Invalid, UsageError."""
     path = place(wanted)
     try:
-        document = read(path)
+        data = contents(path)
+    except Unreadable as error:
+        raise Invalid(path, [Problem(error.line, str(error))]) from None
+    document, checked = check(path, data, context)
+    name = os.path.splitext(os.path.basename(path))[0]
+    if paths.valid_name(name):
+        checked.options.setdefault("name", name)
+    return Loaded(path, document, checked)
+
+
+def check(path: str, data: bytes, context: click.Context) -> tuple[Document, Checked]:
+    """These contents of the file, whether or not they are there. Raises Invalid."""
+    try:
+        document = parse(data, os.path.splitext(path)[1])
     except Unreadable as error:
         raise Invalid(path, [Problem(error.line, str(error))]) from None
     checked = keys.check(document, context)
     if checked.problems:
         raise Invalid(path, checked.problems)
-    name = os.path.splitext(os.path.basename(path))[0]
-    if paths.valid_name(name):
-        checked.options.setdefault("name", name)
-    return Loaded(path, document, checked)
+    return document, checked
 
 
 def take(context: click.Context, wanted: str) -> Loaded:

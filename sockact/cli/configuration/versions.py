@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from sockact.cli.configuration import document
 from sockact.cli.terminal.failures import Failure
 from sockact.core.history import snapshots
 from sockact.supervisor.records.state_dir import state_dir
+from sockact.trust import files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,39 +73,21 @@ def _contents(path: str) -> bytes:
 @contextlib.contextmanager
 def put_back(path: str, text: str) -> Iterator[None]:
     """Replace the contents of the file atomically; undone if the body of the `with` fails."""
-    target = os.path.realpath(path)
-    before = _contents(target) if os.path.lexists(target) else None
-    _replace(target, text.encode())
+    before = _contents(path) if os.path.lexists(path) else None
+    _replace(path, text.encode())
     try:
         yield
     except BaseException:
         if before is None:
-            os.unlink(target)
+            os.unlink(path)
         else:
-            _replace(target, before)
+            _replace(path, before)
         raise
 
 
-def _replace(target: str, contents: bytes) -> None:
+def _replace(path: str, contents: bytes) -> None:
     try:
-        fd, beside = tempfile.mkstemp(prefix=".sockact-", dir=os.path.dirname(target))
-        try:
-            with os.fdopen(fd, "wb") as file:
-                file.write(contents)
-                _as_before(fd, target)
-                file.flush()
-                os.fsync(fd)
-            os.replace(beside, target)
-        except BaseException:
-            os.unlink(beside)
-            raise
+        files.replace(path, contents)
     except OSError as error:
-        raise Failure(f"cannot write {target}: {error.strerror}; use sudo") from error
-
-
-def _as_before(fd: int, target: str) -> None:
-    """Give the new file the mode and the owner of the one that it replaces, if any."""
-    with contextlib.suppress(FileNotFoundError):
-        found = os.stat(target)
-        os.fchmod(fd, found.st_mode & 0o7777)
-        os.fchown(fd, found.st_uid, found.st_gid)
+        advice = "; use sudo" if isinstance(error, PermissionError) else ""
+        raise Failure(f"cannot write {path}: {error.strerror}{advice}") from error

@@ -27,6 +27,9 @@ COUNTER, GAUGE, HISTOGRAM = "counter", "gauge", "histogram"
 STATES = ("starting", "serving", "reloading", "backoff", "stopping")
 _MOST = 256
 """Of generations, listeners and handovers of one service; no supervisor has that many."""
+_MOST_BOUNDS = 64
+_MOST_KINDS = 32
+"""Of histograms, each of which has as many lines as it has bounds."""
 _LONGEST = 200
 _ID = re.compile(r"[0-9a-f]{32}")
 
@@ -82,6 +85,10 @@ FAMILIES = (
     Family(
         *("sockact_handovers_total", COUNTER, "Finished handovers."),
         ("kind", "outcome"),
+    ),
+    Family(
+        *("sockact_last_handover_info", GAUGE, "Always 1: how the last handover ended, and why."),
+        ("kind", "outcome", "reason"),
     ),
     Family(
         *(
@@ -246,7 +253,10 @@ def _generation(found: Samples, generation: Mapping[str, Any]) -> None:
 
 def _history(found: Samples, history: Mapping[str, Any]) -> None:
     totals, handovers = history["totals"], history["handovers"][-_MOST:]
-    for one in totals["handovers"][:_MOST]:
+    for last in handovers[-1:]:
+        told = last["kind"], last["outcome"], last["reason"]
+        found.put("sockact_last_handover_info", 1, *told)
+    for one in totals["handovers"][:_MOST_KINDS]:
         labels = one["kind"], one["outcome"]
         timed = [
             (_number(entry["duration_seconds"]), entry)
@@ -277,7 +287,7 @@ def _drained(entry: Mapping[str, Any]) -> float | None:
 
 
 def _buckets(times: Mapping[str, Any], timed: Iterable[tuple[float, Mapping[str, Any]]]) -> Buckets:
-    bounds = tuple(map(_number, times["bounds"][:_MOST]))
+    bounds = tuple(map(_number, times["bounds"][:_MOST_BOUNDS]))
     counts = tuple(map(int, map(_number, times["counts"])))
     if list(bounds) != sorted(set(bounds)) or len(counts) != len(bounds) + 1 or min(counts) < 0:
         raise ValueError("no histogram")

@@ -38,6 +38,11 @@ STATUS_3 = f"""{STATUS}
     The service is not running.
 """
 
+STATUS_4 = f"""{STATUS_3}
+4
+    No outcome within --timeout. What was requested continues.
+"""
+
 DIRECTORIES = """
 $SOCKACT_RUNTIME_DIR
     Directory that holds one subdirectory per service (default: see FILES).

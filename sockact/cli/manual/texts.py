@@ -10,6 +10,7 @@ from sockact.cli.manual.extra import (
     STATE,
     STATUS,
     STATUS_3,
+    STATUS_4,
     UNITS,
     Extra,
 )
@@ -263,9 +264,9 @@ EXIT STATUS
 )
 
 
-def _client(*related: str, more: str = "", examples: str = "") -> Extra:
+def _client(*related: str, more: str = "", examples: str = "", status: str = STATUS_3) -> Extra:
     """Of a command that talks to running services."""
-    return Extra(f"{STATUS_3}{ENVIRONMENT}{FILES}", more, examples, related)
+    return Extra(f"{status}{ENVIRONMENT}{FILES}", more, examples, related)
 
 
 _WAIT = """
@@ -282,13 +283,13 @@ what it can be told to stop.
 COMMANDS = {
     "run": _RUN,
     "dev": _DEV,
-    "reload": _client("rollback", "status", "reset", examples=_WAIT),
+    "reload": _client("rollback", "status", "reset", examples=_WAIT, status=STATUS_4),
     "rollback": _client("reload", "run"),
     "list": _client("status"),
     "status": _client("reload", "run", more=_COUNTS),
     "history": _client("status", "reload"),
     "logs": logs.EXTRA,
-    "rotate": _client("run", more=rotation.COVERED, examples=rotation.EXAMPLE),
+    "rotate": _client("run", more=rotation.COVERED, examples=rotation.EXAMPLE, status=STATUS_4),
     "reset": _client("reload", "status"),
     "stop": _client("run", "status", more="Services with units are stopped by `systemctl stop`."),
     "upgrade": _client(

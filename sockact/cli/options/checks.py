@@ -86,7 +86,10 @@ def watched_path(text: str) -> str:
         raise ValueError(f"{text!r} is not a path")
     path = os.path.join(logical(None), text)
     if os.path.normpath(path).strip("/") == "":
-        raise ValueError(f"{path!r} is too much to watch; name a directory of the program")
+        raise ValueError(
+            f"{path!r} is the root directory, which is too large to watch; use a directory of the "
+            f"program"
+        )
     return path
 
 

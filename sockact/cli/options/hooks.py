@@ -1,4 +1,4 @@
-"""The options of `sockact run` for hooks, the release's name and the log format."""
+"""The options of `sockact run` for hooks, the release's version and the log format."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ _OPTIONS = (
         default=Settings.release_version,
         show_default=True,
         callback=check_release_version,
-        help=f"Source of a release's name: {_SOURCES}.",
+        help=f"Source of the release's version: {_SOURCES}.",
     ),
     click.option(
         "--log-format",

@@ -97,8 +97,8 @@ _OPTIONS = (
         default="0",
         show_default=True,
         callback=check_time,
-        help="Time that a new generation must serve before the previous one drains; if it fails, "
-        "the previous one takes over. 0 for no trial.",
+        help="Length of the trial, in which a new generation serves before the previous one "
+        "drains; if the new generation fails, sockact rolls back. 0 disables the trial.",
     ),
     click.option(
         "--probe",
@@ -129,7 +129,7 @@ _OPTIONS = (
         type=click.IntRange(1, 999),
         default=Settings.probe_threshold,
         show_default=True,
-        help="Number of consecutive failed probes that ends the trial.",
+        help="Number of consecutive failed probes after which the trial fails.",
     ),
     click.option(
         "--probe-status",

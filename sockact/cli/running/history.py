@@ -21,8 +21,8 @@ def command(name: str | None, as_json: bool) -> None:
     """Show the last 50 handovers of the service NAME, oldest first.
 
     Each entry shows the time, what triggered the handover, its outcome and the reason, the duration
-    of each phase, and an ID: `sockact logs NAME --handover ID` shows its lines.
-    NAME defaults to $SOCKACT_NAME, or to the only running service.
+    of each phase, and the ID to pass to `sockact logs --handover`. NAME defaults to $SOCKACT_NAME,
+    or to the only running service.
 
     \b
     Example:

@@ -16,7 +16,7 @@ from sockact.cli.journal.reader import CannotRead, Journal, why_not_readable
 from sockact.cli.options.name import name_argument
 from sockact.cli.options.values import check_identifier
 from sockact.cli.terminal.failures import Failure
-from sockact.cli.terminal.output import complain
+from sockact.cli.terminal.output import complain, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +68,8 @@ def check_id(_context: click.Context, _option: click.Parameter, value: str | Non
     "--handover",
     metavar="ID",
     callback=check_id,
-    help="Show only lines about a handover, and those that its successor wrote during it.",
+    help="Show only lines about the handover ID, and lines that the next generation wrote during "
+    "the handover.",
 )
 @click.option(
     "--since",
@@ -96,12 +97,14 @@ def command(
 ) -> None:
     """Show what the service NAME and its supervisor wrote to the journal.
 
-    Only lines from the service's own unit count, whatever others claim to be. Which generation
-    wrote a line is known if the service runs with --identifier, as `sockact init` sets it up.
-    What a program writes to files is not shown. NAME is $SOCKACT_NAME, or the only service that
-    runs.
+    Only lines that systemd attributes to the service's own unit are shown; lines from other units
+    are ignored, even if they use the same identifier. The generation that wrote a line is known
+    only if the service runs with --identifier, which `sockact init` sets. What a program writes to
+    files is not shown. NAME defaults to $SOCKACT_NAME, or to the only running service.
 
-    Example: `sockact logs myapp --since 10min --follow`
+    \b
+    Example:
+      sockact logs myapp --since 10min --follow
     """
     if handover and (follow or generation):
         raise click.UsageError("--handover cannot be used with --follow or --generation")
@@ -151,7 +154,7 @@ def _show(entries: Iterator[Entry], as_json: bool) -> bool:
     found = False
     for one in entries:
         found = True
-        click.echo(json.dumps(one.json()) if as_json else one.text())
+        say(json.dumps(one.json()) if as_json else one.text())
     return found
 
 

@@ -23,5 +23,5 @@ def command(name: str | None) -> None:
     """
     target = service.one(name)
     with target.connect() as connection:
-        connection.call("Reset", {})
+        connection.call("Reset", {}, service.ANSWER_SECONDS)
     say(f"{target.name}: failure count cleared")

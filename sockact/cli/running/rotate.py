@@ -23,8 +23,8 @@ from sockact.cli.options.values import check_some_time
 def command(name: str | None, as_json: bool, timeout: float) -> int:
     """Make every process of the service NAME reopen log files that were moved.
 
-    The command succeeds when nothing is written to the old files any more. NAME defaults to
-    $SOCKACT_NAME, or to the only running service.
+    The command succeeds once no process writes to the old files. NAME defaults to $SOCKACT_NAME, or
+    to the only running service.
 
     \b
     Example:

@@ -12,7 +12,7 @@ from sockact.cli.options.name import name_argument
 @name_argument
 @click.option("--now", is_flag=True, help="Do not wait for connections to finish.")
 def command(name: str | None, now: bool) -> int:
-    """Stop the service NAME after its connections have finished, and wait for that.
+    """Stop the service NAME once its connections have finished, and return when it has stopped.
 
     For a service that runs in a unit, use `systemctl stop`. NAME defaults to $SOCKACT_NAME, or to
     the only running service.

@@ -34,9 +34,9 @@ _AT_ONCE = 8
 def command(name: str | None, everything: bool) -> None:
     """Switch the supervisor of the service NAME to the installed version of sockact.
 
-    The supervisor's process, the program and all connections stay. If the new version cannot take
-    over, the old one keeps running, and the reason is shown. A reload in progress is finished
-    first. NAME defaults to $SOCKACT_NAME, or to the only running service.
+    The supervisor keeps its process, and the program and all connections are unaffected. If the new
+    version cannot take over, the old one keeps running, and the reason is shown. A reload in
+    progress is finished first. NAME defaults to $SOCKACT_NAME, or to the only running service.
 
     \b
     Example:

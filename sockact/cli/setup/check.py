@@ -14,10 +14,11 @@ from sockact.cli.options import complete
 from sockact.cli.setup import unlisted
 from sockact.cli.starting import run
 from sockact.cli.terminal.failures import Failure
-from sockact.cli.terminal.output import printable
+from sockact.cli.terminal.output import complain, say
 from sockact.core.errors import OperatorError
 from sockact.core.settings import Adopt, Settings
 from sockact.units import facts
+from sockact.units.check import all_services
 from sockact.units.check.finding import ERROR, Finding
 from sockact.units.check.rules import check
 from sockact.units.manager import Manager
@@ -30,37 +31,76 @@ _UNIT = re.compile(r"[A-Za-z0-9_.:@\\][A-Za-z0-9_.:@\\-]*")
 
 
 @click.command(name="check", short_help="Check units for settings that would drop connections.")
-@click.argument("unit", metavar="UNIT|NAME", shell_complete=complete.units)
+@click.argument("unit", metavar="[UNIT|NAME]", required=False, shell_complete=complete.units)
 @click.option("--user-unit", is_flag=True, help="Check a unit of `systemctl --user`.")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-def command(unit: str, user_unit: bool, as_json: bool) -> None:
+def command(unit: str | None, user_unit: bool, as_json: bool) -> None:
     """Check a service's units for settings that would drop connections.
 
-    Each finding names the setting and its remedy. The exit status is 1 if there are errors, and 0
-    if there are only warnings or none.
+    Without a name, the units of all services that sockact runs are checked. Each finding names the
+    setting and its remedy. The exit status is 1 if there are errors, and 0 if there are only
+    warnings or no findings.
 
     \b
     Example:
       sockact check myapp
     """
+    manager = Manager(user_unit)
+    if unit is None:
+        sys.exit(_check_all(manager, as_json=as_json))
     if not _UNIT.fullmatch(unit):
         raise click.UsageError(f"{unit!r} is not a unit name; write a name such as myapp.service")
     try:
-        found = facts.read(Manager(user_unit), unit)
+        found = facts.read(manager, unit)
     except OperatorError as error:
         raise Failure(str(error)) from error
-    findings = [*examine(found), *unlisted.find(found.service.name, _name(found))]
-    errors = sum(finding.level is ERROR for finding in findings)
+    findings = _findings(found)
     if as_json:
-        click.echo(json.dumps(_data(found, findings), indent=2))
+        say(json.dumps(_data(found, findings), indent=2))
     else:
-        for finding in findings:
-            click.echo(printable(str(finding)))
-        warnings = len(findings) - errors
-        click.echo(
-            f"{found.service.name}: {_count(errors, 'error')}, {_count(warnings, 'warning')}"
-        )
-    sys.exit(1 if errors else 0)
+        _show(found, findings)
+    sys.exit(1 if _errors(findings) else 0)
+
+
+def _check_all(manager: Manager, *, as_json: bool) -> int:
+    """Check all services of sockact; the exit status. One that cannot be read hides no other."""
+    try:
+        names = all_services.names(manager)
+    except OperatorError as error:
+        raise Failure(str(error)) from error
+    results = []
+    failed = False
+    for name in names:
+        try:
+            found = facts.read(manager, name)
+        except OperatorError as error:
+            complain(Failure(f"{name}: {error}"))
+            failed = True
+            continue
+        results.append((found, _findings(found)))
+        if not as_json:
+            _show(*results[-1])
+    if as_json:
+        say(json.dumps([_data(*one) for one in results], indent=2))
+    elif not names:
+        say(f"no unit of `{manager.name}` runs `sockact run`")
+    return 1 if failed or any(_errors(findings) for _, findings in results) else 0
+
+
+def _show(found: Facts, findings: list[Finding]) -> None:
+    for finding in findings:
+        say(str(finding))
+    errors = _errors(findings)
+    warnings = len(findings) - errors
+    say(f"{found.service.name}: {_count(errors, 'error')}, {_count(warnings, 'warning')}")
+
+
+def _errors(findings: list[Finding]) -> int:
+    return sum(finding.level is ERROR for finding in findings)
+
+
+def _findings(found: Facts) -> list[Finding]:
+    return [*examine(found), *unlisted.find(found.service.name, _name(found))]
 
 
 def examine(found: Facts) -> list[Finding]:

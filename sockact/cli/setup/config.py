@@ -12,6 +12,7 @@ import click
 from sockact.cli.calls import reload, service
 from sockact.cli.configuration import document, loader, versions
 from sockact.cli.starting import run
+from sockact.cli.terminal.output import mention, say
 from sockact.core.settings import Settings
 from sockact.supervisor.control import paths
 
@@ -31,18 +32,19 @@ _NUMBERS = {"check": (0, 0), "show": (0, 1), "diff": (0, 2), "history": (0, 0), 
 def command(action: str, file: str, numbers: tuple[int, ...]) -> None:
     """Check, show, compare or restore the configuration file of a service.
 
-    FILE is a path, or the name of a service: NAME stands for /etc/sockact/NAME.toml. Each
-    configuration that has served is kept, under a NUMBER.
+    FILE is a path, or the name of a service: NAME stands for /etc/sockact/NAME.toml. The last 50
+    configurations with which a generation has served are kept, each identified by a NUMBER.
 
     \b
     Actions:
       check             Check FILE for mistakes, as a reload does.
       show [NUMBER]     Print FILE or a kept configuration.
-      diff [OLD [NEW]]  Compare the newest kept configuration, or OLD, with
-                        FILE, or NEW.
+      diff [OLD [NEW]]  Compare the kept configuration OLD (default: the
+                        newest) with the kept configuration NEW (default:
+                        FILE).
       history           List the kept configurations.
-      rollback NUMBER   Restore a kept configuration and reload. If that
-                        fails, FILE is left as it was.
+      rollback NUMBER   Write a kept configuration to FILE and reload. If
+                        the reload fails, restore the previous FILE.
 
     \b
     Example:
@@ -82,24 +84,22 @@ def _name(file: str) -> str:
 
 def _check(file: str, _numbers: tuple[int, ...]) -> None:
     settings = read(file)
-    click.echo(f"{settings.config}: valid, for service {settings.name}")
+    say(f"{settings.config}: valid, for service {settings.name}")
 
 
 def _show(file: str, numbers: tuple[int, ...]) -> None:
     path = versions.numbered(_name(file), numbers[0]).path if numbers else loader.place(file)
-    click.echo(versions.text_of(path), nl=False)
+    say(versions.text_of(path), end="")
 
 
 def _history(file: str, _numbers: tuple[int, ...]) -> None:
     name = _name(file)
     there = versions.all_of(name)
     if not there:
-        click.echo(
-            f"{name}: no configuration has served yet (looked in {versions.folder(name)})", err=True
-        )
+        mention(f"{name}: no configuration has served yet (looked in {versions.folder(name)})")
     for one in there:
-        since = datetime.datetime.fromtimestamp(os.stat(one.path).st_mtime).astimezone()
-        click.echo(f"{one.number:>4}  {since:%Y-%m-%d %H:%M:%S %z}  {one.path}")
+        since = datetime.datetime.fromtimestamp(os.lstat(one.path).st_mtime).astimezone()
+        say(f"{one.number:>4}  {since:%Y-%m-%d %H:%M:%S %z}  {one.path}")
 
 
 def _diff(file: str, numbers: tuple[int, ...]) -> None:
@@ -113,7 +113,7 @@ def _diff(file: str, numbers: tuple[int, ...]) -> None:
     old, new = chosen
     before, after = (_lines(path) for path in chosen)
     for line in difflib.unified_diff(before, after, old, new, lineterm=""):
-        click.echo(line)
+        say(line)
 
 
 def _lines(path: str) -> list[str]:
@@ -127,10 +127,14 @@ def _rollback(file: str, numbers: tuple[int, ...]) -> None:
     if os.path.splitext(path)[1] != ending:
         raise click.UsageError(f"configuration {one.number} is a {ending} file, but {path} is not")
     target = service.one(name)
-    with versions.put_back(path, one.text()):
+    text = one.text()
+    # Before it is written where others may read it: the service's user could have put anything
+    # there.
+    loader.check(path, text.encode(), run.command.make_context("run", [], resilient_parsing=True))
+    with versions.put_back(path, text):
         read(path)
         handover = reload.reloaded(target)
-    click.echo(f"{name}: configuration {one.number}: {handover}")
+    say(f"{name}: configuration {one.number}: {handover}")
 
 
 _ACTIONS: dict[str, Callable[[str, tuple[int, ...]], None]] = {

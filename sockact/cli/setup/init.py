@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from sockact.cli.options import complete, probes
+from sockact.cli.options import complete
 from sockact.cli.options.values import check_name
+from sockact.cli.setup import access, enabling, removing
+from sockact.cli.starting import run
 from sockact.cli.terminal.failures import Failure
-from sockact.cli.terminal.output import complain
+from sockact.cli.terminal.output import complain, say
 from sockact.cli.unit_files import passing, wanted, wrapped
 from sockact.cli.unit_files.files import check_free, write_all
 from sockact.core.errors import OperatorError
 from sockact.systemd import listeners
 from sockact.units import program_addresses
-from sockact.units.listening_sockets import may_be_in_use
-from sockact.units.manager import Manager
 from sockact.units.render import logrotate, path_unit, service_units
 from sockact.units.unitfile import command_line, escape_value
 
@@ -75,7 +75,10 @@ _JITS = ("node", "java", "pypy", "dotnet", "deno", "bun", "ruby", "luajit", "php
 )
 @click.option("--user-unit", is_flag=True, help="Write units for `systemctl --user`.")
 @click.option("--dry-run", is_flag=True, help="Show the units without writing them.")
-@click.option("--enable", is_flag=True, help="Enable and start the socket.")
+@click.option(
+    "--enable", is_flag=True, help="Enable the socket and the service, and start the socket."
+)
+@click.option("--remove", is_flag=True, help="Stop the service NAME and remove its units.")
 @click.option("--force", is_flag=True, help="Overwrite existing units.")
 @click.argument(
     "program",
@@ -88,13 +91,19 @@ def command(name: str, listen: tuple[str, ...], program: tuple[str, ...], **opti
     """Write the units NAME.socket and NAME.service, which run PROGRAM under sockact.
 
     The units go to /etc/systemd/system, or to ~/.config/systemd/user with --user-unit. Existing
-    units are overwritten only with --force. The other options are those of `sockact run`.
+    units are overwritten only with --force. --remove undoes all of this. The other options are
+    those of `sockact run`.
 
     \b
     Example:
       sockact init myapp --listen 127.0.0.1:8000 --enable \\
           -- /srv/myapp/venv/bin/gunicorn --bind 127.0.0.1:8000 app:app
     """
+    if options["remove"]:
+        if listen or program:
+            raise click.UsageError("--remove takes only NAME; leave --listen and PROGRAM out")
+        removing.remove(name, user_unit=options["user_unit"], dry_run=options["dry_run"])
+        return
     _check_together(listen, program, options)
     try:
         config = options["config"]
@@ -113,7 +122,8 @@ def command(name: str, listen: tuple[str, ...], program: tuple[str, ...], **opti
         raise click.UsageError(str(error)) from error
     for problem in (
         *program_addresses.mismatches(found.command, plan.addresses),
-        *_unreadable(found, plan),
+        *_relative_logs(),
+        *_unusable(found, plan),
     ):
         complain(Failure(f"warning: {problem}"))
     directory = wrapped.unit_directory(user_unit=options["user_unit"])
@@ -125,7 +135,7 @@ def command(name: str, listen: tuple[str, ...], program: tuple[str, ...], **opti
         write_all(directory, texts, force=options["force"])
         if rotation:
             write_all(logrotate.DIRECTORY, rotation, force=options["force"])
-        _tell_systemd(name, options, plan, [*texts])
+        enabling.tell_systemd(name, options, plan, [*texts])
 
 
 command.params[-1:-1] = passing.OPTIONS
@@ -140,9 +150,18 @@ def _check_together(
     if not options["config"]:
         if not listen:
             raise click.UsageError("missing option '--listen'")
-        probes.check_together(options)
+        run.check_together(options)
     elif program:
         raise click.UsageError(f"the program is in {options['config']}; leave it out here")
+
+
+def _relative_logs() -> list[str]:
+    """Warnings of paths that depend on where this command runs, not on where the service does."""
+    return [
+        f"{option} {path} is relative: the unit has {os.path.abspath(path)}"
+        for option, path in passing.logs().items()
+        if not os.path.isabs(path)
+    ]
 
 
 def _plan(name: str, found: wanted.Wanted, options: dict[str, Any]) -> service_units.Plan:
@@ -178,31 +197,26 @@ def _plan(name: str, found: wanted.Wanted, options: dict[str, Any]) -> service_u
     return plan
 
 
-def _unreadable(found: wanted.Wanted, plan: service_units.Plan) -> list[str]:
-    """A warning if the service's user cannot read the configuration file."""
-    if not found.config or plan.user_unit:
+def _unusable(found: wanted.Wanted, plan: service_units.Plan) -> list[str]:
+    """Warnings of files that the service's user cannot use."""
+    if plan.user_unit:
         return []
-    import grp
-    import pwd
-
-    mode = os.stat(found.config)
-    if mode.st_mode & 0o004:
-        return []
-    if plan.user:
-        user = pwd.getpwnam(plan.user)
-        group = user.pw_gid == mode.st_gid or plan.user in grp.getgrgid(mode.st_gid).gr_mem
-        if (user.pw_uid == mode.st_uid and mode.st_mode & 0o400) or (group and mode.st_mode & 0o40):
-            return []
-        to = f"`chgrp {plan.user} {found.config} && chmod g+r {found.config}`"
-    else:
-        to = f"`chmod o+r {found.config}`, or add --user USER with a group that can"
-    return [f"the service cannot read {found.config}; run {to}"]
+    who = access.account(plan.user)
+    needed = [(found.command[0], os.R_OK | os.X_OK), (found.directory, os.R_OK | os.X_OK)]
+    needed += [(found.config, os.R_OK)]
+    problems = (access.problem(path, who, wanted) for path, wanted in needed if path)
+    return list(filter(None, problems))
 
 
 def _logs(paths: tuple[str, ...], user: str, *, user_unit: bool) -> tuple[str, ...]:
     """The files of --log and --log-stderr, without duplicates."""
     found = tuple(dict.fromkeys(filter(None, paths)))
     for path in found:
+        if os.path.dirname(path) == "/":
+            raise OperatorError(
+                f"--log {path}: the service would have to write to the whole file system; write "
+                f"/var/log/NAME{path} (systemd creates the directory)"
+            )
         if os.path.dirname(path) == "/var/log" and user != "root" and not user_unit:
             raise OperatorError(
                 f"--log {path}: only root may create files there; write "
@@ -247,7 +261,7 @@ def _check_socket_files(plan: service_units.Plan) -> None:
         if f"/sockact/{plan.name}/" in os.path.normpath(path):
             raise OperatorError(
                 f"--listen {path}: systemd removes this directory when the service stops; "
-                f"write /run/{plan.name}.sock, for example"
+                f"use a path such as /run/{plan.name}.sock"
             )
 
 
@@ -306,39 +320,4 @@ def _show(directories: dict[str, dict[str, str]]) -> None:
         for directory, texts in directories.items()
         for name, text in texts.items()
     ]
-    click.echo("\n".join(blocks), nl=False)
-
-
-def _tell_systemd(
-    name: str, options: dict[str, Any], plan: service_units.Plan, written: list[str]
-) -> None:
-    manager = Manager(options["user_unit"])
-    enable = ("enable", "--now", f"{name}.socket")
-    also = [("enable", f"{name}.path")] if options["path_unit"] else []
-    taken: list[str] = []
-    try:
-        manager.call("daemon-reload")
-        if options["enable"]:
-            taken = [str(one) for one in plan.addresses if may_be_in_use(one)]
-            for words in (enable, *also):
-                manager.call(*words)
-    except OperatorError as error:
-        why = str(error)
-        if taken:
-            why = (
-                f"{name}.socket cannot listen on {', '.join(taken)}: address already in use (see "
-                f"`ss -lntuxp`); stop that program, then run `{manager.name} {' '.join(enable)}`, "
-                f"or choose another --listen and add --force"
-            )
-        raise Failure(f"wrote the units of {name}, but {why}") from error
-    steps = [] if options["enable"] else [" ".join(words) for words in (enable, *also)]
-    start = " and ".join(f"`{manager.name} {words}`" for words in (*steps, f"start {name}"))
-    if plan.user_unit and plan.logs:
-        click.echo(
-            f"\n{name}: the system's logrotate does not rotate logs of user units; call "
-            f"`sockact rotate {name}` in the postrotate script of your own"
-        )
-    click.echo(
-        f"\nWrote {', '.join(written[:-1])} and {written[-1]}. Start it with {start}; deploy with "
-        f"`{manager.name} reload {name}`."
-    )
+    say("\n".join(blocks), end="")

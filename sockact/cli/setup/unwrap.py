@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from sockact.cli.options import complete
-from sockact.cli.setup.wrap import describe, failure, read, start_child
+from sockact.cli.setup.outcome import describe, failure, start_child
+from sockact.cli.setup.wrap import read
 from sockact.cli.terminal.failures import Failure
+from sockact.cli.terminal.output import say
 from sockact.cli.unit_files import wrapped
 from sockact.core.errors import OperatorError
 from sockact.units.manager import Manager
@@ -36,7 +38,8 @@ _LONGEST = 3600.0
 @click.option(
     "--force",
     is_flag=True,
-    help="Unwrap even if its files were changed, or the program does not start any more.",
+    help="Unwrap even if the files that `sockact wrap` wrote have been changed, and skip the "
+    "test that the program still starts.",
 )
 def command(unit: str, user_unit: bool, force: bool) -> None:
     """Undo `sockact wrap`: remove its files, and restart the service without sockact.
@@ -52,27 +55,32 @@ def command(unit: str, user_unit: bool, force: bool) -> None:
     try:
         found = read(manager, unit)
         files = wrapped.files_of(found.service.name, user_unit=user_unit)
-        texts = _texts(files, force=force)
+        texts = _texts(files, unwrapping.own_access(found.service), force=force)
     except OperatorError as error:
         raise Failure(str(error)) from error
     outcome = _unwrap(user_unit, found, files, texts, force=force)
     for path, text in ((files.drop_in_path, texts.drop_in), (files.socket_path, texts.socket)):
         if text:
-            click.echo(f"  removed {path}")
+            say(f"  removed {path}")
     clients = f"; {describe(outcome)}" if outcome.waited else ""
-    click.echo(f"{files.service}: unwrapped{clients}")
+    say(f"{files.service}: unwrapped{clients}")
 
 
 def _unwrap(
     user_unit: bool, found: Facts, files: ServiceFiles, texts: Texts, *, force: bool
 ) -> Outcome:
     needs = found.service.span("TimeoutStopUSec") + found.service.span("TimeoutStartUSec")
-    service = Service(Manager(user_unit, min(needs + _MARGIN, _LONGEST)), files)
+    manager = Manager(user_unit, min(needs + _MARGIN, _LONGEST))
+    service = Service(manager, files, found.service)
     outage = Outage(_addresses(service, found, texts.socket))
+
+    def tell(what: str) -> None:
+        say(f"{files.service}: {what}")
+
     start_child(files.name, user_unit=user_unit)
     try:
         with interruptible():
-            return unwrapping.unwrap(service, texts, outage, force=force)
+            return unwrapping.unwrap(service, texts, outage, force=force, tell=tell)
     except OperatorError as error:
         raise failure(error, "the service is still wrapped", outage) from error
 
@@ -86,7 +94,7 @@ def _addresses(service: Service, found: Facts, socket: str) -> list[Address]:
     return []
 
 
-def _texts(files: ServiceFiles, *, force: bool) -> Texts:
+def _texts(files: ServiceFiles, access: str, *, force: bool) -> Texts:
     """The texts of our files. A wrap that was killed may have left only the .socket unit."""
     drop_in, socket = map(marked_files.read, (files.drop_in_path, files.socket_path))
     foreign = not drop_in and os.path.lexists(files.drop_in_path)
@@ -96,7 +104,7 @@ def _texts(files: ServiceFiles, *, force: bool) -> Texts:
     for path, text in ((files.drop_in_path, drop_in), (files.socket_path, socket)):
         if text and not marked_files.is_unchanged(text) and not force:
             raise OperatorError(
-                f"{path} was changed since `sockact wrap` wrote it; move it away, or add --force "
-                f"to remove it anyway"
+                f"{path} has changed since `sockact wrap` wrote it; move it elsewhere, or add "
+                f"--force to remove it anyway"
             )
-    return Texts(drop_in, socket)
+    return Texts(drop_in, socket, access)

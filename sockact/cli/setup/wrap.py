@@ -4,34 +4,39 @@ from __future__ import annotations
 
 import math
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from sockact.cli.options import complete, probes
+from sockact.cli.options import complete
 from sockact.cli.setup.check import examine
+from sockact.cli.setup.outcome import describe, failure, start_child
+from sockact.cli.starting import run
 from sockact.cli.terminal.failures import Failure
-from sockact.cli.terminal.output import complain
+from sockact.cli.terminal.output import complain, say
 from sockact.cli.unit_files import passing, wrapped
 from sockact.core.errors import OperatorError
+from sockact.core.matching import Family
 from sockact.core.settings import Settings
 from sockact.supervisor.control import paths
 from sockact.systemd import listeners
 from sockact.units import facts, unitfile
 from sockact.units.check.finding import ERROR
 from sockact.units.manager import Manager
+from sockact.units.trial import trial_unit
 from sockact.units.wrap import (
     differences,
     drop_in,
     marked_files,
     refusals,
     socket_unit,
-    transaction,
+    unwrapping,
     wrapping,
 )
 from sockact.units.wrap.outage import Outage
 from sockact.units.wrap.service import Service
-from sockact.units.wrap.transaction import NotRestored, ServiceError, interruptible
+from sockact.units.wrap.transaction import interruptible
 from sockact.units.wrap.wrapping import Texts
 
 if TYPE_CHECKING:
@@ -39,7 +44,6 @@ if TYPE_CHECKING:
     from sockact.units.check.finding import Finding
     from sockact.units.facts import Facts
     from sockact.units.listening_sockets import Bound
-    from sockact.units.wrap.outage import Outcome
     from sockact.units.wrap.service_files import ServiceFiles
 
 _SUFFIXES = ("socket", "timer", "target", "path", "mount", "slice", "scope", "device", "swap")
@@ -62,20 +66,28 @@ _LONGEST = 3600.0
 @click.option("--user-unit", is_flag=True, help="Wrap a unit of `systemctl --user`.")
 @click.option("--dry-run", is_flag=True, help="Show the files without writing them.")
 @click.option("--no-restart", is_flag=True, help="Write the files without restarting the service.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Do not try the program under sockact before, and do not prove a reload after the wrap.",
+)
 def command(unit: str, listen: tuple[str, ...], user_unit: bool, **options: Any) -> None:
     """Put an existing service under sockact, without dropping connections.
 
     Writes NAME.socket, which takes over the addresses of the service, and a drop-in that starts its
-    program with `sockact run`. The service's own file is not changed. If the service is running, it
-    is restarted. `sockact unwrap` undoes all of this. The other options are those of `sockact run`.
+    program with `sockact run`. The service's own file is not changed. If the service is running,
+    the program is started once under sockact beside it, the service is restarted, and reloaded
+    once; if any of that fails, everything is undone. `sockact unwrap` undoes all of this. The other
+    options are those of `sockact run`.
 
     \b
     Example:
       sockact wrap gunicorn --dry-run
       sockact wrap gunicorn
     """
-    probes.check_together(options)
+    run.check_together(options)
     dry_run, no_restart = options.pop("dry_run"), options.pop("no_restart")
+    force = options.pop("force")
     manager = Manager(user_unit)
     try:
         found = read(manager, unit)
@@ -88,11 +100,11 @@ def command(unit: str, listen: tuple[str, ...], user_unit: bool, **options: Any)
         if no_restart or not found.service.running:
             with interruptible():
                 wrapping.install(draft.service, draft.texts)
-            click.echo(f"{found.service.name}: wrapped; {_next(draft)}")
+            say(f"{found.service.name}: wrapped; {_next(draft)}")
             return
     except (OperatorError, OSError, ValueError) as error:
         raise Failure(_explain(error, unit)) from error
-    _take_over(draft)
+    _take_over(draft, force=force)
 
 
 command.params += passing.OPTIONS
@@ -164,6 +176,7 @@ class Draft:
             "" if self.native else marked_files.marked(self._socket()),
             marked_files.marked(drop_in.render(found, self.wrap, unfinished=True)),
             marked_files.marked(drop_in.render(found, self.wrap)),
+            access=unwrapping.own_access(found.service),
         )
         if later := drop_in.overriding(found, self.wrap):
             raise OperatorError(
@@ -171,6 +184,14 @@ class Draft:
                 f"ours, such as override.conf"
             )
         self.findings = self._check()
+
+    def proven(self) -> Texts:
+        """The files to write, with a trial start before and a reload after the restart."""
+        text = self.service.manager.cat(self.files.service)
+        options = tuple(passing.about_start())
+        trial = trial_unit.render(self.facts, self.wrap, self.addresses, options, text)
+        needs = trial_unit.needs_listener(trial)
+        return replace(self.texts, trial=trial, needs_listener=needs, prove=True)
 
     def _addresses(self, listen: tuple[str, ...]) -> tuple[Address, ...]:
         if self.native:
@@ -220,15 +241,16 @@ class Draft:
         """Print who owns the addresses, which files are written, and what is different."""
         addresses, owner = ", ".join(map(str, self.addresses)), ", ".join(self.wrap.sockets)
         owns = "would own" if dry_run else "now owns"
-        click.echo(f"{self.files.service}: {owner} {owns} {addresses}")
+        say(f"{self.files.service}: {owner} {owns} {addresses}")
         for one in self.left:
-            click.echo(
-                f"  not taking over {one.address} (use --listen to name the addresses yourself)"
-            )
+            say(f"  not taking over {one.address} (use --listen to name the addresses yourself)")
         for path in self.texts_by_path():
-            click.echo(f"  {'would write' if dry_run else 'writing'} {path}")
+            say(f"  {'would write' if dry_run else 'writing'} {path}")
         for line in differences.describe(self.facts, self.wrap):
-            click.echo(f"  {line}")
+            say(f"  {line}")
+        if self.facts.service.running:
+            files = any(one.family is Family.UNIX for one in self.addresses) and not self.native
+            say(f"  {differences.wait(self.facts, refused=files)}")
         for finding in self.findings:
             complain(Failure(str(finding)))
 
@@ -241,7 +263,7 @@ class Draft:
         """Print the same as `announce`, and the files."""
         self.announce(dry_run=True)
         for path, text in self.texts_by_path().items():
-            click.echo(f"\n# {path}\n{text}", nl=False)
+            say(f"\n# {path}\n{text}", end="")
 
 
 def _no_address(name: str, left: list[Bound]) -> str:
@@ -270,59 +292,27 @@ def _refuse(found: Facts, files: ServiceFiles) -> None:
     for path in (files.drop_in_path, *(() if found.sockets else (files.socket_path,))):
         if os.path.lexists(path):
             raise OperatorError(
-                f"{path} exists, and was not written by `sockact wrap`; move it away"
+                f"{path} exists, and was not written by `sockact wrap`; move it elsewhere"
             )
 
 
-def _take_over(draft: Draft) -> None:
+def _take_over(draft: Draft, *, force: bool) -> None:
     name, limit = draft.files.service, drop_in.start_limit(draft.facts, draft.wrap)
     needs = draft.facts.service.span("TimeoutStopUSec") + limit
-    service = Service(Manager(draft.user_unit, min(needs + _MARGIN, _LONGEST)), draft.files)
+    manager = Manager(draft.user_unit, min(needs + _MARGIN, _LONGEST))
+    service = Service(manager, draft.files, draft.facts.service)
     most = f" (up to {unitfile.readable_span(math.ceil(limit))})" if math.isfinite(limit) else ""
-    click.echo(f"{name}: waiting for the program to start under sockact{most}")
+    say(f"{name}: waiting for the program to start under sockact{most}")
+    texts = draft.texts if force else draft.proven()
     outage = Outage(draft.addresses)
+
+    def tell(what: str) -> None:
+        say(f"{name}: {what}")
+
     start_child(draft.name, user_unit=draft.user_unit)
     try:
         with interruptible():
-            outcome = wrapping.wrap(service, draft.texts, outage, draft.bound)
+            outcome = wrapping.wrap(service, texts, outage, draft.bound, tell)
     except OperatorError as error:
         raise failure(error, "all changes were undone", outage) from error
-    click.echo(f"{name}: wrapped; {describe(outcome)}")
-
-
-def start_child(name: str, *, user_unit: bool) -> None:
-    """Continue in a child process, which undoes the steps even if this process is killed."""
-    try:
-        transaction.continue_in_child(f"{'--user-unit ' if user_unit else ''}{name}")
-    except OperatorError as error:
-        raise Failure(str(error)) from error
-
-
-def failure(error: OperatorError, now: str, outage: Outage) -> Failure:
-    """What went wrong, the state of the service now, what clients noticed, and the last lines of
-    the service.
-    """
-    lines = error.lines if isinstance(error, ServiceError) else ()
-    clients = _refused(outage.seconds)
-    if outage.cut_off:
-        plural = "connection was" if outage.cut_off == 1 else "connections were"
-        clients.append(f"{outage.cut_off} waiting {plural} cut off")
-    state = [] if isinstance(error, NotRestored) else [now]
-    return Failure("; ".join([str(error), *state, *clients]), lines)
-
-
-def _refused(seconds: float | None) -> list[str]:
-    if seconds is None:
-        return ["how long connections were refused could not be measured"]
-    return [f"connections were refused for {seconds:.2f} s"] if seconds else []
-
-
-def describe(outcome: Outcome) -> str:
-    """What clients noticed."""
-    clients = _refused(outcome.refused)
-    if outcome.cut_off:
-        clients.append("connections waiting in the old queue may have been cut off")
-    last = f"new connections waited up to {outcome.waited:.2f} s"
-    if outcome.retried:
-        last = f"for {outcome.waited:.2f} s new connections were delayed and retried by TCP"
-    return "; ".join([*(clients or ["no connections were refused"]), last])
+    say(f"{name}: wrapped; {describe(outcome)}")

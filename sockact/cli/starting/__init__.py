@@ -1,3 +1,3 @@
 """Commands that become a supervisor: they only read the command line into settings."""
 
-__all__ = ("run",)
+__all__ = ("plain", "run")

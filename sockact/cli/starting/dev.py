@@ -44,8 +44,9 @@ def _option(option: click.Parameter) -> click.Parameter:
 def command(program: tuple[str, ...], **options: Any) -> Settings:
     """Run PROGRAM in the terminal and reload it when a file of the working directory changes.
 
-    With --watch, the given paths are watched instead. If a changed PROGRAM fails to start, the
-    previous one keeps running. Ctrl-C stops it. Everything else works as with `sockact run`.
+    With --watch, the given paths are watched instead. If the changed PROGRAM fails to start, the
+    previous generation keeps serving. Press Ctrl-C to stop the service. Everything else works as
+    with `sockact run`.
 
     \b
     Example:

@@ -38,6 +38,7 @@ OPTIONS: dict[str, Callable[[str], Any]] = {
     "--ready": _ready,
     "--start-timeout": checks.some_time,
     "--drain-timeout": checks.time,
+    "--quiet-after": checks.time,
     "--kill-timeout": checks.time,
     "--start-limit-interval": checks.some_time,
     "--stop-signal": checks.catchable_signal,

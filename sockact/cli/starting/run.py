@@ -104,6 +104,15 @@ def _load(context: click.Context, _option: click.Parameter, value: str | None) -
     help="Time for connections to finish before the stop signal is sent.",
 )
 @click.option(
+    "--quiet-after",
+    metavar="TIME",
+    default=f"{Settings.quiet_after:g}s",
+    show_default=True,
+    callback=check_time,
+    help="Time without traffic after which a connection counts as idle and no longer delays the "
+    "stop signal.",
+)
+@click.option(
     "--kill-timeout",
     metavar="TIME",
     default=f"{Settings.kill_timeout:g}s",
@@ -180,8 +189,8 @@ def _load(context: click.Context, _option: click.Parameter, value: str | None) -
     default="1min",
     show_default=True,
     callback=check_time,
-    help="After 10 reloads less than TIME apart, stop reloading until nothing has changed for "
-    "TIME.",
+    help="After 10 consecutive --watch reloads, each for a change less than TIME after the reload "
+    "before it, suspend these reloads until nothing has changed for TIME.",
 )
 @click.option(
     "--identifier",
@@ -202,7 +211,8 @@ def _load(context: click.Context, _option: click.Parameter, value: str | None) -
     "--log-stderr",
     metavar="FILE",
     callback=check_log,
-    help="File to append their standard error to instead.  [default: same as --log]",
+    help="File to append the standard error of all generations to, instead of the --log file.  "
+    "[default: same as --log]",
 )
 @hooks.options
 @click.argument(
@@ -222,7 +232,8 @@ def command(
 ) -> Settings:
     """Run PROGRAM under a supervisor, so that `sockact reload` can replace it.
 
-    PROGRAM and its command line need no changes. TIME is in seconds, or has units: '1min 30s'.
+    PROGRAM and its command line need no changes. TIME is a number of seconds, or has units, as in
+    '1min 30s'.
 
     \b
     Example:
@@ -238,11 +249,11 @@ def command(
             "no program given; put it last, as in `sockact run -- gunicorn app:app`"
         )
     name = name or name_of(program)
-    _check_together(options)
+    check_together(options)
     return Settings(name, program, checks.logical(directory), adopt=Adopt(adopt), **options)
 
 
-def _check_together(options: dict[str, Any]) -> None:
+def check_together(options: dict[str, Any]) -> None:
     """Raises UsageError for options that contradict each other, or name missing programs."""
     probes.check_together(options)
     if options["reopen_signal"] == options["stop_signal"]:
@@ -257,7 +268,7 @@ def _configured(
     said = config.checked
     try:
         name = name or name_of(said.command)
-        _check_together(options)
+        check_together(options)
     except click.UsageError as error:
         raise config.refuse(error) from None
     return Settings(

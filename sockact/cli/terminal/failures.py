@@ -20,6 +20,12 @@ class Misuse(Failure):
     exit_code = 2
 
 
+class TimedOut(Failure):
+    """The command stopped waiting at its --timeout; what it asked for goes on."""
+
+    exit_code = 4
+
+
 class NotRunning(Failure):
     """There is no such service to call."""
 

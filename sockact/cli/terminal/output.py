@@ -1,4 +1,8 @@
-"""What commands write: results on stdout, a line for each failure on stderr. Never loads click."""
+"""What commands write: results on stdout, a line for each failure on stderr. Never loads click.
+
+Every command writes here and nowhere else, so nothing that others have named or written controls
+the terminal: all that is not printable, but for the ends of lines, is written as an escape.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +16,25 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 
-def say(text: str) -> None:
-    """Write a result at once. Raises OSError."""
-    if sys.stdout:
-        sys.stdout.write(f"{text}\n")
-        sys.stdout.flush()
+_CLEAR = "\x1b[H\x1b[2J"
+
+
+def say(text: str, *, end: str = "\n") -> None:
+    """Write a result at once, in one or several lines. Raises OSError."""
+    _write(_printable_lines(text) + end)
+
+
+def say_anew(text: str) -> None:
+    """Write a result in the place of the last one where that is a terminal. Raises OSError."""
+    text = _printable_lines(text)
+    _write(f"{_CLEAR}{text}\n" if sys.stdout and sys.stdout.isatty() else f"{text}\n\n")
+
+
+def mention(text: str) -> None:
+    """Write a line that is neither a result nor a failure to stderr."""
+    if sys.stderr:
+        sys.stderr.write(f"{printable(text)}\n")
+        sys.stderr.flush()
 
 
 def complain(failure: Failure) -> None:
@@ -63,6 +81,19 @@ def printable(text: str) -> str:
     return "".join(
         c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in text
     )
+
+
+def _printable_lines(text: str) -> str:
+    return "\n".join(
+        f"{printable(line[:-1])}\r" if line.endswith("\r") else printable(line)
+        for line in text.split("\n")
+    )
+
+
+def _write(text: str) -> None:
+    if sys.stdout:
+        sys.stdout.write(text)
+        sys.stdout.flush()
 
 
 def _discard(fd: int) -> None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from sockact.cli.starting import run
 from sockact.core.errors import OperatorError
 from sockact.systemd import listeners
+
+if TYPE_CHECKING:
+    from collections.abc import Container
 
 _RAW = "sockact.raw"
 _PATHS = ("log", "log_stderr", "watch")
@@ -20,8 +24,34 @@ class Verbatim(click.Command):
     """A command that keeps its options as they were typed, for the unit."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        ctx.meta[_RAW] = self.make_parser(ctx).parse_args(list(args))[0]
-        return super().parse_args(ctx, args)
+        words = list(args)
+        whole = "--" in words or ctx.resilient_parsing
+        try:
+            raw = ctx.meta[_RAW] = self.make_parser(ctx).parse_args(list(args))[0]
+            found = super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if whole or error.possibilities:
+                raise
+            raise click.UsageError(f"unknown option {error.option_name!r}; {_HINT}", ctx) from None
+        program = raw.get("program")
+        # click has a mark of its own for an argument that is not there.
+        if (
+            not whole
+            and isinstance(program, tuple | list)
+            and program
+            and _has_options(words, program[0])
+        ):
+            raise click.UsageError(f"options after PROGRAM, which may be its own; {_HINT}", ctx)
+        return found
+
+
+_HINT = "write `--` before PROGRAM, so that its options stay its own"
+
+
+def _has_options(words: list[str], first: str) -> bool:
+    """Whether options follow the first word of the program."""
+    after = words[words.index(first) + 1 :] if first in words else []
+    return any(word.startswith("-") for word in after)
 
 
 OPTIONS = [
@@ -32,7 +62,7 @@ OPTIONS = [
 """All options of `sockact run` except those that the unit determines."""
 
 
-def given(without: tuple[str, ...] = ()) -> list[str]:
+def given(without: Container[str] = ()) -> list[str]:
     """Those of OPTIONS that this command was given, as words for `sockact run`, except those whose
     names are in `without`.
     """
@@ -50,6 +80,20 @@ def given(without: tuple[str, ...] = ()) -> list[str]:
             if one is not None:
                 words += [option.opts[0], *([] if one is True else [str(one)])]
     return words
+
+
+def about_start() -> list[str]:
+    """As `given`, only those that say how PROGRAM starts, and when it is ready."""
+    started = ("adopt", "ready", "start_timeout", "kill_timeout", "stop_signal")
+    names = {str(option.name) for option in OPTIONS}
+    return given({name for name in names if not name.startswith(("probe", *started))})
+
+
+def logs() -> dict[str, str]:
+    """The options --log and --log-stderr that this command was given, and their values."""
+    raw = click.get_current_context().meta[_RAW]
+    names = {option.name: option.opts[0] for option in OPTIONS if option.name in _PATHS[:2]}
+    return {option: raw[name] for name, option in names.items() if isinstance(raw.get(name), str)}
 
 
 def sockact_command() -> str:

@@ -17,10 +17,9 @@ carried to other versions of sockact: they never change.
 
 from __future__ import annotations
 
-from math import isfinite
-
 from sockact.core.lifecycle.hooks import Hook
 from sockact.core.lifecycle.model import Outcome, State
+from sockact.core.numbers import is_count, is_time
 from sockact.core.record import dataclass, field, replace
 
 TYPE_CHECKING = False
@@ -105,8 +104,8 @@ class Times:
     @property
     def sound(self) -> bool:
         """Whether the values can be those of a histogram."""
-        fits = len(self.counts) == len(BOUNDS) + 1 and min(self.counts) >= 0
-        return fits and isfinite(self.sum) and self.sum >= 0
+        fits = len(self.counts) == len(BOUNDS) + 1 and all(map(is_count, self.counts))
+        return fits and is_time(self.sum)
 
 
 @dataclass(frozen=True)
@@ -174,6 +173,21 @@ def finish(account: Account, handover: Handover) -> Account:
     return _put(replace(account, totals=totals), entry, done)
 
 
+def explain(account: Account, handover: Handover) -> Account:
+    """Record the reason of a failed handover, which has just finished, once more is known of it."""
+    entry = next(
+        (
+            one
+            for one in reversed(account.entries)
+            if one.successor == handover.successor and one.outcome == Outcome.FAILED.value
+        ),
+        None,
+    )
+    if entry is None:
+        return account
+    return _put(account, entry, replace(entry, reason=handover.reason[:_LONGEST]))
+
+
 def follow(account: Account, service: Service, now: float) -> Account:
     """Record the phases that a change of the service has ended."""
     for entry in account.entries:
@@ -238,10 +252,10 @@ def recovered(account: Account) -> Account | None:
         *(totals.reloads_committed, totals.reloads_failed),
         *(totals.rollbacks_committed, totals.rollbacks_failed, totals.drains),
     )
-    counted = [one.event in _EVENTS and one.count >= 0 for one in totals.hooks]
+    counted = [one.event in _EVENTS and is_count(one.count) for one in totals.hooks]
     if not all(counted) or len(counted) > len(_EVENTS):
         return None
-    if min(counters) < 0 or not all(one.sound for one in times):
+    if not all(map(is_count, counters)) or not all(one.sound for one in times):
         return None
     if not all(map(_sound, account.entries)):
         return None
@@ -257,7 +271,9 @@ def _sound(entry: LedgerEntry) -> bool:
     )
     times = (entry.at, entry.seconds, *(span.seconds for span in entry.spans))
     short = all(len(text) <= _LONGEST for text in texts)
-    return spans and short and entry.outcome in _OUTCOMES and all(map(isfinite, times))
+    numbers = (entry.predecessor or 0, entry.successor, entry.forced, entry.number)
+    good = all(map(is_time, times)) and all(map(is_count, numbers))
+    return spans and short and good and entry.outcome in _OUTCOMES
 
 
 def _closed(entry: LedgerEntry) -> LedgerEntry:

@@ -78,6 +78,8 @@ class Kill:
 
     number: int
     reason: str = ""
+    cuts_off: bool = False
+    """It still has connections, which this ends."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ systemd's StartLimitBurst= never sees a crash loop.
 from __future__ import annotations
 
 from sockact.core.lifecycle.actions import Drained, Report, StartProbe, Terminate
-from sockact.core.lifecycle.events import Exited, Gone, LaunchFailed
+from sockact.core.lifecycle.events import Exited, Gone, LaunchFailed, Unreachable
 from sockact.core.lifecycle.handover import begin, begin_trial, finish, settle
 from sockact.core.lifecycle.model import Exit, Gate, Outcome, Phase, State
 from sockact.core.lifecycle.stop import give_up, quit_when_empty
@@ -30,6 +30,14 @@ def launch_failed(step: Transition, event: Event) -> None:
     g = step.state.get(event.number)
     if g is not None and g.state is State.PENDING:
         fail(step, replace(g, exit=Exit(code=2)), event.reason)
+
+
+def unreachable(step: Transition, event: Event) -> None:
+    """The generation would be ready, but no client can connect to it."""
+    assert isinstance(event, Unreachable)
+    g = step.state.get(event.number)
+    if g is not None and g.state is State.PENDING:
+        fail(step, g, event.reason)
 
 
 def exited(step: Transition, event: Event) -> None:

@@ -91,6 +91,14 @@ class LaunchFailed:
 
 
 @dataclass(frozen=True)
+class Unreachable:
+    """No client can connect to the generation, although it is ready."""
+
+    number: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class Exited:
     """The first process of the generation has ended; others may live."""
 
@@ -134,6 +142,16 @@ class Census:
 
 
 @dataclass(frozen=True)
+class Explained:
+    """What the successor of a failed handover wrote explains its failure: `reason` is the new
+    reason of the handover with this id.
+    """
+
+    id: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class HookEnded:
     """The generation's commands for this event have ended; `reason` says how one failed."""
 
@@ -159,10 +177,12 @@ Event = (
     | TrialPassed
     | TrialFailed
     | LaunchFailed
+    | Unreachable
     | Exited
     | Gone
     | GateMoved
     | Census
+    | Explained
     | HookEnded
     | Tick
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sockact.core.lifecycle.actions import Finish, Report, StartTrial
+from sockact.core.lifecycle.events import Explained
 from sockact.core.lifecycle.model import Generation, Handover, Outcome, Phase, State
 from sockact.core.message_kinds import News
 from sockact.core.record import replace
@@ -105,6 +106,14 @@ def finish(step: Transition, outcome: Outcome, reason: str = "") -> None:
     )
     step.state = replace(step.state, handover=handover)
     step.do(Finish(handover))
+
+
+def explained(step: Transition, event: Event) -> None:
+    """Add to the reason of the last handover what its successor wrote."""
+    assert isinstance(event, Explained)
+    handover = step.state.handover
+    if handover and handover.id == event.id and handover.outcome is Outcome.FAILED:
+        step.state = replace(step.state, handover=replace(handover, reason=event.reason))
 
 
 def settle(step: Transition) -> None:

@@ -37,6 +37,7 @@ from sockact.core.lifecycle.events import (
     Census,
     Event,
     Exited,
+    Explained,
     GateMoved,
     Gone,
     HookEnded,
@@ -52,6 +53,7 @@ from sockact.core.lifecycle.events import (
     Tick,
     TrialFailed,
     TrialPassed,
+    Unreachable,
 )
 from sockact.core.lifecycle.model import Gate, Generation, Phase, Service
 from sockact.core.lifecycle.transition import Transition
@@ -142,8 +144,10 @@ _HANDLERS: dict[type[Event], Callable[[Transition, Event], None]] = {
     Proven: readiness.proven,
     TrialPassed: trial.passed,
     TrialFailed: trial.failed,
+    Explained: handover.explained,
     HookEnded: hooks.ended,
     LaunchFailed: crash.launch_failed,
+    Unreachable: crash.unreachable,
     Exited: crash.exited,
     Gone: crash.gone,
     GateMoved: gate.moved,

@@ -150,6 +150,9 @@ class Generation:
     drain_deadline: float | None = None
     kill_at: float | None = None
     """The stop signal was sent; SIGKILL follows then."""
+    finishing: bool = False
+    """It was stopped when its connections were idle, and still has some: they get the rest of the
+    drain timeout before `kill_at` is due."""
     killed: bool = False
     """SIGKILL was sent, and is repeated until no process is left."""
     idle_samples: int = 0
@@ -175,6 +178,15 @@ class Generation:
     """Its stop signal, or the end of its trial, waits for its hook until then."""
     stop_for: str = ""
     """Why it is to be stopped as soon as that hook has ended."""
+
+    @property
+    def times_out_at(self) -> float | None:
+        """When its start, trial, keeping or drain, or the wait after its stop signal, times out."""
+        due = (
+            *(self.start_deadline, self.trial_until, self.keep_until),
+            *(self.drain_deadline, self.kill_at),
+        )
+        return next((one for one in due if one is not None), None)
 
 
 @dataclass(frozen=True)

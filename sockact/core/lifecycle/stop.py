@@ -27,6 +27,8 @@ def stop(step: Transition, event: Event) -> None:
     step.enter(Phase.STOPPING)
     for number in [g.number for g in step.state.generations]:
         g = step.state.get(number)
+        if g is not None and g.finishing and event.now:
+            step.finish_by_kill_timeout(g)
         if g is None or g.ending:
             continue
         if g.state is State.PENDING:
@@ -55,6 +57,8 @@ def hurry(step: Transition, _event: Event) -> None:
         return
     latest = step.now + step.state.policy.kill_timeout
     for g in step.state.only(State.DRAINING):
+        if g.finishing:
+            step.finish_by_kill_timeout(g)
         if g.drain_deadline is not None and g.drain_deadline > latest:
             step.update(replace(g, drain_deadline=latest))
 

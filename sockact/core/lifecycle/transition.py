@@ -163,10 +163,23 @@ class Transition:
 
     def _limit_draining(self) -> None:
         most = self.state.policy.max_draining
-        draining = [g for g in self.state.only(State.DRAINING) if not (g.ending or g.stop_for)]
+        draining = [
+            g
+            for g in self.state.only(State.DRAINING)
+            if g.finishing or not (g.ending or g.stop_for)
+        ]
         if len(draining) > most and self.state.phase is not Phase.STOPPING:
             oldest = min(draining, key=lambda g: g.since)
-            self.terminate(oldest, f"more than {most} generations are draining")
+            if oldest.finishing:
+                self.finish_by_kill_timeout(oldest)
+            else:
+                self.terminate(oldest, f"more than {most} generations are draining")
+
+    def finish_by_kill_timeout(self, g: Generation) -> None:
+        """Let a generation that finishes its connections have the kill timeout only."""
+        latest = self.now + self.state.policy.kill_timeout
+        kill_at = latest if g.kill_at is None else min(g.kill_at, latest)
+        self.update(replace(g, finishing=False, census_at=None, kill_at=kill_at))
 
     def terminate(self, g: Generation, reason: str) -> None:
         """Send the stop signal, after the draining hook has ended; SIGKILL follows at the kill

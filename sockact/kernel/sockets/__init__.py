@@ -3,4 +3,4 @@
 Never decides which socket to use.
 """
 
-__all__ = ("listener", "sock_diag", "sockopt", "steering", "tcp_destroy")
+__all__ = ("listener", "received", "sock_diag", "sockopt", "steering", "tcp_destroy", "upkeep")

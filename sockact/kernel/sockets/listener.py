@@ -12,6 +12,11 @@ import struct
 
 from sockact.core.matching import Address, Family, Kind
 from sockact.core.record import dataclass
+from sockact.kernel.sockets import sockopt
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sockact.kernel.sockets.sockopt import Option
 
 _TCP_LISTEN = 10
 
@@ -33,6 +38,8 @@ class Listener:
     inode: int
     owned: bool
     """Opened by sockact, not by systemd."""
+    original: tuple[Option, ...] = ()
+    """The options that it had before a program changed them."""
 
     def close(self, *, keep_file: bool = False) -> None:
         """Close the socket, and remove the socket file if sockact has opened it."""
@@ -49,14 +56,27 @@ class Listener:
         self.socket.close()
 
 
-def of_socket(name: str, found: socket.socket, *, owned: bool) -> Listener:
+def of_socket(
+    name: str, found: socket.socket, *, owned: bool, original: tuple[Option, ...] = ()
+) -> Listener:
     """The Listener of a bound socket. Raises KeyError for other families and types."""
-    return Listener(name, found, address_of(found), os.fstat(found.fileno()).st_ino, owned)
+    address, inode = address_of(found), os.fstat(found.fileno()).st_ino
+    return Listener(name, found, address, inode, owned, original or _original(found, owned))
 
 
-def of_descriptor(fd: int, name: str, *, owned: bool) -> Listener:
+def of_descriptor(
+    fd: int, name: str, *, owned: bool, original: tuple[Option, ...] = ()
+) -> Listener:
     """The Listener of a descriptor, which it owns from then on. Raises OSError, KeyError."""
-    return of_socket(name, socket.socket(fileno=fd), owned=owned)
+    return of_socket(name, socket.socket(fileno=fd), owned=owned, original=original)
+
+
+def _original(found: socket.socket, owned: bool) -> tuple[Option, ...]:
+    if not owned:
+        return sockopt.read(found)
+    # It may have been kept from an earlier life of the service.
+    with socket.socket(found.family, found.type) as new:
+        return sockopt.read(new)
 
 
 def address_of(found: socket.socket) -> Address:

@@ -2,15 +2,20 @@
 
 A program sets them on its own socket before it binds, and adoption replaces that socket by the
 listener: without its TCP_NODELAY, gunicorn is ten times slower. TCP_NOTSENT_LOWAT needs Linux 3.12.
+
+The listener outlives the program, and so would the options: `put_back` undoes them. SO_BUF_LOCK
+needs Linux 5.14: before that, a buffer whose size was set stays at one size.
 """
 
 from __future__ import annotations
 
 import socket
+import sys
 
 from sockact.core.matching import Traits
 
 _TCP_NOTSENT_LOWAT = 25
+_SO_BUF_LOCK = 72
 
 _DOUBLED = {
     # The kernel doubles the value that is set, and returns the double.
@@ -40,6 +45,29 @@ _TEXTS = (
     (socket.SOL_SOCKET, socket.SO_LINGER, 8),
     (socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16),
 )
+# An option as getsockopt(2) returns it: (level, option, value).
+Option = tuple[int, int, bytes]
+
+
+def read(sock: socket.socket) -> tuple[Option, ...]:
+    """The options that `carry` may change, for `put_back`."""
+    wanted = [*((level, option, 4) for level, option in _NUMBERS), *_TEXTS]
+    found = ((level, option, _text(sock, level, option, size)) for level, option, size in wanted)
+    return tuple(one for one in found if one[2])
+
+
+def put_back(sock: socket.socket, options: tuple[Option, ...]) -> None:
+    """Set the options that differ from those that `read` returned earlier."""
+    for level, option, value in options:
+        if _text(sock, level, option, len(value)) == value:
+            continue
+        if (level, option) in _DOUBLED:
+            number = int.from_bytes(value, sys.byteorder)
+            _set(sock, level, option, number // 2)
+            # A size that was set is no longer adjusted to the connection.
+            _set(sock, socket.SOL_SOCKET, _SO_BUF_LOCK, 0)
+        else:
+            _set(sock, level, option, value)
 
 
 def carry(own: socket.socket, listener: socket.socket) -> None:

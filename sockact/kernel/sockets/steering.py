@@ -39,6 +39,25 @@ def steer(listener: socket.socket, index: int) -> None:
     _attach(listener, _SO_ATTACH_REUSEPORT_CBPF, (_RETURN, 0, 0, index))
 
 
+def begin(listener: socket.socket) -> None:
+    """`steer` to this socket before another one is bound beside it, so that no connection ever gets
+    lost to the other one. The kernel keeps the choice of a port only for sockets that share it, so
+    a socket that drops every packet listens beside it for a moment.
+    """
+    with socket.socket(listener.family, listener.type) as beside:
+        # The other one is for addresses of connections that are open.
+        for option in (socket.SO_REUSEPORT, socket.SO_REUSEADDR):
+            beside.setsockopt(socket.SOL_SOCKET, option, 1)
+        if listener.family == socket.AF_INET6:
+            alone = listener.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+            beside.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, alone)
+        _attach(beside, _SO_ATTACH_FILTER, (_RETURN, 0, 0, 0))
+        beside.bind(listener.getsockname())
+        if listener.type == socket.SOCK_STREAM:
+            beside.listen(1)
+        steer(listener, 0)
+
+
 def let_go(listener: socket.socket) -> None:
     """Undo `steer`: the kernel spreads new connections over all sockets (Linux 5.3)."""
     listener.setsockopt(socket.SOL_SOCKET, _SO_DETACH_REUSEPORT_BPF, 0)

@@ -133,7 +133,9 @@ def _hold(lock: Any, until: float) -> bool:
 def _exchange(path: str, fd: int, stream: Any, written: _Written) -> None:
     """Replace the file at the fd, and at all others that write to it, by the one at the path."""
     if not _is_plain(stream):
-        raise OSError(f"is written through a {type(stream).__name__}, which cannot be reopened")
+        raise OSError(
+            f"the output goes through a {type(stream).__name__}, which cannot be reopened"
+        )
     old = _identity(os.fstat(fd))
     fds = written.others(old, fd)
     _flush(stream)

@@ -1,7 +1,9 @@
 """The supervisor's only wait: ready file descriptors, signals, and the next deadline.
 
-Callbacks must not block. Their exceptions are not caught: a bug ends the supervisor visibly, and
-systemd restarts it while the listeners live on.
+Callbacks must not block. An exception that leaves a callback is a bug of ours, which others may
+have provoked. It is reported, and the loop goes on: no program or neighbour can end the supervisor.
+The descriptor of that callback is not watched for a moment, so that one which stays ready does not
+keep the supervisor busy.
 
 Times are CLOCK_MONOTONIC in seconds, like those of `time.monotonic()`.
 """
@@ -14,6 +16,7 @@ import selectors
 import signal
 import socket
 import time
+from functools import partial
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 READ = selectors.EVENT_READ
 WRITE = selectors.EVENT_WRITE
 _FEW_TIMERS = 64
+_PAUSE = 0.1
+"""Seconds for which a descriptor is not watched after its callback has failed."""
 
 
 class Timer:
@@ -41,7 +46,12 @@ class Timer:
 class Loop:
     """Watches descriptors and deadlines until `stop`; single-threaded, not re-entrant."""
 
-    def __init__(self) -> None:
+    def __init__(self, failed: Callable[[Exception], None] | None = None) -> None:
+        """`failed` is called with each exception that leaves a callback. Without it, `run` raises
+        the exception.
+        """
+        self._failed = failed
+        self._paused: dict[int, tuple[int, Callable[[int], None]]] = {}
         self._selector = selectors.DefaultSelector()
         self._timers: list[tuple[float, int, Timer]] = []
         self._compact_at = _FEW_TIMERS
@@ -54,19 +64,25 @@ class Loop:
 
     def watch(self, fd: int, mask: int, callback: Callable[[int], None]) -> None:
         """Call `callback(ready_mask)` whenever fd is ready to READ or WRITE (level-triggered)."""
+        self._paused.pop(fd, None)
         self._selector.register(fd, mask, callback)
 
     def modify(self, fd: int, mask: int) -> None:
         """Watch fd for other events with the same callback."""
+        if fd in self._paused:
+            self._paused[fd] = mask, self._paused[fd][1]
+            return
         self._selector.modify(fd, mask, self._selector.get_key(fd).data)
 
     def unwatch(self, fd: int) -> None:
         """Stop watching fd; call this before closing it."""
+        if self._paused.pop(fd, None):
+            return
         self._selector.unregister(fd)
 
     def watched(self, fd: int) -> bool:
         """Whether fd is watched."""
-        return fd in self._selector.get_map()
+        return fd in self._selector.get_map() or fd in self._paused
 
     def at(self, when: float, callback: Callable[[], None]) -> Timer:
         """Call `callback()` once, at or soon after `when`."""
@@ -110,10 +126,25 @@ class Loop:
         while not self._stopped:
             for key, mask in self._selector.select(self._timeout()):
                 # An earlier callback of this round may have stopped watching this descriptor.
-                if self.watched(key.fd) and self._selector.get_key(key.fd).data is key.data:
-                    key.data(mask)
+                if self._is_current(key) and not self.guard(key.data, mask):
+                    self._pause(key)
             self._run_due(time.monotonic())
         self._stopped = False
+
+    def guard(self, callback: Callable[..., object], *arguments: object) -> bool:
+        """Call the callback as the loop does; return whether it returned, and raised nothing."""
+        try:
+            callback(*arguments)
+        except Exception as error:
+            self.note(error)
+            return False
+        return True
+
+    def note(self, error: Exception) -> None:
+        """Report an exception that is a bug of ours."""
+        if self._failed is None:
+            raise error
+        self._failed(error)
 
     def stop(self) -> None:
         """Let `run` return after the current round."""
@@ -139,7 +170,24 @@ class Loop:
             timer = heapq.heappop(self._timers)[2]
             if (callback := timer.callback) is not None:
                 timer.callback = None
-                callback()
+                self.guard(callback)
+
+    def _is_current(self, key: selectors.SelectorKey) -> bool:
+        now = self._selector.get_map().get(key.fd)
+        return now is not None and now.data is key.data
+
+    def _pause(self, key: selectors.SelectorKey) -> None:
+        """Do not watch the descriptor for a moment, if its callback has not ended the watch."""
+        if self._is_current(key):
+            now = self._selector.unregister(key.fd)
+            self._paused[key.fd] = now.events, now.data
+            self.at(time.monotonic() + _PAUSE, partial(self._resume, key.fd, now.data))
+
+    def _resume(self, fd: int, callback: Callable[[int], None]) -> None:
+        mask, paused = self._paused.get(fd, (0, None))
+        if paused is callback:
+            del self._paused[fd]
+            self.watch(fd, mask, callback)
 
     def _note_signal(self, number: int, _frame: object) -> None:
         self._signals[number] = None
@@ -151,4 +199,4 @@ class Loop:
         # A signal that arrives now is noted for this round, or for the next, which its byte wakes.
         noted, self._signals = self._signals, {}
         for number in noted:
-            self._on_signal(number)
+            self.guard(self._on_signal, number)

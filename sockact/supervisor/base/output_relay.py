@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 PAUSE = 0.05
 """Seconds."""
-TAIL_LINES = 40
-_TAIL_BYTES = 16384
+TAIL_LINES = 200
+_TAIL_BYTES = 32768
 _READ = 1 << 16
 _BLOCKED_PAUSE = 0.2
 # A program that writes all the time must not keep the loop from its other work.

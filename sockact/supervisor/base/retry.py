@@ -1,6 +1,7 @@
 """Retries of work that fails because descriptors or memory are short.
 
-A failure to read /proc is no reason to end the service, nor to take a generation for gone.
+A failure to read /proc is no reason to end the service, nor to take a generation for gone. Neither
+is a bug of ours, which is reported; the work is retried then, too, though not as often.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 _PAUSE = 0.1
 """Seconds between two attempts."""
+_AFTER_FAULT = 1.0
+"""Seconds until an attempt that follows an unexpected exception."""
 
 
 class Retry:
@@ -50,9 +53,16 @@ class Retry:
             if not self._told:
                 self._told = True
                 self._say(f"cannot read /proc ({error.strerror}); retrying")
-            self._loop.at(time.monotonic() + _PAUSE, partial(self._try, key, work))
+            self._again(_PAUSE, key, work)
+            return
+        except Exception as error:
+            self._again(_AFTER_FAULT, key, work)
+            self._loop.note(error)
             return
         if self._waiting.get(key) is work:
             del self._waiting[key]
         if not self._waiting:
             self._told = False
+
+    def _again(self, pause: float, key: Hashable, work: Callable[[], None]) -> None:
+        self._loop.at(time.monotonic() + pause, partial(self._try, key, work))

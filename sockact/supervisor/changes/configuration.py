@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 
 from sockact.core.errors import OperatorError
 from sockact.core.lifecycle.stop import STOPPING
@@ -67,7 +68,7 @@ class ConfigurationReader:
         """Reload with the file as it is then; return a function for a caller that leaves."""
         self._waiting.append(request)
         self.look()
-        return request.leave
+        return partial(self._leave, request)
 
     def busy(self) -> str:
         """Return what must end before an upgrade, or ""."""
@@ -95,6 +96,12 @@ class ConfigurationReader:
         requests, self._served, self._waiting = self._served + self._waiting, [], []
         for one in requests:
             one.refuse(STOPPING)
+
+    def _leave(self, request: ReloadRequest) -> None:
+        request.leave()
+        # The reload continues: one request has to stay for it, and no more.
+        if len(self._waiting) > 1 and request in self._waiting:
+            self._waiting.remove(request)
 
     def _read(self) -> None:
         words = (sys.executable, *sys.orig_argv[1:])

@@ -6,15 +6,25 @@ are ControlErrors, whose text is one line without a full stop.
 Where the supervisor has no room for one more client, connecting and calling try again until then,
 with growing pauses. A connection that is lost without that answer is not tried again: its call may
 have been taken.
+
+What listens need not be a supervisor: root may call what another user has put there. The socket is
+found by descriptors, past no link of another user; its owner must be that of the directory; and an
+answer must be what the interface describes. A call without an answer for some time asks, over
+another connection, whether anybody is there at all, so that no call waits for ever for a supervisor
+that has stopped.
 """
 
 from __future__ import annotations
 
+import os
 import socket
+import stat
 import struct
 import time
 
-from sockact.supervisor.control import paths, varlink
+from sockact.core.record import replace
+from sockact.supervisor.control import answers, paths, varlink
+from sockact.trust import walk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,11 +32,17 @@ if TYPE_CHECKING:
 
     from sockact.supervisor.control.varlink import JsonObject, Reply
 
-# Replies are the supervisor's: this only keeps a broken one from filling our memory.
-_REPLY_LIMIT = 16 * 1024 * 1024
+# The largest is a History with every character escaped.
+_REPLY_LIMIT = 4 * 1024 * 1024
 _READ_SIZE = 64 * 1024
 _CREDENTIALS = struct.Struct("3i")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+_SILENCE = 5.0
+"""Seconds without an answer after which the supervisor is asked for a sign of life."""
+_SIGN_OF_LIFE = 5.0
+"""Seconds for that."""
+_MOST_LOST = 12
+"""How often that may fail otherwise: one that ends removes its socket some time before."""
 _TOO_MANY_CONNECTIONS = f"{varlink.INTERFACE}.TooManyConnections"
 
 
@@ -69,6 +85,27 @@ class Disconnected(ControlError):
         super().__init__(f"the supervisor in {directory} closed the connection before it answered")
 
 
+class Silent(ControlError):
+    """The supervisor answers nothing at all."""
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+        super().__init__(
+            f"the supervisor in {directory} does not answer, not even to whether it is there"
+        )
+
+
+class Impostor(ControlError):
+    """Another user than the owner of `directory` listens in it."""
+
+    def __init__(self, directory: str, user: int, owner: int) -> None:
+        self.directory = directory
+        super().__init__(
+            f"a process of user {user} listens in {directory}, which belongs to user {owner}; "
+            f"nothing was asked of it"
+        )
+
+
 class RemoteError(ControlError):
     """The supervisor answered with an error: its fully qualified name and its parameters."""
 
@@ -88,6 +125,8 @@ class Client:
         """Connects. Raises ControlError, and paths.RuntimeDirError when the path is too long."""
         self.directory = directory
         self._timeout = timeout
+        self._method = ""
+        self._lost = 0
         self._path = paths.control_path(directory)
         self._connect(_Patience(timeout))
 
@@ -95,18 +134,44 @@ class Client:
         self._receiver = varlink.Receiver(_REPLY_LIMIT)
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            while True:
-                self._sock.settimeout(patience.left(at_least=0.001))
-                try:
-                    self._sock.connect(self._path)
-                    return
-                except BlockingIOError:
-                    # The queue of connections that the supervisor has not accepted yet is full.
-                    if not patience.pause():
-                        raise
+            with walk.find(self._path, foreign_links=False) as found:
+                self._connect_to(found, patience)
+                self._check_peer(os.fstat(found.parent))
         except OSError as error:
             self._sock.close()
             raise self._explain(error) from error
+        except ControlError:
+            self._sock.close()
+            raise
+
+    def _connect_to(self, found: walk.Found, patience: _Patience) -> None:
+        if not stat.S_ISSOCK(found.stat().st_mode):
+            raise NotRunning(self.directory)
+        while True:
+            self._sock.settimeout(patience.left(at_least=0.001))
+            try:
+                # The very socket that was found: unix(7) itself would follow links.
+                self._sock.connect(f"/proc/self/fd/{found.fd}")
+                return
+            except BlockingIOError:
+                # The queue of connections that the supervisor has not accepted yet is full.
+                if not patience.pause():
+                    raise
+
+    def _check_peer(self, directory: os.stat_result) -> None:
+        """Whoever listens must be the owner of the directory, or be there by root's or our doing,
+        who alone can write to it.
+        """
+        if (user := self._peer()[1]) == directory.st_uid:
+            return
+        if directory.st_uid not in walk.trusted() or directory.st_mode & 0o022:
+            raise Impostor(self.directory, user, directory.st_uid)
+
+    def _peer(self) -> tuple[int, int, int]:
+        """The pid, uid and gid of whoever listens: unix(7), SO_PEERCRED."""
+        found = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        pid, uid, gid = _CREDENTIALS.unpack(found)
+        return pid, uid, gid
 
     def __enter__(self) -> Client:
         return self
@@ -124,9 +189,8 @@ class Client:
 
     @property
     def supervisor(self) -> int:
-        """The pid of whoever listens: unix(7), SO_PEERCRED."""
-        found = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        return int(_CREDENTIALS.unpack(found)[0])
+        """The pid of whoever listens, as the kernel knows it; 0 in another pid namespace."""
+        return self._peer()[0]
 
     def fileno(self) -> int:
         """To wait for the next reply together with other things; look at `buffered` too."""
@@ -139,7 +203,9 @@ class Client:
     def call(
         self, method: str, parameters: JsonObject | None = None, timeout: float | None = None
     ) -> JsonObject:
-        """Call a method of org.sockact.Service and return its result; no timeout is no limit."""
+        """Call a method of org.sockact.Service and return its result; without a timeout, wait as
+        long as the supervisor shows signs of life.
+        """
         patience = _Patience(timeout)
         while True:
             try:
@@ -155,7 +221,10 @@ class Client:
         self, method: str, parameters: JsonObject | None = None, *, more: bool = False
     ) -> None:
         """Send a call whose replies are then taken with `receive`."""
-        call = varlink.Call(f"{varlink.INTERFACE}.{method}", parameters or {}, more)
+        self._method = method
+        self._send(varlink.Call(f"{varlink.INTERFACE}.{method}", parameters or {}, more))
+
+    def _send(self, call: varlink.Call) -> None:
         self._sock.settimeout(self._timeout)
         try:
             self._sock.sendall(varlink.encode_call(call), socket.MSG_NOSIGNAL)
@@ -172,28 +241,51 @@ class Client:
     def _receive(self, patience: _Patience) -> Reply:
         while (reply := self._take()) is None:
             self._read(patience)
-        if reply.error is not None:
-            raise RemoteError(reply.error, reply.parameters)
-        return reply
+        try:
+            if reply.error is not None:
+                parameters = answers.error(reply.error, reply.parameters)
+                raise RemoteError(reply.error, parameters)
+            return replace(reply, parameters=answers.result(self._method, reply.parameters))
+        except answers.Unfit as error:
+            raise self._not_ours(str(error)) from None
+
+    def _show_life(self) -> None:
+        """Whether the supervisor answers anything at all. Raises Silent."""
+        try:
+            with Client(self.directory, _SIGN_OF_LIFE) as other:
+                other._method = ""
+                other._send(varlink.Call(f"{varlink.SERVICE}.GetInfo", {}))
+                other.receive(_SIGN_OF_LIFE)
+        except RemoteError:
+            pass  # It has no room, and says so.
+        except ControlError as error:
+            self._lost += 1
+            if isinstance(error, Timeout) or self._lost > _MOST_LOST:
+                raise Silent(self.directory) from error
 
     def _take(self) -> Reply | None:
         try:
             message = self._receiver.take()
             return None if message is None else varlink.parse_reply(message)
         except varlink.Malformed as failure:
-            raise ControlError(
-                f"the process that listens in {self.directory} is not a sockact supervisor: "
-                f"{failure.parameters['reason']}"
-            ) from None
+            raise self._not_ours(failure.parameters["reason"]) from None
+
+    def _not_ours(self, reason: str) -> ControlError:
+        return ControlError(
+            f"the process that listens in {self.directory} is not a sockact supervisor: {reason}"
+        )
 
     def _read(self, patience: _Patience) -> None:
         remaining = patience.left()
         if remaining is not None and remaining <= 0:
             raise Timeout(self.directory, patience.seconds)
-        self._sock.settimeout(remaining)
+        patient = remaining is None or remaining > _SILENCE + _SIGN_OF_LIFE
+        self._sock.settimeout(_SILENCE if patient else remaining)
         try:
             data = self._sock.recv(_READ_SIZE)
         except TimeoutError as error:
+            if patient:
+                return self._show_life()
             raise Timeout(self.directory, patience.seconds) from error
         except OSError as error:
             raise self._explain(error) from error

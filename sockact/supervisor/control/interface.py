@@ -56,8 +56,11 @@ if TYPE_CHECKING:
         def reset(self) -> None:
             """Clear the failures that count against the limit."""
 
-        def stop(self, now: bool, done: Callable[[], None]) -> None:
-            """Begin to stop; call `done()` when the service has stopped."""
+        def stop(self, now: bool, done: Callable[[], None]) -> Callable[[], None]:
+            """Begin to stop; call `done()` when the service has stopped.
+
+            Returns what to call if the client leaves.
+            """
 
 
 STOPPING = f"{INTERFACE}.Stopping"

@@ -13,6 +13,7 @@ import fcntl
 import os
 
 from sockact.core.errors import OperatorError
+from sockact.core.numbers import whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -334,4 +335,4 @@ def _write_pid(fd: int, path: str) -> None:
 
 def _read_pid(fd: int) -> int | None:
     text = os.pread(fd, 32, 0).strip()
-    return int(text) if text.isdigit() else None
+    return whole(text)

@@ -1,7 +1,8 @@
 """The server of RUNTIME/control: passes Varlink calls to a Service, and its answers to clients.
 
-Never blocks. Whatever a client sends, or does not read, no callback of the loop raises; an
-exception of the Service is a bug and does. A connection without a call costs no timer and no work.
+Never blocks. Whatever a client sends, or does not read, no callback of the loop raises. An
+exception of the Service is a bug: it is reported, and the client's connection is closed. A
+connection without a call costs no timer and no work.
 docs/control.md describes the protocol.
 """
 
@@ -15,7 +16,7 @@ from functools import partial
 
 import sockact
 from sockact.supervisor.base.loop import READ
-from sockact.supervisor.control import endpoint, paths, varlink
+from sockact.supervisor.control import answers, endpoint, paths, varlink
 from sockact.supervisor.control.connection import Connection, PendingCall
 from sockact.supervisor.control.interface import (
     CONFIGURATION_REFUSED,
@@ -171,6 +172,12 @@ class Server:
         pending = PendingCall(connection, call.member)
         if not call.oneway:
             connection.begin(pending)
+        if not self._loop.guard(self._answer, call, pending):
+            connection.drop()
+        if call.oneway:
+            pending.cancel()  # It is carried out, but nobody waits for it.
+
+    def _answer(self, call: Call, pending: PendingCall) -> None:
         try:
             self._dispatch(call, pending)
         except Refused as refusal:
@@ -205,7 +212,8 @@ class Server:
             pending.finish(varlink.encode_reply({}))
         elif call.member == "Stop":
             call.allow("now")
-            self._service.stop(call.flag("now"), lambda: pending.finish(varlink.encode_reply({})))
+            stopped = partial(pending.finish, varlink.encode_reply({}))
+            pending.on_leave(self._service.stop(call.flag("now"), stopped))
         else:
             raise Refused(varlink.METHOD_NOT_FOUND, {"method": call.method})
 
@@ -272,10 +280,8 @@ def _refuse(pending: PendingCall, error: str, reason: str) -> None:
 
 
 def _describe(interface: str) -> str:
-    path = os.path.join(os.path.dirname(__file__), f"{interface}.varlink")
     try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
+        return answers.description(interface)
     except OSError:
         # The package was removed or replaced while the supervisor runs.
         raise Refused(varlink.INTERFACE_NOT_FOUND, {"interface": interface}) from None

@@ -55,6 +55,8 @@ error PermissionDenied ()
 
 # Longer names are nobody's method or parameter, and would only come back in an error.
 _NAME_LIMIT = 255
+# In a message: `[{},{},…` takes 24 times as much memory once it is read.
+_PARTS_LIMIT = 200_000
 
 
 class Refused(Exception):
@@ -203,8 +205,8 @@ def parse_call(message: JsonObject) -> Call:
 def parse_reply(message: JsonObject) -> Reply:
     """Raises Malformed when the message is not a reply."""
     error = message.get("error")
-    if error is not None and not isinstance(error, str):
-        raise invalid_message("'error' must be a string")
+    if error is not None and (not isinstance(error, str) or len(error) > _NAME_LIMIT):
+        raise invalid_message("'error' must be the name of an error")
     return Reply(_parameters(message), _flag(message, "continues"), error)
 
 
@@ -248,6 +250,8 @@ def _encode(message: JsonObject) -> bytes:
 
 
 def _decode(data: bytes) -> JsonObject:
+    if sum(map(data.count, (b",", b"[", b"{"))) > _PARTS_LIMIT:
+        raise invalid_message(f"the message has more than {_PARTS_LIMIT} parts")
     try:
         message = json.loads(data.decode("utf-8"), parse_constant=_no_constant)
     except (ValueError, RecursionError):

@@ -2,4 +2,4 @@
 Never decides when.
 """
 
-__all__ = ("drain_census", "gates", "listener_watch")
+__all__ = ("decoys", "drain_census", "gates", "listener_watch")

@@ -24,8 +24,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sockact.core.connections import Rules
     from sockact.core.lifecycle.model import Policy
-    from sockact.handover.census import Witness
+    from sockact.handover.census import Counts, Witness
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.base.loop import Loop
     from sockact.supervisor.gates.gates import Gates
@@ -68,18 +69,21 @@ class DrainCensus:
         gates: Gates,
         listeners: list[Listener],
         policy: Policy,
+        rules: Callable[[int], Rules],
         is_closed: Callable[[int], bool],
         tell: Callable[[Census], None],
         say: Callable[[int, str], None],
     ) -> None:
-        """`is_closed` returns whether a generation's gate is closed. `tell` gets each count. `say`
-        reports the first of several failures in a row.
+        """`rules` returns the rules for the connections of a generation, `is_closed` whether its
+        gate is closed. `tell` gets each count. `say` reports the first of several failures in a
+        row.
         """
         self._loop = loop
         self._processes = processes
         self._gates = gates
         self._listeners = listeners
         self._policy = policy
+        self._rules = rules
         self._is_closed = is_closed
         self._tell = tell
         self._say = say
@@ -93,11 +97,21 @@ class DrainCensus:
 
     def active(self, number: int) -> int | None:
         """Return how many connections need the generation; None if that cannot be found out."""
+        found = self._counts(number)
+        return found.busy + found.fresh if found else None
+
+    def open(self, number: int) -> int:
+        """Return how many connections the generation has, as far as that can be found out."""
+        found = self._counts(number)
+        return found.total if found else 0
+
+    def _counts(self, number: int) -> Counts | None:
         try:
-            found = census.count({number: self._processes.of(number)}, self._listeners)
+            pids = self._processes.of(number)
+            found = census.count({number: pids}, self._listeners, self._rules)
         except OSError:
             return None
-        return found[number].busy + found[number].fresh if found else None
+        return found[number] if found else None
 
     def count(self, number: int, closed: bool) -> Census:
         """Count the connections. A generation that cannot be counted now is reported as busy.
@@ -114,7 +128,12 @@ class DrainCensus:
         drain.pause = 0.0
         if found.busy or found.fresh:
             return found
-        if drain.closed and self._gates.close_reopened(number, drain.holders or {}):
+        before = time.process_time()
+        reopened = drain.closed and self._gates.close_reopened(number, drain.holders or {})
+        rest = (time.process_time() - before) / self._policy.census_share
+        drain.count_all_at = max(drain.count_all_at, time.monotonic() + rest)
+        found = replace(found, look_in=max(found.look_in or 0.0, rest))
+        if reopened:
             # It was accepting again, and has been closed again just now.
             drain.began = time.monotonic()
             drain.rested.clear()
@@ -170,7 +189,8 @@ class DrainCensus:
     def _count_all(self, number: int, drain: _Drain, resting: bool) -> Census:
         self.full_counts += 1
         before = time.process_time()
-        found = census.look(self._processes.of(number), self._listeners)
+        pids = self._processes.of(number)
+        found = census.look(pids, self._listeners, self._rules(number))
         cost = time.process_time() - before
         drain.count_all_at = time.monotonic() + cost / self._policy.census_share
         known = drain.holders or {}

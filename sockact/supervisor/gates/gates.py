@@ -77,7 +77,7 @@ class Gates:
         # Insist: a process that misses an order to open would never accept again.
         tell = partial(self._tell, insist=True)
         done = partial(self._moved, generation)
-        self._begin(generation, GateMove(Gate.OPEN, orders, tell, done, procfs.lives))
+        self._begin(generation, GateMove(Gate.OPEN, orders, tell, done, _may_live))
 
     def _begin(self, generation: int, move: GateMove) -> None:
         self._supersede(generation)
@@ -101,9 +101,9 @@ class Gates:
             accepting = [
                 pid for pid in holders if pid in denied or (pid not in taken and self._waits(pid))
             ]
+            again = [self._close_again(pid) for pid in accepting]
         except (gate.GateRefused, OSError):
             return False
-        again = [self._close_again(pid) for pid in accepting]
         return bool(taken) or any(again)
 
     def _waits(self, pid: int) -> bool:
@@ -125,7 +125,7 @@ class Gates:
         from shutting a listener down.
         """
         try:
-            pids = self._with_shim(generation)
+            pids = self.with_shim(generation)
         except OSError:
             return  # The drain only takes longer.
         words = " ".join(map(str, ["drain", *self._descriptors]))
@@ -150,7 +150,7 @@ class Gates:
     def keep_connections(self, generation: int) -> None:
         """Undo `end_connections`."""
         try:
-            pids = self._with_shim(generation)
+            pids = self.with_shim(generation)
         except OSError:
             return  # Each connection still ends with its next response.
         for pid in pids:
@@ -218,12 +218,12 @@ class Gates:
             waits = pid not in parents or bool(process_interest(pid, set(self._descriptors)))
             return waits and procfs.lives(pid)
         except OSError:
-            return procfs.lives(pid)
+            return _may_live(pid)
 
     def _orders_to_open(self, generation: int, told: set[int]) -> dict[int, str]:
         # Processes that were forked while the gate was closed have the listener, too.
         words = "gate open " + " ".join(map(str, self._descriptors))
-        return {pid: words for pid in self._with_shim(generation) if pid not in told}
+        return {pid: words for pid in self.with_shim(generation) if pid not in told}
 
     def _holders(self, generation: int, told: set[int]) -> tuple[dict[int, set[int]], list[int]]:
         held, hidden = self._mechanisms.holders(self._processes.of(generation))
@@ -270,7 +270,7 @@ class Gates:
     ) -> None:
         self._calls.order(pid, words, done, insist=insist)
 
-    def _with_shim(self, generation: int) -> list[int]:
+    def with_shim(self, generation: int) -> list[int]:
         """Return the processes with the shim that have a listener, or may have one.
 
         Raises OSError.
@@ -282,6 +282,13 @@ class Gates:
 def _to_close(inodes: Iterable[int], everywhere: bool) -> str:
     """Return the order to close of docs/shim.md."""
     return " ".join(["gate closed", *(["all"] if everywhere else []), *map(str, inodes)])
+
+
+def _may_live(pid: int) -> bool:
+    try:
+        return procfs.lives(pid)
+    except OSError:
+        return True  # It is hidden, or /proc cannot be read now.
 
 
 def _nothing(_error: str) -> None:

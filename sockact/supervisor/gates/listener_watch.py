@@ -1,9 +1,13 @@
-"""Listens again, at once, on listeners that a program has shut down.
+"""Keeps the listeners reachable, whatever a program does to them.
 
 All generations share a listener. After shutdown(2) on it the kernel refuses all clients, until
-listen(2) is called again. The TCP listeners are in an epoll instance without any events to wait
-for: epoll_ctl(2) still reports a hang-up, which is what a shutdown causes. Connections do not wake
-the supervisor.
+listen(2) is called again; after a further connect(2) it is a client itself. Both are undone at
+once. The stream listeners are in an epoll instance that reports a hang-up, which a shutdown causes,
+and that they can be written to, which only connected sockets can. New connections do not wake the
+supervisor.
+
+Options that keep clients away are undone before each launch, before a commit, and when a generation
+has ended: `look`.
 """
 
 from __future__ import annotations
@@ -13,7 +17,8 @@ import socket
 import time
 from functools import partial
 
-from sockact.core.matching import Kind
+from sockact.core.matching import Family, Kind
+from sockact.kernel.sockets import upkeep
 from sockact.kernel.sockets.listener import accept_queue
 from sockact.supervisor.base.loop import READ
 
@@ -26,10 +31,34 @@ if TYPE_CHECKING:
 
 _LARGEST = 1 << 20  # The kernel limits this to net.core.somaxconn.
 _AGAIN = 1.0
+_PAUSE = 0.1
+_MOST_REPAIRS = 100
+"""Repairs of one listener within _AGAIN seconds, after which the next one waits for _PAUSE."""
+
+
+class _Repairs:
+    """The repairs of one listener, and when they were reported."""
+
+    def __init__(self) -> None:
+        self.since = self.said = -_AGAIN
+        self.count = 0
+
+    def too_many(self, now: float) -> bool:
+        """Count one more; return whether it is too many for a moment."""
+        if now - self.since >= _AGAIN:
+            self.since, self.count = now, 0
+        self.count += 1
+        return self.count > _MOST_REPAIRS
+
+    def is_news(self, now: float) -> bool:
+        """Whether a message is due, at most one in _AGAIN seconds."""
+        due = now - self.said >= _AGAIN
+        self.said = now if due else self.said
+        return due
 
 
 class ListenerWatch:
-    """Watches all TCP listeners of the service."""
+    """Watches and repairs all listeners of the service."""
 
     def __init__(
         self,
@@ -38,26 +67,29 @@ class ListenerWatch:
         wanted: Callable[[Listener], bool],
         say: Callable[[str], None],
     ) -> None:
-        """`wanted` returns whether to listen again on a listener; `say` reports shutdowns."""
+        """`wanted` returns whether a listener still has to listen; `say` reports repairs."""
         self._loop = loop
         self._wanted = wanted
         self._say = say
         self._epoll = select.epoll()
-        self._watched: dict[int, tuple[Listener, int]] = {}
-        self._said: dict[int, float] = {}
+        self._watched: dict[int, Listener] = {}
         self._listeners = listeners
+        self._repairs = {listener.inode: _Repairs() for listener in listeners}
+        self._limits = {listener.inode: _limit(listener) for listener in listeners}
         self._shut = False
         for listener in listeners:
-            if listener.address.kind is Kind.STREAM and listener.address.port:
-                queue = accept_queue(listener)
-                limit = queue[1] if queue else _LARGEST
-                self._watched[listener.socket.fileno()] = listener, limit
-                self._epoll.register(listener.socket, 0)
-        loop.watch(self._epoll.fileno(), READ, self._hung_up)
+            if listener.address.kind is Kind.STREAM:
+                self._watched[listener.socket.fileno()] = listener
+                self._register(listener.socket.fileno())
+        loop.watch(self._epoll.fileno(), READ, self._changed)
 
-    def look(self) -> None:
-        """Look at the listeners now, not only when the loop gets to them."""
-        self._hung_up(0)
+    def look(self) -> str:
+        """Look at the listeners now and repair them. Return why no client can connect to one of
+        them; "" if nothing is known to hinder them.
+        """
+        self._changed(0)
+        troubles = [self._look_at(x) for x in self._listeners if self._wanted(x)]
+        return next(filter(None, troubles), "")
 
     def shut_owned(self) -> None:
         """Shut down the listeners that are the supervisor's own: their new clients are refused."""
@@ -69,33 +101,62 @@ class ListenerWatch:
                 self._release(listener)
                 listener.socket.shutdown(socket.SHUT_RD)
 
-    def _release(self, listener: Listener) -> None:
-        if self._watched.pop(listener.socket.fileno(), None):
-            self._unregister(listener.socket.fileno())
-
     def close(self) -> None:
         """Watch no more."""
         if not self._epoll.closed:
             self._loop.unwatch(self._epoll.fileno())
             self._epoll.close()
 
-    def _hung_up(self, _mask: int) -> None:
+    def _look_at(self, listener: Listener) -> str:
+        try:
+            if upkeep.has_lost_clients(listener):
+                upkeep.listen_again(listener, self._limits[listener.inode])
+            upkeep.undo_options(listener)
+            why = upkeep.defect(listener)
+        except OSError as error:
+            why = f"the program shut it down, and listening again failed ({error.strerror})"
+        return _trouble(listener, why) if why else ""
+
+    def _changed(self, _mask: int) -> None:
         for fd, _events in self._epoll.poll(0):
-            listener, limit = self._watched[fd]
+            listener = self._watched[fd]
             if not self._wanted(listener):
                 self._release(listener)
-                continue
-            try:
-                listener.socket.listen(limit)
-            except OSError as error:
-                self._say(
-                    f"the program shut down {listener.address}; cannot listen again "
-                    f"({error.strerror}); retrying"
-                )
-                self._unregister(fd)
-                self._loop.at(time.monotonic() + _AGAIN, partial(self._rearm, fd))
+            elif why := upkeep.defect(listener):
+                self._say(_trouble(listener, why))
+                self._release(listener)
             else:
-                self._report(listener)
+                self._repair(listener)
+
+    def _repair(self, listener: Listener) -> None:
+        if not upkeep.has_lost_clients(listener):
+            return
+        repairs, now = self._repairs[listener.inode], time.monotonic()
+        if repairs.too_many(now):
+            # A program that does it again and again must not keep the supervisor busy.
+            self._repair_later(listener, _PAUSE)
+            return
+        did = "connected" if upkeep.is_connected(listener.socket) else "shut down"
+        try:
+            upkeep.listen_again(listener, self._limits[listener.inode])
+        except OSError as error:
+            self._say(
+                f"the program {did} {listener.address}; cannot listen again "
+                f"({error.strerror}); retrying"
+            )
+            self._repair_later(listener, _AGAIN)
+            return
+        if repairs.is_news(now):
+            self._say(f"the program {did} {listener.address}; listening again")
+
+    def _repair_later(self, listener: Listener, pause: float) -> None:
+        fd = listener.socket.fileno()
+        self._unregister(fd)
+        self._loop.at(time.monotonic() + pause, partial(self._rearm, fd))
+
+    def _release(self, listener: Listener) -> None:
+        if self._watched.pop(listener.socket.fileno(), None):
+            self._unregister(listener.socket.fileno())
 
     def _unregister(self, fd: int) -> None:
         try:
@@ -105,10 +166,18 @@ class ListenerWatch:
 
     def _rearm(self, fd: int) -> None:
         if fd in self._watched and not self._epoll.closed:
-            self._epoll.register(fd, 0)
+            self._register(fd)
 
-    def _report(self, listener: Listener) -> None:
-        now = time.monotonic()
-        if now - self._said.get(listener.inode, -_AGAIN) >= _AGAIN:
-            self._said[listener.inode] = now
-            self._say(f"the program shut down {listener.address}; listening again")
+    def _register(self, fd: int) -> None:
+        unix = self._watched[fd].address.family is Family.UNIX
+        self._epoll.register(fd, select.EPOLLRDHUP if unix else select.EPOLLOUT)
+
+
+def _limit(listener: Listener) -> int:
+    queue = accept_queue(listener)
+    return queue[1] if queue else _LARGEST
+
+
+def _trouble(listener: Listener, why: str) -> str:
+    what = "the service" if listener.owned else "its .socket unit"
+    return f"no client can connect to {listener.address}: {why}; restart {what}"

@@ -5,10 +5,13 @@ Needed when a gate is to close, and for `status` while it is open.
 
 from __future__ import annotations
 
+import time
+
 from sockact.core.matching import Kind
 from sockact.handover import gate
 from sockact.handover.interest import process_interest
 from sockact.kernel import pidfd, procfs
+from sockact.kernel.epoll_entries import Limit, TooMany
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     # (pid, start time) of a process. A pid is not reused within the same clock tick.
     Key = tuple[int, int]
 
+_REST = 10.0
+"""Seconds between two looks at a generation that has too many epoll entries."""
 EPOLL = "epoll"
 SHIM = "shim"
 NONE = "none"
@@ -34,6 +39,8 @@ class Mechanisms:
         self._inodes = {x.inode for x in listeners}
         self.streams = {x.inode for x in listeners if x.address.kind is Kind.STREAM}
         self._epoll: dict[int, dict[Key, str]] = {}
+        self._tired: dict[int, tuple[float, str]] = {}
+        """Generation with too many entries → (when to look again, why not before)."""
 
     def holders(self, pids: Iterable[int]) -> tuple[dict[int, set[int]], list[int]]:
         """Return the processes that have a listener, with the inodes, and those that may have one.
@@ -81,8 +88,14 @@ class Mechanisms:
         `removed` are the listeners that were taken out of the processes' epoll instances. None:
         no process of it accepts connections.
         """
+        until, why = self._tired.get(generation, (0.0, ""))
+        if time.monotonic() < until:
+            return NONE, why
         try:
             found = self._look(generation, pids, removed)
+        except TooMany as error:
+            self._tired[generation] = time.monotonic() + _REST, error.reason
+            return NONE, error.reason
         except (gate.GateRefused, OSError) as error:
             return NONE, str(error)
         return "+".join(sorted(found)) or None, ""
@@ -90,6 +103,7 @@ class Mechanisms:
     def forget(self, generation: int) -> None:
         """Forget a generation that has ended."""
         self._epoll.pop(generation, None)
+        self._tired.pop(generation, None)
 
     def _look(
         self, generation: int, pids: Iterable[int], removed: Mapping[int, set[int]]
@@ -106,9 +120,10 @@ class Mechanisms:
         for pid, refused in known.items():
             shimmed = bool(refused) and self.by_shim(pid, self.streams, refused, presumed=True)
             found |= {SHIM} if shimmed else {EPOLL}
+        limit = Limit()
         for pid, inodes in held.items():
             out = removed.get(pid, set())
-            found |= self._look_at(generation, processes[pid], inodes, out, pid in parents)
+            found |= self._look_at(generation, processes[pid], inodes, out, pid in parents, limit)
         return found
 
     def _unknown(self, pids: set[int], alone: bool) -> tuple[dict[int, set[int]], list[int]]:
@@ -120,9 +135,15 @@ class Mechanisms:
             return {}, []
 
     def _look_at(
-        self, generation: int, process: Process, held: set[int], removed: set[int], parent: bool
+        self,
+        generation: int,
+        process: Process,
+        held: set[int],
+        removed: set[int],
+        parent: bool,
+        limit: Limit,
     ) -> set[str]:
-        entries = gate.entries([process.pid], held)
+        entries = gate.entries([process.pid], held, limit)
         refused = gate.refused(entries[0]) if entries else ""
         outside = set() if refused else removed | {entry.inode for entry in entries}
         left = (held - outside) & self.streams

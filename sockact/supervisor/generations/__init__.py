@@ -2,4 +2,4 @@
 process. Never decides what becomes of one.
 """
 
-__all__ = ("context", "generations", "live_generation")
+__all__ = ("accept_watch", "context", "generations", "live_generation")

@@ -1,21 +1,21 @@
-"""Answers the bind() and listen() calls of one generation: docs/adopt.md."""
+"""Answers the bind(), listen() and shutdown() calls of one generation: docs/adopt.md."""
 
 from __future__ import annotations
 
 import os
 import select
-from functools import partial
 
 from sockact.handover.adopt import Adoption
-from sockact.kernel import procfs
 from sockact.kernel.seccomp import Call
 from sockact.supervisor.base.loop import READ
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
-    from sockact.core.matching import Address, Denied, Traits
+    from sockact.core.matching import Address, Denied
+    from sockact.handover.callers import Callers
     from sockact.handover.lock_files import LockFiles
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.base.loop import Loop
@@ -28,16 +28,18 @@ class BindRequests:
         self,
         loop: Loop,
         listeners: list[Listener],
-        pids: Callable[[], list[int]],
+        callers: Callers,
         locks: LockFiles,
         answered: Callable[[], None],
+        shut: Callable[[], None],
     ) -> None:
-        """`pids` returns the generation's processes, `locks` are the service's; `answered` is
-        called after each bind() and listen().
+        """`locks` are the service's. `answered` is called after each bind() and listen(), `shut`
+        after each shutdown() of a listener.
         """
-        self.adoption = Adoption(listeners, partial(_held, pids), locks)
+        self.adoption = Adoption(listeners, callers, locks)
         self._loop = loop
         self._answered = answered
+        self._shut = shut
         self._notifications: int | None = None
 
     def watch(self, notifications: int) -> None:
@@ -49,9 +51,13 @@ class BindRequests:
         """Return the descriptor of the notifications, if there is one."""
         return self._notifications
 
-    def bind(self, wanted: Address, traits: Traits | None) -> Listener | Denied | None:
-        """Answer the shim: a listener, a refusal, or None if the program may bind by itself."""
-        found = self.adoption.bind(wanted, traits)
+    def bind(
+        self, wanted: Address, pid: int, own: socket.socket | None
+    ) -> Listener | Denied | None:
+        """Answer the shim of this process: a listener, a refusal, or None if the program may bind
+        by itself. Raises OSError.
+        """
+        found = self.adoption.bind(wanted, pid, own)
         self._answered()
         return found
 
@@ -70,18 +76,10 @@ class BindRequests:
         if events & select.POLLIN:
             if self.adoption.handle(self._notifications) in (Call.BIND, Call.LISTEN):
                 self._answered()
+            elif self.adoption.shut:
+                self.adoption.shut.clear()
+                self._shut()
         elif events & select.POLLHUP:
             # The last process that has the filter has ended.
             self.close()
         # Neither: a signal or a kill has withdrawn the notification. Receiving would block.
-
-
-def _held(pids: Callable[[], list[int]], inode: int) -> bool:
-    """Whether a process that can be read has the socket with this inode."""
-    for pid in pids():
-        try:
-            if inode in procfs.sockets(pid).values():
-                return True
-        except OSError:
-            continue
-    return False

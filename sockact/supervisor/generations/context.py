@@ -56,3 +56,5 @@ class Context:
     """Called with the reason when a generation's version cannot be found out."""
     version_known: Callable[[int], None]
     """Called when a command has printed a generation's version."""
+    shut_down: Callable[[int], None]
+    """Called when a generation has called shutdown() on a listener, which had no effect."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from sockact.core.connections import Rules
 from sockact.core.lifecycle.model import State
 from sockact.supervisor.generations.live_generation import LiveGeneration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator
 
     from sockact.core.lifecycle.model import Exit, Service
-    from sockact.core.matching import Address, Denied, Traits
+    from sockact.core.matching import Address, Denied
     from sockact.core.settings import Settings
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.generations.context import Context, SettingsInForce
@@ -78,6 +80,11 @@ class Generations:
         generation = self.get(number)
         return generation.settings if generation else self._settings.next
 
+    def rules_of(self, number: int) -> Rules:
+        """Return the rules for its connections."""
+        generation = self.get(number)
+        return generation.rules if generation else Rules(self._settings.next.quiet_after)
+
     def stop_signal_of(self, number: int) -> int:
         """Return the signal that asks it to end."""
         return self.settings_of(number).stop_signal
@@ -87,11 +94,13 @@ class Generations:
         return self.settings_of(number).reopen_signal
 
     def where(
-        self, number: int, wanted: Address, traits: Traits | None
+        self, number: int, wanted: Address, pid: int, own: socket.socket | None
     ) -> Listener | Denied | None:
-        """Answer its shim: a listener, a refusal, or None if the program may bind by itself."""
+        """Answer the shim of a process: a listener, a refusal, or None if the program may bind by
+        itself. Raises OSError.
+        """
         generation = self.get(number)
-        return generation.where(wanted, traits) if generation else None
+        return generation.where(wanted, pid, own) if generation else None
 
     def are_busy(self) -> bool:
         """Whether a launch, a probe or a trial is under way."""

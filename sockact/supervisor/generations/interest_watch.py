@@ -24,6 +24,8 @@ _FIRST = 0.005
 _GROWTH = 1.5
 _LONGEST = 0.1
 _AFTER_CALL = 0.002
+_SHARE = 0.1
+"""Of one core, at the most, for looks at a program with very many descriptors."""
 _BLIND_AFTER = 0.3
 """Seconds until a process that cannot be read is reported. Many are short-lived helpers."""
 
@@ -79,6 +81,7 @@ class InterestWatch:
         self._timer = self._loop.at(time.monotonic() + pause, self._look)
 
     def _look(self) -> None:
+        began = time.process_time()
         pids = self._processes.of(self._generation)
         inodes = {listener.inode for listener in self._listeners}
         try:
@@ -96,7 +99,7 @@ class InterestWatch:
             return
         self._report(unreadable)
         self._pause = min(_LONGEST, self._pause * _GROWTH)
-        self._schedule(self._pause)
+        self._schedule(max(self._pause, (time.process_time() - began) / _SHARE))
 
     def _report(self, unreadable: set[int]) -> None:
         """Report processes that cannot be read: perhaps they are ready, but it cannot be seen."""

@@ -6,9 +6,12 @@ Decides nothing: what happens is an event for `Context.handle`.
 from __future__ import annotations
 
 import time
+from functools import partial
 
+from sockact.core.connections import Rules, speaks_tls
 from sockact.core.lifecycle.events import LaunchFailed, Proven, TrialFailed, TrialPassed
 from sockact.core.settings import Adopt, Settings
+from sockact.handover.callers import Callers
 from sockact.supervisor.base.loop import READ
 from sockact.supervisor.generations.bind_requests import BindRequests
 from sockact.supervisor.generations.notify_socket import NotifySocket
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sockact.core.lifecycle.model import Exit
-    from sockact.core.matching import Address, Denied, Traits
+    from sockact.core.matching import Address, Denied
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.gates.gates import Gates
     from sockact.supervisor.generations.context import Context
@@ -44,7 +47,9 @@ class LiveGeneration:
 
     _launch: launch.Launch
 
-    def __init__(self, context: Context, number: int) -> None:
+    def __init__(
+        self, context: Context, number: int, carried: CarriedGeneration | None = None
+    ) -> None:
         """Use `start` or `take_over`."""
         self.number = number
         self.pid = 0
@@ -55,12 +60,19 @@ class LiveGeneration:
         self.own: dict[str, str] = {}
         """Environment variables of its programs and hooks."""
         self.version = ReleaseVersion(context, number)
+        self._callers = Callers(
+            lambda: context.processes.root(number),
+            lambda: context.processes.of(number),
+            carried.users if carried else (),
+            launching=carried is None,
+        )
         self._binds = BindRequests(
             context.loop,
             context.listeners,
-            lambda: context.processes.of(number),
+            self._callers,
             context.locks,
             self._bound,
+            partial(context.shut_down, number),
         )
         self._outputs: Outputs | None = None
         self._notify_socket: NotifySocket | None = None
@@ -97,7 +109,7 @@ class LiveGeneration:
     @classmethod
     def take_over(cls, context: Context, carried: CarriedGeneration) -> LiveGeneration:
         """Hold a generation that the previous version launched, and that is no longer pending."""
-        found = cls(context, carried.number)
+        found = cls(context, carried.number, carried)
         found.pid, found.started = carried.pid, carried.started
         if carried.settings:
             found.settings = Settings.from_older(carried.settings)
@@ -124,8 +136,15 @@ class LiveGeneration:
             *gates.carried(self.number),
             self.version.text,
             "" if self.settings is self._context.settings.next else self.settings.to_json(),
+            self._callers.users(),
             tuple(self.unlisted),
         )
+
+    @property
+    def rules(self) -> Rules:
+        """The rules for its connections."""
+        ports = [listener.address.port for listener in self._context.listeners]
+        return Rules(self.settings.quiet_after, speaks_tls(self.settings.command, ports))
 
     def is_busy(self) -> bool:
         """Whether its launch, probe or trial is in progress, or its version is being found."""
@@ -172,9 +191,13 @@ class LiveGeneration:
             if watch is not None:
                 watch.reaped(pid, exit)
 
-    def where(self, wanted: Address, traits: Traits | None) -> Listener | Denied | None:
-        """Answer its shim: a listener, a refusal, or None if the program may bind by itself."""
-        return self._binds.bind(wanted, traits)
+    def where(
+        self, wanted: Address, pid: int, own: socket.socket | None
+    ) -> Listener | Denied | None:
+        """Answer the shim of this process: a listener, a refusal, or None if the program may bind
+        by itself. Raises OSError.
+        """
+        return self._binds.bind(wanted, pid, own)
 
     def read_launch_result(self) -> None:
         """Read what its first process, which has ended, reported of the launch."""
@@ -185,6 +208,10 @@ class LiveGeneration:
         """Pass the last lines of its stderr to `done`, now or later."""
         found = self._outputs.tail() if self._outputs else None
         done(found) if found is not None else self._context.logs.pipes.tail(self.number, done)
+
+    def restore_options(self) -> None:
+        """Give the listeners the options that they had before: another generation serves."""
+        self._binds.adoption.restore_options()
 
     def settle(self) -> None:
         """Watch no more for readiness: the generation is no longer pending."""
@@ -222,6 +249,8 @@ class LiveGeneration:
                 environment["WATCHDOG_USEC"] = usec
         self.version.find(settings, command[0], directory, self.own)
         native = context.adopt is Adopt.NATIVE
+        if native:
+            adoption.begin_all()
         return launch.Launch(
             command,
             directory,

@@ -17,6 +17,7 @@ import struct
 import time
 
 from sockact.kernel import procfs
+from sockact.kernel.sockets import received
 from sockact.supervisor.base.loop import READ
 from sockact.supervisor.records.carried_state import CarriedNotifySocket
 
@@ -70,16 +71,15 @@ class NotifySocket:
     def close(self) -> None:
         """Receive no more messages."""
         self._loop.unwatch(self._socket.fileno())
-        self._socket.close()
+        received.close_queue(self._socket)
 
     def _readable(self, _mask: int) -> None:
         for _ in range(_MOST):
             try:
-                data, ancillary, _flags, _address = self._socket.recvmsg(
-                    _DATAGRAM, socket.CMSG_SPACE(_CREDENTIALS.size)
-                )
+                data, fds, ancillary = received.receive(self._socket, _DATAGRAM)
             except BlockingIOError:
                 return
+            received.close(fds)  # FDSTORE=1, say, which is for systemd.
             words = data.split(b"\n")
             if not {b"READY=1", b"WATCHDOG=1"} & {*words} or not self._trusted(ancillary):
                 continue
@@ -108,8 +108,17 @@ class NotifySocket:
 
 
 def _has_ended(pid: int) -> bool:
-    process = procfs.process(pid)
-    return process is None or process.zombie
+    try:
+        return not procfs.lives(pid)
+    except OSError:
+        pass  # hidepid= hides it, or no descriptor is left.
+    try:
+        os.kill(pid, 0)  # Needs neither, but does not tell a zombie from others.
+    except ProcessLookupError:
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def _users(pids: list[int]) -> set[int]:

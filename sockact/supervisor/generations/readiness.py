@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from sockact.supervisor.generations.notify_socket import NotifySocket
 
 NO_SHIM = (
-    "it did not ask the shim for a listener; a program that is not Python, or runs with -I, -E or "
-    "-S, needs --adopt seccomp"
+    "the program did not request a listener from the shim; use --adopt seccomp if it is not "
+    "written in Python, or if Python runs with -I, -E or -S"
 )
 NOT_TAKEN = (
     "if its address was in use, it must take its listeners from LISTEN_FDS (sd_listen_fds(3)), "
@@ -120,9 +120,9 @@ class Readiness:
             stranger = self._notify_socket.stranger
             refused = f" ({stranger} did, but is not of this generation)" if stranger else ""
             return f"the program did not send READY=1 to its $NOTIFY_SOCKET{refused}"
-        return self._missing(bound)
+        return self._missing()
 
-    def _missing(self, bound: bool) -> str:
+    def _missing(self) -> str:
         """Return which addresses the program has not bound, or does not wait on."""
         if not self._native and (why := self._unbound()):
             return why
@@ -136,8 +136,10 @@ class Readiness:
         missing = [x.address for x in self._context.listeners if x.inode not in adoption.adopted]
         if not missing:
             return ""
-        if adoption.refusal or (adoption.blind and not adoption.adopted):
-            return adoption.refusal or adoption.blind
+        if adoption.refusal:
+            return adoption.refusal
+        if not adoption.adopted and (adoption.stranger or adoption.blind):
+            return adoption.stranger or adoption.blind
         if twins := [x for x in missing if adoption.takes(x)]:
             return (
                 f"its socket [::]:{twins[0].port} takes IPv4 connections, too; write "

@@ -6,14 +6,15 @@ background. A version that cannot be found out is no failure of the generation.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
-import stat
 from functools import partial
 
 from sockact.core.release import LONGEST_VERSION, tidy
 from sockact.supervisor.base.commands import Command, CommandRun
 from sockact.supervisor.processes.environment import probe_environment
+from sockact.trust import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -169,51 +170,55 @@ def of_checkout(directory: str) -> str:
     for _ in range(_DEEPEST):
         there = os.path.join(path, ".git")
         if os.path.lexists(there):
-            return _commit(_git_directory(there))[:_SHORT]
+            return _commit(*_git_directory(there))[:_SHORT]
         if path == os.path.dirname(path):
             break
         path = os.path.dirname(path)
     return ""
 
 
-def _git_directory(path: str) -> str:
-    """Return the git directory. In a worktree or submodule, `path` is a file that names it."""
+def _git_directory(path: str) -> tuple[str, bool]:
+    """Return the git directory, and whether `path` is a file that names it, as in a worktree or a
+    submodule.
+    """
     if os.path.isdir(path):
-        return path
+        return path, False
     word, _, where = _first_line(path).partition(": ")
     if word != "gitdir" or not where:
         raise Unknown(f"{path} is not a git directory")
-    return os.path.join(os.path.dirname(path), where)
+    return os.path.join(os.path.dirname(path), where), True
 
 
-def _commit(git: str) -> str:
-    line = _first_line(os.path.join(git, "HEAD"))
+def _commit(git: str, told: bool) -> str:
+    """Return the commit. `told`: a file, which anybody may have written, names the directory."""
+    line = _first_line(os.path.join(git, "HEAD"), told)
     if _COMMIT.fullmatch(line):
         return line
     ref = line.removeprefix("ref: ")
     if not _REF.fullmatch(ref) or ".." in ref:
         raise Unknown(f"{git}/HEAD does not name a commit")
-    for directory in (git, common := _common(git)):
+    common = _common(git, told)
+    for directory in (git, common):
         try:
-            found = _first_line(os.path.join(directory, ref))
+            found = _first_line(os.path.join(directory, ref), told or directory is common)
         except (FileNotFoundError, NotADirectoryError):
             continue
         if _COMMIT.fullmatch(found):
             return found
-    return _packed(os.path.join(common, "packed-refs"), ref)
+    return _packed(os.path.join(common, "packed-refs"), ref, told or common != git)
 
 
-def _common(git: str) -> str:
+def _common(git: str, told: bool) -> str:
     """Return the directory of the refs that all worktrees share."""
     try:
-        return os.path.join(git, _first_line(os.path.join(git, "commondir")))
+        return os.path.join(git, _first_line(os.path.join(git, "commondir"), told))
     except FileNotFoundError:
         return git
 
 
-def _packed(path: str, ref: str) -> str:
+def _packed(path: str, ref: str, told: bool) -> str:
     try:
-        lines = _head(path, _LARGEST).splitlines()
+        lines = _head(path, _LARGEST, told).splitlines()
     except FileNotFoundError:
         lines = []
     for line in lines:
@@ -223,20 +228,16 @@ def _packed(path: str, ref: str) -> str:
     raise Unknown(f"{ref} has no commit")
 
 
-def _first_line(path: str) -> str:
-    return _head(path, _LINE).partition("\n")[0].strip()
+def _first_line(path: str, told: bool = False) -> str:
+    return _head(path, _LINE, told).partition("\n")[0].strip()
 
 
-def _head(path: str, size: int) -> str:
+def _head(path: str, size: int, told: bool) -> str:
     """Return the first bytes of a file. Raises Unknown, OSError."""
-    # O_NONBLOCK: opening a FIFO would block.
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    except ValueError as error:
-        raise Unknown(f"{path!r} is not a path") from error  # One with a NUL, from a broken .git.
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise Unknown(f"{path} is not a file")
-        return os.read(fd, size).decode(errors="replace")
-    finally:
-        os.close(fd)
+        return files.read(path, size, told=told).decode(errors="replace")
+    except OSError as error:
+        # A path with a NUL, from a broken .git, too.
+        if error.errno == errno.EINVAL:
+            raise Unknown(f"{path!r} is {error.strerror}") from error
+        raise

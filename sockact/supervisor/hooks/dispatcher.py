@@ -98,7 +98,8 @@ class HookDispatcher:
         self, due: Due, launched: LiveGeneration | None, entry: LedgerEntry | None, cause: str
     ) -> Json:
         reason = due.reason
-        if due.event is Hook.ROLLED_BACK and entry:
+        explained = due.event is Hook.FAILED and entry and entry.reason.startswith(reason)
+        if entry and (due.event is Hook.ROLLED_BACK or explained):
             reason = entry.reason
         return {
             "event": due.event.value,

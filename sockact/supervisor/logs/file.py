@@ -13,12 +13,12 @@ import stat
 import time
 
 from sockact.core.backlog import Backlog
+from sockact.trust import files
 
 LIMIT = 8 << 20
 """Bytes that may wait for a log that cannot be written."""
 
 _MODE = 0o640
-_FLAGS = os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 _CHUNK = 1 << 20
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
 
@@ -28,21 +28,7 @@ def open_log(path: str) -> int:
 
     Root does not follow the symbolic links of other users: it would write to any file for them.
     """
-    if os.geteuid() == 0:
-        with contextlib.suppress(FileNotFoundError):
-            found = os.lstat(path)
-            if stat.S_ISLNK(found.st_mode) and found.st_uid:
-                raise OSError(errno.ELOOP, f"a symbolic link of user {found.st_uid}", path)
-    try:
-        # For reading, too: does it end with a whole line?
-        fd = os.open(path, os.O_RDWR | _FLAGS, _MODE)
-    except PermissionError:
-        fd = os.open(path, os.O_WRONLY | _FLAGS, _MODE)
-    mode = os.fstat(fd).st_mode
-    if not (stat.S_ISREG(mode) or stat.S_ISCHR(mode)):
-        os.close(fd)
-        raise OSError(errno.EINVAL, "neither a file nor a character device", path)
-    return fd
+    return files.open_to_append(path, _MODE)
 
 
 class LogFile:

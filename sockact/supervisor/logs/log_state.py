@@ -38,7 +38,8 @@ class LogState:
         before, self._error = self._error, message["error"]
         if self._error and self._error != before:
             self._notice(
-                f"cannot write to {self.path}: {self._error}; lines wait until this is resolved",
+                f"cannot write to {self.path}: {self._error}; output is kept in memory until the "
+                "file can be written",
                 News.LOG,
             )
         if not self._error:

@@ -95,7 +95,7 @@ class Logs:
             return "the logs are being reopened"
         if self._paths and (self._channel is None or self._channel.crowded):
             return "the log pump is not responding"
-        return "the last lines of a generation are being read" if self.pipes.waiting() else ""
+        return "the last output of a generation is still being read" if self.pipes.waiting() else ""
 
     def status(self) -> list[Json]:
         """Return a Log of docs/control.md for each log."""

@@ -12,6 +12,7 @@ import signal
 import time
 from functools import partial
 
+from sockact.core.numbers import whole
 from sockact.kernel import pidfd, procfs, written_files
 from sockact.supervisor.logs.rotation import ReopenFailure, RotationResult
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 _MOST_ROUNDS = 4
 # The texts come from the program.
 _MOST_ERRORS = 50
+_MOST_FILES = 1_000_000
+"""Files that one process may claim to have reopened."""
 # For a program to install its handler, and then to run it.
 _SIGNAL_SECONDS = 3.0
 _LOOK_EVERY = 0.1
@@ -173,7 +176,7 @@ class _Reopening:
         """Take note of an answer: `reopen NUMBER [! ERROR]…`"""
         count, *errors = " ".join(words[1:]).split(" ! ")
         self._answers += 1
-        self._files += int(count) if count.isdecimal() else 0
+        self._files += whole(count, _MOST_FILES) or 0
         for error in errors:
             self._fail(pid, error)
 

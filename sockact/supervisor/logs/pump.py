@@ -37,7 +37,7 @@ LAST_WORDS = 2.0
 _MOST_READS = 16
 _OFTEN = 4
 """A pipe that is fuller than 1/_OFTEN may be full before the next round, so there is no pause."""
-_TAIL = 8192
+_TAIL = 16384
 _NAME = b"sockact-log"
 _IGNORED = ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGPIPE", "SIGXFSZ")
 

@@ -37,7 +37,7 @@ class TrialChecks:
     interval: float
     timeout: float
     threshold: int
-    """Number of consecutive failed probes that ends the trial."""
+    """Number of consecutive failed probes after which the trial fails."""
 
 
 class TrialMonitor:

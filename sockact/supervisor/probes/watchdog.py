@@ -64,7 +64,7 @@ class Watchdog:
         )
         self._service = service
         self._answers = (service.replace, service.give_up)
-        self._answered = 0
+        self._taken = 0
 
     def start(self) -> None:
         """Ping now, and then every `interval` seconds."""

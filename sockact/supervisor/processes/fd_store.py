@@ -99,7 +99,7 @@ class Leftovers:
 
     def wait(self, kill_timeout: float, done: Callable[[], None]) -> None:
         """Call `done` when all have ended; after `kill_timeout` seconds, send SIGKILL."""
-        self._tell("waiting for it to exit")
+        self._tell("waiting for {} to exit")
         self._done = done
         self._timer = self._loop.at(time.monotonic() + kill_timeout, self._kill)
 
@@ -123,19 +123,20 @@ class Leftovers:
         os.close(fd)
 
     def _kill(self) -> None:
-        self._tell("still running after the kill timeout, sending SIGKILL", News.SIGNALLED)
+        self._tell("{}: still running after the kill timeout, sending SIGKILL", News.SIGNALLED)
         self._timer = self._loop.at(time.monotonic() + _GIVE_UP_AFTER, self._give_up)
         for process in self._left.values():
             _kill_whole(process)
 
     def _give_up(self) -> None:
-        self._tell("did not exit; starting the service anyway")
+        self._tell("{}: did not exit; starting the service anyway")
         self.close()
         self._done()
 
     def _tell(self, message: str, news: News = News.NOTE) -> None:
         pids = ", ".join(str(process.pid) for process in self._left.values())
-        self._say(f"process {pids} of an earlier supervisor: {message}", news)
+        which = "process" if len(self._left) == 1 else "processes"
+        self._say(message.format(f"{which} {pids} of an earlier supervisor"), news)
 
 
 def living(processes: list[Process], forget: Callable[[str], None]) -> list[Process]:

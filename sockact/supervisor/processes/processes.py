@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 
 from sockact.core.lifecycle.model import Exit
+from sockact.core.numbers import whole
 from sockact.core.record import dataclass, field
 from sockact.kernel import pidfd, procfs
 from sockact.kernel.procfs import Process
@@ -168,7 +169,7 @@ class Processes:
         for process, generation in self._walk(tree):
             if generation is None:
                 # A process loses its memory, and so its environment, just before it is a zombie.
-                seen.certain &= not process.zombie and procfs.has_memory(process.pid)
+                seen.certain &= not process.zombie and _has_memory(process.pid)
                 continue
             seen.known[process.pid, process.started] = generation
             seen.present.add(generation)
@@ -205,8 +206,7 @@ class Processes:
             return None
         if environment.get(SHIM_VARIABLE.encode()) != self._shim_address.encode():
             return None
-        value = environment.get(GENERATION_VARIABLE.encode(), b"")
-        return int(value) if value.isdigit() else None
+        return whole(environment.get(GENERATION_VARIABLE.encode(), b""))
 
 
 def _signal(pids: list[int], number: int) -> Signalled:
@@ -233,6 +233,13 @@ def _process(pid: int) -> Process | None:
         return procfs.process(pid)
     except PermissionError:
         return Process(pid, 0, 0, zombie=False)  # hidepid= hides everything but its existence.
+
+
+def _has_memory(pid: int) -> bool:
+    try:
+        return procfs.has_memory(pid)
+    except PermissionError:
+        return True  # hidepid= hides that it is about to exit. It will be reaped.
 
 
 def descendants(pid: int) -> list[int]:

@@ -14,6 +14,7 @@ from collections import deque
 from functools import partial
 
 from sockact.kernel import pidfd, procfs
+from sockact.kernel.sockets import received
 from sockact.supervisor.base.loop import READ
 from sockact.supervisor.processes.shim_conversation import Conversation
 
@@ -21,15 +22,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sockact.core.matching import Address, Denied, Traits
+    from sockact.core.matching import Address, Denied
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.base.loop import Loop, Timer
 
     # (pid) → generation or None
     Membership = Callable[[int], int | None]
-    # (generation, wanted, traits of the socket) → listener, why the bind() fails, or None to leave
-    # it alone
-    Bind = Callable[[int, Address, Traits | None], Listener | Denied | None]
+    # (generation, wanted, pid, its socket) → listener, why the bind() fails, or None to leave it
+    # alone
+    Bind = Callable[[int, Address, int, socket.socket | None], Listener | Denied | None]
     # (error text, or "" when done)
     Done = Callable[[str], None]
     # (the words of the answer after `done`)
@@ -190,7 +191,7 @@ class ShimCalls:
             conversation.end()
         if self._loop.watched(self._socket.fileno()):
             self._loop.unwatch(self._socket.fileno())
-        self._socket.close()
+        received.close_listening(self._socket)
 
     def _accept(self, _mask: int) -> None:
         try:
@@ -210,7 +211,7 @@ class ShimCalls:
         except OSError:
             generation = None  # /proc is unavailable: the process asks, or is called, again.
         if generation is None or len(self._open) >= _MOST_CONNECTIONS:
-            connection.close()
+            received.close_queue(connection)
             return
         bind = partial(self._bind, generation)
         self._open.add(Conversation(self, self._loop, connection, pid, bind))

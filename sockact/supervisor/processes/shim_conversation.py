@@ -10,7 +10,8 @@ import stat
 import time
 
 from sockact.core.matching import Address, Family, Kind
-from sockact.kernel.sockets import sockopt
+from sockact.core.numbers import whole
+from sockact.kernel.sockets import received, sockopt
 from sockact.kernel.sockets.listener import Listener
 from sockact.supervisor.base.loop import READ
 
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
-    from sockact.core.matching import Denied, Traits
+    from sockact.core.matching import Denied
     from sockact.supervisor.base.loop import Loop, Timer
 
-    # (wanted, traits of the socket) → listener, why the bind() fails, or None to leave it alone
-    Bind = Callable[[Address, Traits | None], Listener | Denied | None]
+    # (wanted, pid, its socket) → listener, why the bind() fails, or None to leave it alone
+    Bind = Callable[[Address, int, socket.socket | None], Listener | Denied | None]
 
     class Calls(Protocol):
         """What a conversation needs of ShimCalls."""
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 
 _PACKET = 4096
+_LAST_PORT = 65535
 _PATIENCE = 5.0
 """Seconds until a silent conversation ends."""
 
@@ -68,7 +70,7 @@ class Conversation:
         """Close the connection."""
         self._timer.cancel()
         self._loop.unwatch(self._socket.fileno())
-        self._socket.close()
+        received.close_queue(self._socket)
         self._calls.ended(self)
 
     def _timed_out(self) -> None:
@@ -81,7 +83,7 @@ class Conversation:
 
     def _readable(self, _mask: int) -> None:
         try:
-            data, fds, _flags, _address = socket.recv_fds(self._socket, _PACKET, 1)
+            data, fds, _others = received.receive(self._socket, _PACKET)
         except BlockingIOError:
             return
         except OSError:
@@ -89,8 +91,7 @@ class Conversation:
         try:
             self._hear(data.decode("ascii", "replace").split(" "), fds)
         finally:
-            for fd in fds:
-                os.close(fd)
+            received.close(fds)
 
     def _hear(self, words: list[str], fds: list[int]) -> None:
         if words[0] == "hello":
@@ -118,20 +119,27 @@ class Conversation:
             self._hung_up()
 
     def _answer_bind(self, words: list[str], fds: list[int]) -> None:
+        own = _own_socket(fds)
         try:
-            found = self._bind(_wanted(words), _traits(fds))
+            self._answer(self._bind(_wanted(words), self.pid, own), own)
         except (ValueError, IndexError):
             self._send(f"refuse {errno.EINVAL} malformed request")
-            self.end()
-            return
+        except OSError:
+            self._send("pass")  # The process, or /proc, is gone.
+        finally:
+            if own is not None:
+                own.close()
+        self.end()
+
+    def _answer(self, found: Listener | Denied | None, own: socket.socket | None) -> None:
         if found is None:
             self._send("pass")
         elif isinstance(found, Listener):
-            _carry_options(fds, found)
+            if own is not None:
+                sockopt.carry(own, found.socket)
             self._send("adopt", found.socket.fileno())
         else:
             self._send(f"refuse {found.error} {found.message or os.strerror(found.error)}")
-        self.end()
 
     def _send(self, words: str, fd: int | None = None) -> bool:
         ancillary = [] if fd is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, _fds(fd))]
@@ -142,21 +150,14 @@ class Conversation:
         return True
 
 
-def _traits(fds: list[int]) -> Traits | None:
-    """Return the traits of the socket that is to be bound; None if the shim only asks."""
-    for fd in fds:
-        if stat.S_ISSOCK(os.fstat(fd).st_mode):
-            with socket.socket(fileno=os.dup(fd)) as own:
-                return sockopt.traits(own)
+def _own_socket(fds: list[int]) -> socket.socket | None:
+    """Return a duplicate of the program's own socket, which the shim has sent along."""
+    try:
+        if fds and stat.S_ISSOCK(os.fstat(fds[0]).st_mode):
+            return socket.socket(fileno=os.dup(fds[0]))
+    except OSError:
+        pass  # No descriptors left: only the .socket unit's options apply.
     return None
-
-
-def _carry_options(fds: list[int], found: Listener) -> None:
-    """Copy the options of the program's own socket, which it has sent along, to the listener."""
-    for fd in fds:
-        if stat.S_ISSOCK(os.fstat(fd).st_mode):
-            with socket.socket(fileno=os.dup(fd)) as own:
-                sockopt.carry(own, found.socket)
 
 
 def _fds(fd: int) -> bytes:
@@ -167,7 +168,10 @@ def _wanted(words: list[str]) -> Address:
     """Parse `FAMILY TYPE ADDRESS [PORT]`. Raises ValueError or IndexError."""
     family, kind, host = Family(words[0]), Kind(words[1]), words[2]
     if family is not Family.UNIX:
-        return Address(family, kind, host, int(words[3]))
+        port = whole(words[3], _LAST_PORT)
+        if port is None:
+            raise ValueError("not a port")
+        return Address(family, kind, host, port)
     raw = bytes.fromhex(host)
     if raw[:1] == b"\0":
         return Address(family, kind, "@" + os.fsdecode(raw[1:]))

@@ -53,12 +53,23 @@ class CarriedService:
 
 
 @dataclass(frozen=True)
+class CarriedOption:
+    """A socket option, as getsockopt(2) returns it."""
+
+    level: int
+    option: int
+    value: str
+
+
+@dataclass(frozen=True)
 class CarriedListener:
     """A listener; its address is that of the socket."""
 
     fd: int
     name: str
     owned: bool
+    options: tuple[CarriedOption, ...] = ()
+    """Those that it had before a program changed them."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +110,8 @@ class CarriedGeneration:
     """Version of its release."""
     settings: str = ""
     """The settings that it was launched with, as JSON; "" for those of the service."""
+    users: tuple[int, ...] = ()
+    """The users that its first process has had."""
     unlisted: tuple[str, ...] = ()
     """The addresses that it bound with SO_REUSEPORT and that have no listener."""
 
@@ -275,7 +288,7 @@ _READER = Reader(
         CarriedRelay,
         CarriedNotifySocket,
     ),
-    *(CarriedListener, CarriedProcess, CarriedExit, CarriedConnection),
+    *(CarriedListener, CarriedOption, CarriedProcess, CarriedExit, CarriedConnection),
     *(CarriedHistory, CarriedStoreRequest, CarriedNotification),
     *(Account, Failures, LedgerEntry, Span, Times, Totals),
     *(CarriedLogs, CarriedLog, CarriedLogPipe),

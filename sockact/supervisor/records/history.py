@@ -12,6 +12,7 @@ from sockact.core.history import ledger
 from sockact.core.history.failures import MOST, Failure, Window, describe
 from sockact.core.history.ledger import Account, Failures, LedgerEntry, Span, Times, Totals
 from sockact.core.json_data import Reader, plain
+from sockact.core.numbers import is_count, is_time
 from sockact.supervisor.records.carried_state import CarriedHistory
 from sockact.supervisor.records.ledger import Ledger
 from sockact.supervisor.records.state_dir import StateFile
@@ -19,15 +20,15 @@ from sockact.supervisor.records.state_dir import StateFile
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import TypeGuard
 
     from sockact.core.json_data import Json
+    from sockact.core.lifecycle.model import Handover
 
     Clock = Callable[[], float]
 
 FILE = "starts.json"
-_NO_TIME = 1e12
-"""Seconds since 1970; a later time is not one."""
+_LONGEST = 4096
+"""Characters of a reason that are read from the file."""
 _READER = Reader(Account, Failures, LedgerEntry, Span, Times, Totals)
 
 
@@ -72,6 +73,11 @@ class History:
         self._failures = (*self._failures, Failure(self._clock(), generation, reason))[-MOST:]
         self.ledger.failed()
         self._save()
+
+    def refused(self, handover: Handover) -> None:
+        """Record the failure of a handover and of its successor."""
+        self.ledger.explained(handover)
+        self.failed(handover.successor, handover.reason)
 
     def set_limits(self, interval: float, burst: int) -> None:
         """Apply these limits from now on, also to earlier failures."""
@@ -145,16 +151,11 @@ def _failures(found: object) -> tuple[Failure, ...]:
     good = []
     for entry in entries[-MOST:]:
         match entry:
-            case [at, int() as generation, str() as reason] if _is_time(at):
-                good.append(Failure(float(at), generation, reason))
+            case [at, generation, str() as reason] if is_time(at) and is_count(generation):
+                good.append(Failure(float(at), generation, reason[:_LONGEST]))
     return tuple(good)
 
 
 def _times(found: object) -> tuple[float, ...]:
     entries = found if isinstance(found, list) else []
-    return tuple(float(at) for at in entries if _is_time(at))[-MOST:]
-
-
-def _is_time(found: object) -> TypeGuard[float]:
-    """Whether this is a number that a clock may show; JSON has others."""
-    return isinstance(found, int | float) and 0 <= found < _NO_TIME
+    return tuple(float(at) for at in entries if is_time(at))[-MOST:]

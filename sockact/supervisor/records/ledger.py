@@ -69,6 +69,10 @@ class Ledger:
         if self._closed or self.account.totals != before:
             self._save()
 
+    def explained(self, handover: Handover) -> None:
+        """Record the reason of a failed handover; the caller saves."""
+        self.account = core.explain(self.account, handover)
+
     def handover_id(self, generation: int) -> str:
         """Return the id of the handover that this generation takes part in, or ""."""
         entry = self.entry(generation)

@@ -9,6 +9,7 @@ import contextlib
 import os
 
 from sockact.core.history import snapshots
+from sockact.supervisor.records.state_dir import create, read_regular
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,13 +43,12 @@ class Snapshots:
         there = snapshots.numbered(os.listdir(self._directory))
         last = max(there, default=0)
         data = text.encode()
-        if last and there[last].endswith(ending) and self._content(there[last]) == data:
+        if last and there[last].endswith(ending) and self._is(there[last], data):
             return
         path = os.path.join(self._directory, f"{last + 1}{ending}")
         following = f"{path}.new"
         try:
-            fd = os.open(following, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with open(fd, "wb") as file:
+            with create(following, 0o600) as file:
                 file.write(data)
             os.replace(following, path)
         except OSError:
@@ -58,6 +58,8 @@ class Snapshots:
         for number in [*there, last + 1][: -snapshots.MOST]:
             os.unlink(os.path.join(self._directory, there[number]))
 
-    def _content(self, name: str) -> bytes:
-        with open(os.path.join(self._directory, name), "rb") as file:
-            return file.read()
+    def _is(self, name: str, data: bytes) -> bool:
+        try:
+            return read_regular(os.path.join(self._directory, name), len(data) + 1) == data
+        except OSError:
+            return False

@@ -14,27 +14,38 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sockact.core.lifecycle.model import Handover, Service
+    from sockact.core.lifecycle.model import Generation, Handover, Service
     from sockact.supervisor.base.loop import Loop, Timer
     from sockact.systemd.notify import Notifier
 
 _EXTEND_EVERY = 5.0
 _EXTEND_BY = 15.0
+_REFRESH_EVERY = 5.0
+"""Seconds after which a status line that only differs in the time left is sent again."""
 _WORKING = (Phase.STARTING, Phase.RELOADING, Phase.STOPPING, Phase.STOPPED)
 
 
-def status_line(service: Service, failures: str = "") -> str:
-    """Return the status line for `systemctl status`. `failures` describes recent failures."""
+def status_line(service: Service, failures: str = "", now: float | None = None) -> str:
+    """Return the status line for `systemctl status`. `failures` describes recent failures. Times
+    that are left are given if the time is known (CLOCK_MONOTONIC).
+    """
     parts = [service.phase.value]
     for g in service.generations:
         if g.state is not State.FAILED:
-            why = f" ({g.hint})" if g.state is State.PENDING and g.misplaced else ""
-            parts.append(f"generation {g.number} {g.state.value}{why}")
+            state = g.state.value if g.trial_until is None else "on trial"
+            parts.append(f"generation {g.number} {state}{_notes(g, now)}")
     if service.handover is not None and service.handover.outcome is not Outcome.PENDING:
         parts.append(_last(service.handover))
     if failures:
         parts.append(failures)
     return "; ".join(parts)
+
+
+def _notes(g: Generation, now: float | None) -> str:
+    notes = [g.hint] if g.state is State.PENDING and g.misplaced else []
+    if now is not None and g.times_out_at is not None:
+        notes.append(f"up to {max(0.0, g.times_out_at - now):.0f} s left")
+    return f" ({'; '.join(notes)})" if notes else ""
 
 
 def _last(handover: Handover) -> str:
@@ -63,7 +74,10 @@ class Announcer:
         self._notifier = notifier
         self._extension: Timer | None = None
         self._phase = Phase.STARTING
+        self._service: Service | None = None
         self._line = ""
+        """The line that was sent last, without the times that are left."""
+        self._refresh_at = 0.0
         self._reload_is_known = False
         self._look_after()
 
@@ -84,7 +98,7 @@ class Announcer:
         """Announce that the service has entered this phase."""
         reloaded = self._phase is Phase.RELOADING
         self._phase = phase
-        self._line = line = status_line(service, self._failures())
+        line = self._new_line(service)
         match phase:
             case Phase.SERVING:
                 self._notifier.ready(line)
@@ -105,11 +119,20 @@ class Announcer:
 
     def changed(self, service: Service) -> None:
         """Update the status line, if it has changed within the phase."""
-        line = status_line(service, self._failures())
-        if line != self._line:
-            self._line = line
-            self._notifier.status(line)
-            self._look_after()
+        due = time.monotonic() >= self._refresh_at
+        if due or status_line(service, self._failures()) != self._line:
+            before = self._line
+            line = self._new_line(service)
+            if self._line != before or line != before:
+                self._notifier.status(line)
+                self._look_after()
+
+    def _new_line(self, service: Service) -> str:
+        now, failures = time.monotonic(), self._failures()
+        self._service = service
+        self._line = status_line(service, failures)
+        self._refresh_at = now + _REFRESH_EVERY
+        return status_line(service, failures, now)
 
     def launched(self, pid: int) -> None:
         """Store the pidfd of a generation's first process, in case this supervisor is killed."""
@@ -160,4 +183,6 @@ class Announcer:
             self._extension = None
         if self._phase in _WORKING and self._notifier.active:
             self._notifier.extend(_EXTEND_BY)
+            if self._service is not None:
+                self.changed(self._service)
             self._extension = self._loop.at(time.monotonic() + _EXTEND_EVERY, self._ask_for_time)

@@ -1,5 +1,9 @@
 """Holds the state of one service, and changes it: core/lifecycle decides on a step for each event,
 and the `Follower` performs its actions.
+
+No exception leaves a step half done. The state after it is complete before any action is performed.
+An action that raises is a bug, which is reported; the actions after it are performed all the same,
+and `Follower.failed` answers the event that the machine expects of the failed one.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from sockact.core.lifecycle import events
 from sockact.core.lifecycle.machine import next_deadline, step
 from sockact.core.lifecycle.model import Gate, Phase, Service
 from sockact.core.record import replace
+from sockact.kernel.procfs import Unavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,11 +38,20 @@ if TYPE_CHECKING:
         def perform(self, action: Action) -> None:
             """Perform an action. May raise procfs.Unavailable: then it is retried later."""
 
+        def failed(self, action: Action, reason: str) -> None:
+            """Handle that an action raised another exception, which is a bug. If this raises, too,
+            the action is retried later.
+            """
+
         def followed(self, before: Service, service: Service, actions: Sequence[Action]) -> None:
             """Take note that all actions of a step were performed, or postponed."""
 
         def changed(self, service: Service) -> None:
             """Take note of the new state, when no more events are waiting."""
+
+
+_AFTER_FAULT = 1.0
+"""Seconds until the next deadline counts, after a step that raised an exception."""
 
 
 class Lifecycle:
@@ -54,6 +68,7 @@ class Lifecycle:
         self._events: deque[Event] = deque()
         self._handling = False
         self._timer: Timer | None = None
+        self._not_before = 0.0
 
     def handle(self, event: Event) -> None:
         """Take the step for an event. Events that its actions cause are handled after it."""
@@ -63,21 +78,32 @@ class Lifecycle:
         self._handling = True
         try:
             while self._events:
-                self._step(self._events.popleft())
+                if not self._loop.guard(self._step, self._events.popleft()):
+                    # A deadline that caused it is still in the state.
+                    self._not_before = time.monotonic() + _AFTER_FAULT
         finally:
             self._handling = False
         self._arm()
-        self._follower().changed(self.service)
+        self._loop.guard(self._follower().changed, self.service)
 
     def _step(self, event: Event) -> None:
         now = time.monotonic()
         before = self.service
         self.service, actions = step(before, event, now)
-        self._follower().stepped(self.service, actions, now)
+        self._loop.guard(self._follower().stepped, self.service, actions, now)
         for action in actions:
             key = type(action), getattr(action, "number", None)
-            self._retry.attempt(key, partial(self._follower().perform, action))
-        self._follower().followed(before, self.service, actions)
+            self._retry.attempt(key, partial(self._perform, action))
+        self._loop.guard(self._follower().followed, before, self.service, actions)
+
+    def _perform(self, action: Action) -> None:
+        try:
+            self._follower().perform(action)
+        except Unavailable:
+            raise
+        except Exception as error:
+            self._loop.note(error)
+            self._follower().failed(action, f"internal error ({type(error).__name__})")
 
     def use(self, policy: Policy) -> None:
         """Decide by this policy from now on."""
@@ -103,6 +129,8 @@ class Lifecycle:
 
     def _arm(self) -> None:
         when = next_deadline(self.service)
+        if when is not None:
+            when = max(when, self._not_before)
         if self._timer and self._timer.callback and self._timer.when == when:
             return
         if self._timer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 
 from sockact.core.lifecycle.model import Gate, Outcome
 from sockact.core.message_kinds import News
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from sockact.core.lifecycle.model import Generation, Handover, Service
     from sockact.supervisor.base.report import Say
     from sockact.supervisor.changes.request import Done
-    from sockact.supervisor.generations.live_generation import LiveGeneration
 
 
 class Outcomes:
@@ -62,30 +60,23 @@ class Outcomes:
         about, lines = self._failed_output
         return handover_status(handover, lines if handover.id == about else [])
 
-    def finished(
-        self, handover: Handover, successor: LiveGeneration | None, predecessor: Generation | None
-    ) -> None:
-        """Report the outcome of a handover. `predecessor` is None if it has ended."""
-        answer = partial(self._answer, handover, predecessor)
-        if handover.outcome is Outcome.COMMITTED or successor is None:
-            answer([])
-        else:
-            successor.stderr_tail(answer)
-
-    def _answer(
-        self, handover: Handover, predecessor: Generation | None, stderr: list[str]
-    ) -> None:
-        committed = handover.outcome is Outcome.COMMITTED
-        if not committed:
-            self._failed_output = (handover.id, stderr)
+    def finished(self, handover: Handover, predecessor: Generation | None) -> None:
+        """Report a handover that was committed. `predecessor` is None if it has ended."""
         self._report(handover)
         for wait_drained, done in self._waiting.pop(handover.id, ()):
-            if wait_drained and committed and predecessor is not None:
+            if wait_drained and predecessor is not None:
                 self._draining.setdefault(predecessor.number, []).append((handover, done))
-            elif committed and predecessor is not None and _accepts(predecessor):
+            elif predecessor is not None and _accepts(predecessor):
                 self._closing.setdefault(predecessor.number, []).append((handover, done))
             else:
-                done(handover_status(handover, stderr), committed)
+                done(handover_status(handover, []), True)
+
+    def failed(self, handover: Handover, stderr: list[str]) -> None:
+        """Report a handover that failed, and the last lines of its successor."""
+        self._failed_output = (handover.id, stderr)
+        self._report(handover)
+        for _wait_drained, done in self._waiting.pop(handover.id, ()):
+            done(handover_status(handover, stderr), False)
 
     def changed(self, service: Service) -> None:
         """Answer the callers whose predecessor no longer accepts connections.

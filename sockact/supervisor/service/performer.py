@@ -6,13 +6,14 @@ import time
 from functools import partial
 
 from sockact.core.errors import OperatorError
+from sockact.core.history import cause
 from sockact.core.lifecycle import actions, events
 from sockact.core.lifecycle.hooks import due
-from sockact.core.lifecycle.model import Outcome
+from sockact.core.lifecycle.model import Gate, Outcome, State
 from sockact.core.lifecycle.stop import STOPPING
 from sockact.core.lifecycle.trial import BY_HAND
 from sockact.core.message_kinds import News
-from sockact.core.record import dataclass
+from sockact.core.record import dataclass, replace
 from sockact.kernel.sockets.listener import clear_nonblocking
 from sockact.supervisor.base import report
 
@@ -22,8 +23,11 @@ if TYPE_CHECKING:
 
     from sockact.core.lifecycle.actions import Action
     from sockact.core.lifecycle.model import Handover, Service
+    from sockact.supervisor.base.retry import Retry
+    from sockact.supervisor.gates.decoys import Decoys
     from sockact.supervisor.gates.drain_census import DrainCensus
     from sockact.supervisor.gates.gates import Gates
+    from sockact.supervisor.gates.listener_watch import ListenerWatch
     from sockact.supervisor.generations.context import Context
     from sockact.supervisor.generations.generations import Generations
     from sockact.supervisor.hooks.dispatcher import HookDispatcher
@@ -37,6 +41,7 @@ if TYPE_CHECKING:
     from sockact.supervisor.service.shutdown import Shutdown
 
 _OTHERS_FIRST = 0.005
+_CENSUS_AGAIN = 1.0
 _NO_FAILURES = (STOPPING, BY_HAND)
 """Reasons of failed handovers that are not failures of the program."""
 
@@ -50,6 +55,7 @@ class Performer:
     _generations: Generations
     _gates: Gates
     _drains: DrainCensus
+    _decoys: Decoys
     _termination: Termination
     _hooks: HookDispatcher
     _handovers: Handovers
@@ -58,6 +64,8 @@ class Performer:
     _history: History
     _reports: Reports
     _shutdown: Shutdown
+    _listener_watch: ListenerWatch
+    _retry: Retry
     _show: Callable[[], None]
     """Called after each change that `status` shows."""
 
@@ -67,6 +75,11 @@ class Performer:
 
     def followed(self, before: Service, service: Service, actions: Sequence[Action]) -> None:
         """Stop the watches that a step has made pointless, and run the hooks that are due."""
+        for g in service.only(State.DRAINING):
+            known = before.get(g.number)
+            if known is not None and known.state is not State.DRAINING:
+                seconds = service.policy.drain_timeout
+                self._reports.say(g.number, f"draining for up to {seconds:g} s")
         self._generations.settle(service)
         self._hooks.follow(due(before, service, tuple(actions)), service)
 
@@ -84,7 +97,7 @@ class Performer:
             case actions.StartProbe(number):
                 self._generations[number].probe()
             case actions.StartTrial(number):
-                self._generations[number].start_trial()
+                self._start_trial(number)
             case actions.MoveGate(number, closed):
                 if not closed:
                     self._drains.forget(number)  # It may have been draining.
@@ -100,10 +113,26 @@ class Performer:
                 self._drains.take_census(number)
             case actions.Terminate(number, reason):
                 self._terminate(number, reason)
-            case actions.Kill(number, reason):
-                self._termination.kill(number, reason)
+            case actions.Kill(number, reason, cuts_off):
+                self._kill(number, reason, cuts_off)
             case _:
                 self._report(action)
+
+    def failed(self, action: Action, reason: str) -> None:
+        """Handle that an action raised an exception, which is a bug. May raise."""
+        match action:
+            case actions.Spawn(number):
+                self._lifecycle.handle(events.LaunchFailed(number, reason))
+                if self._generations.get(number) is None:
+                    self._lifecycle.handle(events.Gone(number))
+            case actions.StartTrial(number):
+                self._lifecycle.handle(events.TrialFailed(number, reason))
+            case actions.MoveGate(number):
+                self._lifecycle.handle(events.GateMoved(number, Gate.NONE, reason))
+            case actions.TakeCensus(number):
+                self._lifecycle.handle(events.Census(number, 1, 0, 0, look_in=_CENSUS_AGAIN))
+            case actions.Terminate() | actions.Kill() | actions.Quit():
+                self.perform(action)  # Nothing else would end the generation, or the service.
 
     def _report(self, action: Action) -> None:
         """Perform an action that only reports something."""
@@ -134,12 +163,27 @@ class Performer:
             for listener in self._context.listeners:
                 clear_nonblocking(listener)
         try:
+            if trouble := self._listener_watch.look():
+                raise OperatorError(trouble)
             launched = self._generations.launch(self._context, number, capture=service.in_handover)
         except (OperatorError, OSError) as error:
             self._lifecycle.handle(events.LaunchFailed(number, str(error)))
             self._lifecycle.handle(events.Gone(number))
             return
         self._announcer.launched(launched.pid)
+        entry = self._history.ledger.entry(number)
+        self._reports.say(number, f"starting (reload: {entry.cause})" if entry else "starting")
+
+    def _start_trial(self, number: int) -> None:
+        self._generations[number].start_trial()
+        # Without a time, it only waits for its hook.
+        if seconds := self._lifecycle.service.policy.trial:
+            self._reports.say(number, f"ready; on trial for {seconds:g} s")
+
+    def _kill(self, number: int, reason: str, cuts_off: bool) -> None:
+        if cuts_off and (remaining := self._drains.open(number)):
+            self._history.ledger.forced(number, remaining)
+        self._termination.kill(number, reason)
 
     def _terminate(self, number: int, reason: str) -> None:
         self._drains.forget(number)
@@ -148,15 +192,43 @@ class Performer:
             cut_off = self._drains.active(number)
             if cut_off is not None:
                 self._history.ledger.forced(number, cut_off)
-        self._termination.terminate(number, reason)
+                if cut_off:
+                    plural = "" if cut_off == 1 else "s"
+                    reason += f" ({cut_off} connection{plural} in use)"
+        send = partial(self._termination.terminate, number, reason)
+        if self._lifecycle.is_stopping():
+            send()
+            return
+        # In a moment: other generations serve, and this one may shut their listeners down.
+        key = actions.Terminate, number
+        self._decoys.lay(number, partial(self._retry.attempt, key, send))
 
     def _finish(self, handover: Handover) -> None:
         # Not `service.handover`, which may be the next one already.
-        if handover.outcome is Outcome.FAILED and handover.reason not in _NO_FAILURES:
-            self._history.failed(handover.successor, handover.reason)
-        elif handover.outcome is Outcome.COMMITTED and not handover.rollback:
+        successor = self._generations.get(handover.successor)
+        # The generation that has lost: its options are on the listeners.
+        lost = handover.predecessor if handover.rollback else handover.successor
+        committed = handover.outcome is Outcome.COMMITTED
+        if committed is handover.rollback and (loser := self._generations.get(lost or 0)):
+            loser.restore_options()
+        self._handovers.settle(handover, successor)
+        if handover.outcome is Outcome.FAILED:
+            g = self._lifecycle.service.get(handover.successor)
+            ended = g is None or bool(g.exit and g.exit.code)
+            failed = partial(self._failed, handover, ended)
+            failed([]) if successor is None else successor.stderr_tail(failed)
+            return
+        if not handover.rollback:
             self._history.reload_succeeded()
         predecessor = self._lifecycle.service.get(handover.predecessor or 0)
-        successor = self._generations.get(handover.successor)
-        self._handovers.settle(handover, successor)
-        self._outcomes.finished(handover, successor, predecessor)
+        self._outcomes.finished(handover, predecessor)
+
+    def _failed(self, handover: Handover, ended: bool, stderr: list[str]) -> None:
+        """Report a failed handover, with the cause that its successor has written."""
+        if handover.reason not in _NO_FAILURES:
+            if not handover.rollback:
+                reason = cause.with_cause(handover.reason, stderr, ended=ended)
+                handover = replace(handover, reason=reason)
+            self._history.refused(handover)
+        self._outcomes.failed(handover, stderr)
+        self._lifecycle.handle(events.Explained(handover.id, handover.reason))

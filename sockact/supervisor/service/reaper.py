@@ -59,13 +59,15 @@ class Reaper:
         reaped = False
         for pid, generation, exit in self._processes.reap():
             reaped = True
-            self._calls.forget(pid, "the process has ended")
+            # A child is reaped only once: whatever fails, the others hear of it.
+            guard = self._loop.guard
+            guard(self._calls.forget, pid, "the process has ended")
             for parent in self._parents:
-                parent.reaped(pid, exit)
+                guard(parent.reaped, pid, exit)
             if generation is not None:
-                self._announcer.ended(pid)
+                guard(self._announcer.ended, pid)
                 if found := self._generations.get(generation):
-                    found.read_launch_result()
+                    guard(found.read_launch_result)
                 self._lifecycle.handle(events.Exited(generation, exit))
         if reaped:
             self.look_for_gone()
@@ -80,11 +82,12 @@ class Reaper:
             self._loop.at(time.monotonic() + _GONE_AGAIN, self.look_for_gone)
             return
         for number in sorted(gone):
-            self._gates.forget(number)
-            self._drains.forget(number)
-            self._termination.forget(number)
-            self._listener_watch.look()
+            guard = self._loop.guard
+            guard(self._gates.forget, number)
+            guard(self._drains.forget, number)
+            guard(self._termination.forget, number)
+            guard(self._listener_watch.look)
             self._lifecycle.handle(events.Gone(number, self._processes.failure(number)))
             # Not earlier: the callers of the handover get its last lines of stderr.
-            self._generations.forget(number)
-            self._outcomes.gone(number)
+            guard(self._generations.forget, number)
+            guard(self._outcomes.gone, number)

@@ -107,13 +107,14 @@ class Requests:
         """Make all processes reopen the log files that were moved."""
         return self._rotation.ask(lambda rotated: done(rotated.to_json()))
 
-    def stop(self, now: bool, done: Callable[[], None]) -> None:
-        """Begin to stop; `now` skips the drain."""
-        self._shutdown.wait(done)
+    def stop(self, now: bool, done: Callable[[], None]) -> Callable[[], None]:
+        """Begin to stop; `now` skips the drain. Call what it returns if the caller leaves."""
+        leave = self._shutdown.wait(done)
         if now:
             self._stop_now()
         else:
             self._lifecycle.handle(events.Stop())
+        return leave
 
     def signalled(self, number: int) -> None:
         """Carry out what a signal asks for: docs/lifecycle.md."""

@@ -1,4 +1,4 @@
-"""WriteEnds a service: waits for the last hooks and log lines, and answers the callers."""
+"""Ends a service: waits for the last hooks and log lines, and answers the callers."""
 
 from __future__ import annotations
 
@@ -24,9 +24,14 @@ class Shutdown:
         self._logs = logs
         self._waiting: list[Callable[[], None]] = []
 
-    def wait(self, done: Callable[[], None]) -> None:
-        """Call `done` when the service has stopped."""
+    def wait(self, done: Callable[[], None]) -> Callable[[], None]:
+        """Call `done` when the service has stopped; return a function for a caller that leaves."""
         self._waiting.append(done)
+
+        def leave() -> None:
+            self._waiting = [one for one in self._waiting if one is not done]
+
+        return leave
 
     def quit(self, status: int) -> None:
         """End with this exit status, after the hooks that are running and the last log lines."""
@@ -38,6 +43,6 @@ class Shutdown:
 
     def _leave(self) -> None:
         for done in self._waiting:
-            done()
+            self._loop.guard(done)
         self._waiting.clear()
         self._loop.stop()

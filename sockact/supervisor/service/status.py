@@ -45,7 +45,7 @@ class Status:
         pids = context.processes.latest()
         own = {g.number: pids.get(g.number, []) for g in service.generations}
         try:
-            counts = census.count({**own}, context.listeners)
+            counts = census.count({**own}, context.listeners, self._generations.rules_of)
         except OSError:
             counts = None
         return {
@@ -94,8 +94,7 @@ def _generation(
 
 def _seconds_left(g: Generation) -> float | None:
     """Return the seconds until its start, trial, keeping or drain times out."""
-    due = (g.start_deadline, g.trial_until, g.keep_until, g.drain_deadline, g.kill_at)
-    when = next((one for one in due if one is not None), None)
+    when = g.times_out_at
     return None if when is None else max(0.0, when - time.monotonic())
 
 

@@ -2,4 +2,4 @@
 anything.
 """
 
-__all__ = ("finding", "rules")
+__all__ = ("all_services", "finding", "rules")

@@ -9,6 +9,7 @@ from sockact.core.settings import Settings
 from sockact.units import timeouts
 from sockact.units.check.finding import ERROR, WARNING, Finding
 from sockact.units.unitfile import readable_span, span
+from sockact.units.wrap import drop_in
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,12 +27,24 @@ def findings(facts: Facts, settings: Settings | None) -> Iterator[Finding]:
     if facts.service.get("NeedDaemonReload") == "yes":
         message = "a file of the unit has changed on disk since systemd loaded it"
         yield Finding(WARNING, facts.service.name, "", message, "run `systemctl daemon-reload`")
+    yield from _stale(facts)
     yield from _start(facts)
     yield from _notify(facts)
     yield from _reload(facts, settings)
     yield from _stop(facts)
     yield from _times(facts, settings or Settings("", ()))
     yield from _restart(facts)
+
+
+def _stale(facts: Facts) -> Iterator[Finding]:
+    name = facts.service.name
+    # The advice for a drop-in that ours hides is another one.
+    for path in () if drop_in.hidden_start(facts.service) else facts.service.stale:
+        message = (
+            f"{path} has changed since the service was started, and a reload does not apply it"
+        )
+        write = f"run `{facts.systemctl} restart {name}` (clients wait in the socket meanwhile)"
+        yield Finding(WARNING, name, "", message, write)
 
 
 def _start(facts: Facts) -> Iterator[Finding]:
@@ -41,7 +54,13 @@ def _start(facts: Facts) -> Iterator[Finding]:
     now = facts.service.written("ExecStart")
     first = os.path.basename(facts.start[0])
     message = f"systemd passes the listeners to {first} (LISTEN_PID), so sockact gets none"
-    yield Finding(ERROR, unit, now, message, f"set ExecStart=sockact run … without {first}")
+    yield Finding(
+        ERROR,
+        unit,
+        now,
+        message,
+        f"run sockact directly, without {first}: set ExecStart=sockact run …",
+    )
 
 
 def started_by_shell(facts: Facts) -> bool:

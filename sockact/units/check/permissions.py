@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from sockact.core.settings import Adopt
-from sockact.units import sandbox
+from sockact.units import sandbox, unit_limits
 from sockact.units.check.finding import ERROR, WARNING, Finding
+from sockact.units.wrap import refusals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ _SWITCH_OPTIONS = {
     "uwsgi": ("--uid", "--gid"),
     "twistd": ("--uid", "--gid", "-u", "-g"),
 }
+# Python maps its extension modules as code, too.
+_LIBRARIES = (os.path.dirname(os.path.realpath(os.__file__)),)
 _SWITCHERS = ("sudo", "su", "runuser", "setpriv", "gosu", "su-exec", "chpst", "start-stop-daemon")
 
 
@@ -42,6 +46,42 @@ def findings(facts: Facts, settings: Settings | None) -> Iterator[Finding]:
     yield from _namespaces(service, settings)
     yield from _privileges(service, settings)
     yield from _runtime_directory(service, settings)
+    yield from _executables(facts)
+    yield from _limits(service)
+    if settings and (client := refusals.container_client(settings.command)):
+        message = "the program runs in a container, where sockact cannot hand it a listener"
+        write = "run sockact in the container instead (docs/containers.md)"
+        yield Finding(ERROR, service.name, f"ExecStart=… {client}", message, write)
+
+
+def _executables(facts: Facts) -> Iterator[Finding]:
+    service = facts.service
+    if not service.get("NoExecPaths") or not facts.start:
+        return
+    own = (os.path.realpath(facts.start[0]), os.path.realpath(sys.executable), *_LIBRARIES)
+    denied = [path for path in dict.fromkeys(own) if _is_denied(path, service)]
+    if denied:
+        message = f"sockact may not be executed ({', '.join(denied)})"
+        now = f"NoExecPaths={service.get('NoExecPaths')}"
+        yield Finding(ERROR, service.name, now, message, f"set ExecPaths={' '.join(denied)}")
+
+
+def _is_denied(path: str, service: Unit) -> bool:
+    """Whether the longest of the paths above this one is of NoExecPaths=."""
+
+    def longest(key: str) -> int:
+        words = [os.path.normpath(word.lstrip("-+")) for word in service.words(key)]
+        return max((len(w) for w in words if f"{path}/".startswith(f"{w.rstrip('/')}/")), default=0)
+
+    return longest("NoExecPaths") > longest("ExecPaths")
+
+
+def _limits(service: Unit) -> Iterator[Finding]:
+    for now, used in unit_limits.too_small(service):
+        message = "at a reload two generations run side by side, and may not fit in"
+        message += f" (now: {used})" if used else ""
+        write = "set at least twice of what one generation needs"
+        yield Finding(WARNING, service.name, now, message, write)
 
 
 def _calls(service: Unit, settings: Settings | None) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from sockact.units import program_addresses, socket_files
 from sockact.units.check.finding import ERROR, WARNING, Finding
 from sockact.units.listening_sockets import may_be_in_use
 from sockact.units.render import service_units
+from sockact.units.unitfile import readable_span
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -90,18 +91,32 @@ def _options(socket: Unit) -> Iterator[Finding]:
         yield Finding(WARNING, socket.name, now, message, "remove it, or set Backlog=4096")
 
 
+def _reopen(facts: Facts, socket: Unit) -> str:
+    """How the socket is opened anew, and what that costs."""
+    service, systemctl = facts.service, facts.systemctl
+    both = f"{socket.name} {service.name}"
+    cost = "while the service stops"
+    if (limit := service.span("TimeoutStopUSec")) < float("inf"):
+        cost += f", up to {readable_span(limit)}"
+    # systemd opens no socket of an active service, and `start` changes nothing on an open one.
+    return f"`{systemctl} stop {both} && {systemctl} start {both}` (clients are refused {cost})"
+
+
 def _state(facts: Facts, socket: Unit, mine: list[Address]) -> Iterator[Finding]:
     """Findings about sockets that are not open as the files say."""
-    restart = f"`systemctl stop {facts.service.name}`, then `systemctl start {socket.name}`"
+    restart = _reopen(facts, socket)
     if socket.get("NeedDaemonReload") == "yes":
         message = "a file of the unit has changed on disk since systemd loaded it"
-        write = f"run `systemctl daemon-reload`, {restart}"
+        write = f"run `{facts.systemctl} daemon-reload`, then {restart}"
         yield Finding(ERROR, socket.name, "", message, write)
         return
     if not socket.running:
         state = socket.get("ActiveState")
         if facts.service.running:
-            message = f"it is {state} while the service is running, so a restart finds no listener"
+            message = (
+                f"the socket unit is {state} although the service is running; "
+                f"a restart would find no listener"
+            )
             yield Finding(ERROR, socket.name, "", message, f"run {restart}")
         elif state == "failed":
             message = "it has failed, so clients are refused"

@@ -7,7 +7,7 @@ import os
 
 from sockact.core.errors import OperatorError
 from sockact.units.check.finding import ERROR, Finding
-from sockact.units.wrap import drop_in, marked_files
+from sockact.units.wrap import drop_in, marked_files, refusals
 from sockact.units.wrap.service_files import DROP_IN, UNFINISHED, is_unfinished
 
 TYPE_CHECKING = False
@@ -42,6 +42,9 @@ def not_run(facts: Facts) -> Finding:
         last = [path for path, part in service.parts.items() if "ExecStart" in _service(part)][-1:]
         now = f"{now} of {''.join(last)}"
         write = f"remove ExecStart= there, run {_command(facts, 'unwrap')}, then wrap it again"
+    elif why := refusals.find_reason(facts):
+        message, _, how = f"sockact does not run the service, and cannot: {why}".rpartition("; ")
+        return Finding(ERROR, service.name, now, message or how, how)
     return Finding(ERROR, service.name, now, "sockact does not run the service", write)
 
 

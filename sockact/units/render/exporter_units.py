@@ -11,7 +11,8 @@ Documentation=man:sockact-exporter(1)
 
 [Socket]
 # Reachable from this machine only, because the metrics include the names, addresses and versions
-# of all services. For a remote Prometheus, use `systemctl edit` with an empty ListenStream= first.
+# of all services. To let a remote Prometheus connect, run `systemctl edit` on this unit and write
+# an empty ListenStream=, then ListenStream= with the new address.
 ListenStream={ADDRESS}
 
 [Install]

@@ -28,8 +28,8 @@ def snippet(name: str, paths: tuple[str, ...], sockact: str, owner: tuple[str, s
             )
     own = [f"    su {' '.join(owner)}"] if owner else []
     lines = [
-        "# Written by `sockact init`. `sockact rotate` returns when nothing writes to the old file",
-        "# any more, so it can be compressed at once.",
+        "# Written by `sockact init`. `sockact rotate` returns once no process writes to the old",
+        "# file, so that file can be compressed immediately.",
         " ".join(f'"{path}"' for path in paths) + " {",
         *own,
         "    weekly",

@@ -129,7 +129,7 @@ def _life(plan: Plan) -> list[Setting]:
     if plan.name == _TEMPLATE:
         run = _template_start(plan)
     elif plan.env_file:
-        why = "Read at each start of the service, but not at a reload"
+        why = "Read at each start of the service, but not on a reload"
         run.insert(0, Setting("EnvironmentFile", plan.env_file, why))
     return [
         Setting(
@@ -167,8 +167,8 @@ def _life(plan: Plan) -> list[Setting]:
         Setting(
             "FileDescriptorStoreMax",
             "64",
-            "Keeps the listeners of --listen, and handles of running generations, in case sockact "
-            "crashes",
+            "If sockact crashes, systemd keeps the listeners opened for --listen, and the pidfds "
+            "of the running generations",
         ),
     ]
 
@@ -179,7 +179,7 @@ def _template_start(plan: Plan) -> list[Setting]:
             "EnvironmentFile",
             plan.env_file,
             "SOCKACT_COMMAND is the program with its arguments, SOCKACT_OPTIONS are options of "
-            "`sockact run`; both are split at spaces. Read at each start, but not at a reload",
+            "`sockact run`; both are split at spaces. Read at each start, but not on a reload",
         ),
         Setting("ExecStart", plan.start),
     ]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import re
 import signal
 
-from sockact.units import unitfile
+from sockact.units import unit_limits, unitfile
 from sockact.units.wrap import drop_in, refusals, stop_signal
 
 TYPE_CHECKING = False
@@ -42,7 +43,15 @@ def describe(facts: Facts, wrap: Wrap) -> Iterator[str]:
     yield from _start(facts, files.get("ExecStart", [""])[-1])
     for key in ("ExecStartPre", "ExecStartPost", "ExecCondition"):
         if key in files:
-            yield f"{key}= runs at a start, but not at a reload"
+            yield f"{key}= runs at a start, but not on a reload"
+    for line in files.get("EnvironmentFile", []):
+        yield f"EnvironmentFile={line} is read at a start, but not on a reload"
+    limits = [f"{key}={files[key][-1]}" for key in unit_limits.KEYS if files.get(key)]
+    if limits:
+        yield (
+            f"{', '.join(limits)}: on a reload, two generations run side by side, and both have to "
+            f"fit in"
+        )
     if any(
         "$MAINPID" in line
         for key in ("ExecStartPost", "ExecStopPost")
@@ -50,6 +59,17 @@ def describe(facts: Facts, wrap: Wrap) -> Iterator[str]:
     ):
         yield "$MAINPID is the process of sockact, not of the program"
     yield from _settings(facts, wrap)
+
+
+def wait(facts: Facts, *, refused: bool) -> str:
+    """What clients notice of the restart. `refused`: nobody listens at a socket file meanwhile."""
+    limit = facts.service.span("TimeoutStopUSec")
+    most = f" (up to {unitfile.readable_span(limit)})" if math.isfinite(limit) else ""
+    clients = "new clients are refused" if refused else "new clients wait"
+    return (
+        f"at the restart, {clients} while the running program stops by its own settings{most}, and "
+        f"then wait until the next one has started"
+    )
 
 
 def _start(facts: Facts, line: str) -> Iterator[str]:
@@ -72,5 +92,16 @@ def _settings(facts: Facts, wrap: Wrap) -> Iterator[str]:
         if service.get(key):
             variable = re.sub("(?<=.)(?=D)", "_", key).upper()
             yield f"${variable} has a second entry, sockact/{wrap.name}"
+    if service.get("KillMode") in ("process", "none"):
+        yield (
+            f"KillMode=mixed, instead of {service.get('KillMode')}: processes that the program "
+            f"leaves behind are stopped with the service"
+        )
+    for socket in facts.sockets:
+        if not socket.running:
+            yield (
+                f"{socket.name} is {socket.get('ActiveState')}: it is started with the service, "
+                f"and the program has to take its listeners (LISTEN_FDS)"
+            )
     if service.get("PIDFile"):
         yield f"PIDFile={service.get('PIDFile')} is ignored"

@@ -112,7 +112,7 @@ def render(facts: Facts, wrap: Wrap, *, unfinished: bool = False) -> str:
     """
     mark = [UNFINISHED_LINE] if unfinished else []
     lines = ["[Unit]", *mark, *map(str, _unit(facts, wrap)), "", "[Service]"]
-    lines += map(str, [*_life(facts, wrap), *_sandbox(facts, wrap)])
+    lines += map(str, [*_life(facts, wrap), *_directories(facts, wrap), *confinement(facts, wrap)])
     if not unfinished:
         lines += map(str, _stop(facts, wrap))
     return "\n".join(lines) + "\n"
@@ -191,13 +191,16 @@ def _stop(facts: Facts, wrap: Wrap) -> Iterator[Setting]:
         yield Setting("KillSignal", "SIGTERM")
     if service.get("SendSIGHUP") == "yes":
         yield Setting("SendSIGHUP", "no")
-    need = timeouts.stopping(wrap.settings)
-    if service.span("TimeoutStopUSec") < need:
-        yield Setting("TimeoutStopSec", span(need + timeouts.MARGIN))
+    if service.span("TimeoutStopUSec") < timeouts.stopping(wrap.settings):
+        yield Setting("TimeoutStopSec", span(stop_limit(wrap)))
 
 
-def _sandbox(facts: Facts, wrap: Wrap) -> Iterator[Setting]:
-    """Directories, privileges, system calls and address families."""
+def stop_limit(wrap: Wrap) -> float:
+    """How long systemd has to wait at least for the wrapped service to stop, in seconds."""
+    return timeouts.stopping(wrap.settings) + timeouts.MARGIN
+
+
+def _directories(facts: Facts, wrap: Wrap) -> Iterator[Setting]:
     service = facts.service
     for key, base, variable in (
         ("RuntimeDirectory", "%t", "SOCKACT_RUNTIME_DIR"),
@@ -207,10 +210,15 @@ def _sandbox(facts: Facts, wrap: Wrap) -> Iterator[Setting]:
         if service.get(key):
             # sockact takes the first of several, which is not ours.
             yield Setting("Environment", f"{variable}={base}/sockact")
-    if drops_privileges(facts, wrap):
-        yield Setting("NoNewPrivileges", "yes")
     if socket_files.removed_at_stop(facts, wrap.socket_paths):
         yield Setting("RuntimeDirectoryPreserve", "yes")
+
+
+def confinement(facts: Facts, wrap: Wrap) -> Iterator[Setting]:
+    """Privileges, system calls and address families."""
+    service = facts.service
+    if drops_privileges(facts, wrap):
+        yield Setting("NoNewPrivileges", "yes")
     if missing := sandbox.missing_calls(service):
         yield Setting("SystemCallFilter", " ".join(missing))
         if sandbox.kills(service):

@@ -62,9 +62,11 @@ def write(path: str, text: str) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
+        raise _cannot("write", path, error, "use sudo or --user-unit") from error
+    finally:
+        # Also after Ctrl-C.
         with contextlib.suppress(OSError):
             os.unlink(temporary)
-        raise _cannot("write", path, error, "use sudo or --user-unit") from error
 
 
 def check_writable(path: str) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import socket
 import threading
 import time
 from dataclasses import dataclass
 
+from sockact.core.matching import Family, Kind
+from sockact.kernel.sockets import sock_diag
 from sockact.units.listening_sockets import is_in_use
 
 TYPE_CHECKING = False
@@ -15,6 +20,9 @@ if TYPE_CHECKING:
     from sockact.core.matching import Address
 
 _STEP = 0.002
+# A served program sees each connect() as a client.
+_ASK_PAUSE = 0.1
+_REFUSED = (errno.ECONNREFUSED, errno.ENOENT, errno.ENOTSOCK, errno.ENOTDIR)
 
 
 @dataclass(frozen=True)
@@ -32,15 +40,18 @@ class Outcome:
 
 
 class Outage:
-    """The time for which addresses have no listener.
+    """The time for which clients of addresses are refused.
 
-    While the context is entered, a thread reads the kernel's tables some hundred times a second.
+    While the context is entered, a thread reads the kernel's tables some hundred times a second. A
+    socket file is asked by its path, as clients do: a program may remove the file long before its
+    socket is closed.
     """
 
     def __init__(self, addresses: Sequence[Address]) -> None:
         self.addresses = tuple(addresses)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._asked: dict[Address, float] = {}
         self.seconds: float | None = 0.0
         """The total, for the address that was worst off; None if the tables cannot be read."""
         self.cut_off = 0
@@ -64,9 +75,36 @@ class Outage:
         last = time.monotonic()
         lost = dict.fromkeys(self.addresses, 0.0)
         while not self._over.wait(_STEP):
-            free = [address for address in self.addresses if not is_in_use(address)]
+            free = [one for one in self.addresses if not self._answers(one)]
             now = time.monotonic()
             for address in free:
                 lost[address] += now - last
             self.seconds = max(lost.values(), default=0.0)
             last = now
+
+    def _answers(self, address: Address) -> bool:
+        """Whether a client could connect now. Raises OSError."""
+        if address.family is not Family.UNIX or not address.host.startswith("/"):
+            return is_in_use(address)
+        now = time.monotonic()
+        before = self._asked.get(address, 0.0)
+        if _leads_to_listener(address.host) and now < before + _ASK_PAUSE:
+            return True
+        self._asked[address] = now
+        return address.kind is not Kind.STREAM or can_connect(address.host)
+
+
+def _leads_to_listener(path: str) -> bool:
+    """Whether the file at the path is that of a listening socket, as far as its inode tells."""
+    try:
+        number = os.stat(path).st_ino & 0xFFFFFFFF
+    except OSError:
+        return False
+    return number in {one.file[1] for one in sock_diag.unix_listeners() if one.file}
+
+
+def can_connect(path: str) -> bool:
+    """Whether connect() to a socket file is not refused; a full queue is no refusal."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+        client.setblocking(False)
+        return client.connect_ex(path) not in _REFUSED

@@ -8,7 +8,7 @@ from sockact.units import unitfile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from sockact.units.facts import Facts
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 _TYPES = {
     "forking": "a program that goes into the background cannot be replaced; keep it in the "
     "foreground (without --daemon, or with `daemon off`) and set Type=exec",
-    "oneshot": "the program is not a server that keeps running; if it is, set Type=exec",
+    "oneshot": "this type is for programs that do not keep running; if this program does, "
+    "set Type=exec",
     "dbus": "two generations cannot own the same BusName=; if the program works without it, set "
     "Type=exec and remove BusName=",
 }
@@ -29,6 +30,7 @@ _PREFIXES = {
 }
 # systemd and systemctl depend on these: if one failed, it could not be repaired.
 _ESSENTIAL = ("dbus.", "dbus-broker.", "dbus-daemon.", "systemd-", "user@")
+_CONTAINERS = ("docker", "podman", "nerdctl")
 _PID_FILE = "a new generation refuses to start while the previous one has this file"
 _BACKGROUND = "a program that goes into the background cannot be replaced"
 _GUNICORN = {"--pid": _PID_FILE, "-p": _PID_FILE, "--daemon": _BACKGROUND, "-D": _BACKGROUND}
@@ -56,6 +58,11 @@ def _reasons(facts: Facts) -> Iterator[str]:
     line = service.start
     if not line:
         yield "it has no ExecStart="
+    if client := container_client(facts.start):
+        yield (
+            f"ExecStart={client} …: the program runs in a container, in another network and not as "
+            f"a process of the service; run sockact in the container instead (docs/containers.md)"
+        )
     for sign, why in _PREFIXES.items():
         if sign in unitfile.prefixes(line):
             yield f"ExecStart={line}: {why}"
@@ -82,9 +89,19 @@ def _reasons(facts: Facts) -> Iterator[str]:
             )
         elif not socket.running and service.running:
             yield (
-                f"{socket.name} is {socket.get('ActiveState')} while the service is running; start "
-                f"it, or remove it if it is not needed"
+                f"{socket.name} is {socket.get('ActiveState')} while the service is running, so "
+                f"the program listens by itself; let it listen with `systemctl stop {service.name} "
+                f"&& systemctl start {socket.name} {service.name}` at a quiet time (clients are "
+                f"refused meanwhile), or remove its file if it is not needed"
             )
+
+
+def container_client(words: Sequence[str]) -> str:
+    """The client of a container engine that a command line starts; empty if it starts none."""
+    if words and os.path.basename(words[0]) in _CONTAINERS:
+        action = next((word for word in words[1:] if word in ("run", "start", "exec")), "")
+        return f"{os.path.basename(words[0])} {action}" if action else ""
+    return ""
 
 
 def is_gunicorn(facts: Facts) -> bool:

@@ -10,16 +10,19 @@ from sockact.core import matching
 from sockact.core.errors import OperatorError
 from sockact.handover import interest
 from sockact.kernel import procfs
-from sockact.units import listening_sockets, unitfile
+from sockact.units import listening_sockets, only_one, unitfile
 from sockact.units.facts import RUNNING
+from sockact.units.output_files import OutputFiles
+from sockact.units.wrap import marked_files
 from sockact.units.wrap.service_sockets import ServiceSockets
-from sockact.units.wrap.transaction import NotRestored, NotStarted
+from sockact.units.wrap.transaction import NotRestored, NotStarted, OnlyOne, ServiceError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sockact.core.matching import Address
+    from sockact.units.facts import Unit
     from sockact.units.listening_sockets import Bound
     from sockact.units.manager import Manager
     from sockact.units.wrap.service_files import ServiceFiles
@@ -39,8 +42,10 @@ _UNSEEN = 5.0
 class Service:
     """A service and its manager. All methods raise OperatorError if systemd cannot be asked."""
 
-    def __init__(self, manager: Manager, files: ServiceFiles) -> None:
+    def __init__(self, manager: Manager, files: ServiceFiles, unit: Unit | None = None) -> None:
+        """`unit` is the service as systemd has loaded it: it may write its output to files."""
         self.manager, self.files = manager, files
+        self._output = OutputFiles(unit)
 
     def main_pid(self) -> str:
         """The pid of the main process; "0" if the service is not running."""
@@ -85,6 +90,44 @@ class Service:
         except OperatorError as error:
             lines = self.last_lines(began)
             raise NotStarted(f"{self.files.service} did not start", lines) from error
+
+    def try_start(self, text: str) -> None:
+        """Start the program once in the trial unit `text`. Raises NotStarted."""
+        trial = self.files.trial
+        began = time.time()
+        marked_files.write(self.files.trial_path, text)
+        self.manager.call("daemon-reload")
+        try:
+            self.manager.call("start", trial)
+        except OperatorError as error:
+            lines = self.last_lines(began, trial)
+            reason = "its release does not start under sockact (--force wraps it anyway)"
+            raise self._not_started(reason, lines) from error
+
+    def end_trial(self) -> None:
+        """Stop the trial unit and remove its files."""
+        if not os.path.lexists(self.files.trial_path):
+            return
+        self.stop_unit(self.files.trial)
+        with contextlib.suppress(OperatorError):
+            self.manager.call("reset-failed", self.files.trial)
+        self.files.remove_trial()
+
+    def test_reload(self, reason: str) -> None:
+        """Reload, so that the program starts once while the old generation still serves. Raises
+        NotStarted, with this reason.
+        """
+        began = time.time()
+        try:
+            self.manager.call("reload", self.files.service)
+        except OperatorError as error:
+            raise self._not_started(reason, self.last_lines(began)) from error
+
+    def _not_started(self, reason: str, lines: tuple[str, ...]) -> ServiceError:
+        name = self.files.service
+        if said := only_one.find(lines):
+            return OnlyOne(f"{name}: only one instance of its program can run: {said}", lines)
+        return NotStarted(f"{name}: {reason}", lines)
 
     def start_again(self, addresses: Sequence[Address]) -> None:
         """Start the service after a failure, and wait until it is stable. Raises NotRestored."""
@@ -181,18 +224,19 @@ class Service:
             return bool(inodes) and found == inodes
         return False
 
-    def last_lines(self, since: float) -> tuple[str, ...]:
-        """The last lines of the service in the journal, once no more arrive: it lags behind."""
+    def last_lines(self, since: float, unit: str = "") -> tuple[str, ...]:
+        """The last lines of the service in the journal, once no more arrive, as it lags behind, and
+        those in the files of its output.
+        """
         before = said = ""
         with contextlib.suppress(OperatorError):
             for _ in range(_READS):
-                said = self.manager.journal(self.files.service, since)
+                said = self.manager.journal(unit or self.files.service, since)
                 if said and said == before:
                     break
                 before = said
                 time.sleep(_READ_PAUSE)
-            return tuple(said.splitlines()[-_LINES:])
-        return ()
+        return (*said.splitlines()[-_LINES:], *self._output.added()[-_LINES:])
 
     def _processes(self) -> list[int]:
         """The processes of its control group and those below, on cgroup v1, v2 or both."""
@@ -210,8 +254,8 @@ class Service:
 
     def _state(self) -> dict[str, str]:
         names = "--property=ActiveState,SubState,NRestarts"
-        return unitfile.properties(self.manager.call("show", names, self.files.service))
+        return unitfile.properties(self.manager.call("show", names, "--", self.files.service))
 
     def _show(self, name: str) -> str:
-        shown = self.manager.call("show", "--value", f"--property={name}", self.files.service)
+        shown = self.manager.call("show", "--value", f"--property={name}", "--", self.files.service)
         return shown.strip()

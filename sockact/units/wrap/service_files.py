@@ -58,6 +58,15 @@ class ServiceFiles:
         return f"sockact-wrap-{self.name.replace('@', '-')}.service"
 
     @property
+    def trial(self) -> str:
+        """The unit in which the program starts once under sockact before the old one stops."""
+        return f"sockact-trial-{self.name.replace('@', '-')}.service"
+
+    @property
+    def trial_path(self) -> str:
+        return os.path.join(self.runtime_units, self.trial)
+
+    @property
     def socket_path(self) -> str:
         return os.path.join(self.units, self.socket)
 
@@ -74,6 +83,11 @@ class ServiceFiles:
         """The drop-in of NAME.socket that names the stand-in."""
         return os.path.join(self.runtime_units, f"{self.socket}.d", DROP_IN)
 
+    @property
+    def trial_directory(self) -> str:
+        """The directory of the trial's control socket and state."""
+        return os.path.join(f"{self.runtime}-trial", self.name)
+
     def unfinished(self) -> bool:
         """Whether a wrap or an unwrap is under way or was interrupted. Raises OperatorError."""
         text = marked_files.read(self.drop_in_path)
@@ -89,12 +103,36 @@ class ServiceFiles:
     def remove_leftovers(self) -> None:
         """Remove the supervisor's own files and directories, which systemd no longer knows."""
         with contextlib.suppress(OSError):
-            os.rmdir(os.path.join(self.runtime, self.name))
-        state = os.path.join(self.state, self.name)
+            os.unlink(os.path.join(self.state, self.name, _FAILURES))
+        for base in (self.runtime, self.state):
+            _remove_empty(os.path.join(base, self.name))
+            _remove_empty(base)
+
+    def remove_trial(self) -> None:
+        """Remove the trial unit and its directory. Raises OperatorError."""
+        marked_files.remove(self.trial_path)
         with contextlib.suppress(OSError):
-            os.unlink(os.path.join(state, _FAILURES))
+            os.unlink(os.path.join(self.trial_directory, _FAILURES))
+        _remove_empty(self.trial_directory)
+        _remove_empty(os.path.dirname(self.trial_directory))
+        # systemd makes it for dynamic users.
         with contextlib.suppress(OSError):
-            os.rmdir(state)
+            os.rmdir(os.path.join(os.path.dirname(self.runtime), "private"))
+
+
+def _remove_empty(path: str) -> None:
+    """Remove a directory if it is empty, and with it what systemd made of it for a dynamic user: a
+    link to the directory of the same name below private/ (systemd.exec(5), DynamicUser=).
+    """
+    base, _, below = path.rpartition("/sockact")
+    private = f"{base}/private/sockact{below}"
+    with contextlib.suppress(OSError):
+        os.rmdir(private)
+    with contextlib.suppress(OSError):
+        if os.path.islink(path) and not os.path.lexists(private):
+            os.unlink(path)
+    with contextlib.suppress(OSError):
+        os.rmdir(path)
 
 
 def is_unfinished(drop_in: dict[str, Settings]) -> bool:

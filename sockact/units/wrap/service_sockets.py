@@ -57,6 +57,11 @@ class ServiceSockets:
             self._before.append((one, shared, os.fstat(one.fileno()).st_uid))
             steering.share(one, os.geteuid())
 
+    def hold_connections(self) -> None:
+        """Direct all new connections to these sockets, before another one is bound beside them."""
+        for sockets in self._sockets.values():
+            steering.begin(sockets[0])
+
     def keep_connections(self) -> None:
         """Direct all new connections to these sockets."""
         for sockets in self._sockets.values():

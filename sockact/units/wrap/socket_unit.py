@@ -61,7 +61,7 @@ def check_files(bound: Sequence[Bound], wanted: Sequence[Address], *, user_unit:
     """
     for path in service_units.unix_paths(tuple(wanted)):
         if os.path.lexists(path) and not socket_files.rights(path):
-            raise OperatorError(f"{path} exists and is not a socket; move it away")
+            raise OperatorError(f"{path} exists and is not a socket; move it elsewhere")
     for one in bound:
         if one.file is None or one.address in wanted:
             continue

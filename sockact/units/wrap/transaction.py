@@ -37,6 +37,10 @@ class NotStarted(ServiceError):
     """The service did not start."""
 
 
+class OnlyOne(ServiceError):
+    """It did not start because it was running already, and its program allows no second one."""
+
+
 class NotRestored(ServiceError):
     """Not everything was undone."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from dataclasses import dataclass, replace
 
@@ -11,20 +12,22 @@ from sockact.units import unitfile
 from sockact.units.wrap import marked_files
 from sockact.units.wrap.marked_files import check_writable, remove, write
 from sockact.units.wrap.outage import Outcome
-from sockact.units.wrap.service_files import UNFINISHED_LINE, is_unfinished
-from sockact.units.wrap.transaction import NotRestored, NotStarted, carry_out
+from sockact.units.wrap.service_files import DROP_IN, UNFINISHED_LINE, is_unfinished
+from sockact.units.wrap.transaction import NotRestored, NotStarted, OnlyOne, carry_out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from contextlib import ExitStack
 
     from sockact.core.matching import Address
+    from sockact.units.facts import Unit
     from sockact.units.wrap.outage import Outage
     from sockact.units.wrap.service import Service
 
 # How sockact stops; the rest of the drop-in is about its start.
 _STOP_KEYS = ("ExecStop", "KillMode", "KillSignal", "SendSIGHUP", "TimeoutStopSec")
+_NOTIFY_VARIABLES = "NOTIFY_SOCKET WATCHDOG_PID WATCHDOG_USEC"
 
 
 @dataclass(frozen=True)
@@ -35,30 +38,56 @@ class Texts:
     """Empty if there is none."""
     socket: str
     """The .socket unit; empty if there is none of ours."""
+    access: str = "none"
+    """NotifyAccess= of the service without our drop-in."""
 
 
-def transition(drop_in: str, socket: str) -> str:
+def own_access(unit: Unit) -> str:
+    """NotifyAccess= of a service without our drop-in (systemd.service(5))."""
+    own: dict[str, list[str]] = {}
+    for path, part in unit.parts.items():
+        if os.path.basename(path) != DROP_IN:
+            own |= part.get("Service", {})
+    found = (own.get("NotifyAccess") or ["none"])[-1]
+    if found != "none":
+        return found
+    notifies = (own.get("Type") or [""])[-1].startswith("notify")
+    others = [(own.get(key) or ["0"])[-1] for key in ("WatchdogSec", "FileDescriptorStoreMax")]
+    return "main" if notifies or any(value != "0" for value in others) else "none"
+
+
+def transition(drop_in: str, socket: str, access: str) -> str:
     """The drop-in for the restart: sockact stops as it has to, and the program starts on its own
-    after the .socket unit has stopped. `socket` is empty if that one stays.
+    after the .socket unit has stopped. `socket` is empty if that one stays, `access` is the
+    service's own NotifyAccess=.
     """
     order = [f"Conflicts={socket}", f"After={socket}"] if socket else []
     unit = ["[Unit]", UNFINISHED_LINE, *order, ""]
     lines = [line for line in drop_in.split("\n") if line.partition("=")[0] in _STOP_KEYS]
     if not drop_in:
         lines = ["KillMode=mixed"]
-    # For the drain, which asks for more time, and for the program, which may say that it is ready.
-    lines.insert(0, "NotifyAccess=all")
+    if access == "none":
+        # sockact asks for more time to drain. The program must not find what it never had: with
+        # $NOTIFY_SOCKET it may open a socket that its own sandbox refuses.
+        lines = ["NotifyAccess=main", f"UnsetEnvironment={_NOTIFY_VARIABLES}", *lines]
     return marked_files.marked("\n".join([*unit, "[Service]", *lines, ""]))
 
 
-def unwrap(service: Service, texts: Texts, outage: Outage, *, force: bool = False) -> Outcome:
+def unwrap(
+    service: Service,
+    texts: Texts,
+    outage: Outage,
+    *,
+    force: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Outcome:
     """Restart the service without sockact, and remove our files.
 
     `outage` has the addresses of our .socket unit, none if the unit is another's. With `force`
-    there is no test whether the program starts. Raises OperatorError, after which the service is
-    wrapped as before.
+    there is no test whether the program starts. `tell` gets remarks. Raises OperatorError, after
+    which the service is wrapped as before.
     """
-    files, manager = service.files, service.manager
+    files = service.files
     outcome = Outcome()
     wrapped = service.is_wrapped()
     if wrapped:
@@ -66,17 +95,14 @@ def unwrap(service: Service, texts: Texts, outage: Outage, *, force: bool = Fals
         complete = texts.drop_in and not is_unfinished(unitfile.parse(texts.drop_in))
         if complete and not force:
             check_writable(files.drop_in_path)
-            _test_start(service)
+            _test_start(service, tell)
         with outage:
             outcome = carry_out(lambda undo: _restart(undo, service, texts, outage.addresses))
         outcome = replace(outcome, refused=outage.seconds)
     elif texts.socket and service.main_pid() == "0":
         service.stop_unit(files.socket)
     try:
-        for path in (files.drop_in_path, files.socket_path):
-            if marked_files.read(path):
-                remove(path)
-        manager.call("daemon-reload")
+        _remove_files(service)
     except OperatorError as error:
         if not wrapped:
             raise
@@ -87,13 +113,28 @@ def unwrap(service: Service, texts: Texts, outage: Outage, *, force: bool = Fals
     return outcome
 
 
+def restart_alone(service: Service, texts: Texts, addresses: Sequence[Address]) -> None:
+    """Take a wrap back that is complete. Raises OperatorError."""
+    carry_out(lambda undo: _restart(undo, service, texts, addresses))
+    _remove_files(service)
+    service.files.remove_leftovers()
+
+
+def _remove_files(service: Service) -> None:
+    for path in (service.files.drop_in_path, service.files.socket_path):
+        if marked_files.read(path):
+            remove(path)
+    service.manager.call("daemon-reload")
+
+
 def _restart(
     undo: ExitStack, service: Service, texts: Texts, addresses: Sequence[Address]
 ) -> Outcome:
     """Restart without sockact; the outcome lacks how long connections were refused."""
     files = service.files
     undo.callback(_put_back, service, texts, service.main_pid(), addresses)
-    write(files.drop_in_path, transition(texts.drop_in, files.socket if addresses else ""))
+    socket = files.socket if addresses else ""
+    write(files.drop_in_path, transition(texts.drop_in, socket, texts.access))
     service.manager.call("daemon-reload")
     began = time.monotonic()
     retried, emptied = False, not addresses
@@ -114,25 +155,24 @@ def _restart(
     return Outcome(0.0, waited, cut_off=not emptied, retried=retried)
 
 
-def _test_start(service: Service) -> None:
-    """Reload, so that the program starts once while the old generation still serves. If it cannot
-    start then, it cannot start on its own, either. Raises NotStarted.
+def _test_start(service: Service, tell: Callable[[str], None]) -> None:
+    """Reload: if the program cannot start then, it cannot start on its own, either, unless only one
+    may run. Raises NotStarted.
     """
-    since = time.time()
     try:
-        service.manager.call("reload", service.files.service)
-    except OperatorError as error:
-        raise NotStarted(
-            f"the program of {service.files.service} would not start again: a test reload failed; "
-            f"fix the program, or add --force",
-            service.last_lines(since),
-        ) from error
+        service.test_reload(
+            "its program would not start again: a test reload failed; fix the program, or add "
+            "--force"
+        )
+    except OnlyOne as error:
+        tell(f"a test reload proves nothing: {error}")
 
 
 def _clean_up(service: Service, addresses: Sequence[Address]) -> None:
     """Remove what an interrupted wrap has left beside a program that runs on its own."""
     files, manager = service.files, service.manager
     files.remove_stand_in()
+    service.end_trial()
     state = manager.call("show", "--value", "--property=ActiveState", files.socket).strip()
     if addresses and state == "active":
         # The service no longer requires it.

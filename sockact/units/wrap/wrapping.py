@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from sockact.core.errors import OperatorError
 from sockact.units import listening_sockets
+from sockact.units.wrap import marked_files, unwrapping
 from sockact.units.wrap.marked_files import remove, write
 from sockact.units.wrap.outage import Outcome
 from sockact.units.wrap.service_sockets import ServiceSockets
@@ -18,7 +19,7 @@ from sockact.units.wrap.transaction import carry_out
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from contextlib import ExitStack
 
     from sockact.core.matching import Address
@@ -40,6 +41,18 @@ class Texts:
     """The drop-in for the restart, which stops the program by the service's own settings."""
     final: str
     """The drop-in."""
+    trial: str = ""
+    """The unit of a trial start; empty if there is none."""
+    needs_listener: bool = False
+    """Whether the trial is given the listeners of the .socket unit."""
+    access: str = "none"
+    """NotifyAccess= of the service itself."""
+    prove: bool = False
+    """Whether a reload has to succeed before the wrap is done."""
+
+
+def _say_nothing(_line: str) -> None:
+    pass
 
 
 def install(service: Service, texts: Texts) -> None:
@@ -52,44 +65,87 @@ def install(service: Service, texts: Texts) -> None:
     carry_out(steps)
 
 
-def wrap(service: Service, texts: Texts, outage: Outage, found: Sequence[Bound]) -> Outcome:
+def wrap(
+    service: Service,
+    texts: Texts,
+    outage: Outage,
+    found: Sequence[Bound],
+    tell: Callable[[str], None] = _say_nothing,
+) -> Outcome:
     """Write the files, and restart the service under sockact.
 
-    `found` are the old sockets of all addresses, if they may be shared. Raises OperatorError after
-    everything was undone; `outage` has what clients noticed.
+    `found` are the old sockets of all addresses, if they may be shared; `tell` is called with what
+    happens now. Raises OperatorError after everything was undone; `outage` has what clients
+    noticed.
     """
     with outage, contextlib.ExitStack() as after:
-        waited, emptied = carry_out(
-            lambda undo: _take_over(undo, after, service, texts, outage, found)
-        )
+        job = _Job(service, texts, outage, found, tell, after)
+        waited, emptied = carry_out(lambda undo: _steps(undo, job))
     if found:
         _make_exclusive(service, outage.addresses)
     return Outcome(outage.seconds, waited, cut_off=not emptied)
 
 
-def _take_over(
-    undo: ExitStack,
-    after: ExitStack,
-    service: Service,
-    texts: Texts,
-    outage: Outage,
-    found: Sequence[Bound],
-) -> tuple[float, bool]:
+@dataclass(frozen=True)
+class _Job:
+    """What the steps work on."""
+
+    service: Service
+    texts: Texts
+    outage: Outage
+    found: Sequence[Bound]
+    tell: Callable[[str], None]
+    after: ExitStack
+    """Has the duplicates of the old sockets; closed when they are not needed any more."""
+
+
+def _steps(undo: ExitStack, job: _Job) -> tuple[float, bool]:
+    """Take over, and prove a reload: a program of which only one may run starts, but never again
+    beside itself.
+    """
+    back = contextlib.ExitStack()
+    undo.callback(_go_back, back, job)
+    result = _take_over(back, job)
+    job.after.close()
+    if job.texts.prove:
+        job.tell("reloading once, to prove that a new generation starts beside the previous one")
+        job.service.test_reload("it cannot be reloaded: a new generation did not start")
+    return result
+
+
+def _go_back(back: ExitStack, job: _Job) -> None:
+    """Undo the steps or, once the wrap is complete, unwrap: sockact stops in its own way."""
+    service, texts = job.service, job.texts
+    if marked_files.read(service.files.drop_in_path) == texts.final and service.is_wrapped():
+        # The program could not bind beside its old sockets.
+        job.after.close()
+        own = unwrapping.Texts(texts.final, texts.socket, texts.access)
+        unwrapping.restart_alone(service, own, job.outage.addresses if texts.socket else ())
+    else:
+        back.close()
+
+
+def _take_over(undo: ExitStack, job: _Job) -> tuple[float, bool]:
     """How long nobody accepted, and whether all waiting connections were accepted before."""
+    service, texts, found = job.service, job.texts, job.found
     files, manager = service.files, service.manager
     undo.callback(files.remove_leftovers)
+    undo.callback(files.remove_stand_in)
     old = service.main_pid()
     undo.callback(_restart_old, service, old, tuple(one.address for one in found))
     sockets = _duplicate(found)
     if sockets:
-        after.callback(sockets.close)
+        job.after.callback(sockets.close)
         undo.callback(sockets.close)
         undo.callback(sockets.unshare)
     undo.callback(_remove_all, service, bool(texts.socket))
     if texts.socket:
         own = {one.inode for one in found}
-        undo.callback(_return_connections, service, sockets, old, outage, own)
+        undo.callback(_return_connections, service, sockets, old, job.outage, own)
     shared = sockets is not None and _listen_beside(service, texts.socket, sockets)
+    if texts.prove:
+        _try_release(undo, job, shared=shared)
+    job.tell("stopping the running program; new clients wait until the next one serves")
     _write_all(service, texts.socket, texts.unfinished)
     began = time.monotonic()
     emptied = True
@@ -108,6 +164,18 @@ def _take_over(
     write(files.drop_in_path, texts.final)
     manager.call("daemon-reload")
     return waited, emptied
+
+
+def _try_release(undo: ExitStack, job: _Job, *, shared: bool) -> None:
+    """Start the release on disk before the running program is stopped for it."""
+    service, texts = job.service, job.texts
+    if not texts.trial or (texts.needs_listener and texts.socket and not shared):
+        job.tell("the program cannot be tried before the running one stops: no second listener")
+        return
+    job.tell("starting the program under sockact, beside the running one")
+    undo.callback(service.end_trial)
+    service.try_start(texts.trial)
+    service.end_trial()
 
 
 def _return_connections(
@@ -155,6 +223,7 @@ def _listen_beside(service: Service, text: str, sockets: ServiceSockets) -> bool
         write(files.socket_path, text)
         service.manager.call("daemon-reload")
         sockets.share()
+        sockets.hold_connections()
         service.manager.call("start", files.socket)
         sockets.keep_connections()
     except (OSError, OperatorError):
@@ -167,7 +236,8 @@ def _listen_beside(service: Service, text: str, sockets: ServiceSockets) -> bool
 
 
 def _write_all(service: Service, socket: str, drop_in: str) -> None:
-    if socket:
+    # A newer file than the socket's start would look like a change that is not in effect.
+    if socket and marked_files.read(service.files.socket_path) != socket:
         write(service.files.socket_path, socket)
     write(service.files.drop_in_path, drop_in)
     service.manager.call("daemon-reload")

@@ -66,7 +66,7 @@ def test_is_not_a_number_of_descriptors(folder: Path, value: str) -> None:
 def test_names_more_than_are_open(folder: Path, value: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         line = activated(folder, sock.fileno(), value)
-    assert f"LISTEN_FDS={value} names descriptors that are not open" in line
+    assert f"LISTEN_FDS={value} is set, but file descriptor 4 is not open" in line
 
 
 def test_is_zero(folder: Path) -> None:

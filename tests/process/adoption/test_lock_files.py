@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support import wait
+from tests.support.installed import upgrade
 from tests.support.program import Program, ask
 
 if TYPE_CHECKING:
@@ -72,6 +73,17 @@ def test_lock_passes_from_one_generation_to_the_next(
     assert "not owned" not in service.stderr
 
 
+def test_lock_that_was_made_before_an_upgrade(
+    start: StartService, program: Program, path: str
+) -> None:
+    service = start(program.command, listen=(path,))
+    upgrade(service)
+    publish(program, path, "2")
+    assert service.reload("--wait-drained").code == 0, service.stderr
+    assert ask(path) == "2"
+    assert "not owned" not in service.stderr
+
+
 def test_lock_of_a_process_that_was_killed(
     start: StartService, program: Program, path: str
 ) -> None:
@@ -90,3 +102,27 @@ def test_lock_of_a_stranger_is_respected(start: StartService, program: Program, 
     assert "cannot acquire lock" in service.stderr
     assert os.readlink(path + ".lock") == str(os.getpid())
     os.unlink(path + ".lock")
+
+
+def test_lock_is_only_for_users_of_the_program(
+    start: StartService, program: Program, path: str
+) -> None:
+    """A job as nobody, in a generation that does not hold the lock by itself."""
+    job = f"""
+listener = bound({path!r}, socket.AF_UNIX)
+job = os.fork()
+if job == 0:
+    os.setuid(65534)
+    try:
+        os.symlink(str(os.getpid()), {path + ".lock"!r})
+    except OSError:
+        os._exit(0)
+    os._exit(1)
+if os.waitstatus_to_exitcode(os.waitpid(job, 0)[1]):
+    sys.exit("nobody has the lock")
+accept(listener)
+"""
+    service = start(program.command, listen=(path,))
+    program.publish("2", job)
+    assert service.reload("--wait-drained").code == 0, service.stderr
+    assert ask(path) == "2"

@@ -26,7 +26,7 @@ def test_the_service_runs_all_the_same(start: StartService, program: Program, co
     outcome = service.run(command, service.name)
     assert (outcome.code, outcome.stdout) == (1, "")
     assert outcome.stderr == (
-        f"sockact: test: its supervisor runs, but its control socket in {service.runtime / 'test'} "
-        "is gone: `systemctl restart test` makes it again\n"
+        "sockact: test: the supervisor is running, but its control socket in "
+        f"{service.runtime / 'test'} is missing; run `systemctl restart test` to recreate it\n"
     )
     assert program.ask() == "1"

@@ -96,7 +96,7 @@ def test_a_file_that_is_no_socket_is_kept(folder: Path) -> None:
         found = bound_here(str(path))
     path.unlink()
     path.write_text("precious")
-    with pytest.raises(OperatorError, match="exists and is not a socket; move it away"):
+    with pytest.raises(OperatorError, match="exists and is not a socket; move it elsewhere"):
         socket_unit.check_files([], [found.address], user_unit=False)
     path.unlink()
     path.symlink_to("/etc/shadow")

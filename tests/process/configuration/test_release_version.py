@@ -37,7 +37,7 @@ def test_where_it_is_shown(start: StartService, program: Program, folder: Path) 
     file = folder / "VERSION"
     file.write_text("1.4.1\n")
     service = start(program.command, listen=program.listen, options=source(f"file:{file}"))
-    assert "generation 1: serves; version 1.4.1" in service.stderr
+    assert "generation 1: serving; version 1.4.1" in service.stderr
     file.write_text("1.4.2\n")
     assert service.reload("--wait-drained").code == 0
     assert versions(service) == {2: "1.4.2"}

@@ -24,6 +24,7 @@ DEADLINE = 10.0
 HANDOVER: dict[str, Any] = {
     "id": 2,
     "outcome": "committed",
+    "rollback": False,
     "from": 1,
     "to": 2,
     "reason": "",
@@ -31,6 +32,21 @@ HANDOVER: dict[str, Any] = {
     "requested_usec": 1_700_000_000_000_000,
     "duration_seconds": 0.412,
     "drained": False,
+    "kept": False,
+}
+NO_STARTS: dict[str, Any] = {
+    "interval_seconds": 300.0,
+    "burst": 0,
+    "failures": [],
+    "supervisor_starts_usec": [],
+}
+NO_TIMES: dict[str, Any] = {"bounds": [], "counts": [0], "sum": 0.0}
+NO_TOTALS: dict[str, Any] = {
+    "handovers": [],
+    "drains": NO_TIMES,
+    **dict.fromkeys(("taken_back", "forced_closes", "failures", "restarts"), 0),
+    "supervisor_starts": 1,
+    "hook_failures": [],
 }
 FAILED = {
     **HANDOVER,
@@ -78,6 +94,8 @@ class FakeService:
                 }
             ],
             "handover": HANDOVER,
+            "starts": NO_STARTS,
+            "logs": [],
         }
 
     def reload(
@@ -102,7 +120,7 @@ class FakeService:
         return lambda: None
 
     def history(self) -> dict[str, Any]:
-        return {"handovers": [], "totals": {}}
+        return {"handovers": [], "totals": NO_TOTALS}
 
     def rotate(self, done: Callable[[dict[str, Any]], None]) -> Callable[[], None]:
         done({"processes": 0, "files": 0, "signalled": 0, "errors": []})
@@ -120,9 +138,10 @@ class FakeService:
             done(*self.at_once)
         return lambda: None
 
-    def stop(self, now: bool, done: Callable[[], None]) -> None:
+    def stop(self, now: bool, done: Callable[[], None]) -> Callable[[], None]:
         self.stops.append((now, done))
         self._event()
+        return lambda: self.stops.remove((now, done))
 
 
 class Bench:
@@ -400,13 +419,27 @@ def test_a_half_closed_client_gets_its_answers(bench: Bench) -> None:
     assert len(peer.replies) == 2
 
 
+def test_a_stop_whose_caller_leaves(bench: Bench) -> None:
+    """The stop goes on, and nobody waits for it any more."""
+    peer = bench.peer()
+    peer.call("Stop")
+    bench.turn(3)
+    assert len(bench.service.stops) == 1
+    peer.close()
+    bench.turn(2)
+    assert bench.service.stops == []
+
+
 def test_one_way_calls_have_no_answer(bench: Bench) -> None:
     peer = bench.peer()
     peer.call("Reload", oneway=True)
     peer.call("Other", oneway=True)
     assert peer.ask("Status").error is None
     assert len(peer.replies) == 1
+    # Nobody waits for its end: whoever queues such calls keeps nothing in the supervisor.
+    assert bench.service.cancelled == [0]
     bench.service.reloads[0][1](HANDOVER, True)
     peer.close()
     bench.turn(2)
-    assert bench.service.cancelled == []
+    assert len(peer.replies) == 1
+    assert bench.service.cancelled == [0]

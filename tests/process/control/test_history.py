@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -70,10 +71,17 @@ def test_connections_closed_at_the_drain_timeout(start: StartService, program: P
         wait.until(
             lambda: service.status()["generations"][0]["connections"]["busy"] == 2, "both requests"
         )
-        assert service.reload("--wait-drained").code == 0
+        outcome = service.reload("--wait-drained")
     finally:
         for client in clients:
             client.close()
+    assert outcome.code == 0
+    what = r"; generation 1 has ended; 2 connections were cut off after 0\.[2-9]\d* s\n"
+    assert re.search(what, outcome.stdout), outcome
+    expired = (
+        "generation 1: the drain timeout of 0.2 s expired (2 connections in use), sending SIGTERM"
+    )
+    assert expired in service.stderr
     (entry,) = wait_closed(service)
     assert entry["forced_closes"] == 2
     assert history(service)["totals"]["forced_closes"] == 2

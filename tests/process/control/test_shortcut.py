@@ -56,7 +56,7 @@ UNWANTED = {
     *("click", "typing", "dataclasses", "inspect", "importlib.metadata", "psutil", "difflib"),
     *("asyncio", "subprocess", "threading", "signal", "logging", "shutil", "tempfile", "hashlib"),
     *("sockact.cli.main", "sockact.core.settings", "sockact.core.lifecycle"),
-    *("sockact.supervisor.control.server", "sockact.units"),
+    *("sockact.supervisor.control.server", "sockact.units.manager"),
 }
 USED = re.compile(r"memory [\d.]+ MiB, CPU [\d.]+ s|\"(?:memory_bytes|cpu_seconds)\": [\d.]+")
 SIMPLE = [

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sockact.core.connections import PATIENCE, UNANNOUNCED
+from sockact.core.connections import PATIENCE, UNANNOUNCED, Rules
 from sockact.core.lifecycle.model import Gate, Policy
 from sockact.handover import census
 from sockact.handover.gate import at_rest
@@ -86,6 +86,7 @@ class Drain:
             gates,
             found,
             policy or Policy(),
+            lambda _number: Rules(),
             lambda _number: self._closed,
             self._announced,
             lambda _n, what: self.said.append(what),

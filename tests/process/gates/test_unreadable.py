@@ -12,7 +12,7 @@ import pytest
 
 from sockact.handover import census
 from sockact.handover.interest import interest
-from sockact.kernel import pidfd, procfs
+from sockact.kernel import epoll_entries, pidfd, procfs
 from sockact.kernel.sockets import listener as listeners
 from sockact.supervisor.base.loop import Loop
 from sockact.supervisor.generations.interest_watch import InterestWatch
@@ -83,7 +83,7 @@ def test_no_descriptor_is_no_answer() -> None:
         procfs.process,
         procfs.children,
         procfs.sockets,
-        procfs.epolls,
+        epoll_entries.of_process,
         procfs.blocked_calls,
         procfs.initial_environment,
         lambda pid: procfs.memory(pid, 4096, 1),
@@ -128,15 +128,15 @@ def test_a_watch_that_cannot_look_goes_on(
 ) -> None:
     web = listeners.of_socket("web", listener, owned=True)
     loop = Loop()
-    real = procfs.sockets
+    real = procfs.sockets_and_epolls
     failures = [1, 2, 3]
 
-    def sockets(pid: int) -> dict[int, int]:
+    def sockets(pid: int) -> tuple[dict[int, int], list[int]]:
         if failures:
             raise procfs.Unavailable(24, "Too many open files", failures.pop())
         return real(pid)
 
-    monkeypatch.setattr(procfs, "sockets", sockets)
+    monkeypatch.setattr(procfs, "sockets_and_epolls", sockets)
     with child("listener.accept()", listener) as process:
         InterestWatch(loop, 1, OnlyThese(process.pid), [web], loop.stop, pytest.fail)
         loop.run()

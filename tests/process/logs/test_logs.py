@@ -115,7 +115,7 @@ def test_a_full_disk_loses_no_line_that_finds_room(
     wait.until(lambda: not state_of(service)["error"], "the lines to be written")
     assert service.stop() == 0
     assert all_complete([log])
-    assert service.stderr.count("File too large; lines wait") == 1
+    assert service.stderr.count("File too large; output is kept in memory") == 1
     assert "dropped" not in service.stderr + log.read_text()
 
 

@@ -199,7 +199,7 @@ def test_nothing_to_reopen(run: Run, supervisor: Supervisor, folder: Path, opens
         (
             "import gzip; h = logging.FileHandler(PATH); h.stream = gzip.open(PATH, 'at')",
             "pass",
-            "is written through a TextIOWrapper, which cannot be reopened",
+            "the output goes through a TextIOWrapper, which cannot be reopened",
         ),
     ],
 )

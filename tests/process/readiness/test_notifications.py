@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sockact.handover import adopt, own_socket
+from sockact.handover.callers import Callers
 from sockact.handover.lock_files import LockFiles
 from sockact.kernel.sockets import sockopt
 from sockact.supervisor.base.commands import Command
@@ -30,7 +31,8 @@ def test_notification_that_was_taken_back() -> None:
     """Nothing to read is not the end: only the hang-up is. A pipe polls as a notification fd."""
     loop = Loop()
     reader, writer = os.pipe()
-    requests = BindRequests(loop, [], list, LockFiles(), lambda: False, lambda: None)
+    callers, locks = Callers(lambda: None, list), LockFiles(lambda _pid: False)
+    requests = BindRequests(loop, [], callers, locks, lambda: None, lambda: None)
     requests.watch(reader)
     requests._notified(READ)
     assert loop.watched(reader)

@@ -436,7 +436,8 @@ def test_the_oldest_of_too_many_draining_generations_ends(
             wait.until(
                 lambda: service.states() == {2: "draining", 3: "running"}, "the oldest to end"
             )
-    assert "generation 1: more than 1 generations are draining, sending SIGTERM" in service.stderr
+    why = "more than 1 generations are draining (1 connection in use)"
+    assert f"generation 1: {why}, sending SIGTERM" in service.stderr
 
 
 def test_another_stop_signal(start: StartService, program: Program, folder: Path) -> None:

@@ -110,11 +110,23 @@ def home(folder: Path) -> Home:
         (("web", "--listen", "a=1", "--listen", "b=2", "--", "gunicorn"), "one name for all"),
         (("web", "--listen", "a=1", "--listen", "2", "--", "gunicorn"), "one name for all"),
         (("web", "--listen", "/run/sockact/web/x", "--", "gunicorn"), "/run/web.sock"),
-        (("web", *LISTEN, "--user", "root", "--", "gunicorn"), "run as their own user"),
+        (
+            ("web", *LISTEN, "--user", "root", "--", "gunicorn"),
+            "runs as its own user",
+        ),
         (("web", *LISTEN, "--env-file", "nonexistent", "--", "gunicorn"), "does not exist"),
         (("web", *LISTEN, "--directory", "nonexistent", "--", "gunicorn"), "does not exist"),
         (("web", *LISTEN, "--drain-timeout", "soon", "--", "gunicorn"), "use, for example, 90"),
         (("web", *LISTEN, "--probe", "tcp", "--", "gunicorn"), "add --trial TIME"),
+        (("web", *LISTEN, "gunicorn", "-w", "4", "a:a"), "write `--` before PROGRAM"),
+        (("web", *LISTEN, "gunicorn", "a:a", "--log", "/x/y"), "write `--` before PROGRAM"),
+        (("web", *LISTEN, "--on", "failed=nonexistent", "--", "gunicorn"), "install it"),
+        (
+            ("web", *LISTEN, "--stop-signal=INT", "--reopen-signal=INT", "--", "gunicorn"),
+            "must be different signals",
+        ),
+        (("web", *LISTEN, "--log", "/a.log", "--", "gunicorn"), "write /var/log/NAME/a.log"),
+        (("web", *LISTEN, "--remove"), "takes only NAME"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(
@@ -160,8 +172,55 @@ def test_a_dry_run_only_shows(home: Home) -> None:
 
 
 def test_enable(home: Home) -> None:
-    home.written("--enable", "--", "gunicorn")
-    assert home.calls.read_text().endswith("--user --no-pager enable --now web.socket\n")
+    """At boot, the service starts too, not only with its first client."""
+    done = home.init("web", "--user-unit", *LISTEN, "--enable", "--", "gunicorn")
+    calls = home.calls.read_text().splitlines()
+    assert calls[-2:] == [
+        "--user --no-pager enable web.socket web.service",
+        "--user --no-pager start web.socket",
+    ]
+    said = done.stdout.splitlines()[-1]
+    assert "Enabled web.socket and web.service, which start with your session" in said
+    assert "Started web.socket." in said
+    done = home.init("web", "--user-unit", *LISTEN, "--force", "--", "gunicorn")
+    assert "`systemctl --user enable web.socket web.service` and " in done.stdout
+
+
+def test_units_of_a_running_service(home: Home) -> None:
+    arguments = ("web", "--user-unit", *LISTEN, "--", "gunicorn")
+    assert home.init(*arguments).returncode == 0
+    home.program("systemctl", f"{SYSTEMCTL}echo ActiveState=active\n")
+    done = home.init("--force", *arguments)
+    assert "web is running with its previous units, and a reload does not apply" in done.stdout
+    assert "run `systemctl --user restart web` or, if --listen has changed, `" in done.stdout
+
+
+def test_remove(home: Home) -> None:
+    arguments = ("web", "--user-unit")
+    done = home.init(*arguments, "--remove")
+    assert (done.returncode, "there is no " in done.stderr) == (1, True)
+    words = ("--path-unit", "--watch", "x")
+    assert home.init(*arguments, *LISTEN, *words, "--", "gunicorn").returncode == 0
+    units = {*home.units.iterdir()}
+    done = home.init(*arguments, "--remove", "--dry-run")
+    assert done.stdout.count("would remove ") == len(units) == 4
+    assert {*home.units.iterdir()} == units
+    done = home.init(*arguments, "--remove")
+    assert "web: stopped and disabled; its units are removed" in done.stdout
+    assert not [*home.units.iterdir()]
+    assert home.calls.read_text().splitlines()[-2:] == [
+        "--user --no-pager disable --now web.path web-reload.service web.service web.socket",
+        "--user --no-pager daemon-reload",
+    ]
+
+
+def test_units_of_others_are_not_removed(home: Home) -> None:
+    home.units.mkdir(parents=True)
+    (home.units / "web.service").write_text("[Service]\nExecStart=sleep 1\n")
+    done = home.init("web", "--user-unit", "--remove")
+    assert (done.returncode, "was not written by `sockact init`" in done.stderr) == (1, True)
+    assert (home.units / "web.service").exists()
+    assert not home.calls.exists()
 
 
 def test_what_systemd_refuses_is_told(home: Home) -> None:
@@ -193,6 +252,28 @@ def test_units_of_packages_are_not_hidden_without_force(home: Home) -> None:
     assert (done.returncode, "would be overridden" in done.stderr) == (2, True)
     assert not home.units.exists()
     assert home.init(*arguments, "--force", "--", "gunicorn").returncode == 0
+
+
+def test_a_relative_log(home: Home) -> None:
+    done = home.init("web", "--user-unit", *LISTEN, "--log", "a.log", "--", "gunicorn")
+    assert done.returncode == 0
+    line = f"sockact: warning: --log a.log is relative: the unit has {home.folder}/a.log\n"
+    assert done.stderr == line
+
+
+def test_a_program_that_the_user_cannot_use(home: Home) -> None:
+    home.folder.chmod(0o700)
+    program = str(home.bin / "gunicorn")
+    done = home.init("web", *LISTEN, "--user", "daemon", "--dry-run", "--", program)
+    assert done.returncode == 0
+    (warning, *_) = done.stderr.splitlines()
+    who = f"the service cannot read {program} as user daemon, because of {home.folder} (drwx------)"
+    assert warning.startswith(f"sockact: warning: {who}; ")
+    assert f"run `chgrp daemon {home.folder} && chmod g+x {home.folder}`" in warning
+    home.folder.chmod(0o755)
+    (home.bin / "gunicorn").chmod(0o744)
+    done = home.init("web", *LISTEN, "--dry-run", "--", program)
+    assert f"the service cannot read {program} as its own user (-rwxr--r--)" in done.stderr
 
 
 def test_links_and_interpreters_below_home_are_seen(home: Home) -> None:

@@ -41,14 +41,18 @@ CONFIG = ("web", "--config", "./web.json")
         ({"command": ["none"]}, (*CONFIG, *LISTEN), "there is no program 'none'"),
         ({"listen": ["http"]}, CONFIG, "not an address"),
         ({}, (*CONFIG, *LISTEN, "--probe", "tcp"), "probe needs a trial"),
-        ({}, (*CONFIG, *LISTEN, "--path-unit"), "--path-unit needs --watch PATH"),
+        ({}, (*CONFIG, *LISTEN, "--path-unit"), "add --watch PATH"),
         (
             {"watch": ["/etc"]},
             (*CONFIG, *LISTEN, "--path-unit", "--watch", "/srv"),
             "--path-unit replaces watch; remove watch from",
         ),
         ({}, ("web", *LISTEN, "--watch", "", "--", "gunicorn"), "is not a path"),
-        ({}, ("web", *LISTEN, "--watch", "/../.", "--", "gunicorn"), "is too much to watch"),
+        (
+            {},
+            ("web", *LISTEN, "--watch", "/../.", "--", "gunicorn"),
+            "is the root directory, which is too large to watch",
+        ),
         ({}, ("web", *LISTEN, "--watch-ignore", "a/b", "--", "gunicorn"), "is not a file name"),
         ({}, ("web", *LISTEN, "--watch-ignore", "**", "--", "gunicorn"), "is not a file name"),
         (
@@ -104,5 +108,5 @@ def test_a_path_unit_stands_for_the_watching(home: Home) -> None:
     reload = unitfile.parse((home.units / "web-reload.service").read_text())["Service"]
     assert reload["ExecStart"] == ["systemctl --user reload web.service"]
     calls = home.calls.read_text()
-    assert "enable --now web.socket" in calls
-    assert "enable web.path" in calls
+    assert "enable web.socket web.service web.path" in calls
+    assert "start web.socket" in calls

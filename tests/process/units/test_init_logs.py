@@ -87,7 +87,7 @@ def test_without_a_log_nothing_changes(home: Home) -> None:
         ("/var/log/web.log", "only root may create files there"),
         ("/var/log/web/*.log", "is special in logrotate"),
         ('/var/log/web/".log', "is special in logrotate"),
-        ("/var/log/web/a\nb", "no log file should have"),
+        ("/var/log/web/a\nb", "contains unprintable characters"),
         ("/var/log", "is a directory"),
     ],
 )

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sockact.cli.setup.wrap import describe
-from sockact.core.matching import Family, Kind
+from sockact.cli.setup.outcome import describe
+from sockact.core.matching import Address, Family, Kind
 from sockact.units import listening_sockets
 from sockact.units.wrap import outage as outage_module
-from sockact.units.wrap.outage import Outage, Outcome
+from sockact.units.wrap.outage import Outage, Outcome, can_connect
 from sockact.units.wrap.service_sockets import ServiceSockets
 from tests.support import wait
 
@@ -150,6 +150,20 @@ def test_taking_it_back() -> None:
                 new.bind(("127.0.0.1", port))
 
 
+def test_no_connection_goes_to_a_socket_that_is_opened_beside() -> None:
+    """Not even before it can be told to the kernel."""
+    with serving(IPV4, TCP, "127.0.0.1") as (port, found), ServiceSockets([found]) as sockets:
+        sockets.share()
+        sockets.hold_connections()
+        with socket.socket() as new:
+            for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+                new.setsockopt(socket.SOL_SOCKET, option, 1)
+            new.bind(("127.0.0.1", port))
+            new.listen()
+            assert {ask(IPV4, TCP, "127.0.0.1", port) for _ in range(16)} == {"old"}
+            assert waiting(new) == []
+
+
 def test_several_old_sockets() -> None:
     """When the first of them closes, the others get no connections: they close soon, too."""
     port = wait.free_port()
@@ -268,3 +282,16 @@ def test_an_outage_that_cannot_be_measured(
         with Outage([found.address]) as outage:
             wait.until(lambda: outage.seconds is None, "the failure to be seen")
         assert "could not be measured" in describe(Outcome(outage.seconds))
+
+
+def test_a_socket_file_is_asked_by_its_path(folder: Path) -> None:
+    """Without its file, a socket that still listens answers nobody."""
+    path = folder / "s"
+    with socket.socket(socket.AF_UNIX) as own:
+        own.bind(str(path))
+        own.listen()
+        assert can_connect(str(path))
+        with Outage([Address(Family.UNIX, Kind.STREAM, str(path))]) as outage:
+            path.unlink()
+            wait.until(lambda: outage.seconds, "clients to be refused")
+        assert not can_connect(str(path))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sockact.cli.setup.wrap import failure
+from sockact.cli.setup.outcome import failure
 from sockact.core.errors import OperatorError
 from sockact.units.wrap import marked_files
 from sockact.units.wrap.outage import Outage

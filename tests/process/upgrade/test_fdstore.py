@@ -329,7 +329,7 @@ def test_the_next_generation_waits_for_survivors(
         assert read_all(busy) == "1"
     again.wait_ready()
     assert program.ask() == "2"
-    assert f"process {old} of an earlier supervisor: waiting" in again.stderr
+    assert f"waiting for process {old} of an earlier supervisor to exit" in again.stderr
     assert "SIGKILL" not in again.stderr
     assert f"{PIDFD}{old}" in told(again, "FDSTOREREMOVE")
 

@@ -71,7 +71,7 @@ BROKEN = {
     ),
     "empty": ("__main__.py", "", "does not support upgrades in place"),
     "no syntax in the entry": ("__main__.py", "def", "exited with status 1"),
-    "killed": ("core/plain.py", "import os; os.kill(os.getpid(), 9)", "was killed by signal 9"),
+    "killed": ("core/json_data.py", "import os; os.kill(os.getpid(), 9)", "was killed by signal 9"),
 }
 
 
@@ -261,7 +261,7 @@ def test_a_state_that_is_not_ours() -> None:
     )
     for data, code, text in (
         (carried_state.write(of_init), 2, "unset SOCKACT_UPGRADE, which process 1 set for itself"),
-        (b"[]", 1, "its state has format None, and this version reads"),
+        (b"[]", 1, "its state has format None, but this version of sockact reads"),
         (b"\xff", 1, "upgrade failed: "),
     ):
         fd = memfd.sealed("test", data)

@@ -201,4 +201,4 @@ def test_all_services_at_once(start: StartService, folder: Path) -> None:
     assert (none.code, none.stdout, none.stderr) == (0, "", "")
     assert first.run("upgrade", "one").code == 3
     named = first.run("upgrade", "--all", "one")
-    assert (named.code, "not both" in named.stderr) == (2, True)
+    assert (named.code, "mutually exclusive" in named.stderr) == (2, True)

@@ -112,7 +112,6 @@ def settings_of(*arguments: str) -> Settings:
         (("reload", "--timeout", "-1"), "use, for example, 90"),
         (("reload", "a/b"), "is not a valid service name"),
         (("stop", "a", "b"), "unexpected extra argument"),
-        (("check",), "missing argument"),
         (("check", "a/b"), "write a name such as myapp.service"),
         (("init", "a", "--", "b"), "missing option '--listen'"),
     ],

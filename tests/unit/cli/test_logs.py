@@ -221,13 +221,13 @@ def test_without_the_module() -> None:
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
-        (("a/b",), "cannot name a service"),
+        (("a/b",), "is not a valid service name"),
         (("app", "--since", "soon"), "is not a time"),
         (("app", "--handover", "7"), "`sockact history` shows them"),
         (("app", "--handover", "a" * 32, "-f"), "cannot be used with --follow"),
         (("app", "--generation", "0"), "x>=1"),
         (("app", "-n", "-1"), "0<=x<="),
-        (("app", "--identifier", "a b"), "is no identifier"),
+        (("app", "--identifier", "a b"), "is not a valid identifier"),
     ],
 )
 def test_wrong_use(arguments: tuple[str, ...], hint: str) -> None:
@@ -245,8 +245,16 @@ def test_words_that_were_kept_are_not_looked_for(folder: Path) -> None:
     assert last_words.of_history("app", [handover | {"id": "x", "outcome": "committed"}]) == ()
 
 
+def test_the_cause_is_among_the_lines_that_are_shown() -> None:
+    lines = tuple(f"line {number}" for number in range(200))
+    assert last_words.excerpt(lines[:40], "") == lines[:40]
+    assert last_words.excerpt(lines, "exited") == lines[-40:]
+    shown = last_words.excerpt(lines, "exited: line 99")
+    assert shown == (*lines[80:100], "(80 lines left out)", *lines[180:])
+
+
 def test_the_help_fits_a_terminal() -> None:
     result = CliRunner().invoke(cli, ["logs", "--help"], prog_name="sockact", terminal_width=80)
     assert result.exit_code == 0
     assert max(map(len, result.stdout.splitlines())) <= 80
-    assert "Example: `sockact logs myapp --since 10min --follow`" in result.stdout
+    assert "sockact logs myapp --since 10min --follow" in result.stdout

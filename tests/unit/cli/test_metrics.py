@@ -92,6 +92,7 @@ def test_the_values() -> None:
         'sockact_handovers_total{kind="reload",outcome="committed",service="web"} 1.0',
         'sockact_handovers_total{kind="rollback",outcome="failed",service="web"} 0.0',
         'sockact_rollbacks_total{cause="trial",service="web"} 4.0',
+        'sockact_last_handover_info{kind="reload",outcome="committed",reason="",service="web"} 1.0',
         'sockact_drain_duration_seconds_bucket{le="1.0",service="web"} 0.0',
         'sockact_drain_duration_seconds_bucket{le="2.5",service="web"} 1.0',
         'sockact_drain_duration_seconds_bucket{le="+Inf",service="web"} 1.0',

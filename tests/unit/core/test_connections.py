@@ -10,11 +10,14 @@ from sockact.core.connections import (
     LONGEST_PAUSE,
     QUIET_AFTER,
     UNANNOUNCED,
+    UNASKED_FOR,
     Activity,
     Connection,
+    Rules,
     classify,
     look_again_in,
     quiet_in,
+    speaks_tls,
 )
 from sockact.core.record import replace
 
@@ -101,6 +104,52 @@ def test_classify(connection: Connection, activity: Activity) -> None:
 )
 def test_quiet_in(connection: Connection, seconds: float) -> None:
     assert quiet_in(connection) == seconds
+
+
+@pytest.mark.parametrize(
+    ("quiet_after", "activity"), [(1.0, Activity.QUIET), (60.0, Activity.BUSY)]
+)
+def test_a_connection_is_quiet_after_the_time_that_is_set(
+    quiet_after: float, activity: Activity
+) -> None:
+    assert classify(ANSWERED, Rules(quiet_after)) is activity
+
+
+# What tcp_info showed of clients that had shaken hands and not asked yet: Python with TLS 1.2, 1.3
+# and a resumed session, and a large post-quantum key in one and two segments.
+@pytest.mark.parametrize(
+    ("received", "segments"), [(255, 2), (305, 2), (610, 2), (1790, 2), (1790, 3)]
+)
+def test_a_connection_that_has_only_shaken_hands_is_fresh(received: int, segments: int) -> None:
+    shaken = replace(ANSWERED, received=received, data_segments_in=segments, data_segments_out=2)
+    assert classify(shaken) is Activity.FRESH
+    assert quiet_in(shaken) == UNASKED_FOR - shaken.last_sent / 1000
+    later = replace(shaken, last_sent=round(UNASKED_FOR * 1000), last_received=20_000)
+    assert classify(later) is Activity.QUIET, "it may be a plain one with two requests"
+    tls = Rules(tls=True)
+    assert classify(later, tls) is Activity.FRESH
+    assert quiet_in(later, tls) == QUIET_AFTER
+
+
+def test_a_tls_connection_with_a_request_is_quiet() -> None:
+    asked = replace(ANSWERED, received=304, data_segments_in=3)
+    assert classify(asked, Rules(tls=True)) is Activity.QUIET
+
+
+@pytest.mark.parametrize(
+    ("command", "ports", "tls"),
+    [
+        ("uvicorn --port 8000 app:app", [8000], False),
+        ("uvicorn --ssl-keyfile key app:app", [8000], True),
+        ("gunicorn --certfile=/etc/c app:app", [8000], True),
+        ("hypercorn -c concert.toml concert:app", [8000], False),
+        ("server /etc/own.pem", [8000], True),
+        ("node server.js", [80, 443], True),
+        ("server", [0], False),
+    ],
+)
+def test_whether_a_program_seems_to_speak_tls(command: str, ports: list[int], tls: bool) -> None:
+    assert speaks_tls(tuple(command.split()), ports) is tls
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from typing import TYPE_CHECKING
 
 import pytest
@@ -83,6 +85,7 @@ def test_it_survives_the_supervisor(tmp_path: Path, clock: Clock) -> None:
         b'{"failures": 3, "starts": {}}',
         b'{"failures": [1, [2], ["a", 1, "b"], [1, 2, 3]], "starts": ["x"]}',
         b'{"failures": [[Infinity, 1, "x"], [NaN, 1, "x"]], "starts": [1e400, NaN]}',
+        b'{"failures": [[1, 1%s, "x"], [1, -1, "x"]], "starts": [-1, true]}' % (b"0" * 4000),
         b'{"failures": [[1%s, 1, "x"]], "starts": [1%s]}' % (b"0" * 400, b"0" * 400),
         b"[" * 100_000,
     ],
@@ -94,6 +97,23 @@ def test_a_garbled_file_counts_as_empty(tmp_path: Path, clock: Clock, content: b
     assert one.status()["failures"] == []
     one.failed(1, CRASH)
     assert len(json.loads((tmp_path / "state" / "starts.json").read_text())["failures"]) == 1
+
+
+@pytest.mark.parametrize("name", ["starts.json", "starts.json.new"])
+def test_a_fifo_or_a_link_in_the_place_of_the_file(tmp_path: Path, clock: Clock, name: str) -> None:
+    """The program may write to the state directory: neither blocks, and no link is followed."""
+    state = tmp_path / "state"
+    state.mkdir()
+    os.mkfifo(state / name)
+    history(tmp_path, clock).failed(1, CRASH)
+    assert stat.S_ISREG((state / "starts.json").stat().st_mode)
+    other = tmp_path / "other"
+    other.write_text("as before")
+    (state / name).unlink(missing_ok=True)
+    (state / name).symlink_to(other)
+    history(tmp_path, clock).failed(1, CRASH)
+    assert other.read_text() == "as before"
+    assert not (state / "starts.json").is_symlink()
 
 
 def test_it_is_bounded(tmp_path: Path, clock: Clock) -> None:

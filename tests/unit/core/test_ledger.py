@@ -103,7 +103,10 @@ def test_a_failed_reload() -> None:
     assert "status 3" in entry["reason"]
     assert entry["phase"] == "stop"
     told.hear(on.Gone(2), 1.0)
+    assert told.state.handover
+    told.ledger.explained(replace(told.state.handover, reason="ImportError: no x"))
     (entry,) = told.entries()
+    assert entry["reason"] == "ImportError: no x"
     assert phases(entry) == [("start", 1.0), ("stop", 1.0)]
     assert entry["phase"] == ""
     assert told.totals().drains == Times(), "nobody was replaced"
@@ -283,6 +286,9 @@ def test_an_upgrade_goes_on_with_what_is_open(tmp_path: Path) -> None:
         {"totals": {"drains": {"counts": [0] * 14, "sum": float("nan")}}},
         {"totals": {"drains": {"counts": [-1] + [0] * 13, "sum": 0.0}}},
         {"totals": {"drains": {"counts": [], "sum": 0.0}}},
+        {"totals": {"drains": {"counts": [0] * 14, "sum": 1e308}}},
+        {"totals": {"drains": {"counts": [10**4000] + [0] * 13, "sum": 0.0}}},
+        {"totals": {"starts": 10**4000}},
         {"totals": {"later": 1}},
         {"entries": [{"id": "x"}]},
         {"entries": 3},
@@ -301,6 +307,11 @@ def test_an_unsound_file_is_ignored(tmp_path: Path, change: object) -> None:
     "change",
     [
         {"seconds": float("inf")},
+        {"at": 1e308},
+        {"at": -1.0},
+        {"successor": 10**4000},
+        {"forced": -1},
+        {"spans": [{"phase": "start", "seconds": float("nan")}]},
         {"reason": "x" * 5000},
         {"outcome": "fine"},
         {"spans": [{"phase": "start", "seconds": 1.0}] * 100},

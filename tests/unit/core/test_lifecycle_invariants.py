@@ -38,10 +38,12 @@ EVENTS: dict[type[Event], st.SearchStrategy[Event]] = {
     on.TrialPassed: st.builds(on.TrialPassed, NUMBERS),
     on.TrialFailed: st.builds(on.TrialFailed, NUMBERS, st.just("status 500")),
     on.LaunchFailed: st.builds(on.LaunchFailed, NUMBERS, st.just("no such file")),
+    on.Unreachable: st.builds(on.Unreachable, NUMBERS, st.just("it was shut down")),
     on.Exited: st.builds(on.Exited, NUMBERS, EXITS),
     on.Gone: st.builds(on.Gone, NUMBERS),
     on.GateMoved: st.builds(on.GateMoved, NUMBERS, st.sampled_from(Gate)),
     on.Census: st.builds(on.Census, NUMBERS, *[st.integers(0, 2)] * 3),
+    on.Explained: st.builds(on.Explained, NUMBERS, st.just("it wrote why")),
     on.HookEnded: st.builds(
         on.HookEnded, NUMBERS, st.sampled_from(["running", "draining"]), st.sampled_from(["", "x"])
     ),
@@ -81,7 +83,9 @@ def check(before: Service, after: Service, asked: tuple[Action, ...]) -> None:
         assert running[0].gate_deadline is not None, "and that does not wait without a deadline"
     assert len([g for g in paused if g.keep_until is None]) <= 1
     assert len([g for g in paused if g.keep_until is not None]) <= 1
-    draining = [g for g in after.only(State.DRAINING) if not (g.ending or g.stop_for)]
+    draining = [
+        g for g in after.only(State.DRAINING) if g.finishing or not (g.ending or g.stop_for)
+    ]
     assert len(draining) <= after.policy.max_draining or after.phase is Phase.STOPPING
     assert len(after.only(State.PENDING)) <= 1
     assert len({g.number for g in after.generations}) == len(after.generations)
@@ -95,8 +99,13 @@ def check(before: Service, after: Service, asked: tuple[Action, ...]) -> None:
             assert g.state is State.PAUSED
         elif g.state is State.PAUSED and not g.ending:
             assert after.in_handover, "nobody is paused for nothing"
+        if g.finishing:
+            assert (g.state, g.ending) == (State.DRAINING, True)
+            latest = g.since + after.policy.drain_timeout + after.policy.kill_timeout
+            assert g.kill_at is not None, "nothing finishes without a deadline"
+            assert g.kill_at <= latest, "its connections have the drain timeout, and no more"
         if g.ending:
-            assert g.census_at is None
+            assert g.finishing or g.census_at is None
             assert g.drain_deadline is None
             assert g.hook_until is None
         if g.hook_until is not None:
@@ -254,6 +263,7 @@ def test_every_state_takes_every_event(state: Service) -> None:
         *(kind(number) for kind in (on.Interest, on.Proven, on.Gone) for number in (1, 2, 9)),
         *(on.Observed(number, bound=True, hint="") for number in (1, 2, 9)),
         *(on.LaunchFailed(number, "reason") for number in (1, 2, 9)),
+        *(on.Unreachable(number, "reason") for number in (1, 2, 9)),
         *(on.TrialPassed(number) for number in (1, 2, 9)),
         *(
             on.HookEnded(number, name, "")
@@ -261,6 +271,7 @@ def test_every_state_takes_every_event(state: Service) -> None:
             for name in ("running", "draining")
         ),
         *(on.TrialFailed(number, "reason") for number in (1, 2, 9)),
+        *(on.Explained(number, "reason") for number in (1, 2, 9)),
         *(on.Exited(number, Exit(code=c)) for number in (1, 2, 9) for c in (0, 1)),
         *(on.GateMoved(number, gate) for number in (1, 2, 9) for gate in Gate),
         *(on.Census(number, busy, 0, 0) for number in (1, 2, 9) for busy in (0, 1)),

@@ -1,4 +1,4 @@
-"""The loop: a stop is never forgotten, and no signal either."""
+"""The loop: a stop is never forgotten, no signal either, and no exception ends it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sockact.supervisor.base.loop import Loop
+from sockact.supervisor.base.loop import READ, WRITE, Loop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,6 +76,101 @@ def test_signals_come_in_their_order_and_again(loop: Loop) -> None:
         loop.at(time.monotonic() + 0.05, loop.stop)
         loop.run()
     assert caught == [signal.SIGUSR2, signal.SIGUSR1, signal.SIGUSR1]
+
+
+def test_loop_goes_on_after_an_exception() -> None:
+    """Of a timer or a descriptor; the descriptor is not watched for a moment, then again."""
+    failed: list[Exception] = []
+    loop = Loop(failed.append)
+    calls: list[int] = []
+    rounds: list[int] = []
+    reader, writer = os.pipe()
+    os.write(writer, b"x")
+
+    def fail(_mask: int) -> None:
+        calls.append(1)
+        assert loop.watched(reader)
+        if len(calls) == 3:
+            loop.unwatch(reader)
+            loop.stop()
+        raise RuntimeError("of a descriptor")
+
+    def count() -> None:
+        rounds.append(1)
+        if loop.watched(reader):
+            loop.at(time.monotonic(), count)
+
+    def fail_late() -> None:
+        raise RuntimeError("of a timer")
+
+    loop.watch(reader, READ, fail)
+    loop.at(time.monotonic(), fail_late)
+    loop.at(time.monotonic(), count)
+    loop.run()
+    assert [str(error) for error in failed] == ["of a timer", *["of a descriptor"] * 3] or [
+        str(error) for error in failed
+    ] == ["of a descriptor", "of a timer", *["of a descriptor"] * 2]
+    assert len(calls) == 3
+    assert len(rounds) > 3  # Others were called while it was not watched.
+    assert not loop.watched(reader)
+    loop.close()
+    os.close(reader)
+    os.close(writer)
+
+
+def test_descriptor_during_the_pause() -> None:
+    """It can be modified, watched by another callback, or no longer watched, as at any time."""
+    failed: list[Exception] = []
+    loop = Loop(failed.append)
+    ends = [os.pipe() for _ in range(3)]
+    heard: list[str] = []
+
+    def fail(_mask: int) -> None:
+        loop.stop()
+        raise RuntimeError
+
+    def hear(_mask: int) -> None:
+        heard.append("other")
+        loop.stop()
+
+    for reader, writer in ends:
+        os.write(writer, b"x")
+        loop.watch(reader, READ, fail)
+    loop.run()
+    first, second, third = (reader for reader, _writer in ends)
+    assert all(map(loop.watched, (first, second, third)))
+    loop.modify(first, READ | WRITE)
+    loop.unwatch(second)
+    assert not loop.watched(second)
+    loop.unwatch(third)
+    loop.watch(third, READ, hear)
+    loop.run()
+    assert heard == ["other"]
+    loop.close()
+    for pair in ends:
+        os.close(pair[0])
+        os.close(pair[1])
+
+
+@pytest.mark.usefixtures("handlers")
+def test_signal_whose_callback_fails_hides_no_other() -> None:
+    failed: list[Exception] = []
+    loop = Loop(failed.append)
+    caught: list[int] = []
+
+    def hear(number: int) -> None:
+        caught.append(number)
+        if number == signal.SIGUSR1:
+            raise RuntimeError
+        loop.stop()
+
+    loop.catch((signal.SIGUSR1, signal.SIGUSR2), hear)
+    os.kill(os.getpid(), signal.SIGUSR1)
+    os.kill(os.getpid(), signal.SIGUSR2)
+    loop.run()
+    assert caught == [signal.SIGUSR1, signal.SIGUSR2]
+    assert len(failed) == 1
+    loop.close()
 
 
 def test_cancelled_timers_are_not_kept() -> None:

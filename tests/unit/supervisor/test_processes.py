@@ -97,6 +97,35 @@ def test_an_orphan_of_another_supervisor(table: Table, processes: Processes) -> 
     assert processes.gone([1]) == {1}
 
 
+@pytest.mark.parametrize("number", ["", "1" * 5000, "-1", "1_0", "\u0661", "x", "1e308"])
+def test_an_orphan_with_a_number_of_its_own(
+    table: Table, processes: Processes, number: str
+) -> None:
+    """Its environment is its own to choose, and no reason to fail."""
+    table.orphan(100, 1)
+    table.environments[100][b"SOCKACT_GENERATION"] = number.encode()
+    assert processes.by_generation() == {}
+
+
+def test_hidden_memory(table: Table, processes: Processes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With hidepid=, an orphan of another user."""
+    table.add(100)
+
+    def refuse(pid: int) -> bool:
+        raise PermissionError(1, "Operation not permitted", f"/proc/{pid}/statm")
+
+    monkeypatch.setattr(procfs, "has_memory", refuse)
+    assert processes.by_generation() == {}
+    assert processes.gone([1]) == {1}
+
+
+def test_an_environment_is_read_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process may move its environment to terabytes of memory."""
+    monkeypatch.setattr(procfs, "_MOST_ENVIRONMENT", 10)
+    environment = procfs.initial_environment(os.getpid())
+    assert sum(len(name) + len(value) for name, value in environment.items()) <= 10
+
+
 def test_a_first_process_that_is_not_reaped_is_not_gone(table: Table, processes: Processes) -> None:
     processes.add(100, 1)
     table.add(100, zombie=True)

@@ -116,6 +116,16 @@ def test_usable_by_its_path(folder: Path, there: str) -> None:
         assert path.exists() is (there in ("file", "another"))
 
 
+def test_socket_whose_name_forges_a_line(folder: Path) -> None:
+    """/proc/net/unix shows a newline in a name as it is: numbers in it may be anything."""
+    path = folder / "x"
+    with socket.socket(socket.AF_UNIX) as sock, socket.socket(socket.AF_UNIX) as other:
+        sock.bind(str(path))
+        sock.listen()
+        other.bind(f"\0\nA: 2 0 zz 1 1 y {path}\n".encode())
+        assert fdstore.usable(sock, Address(Family.UNIX, Kind.STREAM, str(path)))
+
+
 def test_an_address_that_is_about_to_be_closed() -> None:
     """systemd answers a barrier before it has closed removed descriptors."""
     with socket.socket() as old:

@@ -183,7 +183,7 @@ def test_a_socket_file_that_goes_away_with_the_service() -> None:
 def test_a_service_that_runs_without_its_socket() -> None:
     found = facts(ActiveState="active")
     (finding,) = examine(found)
-    assert "while the service is running" in finding.message
+    assert "although the service is running" in finding.message
 
 
 def test_a_socket_that_changed_since_it_was_started(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,6 +196,72 @@ def test_a_socket_that_changed_since_it_was_started(monkeypatch: pytest.MonkeyPa
     (finding,) = examine(replace(found, sockets=(changed,)))
     assert (finding.level, finding.unit) == (Level.WARNING, "web.socket")
     assert examine(found) == []
+
+
+def test_the_advice_for_a_changed_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`start` alone changes nothing on an open socket, nor is one opened for an active service."""
+    monkeypatch.setattr("sockact.units.check.sockets.may_be_in_use", lambda _address: True)
+    found = socket(ActiveState="active", ActiveEnterTimestamp="@1700000000")
+    changed = replace(found.sockets[0], changed=1700000100.5)
+    (finding,) = examine(replace(found, sockets=(changed,)))
+    both = "web.socket web.service"
+    assert finding.write == (
+        f"run `systemctl stop {both} && systemctl start {both}` (clients are refused while the "
+        f"service stops, up to 90 s)"
+    )
+
+
+def test_files_that_changed_since_the_start() -> None:
+    found = facts()
+    stale = replace(found.service, stale=("/etc/default/web",))
+    (finding,) = examine(replace(found, service=stale))
+    assert str(finding) == (
+        "warning: web.service: /etc/default/web has changed since the service was started, and a "
+        "reload does not apply it; run `systemctl restart web.service` (clients wait in the socket "
+        "meanwhile)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("lines", "shown", "message"),
+    [
+        ("TasksMax=12", {"TasksMax": "12", "TasksCurrent": "8"}, "may not fit in (now: 8)"),
+        ("TasksMax=12", {"TasksMax": "12"}, "may not fit in"),
+        ("TasksMax=99", {"TasksMax": "99", "TasksCurrent": "8"}, ""),
+        ("TasksMax=infinity", {"TasksMax": "18446744073709551615"}, ""),
+        ("", {"TasksMax": "9", "TasksCurrent": "8"}, ""),
+        ("MemoryMax=1G", {"MemoryMax": "1073741824", "MemoryCurrent": "900000000"}, "(now: 900"),
+        ("LimitNPROC=9", {"LimitNPROC": "9", "TasksCurrent": "8"}, "may not fit in"),
+    ],
+)
+def test_limits_that_two_generations_share(lines: str, shown: dict[str, str], message: str) -> None:
+    found = facts()
+    properties = {**SERVICE, **shown}
+    files = {
+        "Service": {
+            **found.service.files["Service"],
+            **unitfile.parse(f"[Service]\n{lines}")["Service"],
+        }
+    }
+    service = replace(found.service, files=files, properties=properties)
+    findings = examine(replace(found, service=service))
+    assert [message in one.message for one in findings] == ([True] if message else [])
+
+
+def test_what_may_not_be_executed() -> None:
+    (finding,) = examine(facts(NoExecPaths="/", ExecPaths="/usr/bin/gunicorn /usr/lib"))
+    assert "sockact may not be executed (/usr/bin/sockact" in finding.message
+    assert finding.write.startswith("set ExecPaths=/usr/bin/sockact")
+    assert examine(facts(NoExecPaths="/", ExecPaths="/")) == []
+    assert examine(facts(NoExecPaths="/home /tmp")) == []
+
+
+def test_a_program_in_a_container() -> None:
+    (finding,) = examine(run("", "/usr/bin/docker run --rm web"))
+    assert (finding.level, finding.setting) == (Level.ERROR, "ExecStart=… docker run")
+    plain = facts(start="/usr/bin/docker run --rm web", reload="")
+    (finding,) = examine(replace(plain, sockets=()))
+    assert finding.write == "run sockact in the container instead (docs/containers.md)"
 
 
 def test_a_service_that_sockact_does_not_run() -> None:

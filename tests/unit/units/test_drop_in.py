@@ -336,15 +336,38 @@ def test_the_files_of_a_unit() -> None:
 def test_the_way_back_ends_sockact_as_it_has_to_end() -> None:
     found = facts("ExecStop=/x", TimeoutStopUSec="5s")
     own = marked_files.marked(drop_in.render(found, WRAP))
-    text = unwrapping.transition(own, "web.socket")
+    text = unwrapping.transition(own, "web.socket", "none")
     assert marked_files.is_unchanged(text)
     assert unitfile.parse(text) == {
         "Unit": {"X-Sockact": ["unfinished"], "Conflicts": ["web.socket"], "After": ["web.socket"]},
         "Service": {
-            "NotifyAccess": ["all"],
+            "NotifyAccess": ["main"],
+            "UnsetEnvironment": ["NOTIFY_SOCKET WATCHDOG_PID WATCHDOG_USEC"],
             "ExecStop": [],
             "KillMode": ["mixed"],
             "TimeoutStopSec": ["90s"],
         },
     }
-    assert "web.socket" not in unwrapping.transition(own, "")
+    assert "web.socket" not in unwrapping.transition(own, "", "none")
+    # A service that speaks to systemd goes on to do so, by its own setting.
+    assert "Notify" not in unwrapping.transition(own, "web.socket", "main")
+
+
+@pytest.mark.parametrize(
+    ("lines", "access"),
+    [
+        ("", "none"),
+        ("Type=exec", "none"),
+        ("Type=notify", "main"),
+        ("Type=notify-reload", "main"),
+        ("Type=notify\nNotifyAccess=all", "all"),
+        ("WatchdogSec=5", "main"),
+        ("WatchdogSec=0", "none"),
+        ("FileDescriptorStoreMax=3", "main"),
+    ],
+)
+def test_whose_notifications_a_service_accepts_without_the_drop_in(lines: str, access: str) -> None:
+    own = unitfile.parse(f"[Service]\n{lines}\n")
+    ours = unitfile.parse("[Service]\nType=notify\nNotifyAccess=main\nWatchdogSec=30s\n")
+    parts = {"/etc/web.service": own, "/etc/web.service.d/zz-sockact.conf": ours}
+    assert unwrapping.own_access(Unit("web.service", PLAIN, parts=parts)) == access

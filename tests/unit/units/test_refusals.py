@@ -31,6 +31,8 @@ from tests.unit.units.test_drop_in import PLAIN, SOCKET, facts
         (facts(RuntimeDirectoryMode="0775"), "set RuntimeDirectoryMode=0755"),
         (facts(start="gunicorn -D a:a"), "remove the option"),
         (facts(start="python3 -m gunicorn --pid=/run/x a:a"), "remove the option"),
+        (facts(start="/usr/bin/docker run --rm web"), "run sockact in the container instead"),
+        (facts(start="podman --log-level=error start web"), "run sockact in the container instead"),
         (facts(Transient="yes"), "write a unit file"),
         (replace(facts(), service=Unit("dbus.service", PLAIN)), "systemctl itself depends on it"),
         (
@@ -43,6 +45,10 @@ from tests.unit.units.test_drop_in import PLAIN, SOCKET, facts
         ),
         (facts(sockets=(Unit("web.socket", {**SOCKET, "Accept": "yes"}),)), "Accept=yes"),
         (facts(sockets=(Unit("web.socket", {**SOCKET, "ActiveState": "failed"}),)), "is failed"),
+        (
+            facts(sockets=(Unit("web.socket", {**SOCKET, "ActiveState": "inactive"}),)),
+            "`systemctl stop web.service && systemctl start web.socket web.service`",
+        ),
     ],
 )
 def test_refusals(found: Facts, reason: str) -> None:

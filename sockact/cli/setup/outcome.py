@@ -1,0 +1,51 @@
+"""What `sockact wrap` and `unwrap` say of their outcome, and of what clients noticed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sockact.cli.terminal.failures import Failure
+from sockact.core.errors import OperatorError
+from sockact.units.wrap import transaction
+from sockact.units.wrap.transaction import NotRestored, ServiceError
+
+if TYPE_CHECKING:
+    from sockact.units.wrap.outage import Outage, Outcome
+
+
+def start_child(name: str, *, user_unit: bool) -> None:
+    """Continue in a child process, which undoes the steps even if this process is killed."""
+    try:
+        transaction.continue_in_child(f"{'--user-unit ' if user_unit else ''}{name}")
+    except OperatorError as error:
+        raise Failure(str(error)) from error
+
+
+def failure(error: OperatorError, now: str, outage: Outage) -> Failure:
+    """What went wrong, the state of the service now, what clients noticed, and the last lines of
+    the service.
+    """
+    lines = error.lines if isinstance(error, ServiceError) else ()
+    clients = _refused(outage.seconds)
+    if outage.cut_off:
+        plural = "connection was" if outage.cut_off == 1 else "connections were"
+        clients.append(f"{outage.cut_off} waiting {plural} cut off")
+    state = [] if isinstance(error, NotRestored) else [now]
+    return Failure("; ".join([str(error), *state, *clients]), lines)
+
+
+def _refused(seconds: float | None) -> list[str]:
+    if seconds is None:
+        return ["how long connections were refused could not be measured"]
+    return [f"connections were refused for {seconds:.2f} s"] if seconds else []
+
+
+def describe(outcome: Outcome) -> str:
+    """What clients noticed."""
+    clients = _refused(outcome.refused)
+    if outcome.cut_off:
+        clients.append("connections waiting in the old queue may have been cut off")
+    last = f"new connections waited up to {outcome.waited:.2f} s"
+    if outcome.retried:
+        last = f"for {outcome.waited:.2f} s new connections were delayed and retried by TCP"
+    return "; ".join([*(clients or ["no connections were refused"]), last])

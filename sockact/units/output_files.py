@@ -1,0 +1,58 @@
+"""Files to which a service writes its output, by StandardOutput= and StandardError=."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from sockact.units import unitfile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sockact.units.facts import Unit
+
+_KINDS = ("file", "append", "truncate")
+# What is read of a file, in bytes.
+_LARGEST = 16384
+
+
+class OutputFiles:
+    """The files as they are now, and what is added to them."""
+
+    def __init__(self, unit: Unit | None = None) -> None:
+        self._sizes = {path: _size(path) for path in (paths(unit) if unit else ())}
+
+    def added(self) -> list[str]:
+        """The last lines that were added since the construction."""
+        return [line for path, size in self._sizes.items() for line in _added(path, size)]
+
+
+def paths(unit: Unit) -> list[str]:
+    """The files that its settings name."""
+    settings = unit.files.get("Service", {})
+    values = [(settings.get(key) or [""])[-1] for key in ("StandardOutput", "StandardError")]
+    found = [value.partition(":") for value in values]
+    named = [path for kind, _, path in found if kind in _KINDS and path.startswith("/")]
+    return list(dict.fromkeys(unitfile.expand(named, unit.name, {})))
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
+
+
+def _added(path: str, size: int) -> list[str]:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError:
+        return []
+    with open(fd, "rb") as file:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            return []
+        # Shorter than before: it was truncated.
+        start = size if size <= found.st_size else 0
+        file.seek(max(start, found.st_size - _LARGEST))
+        return file.read(_LARGEST).decode(errors="replace").splitlines()

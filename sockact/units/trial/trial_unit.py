@@ -1,0 +1,153 @@
+"""The text of the trial unit: the service's own settings, so that the program has the same user,
+directories and sandbox, and what the drop-in of a wrap changes. docs/wrap.md.
+
+Reads directories, writes nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import replace
+
+from sockact.core.matching import Address, Family
+from sockact.units import unitfile
+from sockact.units.render import service_units
+from sockact.units.unitfile import Setting, span
+from sockact.units.wrap import drop_in
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sockact.units.facts import Facts
+    from sockact.units.wrap.drop_in import Wrap
+
+# What is not of the program's environment: when it starts and ends, and who is told.
+_OTHERS = re.compile(
+    r"Exec(Start|Stop|Reload|Condition)|Type$|Notify|Restart|Watchdog|FileDescriptorStore|PIDFile|"
+    r"BusName|Sockets|RemainAfterExit|Kill|SendSIG|FinalKill|Timeout|RuntimeMax|RuntimeDirectoryP|"
+    r"RuntimeRandomizedExtra|StandardOutput|StandardError|OOMPolicy|RootDirectoryStartOnly|USB"
+)
+_SPECIFIER = re.compile("%([%nNpi])")
+_PLAIN = re.compile(r"[\w.@+-]+", re.ASCII)
+_ENTRIES = 100
+"""How many entries a directory with a socket file may have."""
+
+
+def render(
+    facts: Facts, wrap: Wrap, addresses: Sequence[Address], options: tuple[str, ...], text: str
+) -> str:
+    """The trial unit; empty if there can be none. `options` are those of `sockact run` that are
+    about a start, `text` is what `systemctl cat` prints for the service.
+    """
+    if facts.service.get("DynamicUser") == "yes" and not _dynamic_user(facts):
+        return ""  # It would be another user, and the first one's directories would become its own.
+    paths = service_units.unix_paths(tuple(addresses))
+    if wrap.native or any(one.family is not Family.UNIX for one in addresses):
+        sockets, shown = [Setting("Sockets", " ".join(wrap.sockets))], []
+    elif wrap.user_unit or len(paths) < len(addresses):
+        return ""  # No mount namespaces without privileges; an abstract name is taken.
+    else:
+        hidden = _hide(paths)
+        if hidden is None:
+            return ""
+        sockets, shown = hidden, paths
+        options = (*options, *(word for path in paths for word in ("--listen", path)))
+    tried = replace(wrap, options=options)
+    lines = ["[Unit]", f"Description=Trial of {wrap.name} by `sockact wrap`"]
+    lines += [f"JoinsNamespaceOf={facts.service.name}", "", "[Service]"]
+    lines += [f"{key}={value}" for key, value in _own(text, shown)]
+    lines += map(str, [*_user(facts), *_life(facts, tried), *_directories(wrap)])
+    lines += map(str, [*drop_in.confinement(facts, tried), *sockets])
+    return "\n".join([*(_resolved(line, facts.service.name) for line in lines), ""])
+
+
+def needs_listener(text: str) -> bool:
+    """Whether the trial is given a listener of the .socket unit."""
+    return "\nSockets=" in text
+
+
+def _own(text: str, hidden: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The settings of the service that stay. `hidden`: socket files that the trial does not see,
+    which systemd would show again with a RuntimeDirectory= above.
+    """
+    named: list[str] = []
+    for section, key, value in unitfile.assignments(text):
+        if section != "Service" or _OTHERS.match(key):
+            continue
+        if key == "RuntimeDirectory" and hidden:
+            words = unitfile.split(value)
+            named = [*named, *words] if words else []
+            value = " ".join(word for word in words if not _above(word, hidden))
+        yield key, value
+    if named:
+        paths = ":".join(f"%t/{word}" for word in named)
+        yield "Environment", f"RUNTIME_DIRECTORY={paths}:%t/sockact-trial"
+
+
+def _above(word: str, paths: Sequence[str]) -> bool:
+    return any(path.startswith(f"/run/{word}/") for path in paths)
+
+
+def _resolved(line: str, unit: str) -> str:
+    """The line with the specifiers of the unit's name as they are in the service itself."""
+    name = unit.rpartition(".")[0]
+    prefix, _, instance = name.partition("@")
+    meant = {"%": "%%", "n": unit, "N": name, "p": prefix, "i": instance}
+    return _SPECIFIER.sub(lambda found: meant[found[1]], line)
+
+
+def _dynamic_user(facts: Facts) -> str:
+    name = facts.service.name.removesuffix(".service")
+    own = facts.service.files.get("Service", {}).get("User") or [""]
+    return own[-1] or (name if service_units.is_user_name(name) else "")
+
+
+def _user(facts: Facts) -> Iterator[Setting]:
+    if facts.service.get("DynamicUser") == "yes":
+        yield Setting("User", _dynamic_user(facts))
+
+
+def _life(facts: Facts, wrap: Wrap) -> Iterator[Setting]:
+    yield Setting("Type", "notify")
+    yield Setting("NotifyAccess", "main")
+    yield Setting("ExecStart", drop_in.start_line(facts, wrap))
+    yield Setting("KillMode", "mixed")
+    yield Setting("TimeoutStartSec", span(drop_in.start_limit(facts, wrap)))
+    yield Setting("TimeoutStopSec", span(drop_in.stop_limit(wrap)))
+    # A file of the service would hide why the program does not start.
+    yield Setting("StandardOutput", "journal")
+    yield Setting("StandardError", "journal")
+
+
+def _directories(wrap: Wrap) -> Iterator[Setting]:
+    yield Setting("RuntimeDirectory", f"sockact-trial/{wrap.name}")
+    # The service's own directories are the running program's, too.
+    yield Setting("RuntimeDirectoryPreserve", "yes")
+    for variable in ("SOCKACT_RUNTIME_DIR", "SOCKACT_STATE_DIR"):
+        yield Setting("Environment", f"{variable}=%t/sockact-trial")
+
+
+def _hide(paths: Sequence[str]) -> list[Setting] | None:
+    """An empty directory in place of each that has a socket file, with all of its other entries, so
+    that the trial listens at the same path without touching the file. None if that is impossible.
+    """
+    found = []
+    for directory in dict.fromkeys(os.path.dirname(path) for path in paths):
+        try:
+            entries = os.listdir(directory)
+        except OSError:
+            return None
+        if len(entries) > _ENTRIES or not _PLAIN.fullmatch(directory.replace("/", "")):
+            return None
+        found.append(Setting("TemporaryFileSystem", f"{directory}:mode=1777"))
+        names = [name for name in sorted(entries) if _PLAIN.fullmatch(name)]
+        whole = [os.path.join(directory, name) for name in names]
+        found += [Setting("BindPaths", f"-{path}") for path in whole if _is_shown(path, paths)]
+    return found
+
+
+def _is_shown(path: str, hidden: Sequence[str]) -> bool:
+    """Whether an entry beside a socket file stays visible: sockets, directories and files."""
+    return path not in hidden and not os.path.islink(path)

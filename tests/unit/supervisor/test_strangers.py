@@ -1,0 +1,125 @@
+"""What other processes send to the supervisor's sockets ends nothing."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sockact.kernel import procfs
+from sockact.supervisor.base.loop import Loop
+from sockact.supervisor.generations.notify_socket import NotifySocket
+from sockact.supervisor.processes.shim_calls import ShimCalls
+from tests.support import wait
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sockact.core.matching import Address
+
+_SAY = """
+import socket, sys
+sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+sock.sendto(b"READY=1", "\\0" + sys.argv[1][1:])
+sys.stdout.write("sent")
+sys.stdout.flush()
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    made = Loop()
+    yield made
+    made.close()
+
+
+def _turn(loop: Loop) -> None:
+    loop.at(time.monotonic(), loop.stop)
+    loop.run()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        PermissionError(errno.EPERM, "Operation not permitted"),
+        procfs.Unavailable(errno.EMFILE, "Too many open files"),
+    ],
+)
+@pytest.mark.parametrize("ended", [False, True])
+def test_ready_of_a_process_that_cannot_be_seen(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch, error: OSError, ended: bool
+) -> None:
+    """hidepid= hides it, or no descriptor is left. It counts only if it has ended."""
+    told: list[str] = []
+    found = NotifySocket(
+        loop,
+        f"sockact-test-{os.getpid()}",
+        lambda: [os.getpid()],
+        lambda: told.append("ready"),
+        lambda: told.append("refused"),
+    )
+
+    def refuse(_pid: int) -> bool:
+        raise error
+
+    monkeypatch.setattr(procfs, "lives", refuse)
+    command = [sys.executable, "-I", "-c", _SAY, found.address]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.read(4) == b"sent"
+        if ended:
+            process.communicate()
+        _turn(loop)
+        process.communicate()
+    assert told == ["ready" if ended else "refused"]
+    found.close()
+
+
+class _Shims:
+    """The supervisor's side, and a shim's."""
+
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
+        self.asked: list[Address] = []
+        address = f"sockact-test-{os.getpid()}"
+        self.calls = ShimCalls(loop, address, lambda _pid: 1, self._bind)
+        self.shim = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.shim.connect("\0" + address)
+
+    def _bind(
+        self, _generation: int, wanted: Address, _pid: int, _own: socket.socket | None
+    ) -> None:
+        self.asked.append(wanted)
+
+    def ask(self, words: str) -> str:
+        self.shim.send(words.encode())
+        _turn(self.loop)
+        _turn(self.loop)
+        assert wait.readable(self.shim.fileno())
+        return self.shim.recv(4096).decode()
+
+    def close(self) -> None:
+        self.shim.close()
+        self.calls.close()
+
+
+@pytest.mark.parametrize("port", ["9" * 4000, "-1", "65536", "1_0", "\u0663", "x", ""])
+def test_port_that_is_none(loop: Loop, port: str) -> None:
+    shims = _Shims(loop)
+    assert shims.ask(f"bind 1 inet stream 127.0.0.1 {port}").startswith("refuse 22 ")
+    assert shims.asked == []
+    shims.close()
+
+
+def test_port(loop: Loop) -> None:
+    shims = _Shims(loop)
+    assert shims.ask("bind 1 inet stream 127.0.0.1 65535") == "pass"
+    assert [one.port for one in shims.asked] == [65535]
+    shims.close()
