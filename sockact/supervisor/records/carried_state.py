@@ -114,6 +114,8 @@ class CarriedGeneration:
     """The settings that it was launched with, as JSON; "" for those of the service."""
     users: tuple[int, ...] = ()
     """The users that its first process has had."""
+    guardian: int | None = None
+    """Descriptor that keeps its guardian waiting."""
 
 
 @dataclass(frozen=True)
@@ -275,6 +277,8 @@ class CarriedSupervisor:
         if self.engine.shim_socket is not None:
             found.append(self.engine.shim_socket)
         for generation in self.engine.generations:
+            if generation.guardian is not None:
+                found.append(generation.guardian)
             if generation.notifications is not None:
                 found.append(generation.notifications)
             found += [one.fd for one in (generation.notified, generation.pump) if one]
