@@ -16,17 +16,20 @@ MOUNT = "mnt"
 _SO_NETNS_COOKIE = 71
 
 
-def users(pid: int) -> set[int]:
-    """The real, effective and saved user of a process or thread; empty if it is gone or hidden."""
+def identity(pid: int) -> tuple[bytes, ...]:
+    """The users and groups of a process, to compare them; empty if it is gone or hidden."""
     try:
         with open(f"/proc/{pid}/status", "rb") as file:
             lines = file.read().splitlines()
     except OSError:
-        return set()
-    for line in lines:
-        if line.startswith(b"Uid:"):
-            return {*map(int, line.split()[1:4])}
-    return set()
+        return ()
+    return tuple(line for line in lines if line.startswith((b"Uid:", b"Gid:")))
+
+
+def users(pid: int) -> set[int]:
+    """The real, effective and saved user of a process or thread; empty if it is gone or hidden."""
+    found = identity(pid)
+    return {*map(int, found[0].split()[1:4])} if found else set()
 
 
 def shares_namespace(pid: int, kind: str) -> bool:

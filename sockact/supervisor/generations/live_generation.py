@@ -5,6 +5,8 @@ Decides nothing: what happens is an event for `Context.handle`.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
 from functools import partial
 
@@ -20,7 +22,7 @@ from sockact.supervisor.generations.readiness import Readiness
 from sockact.supervisor.generations.release_version import ReleaseVersion
 from sockact.supervisor.probes.probe_commands import trial_command
 from sockact.supervisor.probes.trial import TrialChecks, TrialMonitor
-from sockact.supervisor.processes import launch
+from sockact.supervisor.processes import guardian, launch
 from sockact.supervisor.processes.environment import (
     adoption_environment,
     deployed,
@@ -82,6 +84,7 @@ class LiveGeneration:
         self._news: socket.socket | None = None
         self.unlisted: list[str] = []
         """The addresses that it bound with SO_REUSEPORT and that have no listener."""
+        self._guardian = carried.guardian if carried else None
 
     @classmethod
     def start(cls, context: Context, number: int, *, capture: bool) -> LiveGeneration:
@@ -139,6 +142,7 @@ class LiveGeneration:
             "" if self.settings is self._context.settings.next else self.settings.to_json(),
             self._callers.users(),
             tuple(self.unlisted),
+            self._guardian,
         )
 
     @property
@@ -219,6 +223,15 @@ class LiveGeneration:
         if self._readiness:
             self._readiness.stop()
             self._readiness = None
+            self._guard()
+
+    def _guard(self) -> None:
+        """Start a guardian, if the program has to be ended should the supervisor be killed."""
+        if self._context.processes.root(self.number) != self.pid:
+            return
+        if guardian.is_needed(self.pid, self._context.environment):
+            with contextlib.suppress(OSError):  # Without one it only outlives the supervisor.
+                self._guardian = guardian.start(self.pid, self.settings.stop_signal)
 
     def close(self) -> None:
         """Release everything: its last process has ended."""
@@ -230,6 +243,9 @@ class LiveGeneration:
             self._notify_socket.close()
             self._notify_socket = None
         self._close_news()
+        if self._guardian is not None:
+            os.close(self._guardian)
+            self._guardian = None
         self._binds.close()
         if self._outputs:
             self._outputs.close()

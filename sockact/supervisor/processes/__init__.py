@@ -6,6 +6,7 @@ __all__ = (
     "budget",
     "environment",
     "fd_store",
+    "guardian",
     "hidden_sockets",
     "launch",
     "processes",

@@ -116,6 +116,8 @@ class CarriedGeneration:
     """The users that its first process has had."""
     unlisted: tuple[str, ...] = ()
     """The addresses that it bound with SO_REUSEPORT and that have no listener."""
+    guardian: int | None = None
+    """Descriptor that keeps its guardian waiting."""
 
 
 @dataclass(frozen=True)
@@ -277,6 +279,8 @@ class CarriedSupervisor:
         if self.engine.shim_socket is not None:
             found.append(self.engine.shim_socket)
         for generation in self.engine.generations:
+            if generation.guardian is not None:
+                found.append(generation.guardian)
             if generation.notifications is not None:
                 found.append(generation.notifications)
             found += [one.fd for one in (generation.notified, generation.pump) if one]
