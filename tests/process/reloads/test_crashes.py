@@ -92,6 +92,7 @@ def test_crash_is_reported_once(start: StartService, program: Program) -> None:
     wait.until(lambda: running(service, 2), "the next generation")
     lines = [line for line in service.stderr.splitlines() if "generation 1" in line]
     assert lines == [
+        "sockact: test: generation 1: starting",
         "sockact: test: generation 1: serving",
         "sockact: test: generation 1: the program was killed by signal 11",
     ]
