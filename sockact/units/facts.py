@@ -202,10 +202,8 @@ def _stale(properties: dict[str, str], paths: list[str]) -> tuple[str, ...]:
     started = properties.get("ExecMainStartTimestamp", "").removeprefix("@")
     if not started.isdecimal() or properties.get("MainPID", "0") == "0":
         return ()
-    lines = [
-        line.rpartition(" (")[0] for line in properties.get("EnvironmentFiles", "").split("\n")
-    ]
-    return tuple(stale_files.newer([*paths, *stale_files.environment_files(lines)], int(started)))
+    named = stale_files.environment_files(_paths(properties.get("EnvironmentFiles", "")))
+    return tuple(stale_files.newer([*paths, *named], int(started)))
 
 
 def _changed(path: str) -> float:
@@ -219,7 +217,7 @@ def odd_environment_file(service: Unit) -> str:
     """The first EnvironmentFile= that is there and no regular file, such as a FIFO, for which
     systemd would wait when it starts the service; empty if there is none.
     """
-    for path in _environment_files(service):
+    for path in _paths(service.get("EnvironmentFiles")):
         try:
             with walk.find(path) as found:
                 if not stat.S_ISREG(found.stat().st_mode):
@@ -229,8 +227,9 @@ def odd_environment_file(service: Unit) -> str:
     return ""
 
 
-def _environment_files(service: Unit) -> list[str]:
-    lines = service.get("EnvironmentFiles").split("\n")
+def _paths(environment_files: str) -> list[str]:
+    """Those of the property, whose lines have the form `PATH (ignore_errors=no)`."""
+    lines = environment_files.split("\n")
     return [line.rpartition(" (")[0] or line for line in lines if line]
 
 
@@ -241,7 +240,7 @@ def _variables(service: Unit, settings: Settings) -> dict[str, str]:
         for word in unitfile.split(line):
             key, _, value = word.partition("=")
             found[key] = value
-    for path in _environment_files(service):
+    for path in _paths(service.get("EnvironmentFiles")):
         try:
             # Perhaps the service user's: no FIFO, no device, and not without end.
             data = files.read(path, _LARGEST_ENVIRONMENT)

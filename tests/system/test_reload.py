@@ -27,11 +27,11 @@ def test_no_client_notices_a_reload(deploy: Deploy, server: Server) -> None:
         service.systemctl("reload", service.unit)
         # The long requests are still being served.
         service.wait_status_text(
-            "^serving; generation 1 draining; generation 2 running; "
+            r"^serving; generation 1 draining \(up to \d+ s left\); generation 2 running; "
             "last reload: switched from 1 to 2"
         )
         shown = service.systemctl("status", "--lines=0", service.unit).stdout
-        assert 'Status: "serving; generation 1 draining; generation 2 running; last re' in shown
+        assert 'Status: "serving; generation 1 draining (up to ' in shown
         assert service.ask() == answers.fast("2").decode()
         service.releases.publish("3")
         service.systemctl("reload", service.unit)

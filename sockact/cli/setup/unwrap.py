@@ -15,7 +15,7 @@ from sockact.cli.terminal.output import say
 from sockact.cli.unit_files import wrapped
 from sockact.core.errors import OperatorError
 from sockact.units.manager import Manager
-from sockact.units.wrap import marked_files, unwrapping
+from sockact.units.wrap import marked_files, refusals, unwrapping
 from sockact.units.wrap.outage import Outage
 from sockact.units.wrap.service import Service
 from sockact.units.wrap.transaction import interruptible
@@ -55,6 +55,8 @@ def command(unit: str, user_unit: bool, force: bool) -> None:
     try:
         found = read(manager, unit)
         files = wrapped.files_of(found.service.name, user_unit=user_unit)
+        if why := refusals.odd_environment(found.service):
+            raise OperatorError(f"{files.service} cannot be unwrapped: {why}")
         texts = _texts(files, unwrapping.own_access(found.service), force=force)
     except OperatorError as error:
         raise Failure(str(error)) from error

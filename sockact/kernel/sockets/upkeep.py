@@ -38,15 +38,18 @@ _SO_BINDTODEVICE, _NAME = 25, 16
 _AF_UNSPEC = struct.pack("=H14x", 0)
 
 
-def undo_options(listener: Listener) -> None:
-    """Set the options that keep clients away as on a new socket."""
+def undo_options(listener: Listener, *, filters: bool = True) -> None:
+    """Set the options that keep clients away as on a new socket; a socket filter stays if `filters`
+    is false.
+    """
     sock = listener.socket
     with socket.socket(sock.family, sock.type) as new:
         for level, option, size in _HARMFUL:
             wanted = _get(new, level, option, size)
             if wanted != _get(sock, level, option, size):
                 _set(sock, level, option, wanted or b"")
-    _set(sock, socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+    if filters:
+        _set(sock, socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
 
 
 def has_lost_clients(listener: Listener) -> bool:

@@ -7,7 +7,8 @@ and that they can be written to, which only connected sockets can. New connectio
 supervisor.
 
 Options that keep clients away are undone before each launch, before a commit, and when a generation
-has ended: `look`.
+has ended: `look`. A socket filter stays while the service stops, because `sockact unwrap` attaches
+one to make clients wait.
 """
 
 from __future__ import annotations
@@ -83,12 +84,12 @@ class ListenerWatch:
                 self._register(listener.socket.fileno())
         loop.watch(self._epoll.fileno(), READ, self._changed)
 
-    def look(self) -> str:
+    def look(self, *, filters: bool = True) -> str:
         """Look at the listeners now and repair them. Return why no client can connect to one of
-        them; "" if nothing is known to hinder them.
+        them; "" if nothing is known to hinder them. Socket filters stay if `filters` is false.
         """
         self._changed(0)
-        troubles = [self._look_at(x) for x in self._listeners if self._wanted(x)]
+        troubles = [self._look_at(x, filters) for x in self._listeners if self._wanted(x)]
         return next(filter(None, troubles), "")
 
     def shut_owned(self) -> None:
@@ -107,11 +108,11 @@ class ListenerWatch:
             self._loop.unwatch(self._epoll.fileno())
             self._epoll.close()
 
-    def _look_at(self, listener: Listener) -> str:
+    def _look_at(self, listener: Listener, filters: bool) -> str:
         try:
             if upkeep.has_lost_clients(listener):
                 upkeep.listen_again(listener, self._limits[listener.inode])
-            upkeep.undo_options(listener)
+            upkeep.undo_options(listener, filters=filters)
             why = upkeep.defect(listener)
         except OSError as error:
             why = f"the program shut it down, and listening again failed ({error.strerror})"

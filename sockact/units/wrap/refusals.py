@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 
 from sockact.units import unitfile
+from sockact.units.facts import odd_environment_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sockact.units.facts import Facts
+    from sockact.units.facts import Facts, Unit
 
 # Type= → the reason.
 _TYPES = {
@@ -53,11 +54,24 @@ def find_reason(facts: Facts) -> str:
     return next(_reasons(facts), "")
 
 
+def odd_environment(service: Unit) -> str:
+    """Why systemd may not be able to start the service again; empty if nothing is known to hinder
+    it.
+    """
+    path = odd_environment_file(service)
+    return path and (
+        f"EnvironmentFile={path} is not a regular file, for which systemd may wait without end; "
+        "replace it with a regular file"
+    )
+
+
 def _reasons(facts: Facts) -> Iterator[str]:
     service = facts.service
     line = service.start
     if not line:
         yield "it has no ExecStart="
+    if why := odd_environment(service):
+        yield why
     if client := container_client(facts.start):
         yield (
             f"ExecStart={client} …: the program runs in a container, in another network and not as "

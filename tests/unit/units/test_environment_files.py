@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sockact.units import facts
+from sockact.units.wrap import refusals
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +38,9 @@ def test_what_is_no_file_is_not_read(tmp_path: Path, kind: str) -> None:
     assert variables(tmp_path / "env") == {}
     odd = str(tmp_path / "env") if kind != "missing" else ""
     assert facts.odd_environment_file(unit(tmp_path / "env")) == odd
+    assert refusals.odd_environment(unit(tmp_path / "env")).partition(" is not ")[0] == (
+        f"EnvironmentFile={odd}" if odd else ""
+    )
 
 
 def test_a_file_without_end_is_read_to_a_limit(tmp_path: Path) -> None:
