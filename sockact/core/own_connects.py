@@ -18,6 +18,17 @@ _KNOWN = ("puma", "unicorn", "unicorn_rails", "rainbows", "php-fpm")
 """Programs that look whether their socket file is free, always with a whole struct sockaddr_un.
 They are not written in Python, so no shim reaches them."""
 _WORDS = 4
+_SIGNS = "in use", "already", "another "
+ADVICE = (
+    "if it connects to its own address first, to see whether it is free, use --adopt "
+    "seccomp-connect"
+)
+"""For a program that ended without a bind()."""
+
+
+def tell(lines: Iterable[str]) -> bool:
+    """Whether what a program has written tells that it found its address in use."""
+    return any(sign in line.lower() for line in lines for sign in _SIGNS)
 
 
 def known_lengths(command: Sequence[str], listeners: Iterable[Address]) -> frozenset[int]:

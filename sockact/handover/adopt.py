@@ -105,6 +105,11 @@ class Adoption:
             return own_connects.known_lengths(settings.command, self._addresses)
         return frozenset()
 
+    def may_have_looked(self, settings: Settings) -> bool:
+        """Whether a program that has ended may have found an address in use by connect()."""
+        bound = self.adopted or self.others or self.refusal or self.blind or self.stranger
+        return not (bound or self.connects(settings))
+
     @property
     def calls(self) -> set[Call]:
         """The system calls that the seccomp filter has to notify in any case."""

@@ -47,6 +47,10 @@ class Looks:
         """Whether the generation finds nothing free any more."""
         return not self._starting or all(inode in self._bound for inode, _ in self._addresses)
 
+    def answer(self, wanted: Address, pid: int) -> bool | None:
+        """The same for the shim of a process; None if it need not ask any more. Raises OSError."""
+        return None if self.over else self.finds_free(wanted, pid)
+
     def finds_free(self, wanted: Address, tid: int) -> bool:
         """Whether a connection of this thread has to be refused. Raises OSError."""
         if self.over:

@@ -209,13 +209,20 @@ class LiveGeneration:
         """Whether the shim of this process has to refuse a connection to an own listener; None if
         it need not ask any more. Raises OSError.
         """
-        looks = self._binds.adoption.looks
-        return None if looks.over else looks.finds_free(wanted, pid)
+        return self._binds.adoption.looks.answer(wanted, pid)
 
-    def read_launch_result(self) -> None:
+    def root_ended(self) -> None:
         """Read what its first process, which has ended, reported of the launch."""
         if self._news is not None:
             self._read_news(0)
+        if self._readiness:
+            self._readiness.ended()
+
+    @property
+    def may_have_looked(self) -> bool:
+        """Whether it may have failed because it found an address in use by connect()."""
+        by_filter = self._context.adopt is Adopt.SECCOMP
+        return by_filter and self._binds.adoption.may_have_looked(self.settings)
 
     def stderr_tail(self, done: Callable[[list[str]], None]) -> None:
         """Pass the last lines of its stderr to `done`, now or later."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import select
+
 from sockact.core.lifecycle.events import Interest, Observed, Proven
+from sockact.core.own_connects import ADVICE
 from sockact.core.settings import Adopt
 from sockact.supervisor.generations.interest_watch import InterestWatch
 from sockact.supervisor.generations.misplacement import Misplacement
@@ -43,7 +46,9 @@ class Readiness:
         """`notify_socket` is where READY=1 is expected, if at all."""
         self._context = context
         self._number = number
+        self._settings = settings
         self._ready = settings.ready
+        self._ended = False
         self._environment = probe_environment(context.environment, settings.name)
         self._adoption = adoption
         self._notify_socket = notify_socket
@@ -92,6 +97,11 @@ class Readiness:
         """Take note that a child has ended, which may be an attempt of the probe."""
         if self._probe:
             self._probe.reaped(pid, exit)
+
+    def ended(self) -> None:
+        """Take note that the first process has ended."""
+        self._ended = True
+        self._observe()
 
     def stop(self) -> None:
         """Watch no more."""
@@ -159,4 +169,17 @@ class Readiness:
         adoption = self._adoption
         if self._context.adopt is Adopt.SHIM and not (adoption.adopted or adoption.refusal):
             return NO_SHIM
-        return adoption.refusal or adoption.blind
+        if refusal := adoption.refusal or adoption.blind:
+            return refusal
+        return f"it bound no address; {ADVICE}" if self._may_have_looked() else ""
+
+    def _may_have_looked(self) -> bool:
+        """Whether a connection of its own may wait in an accept queue, after it has ended."""
+        if not self._ended or self._context.adopt is not Adopt.SECCOMP:
+            return False
+        if not self._adoption.may_have_looked(self._settings):
+            return False
+        poll = select.poll()
+        for listener in self._context.listeners:
+            poll.register(listener.socket, select.POLLIN)
+        return bool(poll.poll(0))

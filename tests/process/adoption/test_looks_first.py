@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sockact.core.own_connects import ADVICE
 from tests.support import wait
 from tests.support.program import Program, ask
 
@@ -115,6 +116,26 @@ def test_known_program(start: StartService, program: Program, folder: Path) -> N
     puma.symlink_to(program.path)
     service = start([sys.executable, "-I", str(puma)], listen=(path,))
     assert service.reload("--wait-drained").code == 0, service.stderr
+
+
+# Without a shim and without a notification.
+UNSEEN = f"{LOOK}refuse_if_in_use(('127.0.0.1', PORT), socket.AF_INET)\naccept(bound())\n"
+
+
+def test_the_cause_of_a_failed_start_is_told(start: StartService, program: Program) -> None:
+    command = [sys.executable, "-I", str(program.path)]
+    program.publish("1", UNSEEN)
+    service = start(command, listen=program.listen, ready=False)
+    assert service.process.wait(20) == 1
+    assert f"it bound no address; {ADVICE}" in service.stderr
+
+
+def test_the_cause_of_a_failed_reload_is_told(start: StartService, program: Program) -> None:
+    service = start([sys.executable, "-I", str(program.path)], listen=program.listen)
+    program.publish("2", UNSEEN)
+    reload = service.reload()
+    assert reload.code == 1
+    assert f"is in use; {ADVICE}" in reload.stderr.splitlines()[0]
 
 
 @pytest.mark.parametrize("call", ["connect", "connect_ex"])
