@@ -50,20 +50,39 @@ class Callers:
         """Return the users that the first process has had, for the version that takes over."""
         return tuple(sorted(self._users))
 
+    def hold(self, inode: int, pid: int | None = None) -> bool:
+        """Whether this process has the socket with this inode, or without `pid` any process of the
+        generation. One that cannot be read does not count.
+        """
+        for one in self._living() if pid is None else (pid,):
+            try:
+                if inode in procfs.sockets(one).values():
+                    return True
+            except OSError:
+                continue
+        return False
+
     def admit(self, tid: int, wanted: Address, own: socket.socket | None = None) -> bool:
         """Whether this thread gets the listener of the address. `own` is its own socket, if known.
 
         Raises OSError.
         """
-        reason = self._elsewhere(tid, wanted, own) or self._not_of_the_program(tid)
+        reason = self.elsewhere(tid, wanted, own) or self._not_of_the_program(tid)
         if reason:
             self.stranger = f"process {procfs.thread_group(tid)} bound {wanted}, but {reason}"
             return False
         self._launching = False
         return True
 
-    def _elsewhere(self, tid: int, wanted: Address, own: socket.socket | None) -> str:
-        """Return why the address that the thread means is another one; "" if it is not."""
+    def knows(self, tid: int) -> bool:
+        """Whether this thread's user is one of the program's. Raises OSError."""
+        return not self._not_of_the_program(tid)
+
+    def elsewhere(self, tid: int, wanted: Address, own: socket.socket | None = None) -> str:
+        """Return why the address that the thread means is another one; "" if it is not.
+
+        Raises OSError.
+        """
         try:
             network = credentials.shares_namespace(tid, NETWORK)
             mounts = not _is_path(wanted) or credentials.shares_namespace(tid, MOUNT)

@@ -6,7 +6,7 @@ import os
 
 from sockact.core.errors import OperatorError
 from sockact.core.settings import Adopt, Settings
-from sockact.handover import adopt
+from sockact.handover import availability
 from sockact.kernel import pidfd
 from sockact.kernel.libc import become_subreaper
 from sockact.supervisor.base import report
@@ -82,7 +82,7 @@ def serve(resources: Resources, left: list[Process]) -> int:
     `left` are processes of an earlier supervisor of this service.
     """
     wanted = resources.settings.adopt
-    attempt = adopt.Attempt() if wanted in (Adopt.AUTO, Adopt.SECCOMP) else None
+    attempt = availability.Attempt() if wanted.may_be_seccomp else None
     from sockact.supervisor.assembly import Supervisor  # Most of the code: loaded meanwhile.
 
     way = _choose(wanted, attempt.reason(), resources.reporter) if attempt else wanted
@@ -99,10 +99,10 @@ def serve(resources: Resources, left: list[Process]) -> int:
 
 
 def _choose(wanted: Adopt, reason: str, reporter: Reporter) -> Adopt:
-    """Return SECCOMP, or the shim for AUTO if there is a reason why SECCOMP cannot be used."""
+    """Return SECCOMP, or for AUTO the shim if there is a reason why SECCOMP cannot be used."""
     if not reason:
         return Adopt.SECCOMP
-    if wanted is Adopt.SECCOMP:
-        raise OperatorError(f"--adopt seccomp: {reason}; use --adopt shim for a Python program")
+    if wanted is not Adopt.AUTO:
+        raise OperatorError(f"--adopt {wanted}: {reason}; use --adopt shim for a Python program")
     reporter.say(f"using --adopt shim, which needs a Python program ({reason})", report.NOTICE)
     return Adopt.SHIM

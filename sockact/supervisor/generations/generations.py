@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sockact.core.lifecycle.model import Exit, Service
-    from sockact.core.matching import Address
+    from sockact.core.matching import Address, Denied
     from sockact.core.settings import Settings
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.generations.context import Context, SettingsInForce
@@ -95,12 +95,19 @@ class Generations:
 
     def where(
         self, number: int, wanted: Address, pid: int, own: socket.socket | None
-    ) -> Listener | str | None:
+    ) -> Listener | Denied | None:
         """Answer the shim of a process: a listener, a refusal, or None if the program may bind by
         itself. Raises OSError.
         """
         generation = self.get(number)
         return generation.where(wanted, pid, own) if generation else None
+
+    def looks(self, number: int, wanted: Address, pid: int) -> bool | None:
+        """Whether the shim of a process has to refuse a connection to an own listener; None if it
+        need not ask any more. Raises OSError.
+        """
+        generation = self.get(number)
+        return generation.looks(wanted, pid) if generation else None
 
     def are_busy(self) -> bool:
         """Whether a launch, a probe or a trial is under way."""

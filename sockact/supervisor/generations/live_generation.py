@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sockact.core.lifecycle.model import Exit
-    from sockact.core.matching import Address
+    from sockact.core.matching import Address, Denied
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.gates.gates import Gates
     from sockact.supervisor.generations.context import Context
@@ -68,21 +68,28 @@ class LiveGeneration:
             carried.users if carried else (),
             launching=carried is None,
         )
-        shut = partial(context.shut_down, number)
         self._binds = BindRequests(
-            context.loop, context.listeners, self._callers, self._bound, shut
+            context.loop,
+            context.listeners,
+            self._callers,
+            context.locks,
+            self._bound,
+            partial(context.shut_down, number),
         )
         self._outputs: Outputs | None = None
         self._notify_socket: NotifySocket | None = None
         self._readiness: Readiness | None = None
         self._trial: TrialMonitor | None = None
         self._news: socket.socket | None = None
+        self.unlisted: list[str] = []
+        """The addresses that it bound with SO_REUSEPORT and that have no listener."""
         self._guardian = carried.guardian if carried else None
 
     @classmethod
     def start(cls, context: Context, number: int, *, capture: bool) -> LiveGeneration:
         """Launch a generation; `capture` keeps the end of its stderr. Raises OperatorError."""
         found = cls(context, number)
+        found._binds.adoption.looks.begin()
         settings = found.settings
         identifier = settings.identifier and f"{settings.identifier}-{number}"
         try:
@@ -116,6 +123,7 @@ class LiveGeneration:
             found._outputs = Outputs.take_over(context.loop, carried.pump)
         if carried.notified:
             found._notify_socket = found._open_notify_socket(carried.notified)
+        found.unlisted.extend(carried.unlisted)
         if carried.notifications is not None:
             found._binds.watch(carried.notifications)
         return found
@@ -135,6 +143,7 @@ class LiveGeneration:
             self.version.text,
             "" if self.settings is self._context.settings.next else self.settings.to_json(),
             self._callers.users(),
+            tuple(self.unlisted),
             self._guardian,
         )
 
@@ -191,16 +200,32 @@ class LiveGeneration:
             if watch is not None:
                 watch.reaped(pid, exit)
 
-    def where(self, wanted: Address, pid: int, own: socket.socket | None) -> Listener | str | None:
+    def where(
+        self, wanted: Address, pid: int, own: socket.socket | None
+    ) -> Listener | Denied | None:
         """Answer the shim of this process: a listener, a refusal, or None if the program may bind
         by itself. Raises OSError.
         """
         return self._binds.bind(wanted, pid, own)
 
-    def read_launch_result(self) -> None:
+    def looks(self, wanted: Address, pid: int) -> bool | None:
+        """Whether the shim of this process has to refuse a connection to an own listener; None if
+        it need not ask any more. Raises OSError.
+        """
+        return self._binds.adoption.looks.answer(wanted, pid)
+
+    def root_ended(self) -> None:
         """Read what its first process, which has ended, reported of the launch."""
         if self._news is not None:
             self._read_news(0)
+        if self._readiness:
+            self._readiness.ended()
+
+    @property
+    def may_have_looked(self) -> bool:
+        """Whether it may have failed because it found an address in use by connect()."""
+        by_filter = self._context.adopt is Adopt.SECCOMP
+        return by_filter and self._binds.adoption.may_have_looked(self.settings)
 
     def stderr_tail(self, done: Callable[[list[str]], None]) -> None:
         """Pass the last lines of its stderr to `done`, now or later."""
@@ -213,6 +238,7 @@ class LiveGeneration:
 
     def settle(self) -> None:
         """Watch no more for readiness: the generation is no longer pending."""
+        self._binds.adoption.looks.end()
         if self._readiness:
             self._readiness.stop()
             self._readiness = None
@@ -270,6 +296,7 @@ class LiveGeneration:
             directory,
             environment,
             frozenset(adoption.calls if context.adopt is Adopt.SECCOMP else ()),
+            adoption.connects(settings) if context.adopt is Adopt.SECCOMP else frozenset(),
             tuple(x.socket.fileno() for x in context.listeners) if native else (),
             outputs.replacements(),
             settings.stop_signal,
@@ -297,6 +324,10 @@ class LiveGeneration:
             return False
 
     def _bound(self) -> None:
+        for address in map(str, self._binds.adoption.unlisted):
+            if address not in self.unlisted:
+                self.unlisted.append(address)
+                self._context.unlisted(self.number, address)
         if self._readiness:
             self._readiness.bound()
 

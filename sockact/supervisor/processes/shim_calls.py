@@ -1,6 +1,7 @@
 """The supervisor's side of the conversation with the shim: docs/shim.md.
 
-Each packet is a line of words. A process of the service may ask which listener a bind() belongs to;
+Each packet is a line of words. A process of the service may ask which listener a bind() belongs to,
+or whether it finds its address free;
 a process that was called by a signal connects to fetch its orders.
 """
 
@@ -23,7 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sockact.core.matching import Address
+    from sockact.core.matching import Address, Denied
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.base.loop import Loop, Timer
     from sockact.supervisor.processes.hidden_sockets import HiddenSockets
@@ -32,9 +33,11 @@ if TYPE_CHECKING:
 
     # (pid) → generation or None
     Membership = Callable[[int], int | None]
-    # (generation, wanted, pid, its socket) → listener, why the bind() is refused, or None to leave
-    # it alone
-    Bind = Callable[[int, Address, int, socket.socket | None], Listener | str | None]
+    # (generation, wanted, pid, its socket) → listener, why the bind() fails, or None to leave it
+    # alone
+    Bind = Callable[[int, Address, int, socket.socket | None], Listener | Denied | None]
+    # (generation, wanted, pid) → whether to refuse its connection, or None if it need not ask
+    Look = Callable[[int, Address, int], bool | None]
     # (error text, or "" when done)
     Done = Callable[[str], None]
     # (the words of the answer after `done`)
@@ -68,6 +71,7 @@ class ShimCalls:
         address: str,
         membership: Membership,
         bind: Bind,
+        look: Look,
         hidden: HiddenSockets | None = None,
         carried: CarriedProgram | None = None,
     ) -> None:
@@ -78,6 +82,7 @@ class ShimCalls:
         self._loop = loop
         self._membership = membership
         self._bind = bind
+        self._look = look
         self._orders: dict[int, deque[Order]] = {}
         self._ringing: dict[int, Timer] = {}
         self._open: set[Conversation] = set()
@@ -227,7 +232,8 @@ class ShimCalls:
         from sockact.supervisor.processes.shim_conversation import Conversation
 
         bind = partial(self._bind, generation)
-        self._open.add(Conversation(self, self._loop, connection, pid, bind))
+        look = partial(self._look, generation)
+        self._open.add(Conversation(self, self._loop, connection, pid, bind, look))
         return 0.0 if pid in self._orders else MEMBER
 
     def ended(self, conversation: Conversation) -> None:

@@ -12,6 +12,7 @@ import time
 from sockact.core.matching import Address, Family, Kind
 from sockact.core.numbers import whole
 from sockact.kernel.sockets import received, sockopt
+from sockact.kernel.sockets.listener import Listener
 from sockact.supervisor.base.loop import READ
 
 TYPE_CHECKING = False
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
-    from sockact.kernel.sockets.listener import Listener
+    from sockact.core.matching import Denied
     from sockact.supervisor.base.loop import Loop, Timer
 
-    # (wanted, pid, its socket) → listener, why the bind() is refused, or None to leave it alone
-    Bind = Callable[[Address, int, socket.socket | None], Listener | str | None]
+    # (wanted, pid, its socket) → listener, why the bind() fails, or None to leave it alone
+    Bind = Callable[[Address, int, socket.socket | None], Listener | Denied | None]
+    # (wanted, pid) → whether to refuse its connection, or None if it need not ask any more
+    Look = Callable[[Address, int], bool | None]
 
     class Calls(Protocol):
         """What a conversation needs of ShimCalls."""
@@ -54,13 +57,14 @@ class Conversation:
     """A connection from a process."""
 
     def __init__(
-        self, calls: Calls, loop: Loop, connection: socket.socket, pid: int, bind: Bind
+        self, calls: Calls, loop: Loop, connection: socket.socket, pid: int, bind: Bind, look: Look
     ) -> None:
         self.pid = pid
         self._calls = calls
         self._loop = loop
         self._socket = connection
         self._bind = bind
+        self._look = look
         self._ordered = False
         loop.watch(connection.fileno(), READ, self._readable)
         self._timer: Timer = loop.at(time.monotonic() + _PATIENCE, self._timed_out)
@@ -103,6 +107,8 @@ class Conversation:
             self._next()
         elif words[0] == "bind":
             self._answer_bind(words[2:], fds)
+        elif words[0] == "look":
+            self._answer_look(words[2:])
         elif self._ordered:
             self._hung_up()
         else:
@@ -130,15 +136,23 @@ class Conversation:
                 own.close()
         self.end()
 
-    def _answer(self, found: Listener | str | None, own: socket.socket | None) -> None:
+    def _answer_look(self, words: list[str]) -> None:
+        try:
+            free = self._look(_wanted(words), self.pid)
+        except (ValueError, IndexError, OSError):
+            free = False  # Malformed, or the process is gone.
+        self._send("over" if free is None else "free" if free else "pass")
+        self.end()
+
+    def _answer(self, found: Listener | Denied | None, own: socket.socket | None) -> None:
         if found is None:
             self._send("pass")
-        elif isinstance(found, str):
-            self._send(f"refuse {errno.EADDRNOTAVAIL} {found}")
-        else:
+        elif isinstance(found, Listener):
             if own is not None:
                 sockopt.carry(own, found.socket)
             self._send("adopt", found.socket.fileno())
+        else:
+            self._send(f"refuse {found.error} {found.message or os.strerror(found.error)}")
 
     def _send(self, words: str, fd: int | None = None) -> bool:
         ancillary = [] if fd is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, _fds(fd))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from functools import partial
 
+from sockact.core import own_connects
 from sockact.core.errors import OperatorError
 from sockact.core.lifecycle import actions, events
 from sockact.core.lifecycle.hooks import due
@@ -214,7 +215,8 @@ class Performer:
         if handover.outcome is Outcome.FAILED:
             g = self._lifecycle.service.get(handover.successor)
             ended = g is None or bool(g.exit and g.exit.code)
-            failed = partial(self._failed, handover, ended)
+            looked = successor is not None and successor.may_have_looked
+            failed = partial(self._failed, handover, ended, looked)
             failed([]) if successor is None else successor.stderr_tail(failed)
             return
         if not handover.rollback:
@@ -222,13 +224,17 @@ class Performer:
         predecessor = self._lifecycle.service.get(handover.predecessor or 0)
         self._outcomes.finished(handover, predecessor)
 
-    def _failed(self, handover: Handover, ended: bool, stderr: list[str]) -> None:
-        """Report a failed handover, with the cause that its successor has written."""
+    def _failed(self, handover: Handover, ended: bool, looked: bool, stderr: list[str]) -> None:
+        """Report a failed handover, with the cause that its successor has written. `looked`: it may
+        have found its address in use.
+        """
         if handover.reason not in _NO_FAILURES:
             if not handover.rollback:
                 from sockact.core.history import cause
 
                 reason = cause.with_cause(handover.reason, stderr, ended=ended)
+                if looked and ended and own_connects.tell(stderr):
+                    reason = f"{reason}; {own_connects.ADVICE}"
                 handover = replace(handover, reason=reason)
             self._history.refused(handover)
         self._outcomes.failed(handover, stderr)

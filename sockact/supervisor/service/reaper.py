@@ -69,7 +69,7 @@ class Reaper:
             if generation is not None:
                 guard(self._announcer.ended, pid)
                 if found := self._generations.get(generation):
-                    guard(found.read_launch_result)
+                    guard(found.root_ended)
                 self._lifecycle.handle(events.Exited(generation, exit))
         if reaped:
             self.look_for_gone()
