@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -30,6 +29,8 @@ from bench.clients import (
     UploadClient,
 )
 from bench.exchange import HttpConnection, Target
+from bench.rpc import RpcClient, RpcKeptClient, RpcSlowClient, RpcStreamClient
+from bench.silent import EventsClient, WebSocketClient
 from bench.tally import Report, Tally
 
 if TYPE_CHECKING:
@@ -50,9 +51,16 @@ class Kind(Enum):
     LINE_SLOW = "line-slow"
     LINE_STREAM = "line-stream"
     DATAGRAM = "datagram"
+    EVENTS = "events"  # server-sent events, with pauses of 4 s
+    WEBSOCKET = "websocket"  # two messages, with 40 s between them
+    RPC = "rpc"  # a new gRPC channel for each short call
+    RPC_KEPT = "rpc-kept"
+    RPC_SLOW = "rpc-slow"
+    RPC_STREAM = "rpc-stream"
 
 
-SHORT = frozenset({Kind.NEW, Kind.LINE, Kind.DATAGRAM})
+SHORT = frozenset({Kind.NEW, Kind.LINE, Kind.DATAGRAM, Kind.RPC})
+KEPT = frozenset({Kind.KEEP_ALIVE, Kind.RPC_KEPT})
 
 
 @dataclass(frozen=True)
@@ -64,12 +72,14 @@ class Load:
     pause: float = 0.0  # between the end of one request and the next
     timeout: float = 15.0
     path: str = ""  # replaces the kind's own path
+    silence: float = 0.0  # replaces the time for which the kind says or hears nothing
 
     @property
     def label(self) -> str:
         """The name of the tally."""
-        pause = f" {self.pause * 1000:g} ms" if self.kind is Kind.KEEP_ALIVE else ""
-        return self.kind.value + pause
+        pause = f" {self.pause * 1000:g} ms" if self.kind in KEPT else ""
+        silence = f" {self.silence:g} s" if self.silence else ""
+        return self.kind.value + pause + silence
 
 
 @dataclass(frozen=True)
@@ -93,6 +103,12 @@ CLIENTS: dict[Kind, type[Client]] = {
     Kind.LINE_SLOW: LineSlowClient,
     Kind.LINE_STREAM: LineStreamClient,
     Kind.DATAGRAM: DatagramClient,
+    Kind.EVENTS: EventsClient,
+    Kind.WEBSOCKET: WebSocketClient,
+    Kind.RPC: RpcClient,
+    Kind.RPC_KEPT: RpcKeptClient,
+    Kind.RPC_SLOW: RpcSlowClient,
+    Kind.RPC_STREAM: RpcStreamClient,
 }
 
 
@@ -117,7 +133,7 @@ async def ask(target: str, kind: Kind, timeout: float = 15.0) -> str:
 
 async def keeps(target: str, path: str = "/fast", timeout: float = 15.0) -> bool:
     """Whether the server keeps the connection after a response. Raises OSError or Failed."""
-    connection = HttpConnection(await Target.parse(target).connect(socket.SOCK_STREAM))
+    connection = HttpConnection(await Target.parse(target).open())
     try:
         async with asyncio.timeout(timeout):
             return (await connection.get(path)).reusable

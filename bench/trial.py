@@ -34,7 +34,8 @@ SWITCH_TIMEOUT = 45.0
 # Longer than sockact's own deadline, so that cut connections are noticed.
 DRAIN_TIMEOUT = 90.0
 # What the supervisor says when a generation did not end by itself.
-FORCED = re.compile(r", sending SIGKILL|the drain timeout of .* expired")
+EXPIRED = r"the drain timeout of .* expired"
+KILLED = r", sending SIGKILL"
 # No load runs longer than this, whatever happens to its parent.
 LONGEST = 600.0
 
@@ -90,7 +91,8 @@ class Trial:
         found += self._differences()
         if self.exit_code != 0:
             found.append(f"stopped with exit status {self.exit_code}")
-        if forced := [line for line in self.stderr.splitlines() if FORCED.search(line)]:
+        late = KILLED if self.server.stays else f"{KILLED}|{EXPIRED}"
+        if forced := [line for line in self.stderr.splitlines() if re.search(late, line)]:
             found.append(f"not drained in time: {forced[0]}")
         return found
 

@@ -20,6 +20,7 @@ class Transport(Enum):
     TCP = "tcp"
     UNIX = "unix"
     UDP = "udp"
+    TLS = "tls"
 
 
 @dataclass(frozen=True)
@@ -30,16 +31,23 @@ class Address:
     port: int = 0
     path: str = ""
     transport: Transport = Transport.TCP
+    certificate: str = ""  # the file with it and its key
 
     @property
     def listen(self) -> str:
         """As `sockact run --listen` wants it."""
         prefix = "udp:" if self.transport is Transport.UDP else ""
-        return prefix + self.target
+        return prefix + self.bind
 
     @property
     def target(self) -> str:
         """As the load client wants it."""
+        prefix = "tls:" if self.transport is Transport.TLS else ""
+        return prefix + self.bind
+
+    @property
+    def bind(self) -> str:
+        """As many servers want it."""
         if self.path:
             return self.path
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -73,7 +81,10 @@ def gunicorn(*options: str) -> Command:
     """gunicorn; the options name the workers and the application."""
 
     def command(address: Address) -> list[str]:
-        where = f"unix:{address.path}" if address.path else address.target
+        where = f"unix:{address.path}" if address.path else address.bind
+        if address.certificate:
+            keys = (f"--certfile={address.certificate}", f"--keyfile={address.certificate}")
+            return ["gunicorn", "--bind", where, *keys, *options]
         return ["gunicorn", "--bind", where, *options]
 
     return command
@@ -86,6 +97,9 @@ def uvicorn(*options: str) -> Command:
         where = ["--host", address.host, "--port", str(address.port)]
         if address.path:
             where = ["--uds", address.path]
+        if address.certificate:
+            where += ["--ssl-certfile", address.certificate]
+            where += ["--ssl-keyfile", address.certificate]
         return ["uvicorn", *where, "--no-access-log", *options, ASGI]
 
     return command
@@ -93,7 +107,7 @@ def uvicorn(*options: str) -> Command:
 
 def waitress(address: Address) -> list[str]:
     """waitress."""
-    return ["waitress-serve", f"--listen={address.target}", "--threads=8", WSGI]
+    return ["waitress-serve", f"--listen={address.bind}", "--threads=8", WSGI]
 
 
 def aiohttp(address: Address) -> list[str]:
@@ -110,7 +124,7 @@ def granian(address: Address) -> list[str]:
 
 def hypercorn(address: Address) -> list[str]:
     """hypercorn."""
-    return ["hypercorn", "--bind", address.target, ASGI]
+    return ["hypercorn", "--bind", address.bind, ASGI]
 
 
 def daphne(address: Address) -> list[str]:
@@ -132,12 +146,12 @@ def sanic(address: Address) -> list[str]:
 
 def cheroot(address: Address) -> list[str]:
     """CherryPy's server."""
-    return ["cheroot", "--bind", address.target, WSGI]
+    return ["cheroot", "--bind", address.bind, WSGI]
 
 
 def django(address: Address) -> list[str]:
     """Django's development server."""
-    return ["python", "-m", f"{APPS}.django_site", "runserver", "--noreload", address.target]
+    return ["python", "-m", f"{APPS}.django_site", "runserver", "--noreload", address.bind]
 
 
 def uwsgi(address: Address) -> list[str]:
@@ -145,7 +159,7 @@ def uwsgi(address: Address) -> list[str]:
 
     To uWSGI SIGTERM means a restart; with --die-on-term it ends it, as everywhere else.
     """
-    program = ["uwsgi", "--plugin", "python3", "--http-socket", address.target, "--module", WSGI]
+    program = ["uwsgi", "--plugin", "python3", "--http-socket", address.bind, "--module", WSGI]
     workers = ["--master", "--processes", "2", "--threads", "8"]
     rest = ["--need-app", "--die-on-term", "--disable-logging", "--add-header", "Connection: close"]
     return [*program, *workers, *rest]
@@ -158,4 +172,4 @@ def node(address: Address) -> list[str]:
 
 def go(address: Address) -> list[str]:
     """Go's own HTTP server, in a static binary that bench/setup.sh builds."""
-    return ["zoo-go", address.target]
+    return ["zoo-go", address.bind]

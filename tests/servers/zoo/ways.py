@@ -1,0 +1,67 @@
+"""Servers that are used in other ways: TLS in the server, clients that are silent for a while,
+and protocols that have clients of their own.
+"""
+
+from __future__ import annotations
+
+from bench.load import Kind, Load
+from tests.servers import commands
+from tests.servers.commands import WSGI, Transport
+from tests.servers.zoo.loads import CONCURRENT
+from tests.servers.zoo.server import Gate, Server
+
+NEW = Load(Kind.NEW, 2, pause=0.005)
+# Server-sent events: a SIGKILL soon after the early SIGTERM would cut them.
+EVENTS = (
+    NEW,
+    Load(Kind.EVENTS, 4, silence=4.0, timeout=30.0),
+    Load(Kind.EVENTS, 4, silence=15.0, timeout=60.0),
+)
+WEBSOCKETS = (NEW, Load(Kind.WEBSOCKET, 8, silence=40.0, timeout=60.0))
+# In TLS a connection looks idle once its hands are shaken.
+LATE = (*CONCURRENT, Load(Kind.IDLE_FIRST, 2, silence=20.0, timeout=40.0))
+# As many generations drain at a time as it takes.
+DRAINING = ("--max-draining", "20")
+
+SERVERS: tuple[Server, ...] = (
+    Server(
+        "uvicorn events",
+        commands.uvicorn(),
+        Gate.EPOLL,
+        "uvicorn",
+        EVENTS,
+        settings=(*DRAINING, "--kill-timeout", "2s"),
+        packages=("uvicorn",),
+    ),
+    Server(
+        "uvicorn websockets",
+        commands.uvicorn(),
+        Gate.EPOLL,
+        "uvicorn",
+        WEBSOCKETS,
+        settings=DRAINING,
+        packages=("uvicorn", "websockets"),
+    ),
+    Server(
+        "uvicorn tls",
+        commands.uvicorn(),
+        Gate.EPOLL,
+        "uvicorn",
+        LATE,
+        Transport.TLS,
+        settings=DRAINING,
+        packages=("uvicorn",),
+        programs=("openssl",),
+    ),
+    Server(
+        "gunicorn tls",
+        commands.gunicorn("--workers", "2", "--threads", "8", WSGI),
+        Gate.EPOLL,
+        "gunicorn",
+        LATE,
+        Transport.TLS,
+        settings=DRAINING,
+        packages=("gunicorn",),
+        programs=("openssl",),
+    ),
+)
