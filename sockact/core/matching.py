@@ -2,14 +2,24 @@
 
 The port (or the path, or the abstract name) decides; the IP address does not, because systemd may
 listen on 0.0.0.0:8000 for a program that is configured for 127.0.0.1:8000. The address family has
-to match: otherwise the program would see peer addresses that it does not expect.
+to match: otherwise the program would see peer addresses that it does not expect. But a socket that
+takes connections of both families (as Java, Go and gRPC use) fits an IPv4 listener, too.
+
+Within one generation, two binds of one address conflict as they would in the kernel.
 """
 
 from __future__ import annotations
 
 from enum import Enum
 
-from sockact.core.record import dataclass
+from sockact.core.record import dataclass, replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_MAPPED = "::ffff:"
+"""What an IPv4 address begins with on an IPv6 socket: ipv6(7)."""
 
 
 class Family(Enum):
@@ -50,6 +60,26 @@ class Address:
 
 
 @dataclass(frozen=True)
+class Traits:
+    """Options of the program's own socket that decide about its bind(): ipv6(7), socket(7)."""
+
+    only_ipv6: bool = False
+    """IPV6_V6ONLY."""
+    reuse_address: bool = False
+    """SO_REUSEADDR."""
+    reuse_port: bool = False
+    """SO_REUSEPORT."""
+
+
+@dataclass(frozen=True)
+class Denied:
+    """A bind() that fails with the errno `error`; `message` says what to change, if anything."""
+
+    error: int
+    message: str = ""
+
+
+@dataclass(frozen=True)
 class Adopted:
     """The bind belongs to the listener with this index."""
 
@@ -68,22 +98,78 @@ class Refused:
     message: str
 
 
-def match(wanted: Address, listeners: tuple[Address, ...]) -> Adopted | Unmatched | Refused:
-    """Find the listener for a bind() of `wanted`. An equal address wins over an equal port."""
+def match(
+    wanted: Address, listeners: tuple[Address, ...], *, takes_ipv4: bool = False
+) -> Adopted | Unmatched | Refused:
+    """Find the listener for a bind() of `wanted`. An equal address wins over an equal port.
+
+    `takes_ipv4`: if the address is [::], the program's socket also takes IPv4 connections.
+    """
     same = [
         (index, listener)
         for index, listener in enumerate(listeners)
         if listener.kind is wanted.kind and _identity(listener) == _identity(wanted)
     ]
-    of_family = [(i, listener) for i, listener in same if listener.family is wanted.family]
-    exact = [i for i, listener in of_family if listener.host == wanted.host]
-    if exact:
-        return Adopted(exact[0])
-    if of_family:
-        return Adopted(of_family[0][0])
+    for one in _forms(wanted, takes_ipv4):
+        of_family = [(i, listener) for i, listener in same if listener.family is one.family]
+        exact = [i for i, listener in of_family if listener.host == one.host]
+        if exact:
+            return Adopted(exact[0])
+        if of_family:
+            return Adopted(of_family[0][0])
     if same:
         return Refused(_another_family(wanted, same[0][1]))
     return Unmatched()
+
+
+def _forms(wanted: Address, takes_ipv4: bool) -> tuple[Address, ...]:
+    """The address as its own family has it and, for TCP, as IPv4 has it; the best first."""
+    if wanted.family is not Family.INET6 or wanted.kind is not Kind.STREAM:
+        return (wanted,)
+    if wanted.host.startswith(_MAPPED) and "." in wanted.host:
+        ipv4 = replace(wanted, family=Family.INET, host=wanted.host.removeprefix(_MAPPED))
+        return ipv4, wanted
+    if takes_ipv4 and wanted.host == "::":
+        return wanted, replace(wanted, family=Family.INET, host="0.0.0.0")
+    return (wanted,)
+
+
+def beside(wanted: Address, bound: Iterable[Address]) -> str:
+    """What to change if a program binds a port for one family that it has for the other; "" if it
+    does not.
+    """
+    for one in bound:
+        if (one.kind, one.port) == (wanted.kind, wanted.port):
+            setting = "ListenStream=" if wanted.kind is Kind.STREAM else "ListenDatagram="
+            plain = str(wanted).removeprefix("udp:")
+            return (
+                f"the program binds {wanted} beside {one}; add {setting}{plain} and "
+                f"BindIPv6Only=ipv6-only (or --listen {wanted})"
+            )
+    return ""
+
+
+def has_ipv4_twin(address: Address, others: Iterable[Address]) -> bool:
+    """Whether an address is [::] and another one has its port for IPv4. The socket at [::] must not
+    take IPv4 connections then (IPV6_V6ONLY, BindIPv6Only=ipv6-only).
+    """
+    return address.host == "::" and any(
+        other.family is Family.INET and (other.kind, other.port) == (address.kind, address.port)
+        for other in others
+    )
+
+
+def conflict(first: Address, has: Traits, second: Address, wants: Traits) -> bool:
+    """Whether the second bind() fails with EADDRINUSE while the socket of the first is open.
+
+    Both belong to one listener. Other than in the kernel, a socket that does not listen yet counts
+    as one that does: it will.
+    """
+    if has.reuse_port and wants.reuse_port:
+        return False
+    if first.kind is Kind.DATAGRAM and has.reuse_address and wants.reuse_address:
+        return False
+    return first.host == second.host or bool({first.host, second.host} & {"0.0.0.0", "::"})
 
 
 def _identity(address: Address) -> tuple[bool, str | int]:

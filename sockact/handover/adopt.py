@@ -1,9 +1,9 @@
 """Adopt: the program's own bind() and listen() end up on a listener of the service.
 
 The seccomp filter stops the program in bind, listen, shutdown and, if there is a Unix listener, in
-unlink. The supervisor reads the address from the program's memory, puts the listener in place of
-the program's descriptor, and lets the call succeed. Calls that concern no listener are left to the
-kernel.
+unlink and symlink. The supervisor reads the address from the program's memory, puts the listener in
+place of the program's descriptor, and lets the call succeed. Calls that concern no listener are
+left to the kernel.
 
 Where seccomp cannot be used, the shim asks by `Adoption.bind`.
 """
@@ -15,42 +15,39 @@ import os
 import socket
 import struct
 
-from sockact.core.matching import Address, Adopted, Family, Kind, Refused, Unmatched, match
+from sockact.core.matching import (
+    Address,
+    Adopted,
+    Denied,
+    Family,
+    Kind,
+    Refused,
+    Unmatched,
+    beside,
+    conflict,
+    match,
+)
+from sockact.handover import call_arguments, own_socket
 from sockact.handover.callers import shares_mounts
-from sockact.kernel import credentials, pidfd, procfs, seccomp
+from sockact.handover.lock_files import lock_paths
+from sockact.kernel import procfs, seccomp
 from sockact.kernel.seccomp import Call
 from sockact.kernel.sockets import received, sockopt
 from sockact.kernel.sockets.listener import set_nonblocking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sockact.core.matching import Traits
     from sockact.handover.callers import Callers
+    from sockact.handover.gate import Entry
+    from sockact.handover.lock_files import LockFiles
     from sockact.kernel.seccomp import Notification
     from sockact.kernel.sockets.listener import Listener
 
-_PROTOCOLS = {
-    "TCP": (Family.INET, Kind.STREAM),
-    "TCPv6": (Family.INET6, Kind.STREAM),
-    "MPTCP": (Family.INET, Kind.STREAM),
-    "MPTCPv6": (Family.INET6, Kind.STREAM),
-    "UDP": (Family.INET, Kind.DATAGRAM),
-    "UDPv6": (Family.INET6, Kind.DATAGRAM),
-    "UNIX-STREAM": (Family.UNIX, Kind.STREAM),
-    # Before Linux 5.15 the kernel does not tell the types of Unix sockets apart.
-    "UNIX": (Family.UNIX, Kind.STREAM),
-}
-# The lengths of an address that the kernel accepts; any other is EINVAL.
-_LENGTHS = {
-    Family.INET: range(16, 129),
-    Family.INET6: range(24, 129),
-    Family.UNIX: range(3, 111),
-}
-_PATH_MAX = 4096
-_AT_FDCWD = -100
-_AT_REMOVEDIR = 0x200
 _SHUTS_READING = (socket.SHUT_RD, socket.SHUT_RDWR)
 _REMEMBERED = 8
-"""Number of addresses without a listener that are kept for messages."""
+"""Number of addresses without a listener that are kept for messages, and of binds of a listener."""
+_MOST_REPLACED = 64
 
 
 def unavailable() -> str:
@@ -77,24 +74,38 @@ def unavailable() -> str:
 class Adoption:
     """The binds of one generation, and the answers to its system calls."""
 
-    def __init__(self, listeners: list[Listener], callers: Callers) -> None:
+    def __init__(self, listeners: list[Listener], callers: Callers, locks: LockFiles) -> None:
+        """`locks` are the service's."""
         self._listeners = listeners
         self._callers = callers
-        self._addresses = tuple(_canonical(listener.address) for listener in listeners)
+        self._locks = locks
+        self._addresses = tuple(
+            call_arguments.canonical(listener.address) for listener in listeners
+        )
         self._inodes = {listener.inode for listener in listeners}
         self._paths = {
             a.host for a in self._addresses if a.family is Family.UNIX and a.host[:1] == "/"
         }
-        self._names = {os.fsencode(os.path.basename(path)) for path in self._paths}
+        self._lock_paths = lock_paths(self._paths)
+        names = map(os.path.basename, self._paths | self._lock_paths)
+        self._names = set(map(os.fsencode, names))
         self._before: list[tuple[Listener, tuple[sockopt.Option, ...]]] = []
         self.adopted: set[int] = set()
         """Inodes of the listeners that the program has bound."""
         self.others: list[Address] = []
         """The first few addresses that it bound and that have no listener."""
+        self.unlisted: list[Address] = []
+        """The first few of these that it bound with SO_REUSEPORT: each generation has a queue of
+        its own there, and loses it with the connections in it."""
         self.refusal = ""
         """Why the last refused bind was refused, and what to change."""
+        self.blind = ""
+        """Why a bind could not be looked at, and what to change."""
         self.shut: set[int] = set()
         """Inodes of the listeners that the program has called shutdown() on, without effect."""
+        self._binds: dict[int, dict[Address, Traits]] = {}
+        # Inode of a socket whose descriptor was replaced → its listener.
+        self._replaced: dict[int, Listener] = {}
 
     @property
     def stranger(self) -> str:
@@ -104,8 +115,10 @@ class Adoption:
     @property
     def calls(self) -> set[Call]:
         """The system calls that the seccomp filter has to notify."""
-        calls = {Call.BIND, Call.LISTEN, Call.SHUTDOWN}
-        return calls | {Call.UNLINK, Call.UNLINKAT} if self._paths else calls
+        found = {Call.BIND, Call.LISTEN, Call.SHUTDOWN}
+        if self._paths:
+            found |= {Call.UNLINK, Call.UNLINKAT, Call.SYMLINK, Call.SYMLINKAT}
+        return found
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -114,29 +127,38 @@ class Adoption:
 
     def bind(
         self, wanted: Address, tid: int, own: socket.socket | None = None
-    ) -> Listener | str | None:
-        """The listener for this address, the message of a refusal, or None: the kernel binds.
+    ) -> Listener | Denied | None:
+        """The listener for this address, why the bind fails, or None: the kernel binds.
 
-        `tid` is the thread that binds, `own` its own socket, if that is known. Raises OSError.
+        `tid` is the thread that binds, `own` its own socket: None if it is unknown, or if the
+        program only asks. Raises OSError.
         """
-        found = match(_canonical(wanted), self._addresses)
+        # A socket that is a listener already is not bound a second time.
+        first = own is not None and os.fstat(own.fileno()).st_ino not in self._inodes
+        traits = sockopt.traits(own) if own is not None and first else None
+        wanted = call_arguments.canonical(wanted)
+        takes_ipv4 = traits is not None and not traits.only_ipv6
+        found = match(wanted, self._addresses, takes_ipv4=takes_ipv4)
         if not (isinstance(found, Unmatched) or self._callers.admit(tid, wanted, own)):
             return None
         match found:
             case Adopted(index):
                 listener = self._listeners[index]
+                if traits is not None and self._in_use(listener, wanted, traits):
+                    return Denied(errno.EADDRINUSE)
                 if listener.inode not in self.adopted:
                     self._begin(listener)
                     self.adopted.add(listener.inode)
                 return listener
             case Refused(message):
-                self.refusal = message
-                return message
+                if self.takes(wanted):
+                    return Denied(errno.EADDRINUSE)
+                bound = (x.address for x in self._listeners if x.inode in self.adopted)
+                self.refusal = beside(wanted, bound) or message
+                # The kernel's own error where the address family is not configured.
+                return Denied(errno.EADDRNOTAVAIL, self.refusal)
             case Unmatched():
-                # Port 0 is any free port, for the program's own use (the shim's decoys, say).
-                fixed = wanted.port or wanted.family is Family.UNIX
-                if fixed and wanted not in self.others and len(self.others) < _REMEMBERED:
-                    self.others.append(wanted)
+                self._leave(wanted, traits)
                 return None
 
     def begin_all(self) -> None:
@@ -154,6 +176,37 @@ class Adoption:
         for listener, options in self._before:
             sockopt.put_back(listener.socket, options)
         self._before.clear()
+
+    def _in_use(self, listener: Listener, wanted: Address, traits: Traits) -> bool:
+        """Whether the generation has bound the address before, and has not closed its socket."""
+        before = self._binds.setdefault(listener.inode, {})
+        if any(conflict(first, has, wanted, traits) for first, has in before.items()):
+            if self._callers.hold(listener.inode):
+                return True
+            before.clear()
+        if len(before) < _REMEMBERED:
+            before[wanted] = traits
+        return False
+
+    def takes(self, wanted: Address) -> bool:
+        """Whether an IPv6 socket of the generation takes the port of this IPv4 address, too."""
+        return wanted.family is Family.INET and any(
+            (first.kind, first.host, first.port) == (wanted.kind, "::", wanted.port)
+            and not has.only_ipv6
+            for binds in self._binds.values()
+            for first, has in binds.items()
+        )
+
+    def _leave(self, wanted: Address, traits: Traits | None) -> None:
+        """Remember an address that has no listener."""
+        # Port 0 is any free port, for the program's own use (the shim's decoys, say).
+        if not (wanted.port or wanted.family is Family.UNIX):
+            return
+        if wanted not in self.others and len(self.others) < _REMEMBERED:
+            self.others.append(wanted)
+        lost = traits is not None and traits.reuse_port and wanted.kind is Kind.STREAM
+        if lost and wanted not in self.unlisted and len(self.unlisted) < _REMEMBERED:
+            self.unlisted.append(wanted)
 
     def handle(self, fd: int) -> Call | None:
         """Answer the next notification of this generation's notification fd.
@@ -178,14 +231,26 @@ class Adoption:
             case Call.BIND:
                 self._bind(fd, notification)
             case Call.LISTEN:
-                # The listener listens already, with the .socket unit's Backlog=.
-                target = notification.arguments[0] & 0xFFFFFFFF
-                inode = procfs.socket_inode(notification.tid, target)
-                _reply(fd, notification, succeed=inode in self._inodes)
+                self._listen(fd, notification)
             case Call.SHUTDOWN:
                 self._shutdown(fd, notification)
-            case Call.UNLINK | Call.UNLINKAT:
-                _reply(fd, notification, succeed=self._is_ours(fd, notification))
+            case _:
+                _reply(fd, notification, succeed=self._spare(fd, notification))
+
+    def _listen(self, fd: int, notification: Notification) -> None:
+        tid, target = notification.tid, notification.arguments[0] & 0xFFFFFFFF
+        inode = procfs.socket_inode(tid, target) or 0
+        if inode in self._replaced:
+            # Another process, such as authbind's helper, has bound this socket.
+            own = own_socket.duplicate(tid, target)
+            try:
+                self._put(fd, notification, target, self._replaced[inode], own)
+            finally:
+                own_socket.close(own)
+            seccomp.answer(fd, notification)
+            return
+        # The listener listens already, with the .socket unit's Backlog=.
+        _reply(fd, notification, succeed=inode in self._inodes)
 
     def _shutdown(self, fd: int, notification: Notification) -> None:
         """Ignore a shutdown of a listener, which would end it for all generations."""
@@ -195,63 +260,86 @@ class Adoption:
             self.shut.add(inode)
         _reply(fd, notification, succeed=inode in self._inodes)
 
-    def _is_ours(self, fd: int, notification: Notification) -> bool:
-        """Whether this unlink would remove the socket file of a listener."""
-        base, path = _unlinked(notification)
-        # Programs remove many files: resolve only paths that end in the name of a socket file.
+    def _spare(self, fd: int, notification: Notification) -> bool:
+        """Whether to leave a file alone that the program removes or makes: the socket file of a
+        listener, or its lock.
+        """
+        base, path = call_arguments.changed_path(notification)
+        # Programs remove many files: resolve only paths that end in the name of one of ours.
         if path.rpartition(b"/")[2] not in self._names:
             return False
-        found = _absolute(notification.tid, base, os.fsdecode(path))
-        ours = found in self._paths and shares_mounts(notification.tid)
-        return ours and seccomp.still_valid(fd, notification)
+        found = call_arguments.absolute(notification.tid, base, os.fsdecode(path))
+        if not shares_mounts(notification.tid) or not seccomp.still_valid(fd, notification):
+            return False
+        makes = notification.call in (Call.SYMLINK, Call.SYMLINKAT)
+        if found in self._lock_paths:
+            if not self._callers.knows(notification.tid):
+                return False
+            pid = procfs.thread_group(notification.tid)
+            return (self._locks.made if makes else self._locks.removed)(found, pid)
+        if makes or found not in self._paths:
+            return False
+        for listener, address in zip(self._listeners, self._addresses, strict=True):
+            if address.host == found:
+                self._binds.pop(listener.inode, None)  # The path is free for another bind().
+        return True
 
     def _bind(self, fd: int, notification: Notification) -> None:
-        tid, (target, pointer, length, *_) = notification.tid, notification.arguments
-        target &= 0xFFFFFFFF
-        length &= 0xFFFFFFFF
-        family, kind = _PROTOCOLS.get(procfs.socket_protocol(tid, target), (None, Kind.STREAM))
-        if family is None or length not in _LENGTHS[family]:
+        tid, target = notification.tid, notification.arguments[0] & 0xFFFFFFFF
+        try:
+            procfs.socket_inode(tid, target)
+        except PermissionError:
+            self.blind = own_socket.explain_unreadable(tid)
+            raise
+        wanted = call_arguments.socket_address(notification)
+        if wanted is None or not seccomp.still_valid(fd, notification):
             seccomp.proceed(fd, notification)
             return
-        wanted = _address(tid, procfs.memory(tid, pointer, length), kind)
-        same = wanted is not None and wanted.family is family
-        if wanted is None or not same or not seccomp.still_valid(fd, notification):
-            seccomp.proceed(fd, notification)
-            return
-        found = self.bind(wanted, tid)
-        if isinstance(found, str):
-            # The kernel's own error where the address family is not configured.
-            seccomp.answer(fd, notification, errno.EADDRNOTAVAIL)
-        elif found is None or not _copy_options(tid, target, found):
-            seccomp.proceed(fd, notification)
-        else:
-            flags = procfs.descriptor_flags(tid, target)
-            if flags & os.O_NONBLOCK:
-                # Never cleared: another generation may rely on it.
-                set_nonblocking(found)
-            source = found.socket.fileno()
-            cloexec = bool(flags & os.O_CLOEXEC)
-            seccomp.put_fd(fd, notification, source, target, cloexec=cloexec)
-            seccomp.answer(fd, notification)
+        own = own_socket.duplicate(tid, target)
+        try:
+            found = self.bind(wanted, tid, own)
+            if isinstance(found, Denied):
+                seccomp.answer(fd, notification, found.error)
+            elif found is None:
+                seccomp.proceed(fd, notification)
+            else:
+                self._put(fd, notification, target, found, own)
+                seccomp.answer(fd, notification)
+        finally:
+            own_socket.close(own)
 
+    def _put(
+        self,
+        fd: int,
+        notification: Notification,
+        target: int,
+        found: Listener,
+        own: socket.socket | None,
+    ) -> None:
+        """Put the listener in place of the program's descriptor `target`."""
+        tid = notification.tid
+        flags = procfs.descriptor_flags(tid, target)
+        if flags & os.O_NONBLOCK:
+            # Never cleared: another generation may rely on it.
+            set_nonblocking(found)
+        watched: list[Entry] = []
+        if own is not None:
+            sockopt.carry(own, found.socket)
+            watched = own_socket.unwatch(tid, target, own)
+            self._remember(own, found)
+        cloexec = bool(flags & os.O_CLOEXEC)
+        seccomp.put_fd(fd, notification, found.socket.fileno(), target, cloexec=cloexec)
+        own_socket.watch_instead(watched, found)
+        if own is not None:
+            received.do_not_linger(own)  # The program may close its own meanwhile.
 
-def _copy_options(tid: int, fd: int, found: Listener) -> bool:
-    """Carry the options of the program's socket over; False if that is of another network."""
-    try:
-        copy = pidfd.getfd(procfs.thread_group(tid), fd)
-    except OSError:
-        return True  # pidfd_getfd is refused here: only the .socket unit's options apply.
-    try:
-        own = socket.socket(fileno=copy)
-    except OSError:
-        os.close(copy)
-        return True  # The descriptor was replaced meanwhile, and is no socket.
-    with own:
-        if credentials.shares_network(own) is False:
-            return False
-        sockopt.carry(own, found.socket)
-        received.do_not_linger(own)  # The program may close its own meanwhile.
-        return True
+    def _remember(self, own: socket.socket, found: Listener) -> None:
+        """Remember a socket that other processes may have, too: they get the listener later."""
+        if found.address.kind is Kind.STREAM:
+            inode = os.fstat(own.fileno()).st_ino
+            if len(self._replaced) >= _MOST_REPLACED:
+                del self._replaced[next(iter(self._replaced))]
+            self._replaced[inode] = found
 
 
 def _reply(fd: int, notification: Notification, *, succeed: bool) -> None:
@@ -259,58 +347,3 @@ def _reply(fd: int, notification: Notification, *, succeed: bool) -> None:
         seccomp.answer(fd, notification)
     else:
         seccomp.proceed(fd, notification)
-
-
-def _address(tid: int, data: bytes, kind: Kind) -> Address | None:
-    """A struct sockaddr as an Address; None for a family that no listener has."""
-    (family,) = struct.unpack_from("=H", data)
-    if family == socket.AF_INET:
-        port, packed = struct.unpack_from("!H4s", data, 2)
-        return Address(Family.INET, kind, socket.inet_ntop(socket.AF_INET, packed), port)
-    if family == socket.AF_INET6:
-        port, _flow, packed = struct.unpack_from("!HI16s", data, 2)
-        return Address(Family.INET6, kind, socket.inet_ntop(socket.AF_INET6, packed), port)
-    if family == socket.AF_UNIX and len(data) > 2:
-        name = data[2:]
-        if name[0] == 0:
-            return Address(Family.UNIX, kind, "@" + os.fsdecode(name[1:]))
-        path = os.fsdecode(name.split(b"\0", 1)[0])
-        return Address(Family.UNIX, kind, _absolute(tid, f"/proc/{tid}/cwd", path))
-    return None
-
-
-def _canonical(address: Address) -> Address:
-    """The address with the symbolic links of its directory resolved."""
-    if address.family is not Family.UNIX or address.host[:1] != "/":
-        return address
-    directory, name = os.path.split(address.host)
-    return Address(Family.UNIX, address.kind, os.path.join(os.path.realpath(directory), name))
-
-
-def _absolute(tid: int, base: str, path: str) -> str:
-    """A path of another process, as this process sees it."""
-    if path.startswith("/"):
-        root = os.readlink(f"/proc/{tid}/root")
-        joined = path if root == "/" else root + path
-    else:
-        joined = os.path.join(os.readlink(base), path)
-    directory, name = os.path.split(os.path.normpath(joined))
-    return os.path.join(os.path.realpath(directory), name)
-
-
-def _unlinked(notification: Notification) -> tuple[str, bytes]:
-    """What unlink or unlinkat would remove: (directory that a relative path starts at, path). The
-    path is empty if the call removes no file.
-    """
-    tid, arguments = notification.tid, notification.arguments
-    base = f"/proc/{tid}/cwd"
-    pointer = arguments[0]
-    if notification.call is Call.UNLINKAT:
-        (directory,) = struct.unpack("=i", struct.pack("=I", arguments[0] & 0xFFFFFFFF))
-        pointer = arguments[1]
-        if arguments[2] & _AT_REMOVEDIR:
-            return base, b""
-        if directory != _AT_FDCWD:
-            base = f"/proc/{tid}/fd/{directory}"
-    path, end, _rest = procfs.memory(tid, pointer, _PATH_MAX).partition(b"\0")
-    return base, path if end else b""

@@ -50,6 +50,16 @@ class Callers:
         """Return the users that the first process has had, for the version that takes over."""
         return tuple(sorted(self._users))
 
+    def hold(self, inode: int) -> bool:
+        """Whether a process of the generation that can be read has the socket with this inode."""
+        for pid in self._living():
+            try:
+                if inode in procfs.sockets(pid).values():
+                    return True
+            except OSError:
+                continue
+        return False
+
     def admit(self, tid: int, wanted: Address, own: socket.socket | None = None) -> bool:
         """Whether this thread gets the listener of the address. `own` is its own socket, if known.
 
@@ -61,6 +71,10 @@ class Callers:
             return False
         self._launching = False
         return True
+
+    def knows(self, tid: int) -> bool:
+        """Whether this thread's user is one of the program's. Raises OSError."""
+        return not self._not_of_the_program(tid)
 
     def _elsewhere(self, tid: int, wanted: Address, own: socket.socket | None) -> str:
         """Return why the address that the thread means is another one; "" if it is not."""

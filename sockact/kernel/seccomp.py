@@ -62,7 +62,7 @@ _NOTIF_ADDFD = _ioctl(1, 3, _ADDFD.size)
 
 
 class Call(Enum):
-    """System calls that can be notified. arm64 has no `unlink`.
+    """System calls that can be notified. arm64 has no `unlink` and no `symlink`.
 
     `shutdown` is not notified for SHUT_WR, which has no effect on a listener, and from
     SHUTDOWN_BOUND on.
@@ -73,6 +73,8 @@ class Call(Enum):
     SHUTDOWN = "shutdown"
     UNLINK = "unlink"
     UNLINKAT = "unlinkat"
+    SYMLINK = "symlink"
+    SYMLINKAT = "symlinkat"
 
 
 NUMBERS = {
@@ -83,6 +85,8 @@ NUMBERS = {
         Call.SHUTDOWN: per_machine(48, 210),
         Call.UNLINK: per_machine(87, -1),
         Call.UNLINKAT: per_machine(263, 35),
+        Call.SYMLINK: per_machine(88, -1),
+        Call.SYMLINKAT: per_machine(266, 36),
     }.items()
     if number >= 0
 }

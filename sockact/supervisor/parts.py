@@ -13,6 +13,7 @@ from sockact.core.history.failures import Window
 from sockact.core.lifecycle import events
 from sockact.core.lifecycle.model import Gate, Phase, State
 from sockact.core.message_kinds import News
+from sockact.handover.lock_files import LockFiles
 from sockact.supervisor.base import report
 from sockact.supervisor.base.faults import Faults
 from sockact.supervisor.base.loop import Loop
@@ -144,7 +145,9 @@ class LifecycleParts:
             base.calls.location(),
             base.hidden,
             base.logs,
+            LockFiles(lambda pid: base.processes.generation_of(pid) is not None),
             self._heard,
+            base.reports.report_unlisted,
             base.reports.report_unknown_version,
             self._version_known,
             self._shut_down,

@@ -13,7 +13,7 @@ import stat
 import time
 
 from sockact.core.errors import OperatorError
-from sockact.core.matching import Address, Family, Kind
+from sockact.core.matching import Address, Family, Kind, has_ipv4_twin
 from sockact.core.numbers import whole
 from sockact.core.record import replace
 from sockact.kernel.sockets import upkeep
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _NUMBERS = {family: number for number, family in FAMILIES.items()}
 _NAMED = re.compile(r"([A-Za-z0-9_.-]+)=(.*)", re.DOTALL)
+_BARE_PORT = re.compile(r"(?:[A-Za-z0-9_.-]+=)?(?:udp:)?[0-9]+", re.ASCII)
 _CONNECTION = "connection"
 """The name of what systemd passes for Accept=yes: sd_listen_fds_with_names(3)."""
 _LONGEST_QUEUE = 1 << 20  # The kernel limits it to net.core.somaxconn.
@@ -147,6 +148,7 @@ def open_all(
     deadline = time.monotonic() + patience
     parsed = [parse(text) for text in texts]
     _refuse_repeated(texts, [address for _, address in parsed])
+    alone = only_ipv6(texts)
     opened: list[Listener] = []
     try:
         for name, address in parsed:
@@ -155,17 +157,35 @@ def open_all(
                 opened.append(
                     _listener(name, found, owned=True)
                     if found
-                    else _open_by(deadline, name, address)
+                    else _open_by(deadline, name, address, address in alone)
                 )
             except _InUse as error:
                 before = zip(texts, parsed[: len(opened)], strict=False)
-                ours = [text for text, (_, other) in before if _overlap(address, other)]
+                ours = [text for text, (_, other) in before if _overlap(address, other, alone)]
                 raise OperatorError(_explain_in_use(address, ours)) from error
     except OperatorError:
         for listener in opened:
             listener.close(keep_file=listener.address in kept)
         raise
     return opened
+
+
+def only_ipv6(texts: tuple[str, ...]) -> set[Address]:
+    """The addresses of --listen that must not take IPv4 connections, because another --listen does.
+
+    A port alone means both families.
+    """
+    parsed = [(text, parse(text)[1]) for text in texts]
+    every = [address for _, address in parsed]
+    return {a for text, a in parsed if has_ipv4_twin(a, every) and not _BARE_PORT.fullmatch(text)}
+
+
+def takes_as_wanted(found: socket.socket, address: Address, alone: set[Address]) -> bool:
+    """Whether a socket at this address takes IPv4 connections, or not, as --listen wants it."""
+    if address.host != "::":
+        return True
+    only = bool(found.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY))
+    return only is (address in alone)
 
 
 def bound(address: Address) -> Address:
@@ -188,12 +208,13 @@ def _refuse_repeated(texts: tuple[str, ...], addresses: list[Address]) -> None:
         seen[key] = text
 
 
-def _overlap(one: Address, other: Address) -> bool:
+def _overlap(one: Address, other: Address, alone: set[Address]) -> bool:
     """Whether two of our own addresses, which are not the same, take the same port."""
     if (one.kind, one.port) != (other.kind, other.port):
         return False
-    if "::" in (one.host, other.host):  # takes IPv4, too
-        return True
+    for address, beside in ((one, other), (other, one)):
+        if address.host == "::" and (beside.family is Family.INET6 or address not in alone):
+            return True
     return one.family is other.family is Family.INET and "0.0.0.0" in (one.host, other.host)
 
 
@@ -219,10 +240,10 @@ def _what_is_there(path: str) -> str:
     return "" if stat.S_ISSOCK(mode) else kinds.get(stat.S_IFMT(mode), "special file")
 
 
-def _open_by(deadline: float, name: str, address: Address) -> Listener:
+def _open_by(deadline: float, name: str, address: Address, only_ipv6: bool) -> Listener:
     while True:
         try:
-            return _open(name, address)
+            return _open(name, address, only_ipv6)
         except _InUse:
             # No event tells when another process has closed its socket.
             if time.monotonic() > deadline:
@@ -230,14 +251,14 @@ def _open_by(deadline: float, name: str, address: Address) -> Listener:
             time.sleep(_PAUSE)
 
 
-def _open(name: str, address: Address) -> Listener:
+def _open(name: str, address: Address, only_ipv6: bool) -> Listener:
     kind = socket.SOCK_STREAM if address.kind is Kind.STREAM else socket.SOCK_DGRAM
     found = socket.socket(_NUMBERS[address.family], kind)
     try:
         if address.family is Family.UNIX:
             _bind_unix(found, address.host)
         else:
-            _bind_inet(found, address)
+            _bind_inet(found, address, only_ipv6)
         if address.kind is Kind.STREAM:
             found.listen(_LONGEST_QUEUE)
     except OSError as error:
@@ -248,12 +269,12 @@ def _open(name: str, address: Address) -> Listener:
     return _listener(name, found, owned=True)
 
 
-def _bind_inet(found: socket.socket, address: Address) -> None:
+def _bind_inet(found: socket.socket, address: Address, only_ipv6: bool) -> None:
     if address.kind is Kind.STREAM:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if address.family is Family.INET6:
-        # As BindIPv6Only=both of systemd: [::] also accepts IPv4 clients.
-        found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        # As BindIPv6Only= of systemd: [::] also accepts IPv4 clients, unless another --listen does.
+        found.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(only_ipv6))
     found.bind((address.host, address.port))
 
 

@@ -95,6 +95,9 @@ def _generation(generation: dict[str, Any], before: dict[str, Any] | None) -> It
     yield f"    {_connections(generation.get('connections'))}; {_accepting(generation)}"
     if generation["gate_reason"]:
         yield f"    {generation['gate_reason']}"
+    # A supervisor from before an upgrade does not say.
+    if unlisted := ", ".join(generation.get("unlisted") or ()):
+        yield f"    no listener for {unlisted}: its clients lose connections at each reload"
 
 
 def _state(generation: dict[str, Any]) -> str:

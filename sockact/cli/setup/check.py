@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from sockact.cli.options import complete
+from sockact.cli.setup import unlisted
 from sockact.cli.starting import run
 from sockact.cli.terminal.failures import Failure
 from sockact.cli.terminal.output import complain, say
@@ -53,7 +54,7 @@ def command(unit: str | None, user_unit: bool, as_json: bool) -> None:
         found = facts.read(manager, unit)
     except OperatorError as error:
         raise Failure(str(error)) from error
-    findings = examine(found)
+    findings = _findings(found)
     if as_json:
         say(json.dumps(_data(found, findings), indent=2))
     else:
@@ -76,7 +77,7 @@ def _check_all(manager: Manager, *, as_json: bool) -> int:
             complain(Failure(f"{name}: {error}"))
             failed = True
             continue
-        results.append((found, examine(found)))
+        results.append((found, _findings(found)))
         if not as_json:
             _show(*results[-1])
     if as_json:
@@ -98,6 +99,10 @@ def _errors(findings: list[Finding]) -> int:
     return sum(finding.level is ERROR for finding in findings)
 
 
+def _findings(found: Facts) -> list[Finding]:
+    return [*examine(found), *unlisted.find(found.service.name, _name(found))]
+
+
 def examine(found: Facts) -> list[Finding]:
     """All findings, including invalid options of `sockact run`."""
     try:
@@ -107,6 +112,15 @@ def examine(found: Facts) -> list[Finding]:
         wrong = Finding(ERROR, found.service.name, "ExecStart=", message, "fix the options")
         return [wrong, *check(found, None)]
     return check(found, settings)
+
+
+def _name(found: Facts) -> str:
+    """The name of the service, as far as its options are valid."""
+    try:
+        settings = _settings(found)
+    except click.ClickException:
+        settings = None
+    return settings.name if settings else found.service.name.removesuffix(".service")
 
 
 def _settings(found: Facts) -> Settings | None:

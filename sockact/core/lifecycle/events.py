@@ -47,12 +47,17 @@ class Interest:
 class Observed:
     """What is known of a pending generation: why it may never become ready (`hint`), and why one of
     its binds was refused.
+
+    `misplaced`: the operator should know the hint now, because it bound other addresses than the
+    listeners'. `hopeless`: it will not bind them any more.
     """
 
     number: int
     bound: bool
     hint: str
     refusal: str = ""
+    misplaced: bool = False
+    hopeless: bool = False
 
 
 @dataclass(frozen=True)

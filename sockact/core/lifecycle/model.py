@@ -164,6 +164,8 @@ class Generation:
     """Why one of its binds was refused."""
     bound: bool = True
     """It has bound at least one listener."""
+    misplaced: bool = False
+    """The operator was told that it bound other addresses than the listeners'."""
     ending: bool = False
     """It was sent a signal to end, or only its last processes are left."""
     exit: Exit | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sockact.core.lifecycle.actions import StartProbe
+from sockact.core.lifecycle.actions import Report, StartProbe
 from sockact.core.lifecycle.crash import fail
 from sockact.core.lifecycle.events import Interest, Observed, Proven
 from sockact.core.lifecycle.handover import serve
@@ -20,8 +20,20 @@ def observed(step: Transition, event: Event) -> None:
     """Remember what explains it, should the generation never become ready."""
     assert isinstance(event, Observed)
     g = step.state.get(event.number)
-    if g is not None and g.state is State.PENDING:
-        step.update(replace(g, bound=event.bound, hint=event.hint, refusal=event.refusal))
+    if g is None or g.state is not State.PENDING:
+        return
+    if event.misplaced and not g.misplaced:
+        step.do(Report(g.number, event.hint))
+    g = replace(
+        g,
+        bound=event.bound,
+        hint=event.hint,
+        refusal=event.refusal,
+        misplaced=g.misplaced or event.misplaced,
+    )
+    step.update(g)
+    if event.hopeless and not g.interested:
+        fail(step, g, f"not ready: {g.hint}")
 
 
 def interest(step: Transition, event: Event) -> None:

@@ -12,6 +12,8 @@ from __future__ import annotations
 import socket
 import sys
 
+from sockact.core.matching import Traits
+
 _TCP_NOTSENT_LOWAT = 25
 _SO_BUF_LOCK = 72
 
@@ -85,6 +87,15 @@ def carry(own: socket.socket, listener: socket.socket) -> None:
         for level, option, size in _TEXTS:
             if (text := _text(own, level, option, size)) != _text(new, level, option, size):
                 _set(listener, level, option, text)
+
+
+def traits(own: socket.socket) -> Traits:
+    """The options of a program's socket that decide about its bind()."""
+    return Traits(
+        bool(_number(own, socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)),
+        bool(_number(own, socket.SOL_SOCKET, socket.SO_REUSEADDR)),
+        bool(_number(own, socket.SOL_SOCKET, socket.SO_REUSEPORT)),
+    )
 
 
 def _as_set(level: int, option: int, value: int) -> int:

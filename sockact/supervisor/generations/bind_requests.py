@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from sockact.core.matching import Address
+    from sockact.core.matching import Address, Denied
     from sockact.handover.callers import Callers
+    from sockact.handover.lock_files import LockFiles
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.base.loop import Loop
 
@@ -28,13 +29,14 @@ class BindRequests:
         loop: Loop,
         listeners: list[Listener],
         callers: Callers,
+        locks: LockFiles,
         answered: Callable[[], None],
         shut: Callable[[], None],
     ) -> None:
-        """`answered` is called after each bind() and listen(), `shut` after each shutdown() of a
-        listener.
+        """`locks` are the service's. `answered` is called after each bind() and listen(), `shut`
+        after each shutdown() of a listener.
         """
-        self.adoption = Adoption(listeners, callers)
+        self.adoption = Adoption(listeners, callers, locks)
         self._loop = loop
         self._answered = answered
         self._shut = shut
@@ -49,7 +51,9 @@ class BindRequests:
         """Return the descriptor of the notifications, if there is one."""
         return self._notifications
 
-    def bind(self, wanted: Address, pid: int, own: socket.socket | None) -> Listener | str | None:
+    def bind(
+        self, wanted: Address, pid: int, own: socket.socket | None
+    ) -> Listener | Denied | None:
         """Answer the shim of this process: a listener, a refusal, or None if the program may bind
         by itself. Raises OSError.
         """

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from sockact.core.lifecycle.events import Event
     from sockact.core.settings import Adopt, Settings
+    from sockact.handover.lock_files import LockFiles
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.base.loop import Loop
     from sockact.supervisor.logs.logs import Logs
@@ -50,8 +51,11 @@ class Context:
     """Whom the shims expect, and where: `UID:PATH`."""
     hidden: HiddenSockets
     logs: Logs
+    locks: LockFiles
     handle: Callable[[Event], None]
     """Takes the events of generations."""
+    unlisted: Callable[[int, str], None]
+    """Called when a generation binds an address with SO_REUSEPORT that has no listener."""
     version_unknown: Callable[[int, str], None]
     """Called with the reason when a generation's version cannot be found out."""
     version_known: Callable[[int], None]

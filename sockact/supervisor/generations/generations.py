@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sockact.core.lifecycle.model import Exit, Service
-    from sockact.core.matching import Address
+    from sockact.core.matching import Address, Denied
     from sockact.core.settings import Settings
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.generations.context import Context, SettingsInForce
@@ -95,7 +95,7 @@ class Generations:
 
     def where(
         self, number: int, wanted: Address, pid: int, own: socket.socket | None
-    ) -> Listener | str | None:
+    ) -> Listener | Denied | None:
         """Answer the shim of a process: a listener, a refusal, or None if the program may bind by
         itself. Raises OSError.
         """

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sockact.core.lifecycle.model import Exit
-    from sockact.core.matching import Address
+    from sockact.core.matching import Address, Denied
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.gates.gates import Gates
     from sockact.supervisor.generations.context import Context
@@ -69,15 +69,21 @@ class LiveGeneration:
             carried.users if carried else (),
             launching=carried is None,
         )
-        shut = partial(context.shut_down, number)
         self._binds = BindRequests(
-            context.loop, context.listeners, self._callers, self._bound, shut
+            context.loop,
+            context.listeners,
+            self._callers,
+            context.locks,
+            self._bound,
+            partial(context.shut_down, number),
         )
         self._outputs: Outputs | None = None
         self._notify_socket: NotifySocket | None = None
         self._readiness: Readiness | None = None
         self._trial: TrialMonitor | None = None
         self._news: socket.socket | None = None
+        self.unlisted: list[str] = []
+        """The addresses that it bound with SO_REUSEPORT and that have no listener."""
         self._guardian = carried.guardian if carried else None
 
     @classmethod
@@ -117,6 +123,7 @@ class LiveGeneration:
             found._outputs = Outputs.take_over(context.loop, carried.pump)
         if carried.notified:
             found._notify_socket = found._open_notify_socket(carried.notified)
+        found.unlisted.extend(carried.unlisted)
         if carried.notifications is not None:
             found._binds.watch(carried.notifications)
         return found
@@ -134,6 +141,7 @@ class LiveGeneration:
             self.version.text,
             "" if self.settings is self._context.settings.next else self.settings.to_json(),
             self._callers.users(),
+            tuple(self.unlisted),
             self._guardian,
         )
 
@@ -188,7 +196,9 @@ class LiveGeneration:
             if watch is not None:
                 watch.reaped(pid, exit)
 
-    def where(self, wanted: Address, pid: int, own: socket.socket | None) -> Listener | str | None:
+    def where(
+        self, wanted: Address, pid: int, own: socket.socket | None
+    ) -> Listener | Denied | None:
         """Answer the shim of this process: a listener, a refusal, or None if the program may bind
         by itself. Raises OSError.
         """
@@ -292,6 +302,10 @@ class LiveGeneration:
             return False
 
     def _bound(self) -> None:
+        for address in map(str, self._binds.adoption.unlisted):
+            if address not in self.unlisted:
+                self.unlisted.append(address)
+                self._context.unlisted(self.number, address)
         if self._readiness:
             self._readiness.bound()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sockact.core.lifecycle.events import Interest, Observed, Proven
 from sockact.core.settings import Adopt
 from sockact.supervisor.generations.interest_watch import InterestWatch
+from sockact.supervisor.generations.misplacement import Misplacement
 from sockact.supervisor.probes.probe_commands import readiness_command
 from sockact.supervisor.probes.readiness import ReadinessProbe
 from sockact.supervisor.processes.environment import probe_environment
@@ -49,6 +50,14 @@ class Readiness:
         self._native = context.adopt is Adopt.NATIVE
         self._probe: ReadinessProbe | None = None
         self._interest: InterestWatch | None = None
+        self._misplacement = Misplacement(
+            context.loop,
+            adoption,
+            context.listeners,
+            settings.command,
+            lambda: context.processes.of(number),
+            self._observe,
+        )
         if notify_socket is None:
             self._interest = InterestWatch(
                 context.loop,
@@ -73,6 +82,8 @@ class Readiness:
 
     def bound(self) -> None:
         """Look at what the program has bound by now."""
+        if self._interest and not self._native:
+            self._misplacement.bound()
         self._observe()
         if self._interest:
             self._interest.nudge()
@@ -84,6 +95,7 @@ class Readiness:
 
     def stop(self) -> None:
         """Watch no more."""
+        self._misplacement.stop()
         if self._interest:
             self._interest.stop()
         if self._probe:
@@ -95,7 +107,9 @@ class Readiness:
 
     def _observe(self) -> None:
         bound = bool(self._adoption.adopted) or self._native
-        self._context.handle(Observed(self._number, bound, self._hint(bound), self._refusal()))
+        late = self._misplacement
+        hint, refusal = self._hint(bound), self._refusal()
+        self._context.handle(Observed(self._number, bound, hint, refusal, late.told, late.hopeless))
 
     def _hint(self, bound: bool) -> str:
         """Return why the generation is not ready; "" if that is unknown."""
@@ -106,25 +120,37 @@ class Readiness:
             stranger = self._notify_socket.stranger
             refused = f" ({stranger} did, but is not of this generation)" if stranger else ""
             return f"the program did not send READY=1 to its $NOTIFY_SOCKET{refused}"
-        return self._missing(bound)
+        return self._missing()
 
-    def _missing(self, bound: bool) -> str:
+    def _missing(self) -> str:
         """Return which addresses the program has not bound, or does not wait on."""
-        adoption, listeners = self._adoption, self._context.listeners
+        if not self._native and (why := self._unbound()):
+            return why
+        seen = self._interest.seen if self._interest else set()
+        waiting = [str(x.address) for x in self._context.listeners if x.inode not in seen]
+        return f"nothing waits for connections on {', '.join(waiting)}" if waiting else ""
+
+    def _unbound(self) -> str:
+        """Return which addresses the program has not bound, and what to do; "" if it has all."""
+        adoption = self._adoption
+        missing = [x.address for x in self._context.listeners if x.inode not in adoption.adopted]
+        if not missing:
+            return ""
         if adoption.refusal:
             return adoption.refusal
-        if not bound and adoption.stranger:
-            return adoption.stranger
-        if not bound:
-            names = ", ".join(str(x.address) for x in listeners)
-            others = ", ".join(map(str, adoption.others))
-            did = (
-                f"it bound {others}, which no listener covers" if others else "it bound no address"
+        if not adoption.adopted and (adoption.stranger or adoption.blind):
+            return adoption.stranger or adoption.blind
+        if twins := [x for x in missing if adoption.takes(x)]:
+            return (
+                f"its socket [::]:{twins[0].port} takes IPv4 connections, too; write "
+                f"ListenStream={twins[0].port} (--listen {twins[0].port}) instead of both addresses"
             )
-            return f"{did}; make the program bind {names}, or change ListenStream= (--listen)"
-        seen = self._interest.seen if self._interest else set()
-        waiting = [str(x.address) for x in listeners if x.inode not in seen]
-        return f"nothing waits for connections on {', '.join(waiting)}" if waiting else ""
+        names = ", ".join(map(str, missing))
+        others = ", ".join(map(str, adoption.others))
+        did = f"it bound {others}, which no listener covers" if others else "it bound no address"
+        if adoption.adopted and not others:
+            did = f"it did not bind {names}"
+        return f"{did}; make the program bind {names}, or change ListenStream= (--listen)"
 
     def _refusal(self) -> str:
         """Return why the program may exit instead: it was refused, or asked for no listener."""
@@ -133,4 +159,4 @@ class Readiness:
         adoption = self._adoption
         if self._context.adopt is Adopt.SHIM and not (adoption.adopted or adoption.refusal):
             return NO_SHIM
-        return adoption.refusal
+        return adoption.refusal or adoption.blind

@@ -44,10 +44,12 @@ def own_listeners(texts: tuple[str, ...], kept: Kept, notifier: Notifier) -> lis
     Stored listeners that are no longer wanted, or are unusable, are closed. Raises OperatorError.
     """
     wanted = {listeners.bound(listeners.parse(text)[1]) for text in texts}
+    alone = listeners.only_ipv6(texts)
     taken: dict[Address, socket.socket] = {}
     for name, found in kept.listeners:
         address = address_of(found)
-        if address in wanted and address not in taken and fdstore.usable(found, address):
+        usable = address in wanted and address not in taken and fdstore.usable(found, address)
+        if usable and listeners.takes_as_wanted(found, address, alone):
             taken[address] = found
         else:
             fdstore.discard(found, address)

@@ -24,7 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sockact.core.matching import Address
+    from sockact.core.matching import Address, Denied
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.base.loop import Loop, Timer
     from sockact.supervisor.processes.hidden_sockets import HiddenSockets
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
     # (pid) → generation or None
     Membership = Callable[[int], int | None]
-    # (generation, wanted, pid, its socket) → listener, why the bind() is refused, or None to leave
-    # it alone
-    Bind = Callable[[int, Address, int, socket.socket | None], Listener | str | None]
+    # (generation, wanted, pid, its socket) → listener, why the bind() fails, or None to leave it
+    # alone
+    Bind = Callable[[int, Address, int, socket.socket | None], Listener | Denied | None]
     # (error text, or "" when done)
     Done = Callable[[str], None]
     # (the words of the answer after `done`)

@@ -12,6 +12,7 @@ import time
 from sockact.core.matching import Address, Family, Kind
 from sockact.core.numbers import whole
 from sockact.kernel.sockets import received, sockopt
+from sockact.kernel.sockets.listener import Listener
 from sockact.supervisor.base.loop import READ
 
 TYPE_CHECKING = False
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
-    from sockact.kernel.sockets.listener import Listener
+    from sockact.core.matching import Denied
     from sockact.supervisor.base.loop import Loop, Timer
 
-    # (wanted, pid, its socket) → listener, why the bind() is refused, or None to leave it alone
-    Bind = Callable[[Address, int, socket.socket | None], Listener | str | None]
+    # (wanted, pid, its socket) → listener, why the bind() fails, or None to leave it alone
+    Bind = Callable[[Address, int, socket.socket | None], Listener | Denied | None]
 
     class Calls(Protocol):
         """What a conversation needs of ShimCalls."""
@@ -130,15 +131,15 @@ class Conversation:
                 own.close()
         self.end()
 
-    def _answer(self, found: Listener | str | None, own: socket.socket | None) -> None:
+    def _answer(self, found: Listener | Denied | None, own: socket.socket | None) -> None:
         if found is None:
             self._send("pass")
-        elif isinstance(found, str):
-            self._send(f"refuse {errno.EADDRNOTAVAIL} {found}")
-        else:
+        elif isinstance(found, Listener):
             if own is not None:
                 sockopt.carry(own, found.socket)
             self._send("adopt", found.socket.fileno())
+        else:
+            self._send(f"refuse {found.error} {found.message or os.strerror(found.error)}")
 
     def _send(self, words: str, fd: int | None = None) -> bool:
         ancillary = [] if fd is None else [(socket.SOL_SOCKET, socket.SCM_RIGHTS, _fds(fd))]

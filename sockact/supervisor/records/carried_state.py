@@ -114,6 +114,8 @@ class CarriedGeneration:
     """The settings that it was launched with, as JSON; "" for those of the service."""
     users: tuple[int, ...] = ()
     """The users that its first process has had."""
+    unlisted: tuple[str, ...] = ()
+    """The addresses that it bound with SO_REUSEPORT and that have no listener."""
     guardian: int | None = None
     """Descriptor that keeps its guardian waiting."""
 

@@ -33,7 +33,7 @@ def status_line(service: Service, failures: str = "", now: float | None = None) 
     for g in service.generations:
         if g.state is not State.FAILED:
             state = g.state.value if g.trial_until is None else "on trial"
-            parts.append(f"generation {g.number} {state}{_left(g, now)}")
+            parts.append(f"generation {g.number} {state}{_notes(g, now)}")
     if service.handover is not None and service.handover.outcome is not Outcome.PENDING:
         parts.append(_last(service.handover))
     if failures:
@@ -41,10 +41,11 @@ def status_line(service: Service, failures: str = "", now: float | None = None) 
     return "; ".join(parts)
 
 
-def _left(g: Generation, now: float | None) -> str:
-    if now is None or g.times_out_at is None:
-        return ""
-    return f" (up to {max(0.0, g.times_out_at - now):.0f} s left)"
+def _notes(g: Generation, now: float | None) -> str:
+    notes = [g.hint] if g.state is State.PENDING and g.misplaced else []
+    if now is not None and g.times_out_at is not None:
+        notes.append(f"up to {max(0.0, g.times_out_at - now):.0f} s left")
+    return f" ({'; '.join(notes)})" if notes else ""
 
 
 def _last(handover: Handover) -> str:

@@ -40,6 +40,17 @@ class Reports:
         """Report that an adapter does not support the installed version of its server."""
         self.say(number, message, report.NOTICE, News.ADAPTER)
 
+    def report_unlisted(self, number: int, address: str) -> None:
+        """Report a port that only this generation has. It takes the queue along when it ends."""
+        self.say(
+            number,
+            f"the program binds {address} with SO_REUSEPORT, and no listener covers it: its "
+            f"clients lose connections at each reload; add ListenStream={address} "
+            f"(--listen {address})",
+            report.NOTICE,
+            News.LISTENER,
+        )
+
     def report_unknown_version(self, number: int, message: str) -> None:
         """Report why a generation's version is unknown, but not the same reason twice in a row."""
         if message != self._version_notice:

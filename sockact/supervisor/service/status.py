@@ -87,6 +87,7 @@ def _generation(
         "started_usec": round(started * 1_000_000),
         "version": known.version.text if known else "",
         "age_seconds": max(0.0, time.time() - started),
+        "unlisted": list(known.unlisted) if known else [],
         "connections": found and {"busy": found.busy, "fresh": found.fresh, "quiet": found.quiet},
     }
 

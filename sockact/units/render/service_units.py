@@ -7,7 +7,7 @@ import os
 import textwrap
 from dataclasses import dataclass, field, replace
 
-from sockact.core.matching import Address, Family, Kind
+from sockact.core.matching import Address, Family, Kind, has_ipv4_twin
 from sockact.core.settings import Settings
 from sockact.units import socket_files, timeouts
 from sockact.units.render import hardening
@@ -283,6 +283,10 @@ def _socket_options(plan: Plan) -> list[Setting]:
     if tcp or plan.name == _TEMPLATE:
         why = "Most servers set this themselves, but sockact cannot see it in every program"
         found.append(Setting("NoDelay", "yes", why))
+    decided = any(setting.key == "BindIPv6Only" for setting in plan.socket_settings)
+    if not decided and any(has_ipv4_twin(a, plan.addresses) for a in plan.addresses):
+        why = "Otherwise, [::] would take the IPv4 port, too, and the socket could not be opened"
+        found.append(Setting("BindIPv6Only", "ipv6-only", why))
     if any(map(_of_interface, plan.addresses)):
         why = "At boot, the socket may be opened before the address is configured"
         found.append(Setting("FreeBind", "yes", why))

@@ -8,7 +8,7 @@ import re
 import socket
 
 from sockact.core.errors import OperatorError
-from sockact.core.matching import Address, Family, Kind
+from sockact.core.matching import Address, Family, Kind, has_ipv4_twin
 from sockact.kernel import procfs
 from sockact.units import listening_sockets, socket_files
 from sockact.units.render import service_units
@@ -118,7 +118,7 @@ def _settings(
     both = [a for a in addresses if a.family is Family.INET6 and a.host == "::"]
     if both:
         alone = any(_only_ipv6(one, addresses) for one in bound if one.address in both)
-        alone = alone or any(_has_ipv4_twin(one, addresses) for one in both)
+        alone = alone or any(has_ipv4_twin(one, addresses) for one in both)
         yield Setting("BindIPv6Only", "ipv6-only" if alone else "both")
     paths = service_units.unix_paths(addresses)
     found = {rights for rights in map(socket_files.rights, paths) if rights}
@@ -139,12 +139,4 @@ def _only_ipv6(one: Bound, addresses: tuple[Address, ...]) -> bool:
         with listening_sockets.duplicate(one) as duplicate:
             return bool(duplicate.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY))
     except OSError:
-        return _has_ipv4_twin(one.address, addresses)
-
-
-def _has_ipv4_twin(address: Address, addresses: tuple[Address, ...]) -> bool:
-    """Whether there is an IPv4 address with the same port, which cannot be bound twice."""
-    return any(
-        other.family is Family.INET and (other.kind, other.port) == (address.kind, address.port)
-        for other in addresses
-    )
+        return has_ipv4_twin(one.address, addresses)

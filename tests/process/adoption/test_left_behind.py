@@ -24,23 +24,25 @@ if TYPE_CHECKING:
 
 # When told so, does HARM to its listener.
 SERVER = """
-import ctypes, os, _socket
+import ctypes, fcntl, _socket
+def unseen():
+    # No notification of shutdown() from this descriptor on.
+    return socket.socket(fileno=fcntl.fcntl(found.fileno(), fcntl.F_DUPFD, BOUND))
 def harm(*_):
     HARM
     print("harm done", flush=True)
 signal.signal(signal.SIGUSR1, harm)
 found = bound()
-# shutdown() of a low descriptor that is a listener has no effect.
-high = socket.socket(fileno=os.dup2(found.fileno(), BOUND))
 """.replace("BOUND", str(SHUTDOWN_BOUND))
 STEAL = """
+    high = unseen()
     peer = socket.socket()
     peer.bind(("127.0.0.1", 0))
     peer.listen()
     while True:
         try:
             _socket.socket.shutdown(high, socket.SHUT_RDWR)
-            _socket.socket.connect(found, peer.getsockname())
+            _socket.socket.connect(high, peer.getsockname())
             break
         except OSError:
             continue
@@ -106,7 +108,9 @@ def test_a_listener_that_was_made_a_client(start: StartService, program: Program
 def test_a_loop_of_shutdowns_does_not_keep_the_supervisor_busy(
     start: StartService, program: Program
 ) -> None:
-    body = "def shut():\n    while True:\n        _socket.socket.shutdown(high, socket.SHUT_RDWR)\n"
+    body = (
+        "def shut():\n    while True:\n        _socket.socket.shutdown(found, socket.SHUT_RDWR)\n"
+    )
     loop = body + "threading.Thread(target=shut).start()\nprint('harm done', flush=True)"
     publish_harmful(program, loop.replace("\n", "\n    "))
     service = start(program.command, listen=program.listen, options=("--kill-timeout", "1s"))
@@ -125,7 +129,7 @@ def test_a_unix_listener_that_was_shut_down(
 ) -> None:
     """That cannot be undone: it is reported, and a reload does not claim to have worked."""
     path = str(folder / "app.sock")
-    server = SERVER.replace("HARM", "_socket.socket.shutdown(high, socket.SHUT_RDWR)")
+    server = SERVER.replace("HARM", "_socket.socket.shutdown(unseen(), socket.SHUT_RDWR)")
     body = server.replace("bound()", f"bound({path!r}, socket.AF_UNIX)")
     program.publish("1", body + ACCEPT)
     service = start(program.command, listen=(path,))

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sockact.handover import adopt
+from sockact.handover import adopt, own_socket
 from sockact.handover.callers import Callers
+from sockact.handover.lock_files import LockFiles
 from sockact.kernel.sockets import sockopt
 from sockact.supervisor.base.commands import Command
 from sockact.supervisor.base.loop import READ, Loop
@@ -30,7 +31,8 @@ def test_notification_that_was_taken_back() -> None:
     """Nothing to read is not the end: only the hang-up is. A pipe polls as a notification fd."""
     loop = Loop()
     reader, writer = os.pipe()
-    requests = BindRequests(loop, [], Callers(lambda: None, list), lambda: None, lambda: None)
+    callers, locks = Callers(lambda: None, list), LockFiles(lambda _pid: False)
+    requests = BindRequests(loop, [], callers, locks, lambda: None, lambda: None)
     requests.watch(reader)
     requests._notified(READ)
     assert loop.watched(reader)
@@ -114,8 +116,7 @@ def test_options_of_a_descriptor_that_is_no_socket(monkeypatch: pytest.MonkeyPat
         return made[-1]
 
     monkeypatch.setattr("sockact.kernel.pidfd.getfd", getfd)
-    with socket.socket() as listener:
-        adopt._copy_options(os.getpid(), 0, listener)  # type: ignore[arg-type]
+    assert own_socket.duplicate(os.getpid(), 0) is None
     assert not os.path.exists(f"/proc/self/fd/{made[0]}")
 
 

@@ -289,9 +289,10 @@ def test_program_that_binds_something_else(start: StartService, folder: Path) ->
         program.command, listen=program.listen, options=("--start-timeout", "3s"), ready=False
     )
     assert service.process.wait(10) == 2
-    (line,) = messages(service.stderr)
-    assert f"127.0.0.1:{other}" in line
-    assert str(path) in line
+    told, line = messages(service.stderr)
+    for text in (told, line):
+        assert f"127.0.0.1:{other}" in text
+        assert str(path) in text
 
 
 @pytest.mark.parametrize(

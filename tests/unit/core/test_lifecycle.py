@@ -220,6 +220,22 @@ def test_refused_bind_is_part_of_the_reason() -> None:
     assert story.state.handover.reason.endswith("was ready: write ListenStream=[::1]:8000")
 
 
+def test_operator_is_told_once_that_another_address_is_bound() -> None:
+    story = Story().serving()
+    story.hear(on.Reload())
+    seen = on.Observed(2, bound=False, hint="it bound 0.0.0.0:1", misplaced=True)
+    assert story.hear(seen) == (do.Report(2, "it bound 0.0.0.0:1"),)
+    assert story.hear(seen) == ()
+
+
+def test_hopeless_generation_is_not_waited_for() -> None:
+    story = Story().serving()
+    story.hear(on.Reload())
+    asked = story.hear(on.Observed(2, bound=False, hint="it bound 0.0.0.0:1", hopeless=True))
+    finish = next(a for a in asked if isinstance(a, do.Finish))
+    assert finish.handover.reason == "not ready: it bound 0.0.0.0:1"
+
+
 def test_first_launch_that_binds_nothing_exits_with_2() -> None:
     story = Story()
     story.hear(on.Start())

@@ -122,3 +122,9 @@ def test_an_address_that_may_come_up_later() -> None:
     assert socket("192.0.2.1:80")["FreeBind"] == ["yes"]
     assert socket("[fe80::1%1]:80")["FreeBind"] == ["yes"]
     assert "FreeBind" not in socket("0.0.0.0:80", "[::]:81")
+
+
+def test_both_families_on_one_port() -> None:
+    assert socket("0.0.0.0:80", "[::]:80")["BindIPv6Only"] == ["ipv6-only"]
+    assert "BindIPv6Only" not in socket("80")
+    assert "BindIPv6Only" not in socket("0.0.0.0:80", "[::]:81")
