@@ -159,16 +159,19 @@ def has_ipv4_twin(address: Address, others: Iterable[Address]) -> bool:
     )
 
 
-def conflict(first: Address, has: Traits, second: Address, wants: Traits) -> bool:
+def conflict(
+    first: Address, has: Traits, second: Address, wants: Traits, *, listens: bool = True
+) -> bool:
     """Whether the second bind() fails with EADDRINUSE while the socket of the first is open.
 
-    Both belong to one listener. Other than in the kernel, a socket that does not listen yet counts
-    as one that does: it will.
+    Both belong to one listener. `listens`: the first socket listens.
     """
-    if has.reuse_port and wants.reuse_port:
-        return False
-    if first.kind is Kind.DATAGRAM and has.reuse_address and wants.reuse_address:
-        return False
+    if first.family is not Family.UNIX:
+        if has.reuse_port and wants.reuse_port:
+            return False
+        if has.reuse_address and wants.reuse_address:
+            if first.kind is Kind.DATAGRAM or not listens:
+                return False
     return first.host == second.host or bool({first.host, second.host} & {"0.0.0.0", "::"})
 
 

@@ -24,10 +24,10 @@ from sockact.core.matching import (
     Refused,
     Unmatched,
     beside,
-    conflict,
     match,
 )
 from sockact.handover import call_arguments, own_socket
+from sockact.handover.bound import Bound
 from sockact.handover.callers import shares_mounts
 from sockact.handover.lock_files import lock_paths
 from sockact.kernel import procfs, seccomp
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 _SHUTS_READING = (socket.SHUT_RD, socket.SHUT_RDWR)
 _REMEMBERED = 8
-"""Number of addresses without a listener that are kept for messages, and of binds of a listener."""
+"""Number of addresses without a listener that are kept for messages."""
 _MOST_REPLACED = 64
 
 
@@ -103,7 +103,7 @@ class Adoption:
         """Why a bind could not be looked at, and what to change."""
         self.shut: set[int] = set()
         """Inodes of the listeners that the program has called shutdown() on, without effect."""
-        self._binds: dict[int, dict[Address, Traits]] = {}
+        self._bound = Bound(callers.hold)
         # Inode of a socket whose descriptor was replaced → its listener.
         self._replaced: dict[int, Listener] = {}
 
@@ -126,12 +126,12 @@ class Adoption:
         return tuple(sorted(self._paths))
 
     def bind(
-        self, wanted: Address, tid: int, own: socket.socket | None = None
+        self, wanted: Address, tid: int, own: socket.socket | None = None, *, asked: bool = False
     ) -> Listener | Denied | None:
         """The listener for this address, why the bind fails, or None: the kernel binds.
 
         `tid` is the thread that binds, `own` its own socket: None if it is unknown, or if the
-        program only asks. Raises OSError.
+        program only asks. `asked`: the shim asks, which does not tell of listen(). Raises OSError.
         """
         # A socket that is a listener already is not bound a second time.
         first = own is not None and os.fstat(own.fileno()).st_ino not in self._inodes
@@ -144,8 +144,10 @@ class Adoption:
         match found:
             case Adopted(index):
                 listener = self._listeners[index]
-                if traits is not None and self._in_use(listener, wanted, traits):
-                    return Denied(errno.EADDRINUSE)
+                if traits is not None:
+                    pid = procfs.thread_group(tid)
+                    if not self._bound.add(listener.inode, wanted, traits, pid, listens=asked):
+                        return Denied(errno.EADDRINUSE)
                 if listener.inode not in self.adopted:
                     self._begin(listener)
                     self.adopted.add(listener.inode)
@@ -177,25 +179,9 @@ class Adoption:
             sockopt.put_back(listener.socket, options)
         self._before.clear()
 
-    def _in_use(self, listener: Listener, wanted: Address, traits: Traits) -> bool:
-        """Whether the generation has bound the address before, and has not closed its socket."""
-        before = self._binds.setdefault(listener.inode, {})
-        if any(conflict(first, has, wanted, traits) for first, has in before.items()):
-            if self._callers.hold(listener.inode):
-                return True
-            before.clear()
-        if len(before) < _REMEMBERED:
-            before[wanted] = traits
-        return False
-
     def takes(self, wanted: Address) -> bool:
         """Whether an IPv6 socket of the generation takes the port of this IPv4 address, too."""
-        return wanted.family is Family.INET and any(
-            (first.kind, first.host, first.port) == (wanted.kind, "::", wanted.port)
-            and not has.only_ipv6
-            for binds in self._binds.values()
-            for first, has in binds.items()
-        )
+        return self._bound.takes(wanted)
 
     def _leave(self, wanted: Address, traits: Traits | None) -> None:
         """Remember an address that has no listener."""
@@ -240,17 +226,21 @@ class Adoption:
     def _listen(self, fd: int, notification: Notification) -> None:
         tid, target = notification.tid, notification.arguments[0] & 0xFFFFFFFF
         inode = procfs.socket_inode(tid, target) or 0
-        if inode in self._replaced:
+        found = self._replaced.get(inode)
+        if found is not None:
             # Another process, such as authbind's helper, has bound this socket.
             own = own_socket.duplicate(tid, target)
             try:
-                self._put(fd, notification, target, self._replaced[inode], own)
+                self._put(fd, notification, target, found, own)
             finally:
                 own_socket.close(own)
-            seccomp.answer(fd, notification)
+            inode = found.inode
+        if inode not in self._inodes:
+            seccomp.proceed(fd, notification)
             return
         # The listener listens already, with the .socket unit's Backlog=.
-        _reply(fd, notification, succeed=inode in self._inodes)
+        free = self._bound.listen(inode, procfs.thread_group(tid))
+        seccomp.answer(fd, notification, 0 if free else errno.EADDRINUSE)
 
     def _shutdown(self, fd: int, notification: Notification) -> None:
         """Ignore a shutdown of a listener, which would end it for all generations."""
@@ -281,7 +271,7 @@ class Adoption:
             return False
         for listener, address in zip(self._listeners, self._addresses, strict=True):
             if address.host == found:
-                self._binds.pop(listener.inode, None)  # The path is free for another bind().
+                self._bound.forget(listener.inode)
         return True
 
     def _bind(self, fd: int, notification: Notification) -> None:

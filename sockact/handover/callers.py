@@ -50,11 +50,13 @@ class Callers:
         """Return the users that the first process has had, for the version that takes over."""
         return tuple(sorted(self._users))
 
-    def hold(self, inode: int) -> bool:
-        """Whether a process of the generation that can be read has the socket with this inode."""
-        for pid in self._living():
+    def hold(self, inode: int, pid: int | None = None) -> bool:
+        """Whether this process has the socket with this inode, or without `pid` any process of the
+        generation. One that cannot be read does not count.
+        """
+        for one in self._living() if pid is None else (pid,):
             try:
-                if inode in procfs.sockets(pid).values():
+                if inode in procfs.sockets(one).values():
                     return True
             except OSError:
                 continue

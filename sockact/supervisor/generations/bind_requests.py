@@ -57,7 +57,7 @@ class BindRequests:
         """Answer the shim of this process: a listener, a refusal, or None if the program may bind
         by itself. Raises OSError.
         """
-        found = self.adoption.bind(wanted, pid, own)
+        found = self.adoption.bind(wanted, pid, own, asked=True)
         self._answered()
         return found
 

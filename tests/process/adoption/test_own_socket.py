@@ -51,7 +51,7 @@ found.listen()
 """
 # One bind after the other, with the error of each; `tell` writes them for the test.
 BINDS = """
-def one(*options, host="127.0.0.1"):
+def one(*options, host="127.0.0.1", listens=True):
     found = socket.socket()
     for option in options:
         found.setsockopt(socket.SOL_SOCKET, option, 1)
@@ -59,7 +59,8 @@ def one(*options, host="127.0.0.1"):
         found.bind((host, PORT))
     except OSError as error:
         return error.errno
-    found.listen()
+    if listens:
+        found.listen()
     kept.append(found)
     return 0
 kept = []
@@ -131,6 +132,35 @@ def test_second_bind(
     wait.until(path.exists, "the errors")
     found: Any = json.loads(path.read_text())
     assert found == errors
+    assert program.ask() == "1"
+
+
+def test_two_processes_with_reuseaddr(start: StartService, program: Program, folder: Path) -> None:
+    """Both may bind, and only one may listen."""
+    path = folder / "errors"
+    program.publish(
+        "1",
+        f"FILE = {str(path)!r}\n{BINDS}"
+        f"def bind(): return one({REUSE_ADDRESS}, listens=False)\n"
+        "def listen():\n"
+        "    try: return kept[0].listen()\n"
+        "    except OSError as error: return error.errno\n"
+        "def child():\n"
+        "    os.write(there[1], b'b' if bind() == 0 else b'x')\n"
+        "    os.read(back[0], 1)\n"
+        "    os._exit(listen() or 0)\n"
+        "there, back = os.pipe(), os.pipe()\n"
+        "if not (pid := os.fork()): child()\n"
+        "heard = os.read(there[0], 1).decode()\n"
+        "errors = [heard, bind(), listen(), listen()]\n"
+        "os.write(back[1], b'l')\n"
+        "errors += [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), one()]\n"
+        "tell(*errors)\n"
+        "accept(kept[0])\n",
+    )
+    start(program.command, listen=program.listen)
+    wait.until(path.exists, "the errors")
+    assert json.loads(path.read_text()) == ["b", 0, None, None, IN_USE, IN_USE]
     assert program.ask() == "1"
 
 

@@ -36,6 +36,7 @@ ONE: dict[str, Any] = {
     "on_trial": False,
     "seconds_left": None,
     "version": "",
+    "unlisted": [],
 }
 OLD: dict[str, Any] = {
     "number": 1,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import importlib.metadata
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -53,8 +54,10 @@ del cheroot.server.HTTPRequest
 def answer(environ, start_response):
     start_response("200 OK", [("Content-Length", "7")])
     return [b"content"]
+server = cheroot.wsgi.Server(("127.0.0.1", int(sys.argv[1])), answer)
+server.reuse_port = True
 os.fork()
-cheroot.wsgi.Server(("127.0.0.1", int(sys.argv[1])), answer).start()
+server.start()
 """
 
 
@@ -62,11 +65,10 @@ def test_an_adapter_that_does_not_fit_is_told_once(start: StartService) -> None:
     pytest.importorskip("cheroot")
     port = wait.free_port()
     service = start([sys.executable, "-c", RENAMED, str(port)], listen=(f"127.0.0.1:{port}",))
-    client = http.client.HTTPConnection("127.0.0.1", port, timeout=wait.TIMEOUT)
-    assert ask(client) is None
-    for _ in range(2):
-        assert service.reload("--wait-drained").code == 0
-    client.close()
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=wait.TIMEOUT)) as client:
+        assert ask(client) is None
+        for _ in range(2):
+            assert service.reload("--wait-drained").code == 0
     version = importlib.metadata.version("cheroot")
     for generation in (1, 2):
         notice = (

@@ -328,7 +328,7 @@ OTHER_USER = """
 import ctypes, select, struct
 with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
     os.setuid(65534)
-    notify.sendto(b"READY=1", "\\0" + os.environ["NOTIFY_SOCKET"][1:])
+    notify.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"].replace("@", chr(0), 1))
 wait_in(watching())
 """
 

@@ -116,3 +116,13 @@ def test_second_bind(
     first: Address, has: Traits, second: Address, wants: Traits, expected: bool
 ) -> None:
     assert conflict(first, has, second, wants) is expected
+
+
+@pytest.mark.parametrize(
+    ("first", "wants", "expected"),
+    [(V4, REUSE_ADDRESS, False), (V4, Traits(), True), (PATH, REUSE_ADDRESS, True)],
+)
+def test_second_bind_before_the_first_listens(
+    first: Address, wants: Traits, expected: bool
+) -> None:
+    assert conflict(first, REUSE_ADDRESS, first, wants, listens=False) is expected
