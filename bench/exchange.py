@@ -141,7 +141,8 @@ class HttpConnection:
             self._http.start_next_cycle()
         # None is for a ConnectionClosed, which is never sent.
         data = b"".join(self._http.send(event) or b"" for event in events)
-        await self._wire.send(data)
+        if data:  # To send nothing fails, too, where the server has answered and closed.
+            await self._wire.send(data)
 
     async def _answer(self, path: str, seconds: float) -> Answer:
         http = self._http

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 from dataclasses import dataclass
 from enum import Enum
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 from bench.clients import (
@@ -84,7 +85,10 @@ class Load:
 
 @dataclass(frozen=True)
 class Plan:
-    """Loads on one target. They run until stopped, for `seconds` at most."""
+    """Loads on a target, or on several with commas between them, which the clients take in turns.
+
+    They run until stopped, for `seconds` at most.
+    """
 
     target: str
     loads: tuple[Load, ...]
@@ -114,16 +118,24 @@ CLIENTS: dict[Kind, type[Client]] = {
 
 def clients(plan: Plan, report: Report, stop: asyncio.Event) -> Iterator[Client]:
     """The clients of a plan, each with its label's tally."""
-    target = Target.parse(plan.target)
+    targets = cycle(map(Target.parse, plan.target.split(",")))
     for load in plan.loads:
         for _ in range(load.clients):
-            yield CLIENTS[load.kind](load, target, report.tally(load.label), stop)
+            yield CLIENTS[load.kind](load, next(targets), report.tally(load.label), stop)
+
+
+def first(target: str) -> Target:
+    """The first of the targets."""
+    return Target.parse(target.partition(",")[0])
 
 
 async def ask(target: str, kind: Kind, timeout: float = 15.0) -> str:
-    """Send one request; return the version that answered. Raises OSError or Failed."""
+    """Send one request to the first target; return the version that answered.
+
+    Raises OSError or Failed.
+    """
     load = Load(kind, 1)
-    client = CLIENTS[kind](load, Target.parse(target), Tally(), asyncio.Event())
+    client = CLIENTS[kind](load, first(target), Tally(), asyncio.Event())
     try:
         async with asyncio.timeout(timeout):
             return await client.once()
@@ -132,8 +144,8 @@ async def ask(target: str, kind: Kind, timeout: float = 15.0) -> str:
 
 
 async def keeps(target: str, path: str = "/fast", timeout: float = 15.0) -> bool:
-    """Whether the server keeps the connection after a response. Raises OSError or Failed."""
-    connection = HttpConnection(await Target.parse(target).open())
+    """Whether the first target keeps the connection after a response. Raises OSError or Failed."""
+    connection = HttpConnection(await first(target).open())
     try:
         async with asyncio.timeout(timeout):
             return (await connection.get(path)).reusable

@@ -34,8 +34,7 @@ SWITCH_TIMEOUT = 45.0
 # Longer than sockact's own deadline, so that cut connections are noticed.
 DRAIN_TIMEOUT = 90.0
 # What the supervisor says when a generation did not end by itself.
-EXPIRED = r"the drain timeout of .* expired"
-KILLED = r", sending SIGKILL"
+FORCED = re.compile(r", sending SIGKILL|the drain timeout of .* expired")
 # No load runs longer than this, whatever happens to its parent.
 LONGEST = 600.0
 
@@ -91,8 +90,7 @@ class Trial:
         found += self._differences()
         if self.exit_code != 0:
             found.append(f"stopped with exit status {self.exit_code}")
-        late = KILLED if self.server.stays else f"{KILLED}|{EXPIRED}"
-        if forced := [line for line in self.stderr.splitlines() if re.search(late, line)]:
+        if forced := [line for line in self.stderr.splitlines() if FORCED.search(line)]:
             found.append(f"not drained in time: {forced[0]}")
         return found
 
@@ -166,7 +164,7 @@ def run_trial(
 
 
 def waits_in(service: Service) -> zoo.Gate:
-    """How the program waits for clients: in epoll or otherwise."""
+    """How the program waits for clients, and so how its gate is closed."""
     status = service.status()
     ours = set(procfs.sockets(status["pid"]).values())
     pids = status["generations"][0]["pids"]

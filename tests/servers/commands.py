@@ -21,6 +21,7 @@ class Transport(Enum):
     UNIX = "unix"
     UDP = "udp"
     TLS = "tls"
+    BOTH = "both"  # IPv4 and IPv6, on every address
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,18 @@ class Address:
     certificate: str = ""  # the file with it and its key
 
     @property
-    def listen(self) -> str:
-        """As `sockact run --listen` wants it."""
+    def listen(self) -> tuple[str, ...]:
+        """As `sockact run --listen` wants them."""
+        if self.transport is Transport.BOTH:
+            return (f"0.0.0.0:{self.port}", f"[::]:{self.port}")
         prefix = "udp:" if self.transport is Transport.UDP else ""
-        return prefix + self.bind
+        return (prefix + self.bind,)
 
     @property
     def target(self) -> str:
         """As the load client wants it."""
+        if self.transport is Transport.BOTH:
+            return f"127.0.0.1:{self.port},[::1]:{self.port}"
         prefix = "tls:" if self.transport is Transport.TLS else ""
         return prefix + self.bind
 
@@ -58,7 +63,7 @@ Command = Callable[[Address], list[str]]
 
 
 def script(module: str, *options: str) -> Command:
-    """One of the applications that is a program: HOST PORT and options."""
+    """One of the applications that is a program: HOST PORT and options. No HOST: its default."""
 
     def command(address: Address) -> list[str]:
         name = f"{APPS}.{module}"
@@ -129,13 +134,24 @@ def hypercorn(address: Address) -> list[str]:
 
 def daphne(address: Address) -> list[str]:
     """daphne: ASGI on Twisted."""
-    return ["daphne", "-b", address.host, "-p", str(address.port), f"{ASGI}"]
+    if address.path:
+        return ["daphne", "-u", address.path, ASGI]
+    return ["daphne", "-b", address.host, "-p", str(address.port), ASGI]
 
 
 def twisted(address: Address) -> list[str]:
-    """Twisted's web server with a WSGI application."""
+    """Twisted's web server with a WSGI application; on a Unix socket, where each of its requests
+    would get status 500, with a resource.
+    """
+    program = ["twist", "--log-level=warn", "web"]
+    if address.path:
+        return [
+            *program,
+            f"--listen=unix:{address.path}",
+            f"--class={APPS}.twisted_resource.Answers",
+        ]
     where = f"tcp:{address.port}:interface={address.host}"
-    return ["twist", "--log-level=warn", "web", f"--listen={where}", f"--wsgi={APPS}.wsgi.app"]
+    return [*program, f"--listen={where}", f"--wsgi={APPS}.wsgi.app"]
 
 
 def sanic(address: Address) -> list[str]:

@@ -74,7 +74,7 @@ def start(
     service = Service(
         server.command(address),
         folder=folder,
-        listen=(address.listen,),
+        listen=address.listen,
         options=("--directory", str(server.directory(releases)), *server.settings, *options),
         environment=zoo.environment(releases),
         launcher=launcher,

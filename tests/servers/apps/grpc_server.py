@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -76,10 +75,8 @@ def serve(address: str) -> None:
     server.add_generic_rpc_handlers(handlers(fast, slow, stream))
     server.add_insecure_port(address)
     server.start()
-    told = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: told.set())
-    told.wait()
-    server.stop(GRACE).wait()
+    signal.signal(signal.SIGTERM, lambda *_: server.stop(GRACE))
+    server.wait_for_termination()
 
 
 async def serve_async(address: str) -> None:

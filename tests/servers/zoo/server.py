@@ -48,7 +48,6 @@ class Server:
     loads: tuple[Load, ...] = CONCURRENT
     transport: Transport = Transport.TCP
     settings: tuple[str, ...] = ()  # options of `sockact run` that its users need
-    stays: bool = False  # some of its clients stay until the drain timeout
     public: bool = False  # works in the folder of the files, not in that of the program
     asyncio: bool = False  # one of the servers whose p99 during a reload is bounded
     packages: tuple[str, ...] = ()  # to be imported by this Python
@@ -76,6 +75,8 @@ class Server:
         """Where it listens, when it may use that folder and that port."""
         if self.transport is Transport.UNIX:
             return Address(path=str(folder / "app.sock"), transport=self.transport)
+        if self.transport is Transport.BOTH:
+            return Address(port=port, transport=self.transport)
         certificate = str(folder / CERTIFICATE) if self.transport is Transport.TLS else ""
         return Address("127.0.0.1", port, transport=self.transport, certificate=certificate)
 

@@ -8,7 +8,7 @@ from bench.load import Kind, Load
 from tests.servers import commands
 from tests.servers.commands import WSGI, Transport
 from tests.servers.zoo.loads import CONCURRENT
-from tests.servers.zoo.server import Gate, Server
+from tests.servers.zoo.server import NONE, Gate, Server
 
 NEW = Load(Kind.NEW, 2, pause=0.005)
 # Server-sent events: a SIGKILL soon after the early SIGTERM would cut them.
@@ -20,6 +20,13 @@ EVENTS = (
 WEBSOCKETS = (NEW, Load(Kind.WEBSOCKET, 8, silence=40.0, timeout=60.0))
 # In TLS a connection looks idle once its hands are shaken.
 LATE = (*CONCURRENT, Load(Kind.IDLE_FIRST, 2, silence=20.0, timeout=40.0))
+# Without channels that never pause: gRPC's own stop() cancels a call of theirs now and then.
+CALLS = (
+    Load(Kind.RPC, 2, pause=0.02),
+    Load(Kind.RPC_KEPT, 2, pause=4.0),
+    Load(Kind.RPC_SLOW, 2),
+    Load(Kind.RPC_STREAM, 2),
+)
 # As many generations drain at a time as it takes.
 DRAINING = ("--max-draining", "20")
 
@@ -63,5 +70,53 @@ SERVERS: tuple[Server, ...] = (
         settings=DRAINING,
         packages=("gunicorn",),
         programs=("openssl",),
+    ),
+    Server(
+        "grpc threads",
+        commands.script("grpc_server"),
+        Gate.EPOLL,
+        NONE,
+        CALLS,
+        packages=("grpc",),
+    ),
+    Server(
+        "grpc asyncio",
+        commands.script("grpc_server", "aio"),
+        Gate.EPOLL,
+        NONE,
+        CALLS,
+        packages=("grpc",),
+    ),
+    Server(
+        "aiohttp any",
+        commands.script("aiohttp_app"),
+        Gate.EPOLL,
+        "aiohttp",
+        transport=Transport.BOTH,
+        packages=("aiohttp",),
+    ),
+    Server(
+        "tornado any",
+        commands.script("tornado_server"),
+        Gate.EPOLL,
+        "tornado",
+        transport=Transport.BOTH,
+        packages=("tornado",),
+    ),
+    Server(
+        "daphne unix",
+        commands.daphne,
+        Gate.EPOLL,
+        "twisted",
+        transport=Transport.UNIX,
+        packages=("daphne",),
+    ),
+    Server(
+        "twisted web unix",
+        commands.twisted,
+        Gate.EPOLL,
+        "twisted",
+        transport=Transport.UNIX,
+        packages=("twisted",),
     ),
 )
