@@ -12,6 +12,7 @@ __all__ = (
     "matching",
     "message_kinds",
     "numbers",
+    "own_connects",
     "record",
     "release",
     "settings",

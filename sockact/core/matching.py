@@ -126,8 +126,7 @@ def _forms(wanted: Address, takes_ipv4: bool) -> tuple[Address, ...]:
     """The address as its own family has it and, for TCP, as IPv4 has it; the best first."""
     if wanted.family is not Family.INET6 or wanted.kind is not Kind.STREAM:
         return (wanted,)
-    if wanted.host.startswith(_MAPPED) and "." in wanted.host:
-        ipv4 = replace(wanted, family=Family.INET, host=wanted.host.removeprefix(_MAPPED))
+    if (ipv4 := unmapped(wanted)) != wanted:
         return ipv4, wanted
     if takes_ipv4 and wanted.host == "::":
         return wanted, replace(wanted, family=Family.INET, host="0.0.0.0")
@@ -147,6 +146,13 @@ def beside(wanted: Address, bound: Iterable[Address]) -> str:
                 f"BindIPv6Only=ipv6-only (or --listen {wanted})"
             )
     return ""
+
+
+def unmapped(address: Address) -> Address:
+    """An IPv4-mapped address (::ffff:127.0.0.1) as IPv4 has it; any other one as it is."""
+    if address.family is Family.INET6 and address.host.startswith(_MAPPED) and "." in address.host:
+        return replace(address, family=Family.INET, host=address.host.removeprefix(_MAPPED))
+    return address
 
 
 def has_ipv4_twin(address: Address, others: Iterable[Address]) -> bool:

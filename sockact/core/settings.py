@@ -16,8 +16,14 @@ class Adopt(StrEnum):
 
     AUTO = "auto"
     SECCOMP = "seccomp"
+    SECCOMP_CONNECT = "seccomp-connect"
     SHIM = "shim"
     NATIVE = "native"
+
+    @property
+    def may_be_seccomp(self) -> bool:
+        """Whether seccomp is used where it is available."""
+        return self in (Adopt.AUTO, Adopt.SECCOMP, Adopt.SECCOMP_CONNECT)
 
 
 class UnknownSetting(ValueError):

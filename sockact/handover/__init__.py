@@ -3,4 +3,13 @@
 Never decides when to use one.
 """
 
-__all__ = ("accept_queues", "adopt", "callers", "census", "gate", "interest", "lock_files")
+__all__ = (
+    "accept_queues",
+    "adopt",
+    "availability",
+    "callers",
+    "census",
+    "gate",
+    "interest",
+    "lock_files",
+)

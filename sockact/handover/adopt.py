@@ -15,6 +15,7 @@ import os
 import socket
 import struct
 
+from sockact.core import own_connects
 from sockact.core.matching import (
     Address,
     Adopted,
@@ -26,10 +27,12 @@ from sockact.core.matching import (
     beside,
     match,
 )
+from sockact.core.settings import Adopt
 from sockact.handover import call_arguments, own_socket
 from sockact.handover.bound import Bound
 from sockact.handover.callers import shares_mounts
 from sockact.handover.lock_files import lock_paths
+from sockact.handover.looks import Looks
 from sockact.kernel import procfs, seccomp
 from sockact.kernel.seccomp import Call
 from sockact.kernel.sockets import received, sockopt
@@ -38,6 +41,7 @@ from sockact.kernel.sockets.listener import set_nonblocking
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sockact.core.matching import Traits
+    from sockact.core.settings import Settings
     from sockact.handover.callers import Callers
     from sockact.handover.gate import Entry
     from sockact.handover.lock_files import LockFiles
@@ -48,27 +52,6 @@ _SHUTS_READING = (socket.SHUT_RD, socket.SHUT_RDWR)
 _REMEMBERED = 8
 """Number of addresses without a listener that are kept for messages."""
 _MOST_REPLACED = 64
-
-
-def unavailable() -> str:
-    """Why seccomp notification cannot be used here; "" if it can. Tries it in a child process."""
-    if reason := seccomp.unavailable():
-        return reason
-    with socket.socket(socket.AF_UNIX) as found:
-        if not procfs.socket_protocol(os.getpid(), found.fileno()):
-            return "cannot read the protocol of a socket: allow getxattr(2) of /proc/PID/fd/N"
-    try:
-        pid = os.fork()
-    except OSError as error:
-        return f"cannot fork: {error.strerror}"
-    if pid == 0:
-        try:
-            seccomp.install({Call.BIND})
-            os._exit(0)
-        except OSError as error:
-            os._exit(error.errno or 1)
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    return f"cannot install a seccomp filter: {os.strerror(code)}" if code else ""
 
 
 class Adoption:
@@ -101,6 +84,8 @@ class Adoption:
         """Why the last refused bind was refused, and what to change."""
         self.blind = ""
         """Why a bind could not be looked at, and what to change."""
+        self.looks = Looks(listeners, self.adopted, callers)
+        """Its connections to the listeners that it has not bound."""
         self.shut: set[int] = set()
         """Inodes of the listeners that the program has called shutdown() on, without effect."""
         self._bound = Bound(callers.hold)
@@ -112,9 +97,17 @@ class Adoption:
         """The last process that got no listener for its bind(), and why; "" if there was none."""
         return self._callers.stranger
 
+    def connects(self, settings: Settings) -> frozenset[int]:
+        """Of connect, which calls the seccomp filter has to notify: see seccomp.install."""
+        if settings.adopt is Adopt.SECCOMP_CONNECT:
+            return own_connects.lengths(self._addresses)
+        if settings.adopt is Adopt.AUTO:
+            return own_connects.known_lengths(settings.command, self._addresses)
+        return frozenset()
+
     @property
     def calls(self) -> set[Call]:
-        """The system calls that the seccomp filter has to notify."""
+        """The system calls that the seccomp filter has to notify in any case."""
         found = {Call.BIND, Call.LISTEN, Call.SHUTDOWN}
         if self._paths:
             found |= {Call.UNLINK, Call.UNLINKAT, Call.SYMLINK, Call.SYMLINKAT}
@@ -216,12 +209,23 @@ class Adoption:
         match notification.call:
             case Call.BIND:
                 self._bind(fd, notification)
+            case Call.CONNECT:
+                self._connect(fd, notification)
             case Call.LISTEN:
                 self._listen(fd, notification)
             case Call.SHUTDOWN:
                 self._shutdown(fd, notification)
             case _:
                 _reply(fd, notification, succeed=self._spare(fd, notification))
+
+    def _connect(self, fd: int, notification: Notification) -> None:
+        """Refuse a connection to a listener that the program has not bound yet."""
+        wanted = None if self.looks.over else call_arguments.socket_address(notification)
+        free = wanted is not None and self.looks.finds_free(wanted, notification.tid)
+        if free and seccomp.still_valid(fd, notification):
+            seccomp.answer(fd, notification, errno.ECONNREFUSED)
+        else:
+            seccomp.proceed(fd, notification)
 
     def _listen(self, fd: int, notification: Notification) -> None:
         tid, target = notification.tid, notification.arguments[0] & 0xFFFFFFFF

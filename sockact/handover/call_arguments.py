@@ -41,7 +41,7 @@ _AT_REMOVEDIR = 0x200
 
 
 def socket_address(notification: Notification) -> Address | None:
-    """The address in a bind; None if the kernel refuses it for this socket, or if no
+    """The address in a bind or connect; None if the kernel refuses it for this socket, or if no
     listener can have it.
     """
     tid, (target, pointer, length, *_) = notification.tid, notification.arguments

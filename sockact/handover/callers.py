@@ -67,7 +67,7 @@ class Callers:
 
         Raises OSError.
         """
-        reason = self._elsewhere(tid, wanted, own) or self._not_of_the_program(tid)
+        reason = self.elsewhere(tid, wanted, own) or self._not_of_the_program(tid)
         if reason:
             self.stranger = f"process {procfs.thread_group(tid)} bound {wanted}, but {reason}"
             return False
@@ -78,8 +78,11 @@ class Callers:
         """Whether this thread's user is one of the program's. Raises OSError."""
         return not self._not_of_the_program(tid)
 
-    def _elsewhere(self, tid: int, wanted: Address, own: socket.socket | None) -> str:
-        """Return why the address that the thread means is another one; "" if it is not."""
+    def elsewhere(self, tid: int, wanted: Address, own: socket.socket | None = None) -> str:
+        """Return why the address that the thread means is another one; "" if it is not.
+
+        Raises OSError.
+        """
         try:
             network = credentials.shares_namespace(tid, NETWORK)
             mounts = not _is_path(wanted) or credentials.shares_namespace(tid, MOUNT)

@@ -20,6 +20,10 @@ from enum import Enum
 from sockact.core.record import dataclass
 from sockact.kernel.libc import MACHINE, no_new_privileges, per_machine, syscall
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
 _SECCOMP = per_machine(317, 277)
 _SET_MODE_FILTER = 1
 _GET_ACTION_AVAIL = 2
@@ -35,13 +39,18 @@ _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 # Classic BPF: load a 32-bit word of struct seccomp_data, jump if equal, or if not less, return.
 _LOAD, _JUMP_EQUAL, _JUMP_NOT_LESS, _RETURN = 0x20, 0x15, 0x35, 0x06
 _DATA_NR, _DATA_ARCH = 0, 4
-# The low halves of the first two arguments, which are ints: both architectures are little-endian.
-_DATA_FIRST, _DATA_SECOND = 16, 24
+# The low halves of the first three arguments, which are ints (but for pointers): both
+# architectures are little-endian.
+_DATA_FIRST, _DATA_SECOND, _DATA_THIRD = 16, 24, 32
 
 _SHUT_WR = 1
 SHUTDOWN_BOUND = 128
 """shutdown(2) of descriptors from here on is not notified: some servers call it for each of their
 connections, and a busy one has most of these above."""
+
+CONNECT_BOUND = 32
+"""connect(2) of descriptors from here on is not notified: a program that is starting has lower
+ones."""
 
 # struct seccomp_notif: id, pid, flags, then seccomp_data: nr, arch, instruction_pointer, args[6].
 _NOTIF = struct.Struct("=QIIiIQ6Q")
@@ -65,10 +74,11 @@ class Call(Enum):
     """System calls that can be notified. arm64 has no `unlink` and no `symlink`.
 
     `shutdown` is not notified for SHUT_WR, which has no effect on a listener, and from
-    SHUTDOWN_BOUND on.
+    SHUTDOWN_BOUND on; `connect` not from CONNECT_BOUND on.
     """
 
     BIND = "bind"
+    CONNECT = "connect"
     LISTEN = "listen"
     SHUTDOWN = "shutdown"
     UNLINK = "unlink"
@@ -81,6 +91,7 @@ NUMBERS = {
     call: number
     for call, number in {
         Call.BIND: per_machine(49, 200),
+        Call.CONNECT: per_machine(42, 203),
         Call.LISTEN: per_machine(50, 201),
         Call.SHUTDOWN: per_machine(48, 210),
         Call.UNLINK: per_machine(87, -1),
@@ -129,12 +140,17 @@ def unavailable() -> str:
     return ""
 
 
-def _program(calls: set[Call]) -> bytes:
-    """A BPF program that notifies `calls` and allows all others, for the native architecture."""
-    numbers = [NUMBERS[call] for call in calls if call in NUMBERS and call is not Call.SHUTDOWN]
+def _program(calls: set[Call], connects: Collection[int]) -> bytes:
+    """A BPF program that notifies `calls` and allows all others, for the native architecture.
+
+    Of connect, only calls with an address of one of the lengths in `connects`.
+    """
+    some = Call.SHUTDOWN, Call.CONNECT
+    numbers = [NUMBERS[call] for call in calls if call in NUMBERS and call not in some]
     steps = [_Step(_LOAD, _DATA_ARCH), _Step(_JUMP_EQUAL, _AUDIT_ARCH[MACHINE], "", "allow")]
     steps += [_Step(_LOAD, _DATA_NR)]
     steps += [_Step(_JUMP_EQUAL, number, "notify") for number in numbers]
+    steps += _connect_steps(connects)
     if Call.SHUTDOWN in calls:
         steps += [
             _Step(_JUMP_EQUAL, NUMBERS[Call.SHUTDOWN], "", "allow"),
@@ -146,26 +162,45 @@ def _program(calls: set[Call]) -> bytes:
     return _assembled(steps)
 
 
+def _connect_steps(lengths: Collection[int]) -> list[_Step]:
+    if not lengths:
+        return []
+    return [
+        _Step(_JUMP_EQUAL, NUMBERS[Call.CONNECT], "", "others"),
+        _Step(_LOAD, _DATA_FIRST),
+        _Step(_JUMP_NOT_LESS, CONNECT_BOUND, "allow"),
+        _Step(_LOAD, _DATA_THIRD),
+        *(_Step(_JUMP_EQUAL, length, "notify") for length in sorted(lengths)),
+        _Step(_RETURN, _RET_ALLOW),
+    ]
+
+
 def _assembled(steps: list[_Step]) -> bytes:
-    """The BPF program of these steps, with `allow` and `notify` at its end."""
+    """The BPF program of these steps, with `allow` and `notify` at its end. `others` is the step
+    after the first return.
+    """
     ends = {"allow": len(steps), "notify": len(steps) + 1}
+    returns = (at for at, step in enumerate(steps, 1) if step.code == _RETURN)
+    ends["others"] = next(returns, len(steps))
 
     def instruction(at: int, step: _Step) -> bytes:
         if_true, if_false = (ends.get(x, at + 1) - at - 1 for x in (step.if_true, step.if_false))
         return struct.pack("=HBBI", step.code, if_true, if_false, step.operand)
 
-    returns = (_Step(_RETURN, _RET_ALLOW), _Step(_RETURN, _RET_USER_NOTIF))
-    return b"".join(instruction(at, step) for at, step in enumerate((*steps, *returns)))
+    last = (_Step(_RETURN, _RET_ALLOW), _Step(_RETURN, _RET_USER_NOTIF))
+    return b"".join(instruction(at, step) for at, step in enumerate((*steps, *last)))
 
 
-def install(calls: set[Call]) -> int:
+def install(calls: set[Call], connects: Collection[int] = ()) -> int:
     """Install the filter in this process, for good. Returns the notification fd.
+
+    `connects`: also notify of connect, for addresses of these lengths and low descriptors.
 
     Without CAP_SYS_ADMIN this needs no_new_privs, which is set only then: a program that root
     starts may still run set-user-ID helpers. Raises OSError: EBUSY if there is a filter with a
     notification fd already; EACCES, EINVAL or ENOSYS if the kernel or a container refuses.
     """
-    program = ctypes.create_string_buffer(_program(calls))
+    program = ctypes.create_string_buffer(_program(calls, connects))
     length = (len(program) - 1) // 8
     # struct sock_fprog: unsigned short len, then the pointer at its natural alignment.
     fprog = ctypes.create_string_buffer(

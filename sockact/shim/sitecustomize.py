@@ -18,6 +18,10 @@ if os.environ.get("SOCKACT_SHIM") and sys.version_info >= (3, 8):
             from sockact_shim import adopt
 
             adopt.install(sockact_shim.address(os.environ), os.environ.get("SOCKACT_UNIX", ""))
+        if os.environ.get("SOCKACT_LOOKS"):
+            from sockact_shim import looks
+
+            looks.install(sockact_shim.address(os.environ), os.environ["SOCKACT_LOOKS"])
     except Exception:  # without the shim the gate may be missing, but the program runs
         sys.modules.pop("sockact_shim", None)
 

@@ -6,7 +6,7 @@ import os
 
 from sockact.core.errors import OperatorError
 from sockact.core.settings import Adopt, Settings
-from sockact.handover import adopt
+from sockact.handover import availability
 from sockact.kernel import pidfd
 from sockact.kernel.libc import become_subreaper
 from sockact.supervisor.assembly import Supervisor
@@ -97,12 +97,12 @@ def serve(resources: Resources, left: list[Process]) -> int:
 
 def _choose(wanted: Adopt, reporter: Reporter) -> Adopt:
     """Return the way of adopting. For AUTO: seccomp where it is available, else the shim."""
-    if wanted not in (Adopt.AUTO, Adopt.SECCOMP):
+    if not wanted.may_be_seccomp:
         return wanted
-    reason = adopt.unavailable()
+    reason = availability.unavailable()
     if not reason:
         return Adopt.SECCOMP
-    if wanted is Adopt.SECCOMP:
-        raise OperatorError(f"--adopt seccomp: {reason}; use --adopt shim for a Python program")
+    if wanted is not Adopt.AUTO:
+        raise OperatorError(f"--adopt {wanted}: {reason}; use --adopt shim for a Python program")
     reporter.say(f"using --adopt shim, which needs a Python program ({reason})", report.NOTICE)
     return Adopt.SHIM

@@ -98,6 +98,7 @@ class BaseParts:
             self.shim_address,
             self.processes.generation_of,
             self.generations.where,
+            self.generations.looks,
             self.hidden,
             carried,
         )

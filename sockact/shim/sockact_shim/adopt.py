@@ -7,6 +7,7 @@ that concern no listener reach the original function, with its own errors.
 from __future__ import annotations
 
 import _socket
+import errno
 import os
 import socket
 
@@ -48,7 +49,7 @@ def _wrap_sockets(supervisor: str) -> None:
 
 def _adopt(own: socket.socket, address: Any, supervisor: str) -> bool:
     """Replace the socket by its listener; False if there is none. Raises OSError if refused."""
-    words = _describe(own, address)
+    words = describe(own, address)
     if not words:
         return False
     listener = _ask(supervisor, words, own.fileno())
@@ -86,8 +87,26 @@ def _ask(supervisor: str, words: str, own: int | None = None) -> int | None:
     return None
 
 
-def _describe(own: socket.socket, address: Any) -> str:
-    """FAMILY TYPE ADDRESS [PORT]; empty if no listener can have this address."""
+def look(own: socket.socket, address: Any, supervisor: str) -> int | None:
+    """ECONNREFUSED if nobody would serve at the address without sockact, 0 if the connection is to
+    be made, None if all later ones are, too.
+    """
+    words = describe(own, address)
+    if not words:
+        return 0
+    try:
+        with Wire(supervisor) as wire:
+            wire.send(f"look {os.getpid()} {words}")
+            answer = wire.receive()
+    except OSError:
+        return 0
+    if answer[:1] == ["over"]:
+        return None
+    return errno.ECONNREFUSED if answer[:1] == ["free"] else 0
+
+
+def describe(own: socket.socket, address: Any) -> str:
+    """Return FAMILY TYPE ADDRESS [PORT]; empty if no listener can have this address."""
     family, kind = _FAMILIES.get(int(own.family)), _TYPES.get(int(own.type))
     if family is None or kind is None:
         return ""
@@ -134,7 +153,7 @@ def _is_adopted(own: socket.socket, supervisor: str) -> bool:
 
 def _is_listener(own: socket.socket, inode: int, supervisor: str) -> bool:
     try:
-        words = _describe(own, own.getsockname())
+        words = describe(own, own.getsockname())
         listener = _ask(supervisor, words) if words else None
     except OSError:
         return False

@@ -102,6 +102,13 @@ class Generations:
         generation = self.get(number)
         return generation.where(wanted, pid, own) if generation else None
 
+    def looks(self, number: int, wanted: Address, pid: int) -> bool | None:
+        """Whether the shim of a process has to refuse a connection to an own listener; None if it
+        need not ask any more. Raises OSError.
+        """
+        generation = self.get(number)
+        return generation.looks(wanted, pid) if generation else None
+
     def are_busy(self) -> bool:
         """Whether a launch, a probe or a trial is under way."""
         return any(generation.is_busy() for generation in self.values())

@@ -90,6 +90,7 @@ class LiveGeneration:
     def start(cls, context: Context, number: int, *, capture: bool) -> LiveGeneration:
         """Launch a generation; `capture` keeps the end of its stderr. Raises OperatorError."""
         found = cls(context, number)
+        found._binds.adoption.looks.begin()
         settings = found.settings
         identifier = settings.identifier and f"{settings.identifier}-{number}"
         try:
@@ -204,6 +205,13 @@ class LiveGeneration:
         """
         return self._binds.bind(wanted, pid, own)
 
+    def looks(self, wanted: Address, pid: int) -> bool | None:
+        """Whether the shim of this process has to refuse a connection to an own listener; None if
+        it need not ask any more. Raises OSError.
+        """
+        looks = self._binds.adoption.looks
+        return None if looks.over else looks.finds_free(wanted, pid)
+
     def read_launch_result(self) -> None:
         """Read what its first process, which has ended, reported of the launch."""
         if self._news is not None:
@@ -220,6 +228,7 @@ class LiveGeneration:
 
     def settle(self) -> None:
         """Watch no more for readiness: the generation is no longer pending."""
+        self._binds.adoption.looks.end()
         if self._readiness:
             self._readiness.stop()
             self._readiness = None
@@ -277,6 +286,7 @@ class LiveGeneration:
             directory,
             environment,
             frozenset(adoption.calls if context.adopt is Adopt.SECCOMP else ()),
+            adoption.connects(settings) if context.adopt is Adopt.SECCOMP else frozenset(),
             tuple(x.socket.fileno() for x in context.listeners) if native else (),
             outputs.replacements(),
             settings.stop_signal,

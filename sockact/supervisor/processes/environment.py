@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import sockact
+from sockact.core import own_connects
 from sockact.core.release import pinned
 from sockact.core.settings import Adopt
 from sockact.supervisor.processes.processes import GENERATION_VARIABLE
@@ -77,9 +78,11 @@ def adoption_environment(
     adopt: Adopt, listeners: list[Listener], paths: tuple[str, ...]
 ) -> dict[str, str]:
     """Return the variables for this way of adopting; LISTEN_PID is added once the pid is known."""
-    if adopt is Adopt.SHIM:
-        return {"SOCKACT_ADOPT": "1"} | ({"SOCKACT_UNIX": ":".join(paths)} if paths else {})
     if adopt is Adopt.NATIVE:
         names = ":".join(listener.name for listener in listeners)
         return {"LISTEN_FDS": str(len(listeners)), "LISTEN_FDNAMES": names}
-    return {}
+    looks = " ".join(own_connects.words(listener.address for listener in listeners))
+    found = {"SOCKACT_LOOKS": looks} if looks else {}
+    if adopt is Adopt.SHIM:
+        found |= {"SOCKACT_ADOPT": "1"} | ({"SOCKACT_UNIX": ":".join(paths)} if paths else {})
+    return found

@@ -78,6 +78,8 @@ class Launch:
     environment: dict[str, str]
     calls: frozenset[Call] = frozenset()
     """System calls that the filter notifies of; empty: no filter."""
+    connects: frozenset[int] = frozenset()
+    """Of connect, which calls: see seccomp.install."""
     native: tuple[int, ...] = ()
     """Descriptors to pass as in sd_listen_fds(3), in this order."""
     outputs: tuple[tuple[int, int], ...] = ()
@@ -172,7 +174,7 @@ def _child(launch: Launch, news: socket.socket) -> None:
         signals.restore_defaults()
         if launch.calls:
             step = "seccomp"
-            fd = seccomp.install(set(launch.calls))
+            fd = seccomp.install(set(launch.calls), launch.connects)
             socket.send_fds(news, [b"filter"], [fd])
             os.close(fd)
         # Last, because descriptors above that limit may be needed until here.

@@ -1,6 +1,7 @@
 """The supervisor's side of the conversation with the shim: docs/shim.md.
 
-Each packet is a line of words. A process of the service may ask which listener a bind() belongs to;
+Each packet is a line of words. A process of the service may ask which listener a bind() belongs to,
+or whether it finds its address free;
 a process that was called by a signal connects to fetch its orders.
 """
 
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     # (generation, wanted, pid, its socket) → listener, why the bind() fails, or None to leave it
     # alone
     Bind = Callable[[int, Address, int, socket.socket | None], Listener | Denied | None]
+    # (generation, wanted, pid) → whether to refuse its connection, or None if it need not ask
+    Look = Callable[[int, Address, int], bool | None]
     # (error text, or "" when done)
     Done = Callable[[str], None]
     # (the words of the answer after `done`)
@@ -68,6 +71,7 @@ class ShimCalls:
         address: str,
         membership: Membership,
         bind: Bind,
+        look: Look,
         hidden: HiddenSockets | None = None,
         carried: CarriedProgram | None = None,
     ) -> None:
@@ -78,6 +82,7 @@ class ShimCalls:
         self._loop = loop
         self._membership = membership
         self._bind = bind
+        self._look = look
         self._orders: dict[int, deque[Order]] = {}
         self._ringing: dict[int, Timer] = {}
         self._open: set[Conversation] = set()
@@ -225,7 +230,8 @@ class ShimCalls:
             received.close_queue(connection)
             return STRANGER if generation is None else MEMBER
         bind = partial(self._bind, generation)
-        self._open.add(Conversation(self, self._loop, connection, pid, bind))
+        look = partial(self._look, generation)
+        self._open.add(Conversation(self, self._loop, connection, pid, bind, look))
         return 0.0 if pid in self._orders else MEMBER
 
     def ended(self, conversation: Conversation) -> None:

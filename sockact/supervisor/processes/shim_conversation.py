@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     # (wanted, pid, its socket) → listener, why the bind() fails, or None to leave it alone
     Bind = Callable[[Address, int, socket.socket | None], Listener | Denied | None]
+    # (wanted, pid) → whether to refuse its connection, or None if it need not ask any more
+    Look = Callable[[Address, int], bool | None]
 
     class Calls(Protocol):
         """What a conversation needs of ShimCalls."""
@@ -55,13 +57,14 @@ class Conversation:
     """A connection from a process."""
 
     def __init__(
-        self, calls: Calls, loop: Loop, connection: socket.socket, pid: int, bind: Bind
+        self, calls: Calls, loop: Loop, connection: socket.socket, pid: int, bind: Bind, look: Look
     ) -> None:
         self.pid = pid
         self._calls = calls
         self._loop = loop
         self._socket = connection
         self._bind = bind
+        self._look = look
         self._ordered = False
         loop.watch(connection.fileno(), READ, self._readable)
         self._timer: Timer = loop.at(time.monotonic() + _PATIENCE, self._timed_out)
@@ -104,6 +107,8 @@ class Conversation:
             self._next()
         elif words[0] == "bind":
             self._answer_bind(words[2:], fds)
+        elif words[0] == "look":
+            self._answer_look(words[2:])
         elif self._ordered:
             self._hung_up()
         else:
@@ -129,6 +134,14 @@ class Conversation:
         finally:
             if own is not None:
                 own.close()
+        self.end()
+
+    def _answer_look(self, words: list[str]) -> None:
+        try:
+            free = self._look(_wanted(words), self.pid)
+        except (ValueError, IndexError, OSError):
+            free = False  # Malformed, or the process is gone.
+        self._send("over" if free is None else "free" if free else "pass")
         self.end()
 
     def _answer(self, found: Listener | Denied | None, own: socket.socket | None) -> None:

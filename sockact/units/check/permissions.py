@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 
-from sockact.core.settings import Adopt
 from sockact.units import sandbox, unit_limits
 from sockact.units.check.finding import ERROR, WARNING, Finding
 from sockact.units.wrap import refusals
@@ -86,7 +85,7 @@ def _limits(service: Unit) -> Iterator[Finding]:
 
 def _calls(service: Unit, settings: Settings | None) -> Iterator[Finding]:
     missing = sandbox.missing_calls(service)
-    native = settings is not None and settings.adopt not in (Adopt.AUTO, Adopt.SECCOMP)
+    native = settings is not None and not settings.adopt.may_be_seccomp
     missing = [call for call in missing if not (native and call == "seccomp")]
     if not missing:
         return
@@ -125,7 +124,7 @@ def _namespaces(service: Unit, settings: Settings | None) -> Iterator[Finding]:
 
 
 def _privileges(service: Unit, settings: Settings | None) -> Iterator[Finding]:
-    seccomp = settings is None or settings.adopt in (Adopt.AUTO, Adopt.SECCOMP)
+    seccomp = settings is None or settings.adopt.may_be_seccomp
     if service.get("NoNewPrivileges") == "no" and seccomp and not service.is_root:
         message = "sockact sets it for the program anyway, as seccomp requires it without root"
         write = "set NoNewPrivileges=yes, or use --adopt shim if the program runs sudo"

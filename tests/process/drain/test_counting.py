@@ -67,7 +67,7 @@ class Drain:
         processes.add(process.pid, 1)
         found = [listeners.of_socket("web", sock, owned=True)]
         self._calls = ShimCalls(
-            self.loop, f"sockact-test-{process.pid}", lambda _: 1, lambda *_: None
+            self.loop, f"sockact-test-{process.pid}", lambda _: 1, lambda *_: None, lambda *_: None
         )
         self.moved: list[Gate] = []
         gates = Gates(

@@ -262,7 +262,11 @@ def ask_twice() -> None:
         signal.signal(CALL_SIGNAL, lambda *_: None)
         address = Address(Family.INET, Kind.STREAM, "127.0.0.1", sock.getsockname()[1])
         inode = os.fstat(sock.fileno()).st_ino
-        calls = ShimCalls(Loop(), f"sockact-test-{os.getpid()}", lambda _: None, lambda *_: None)
+
+        def nothing(*_: object) -> None:
+            return None
+
+        calls = ShimCalls(Loop(), f"sockact-test-{os.getpid()}", nothing, nothing, nothing)
         ways = Mechanisms(calls, [Listener("x", sock, address, inode, owned=True)])
         first = ways.of(1, [os.getpid()], {})
         asked: list[str] = []

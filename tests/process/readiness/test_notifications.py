@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sockact.handover import adopt, own_socket
+from sockact.handover import availability, own_socket
 from sockact.handover.callers import Callers
 from sockact.handover.lock_files import LockFiles
 from sockact.kernel.sockets import sockopt
@@ -137,7 +137,7 @@ def test_no_process_left(monkeypatch: pytest.MonkeyPatch) -> None:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr(os, "fork", none)
-    assert adopt.unavailable() == "cannot fork: Resource temporarily unavailable"
+    assert availability.unavailable() == "cannot fork: Resource temporarily unavailable"
 
 
 def test_sender_that_has_ended_is_believed(start: StartService, folder: Path) -> None:

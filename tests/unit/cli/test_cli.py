@@ -66,7 +66,7 @@ def settings_of(*arguments: str) -> Settings:
         (("run", "--name=-x", "a"), "that do not start with a dot or a dash"),
         (("run", "./my app"), "choose one with --name"),
         (("run", ""), "choose one with --name"),
-        (("run", "--adopt", "magic", "a"), "'seccomp', 'shim', 'native'"),
+        (("run", "--adopt", "magic", "a"), "'seccomp', 'seccomp-connect', 'shim', 'native'"),
         (("run", "--ready", "soon", "a"), "use interest, notify"),
         (("run", "--ready", "https://localhost/", "a"), "use interest, notify"),
         (("run", "--ready", "http:///path", "a"), "use one such as http://localhost/health"),

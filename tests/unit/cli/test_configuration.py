@@ -116,8 +116,8 @@ def test_by_the_name_of_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     [
         ("start_timeout = 1", "unknown key 'start_timeout'; did you mean 'start-timeout'?"),
         ("zzzzzz = 1", "known keys: adopt, command,"),
-        ("adopt = 'magic'", "'auto', 'seccomp', 'shim', 'native'"),
-        ("adopt = 1", "must be one of auto, seccomp, shim, native, not 1"),
+        ("adopt = 'magic'", "'auto', 'seccomp', 'seccomp-connect', 'shim', 'native'"),
+        ("adopt = 1", "must be one of auto, seccomp, seccomp-connect, shim, native, not 1"),
         ("max-draining = '2'", "must be a number from 1 to 99, not '2'"),
         ("max-draining = true", "must be a number from 1 to 99, not True"),
         ("max-draining = 100", "1<=x<=99"),

@@ -93,7 +93,7 @@ class _Shims:
         self.loop = loop
         self.asked: list[Address] = []
         address = f"sockact-test-{os.getpid()}"
-        self.calls = ShimCalls(loop, address, lambda _pid: 1, self._bind)
+        self.calls = ShimCalls(loop, address, lambda _pid: 1, self._bind, lambda *_: None)
         self.shim = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.shim.connect("\0" + address)
 
