@@ -30,6 +30,7 @@ from bench.clients import (
     UploadClient,
 )
 from bench.exchange import HttpConnection, Target
+from bench.fastcgi import FastCgiClient, FastCgiSlowClient, FastCgiStreamClient
 from bench.rpc import RpcClient, RpcKeptClient, RpcSlowClient, RpcStreamClient
 from bench.silent import EventsClient, WebSocketClient
 from bench.tally import Report, Tally
@@ -58,9 +59,12 @@ class Kind(Enum):
     RPC_KEPT = "rpc-kept"
     RPC_SLOW = "rpc-slow"
     RPC_STREAM = "rpc-stream"
+    FASTCGI = "fastcgi"  # a new connection for each short request
+    FASTCGI_SLOW = "fastcgi-slow"
+    FASTCGI_STREAM = "fastcgi-stream"
 
 
-SHORT = frozenset({Kind.NEW, Kind.LINE, Kind.DATAGRAM, Kind.RPC})
+SHORT = frozenset({Kind.NEW, Kind.LINE, Kind.DATAGRAM, Kind.RPC, Kind.FASTCGI})
 KEPT = frozenset({Kind.KEEP_ALIVE, Kind.RPC_KEPT})
 
 
@@ -113,6 +117,9 @@ CLIENTS: dict[Kind, type[Client]] = {
     Kind.RPC_KEPT: RpcKeptClient,
     Kind.RPC_SLOW: RpcSlowClient,
     Kind.RPC_STREAM: RpcStreamClient,
+    Kind.FASTCGI: FastCgiClient,
+    Kind.FASTCGI_SLOW: FastCgiSlowClient,
+    Kind.FASTCGI_STREAM: FastCgiStreamClient,
 }
 
 

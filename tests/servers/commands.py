@@ -189,3 +189,17 @@ def node(address: Address) -> list[str]:
 def go(address: Address) -> list[str]:
     """Go's own HTTP server, in a static binary that bench/setup.sh builds."""
     return ["zoo-go", address.bind]
+
+
+def puma(address: Address) -> list[str]:
+    """Puma, the distribution's."""
+    bind = f"unix://{address.path}" if address.path else f"tcp://{address.bind}"
+    options = ["--quiet", "--config", str(APPS_FOLDER / "puma.rb"), "--bind", bind]
+    return ["puma", *options, str(APPS_FOLDER / "config.ru")]
+
+
+def php_fpm(address: Address) -> list[str]:
+    """PHP-FPM, the distribution's; its configuration is in the release."""
+    prefix = str(Path(address.path).parent)
+    options = ["--nodaemonize", "--allow-to-run-as-root", "--fpm-config", "php-fpm.conf"]
+    return ["php-fpm", *options, "--prefix", prefix]

@@ -25,6 +25,7 @@ class Gate(Enum):
 
     EPOLL = "epoll"  # from outside
     SHIM = "shim"  # poll, select or accept: from inside
+    NONE = "none"  # poll, select or accept in another language: it cannot be closed
 
 
 CLOSES = "closes"
@@ -48,10 +49,12 @@ class Server:
     loads: tuple[Load, ...] = CONCURRENT
     transport: Transport = Transport.TCP
     settings: tuple[str, ...] = ()  # options of `sockact run` that its users need
+    stays: bool = False  # some of its clients stay until the drain timeout
     public: bool = False  # works in the folder of the files, not in that of the program
     asyncio: bool = False  # one of the servers whose p99 during a reload is bounded
     packages: tuple[str, ...] = ()  # to be imported by this Python
     programs: tuple[str, ...] = ()  # to be found on the PATH
+    optional: bool = False  # without them its tests are skipped
 
     @property
     def announces_close(self) -> bool:

@@ -8,7 +8,7 @@ from bench.load import Kind, Load
 from tests.servers import commands
 from tests.servers.commands import WSGI, Transport
 from tests.servers.zoo.loads import CONCURRENT
-from tests.servers.zoo.server import NONE, Gate, Server
+from tests.servers.zoo.server import CLOSES, NONE, Gate, Server
 
 NEW = Load(Kind.NEW, 2, pause=0.005)
 # Server-sent events: a SIGKILL soon after the early SIGTERM would cut them.
@@ -27,6 +27,13 @@ CALLS = (
     Load(Kind.RPC_SLOW, 2),
     Load(Kind.RPC_STREAM, 2),
 )
+FASTCGI = (
+    Load(Kind.FASTCGI, 4, pause=0.005),
+    Load(Kind.FASTCGI_SLOW, 2),
+    Load(Kind.FASTCGI_STREAM, 2),
+)
+# Both generations accept, until the drain timeout.
+SHARED = ("--drain-timeout", "3s", "--kill-timeout", "20s")
 # As many generations drain at a time as it takes.
 DRAINING = ("--max-draining", "20")
 
@@ -118,5 +125,28 @@ SERVERS: tuple[Server, ...] = (
         "twisted",
         transport=Transport.UNIX,
         packages=("twisted",),
+    ),
+    Server(
+        "puma unix",
+        commands.puma,
+        Gate.NONE,
+        CLOSES,
+        transport=Transport.UNIX,
+        settings=SHARED,
+        stays=True,
+        programs=("puma",),
+        optional=True,
+    ),
+    Server(
+        "php-fpm",
+        commands.php_fpm,
+        Gate.NONE,
+        NONE,
+        FASTCGI,
+        Transport.UNIX,
+        settings=(*SHARED, "--stop-signal", "SIGQUIT"),
+        stays=True,
+        programs=("php-fpm",),
+        optional=True,
     ),
 )
