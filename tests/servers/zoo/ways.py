@@ -20,6 +20,9 @@ EVENTS = (
 WEBSOCKETS = (NEW, Load(Kind.WEBSOCKET, 8, silence=40.0, timeout=60.0))
 # In TLS a connection looks idle once its hands are shaken.
 LATE = (*CONCURRENT, Load(Kind.IDLE_FIRST, 2, silence=20.0, timeout=40.0))
+# By default gunicorn closes a connection after 2 s without a request, which a client on a busy
+# machine may exceed; and each silent client holds a thread.
+PATIENT = ("--keep-alive", "30")
 # Without channels that never pause: gRPC's own stop() cancels a call of theirs now and then.
 CALLS = (
     Load(Kind.RPC, 2, pause=0.02),
@@ -69,7 +72,7 @@ SERVERS: tuple[Server, ...] = (
     ),
     Server(
         "gunicorn tls",
-        commands.gunicorn("--workers", "2", "--threads", "8", WSGI),
+        commands.gunicorn("--workers", "2", "--threads", "16", *PATIENT, WSGI),
         Gate.EPOLL,
         "gunicorn",
         LATE,
