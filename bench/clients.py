@@ -88,8 +88,7 @@ class HttpClient(Client):
 
     async def once(self) -> str:
         size = 1 << 16 if self.reading_seconds else 0
-        sock = await self.target.connect(socket.SOCK_STREAM, buffer=size)
-        connection = HttpConnection(sock)
+        connection = HttpConnection(await self.target.open(buffer=size))
         try:
             answer = await self.exchange(connection)
         finally:
@@ -132,13 +131,16 @@ class SlowReader(HttpClient):
 
 
 class IdleFirstClient(NewClient):
-    """Connections that send nothing for a second, and then a short request."""
+    """Connections that send nothing for a second, and then a short request.
+
+    In TLS they have shaken hands before.
+    """
 
     long = True
     idle_seconds = 1.0
 
     async def exchange(self, connection: HttpConnection) -> Answer:
-        await asyncio.sleep(self.idle_seconds)
+        await asyncio.sleep(self.load.silence or self.idle_seconds)
         return await super().exchange(connection)
 
 
@@ -161,7 +163,7 @@ class KeepAliveClient(Client):
 
     async def once(self) -> str:
         if self._connection is None:
-            self._connection = HttpConnection(await self.target.connect(socket.SOCK_STREAM))
+            self._connection = HttpConnection(await self.target.open())
         answer = await self._connection.get("/fast")
         if not answer.reusable:
             self.close()

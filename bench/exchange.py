@@ -8,14 +8,15 @@ import asyncio
 import errno
 import re
 import socket
-from dataclasses import dataclass
+import ssl
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import h11
 
 from bench.tally import Failure
+from bench.wire import CHUNK, Plain, Tls, Wire
 
-CHUNK = 1 << 16
 # A slow reader must be the bottleneck: with the default buffers the kernel takes megabytes at once.
 SLOW_READER_BUFFER = 1 << 16
 SLOW_READER_STEP = 0.02
@@ -35,14 +36,19 @@ class Failed(Exception):
 
 @dataclass(frozen=True)
 class Target:
-    """Where to connect: written `127.0.0.1:8000`, `[::1]:8000`, `/run/x.sock` or `@abstract`."""
+    """Where to connect: written `127.0.0.1:8000`, `[::1]:8000`, `/run/x.sock` or `@abstract`, and
+    with `tls:` before it for TLS.
+    """
 
     family: socket.AddressFamily
     address: tuple[str, int] | str
+    tls: bool = False
 
     @classmethod
     def parse(cls, text: str) -> Target:
         """Raises ValueError for anything else."""
+        if text.startswith("tls:"):
+            return replace(cls.parse(text.removeprefix("tls:")), tls=True)
         if text.startswith("/"):
             return cls(socket.AF_UNIX, text)
         if text.startswith("@"):
@@ -70,6 +76,19 @@ class Target:
             raise
         return sock
 
+    async def open(self, *, buffer: int = 0) -> Wire:
+        """A connection on which the client can speak. Raises OSError or Failed."""
+        sock = await self.connect(socket.SOCK_STREAM, buffer=buffer)
+        if not self.tls:
+            return Plain(sock)
+        wire = Tls(sock)
+        try:
+            await wire.shake_hands()
+        except BaseException:
+            wire.close()
+            raise
+        return wire
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -89,14 +108,13 @@ def _request(method: str, path: str, *headers: tuple[str, str]) -> h11.Request:
 class HttpConnection:
     """An HTTP/1.1 client connection."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-        self._loop = asyncio.get_running_loop()
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
         self._http = h11.Connection(our_role=h11.CLIENT)
 
     def close(self) -> None:
         """Close at once, even during a request."""
-        self._sock.close()
+        self._wire.close()
 
     async def get(self, path: str, *, close: bool = False, seconds: float = 0.0) -> Answer:
         """GET a path. `seconds`: read the answer slowly, so that it takes this long.
@@ -123,7 +141,8 @@ class HttpConnection:
             self._http.start_next_cycle()
         # None is for a ConnectionClosed, which is never sent.
         data = b"".join(self._http.send(event) or b"" for event in events)
-        await self._loop.sock_sendall(self._sock, data)
+        if data:  # To send nothing fails, too, where the server has answered and closed.
+            await self._wire.send(data)
 
     async def _answer(self, path: str, seconds: float) -> Answer:
         http = self._http
@@ -135,11 +154,11 @@ class HttpConnection:
             if event is h11.NEED_DATA:
                 if slowly:
                     await slowly.wait()
-                http.receive_data(await self._loop.sock_recv(self._sock, step))
+                http.receive_data(await self._wire.receive(step))
             elif isinstance(event, h11.Response):
                 status = event.status_code
                 if seconds:
-                    slowly = _Slowly(event, seconds, self._loop.time())
+                    slowly = _Slowly(event, seconds, asyncio.get_running_loop().time())
                     step = slowly.step
             elif isinstance(event, h11.Data):
                 body.append(bytes(event.data))
@@ -184,6 +203,8 @@ def classify(error: Exception) -> tuple[Failure, str]:
     if isinstance(error, TimeoutError):
         return Failure.TIMEOUT, str(error) or "no complete answer in time"
     text = f"{type(error).__name__}: {error}"
+    if isinstance(error, ssl.SSLEOFError):
+        return Failure.EOF, text
     if isinstance(error, (ConnectionResetError, BrokenPipeError)):
         return Failure.RESET, text
     if isinstance(error, (ConnectionRefusedError, BlockingIOError, FileNotFoundError)):

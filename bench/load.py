@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from dataclasses import dataclass
 from enum import Enum
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 from bench.clients import (
@@ -30,6 +30,9 @@ from bench.clients import (
     UploadClient,
 )
 from bench.exchange import HttpConnection, Target
+from bench.fastcgi import FastCgiClient, FastCgiSlowClient, FastCgiStreamClient
+from bench.rpc import RpcClient, RpcKeptClient, RpcSlowClient, RpcStreamClient
+from bench.silent import EventsClient, WebSocketClient
 from bench.tally import Report, Tally
 
 if TYPE_CHECKING:
@@ -50,9 +53,19 @@ class Kind(Enum):
     LINE_SLOW = "line-slow"
     LINE_STREAM = "line-stream"
     DATAGRAM = "datagram"
+    EVENTS = "events"  # server-sent events, with pauses of 4 s
+    WEBSOCKET = "websocket"  # two messages, with 40 s between them
+    RPC = "rpc"  # a new gRPC channel for each short call
+    RPC_KEPT = "rpc-kept"
+    RPC_SLOW = "rpc-slow"
+    RPC_STREAM = "rpc-stream"
+    FASTCGI = "fastcgi"  # a new connection for each short request
+    FASTCGI_SLOW = "fastcgi-slow"
+    FASTCGI_STREAM = "fastcgi-stream"
 
 
-SHORT = frozenset({Kind.NEW, Kind.LINE, Kind.DATAGRAM})
+SHORT = frozenset({Kind.NEW, Kind.LINE, Kind.DATAGRAM, Kind.RPC, Kind.FASTCGI})
+KEPT = frozenset({Kind.KEEP_ALIVE, Kind.RPC_KEPT})
 
 
 @dataclass(frozen=True)
@@ -64,17 +77,22 @@ class Load:
     pause: float = 0.0  # between the end of one request and the next
     timeout: float = 15.0
     path: str = ""  # replaces the kind's own path
+    silence: float = 0.0  # replaces the time for which the kind says or hears nothing
 
     @property
     def label(self) -> str:
         """The name of the tally."""
-        pause = f" {self.pause * 1000:g} ms" if self.kind is Kind.KEEP_ALIVE else ""
-        return self.kind.value + pause
+        pause = f" {self.pause * 1000:g} ms" if self.kind in KEPT else ""
+        silence = f" {self.silence:g} s" if self.silence else ""
+        return self.kind.value + pause + silence
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Loads on one target. They run until stopped, for `seconds` at most."""
+    """Loads on a target, or on several with commas between them, which the clients take in turns.
+
+    They run until stopped, for `seconds` at most.
+    """
 
     target: str
     loads: tuple[Load, ...]
@@ -93,21 +111,38 @@ CLIENTS: dict[Kind, type[Client]] = {
     Kind.LINE_SLOW: LineSlowClient,
     Kind.LINE_STREAM: LineStreamClient,
     Kind.DATAGRAM: DatagramClient,
+    Kind.EVENTS: EventsClient,
+    Kind.WEBSOCKET: WebSocketClient,
+    Kind.RPC: RpcClient,
+    Kind.RPC_KEPT: RpcKeptClient,
+    Kind.RPC_SLOW: RpcSlowClient,
+    Kind.RPC_STREAM: RpcStreamClient,
+    Kind.FASTCGI: FastCgiClient,
+    Kind.FASTCGI_SLOW: FastCgiSlowClient,
+    Kind.FASTCGI_STREAM: FastCgiStreamClient,
 }
 
 
 def clients(plan: Plan, report: Report, stop: asyncio.Event) -> Iterator[Client]:
     """The clients of a plan, each with its label's tally."""
-    target = Target.parse(plan.target)
+    targets = cycle(map(Target.parse, plan.target.split(",")))
     for load in plan.loads:
         for _ in range(load.clients):
-            yield CLIENTS[load.kind](load, target, report.tally(load.label), stop)
+            yield CLIENTS[load.kind](load, next(targets), report.tally(load.label), stop)
+
+
+def first(target: str) -> Target:
+    """The first of the targets."""
+    return Target.parse(target.partition(",")[0])
 
 
 async def ask(target: str, kind: Kind, timeout: float = 15.0) -> str:
-    """Send one request; return the version that answered. Raises OSError or Failed."""
+    """Send one request to the first target; return the version that answered.
+
+    Raises OSError or Failed.
+    """
     load = Load(kind, 1)
-    client = CLIENTS[kind](load, Target.parse(target), Tally(), asyncio.Event())
+    client = CLIENTS[kind](load, first(target), Tally(), asyncio.Event())
     try:
         async with asyncio.timeout(timeout):
             return await client.once()
@@ -116,8 +151,8 @@ async def ask(target: str, kind: Kind, timeout: float = 15.0) -> str:
 
 
 async def keeps(target: str, path: str = "/fast", timeout: float = 15.0) -> bool:
-    """Whether the server keeps the connection after a response. Raises OSError or Failed."""
-    connection = HttpConnection(await Target.parse(target).connect(socket.SOCK_STREAM))
+    """Whether the first target keeps the connection after a response. Raises OSError or Failed."""
+    connection = HttpConnection(await first(target).open())
     try:
         async with asyncio.timeout(timeout):
             return (await connection.get(path)).reusable

@@ -2,8 +2,8 @@
 # Install what tests, demonstration and measurements need; quick if everything is installed.
 #
 #     bench/setup.sh venv DIR    a virtual environment with the project (editable) and the servers
-#     bench/setup.sh servers DIR the servers that are not Python packages; the Go server and
-#                                Prometheus' promtool go to DIR/bin
+#     bench/setup.sh servers DIR the servers that are not Python packages; the Go server, PHP-FPM
+#                                and Prometheus' promtool go to DIR/bin
 #     bench/setup.sh system      debootstrap, for the tests in a booted systemd
 #     bench/setup.sh rpm         rpmbuild and rpmlint, for the RPM package
 #     bench/setup.sh tools DIR   wrk, strace, Server::Starter and circus, for the measurements
@@ -90,6 +90,26 @@ make_servers() {
     rm -rf "$cache"
 }
 
+# If one of these is missing, its tests are skipped.
+make_other_servers() {
+    command -v puma >/dev/null || (install puma) || true
+    command -v php-fpm >/dev/null || [ -x "$1/bin/php-fpm" ] || (make_php_fpm "$1") ||
+        echo "setup: PHP-FPM is missing; its tests are skipped"
+}
+
+# Only this file: the package would start a server.
+make_php_fpm() {
+    local folder package
+    install php-cli libapparmor1
+    package=$(apt-cache depends php-fpm | sed -n 's/.*Depends: \(php[0-9.]*-fpm\)$/\1/p')
+    folder=$(mktemp -d)
+    (cd "$folder" && apt-get -q -o APT::Sandbox::User=root download "$package" >/dev/null &&
+        dpkg-deb --fsys-tarfile ./*.deb | tar -x --wildcards './usr/sbin/php-fpm*') &&
+        "$folder"/usr/sbin/php-fpm* -v >/dev/null && mv "$folder"/usr/sbin/php-fpm* "$1/bin/php-fpm"
+    rm -rf "$folder"
+    [ -x "$1/bin/php-fpm" ]
+}
+
 # Readers of man pages and completions. If one is missing, its tests are skipped.
 install_readers() {
     local packages=()
@@ -130,11 +150,13 @@ case "${1-}" in
 venv)
     make_venv "${2:-.venv}"
     make_servers "${2:-.venv}"
+    make_other_servers "${2:-.venv}"
     make_promtool "${2:-.venv}" || echo "setup: promtool is missing; its tests are skipped"
     install_readers
     ;;
 servers)
     make_servers "${2:-.venv}"
+    make_other_servers "${2:-.venv}"
     make_promtool "${2:-.venv}" || echo "setup: promtool is missing; its tests are skipped"
     ;;
 system) install_system_needs ;;

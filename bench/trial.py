@@ -34,7 +34,8 @@ SWITCH_TIMEOUT = 45.0
 # Longer than sockact's own deadline, so that cut connections are noticed.
 DRAIN_TIMEOUT = 90.0
 # What the supervisor says when a generation did not end by itself.
-FORCED = re.compile(r", sending SIGKILL|the drain timeout of .* expired")
+EXPIRED = r"the drain timeout of .* expired"
+KILLED = r", sending SIGKILL"
 # No load runs longer than this, whatever happens to its parent.
 LONGEST = 600.0
 
@@ -90,13 +91,16 @@ class Trial:
         found += self._differences()
         if self.exit_code != 0:
             found.append(f"stopped with exit status {self.exit_code}")
-        if forced := [line for line in self.stderr.splitlines() if FORCED.search(line)]:
+        late = KILLED if self.server.stays else f"{KILLED}|{EXPIRED}"
+        if forced := [line for line in self.stderr.splitlines() if re.search(late, line)]:
             found.append(f"not drained in time: {forced[0]}")
         return found
 
     def _differences(self) -> list[str]:
         """Differences from what the list of servers says."""
-        found = [f"gate not closed: {gate}" for gate in self.gates if gate.startswith("none")]
+        found = []
+        if self.server.gate is not zoo.Gate.NONE:
+            found += [f"gate not closed: {gate}" for gate in self.gates if gate.startswith("none")]
         if self.gate is not self.server.gate:
             found.append(f"the gate is {self.gate}, not {self.server.gate}")
         kept = self.server.keep_alive not in (zoo.CLOSES, zoo.NONE)
@@ -164,8 +168,10 @@ def run_trial(
 
 
 def waits_in(service: Service) -> zoo.Gate:
-    """How the program waits for clients: in epoll or otherwise."""
+    """How the program waits for clients, and so how its gate is closed."""
     status = service.status()
+    if status["generations"][0]["gate_by"] == "none":
+        return zoo.Gate.NONE
     ours = set(procfs.sockets(status["pid"]).values())
     pids = status["generations"][0]["pids"]
     return zoo.Gate.EPOLL if gate.entries(pids, ours) else zoo.Gate.SHIM

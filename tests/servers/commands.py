@@ -20,6 +20,8 @@ class Transport(Enum):
     TCP = "tcp"
     UNIX = "unix"
     UDP = "udp"
+    TLS = "tls"
+    BOTH = "both"  # IPv4 and IPv6, on every address
 
 
 @dataclass(frozen=True)
@@ -30,16 +32,27 @@ class Address:
     port: int = 0
     path: str = ""
     transport: Transport = Transport.TCP
+    certificate: str = ""  # the file with it and its key
 
     @property
-    def listen(self) -> str:
-        """As `sockact run --listen` wants it."""
+    def listen(self) -> tuple[str, ...]:
+        """As `sockact run --listen` wants them."""
+        if self.transport is Transport.BOTH:
+            return (f"0.0.0.0:{self.port}", f"[::]:{self.port}")
         prefix = "udp:" if self.transport is Transport.UDP else ""
-        return prefix + self.target
+        return (prefix + self.bind,)
 
     @property
     def target(self) -> str:
         """As the load client wants it."""
+        if self.transport is Transport.BOTH:
+            return f"127.0.0.1:{self.port},[::1]:{self.port}"
+        prefix = "tls:" if self.transport is Transport.TLS else ""
+        return prefix + self.bind
+
+    @property
+    def bind(self) -> str:
+        """As many servers want it."""
         if self.path:
             return self.path
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -50,7 +63,7 @@ Command = Callable[[Address], list[str]]
 
 
 def script(module: str, *options: str) -> Command:
-    """One of the applications that is a program: HOST PORT and options."""
+    """One of the applications that is a program: HOST PORT and options. No HOST: its default."""
 
     def command(address: Address) -> list[str]:
         name = f"{APPS}.{module}"
@@ -73,7 +86,10 @@ def gunicorn(*options: str) -> Command:
     """gunicorn; the options name the workers and the application."""
 
     def command(address: Address) -> list[str]:
-        where = f"unix:{address.path}" if address.path else address.target
+        where = f"unix:{address.path}" if address.path else address.bind
+        if address.certificate:
+            keys = (f"--certfile={address.certificate}", f"--keyfile={address.certificate}")
+            return ["gunicorn", "--bind", where, *keys, *options]
         return ["gunicorn", "--bind", where, *options]
 
     return command
@@ -86,6 +102,9 @@ def uvicorn(*options: str) -> Command:
         where = ["--host", address.host, "--port", str(address.port)]
         if address.path:
             where = ["--uds", address.path]
+        if address.certificate:
+            where += ["--ssl-certfile", address.certificate]
+            where += ["--ssl-keyfile", address.certificate]
         return ["uvicorn", *where, "--no-access-log", *options, ASGI]
 
     return command
@@ -93,7 +112,7 @@ def uvicorn(*options: str) -> Command:
 
 def waitress(address: Address) -> list[str]:
     """waitress."""
-    return ["waitress-serve", f"--listen={address.target}", "--threads=8", WSGI]
+    return ["waitress-serve", f"--listen={address.bind}", "--threads=8", WSGI]
 
 
 def aiohttp(address: Address) -> list[str]:
@@ -110,18 +129,29 @@ def granian(address: Address) -> list[str]:
 
 def hypercorn(address: Address) -> list[str]:
     """hypercorn."""
-    return ["hypercorn", "--bind", address.target, ASGI]
+    return ["hypercorn", "--bind", address.bind, ASGI]
 
 
 def daphne(address: Address) -> list[str]:
     """daphne: ASGI on Twisted."""
-    return ["daphne", "-b", address.host, "-p", str(address.port), f"{ASGI}"]
+    if address.path:
+        return ["daphne", "-u", address.path, ASGI]
+    return ["daphne", "-b", address.host, "-p", str(address.port), ASGI]
 
 
 def twisted(address: Address) -> list[str]:
-    """Twisted's web server with a WSGI application."""
+    """Twisted's web server with a WSGI application; on a Unix socket, where each of its requests
+    would get status 500, with a resource.
+    """
+    program = ["twist", "--log-level=warn", "web"]
+    if address.path:
+        return [
+            *program,
+            f"--listen=unix:{address.path}",
+            f"--class={APPS}.twisted_resource.Answers",
+        ]
     where = f"tcp:{address.port}:interface={address.host}"
-    return ["twist", "--log-level=warn", "web", f"--listen={where}", f"--wsgi={APPS}.wsgi.app"]
+    return [*program, f"--listen={where}", f"--wsgi={APPS}.wsgi.app"]
 
 
 def sanic(address: Address) -> list[str]:
@@ -132,12 +162,12 @@ def sanic(address: Address) -> list[str]:
 
 def cheroot(address: Address) -> list[str]:
     """CherryPy's server."""
-    return ["cheroot", "--bind", address.target, WSGI]
+    return ["cheroot", "--bind", address.bind, WSGI]
 
 
 def django(address: Address) -> list[str]:
     """Django's development server."""
-    return ["python", "-m", f"{APPS}.django_site", "runserver", "--noreload", address.target]
+    return ["python", "-m", f"{APPS}.django_site", "runserver", "--noreload", address.bind]
 
 
 def uwsgi(address: Address) -> list[str]:
@@ -145,7 +175,7 @@ def uwsgi(address: Address) -> list[str]:
 
     To uWSGI SIGTERM means a restart; with --die-on-term it ends it, as everywhere else.
     """
-    program = ["uwsgi", "--plugin", "python3", "--http-socket", address.target, "--module", WSGI]
+    program = ["uwsgi", "--plugin", "python3", "--http-socket", address.bind, "--module", WSGI]
     workers = ["--master", "--processes", "2", "--threads", "8"]
     rest = ["--need-app", "--die-on-term", "--disable-logging", "--add-header", "Connection: close"]
     return [*program, *workers, *rest]
@@ -158,4 +188,18 @@ def node(address: Address) -> list[str]:
 
 def go(address: Address) -> list[str]:
     """Go's own HTTP server, in a static binary that bench/setup.sh builds."""
-    return ["zoo-go", address.target]
+    return ["zoo-go", address.bind]
+
+
+def puma(address: Address) -> list[str]:
+    """Puma, the distribution's."""
+    bind = f"unix://{address.path}" if address.path else f"tcp://{address.bind}"
+    options = ["--quiet", "--config", str(APPS_FOLDER / "puma.rb"), "--bind", bind]
+    return ["puma", *options, str(APPS_FOLDER / "config.ru")]
+
+
+def php_fpm(address: Address) -> list[str]:
+    """PHP-FPM, the distribution's; its configuration is in the release."""
+    prefix = str(Path(address.path).parent)
+    options = ["--nodaemonize", "--allow-to-run-as-root", "--fpm-config", "php-fpm.conf"]
+    return ["php-fpm", *options, "--prefix", prefix]

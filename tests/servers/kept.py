@@ -197,7 +197,7 @@ DAPHNE_TLS = (
     + """
 from daphne.cli import CommandLineInterface
 os.set_blocking(fd, False)
-endpoint = "ssl:1:privateKey=key.pem:certKey=certificate.pem"
+endpoint = "ssl:1:privateKey=certificate.pem:certKey=certificate.pem"
 CommandLineInterface().run(["-v0", "-e", endpoint, "applications:asgi"])
 """
 )

@@ -33,6 +33,17 @@ length=$(head -c "$CONTENT_LENGTH" | wc -c)
 printf 'Content-Type: text/plain\\n\\nversion {version} received %s bytes\\n' "$length"
 """
 
+# PHP reads its files at each request: a version is that of a launch by its configuration.
+PHP_FPM = """[global]
+error_log = /dev/stderr
+process_control_timeout = 30s
+[www]
+listen = app.sock
+pm = static
+pm.max_children = 12
+env[VERSION] = {version}
+"""
+
 CGI_SCRIPTS = {"slow": CGI_SLOW, "stream": CGI_STREAM, "upload": CGI_UPLOAD}
 
 
@@ -54,6 +65,7 @@ class Releases:
         if self.import_seconds:
             module += f"import time\ntime.sleep({self.import_seconds})\n"
         release = self._release(version, module)
+        (release / "php-fpm.conf").write_text(PHP_FPM.format(version=version))
         public = release / "public"
         (public / "fast").write_bytes(answers.fast(version))
         (public / "big").write_bytes(answers.big(version))

@@ -11,7 +11,7 @@ from bench.load import SHORT, ask
 from tests.servers import zoo
 from tests.servers.commands import Transport
 from tests.servers.releases import Releases
-from tests.support import wait
+from tests.support import certificate, wait
 from tests.support.service import Service
 
 if TYPE_CHECKING:
@@ -39,12 +39,15 @@ class Deployment:
 def choose(
     server: zoo.Server, folder: Path, import_seconds: float = 0.0
 ) -> tuple[Address, Releases]:
-    """An address for a server, and version 1 of its releases on disk."""
+    """An address for a server, and version 1 of its releases on disk; a certificate in TLS."""
     releases = Releases(folder / "releases", import_seconds)
     releases.publish("1")
     udp = server.transport is Transport.UDP
     port = wait.free_port(socket.SOCK_DGRAM if udp else socket.SOCK_STREAM)
-    return server.address(folder, port), releases
+    address = server.address(folder, port)
+    if address.certificate:
+        certificate.make(address.certificate)
+    return address, releases
 
 
 def deploy(
@@ -71,8 +74,8 @@ def start(
     service = Service(
         server.command(address),
         folder=folder,
-        listen=(address.listen,),
-        options=("--directory", str(server.directory(releases)), *options),
+        listen=address.listen,
+        options=("--directory", str(server.directory(releases)), *server.settings, *options),
         environment=zoo.environment(releases),
         launcher=launcher,
     )

@@ -5,12 +5,11 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import ssl
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support import wait
+from tests.support import certificate, wait
 from tests.support.kept_client import Client
 from tests.support.program import Program, connect, read_all
 
@@ -165,14 +164,10 @@ def test_a_client_that_has_only_shaken_hands_is_waited_for(
     start: StartService, program: Program, folder: Path
 ) -> None:
     """As one that has only connected."""
-    certificate = folder / "both.pem"
-    request = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 9"
-    files = ["-subj", "/CN=localhost", "-keyout", str(certificate), "-out", str(folder / "c")]
-    subprocess.run([*request.split(), *files], check=True, capture_output=True)
-    with certificate.open("a") as file:
-        file.write((folder / "c").read_text())
+    path = str(folder / "certificate.pem")
+    certificate.make(path)
     program.publish("1", ENCRYPTED)
-    command = [*program.command, str(certificate)]
+    command = [*program.command, path]
     service = start(command, listen=program.listen, options=("--quiet-after", "100ms"))
     with _shaken(connect(("127.0.0.1", program.port))) as client:
         program.publish("2", ENCRYPTED)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from tests.process.gates.test_shim_gate import Listener, listener
 from tests.servers.kept import APPLICATIONS, HTTP2_SERVERS
 
 pytest.importorskip("h2")
+from tests.support import certificate
 from tests.support.h2_client import Client
 
 if TYPE_CHECKING:
@@ -43,18 +43,10 @@ def server(name: str, run: Run, listener: Listener, folder: Path) -> Program:
     (folder / "applications.py").write_text(APPLICATIONS)
     arguments = [argument.replace("FD", listener.fd) for argument in HTTP2_SERVERS[name].arguments]
     if name.endswith("-tls"):
-        certificate = {"key.pem": str(folder / "key.pem")}
-        certificate["certificate.pem"] = str(folder / "certificate.pem")
-        make_certificate(*certificate.values())
-        for plain, path in certificate.items():
-            arguments = [argument.replace(plain, path) for argument in arguments]
+        path = str(folder / "certificate.pem")
+        certificate.make(path)
+        arguments = [argument.replace("certificate.pem", path) for argument in arguments]
     return run(*arguments, pass_fds=[int(listener.fd)], python=sys.executable, path=[str(folder)])
-
-
-def make_certificate(key: str, certificate: str) -> None:
-    options = ("-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=test")
-    command = ["openssl", "req", *options, "-keyout", key, "-out", certificate]
-    subprocess.run(command, check=True, capture_output=True)
 
 
 @pytest.fixture

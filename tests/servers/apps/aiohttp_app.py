@@ -1,8 +1,12 @@
-"""An aiohttp application, for `python -m aiohttp.web`."""
+"""An aiohttp application, for `python -m aiohttp.web`, and a program that serves it.
+
+python -m tests.servers.apps.aiohttp_app 127.0.0.1 8000
+"""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 
 from aiohttp import web
 
@@ -49,3 +53,7 @@ def application(arguments: list[str]) -> web.Application:
     app.router.add_get("/stream", stream)
     app.router.add_post("/upload", upload)
     return app
+
+
+if __name__ == "__main__":
+    web.run_app(application([]), host=sys.argv[1] or None, port=int(sys.argv[2]), print=None)

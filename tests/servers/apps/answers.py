@@ -11,6 +11,7 @@ import re
 
 LINES = 50  # of a streamed answer, LINE_PAUSE seconds apart
 LINE_PAUSE = 0.1
+EVENTS = 3  # of an answer with pauses that the client chooses
 SLOW_SECONDS = 2.0
 LONG_SECONDS = 10.0
 FOREVER = 86_400.0
@@ -18,7 +19,7 @@ BIG_LINES = 1 << 17  # 8 MiB: more than the kernel's buffers can take off the se
 BIG_WIDTH = 64
 UPLOAD_BYTES = 1 << 20
 
-_VERSION = re.compile(rb"version (\w+)")
+_VERSION = re.compile(rb"(?:data: )?version (\w+)")
 
 
 def release() -> str:
@@ -44,6 +45,16 @@ def stream(version: str) -> bytes:
     return b"".join(line(version, number) for number in range(1, LINES + 1))
 
 
+def event(version: str, number: int) -> bytes:
+    """Server-sent event `number`, counted from 1."""
+    return f"data: version {version} event {number} of {EVENTS}\n\n".encode()
+
+
+def events(version: str) -> bytes:
+    """All server-sent events."""
+    return b"".join(event(version, number) for number in range(1, EVENTS + 1))
+
+
 def big(version: str) -> bytes:
     """The answer that a client reads slowly."""
     return (fast(version).rstrip().ljust(BIG_WIDTH - 1) + b"\n") * BIG_LINES
@@ -54,7 +65,7 @@ def upload(version: str, length: int = UPLOAD_BYTES) -> bytes:
     return f"version {version} received {length} bytes\n".encode()
 
 
-_BODIES = {"fast": fast, "stream": stream, "big": big, "upload": upload}
+_BODIES = {"fast": fast, "stream": stream, "big": big, "upload": upload, "events": events}
 
 
 def check(body: str, data: bytes) -> str | None:

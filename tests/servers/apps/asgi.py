@@ -19,9 +19,18 @@ async def app(
     receive: Callable[[], Awaitable[Message]],
     send: Callable[[Message], Awaitable[None]],
 ) -> None:
-    """The short answer, the one after 2 s, the one over 5 s, the one to an upload, and none."""
+    """The short answer, the one after 2 s, the one over 5 s, the one to an upload, and none.
+
+    And server-sent events: `/events/4` sends them with pauses of 4 s.
+    """
     if scope["type"] == "lifespan":
         await lifespan(receive, send)
+        return
+    if scope["type"] == "websocket":
+        await websocket(receive, send)
+        return
+    if scope["path"].startswith("/events/"):
+        await events(send, float(scope["path"].removeprefix("/events/")))
         return
     headers = [(b"content-type", b"text/plain")]
     if scope["path"] == "/stream":
@@ -42,6 +51,29 @@ async def app(
     headers.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+async def events(send: Callable[[Message], Awaitable[None]], pause: float) -> None:
+    """Server-sent events with pauses of so many seconds."""
+    headers = [(b"content-type", b"text/event-stream")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    for number in range(1, answers.EVENTS + 1):
+        if number > 1:
+            await asyncio.sleep(pause)
+        body = answers.event(VERSION, number)
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def websocket(
+    receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
+) -> None:
+    """A WebSocket gets the short answer for each message."""
+    while (event := (await receive())["type"]) != "websocket.disconnect":
+        if event == "websocket.connect":
+            await send({"type": "websocket.accept"})
+        else:
+            await send({"type": "websocket.send", "text": answers.fast(VERSION).decode()})
 
 
 async def received(receive: Callable[[], Awaitable[Message]]) -> int:

@@ -50,7 +50,7 @@ class Upload(RequestHandler):
 async def main(host: str, port: int) -> None:
     """Serve for ever."""
     routes = [("/fast", Fast), ("/slow", Slow), ("/stream", Stream), ("/upload", Upload)]
-    Application(routes).listen(port, host)
+    Application(routes).listen(port, host or None)
     await asyncio.Event().wait()
 
 

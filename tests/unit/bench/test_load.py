@@ -18,6 +18,7 @@ from bench.tally import Failure, Report, Tally
 from tests.servers.apps import answers
 
 if TYPE_CHECKING:
+    import ssl
     from pathlib import Path
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -27,23 +28,26 @@ CLOSE = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 10\r\n\r\nvers
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
-def load(handler: Handler, load: Load, seconds: float = 0.15) -> Tally:
-    """What a load sees of a server with that handler."""
+def load(
+    handler: Handler, load: Load, seconds: float = 0.15, context: ssl.SSLContext | None = None
+) -> Tally:
+    """What a load sees of a server with that handler, in TLS with a context."""
+    prefix = "tls:" if context else ""
 
     async def main() -> Report:
-        server = await asyncio.start_server(handler, "127.0.0.1", 0)
+        server = await asyncio.start_server(handler, "127.0.0.1", 0, ssl=context)
         port = server.sockets[0].getsockname()[1]
         async with server:
-            return await run(Plan(f"127.0.0.1:{port}", (load,), seconds), asyncio.Event())
+            return await run(Plan(f"{prefix}127.0.0.1:{port}", (load,), seconds), asyncio.Event())
 
     return asyncio.run(main()).total()
 
 
-def answering(data: bytes) -> Handler:
-    """A server that reads a request, sends these bytes, and closes."""
+def answering(data: bytes, last: bytes = b"\r\n\r\n") -> Handler:
+    """A server that reads a request, which ends so, sends these bytes, and closes."""
 
     async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
+        await reader.readuntil(last)
         writer.write(data)
         await writer.drain()
         writer.close()

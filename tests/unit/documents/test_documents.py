@@ -51,6 +51,8 @@ ASK = {
     "daphne": [DAPHNE],
     "sanic": [["sanic", "--help"]],
     "twisted": [["twistd", "--help"]],
+    "puma": [["puma", "--help"]],
+    "php-fpm": [["php-fpm", "--help"]],
     "uwsgi": [["uwsgi", "--help"]],
     "python": [["python", "-m", "http.server", "--help"]],
     "django": [["django-admin", "help", "runserver"], GUNICORN, UVICORN, DAPHNE],
