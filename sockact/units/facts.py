@@ -5,6 +5,7 @@ Raises OperatorError if systemd cannot be asked or does not know the unit.
 
 from __future__ import annotations
 
+import glob
 import os
 import stat
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from sockact.units import stale_files, unitfile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sockact.core.matching import Address
     from sockact.units.manager import Manager
     from sockact.units.unitfile import Settings
@@ -215,16 +218,28 @@ def _changed(path: str) -> float:
 
 def odd_environment_file(service: Unit) -> str:
     """The first EnvironmentFile= that is there and no regular file, such as a FIFO, for which
-    systemd would wait when it starts the service; empty if there is none.
+    systemd would wait when it starts the service; empty if there is none. /dev/null is an empty
+    file.
     """
-    for path in _paths(service.get("EnvironmentFiles")):
+    for path in _environment_files(service):
         try:
             with walk.find(path) as found:
-                if not stat.S_ISREG(found.stat().st_mode):
+                file = found.stat()
+                if not (stat.S_ISREG(file.st_mode) or _is_null(file)):
                     return path
         except OSError:
             continue  # systemd says so, without waiting.
     return ""
+
+
+def _is_null(file: os.stat_result) -> bool:
+    return stat.S_ISCHR(file.st_mode) and file.st_rdev == os.makedev(1, 3)
+
+
+def _environment_files(service: Unit) -> Iterator[str]:
+    """The files that systemd reads: EnvironmentFile= may be a pattern."""
+    for pattern in _paths(service.get("EnvironmentFiles")):
+        yield from sorted(glob.glob(pattern)) if glob.has_magic(pattern) else [pattern]
 
 
 def _paths(environment_files: str) -> list[str]:
@@ -240,7 +255,7 @@ def _variables(service: Unit, settings: Settings) -> dict[str, str]:
         for word in unitfile.split(line):
             key, _, value = word.partition("=")
             found[key] = value
-    for path in _paths(service.get("EnvironmentFiles")):
+    for path in _environment_files(service):
         try:
             # Perhaps the service user's: no FIFO, no device, and not without end.
             data = files.read(path, _LARGEST_ENVIRONMENT)

@@ -7,12 +7,14 @@ safe if nobody but root can redirect it.
 
 from __future__ import annotations
 
+import fnmatch
 import grp
 import os
 import pwd
+import re
 import stat
 
-from sockact.units.unitfile import Setting, command_line, escape_value
+from sockact.units.unitfile import Setting, command_line, escape_value, expand
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
     from sockact.units.facts import Facts
 
+AROUND_START = ("ExecStartPre", "ExecStartPost", "ExecStop", "ExecStopPost")
+_SEPARATORS = re.compile(r"[\s'\";&|()]+")
 _LINKS = 40
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
@@ -122,6 +126,34 @@ def removed_at_stop(facts: Facts, paths: Sequence[str]) -> list[str]:
         return []
     below = tuple(f"{facts.runtime}/{name}/" for name in service.words("RuntimeDirectory"))
     return [path for path in paths if os.path.normpath(path).startswith(below)]
+
+
+def removers(facts: Facts, paths: Sequence[str]) -> dict[str, list[str]]:
+    """Commands around a start that remove one of the socket files, by setting, as written.
+
+    Programs leave their file behind, so people remove it before the start; now it is systemd's.
+    """
+    service = facts.service
+    settings = service.files.get("Service", {})
+    found: dict[str, list[str]] = {}
+    for key in AROUND_START:
+        for line in settings.get(key, []):
+            (text,) = expand([line.replace("%t", facts.runtime)], service.name, {})
+            if _removes(text, paths):
+                found.setdefault(key, []).append(line)
+    return found
+
+
+def _removes(command: str, paths: Sequence[str]) -> bool:
+    words = [word for word in _SEPARATORS.split(command) if word]
+    if not any(os.path.basename(word.lstrip("-+!:@")) in ("rm", "unlink") for word in words):
+        return False
+    patterns = [os.path.normpath(word) for word in words if word.startswith("/")]
+    return any(
+        fnmatch.fnmatch(path, pattern) or path.startswith(f"{pattern}/")
+        for path in paths
+        for pattern in patterns
+    )
 
 
 def _user(number: int) -> str:

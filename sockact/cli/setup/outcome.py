@@ -47,5 +47,5 @@ def describe(outcome: Outcome) -> str:
         clients.append("connections waiting in the old queue may have been cut off")
     last = f"new connections waited up to {outcome.waited:.2f} s"
     if outcome.retried:
-        last = f"for {outcome.waited:.2f} s new connections were delayed and retried by TCP"
+        last += " (TCP tries again each second)"
     return "; ".join([*(clients or ["no connections were refused"]), last])

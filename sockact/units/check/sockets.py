@@ -36,6 +36,7 @@ def findings(facts: Facts, settings: Settings | None) -> Iterator[Finding]:
             yield Finding(ERROR, socket.name, f"Listen {text}", message, write)
         yield from _state(facts, socket, mine)
         yield from _removed_at_stop(facts, socket, mine)
+        yield from _removed_at_start(facts, mine)
     if not facts.sockets:
         yield from _none(facts, settings)
         known = _own(settings)
@@ -139,6 +140,15 @@ def _state(facts: Facts, socket: Unit, mine: list[Address]) -> Iterator[Finding]
     elif started.isdecimal() and socket.changed > int(started) + 1:
         message = "the unit has changed since it was started, and the change is not in effect"
         yield Finding(WARNING, socket.name, "", message, f"run {restart}")
+
+
+def _removed_at_start(facts: Facts, addresses: list[Address]) -> Iterator[Finding]:
+    paths = service_units.unix_paths(tuple(addresses))
+    for key, lines in socket_files.removers(facts, paths).items():
+        for line in lines:
+            message = "it removes the socket file that systemd listens at: no client can connect"
+            write = "remove it (systemd itself removes an old file before it listens)"
+            yield Finding(ERROR, facts.service.name, f"{key}={line}", message, write)
 
 
 def _removed_at_stop(facts: Facts, socket: Unit, mine: list[Address]) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ import math
 import re
 import signal
 
-from sockact.units import unit_limits, unitfile
+from sockact.units import socket_files, unit_limits, unitfile
 from sockact.units.wrap import drop_in, refusals, stop_signal
 
 TYPE_CHECKING = False
@@ -41,9 +41,13 @@ def describe(facts: Facts, wrap: Wrap) -> Iterator[str]:
             how = f" with {usual} (add --stop-signal if it needs another signal)"
         yield f"ExecStop={stop[-1]} is not used: sockact drains the program and stops it{how}"
     yield from _start(facts, files.get("ExecStart", [""])[-1])
+    removers = socket_files.removers(facts, wrap.socket_paths)
     for key in ("ExecStartPre", "ExecStartPost", "ExecCondition"):
-        if key in files:
+        if {*files.get(key, [])} - {*removers.get(key, [])}:
             yield f"{key}= runs at a start, but not on a reload"
+    for key, lines in removers.items():
+        for line in lines if key != "ExecStop" else ():
+            yield f"{key}={line} is left out: it would remove the socket file of the .socket unit"
     for line in files.get("EnvironmentFile", []):
         yield f"EnvironmentFile={line} is read at a start, but not on a reload"
     limits = [f"{key}={files[key][-1]}" for key in unit_limits.KEYS if files.get(key)]

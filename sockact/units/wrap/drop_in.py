@@ -154,6 +154,7 @@ def _life(facts: Facts, wrap: Wrap) -> Iterator[Setting]:
     yield Setting("ExecReload", "")
     reload = unitfile.command_line((wrap.sockact, "reload", wrap.name))
     yield Setting("ExecReload", reload)
+    yield from _around_start(facts, wrap)
     if service.get("PIDFile"):
         yield Setting("PIDFile", "")
     if service.get("Restart") in ("no", "on-success"):
@@ -172,6 +173,15 @@ def _life(facts: Facts, wrap: Wrap) -> Iterator[Setting]:
         # The program keeps its name in the journal.
         identifier = unitfile.escape_value(os.path.basename(facts.start[0]))
         yield Setting("SyslogIdentifier", identifier)
+
+
+def _around_start(facts: Facts, wrap: Wrap) -> Iterator[Setting]:
+    """Without the commands that remove a socket file, which is systemd's now."""
+    settings = facts.service.files.get("Service", {})
+    for key, lines in socket_files.removers(facts, wrap.socket_paths).items():
+        if key != "ExecStop":
+            yield Setting(key, "")
+            yield from (Setting(key, line) for line in settings[key] if line not in lines)
 
 
 def start_limit(facts: Facts, wrap: Wrap) -> float:

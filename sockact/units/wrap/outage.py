@@ -32,7 +32,7 @@ class Outcome:
     refused: float | None = 0.0
     """How long connections were refused; None if that could not be measured."""
     waited: float = 0.0
-    """The longest that a new connection had to wait."""
+    """The longest that a new connection had to wait, also for TCP to try again."""
     cut_off: bool = False
     """Connections may still have waited in the queue of the old socket when it was closed."""
     retried: bool = False
@@ -54,6 +54,10 @@ class Outage:
         self._asked: dict[Address, float] = {}
         self.seconds: float | None = 0.0
         """The total, for the address that was worst off; None if the tables cannot be read."""
+        self.first: float | None = None
+        """When connections were first refused, by time.monotonic()."""
+        self.last = 0.0
+        """When they were last refused; 0 if they never were."""
         self.cut_off = 0
         """How many connections waited in a queue that had to be closed because of a failure."""
 
@@ -79,6 +83,9 @@ class Outage:
             now = time.monotonic()
             for address in free:
                 lost[address] += now - last
+            if free:
+                self.first = self.first or now
+                self.last = now
             self.seconds = max(lost.values(), default=0.0)
             last = now
 

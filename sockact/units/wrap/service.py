@@ -91,6 +91,12 @@ class Service:
             lines = self.last_lines(began)
             raise NotStarted(f"{self.files.service} did not start", lines) from error
 
+    def restart_times(self) -> tuple[float, float]:
+        """When it began to stop, and when it was ready, both by time.monotonic()."""
+        names = ("ActiveExitTimestampMonotonic", "ActiveEnterTimestampMonotonic")
+        stopped, ready = (int(self._show(name)) / 1e6 for name in names)
+        return stopped, ready
+
     def try_start(self, text: str) -> None:
         """Start the program once in the trial unit `text`. Raises NotStarted."""
         trial = self.files.trial
@@ -183,9 +189,9 @@ class Service:
         taken = {known[one.index] for one in answers if isinstance(one, matching.Adopted)}
         return [address for address in free if address not in taken]
 
-    def wait_stable(self, addresses: Sequence[Address]) -> None:
-        """Return when the service is still running a second after it began to accept. Raises
-        OperatorError if it ends before.
+    def wait_stable(self, addresses: Sequence[Address]) -> float:
+        """Return when the service is still running a second after it began to accept: at that
+        time, by time.monotonic(). Raises OperatorError if it ends before.
 
         gunicorn binds before its workers import the application, and ends if they cannot. If we
         cannot see that it accepts, wait as long as most programs take for that.
@@ -204,7 +210,7 @@ class Service:
             if accepted is None and self._accepts(addresses):
                 accepted = at
             if at >= (began + _UNSEEN if accepted is None else accepted + _SETTLED):
-                return
+                return began if accepted is None else accepted
             time.sleep(_STEP)
 
     def _ended(self) -> OperatorError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
 from dataclasses import dataclass, replace
@@ -97,7 +98,7 @@ def unwrap(
             check_writable(files.drop_in_path)
             _test_start(service, tell)
         with outage:
-            outcome = carry_out(lambda undo: _restart(undo, service, texts, outage.addresses))
+            outcome = carry_out(lambda undo: _restart(undo, service, texts, outage))
         outcome = replace(outcome, refused=outage.seconds)
     elif texts.socket and service.main_pid() == "0":
         service.stop_unit(files.socket)
@@ -113,9 +114,9 @@ def unwrap(
     return outcome
 
 
-def restart_alone(service: Service, texts: Texts, addresses: Sequence[Address]) -> None:
+def restart_alone(service: Service, texts: Texts, outage: Outage) -> None:
     """Take a wrap back that is complete. Raises OperatorError."""
-    carry_out(lambda undo: _restart(undo, service, texts, addresses))
+    carry_out(lambda undo: _restart(undo, service, texts, outage))
     _remove_files(service)
     service.files.remove_leftovers()
 
@@ -127,11 +128,9 @@ def _remove_files(service: Service) -> None:
     service.manager.call("daemon-reload")
 
 
-def _restart(
-    undo: ExitStack, service: Service, texts: Texts, addresses: Sequence[Address]
-) -> Outcome:
+def _restart(undo: ExitStack, service: Service, texts: Texts, outage: Outage) -> Outcome:
     """Restart without sockact; the outcome lacks how long connections were refused."""
-    files = service.files
+    files, addresses = service.files, outage.addresses
     undo.callback(_put_back, service, texts, service.main_pid(), addresses)
     socket = files.socket if addresses else ""
     write(files.drop_in_path, transition(texts.drop_in, socket, texts.access))
@@ -141,18 +140,32 @@ def _restart(
     if addresses:
         # New clients try again a second later; those in the queue are still served.
         with contextlib.suppress(OSError), service.sockets_at(addresses) as sockets:
+            began = time.monotonic()
             emptied = sockets.admit_no_more()
             retried = True
     since = time.time()
     service.restart()
     try:
         service.wait_bound(addresses)
-        waited = time.monotonic() - began
-        service.wait_stable(addresses)
+        bound = time.monotonic()
+        accepted = service.wait_stable(addresses)
     except OperatorError as error:
         lines = service.last_lines(since)
         raise NotStarted(f"without sockact, {error}", lines) from error
+    if retried:
+        # Until systemd's socket was closed: from then on, they were refused.
+        tries = _next_try((outage.first or bound) - began)
+        waited = max(tries, accepted - bound)
+    else:
+        waited = accepted - max(began, service.restart_times()[0], outage.last)
     return Outcome(0.0, waited, cut_off=not emptied, retried=retried)
+
+
+def _next_try(seconds: float) -> float:
+    """How long a connection waits that is not answered for a time: TCP tries again after 1 s, and
+    then each second (Linux 6.5) or after 3 s and 7 s.
+    """
+    return float(math.ceil(seconds))
 
 
 def _test_start(service: Service, tell: Callable[[str], None]) -> None:

@@ -10,10 +10,11 @@ import time
 from dataclasses import dataclass
 
 from sockact.core.errors import OperatorError
+from sockact.core.matching import Family, Kind
 from sockact.units import listening_sockets
 from sockact.units.wrap import marked_files, unwrapping
 from sockact.units.wrap.marked_files import remove, write
-from sockact.units.wrap.outage import Outcome
+from sockact.units.wrap.outage import Outage, Outcome, can_connect
 from sockact.units.wrap.service_sockets import ServiceSockets
 from sockact.units.wrap.transaction import carry_out
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from sockact.core.matching import Address
     from sockact.units.listening_sockets import Bound
-    from sockact.units.wrap.outage import Outage
     from sockact.units.wrap.service import Service
 
 _STAND_IN = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=true\n"
@@ -110,7 +110,19 @@ def _steps(undo: ExitStack, job: _Job) -> tuple[float, bool]:
     if job.texts.prove:
         job.tell("reloading once, to prove that a new generation starts beside the previous one")
         job.service.test_reload("it cannot be reloaded: a new generation did not start")
+    _check_files(job.outage.addresses)
     return result
+
+
+def _check_files(addresses: Sequence[Address]) -> None:
+    """Raise OperatorError if clients of a socket file do not reach systemd's socket."""
+    for one in addresses:
+        streams = one.family is Family.UNIX and one.kind is Kind.STREAM
+        if streams and one.host.startswith("/") and not can_connect(one.host):
+            raise OperatorError(
+                f"{one.host} is not systemd's socket file any more, so that no client can connect: "
+                f"a command of the service or its program has removed it"
+            )
 
 
 def _go_back(back: ExitStack, job: _Job) -> None:
@@ -120,7 +132,7 @@ def _go_back(back: ExitStack, job: _Job) -> None:
         # The program could not bind beside its old sockets.
         job.after.close()
         own = unwrapping.Texts(texts.final, texts.socket, texts.access)
-        unwrapping.restart_alone(service, own, job.outage.addresses if texts.socket else ())
+        unwrapping.restart_alone(service, own, job.outage if texts.socket else Outage(()))
     else:
         back.close()
 
@@ -147,10 +159,11 @@ def _take_over(undo: ExitStack, job: _Job) -> tuple[float, bool]:
         _try_release(undo, job, shared=shared)
     job.tell("stopping the running program; new clients wait until the next one serves")
     _write_all(service, texts.socket, texts.unfinished)
-    began = time.monotonic()
-    emptied = True
+    # What waits in a queue is cut off when it is closed.
+    passed, emptied = 0.0, not texts.socket
     if sockets and shared:
         service.stop_unit(files.stand_in)
+        passed = time.monotonic()
         emptied = _pass_connections(sockets, service)
     elif sockets:
         sockets.close()
@@ -160,10 +173,10 @@ def _take_over(undo: ExitStack, job: _Job) -> tuple[float, bool]:
             f"{files.service} is running without sockact; see `{manager.name} cat {files.service}` "
             f"for the file that overrides {files.drop_in_path}"
         )
-    waited = time.monotonic() - began
     write(files.drop_in_path, texts.final)
     manager.call("daemon-reload")
-    return waited, emptied
+    stopped, ready = service.restart_times()
+    return ready - max(passed or stopped, job.outage.last), emptied
 
 
 def _try_release(undo: ExitStack, job: _Job, *, shared: bool) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from sockact.cli.setup.check import examine
 from sockact.units import unitfile
-from sockact.units.check.finding import Level
+from sockact.units.check.finding import ERROR, Level
 from sockact.units.facts import Facts, Unit
 
 # As systemd shows a service that `sockact init` wrote.
@@ -70,6 +70,21 @@ def test_nothing_is_wrong() -> None:
     assert examine(facts()) == []
     for version in (247, 262):
         assert examine(facts(version=version)) == []
+
+
+def removing(line: str) -> Facts:
+    """A service that removes a file before its start, with a socket file."""
+    found = socket(Listen="/run/web.sock (Stream)")
+    files = {"Service": {**found.service.files["Service"], "ExecStartPre": [line]}}
+    program = (*found.start[: found.start.index("--")], "--", "program")
+    return replace(found, service=replace(found.service, files=files), start=program)
+
+
+def test_a_socket_file_that_is_removed_before_the_start() -> None:
+    """systemd has bound it already."""
+    (finding,) = examine(removing("/bin/rm -f /run/web.sock"))
+    assert (finding.level, finding.setting) == (ERROR, "ExecStartPre=/bin/rm -f /run/web.sock")
+    assert examine(removing("/bin/rm -f /run/web.pid")) == []
 
 
 def run(options: str, program: str = "gunicorn a:a") -> Facts:

@@ -212,6 +212,33 @@ def test_a_socket_file_in_the_folder_of_the_service_stays() -> None:
     assert own["RuntimeDirectoryPreserve"] == ["yes"]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "/bin/rm -f /run/web.sock",
+        "-rm /run/web.sock",
+        "/bin/sh -c 'test -S /run/web.sock && unlink /run/web.sock'",
+        "rm -rf /run/*.sock",
+        "rm -f %t/%N.sock",
+    ],
+)
+def test_commands_that_remove_the_socket_file(line: str) -> None:
+    """They would remove systemd's, at each start: for good."""
+    found = facts(f"ExecStartPre={line}", "ExecStartPre=/x migrate", f"ExecStopPost={line}")
+    wrap = replace(WRAP, socket_paths=("/run/web.sock",))
+    kept = written(found, wrap)
+    assert (kept["ExecStartPre"], kept["ExecStopPost"]) == (["/x migrate"], [])
+    assert f"ExecStartPre={line} is left out: " in "\n".join(differences.describe(found, wrap))
+    other = replace(WRAP, socket_paths=("/srv/other",))
+    assert "ExecStartPre" not in written(found, other)
+
+
+def test_other_commands_around_a_start_stay() -> None:
+    lines = ("ExecStartPre=/bin/mkdir -p /run/web.sock", "ExecStartPre=/bin/rm -f /run/web.pid")
+    wrap = replace(WRAP, socket_paths=("/run/web.sock",))
+    assert "ExecStartPre" not in written(facts(*lines), wrap)
+
+
 def test_the_old_program_ends_by_its_own_settings() -> None:
     found = facts("ExecStop=/bin/kill -s QUIT $MAINPID", KillSignal="3", TimeoutStopUSec="5s")
     ending = {"ExecStop", "KillMode", "KillSignal", "TimeoutStopSec"}
