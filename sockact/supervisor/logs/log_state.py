@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from sockact.core.json_data import Json
-    from sockact.supervisor.logs.channel import Message
+    from sockact.supervisor.logs.messages import Message
 
     class Notice(Protocol):
         """Reports something to the operator."""
