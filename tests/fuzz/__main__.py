@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 
 import tests.fuzz
@@ -22,6 +23,8 @@ def main() -> int:
     if unknown := {*options.names} - {*BY_NAME}:
         parser.error(f"no such fuzzer: {', '.join(sorted(unknown))}")
     leaks.become_subreaper()
+    # A shell that started us in the background has it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     bad = 0
     for fuzzer in [BY_NAME[name] for name in options.names] or FUZZERS:
         sys.stdout.write(f"{fuzzer.name}: seed {options.seed}\n")
@@ -33,6 +36,8 @@ def main() -> int:
             bad += 1
             sys.stdout.write(f"  again: {report.replay()}\n")
         sys.stdout.flush()
+        if report.interrupted:
+            break
     return 1 if bad else 0
 
 

@@ -95,6 +95,7 @@ class Report:
     after: Vitals = Vitals(0, 0)
     longest: float = 0.0
     broken: str = ""
+    interrupted: bool = False
 
     def problems(self, hang: float = HANG) -> list[str]:
         """What did not hold."""
@@ -115,6 +116,7 @@ class Report:
             f"descriptors {self.before.descriptors} → {self.after.descriptors}, "
             f"longest answer {self.longest * 1000:.0f} ms, "
             + ("; ".join(self.problems()) or "nothing broke")
+            + (" (interrupted)" if self.interrupted else "")
         )
 
     def replay(self) -> str:
@@ -123,7 +125,7 @@ class Report:
 
 
 def run(fuzzer: Fuzzer, seed: int, messages: int, seconds: float = 0.0) -> Report:
-    """Send so many messages, or for so many seconds."""
+    """Send so many messages, or for so many seconds, or until SIGINT."""
     report = Report(fuzzer.name, seed)
     chance = random.Random(f"{fuzzer.name} {seed}")
     began = time.monotonic()
@@ -132,7 +134,10 @@ def run(fuzzer: Fuzzer, seed: int, messages: int, seconds: float = 0.0) -> Repor
             first = min(FIRST, messages // 5) if messages else FIRST
             _send(report, fuzzer, target, first, began + seconds / 5 if seconds else 0.0)
             report.before = report.after = target.vitals()
-            _send(report, fuzzer, target, messages, began + seconds if seconds else 0.0)
+            try:
+                _send(report, fuzzer, target, messages, began + seconds if seconds else 0.0)
+            except KeyboardInterrupt:
+                report.interrupted = True
             report.after = target.vitals()
     except Broken as error:
         report.broken = str(error)
