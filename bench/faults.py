@@ -266,14 +266,15 @@ def kept(count: int, reloads: int) -> tuple[Outcome, int]:
         one = deployment.deploy(zoo.BY_NAME["uvicorn asyncio"], folder, DRAIN)
         stack.callback(_close, one.service)
         one.service.wait_ready()
+        # Before the others: select(2), with which it waits, takes only low descriptors.
+        load = stack.enter_context(LoadProcess(Plan(one.address.target, LOADS, LONGEST)))
+        load.wait_started()
         clients = []
         for _ in range(count):
             sock = socket.create_connection((one.address.host, one.address.port), timeout=60.0)
             clients.append(stack.enter_context(sock))
             sock.sendall(b"GET /fast HTTP/1.1\r\nHost: x\r\n\r\n")
             sock.recv(4096)
-        load = stack.enter_context(LoadProcess(Plan(one.address.target, LOADS, LONGEST)))
-        load.wait_started()
         found = _reloads(one.service, one.releases, load, reloads, lambda _: one.version())
         return found, sum(map(_was_reset, clients))
 

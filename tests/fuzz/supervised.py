@@ -117,7 +117,7 @@ class Inside:
     def __init__(self, target: Supervised, attacker: socket.socket) -> None:
         self._target = target
         self._attacker = attacker
-        attacker.settimeout(8 * wait.TIMEOUT)
+        attacker.settimeout(40 * wait.TIMEOUT)
 
     def send(self, count: int) -> None:
         """Let it send so many, and ask for the status meanwhile."""
