@@ -6,7 +6,7 @@ STAMP := $(VENV)/stamp
 # Tests mostly wait, so there are more jobs than CPUs.
 JOBS := $(shell expr 2 '*' $$(nproc))
 
-.PHONY: help test test-system lint matrix leaks demo bench clean
+.PHONY: help test test-system lint matrix leaks fuzz kills faults demo bench clean
 
 help:
 	@echo "make demo           reload stock servers under load and show that no request fails (1 min)"
@@ -16,6 +16,9 @@ help:
 	@echo "make test-packages  install, upgrade and remove the packages in booted systemds; needs root"
 	@echo "make matrix         reload every server 10 times under load and print a table"
 	@echo "make leaks          reload 200 times in a row and check that nothing fails or grows"
+	@echo "make fuzz           send garbled messages and files to sockact, for a minute of each kind"
+	@echo "make kills          kill processes 200 times during reloads, and count refused connections"
+	@echo "make faults         reload where calls are refused, limits are low, disks are full"
 	@echo "make bench          measure what sockact costs, beside servers without it"
 	@echo "make deb            build the Debian packages into dist/SUITE, in roots that are downloaded"
 	@echo "                    once (debootstrap, 850 MB each); needs root"
@@ -63,6 +66,14 @@ matrix: $(STAMP)
 
 leaks: $(STAMP)
 	SOCKACT_MANY_RELOADS=200 $(PYTHON) -m pytest tests/process/reloads/test_many_reloads.py
+
+SOCKACT_FUZZ_SECONDS ?= 60
+SOCKACT_FUZZ_SEED ?= 1
+fuzz: $(STAMP)
+	$(PYTHON) -m tests.fuzz --seed $(SOCKACT_FUZZ_SEED) --seconds $(SOCKACT_FUZZ_SECONDS)
+
+kills faults: $(STAMP)
+	$(PYTHON) -m bench.measure $@
 
 demo: $(STAMP)
 	$(PYTHON) -m bench.demo

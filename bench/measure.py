@@ -15,9 +15,10 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bench import commands, drain, logs, reloads, resources, rollback, throughput
+from bench import commands, drain, faults, kills, logs, reloads, resources, rollback, throughput
 from bench.peers import PEERS
 from bench.table import milliseconds, render
+from bench.tally import Failure
 from tests.servers import zoo
 
 if TYPE_CHECKING:
@@ -179,6 +180,49 @@ def measure_commands(quick: bool, paths: Sequence[str] = ()) -> None:
     say(render(["command", "sockact", "own time", "ratio", "CPU time", "ratio"], rows))
 
 
+def measure_kills(quick: bool) -> None:
+    """SIGKILL at random moments of reloads, under load."""
+    rows = []
+    for server, count in zip(kills.SERVERS, (5, 5, 5) if quick else (70, 65, 65), strict=True):
+        one = kills.measure(server, count)
+        total = one.report.total()
+        refused = str(total.failures.pop(Failure.REFUSED, 0))
+        others = ", ".join(f"{number} {kind.value}" for kind, number in total.failures.items())
+        numbers = [str(one.kills.total()), str(one.restarts), str(total.requests)]
+        rows.append([server, *numbers, refused, others, "; ".join(one.trouble)])
+    say("\nSIGKILL in reloads, each to one of: " + ", ".join(kills.WHO) + " (goal: nobody refused)")
+    head = ["server", "kills", "restarts", "requests", "refused", "lost in the killed process", ""]
+    say(render(head, rows))
+
+
+def measure_faults(quick: bool) -> None:
+    """Reloads under load where something is refused, short, full, gone, or large."""
+    reloads = 2 if quick else 5
+    rows = []
+    for server in faults.SERVERS[:1] if quick else faults.SERVERS:
+        for fault in faults.faults():
+            rows.append([server, fault.name, *_outcome(faults.measure(fault, server, reloads))])
+    workers, listeners, connections = (50, 16, 1000) if quick else (500, 64, 10_000)
+    for kind, count in (("workers", workers), ("listeners", listeners)):
+        found, said = faults.crowd(kind, count, reloads)
+        found.trouble = found.trouble or said
+        rows.append(["crowd", f"{count} {kind}", *_outcome(found)])
+    found, reset = faults.kept(connections, 4 * reloads)
+    found.trouble = found.trouble or f"{reset} of the kept connections reset"
+    rows.append(["uvicorn asyncio", f"{connections} kept connections", *_outcome(found)])
+    say("\nReloads under load in spite of faults (goal: none fails, no request fails)")
+    head = ["server", "fault", "reloads", "failed", "longest", "requests", "failed", "gate"]
+    say(render([*head, "RSS", "descriptors", ""], rows))
+
+
+def _outcome(one: faults.Outcome) -> list[str]:
+    failed = sum(code != 0 for code in one.codes)
+    longest = milliseconds(max(one.seconds, default=0.0))
+    requests = [str(one.report.total().requests), str(one.report.failures())]
+    size = [f"{one.resident_kib / 1024:.1f} MiB", str(one.descriptors)]
+    return [str(len(one.codes)), str(failed), longest, *requests, one.gate, *size, one.trouble]
+
+
 PARTS: dict[str, Callable[[bool], None]] = {
     "throughput": measure_throughput,
     "supervisor": measure_supervisor,
@@ -189,6 +233,8 @@ PARTS: dict[str, Callable[[bool], None]] = {
     "peers": measure_peers,
     "logs": measure_logs,
     "commands": measure_commands,
+    "kills": measure_kills,
+    "faults": measure_faults,
 }
 
 

@@ -7,6 +7,7 @@ it or perform its actions. assembly.py adds the parts that are asked from outsid
 from __future__ import annotations
 
 import os
+import time
 from functools import partial
 
 from sockact.core.history.failures import Window
@@ -245,8 +246,12 @@ class LifecycleParts:
 
     def _gate_moved(self, number: int, gate: Gate, reason: str) -> None:
         """Handle the end of an order to move the gate of generation `number`."""
+        g = self.lifecycle.service.get(number)
+        if g is not None and (g.gate, gate, g.state) == (Gate.NONE, Gate.CLOSED, State.DRAINING):
+            seconds = time.monotonic() - g.since
+            message = f"no longer accepting connections; that took {seconds:.1f} s"
+            self._base.reports.say(number, message, report.NOTICE, News.GATE)
         if gate is Gate.NONE:
-            g = self.lifecycle.service.get(number)
             change = "resume" if g is not None and g.gate is Gate.OPENING else "stop"
             message = f"cannot be made to {change} accepting connections: {reason}"
             self._base.reports.say(number, message, report.NOTICE, News.GATE)

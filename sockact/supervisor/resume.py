@@ -92,14 +92,19 @@ def _resume(carried: CarriedSupervisor) -> int:
     if carried.pid != os.getpid():
         sys.stderr.write(f"sockact: unset {VARIABLE}, which process {carried.pid} set for itself\n")
         return 2
-    for one in carried.descriptors():
-        os.set_inheritable(one, False)
+    try:
+        for one in carried.descriptors():
+            os.set_inheritable(one, False)
+        settings = Settings.from_older(carried.settings)
+        reporter = Reporter(settings.name, style=settings.log_format, terse=settings.terse)
+        resources = _take_resources(carried, settings, reporter)
+    except Exception as error:
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        sys.stderr.write(f"sockact: upgrade failed: {text}; start the service again\n")
+        return 1
     with contextlib.suppress(OSError), open("/proc/self/comm", "w") as file:
         file.write(carried.command_name)
-    settings = Settings.from_older(carried.settings)
-    reporter = Reporter(settings.name, style=settings.log_format, terse=settings.terse)
     status = None
-    resources = _take_resources(carried, settings, reporter)
     try:
         become_subreaper()  # Kept over execve(2), but this costs nothing.
         status = _start_anew(resources, carried) if carried.anew else _continue(resources, carried)

@@ -48,11 +48,15 @@ def _added(path: str, size: int) -> list[str]:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError:
         return []
-    with open(fd, "rb") as file:
+    try:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):
             return []
         # Shorter than before: it was truncated.
         start = size if size <= found.st_size else 0
-        file.seek(max(start, found.st_size - _LARGEST))
-        return file.read(_LARGEST).decode(errors="replace").splitlines()
+        data = os.pread(fd, _LARGEST, max(start, found.st_size - _LARGEST))
+    except OSError:
+        return []
+    finally:
+        os.close(fd)
+    return data.decode(errors="replace").splitlines()

@@ -1,8 +1,9 @@
-"""Runs a command and its children with a system call refused, as in many containers.
+"""Runs a command and its children with system calls refused, as in many containers.
 
-    python tests/support/refuse.py CALL COMMAND…
+    python tests/support/refuse.py CALL[=ERROR][,CALL…] COMMAND…
 
-A seccomp filter answers the call with EPERM; everything else goes through. See seccomp(2).
+A seccomp filter answers the calls with the error, EPERM by default; everything else goes through.
+`netlink` stands for socket(AF_NETLINK). See seccomp(2).
 """
 
 from __future__ import annotations
@@ -14,37 +15,47 @@ import struct
 import sys
 from pathlib import Path
 
+# On x86_64 and on aarch64.
 _CALLS = {
-    "pidfd_open": 434,  # on every architecture
-    "pidfd_getfd": 438,
-    "getxattr": {"x86_64": 191, "aarch64": 8}[os.uname().machine],
+    "getxattr": (191, 8),
+    "inotify_init1": (294, 26),
+    "kcmp": (312, 272),
+    "memfd_create": (319, 279),
+    "netlink": (41, 198),
+    "pidfd_getfd": (438, 438),
+    "pidfd_open": (434, 434),
+    "process_vm_readv": (310, 270),
+    "ptrace": (101, 117),
+    "seccomp": (317, 277),
 }
+_MACHINE = {"x86_64": 0, "aarch64": 1}[os.uname().machine]
+_AF_NETLINK = 16
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_SET_SECCOMP = 22
 _MODE_FILTER = 2
 _ALLOW = 0x7FFF0000
 _ERRNO = 0x00050000
+_LOAD, _JUMP_EQUAL, _RETURN = 0x20, 0x15, 0x06
+_NUMBER, _FIRST_ARGUMENT = 0, 16
 
 
-def launcher(call: str) -> tuple[str, ...]:
-    """What to put before a command for which this call is refused."""
-    return sys.executable, str(Path(__file__).resolve()), call
+def launcher(calls: str) -> tuple[str, ...]:
+    """What to put before a command for which these calls are refused."""
+    return sys.executable, str(Path(__file__).resolve()), calls
 
 
 # As most containers do.
 LAUNCHER = launcher("pidfd_getfd")
 
 
-def refuse(call: str = "pidfd_getfd") -> None:
+def refuse(calls: str = "pidfd_getfd") -> None:
     """Put the filter on this process, for good. Raises OSError."""
-    # Load the number of the call; if it is ours, go on, else skip one; return.
-    filter = ctypes.create_string_buffer(
-        struct.pack("=HBBI", 0x20, 0, 0, 0)
-        + struct.pack("=HBBI", 0x15, 0, 1, _CALLS[call])
-        + struct.pack("=HBBI", 0x06, 0, 0, _ERRNO | errno.EPERM)
-        + struct.pack("=HBBI", 0x06, 0, 0, _ALLOW)
+    steps = b"".join(map(_rule, calls.split(",")))
+    steps += _step(_RETURN, _ALLOW)
+    filter = ctypes.create_string_buffer(steps)
+    program = ctypes.create_string_buffer(
+        struct.pack("@HP", len(steps) // 8, ctypes.addressof(filter))
     )
-    program = ctypes.create_string_buffer(struct.pack("@HP", 4, ctypes.addressof(filter)))
     libc = ctypes.CDLL(None, use_errno=True)
     zero = ctypes.c_ulong(0)
     for option, argument, more in (
@@ -54,6 +65,20 @@ def refuse(call: str = "pidfd_getfd") -> None:
         if libc.prctl(option, argument, more, zero, zero) != 0:
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number))
+
+
+def _rule(text: str) -> bytes:
+    """Load the number of the call; if it is this one, return the error, else go on behind."""
+    name, _, error = text.partition("=")
+    answer = _step(_RETURN, _ERRNO | int(getattr(errno, error or "EPERM")))
+    if name == "netlink":
+        answer = _step(_LOAD, _FIRST_ARGUMENT) + _step(_JUMP_EQUAL, _AF_NETLINK, 0, 1) + answer
+    jump = _step(_JUMP_EQUAL, _CALLS[name][_MACHINE], 0, len(answer) // 8)
+    return _step(_LOAD, _NUMBER) + jump + answer
+
+
+def _step(code: int, operand: int, if_true: int = 0, if_false: int = 0) -> bytes:
+    return struct.pack("=HBBI", code, if_true, if_false, operand)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pytest
     from xdist.remote import Producer
 
-SINGLE = "tests/process/"
+SINGLE = ("tests/process/", "tests/fuzz/")
 # Their tests share processes.
 TOGETHER = ("test_many_reloads.py", "test_reload_matrix.py")
 # Their tests share a machine, or what was built.

@@ -85,7 +85,8 @@ class GateMove:
         self._waiting.discard(pid)
         if self._superseded:
             return
-        if error and self._matters(pid):
+        # The first error decides. With hundreds of processes the question is expensive.
+        if error and not self._error and self._matters(pid):
             self._error = f"process {pid}: {error}"
         self._proceed()
 

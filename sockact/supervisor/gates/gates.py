@@ -213,12 +213,20 @@ class Gates:
         embeds Python, runs none and answers no call. What it forks later is seen in the census.
         """
         try:
-            held, _ = self._mechanisms.holders(self._processes.of(generation))
-            parents = {p.parent for p in map(procfs.process, held) if p is not None}
-            waits = pid not in parents or bool(process_interest(pid, set(self._descriptors)))
-            return waits and procfs.lives(pid)
+            if not procfs.lives(pid):
+                return False
+            keeps = bool(self._mechanisms.holders(self._children(generation, pid))[0])
+            return not keeps or bool(process_interest(pid, set(self._descriptors)))
         except OSError:
             return _may_live(pid)
+
+    def _children(self, generation: int, pid: int) -> list[int]:
+        """Return the children of a process of the generation. Raises OSError."""
+        try:
+            return procfs.children(pid)
+        except FileNotFoundError:  # A kernel without CONFIG_PROC_CHILDREN.
+            found = filter(None, map(procfs.process, self._processes.of(generation)))
+            return [process.pid for process in found if process.parent == pid]
 
     def _orders_to_open(self, generation: int, told: set[int]) -> dict[int, str]:
         # Processes that were forked while the gate was closed have the listener, too.

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import socket
 from collections import deque
+
+from sockact.kernel.sockets import received
+from sockact.supervisor.logs import messages
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
 
-    Message = dict[str, Any]
+    from sockact.supervisor.logs.messages import Message
 
 _LONGEST = 1 << 17
+_MOST_HEARD = 512
+"""Messages to take at a time, more than the queue of the socket holds."""
 _TEMPORARY = (errno.ETOOMANYREFS, errno.ENOMEM, errno.ENOBUFS)
 
 
@@ -63,19 +66,22 @@ class Channel:
         return bool(self._unsent)
 
     def heard(self) -> Iterator[tuple[Message, int | None]]:
-        """Yield the messages received. Raises EOFError once the other end is gone."""
-        while True:
+        """Yield the messages received; a descriptor is for the caller to close. Raises EOFError
+        once the other end is gone.
+        """
+        for _ in range(_MOST_HEARD):
             try:
-                data, fds, _flags, _address = socket.recv_fds(self._socket, _LONGEST, 1)
+                data, fds, _others = received.receive(self._socket, _LONGEST)
             except BlockingIOError:
                 return
             except ConnectionError as error:
                 raise EOFError from error
+            message = messages.read(data)
+            received.close(fds if message is None else fds[1:])
             if not data:
                 raise EOFError
-            for fd in fds:
-                os.set_inheritable(fd, False)
-            yield json.loads(data), fds[0] if fds else None
+            if message is not None:
+                yield message, fds[0] if fds else None
 
     def close(self) -> None:
         """Close this end."""

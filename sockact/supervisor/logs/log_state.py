@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from sockact.core.json_data import Json
-    from sockact.supervisor.logs.channel import Message
+    from sockact.supervisor.logs.messages import Message
     from sockact.supervisor.records.carried_state import CarriedLog
 
     class Notice(Protocol):

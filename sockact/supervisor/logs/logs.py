@@ -10,6 +10,7 @@ import time
 
 from sockact.core.errors import OperatorError
 from sockact.core.message_kinds import News
+from sockact.kernel.sockets import received
 from sockact.supervisor.base.loop import READ, WRITE
 from sockact.supervisor.logs.channel import Channel
 from sockact.supervisor.logs.log_state import LogState
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from sockact.core.json_data import Json
     from sockact.core.lifecycle.model import Exit
     from sockact.supervisor.base.loop import Loop, Timer
-    from sockact.supervisor.logs.channel import Message
     from sockact.supervisor.logs.log_state import Notice
+    from sockact.supervisor.logs.messages import Message
     from sockact.supervisor.logs.targets import Target
     from sockact.supervisor.records.carried_state import CarriedLogs
 
@@ -55,6 +56,7 @@ class Logs:
         self._started = 0.0
         self._timer: Timer | None = None
         self._again: Timer | None = None
+        self._missing: Timer | None = None
         self._reopening: list[tuple[Callable[[str], None], Timer]] = []
         # Not 0: an answer to the version before an upgrade must not be taken for a current one.
         self._asked = time.monotonic_ns()
@@ -117,8 +119,8 @@ class Logs:
     def close(self) -> None:
         """Close everything; a log pump that is still there ends with the program."""
         self._stop_timer()
-        if self._again:
-            self._again.cancel()
+        for timer in filter(None, (self._again, self._missing)):
+            timer.cancel()
         self._part()
         self.pipes.close()
 
@@ -177,7 +179,8 @@ class Logs:
 
     def _end_late(self) -> None:
         """Kill a log pump that hangs in a write, perhaps for ever."""
-        os.kill(self._pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._pid, signal.SIGKILL)
         self._notice("the log pump did not exit; the last lines may be missing", News.LOG)
         self._part()
         self._finish()
@@ -238,7 +241,8 @@ class Logs:
             return
         channel.flush()
         try:
-            for message, _fd in channel.heard():
+            for message, fd in channel.heard():
+                received.close([] if fd is None else [fd])
                 self._learn(message)
         except EOFError:
             self._unwatch(channel)  # The log pump is ending, and will be reaped.
@@ -247,15 +251,21 @@ class Logs:
 
     def _learn(self, message: Message) -> None:
         if "state" in message:
-            self._states[message["state"]].learn(message)
-            self._show()
+            for state in self._states[message["state"] :][:1]:
+                state.learn(message)
+                self._show()
         elif "key" in message:
             self.pipes.learn(message)
         elif "missing" in message:
-            self._loop.at(time.monotonic() + _PAUSE, self.pipes.tell_all)
+            if self._missing is None:
+                self._missing = self._loop.at(time.monotonic() + _PAUSE, self._tell_missing)
         # An answer to an earlier request does not cover the latest one.
         elif message.get("reopened") == self._asked:
             self._reopened(message["error"])
+
+    def _tell_missing(self) -> None:
+        self._missing = None
+        self.pipes.tell_all()
 
     # Upgrades.
 

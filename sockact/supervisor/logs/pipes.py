@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from sockact.supervisor.base.loop import Loop
-    from sockact.supervisor.logs.channel import Message
+    from sockact.supervisor.logs.messages import Message
     from sockact.supervisor.logs.targets import Target
     from sockact.supervisor.records.carried_state import CarriedLogPipe
 
@@ -133,7 +133,7 @@ class Pipes:
         pipe.tail = message["tail"]
         for answer in tuple(self._waiting.get(key, ())):
             answer()
-        if message["ended"]:
+        if message["ended"] and pipe.fd >= 0:
             os.close(pipe.fd)
             pipe.fd = -1
             self._drop(key, pipe)

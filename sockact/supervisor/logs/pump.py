@@ -19,6 +19,7 @@ import time
 
 from sockact.core.backlog import Lines
 from sockact.kernel import signals
+from sockact.kernel.sockets import received
 from sockact.supervisor.logs.channel import Channel
 from sockact.supervisor.logs.file import LogFile
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     import socket
     from typing import NoReturn
 
-    from sockact.supervisor.logs.channel import Message
+    from sockact.supervisor.logs.messages import Message
 
 PAUSE = 0.01
 """Seconds."""
@@ -161,16 +162,13 @@ class LogPump:
         self._watch_control()
 
     def _obey(self, message: Message, fd: int | None) -> None:
+        if fd is not None and "add" not in message:
+            received.close([fd])
         if "add" in message and fd is None:
             # This process had no descriptor left: SCM_RIGHTS of unix(7), MSG_CTRUNC.
             self._channel.tell({"missing": message["add"]})
         elif "add" in message and fd is not None:
-            if any(source.key == message["add"] for source in self._sources.values()):
-                os.close(fd)  # Sent again along with one that was missing.
-                return
-            source = _Source(message["add"], fd, self._logs[message["log"]])
-            self._sources[fd] = source
-            self._poll.register(fd, select.POLLIN)
+            self._add(message["add"], fd, message["log"])
         elif "reopen" in message:
             reasons = [log.reopen() for log in self._logs]
             self._tell_states()
@@ -190,6 +188,16 @@ class LogPump:
                 if source.fd in self._sources:
                     self._end(source)
             self._alone = True
+
+    def _add(self, key: int, fd: int, log: int) -> None:
+        known = any(source.key == key for source in self._sources.values())
+        # Known: sent again along with one that was missing.
+        if not known and log < len(self._logs):
+            with contextlib.suppress(OSError):  # It is no pipe.
+                self._sources[fd] = _Source(key, fd, self._logs[log])
+                self._poll.register(fd, select.POLLIN)
+                return
+        received.close([fd])
 
     def _tell_tail(self, source: _Source, *, ended: bool) -> None:
         text = source.tail.decode("utf-8", "replace")

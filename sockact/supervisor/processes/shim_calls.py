@@ -48,6 +48,11 @@ _MOST_CONNECTIONS = 64
 _RING_EVERY = 0.1
 _RINGS = 25
 _INSIST_EVERY = 1.0
+_MOST_CALLED = 32
+"""Processes that are called at the same time, each for `_FIRST_RINGS`. Each wakes and connects, and
+hundreds at once would leave the supervisor no CPU, and the socket no room.
+"""
+_FIRST_RINGS = 3
 
 
 class Order:
@@ -85,6 +90,10 @@ class ShimCalls:
         self._look = look
         self._orders: dict[int, deque[Order]] = {}
         self._ringing: dict[int, Timer] = {}
+        self._uncalled: dict[int, None] = {}
+        """Processes with orders that are not called yet, in the order of their orders."""
+        self._called: set[int] = set()
+        self._calling = False
         self._open: set[Conversation] = set()
         self._closed = False
         self._abstract = ShimDoor(loop, _abstract(address, carried), self._accepted)
@@ -138,8 +147,33 @@ class ShimCalls:
         """
         queue = self._orders.setdefault(pid, deque())
         queue.append(Order(words, done, insist, heard))
-        if pid not in self._ringing and not self._talks(pid):
-            self._ring(pid, 0)
+        if not self._talks(pid):
+            self._call(pid)
+
+    def _call(self, pid: int) -> None:
+        """Call a process, at once or when it is its turn."""
+        if pid not in self._ringing:
+            self._uncalled[pid] = None
+            self._call_next()
+
+    def _call_next(self) -> None:
+        if self._calling:
+            return  # A call has just failed, say; the loop below goes on.
+        self._calling = True
+        try:
+            while self._uncalled and len(self._called) < _MOST_CALLED:
+                pid = next(iter(self._uncalled))
+                del self._uncalled[pid]
+                self._called.add(pid)
+                self._ring(pid, 0)
+        finally:
+            self._calling = False
+
+    def _called_long(self, pid: int) -> None:
+        """Let the next process be called: this one is called no more, or for long."""
+        if pid in self._called:
+            self._called.remove(pid)
+            self._call_next()
 
     def _ring(self, pid: int, times: int) -> None:
         """Signal the process again and again until it connects.
@@ -151,7 +185,10 @@ class ShimCalls:
         if times >= _RINGS:
             self._give_up(pid, f"no answer to {_RINGS} signals")
         if pid not in self._orders:
+            self._called_long(pid)
             return
+        if times >= _FIRST_RINGS:
+            self._called_long(pid)
         try:
             there = self.reaches(pid) and pidfd.send_signal(pid, CALL_SIGNAL)
         except OSError as error:
@@ -168,9 +205,11 @@ class ShimCalls:
         """Stop signalling a process, which has connected."""
         if timer := self._ringing.pop(pid, None):
             timer.cancel()
+        self._called_long(pid)
 
     def forget(self, pid: int, error: str) -> None:
         """Drop the orders of a process that has ended."""
+        self._uncalled.pop(pid, None)
         self.answered(pid)
         for order in self._orders.pop(pid, ()):
             order.done(error)
@@ -211,6 +250,7 @@ class ShimCalls:
     def close(self) -> None:
         """End all conversations and close the socket."""
         self._closed = True
+        self._uncalled.clear()
         for pid in tuple(self._ringing):
             self.answered(pid)
         for conversation in tuple(self._open):
@@ -240,8 +280,8 @@ class ShimCalls:
         """Forget a conversation; call the process again if it has got new orders meanwhile."""
         self._open.discard(conversation)
         pid = conversation.pid
-        if pid in self._orders and pid not in self._ringing and not self._closed:
-            self._ring(pid, 0)
+        if pid in self._orders and not self._closed:
+            self._call(pid)
 
 
 def _abstract(address: str, carried: CarriedProgram | None) -> socket.socket:

@@ -315,7 +315,10 @@ def write(carried: CarriedSupervisor) -> bytes:
 
 def read(data: bytes) -> CarriedSupervisor:
     """Read what `write` wrote. Raises ValueError, which says what this version cannot read."""
-    found = json.loads(data)
+    try:
+        found = json.loads(data)
+    except RecursionError:
+        raise ValueError("its state is nested too deeply") from None
     number = found.get("format") if isinstance(found, dict) else None
     if number != FORMAT:
         raise ValueError(

@@ -42,10 +42,14 @@ def state_dir(name: str, environ: Mapping[str, str], uid: int | None = None) -> 
 def read_regular(path: str, most: int) -> bytes:
     """Return the first `most` bytes of a regular file. Raises OSError."""
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(fd, "rb") as file:
+    try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise OSError(errno.EINVAL, "not a regular file", path)
-        return file.read(most)
+        # If open() refuses (a directory), it leaves the descriptor open.
+        with open(fd, "rb", closefd=False) as file:
+            return file.read(most)
+    finally:
+        os.close(fd)
 
 
 def create(path: str, mode: int) -> BinaryIO:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import select
 import socket
@@ -38,13 +39,13 @@ def test_a_descriptor_that_cannot_be_sent_now_is_sent_later(
     with open("/dev/null", "rb") as file:
         with monkeypatch.context() as patch:
             patch.setattr(socket, "send_fds", fails)
-            ours.tell({"add": 1}, file.fileno())
+            ours.tell({"add": 1, "log": 0}, file.fileno())
             assert (ours.crowded, ours.stuck) == (True, True)
             assert not ours.flush()
         assert ours.flush()
     assert (ours.crowded, ours.stuck) == (False, False)
     ((message, fd),) = theirs.heard()
-    assert message == {"add": 1}
+    assert message == {"add": 1, "log": 0}
     assert fd is not None
     os.close(fd)
 
@@ -69,3 +70,53 @@ def test_a_pipe_that_did_not_arrive_is_asked_for(tmp_path: Path) -> None:
     assert os.waitpid(pid, 0)[1] == 0
     channel.close()
     os.close(reader)
+
+
+STATE = {"state": 0, "dropped_lines": 1, "dropped_bytes": 9, "waiting_bytes": 0, "error": ""}
+NONE = (
+    *(b"\xff", b"[" * 100_000, b"9" * 5000, b"[]", b'"key"', b"{}", b'{"add": 1}', b'{"log": 0}'),
+    *(json.dumps({**STATE, name: []}).encode() for name in STATE),
+    *(b'{"key": 1, "tail": 5, "ended": true}', b'{"missing": {}}', b'{"reopened": 1}'),
+    *(b'{"add": -1, "log": 0}', b'{"add": 1e9, "log": 0}', b'{"add": true, "log": 0}'),
+)
+
+
+def test_packets_that_are_no_messages_are_left_out(ends: tuple[Channel, Channel]) -> None:
+    """Nor are descriptors kept that come with them."""
+    ours, theirs = ends
+    with socket.socket(fileno=os.dup(ours.fileno())) as sock, open("/dev/null", "rb") as file:
+        for packet in NONE:
+            socket.send_fds(sock, [packet], [file.fileno(), file.fileno()])
+        ours.tell({**STATE, "newer": 1})
+        assert [*theirs.heard()] == [(STATE, None)]
+
+
+def reopened(channel: Channel, number: int) -> None:
+    """Let the log pump answer: it has dealt with everything before."""
+    channel.tell({"reopen": number})
+    told: list[object] = []
+    while {"reopened": number, "error": ""} not in told:
+        assert select.select([channel], [], [], wait.TIMEOUT)[0]
+        told += [message for message, _fd in channel.heard()]
+
+
+def test_the_log_pump_ignores_what_it_cannot_use(tmp_path: Path) -> None:
+    """A log that it does not have, a descriptor that is no pipe, or one that it did not ask for."""
+    log = tmp_path / "app.log"
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        pid = pump.fork(theirs, (str(log),))
+    channel = Channel(ours)
+    with open("/dev/null", "rb") as file:
+        reopened(channel, 6)
+        before = len(os.listdir(f"/proc/{pid}/fd"))
+        for packet in NONE:
+            socket.send_fds(ours, [packet], [file.fileno()])
+        channel.tell({"add": 1, "log": 0}, file.fileno())
+        channel.tell({"add": 1, "log": 5}, file.fileno())
+        channel.tell({"tail": 1}, file.fileno())
+    reopened(channel, 7)
+    assert len(os.listdir(f"/proc/{pid}/fd")) == before
+    channel.tell({"end": True})
+    assert os.waitpid(pid, 0)[1] == 0
+    channel.close()

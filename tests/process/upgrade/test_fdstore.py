@@ -8,13 +8,12 @@ import contextlib
 import os
 import signal
 import socket
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support import wait
+from tests.support import passing, wait
 from tests.support.program import Program, ask, connect, read_all
 
 if TYPE_CHECKING:
@@ -25,15 +24,6 @@ if TYPE_CHECKING:
     from tests.support.service import Service
 
 LISTENER, PIDFD = "sockact-listener-", "sockact-pidfd-"
-# What systemd does between fork and exec.
-AS_SYSTEMD = """
-import os, sys
-for target, fd in enumerate({fds}, 3):
-    os.dup2(fd, target)
-    os.close(fd)
-os.environ["LISTEN_PID"] = str(os.getpid())
-os.execv(sys.argv[1], sys.argv[1:])
-"""
 STUBBORN = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\naccept(bound())\n"
 # Answers when the file is there, and ends when all is answered.
 GRACEFUL = """
@@ -88,26 +78,16 @@ class Restarts:
         """`passed` are listeners of a .socket unit, by their names."""
         store = dict(before.notify.store)
         before.notify.store.clear()
-        fds = (*(fd for _, fd in passed), *store.values())
-        # Away from the numbers that they are laid over.
-        high = {fd: os.dup(fd) for fd in fds}
-        while min(high.values()) < 3 + len(fds):
-            high = {fd: os.dup(fd) for fd in fds}
-        names = (*(name for name, _ in passed), *store)
-        variables = {"LISTEN_FDS": str(len(fds)), "LISTEN_FDNAMES": ":".join(names)}
-        try:
+        with passing.passed([*passed, *store.items()]) as handed:
             service = self.start(
                 program.command,
                 listen=listen,
                 options=options,
-                environment={**os.environ, **variables},
-                pass_fds=tuple(high.values()),
-                launcher=(sys.executable, "-c", AS_SYSTEMD.format(fds=tuple(high.values()))),
+                environment={**os.environ, **handed.variables},
+                pass_fds=handed.fds,
+                launcher=handed.launcher,
                 ready=False,
             )
-        finally:
-            for fd in high.values():
-                os.close(fd)
         service.notify.store.update(store)
         if ready:
             service.wait_ready()

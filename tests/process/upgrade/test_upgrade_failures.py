@@ -52,6 +52,17 @@ def goes_on(service: Service, program: Program) -> None:
     assert service.stop() == 0
 
 
+AS_UPGRADED = """
+import fcntl, os, sys
+state = sys.stdin.read().replace('"pid": 4700,', f'"pid": {os.getpid()},')
+fd = os.memfd_create("sockact-state", os.MFD_ALLOW_SEALING)
+os.write(fd, state.encode())
+fcntl.fcntl(fd, fcntl.F_ADD_SEALS, 15)
+os.set_inheritable(fd, True)
+os.environ["SOCKACT_UPGRADE"] = str(fd)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
 BROKEN = {
     "no syntax": ("supervisor/generations/live_generation.py", "def", "SyntaxError"),
     "no module": (
@@ -272,6 +283,20 @@ def test_a_state_that_is_not_ours() -> None:
         os.close(fd)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (code, "", 1), done
         assert text in done.stderr
+
+
+def test_a_state_whose_descriptors_are_not_there() -> None:
+    """Its pid is right, as after an execve(2)."""
+    state = Path(__file__).parents[2] / "unit/supervisor/state-1.json"
+    done = subprocess.run(
+        [sys.executable, "-c", AS_UPGRADED, *SOCKACT, "run", "--", "true"],
+        input=state.read_text(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1), done
+    assert "upgrade failed: OSError: [Errno 9] Bad file descriptor; start the" in done.stderr
 
 
 def test_a_signal_that_comes_with_the_proof(

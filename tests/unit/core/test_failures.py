@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sockact.core.history.failures import MOST, Failure, Window, describe
+from sockact.core.settings import Settings
 from sockact.supervisor.records.history import History
+from sockact.supervisor.records.snapshots import Snapshots
 from sockact.supervisor.records.state_dir import state_dir
 
 if TYPE_CHECKING:
@@ -114,6 +116,18 @@ def test_a_fifo_or_a_link_in_the_place_of_the_file(tmp_path: Path, clock: Clock,
     history(tmp_path, clock).failed(1, CRASH)
     assert other.read_text() == "as before"
     assert not (state / "starts.json").is_symlink()
+
+
+def test_directories_in_the_place_of_files(tmp_path: Path, clock: Clock) -> None:
+    """Neither leaves a descriptor open."""
+    (tmp_path / "state" / "starts.json").mkdir(parents=True)
+    said: list[str] = []
+    History(str(tmp_path / "state"), WINDOW, said.append, clock).failed(1, CRASH)
+    assert len(said) == 1
+    (tmp_path / "state" / "config" / "1.toml").mkdir(parents=True)
+    for _ in range(5):
+        settings = Settings("test", ("true",), config="/etc/test.toml", config_text="a")
+        Snapshots(str(tmp_path / "state"), lambda _message: None).keep(settings)
 
 
 def test_it_is_bounded(tmp_path: Path, clock: Clock) -> None:

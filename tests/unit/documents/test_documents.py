@@ -33,6 +33,7 @@ FILE = re.compile(r"(?:sockact|tests|bench|units|packaging|debian)/[\w./@-]*")
 # Options of other programs that README.md and the mechanism pages name.
 OTHERS = {
     *("--dist", "--pdb"),  # pytest's
+    "--quick",  # of bench.measure
     *("--user", "--property", "--system-call-filter"),  # systemd's
     *("--init", "--cap-add", "--stop-timeout", "--signal"),  # docker's
     *("--bind", "--host", "--port", "--uds", "--fd", "--pid", "--daemon"),  # servers'

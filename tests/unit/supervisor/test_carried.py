@@ -103,6 +103,11 @@ def test_anything_else_is_refused_in_words(found: object) -> None:
             carried_state.read(json.dumps(data).encode())
 
 
+def test_what_is_nested_too_deeply_is_refused_in_words() -> None:
+    with pytest.raises(ValueError, match="nested too deeply"):
+        carried_state.read(b"[" * 100_000)
+
+
 GENERATION: Any = plain(Generation(1, State.RUNNING, 5.0))
 
 
