@@ -14,8 +14,8 @@ from sockact.core.connections import Rules, speaks_tls
 from sockact.core.lifecycle.events import LaunchFailed, Proven, TrialFailed, TrialPassed
 from sockact.core.settings import Adopt, Settings
 from sockact.handover.callers import Callers
-from sockact.supervisor.base.loop import READ
 from sockact.supervisor.generations.bind_requests import BindRequests
+from sockact.supervisor.generations.launch_news import LaunchNews
 from sockact.supervisor.generations.outputs import Outputs
 from sockact.supervisor.generations.readiness import Readiness
 from sockact.supervisor.generations.release_version import ReleaseVersion
@@ -80,7 +80,7 @@ class LiveGeneration:
         self._notify_socket: NotifySocket | None = None
         self._readiness: Readiness | None = None
         self._trial: TrialMonitor | None = None
-        self._news: socket.socket | None = None
+        self._news: LaunchNews | None = None
         self.unlisted: list[str] = []
         """The addresses that it bound with SO_REUSEPORT and that have no listener."""
         self._guardian = carried.guardian if carried else None
@@ -98,13 +98,13 @@ class LiveGeneration:
                 context.loop, context.environment, identifier, logs, capture=capture
             )
             found._launch = found._prepare(found._outputs)
-            found.pid, found._news = launch.spawn(found._launch)
+            found.pid, news = launch.spawn(found._launch)
         except Exception:
             found.close()
             raise
         found._outputs.launched()
         context.processes.add(found.pid, number)
-        context.loop.watch(found._news.fileno(), READ, found._read_news)
+        found._news = LaunchNews(context.loop, news, found._binds.watch, found._executed)
         found._readiness = Readiness(
             context, number, settings, found._binds.adoption, found._notify_socket
         )
@@ -216,8 +216,8 @@ class LiveGeneration:
 
     def root_ended(self) -> None:
         """Read what its first process, which has ended, reported of the launch."""
-        if self._news is not None:
-            self._read_news(0)
+        if self._news:
+            self._news.read()
         if self._readiness:
             self._readiness.ended()
 
@@ -261,7 +261,8 @@ class LiveGeneration:
             # Not earlier: a program that still sends STATUS= must not get an error.
             self._notify_socket.close()
             self._notify_socket = None
-        self._close_news()
+        if self._news:
+            self._news.close()
         if self._guardian is not None:
             os.close(self._guardian)
             self._guardian = None
@@ -331,25 +332,8 @@ class LiveGeneration:
         if self._readiness:
             self._readiness.bound()
 
-    def _read_news(self, _mask: int) -> None:
-        while self._news is not None:
-            try:
-                self._handle_news(launch.read_news(self._news))
-            except BlockingIOError:
-                return
-
-    def _handle_news(self, news: int | launch.LaunchFailure | None) -> None:
-        if isinstance(news, int):
-            self._binds.watch(news)
-            return
-        self._close_news()
-        if isinstance(news, launch.LaunchFailure):
-            self._context.handle(LaunchFailed(self.number, news.explain(self._launch)))
+    def _executed(self, failure: launch.LaunchFailure | None) -> None:
+        if failure:
+            self._context.handle(LaunchFailed(self.number, failure.explain(self._launch)))
         else:
             self._bound()
-
-    def _close_news(self) -> None:
-        if self._news is not None:
-            self._context.loop.unwatch(self._news.fileno())
-            self._news.close()
-            self._news = None

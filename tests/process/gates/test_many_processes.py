@@ -46,7 +46,9 @@ def test_they_are_called_a_few_at_a_time() -> None:
     reader, ready = os.pipe()
     pids = [deaf(ready) for _ in range(MANY)]
     loop = Loop()
-    calls = ShimCalls(loop, f"sockact-test-{os.getpid()}", lambda _: None, lambda *_: None)
+    calls = ShimCalls(
+        loop, f"sockact-test-{os.getpid()}", lambda _: None, lambda *_: None, lambda *_: None
+    )
     failed: list[str] = []
     try:
         for _ in range(MANY):
