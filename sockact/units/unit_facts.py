@@ -30,7 +30,7 @@ def starts(status: dict[str, Any], now: float) -> dict[str, Any] | None:
         return None
     burst = int(found.get("StartLimitBurst") or 0)
     interval = _seconds(found.get("StartLimitIntervalUSec", ""))
-    began = [at / 1_000_000 for at in status.get("starts", {}).get("supervisor_starts_usec", ())]
+    began = [at / 1_000_000 for at in status["starts"]["supervisor_starts_usec"]]
     used = sum(at > now - interval for at in began)
     limited = burst and interval
     return {

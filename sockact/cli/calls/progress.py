@@ -103,12 +103,12 @@ class _Follower:
             status = self._updates.receive(_CONNECT_SECONDS).parameters["status"]
             while self._updates.buffered():
                 status = self._updates.receive(_CONNECT_SECONDS).parameters["status"]
-            told = describe(self._method, status)
-        except (client.ControlError, LookupError, TypeError, ValueError, AttributeError):
+        except client.ControlError:
             # It has stopped, or is no supervisor; what the call answers will tell.
             selector.unregister(self._updates)
             self.end()
             return
+        told = describe(self._method, status)
         live_line.show(f"{self._name}: {told} ({span(time.monotonic() - self._began)})")
 
     def end(self) -> None:
@@ -126,25 +126,25 @@ def describe(method: str, status: dict[str, Any]) -> str:
 
 
 def _generation(one: dict[str, Any]) -> str:
-    number, state = int(one["number"]), one["state"]
-    if one.get("on_trial"):
+    number, state = one["number"], one["state"]
+    if one["on_trial"]:
         text = f"generation {number} is on trial"
     elif state == "pending":
         text = f"generation {number} is starting"
     elif state == "draining":
-        text = f"generation {number} is draining{_connections(one.get('connections'))}"
+        text = f"generation {number} is draining{_connections(one['connections'])}"
     elif state == "failed":
         text = f"generation {number} is ending"
     else:
         return ""
-    left = one.get("seconds_left")
-    return text if left is None else f"{text}, up to {span(float(left))} left"
+    left = one["seconds_left"]
+    return text if left is None else f"{text}, up to {span(left)} left"
 
 
 def _connections(counts: dict[str, int] | None) -> str:
     if counts is None:
         return ""
-    return f": {int(counts['busy'])} active, {int(counts['fresh'])} new"
+    return f": {counts['busy']} active, {counts['fresh']} new"
 
 
 def _left(until: float | None) -> float | None:

@@ -53,7 +53,7 @@ def _rollback(target: service.Service) -> dict[str, Any]:
 
 
 def _succeeded(handover: dict[str, Any]) -> str:
-    other = handover.get("from")
+    other = handover["from"]
     if handover["rollback"]:
         text = f"switched back to generation {handover['to']}"
         return text if other is None else f"{text}; generation {other} is draining"
@@ -63,6 +63,6 @@ def _succeeded(handover: dict[str, Any]) -> str:
 
 def _failed(handover: dict[str, Any]) -> str:
     text = f"generation {handover['to']} failed: {handover['reason']}"
-    if (serving := handover.get("from")) is not None and not handover["drained"]:
+    if (serving := handover["from"]) is not None and not handover["drained"]:
         text += f"; generation {serving} is still serving"
     return text

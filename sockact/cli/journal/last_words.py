@@ -31,7 +31,7 @@ def of_reload(service: str, handover: dict[str, Any]) -> tuple[str, ...]:
         return ()
     kept = tuple(handover["stderr"])
     where = f"--generation {handover['to']}"
-    return excerpt(kept, handover.get("reason", "")) or _look(service, handover, where)
+    return excerpt(kept, handover["reason"]) or _look(service, handover, where)
 
 
 def excerpt(lines: tuple[str, ...], reason: str) -> tuple[str, ...]:
@@ -67,7 +67,7 @@ def _is_in_our_journal(service: str) -> bool:
         with client.Client(paths.runtime_dir(service), _ANSWER_SECONDS) as connection:
             if connection.supervisor != int(supervisor):
                 return False
-            return not connection.call("Status", timeout=_ANSWER_SECONDS)["status"].get("logs")
+            return not connection.call("Status", timeout=_ANSWER_SECONDS)["status"]["logs"]
     except (client.ControlError, paths.RuntimeDirError):
         return False
 

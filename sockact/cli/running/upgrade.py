@@ -79,8 +79,8 @@ def _upgrade(target: Service) -> str:
         except client.RemoteError as error:
             if not error.name.endswith(".UpgradeFailed"):
                 raise
-            reason = error.parameters.get("reason", "no reason given")
+            reason = error.parameters["reason"]
             raise Failure(f"{target.name}: not upgraded: {reason}") from error
     # As root we may be speaking to what another user has put there.
-    version, before = (printable(str(answer.get(key))) for key in ("version", "before"))
+    version, before = (printable(answer[key]) for key in ("version", "before"))
     return f"{target.name}: upgraded from sockact {before} to {version}"

@@ -17,7 +17,7 @@ from sockact.cli.terminal.failures import Failure
 from sockact.supervisor.control import answers, client, varlink
 from sockact.units import unit_facts
 from tests import ROOT
-from tests.process.control.bench import FAILED, HANDOVER, NO_TOTALS, Bench
+from tests.process.control.bench import FAILED, HANDOVER, NO_TIMES, NO_TOTALS, Bench
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -138,6 +138,21 @@ def test_answers_that_are_none(bench: Bench, change: dict[str, Any], reason: str
     found = {**bench.service.status(), "generations": [{**GOOD, **change}]}
     with pytest.raises(answers.Unfit, match=rf"^status\.generations\.{reason}"):
         answers.result("Status", {"status": found})
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"drains": {**NO_TIMES, "counts": [-1]}}, r"drains\.counts must be a number"),
+        ({"drains": {**NO_TIMES, "counts": [1e308]}}, r"drains\.counts must be a number"),
+        ({"drains": {**NO_TIMES, "sum": float("nan")}}, r"drains\.sum must be a number"),
+        ({"drains": {**NO_TIMES, "bounds": [10**400]}}, r"drains\.bounds must be a number"),
+        ({"forced_closes": None}, "forced_closes must be a number"),
+    ],
+)
+def test_totals_that_are_none(change: dict[str, Any], reason: str) -> None:
+    with pytest.raises(answers.Unfit, match=rf"^totals\.{reason}"):
+        answers.result("History", {"handovers": [], "totals": {**NO_TOTALS, **change}})
 
 
 def test_answers_of_other_versions(bench: Bench) -> None:
