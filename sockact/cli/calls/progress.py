@@ -11,7 +11,7 @@ import time
 
 from sockact.cli.calls.show import span
 from sockact.cli.terminal import live_line
-from sockact.supervisor.control import client, paths
+from sockact.supervisor.control import client, interface, paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 QUICK = 0.3
 """Seconds that a call may take before its progress is shown."""
 _CONNECT_SECONDS = 2.0
-_TOO_MANY = ".TooManyConnections"
 _DOING = {
     "Reload": "reloading",
     "Rollback": "switching back",
@@ -51,7 +50,7 @@ def call(
             _wait(selector, connection, follower, until)
         return connection.receive(_left(until)).parameters
     except client.RemoteError as error:
-        if not error.name.endswith(_TOO_MANY):
+        if error.name != interface.TOO_MANY_CONNECTIONS:
             raise
     except client.Timeout as error:
         raise client.Timeout(connection.directory, timeout) from error

@@ -8,7 +8,7 @@ import os
 from sockact.cli.calls import service
 from sockact.cli.terminal.failures import Failure, TimedOut
 from sockact.cli.terminal.output import complain, say
-from sockact.supervisor.control import client
+from sockact.supervisor.control import client, interface
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _reload(
             own = os.environ.get("MAINPID") == str(connection.supervisor)
             answer = target.call(connection, "Reload", {**flags, "exec_reload": own}, timeout)
         except client.RemoteError as error:
-            if not error.name.endswith(".ReloadFailed"):
+            if error.name != interface.RELOAD_FAILED:
                 raise _refused(target.name, error) from error
             answer = error.parameters
         except client.Timeout as error:
@@ -114,12 +114,12 @@ def _cut_off(connection: client.Client, handover: dict[str, Any]) -> dict[str, A
 
 def _refused(name: str, error: client.RemoteError) -> Exception:
     """What is raised for a reload that was not begun."""
-    if error.name.endswith(".TooManyFailures"):
+    if error.name == interface.TOO_MANY_FAILURES:
         return Failure(
             f"{name}: not reloaded: {error.parameters['reason']}; fix the cause, "
             f"then run `sockact reload --force {name}` or `sockact reset {name}`"
         )
-    if error.name.endswith(".ConfigurationRefused"):
+    if error.name == interface.CONFIGURATION_REFUSED:
         return Failure(f"{name}: not reloaded: {error.parameters['reason']}; nothing was changed")
     return error
 

@@ -7,7 +7,7 @@ import json
 from sockact.cli.calls import service
 from sockact.cli.terminal.failures import Failure
 from sockact.cli.terminal.output import say
-from sockact.supervisor.control import client
+from sockact.supervisor.control import client, interface
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,12 +40,12 @@ def _rollback(target: service.Service) -> dict[str, Any]:
                 f"see `sockact status {target.name}`"
             ) from error
         except client.RemoteError as error:
-            if error.name.endswith(".NoPredecessor"):
+            if error.name == interface.NO_PREDECESSOR:
                 raise Failure(
                     f"{target.name}: the previous generation has already ended; redeploy the "
                     f"previous release, then run `sockact reload {target.name}`"
                 ) from error
-            if not error.name.endswith(".RollbackFailed"):
+            if error.name != interface.ROLLBACK_FAILED:
                 raise
             answer = error.parameters
     handover: dict[str, Any] = answer["handover"]

@@ -23,7 +23,7 @@ import struct
 import time
 
 from sockact.core.record import replace
-from sockact.supervisor.control import answers, paths, varlink
+from sockact.supervisor.control import answers, interface, paths, varlink
 from sockact.trust import walk
 
 TYPE_CHECKING = False
@@ -43,7 +43,6 @@ _SIGN_OF_LIFE = 5.0
 """Seconds for that."""
 _MOST_LOST = 12
 """How often that may fail otherwise: one that ends removes its socket some time before."""
-_TOO_MANY_CONNECTIONS = f"{varlink.INTERFACE}.TooManyConnections"
 
 
 class ControlError(Exception):
@@ -212,7 +211,7 @@ class Client:
                 self.send(method, parameters)
                 return self._receive(patience).parameters
             except RemoteError as error:
-                if error.name != _TOO_MANY_CONNECTIONS or not patience.pause():
+                if error.name != interface.TOO_MANY_CONNECTIONS or not patience.pause():
                     raise
             self.close()
             self._connect(patience)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sockact.cli.calls import service, status
+from sockact.cli.calls import reload, service, status
 from sockact.cli.terminal.failures import Failure
 from sockact.supervisor.control import answers, client, varlink
 from sockact.units import unit_facts
@@ -171,6 +171,13 @@ def test_answers_of_other_versions(bench: Bench) -> None:
     for method in ("Status", "History", "Reload", "Rollback", "Rotate", "Upgrade"):
         with pytest.raises(answers.Unfit, match="is missing"):
             answers.result(method, {})
+
+
+def test_an_error_of_another_interface(bench: Bench, folder: Path) -> None:
+    for name in ("ReloadFailed", "TooManyFailures", "Stopping"):
+        bench.service.refusal = varlink.Refused(f"org.example.{name}")
+        with pytest.raises(Failure, match=rf"app runs another version .*\({name}\)"):
+            bench.meanwhile(lambda: reload.reloaded(service.Service("app", str(folder))))
 
 
 def test_an_answer_that_would_fill_the_memory() -> None:
