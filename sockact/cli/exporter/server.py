@@ -163,6 +163,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(404)
 
     def _metrics(self) -> tuple[bytes, str]:
+        # prometheus_client's choose_encoder raises TypeError for `version=x`.
         if "application/openmetrics-text" in self.headers.get("Accept", ""):
             text: bytes = openmetrics.generate_latest(self.server.registry)  # type: ignore[no-untyped-call, unused-ignore]
             return text, openmetrics.CONTENT_TYPE_LATEST

@@ -68,11 +68,12 @@ def test_a_socket_of_another_user(folder: Path, owner: int, mode: int) -> None:
 
 
 @as_root
-def test_a_supervisor_of_its_own_user(folder: Path) -> None:
+@pytest.mark.parametrize("user", [OTHER, 3_000_000_000])
+def test_a_supervisor_of_its_own_user(folder: Path, user: int) -> None:
     place = folder / "app"
     place.mkdir(mode=0o700)
-    os.chown(place, OTHER, OTHER)
-    with listen(place / "control", OTHER), client.Client(str(place)) as connection:
+    os.chown(place, user, user)
+    with listen(place / "control", user), client.Client(str(place)) as connection:
         assert connection.supervisor == os.getpid()
 
 
