@@ -38,7 +38,7 @@ def call(
     timeout: float | None,
     name: str,
 ) -> JsonObject:
-    """As `connection.call`, for the service of this name."""
+    """Call as `connection.call` does, and show the progress of the service of this name."""
     until = None if timeout is None else time.monotonic() + timeout
     connection.send(method, parameters)
     follower = _Follower(connection.directory, name, method)

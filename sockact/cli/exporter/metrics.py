@@ -1,4 +1,4 @@
-"""From what supervisors answer to Prometheus' metric families: docs/metrics.md lists them.
+"""Turns the answers of supervisors into Prometheus' metric families; docs/metrics.md lists them.
 
 The answers have the described types (supervisor/control/answers.py). A service whose histograms do
 not fit counts as down, and cannot spoil what the others answer.
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 COUNTER, GAUGE, HISTOGRAM = "counter", "gauge", "histogram"
 STATES = ("starting", "serving", "reloading", "backoff", "stopping")
 _MOST = 256
-"""Of generations, listeners and handovers of one service; no supervisor has that many."""
+"""Number of generations, listeners and handovers of one service; no supervisor has that many."""
 _MOST_BOUNDS = 64
 _MOST_KINDS = 32
-"""Of histograms, each of which has as many lines as it has bounds."""
+"""Number of histograms of one family; each has a line for every bound."""
 _LONGEST = 200
 _ID = re.compile(r"[0-9a-f]{32}")
 
@@ -144,12 +144,12 @@ class Buckets:
     counts: tuple[int, ...]
     sum: float
     exemplars: Mapping[int, Exemplar]
-    """By the place of the bucket."""
+    """The exemplar of each bucket that has one, by the index of the bucket."""
 
 
 @dataclass
 class Samples:
-    """What is known of one service: by family and the values of its labels."""
+    """The values and histograms of one service, by family and the values of its labels."""
 
     values: dict[Key, float] = field(default_factory=dict)
     histograms: dict[Key, Buckets] = field(default_factory=dict)
@@ -160,7 +160,7 @@ class Samples:
 
 
 def samples(status: Mapping[str, Any], history: Mapping[str, Any] | None) -> Samples:
-    """Of a service that has answered. An older supervisor has no history.
+    """Return the samples of a service that has answered; an older supervisor has no history.
 
     Raises ValueError for a histogram whose bounds and counts do not fit together.
     """
@@ -181,7 +181,7 @@ def samples(status: Mapping[str, Any], history: Mapping[str, Any] | None) -> Sam
 
 
 def down() -> Samples:
-    """Of one that has not."""
+    """Return the samples of a service that has not answered."""
     found = Samples()
     found.put("sockact_up", 0)
     return found
@@ -279,7 +279,9 @@ def _history(found: Samples, history: Mapping[str, Any]) -> None:
 
 
 def _drained(entry: Mapping[str, Any]) -> float | None:
-    """How long the drain took that this handover led to; None when there was none, or is."""
+    """Return the duration of the drain after this handover, in seconds; None if the handover led to
+    no drain, or to one that has not ended.
+    """
     spans = [one["seconds"] for one in entry["phases"] if one["name"] in ("drain", "stop")]
     over = entry["outcome"] == "committed" and not entry["phase"]
     return sum(spans) if over and spans else None
@@ -301,5 +303,5 @@ def _buckets(times: Mapping[str, Any], timed: Iterable[tuple[float, Mapping[str,
 
 
 def _text(value: object) -> str:
-    """The value of a label. JSON can have what UTF-8 has not."""
+    """Return the value of a label. JSON strings may have surrogates, which UTF-8 cannot encode."""
     return str(value)[:_LONGEST].encode("utf-8", "replace").decode()

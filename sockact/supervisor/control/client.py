@@ -154,8 +154,8 @@ class Client:
                     raise
 
     def _check_peer(self, directory: os.stat_result) -> None:
-        """Whoever listens must be the owner of the directory, or be there by root's or our doing,
-        who alone can write to it.
+        """Raise Impostor unless the owner of the directory listens, or nobody but root and this
+        user can write to the directory.
         """
         if (user := peer.credentials(self._sock)[1]) == directory.st_uid:
             return
@@ -177,7 +177,7 @@ class Client:
         return peer.credentials(self._sock)[0]
 
     def fileno(self) -> int:
-        """To wait for the next reply together with other things; look at `buffered` too."""
+        """Return the descriptor to wait for the next reply with; look at `buffered` first."""
         return self._sock.fileno()
 
     def buffered(self) -> bool:
@@ -298,7 +298,7 @@ class _Patience:
         self._next_pause = _FIRST_PAUSE
 
     def left(self, at_least: float | None = None) -> float | None:
-        """None is for ever."""
+        """Return the seconds that are left; None means for ever."""
         if self._deadline is None:
             return None
         left = self._deadline - time.monotonic()
