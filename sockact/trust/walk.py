@@ -53,7 +53,7 @@ class Found:
         self.parent = self.fd = -1
 
     def stat(self) -> os.stat_result:
-        """Of what is there. Raises FileNotFoundError."""
+        """Return the status of the file that was found. Raises FileNotFoundError."""
         if self.fd < 0:
             self.refuse(errno.ENOENT)
         return os.fstat(self.fd)
