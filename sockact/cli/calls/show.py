@@ -23,6 +23,7 @@ _ACCEPTING = {
     "none": "cannot stop accepting",
 }
 """By the states of a gate."""
+_HEADING = "  GENERATION  STATE"
 
 
 def show(status: dict[str, Any], previous: dict[str, Any] | None = None) -> str:
@@ -65,6 +66,8 @@ def _lines(status: dict[str, Any], previous: dict[str, Any] | None) -> Iterator[
     yield f"{status['name']}: {status['state']} (supervisor pid {status['pid']})"
     yield f"  {shlex.join(status['command'])} (adopt {status['adopt']}, ready {status['ready']})"
     before = {old["number"]: old for old in previous["generations"]} if previous else {}
+    if status["generations"]:
+        yield _HEADING
     for generation in status["generations"]:
         yield from _generation(generation, before.get(generation["number"]))
     for listener in status["listeners"]:
@@ -83,8 +86,8 @@ def _lines(status: dict[str, Any], previous: dict[str, Any] | None) -> Iterator[
 
 
 def _generation(generation: dict[str, Any], before: dict[str, Any] | None) -> Iterator[str]:
-    version = f" ({generation['version']})" if generation["version"] else ""
-    yield f"  generation {generation['number']}{version}: {_state(generation)}"
+    version = f", version {generation['version']}" if generation["version"] else ""
+    yield f"  {generation['number']:<10}  {_state(generation)}{version}"
     facts = [f"pid {generation['pid']}", f"started {span(generation['age_seconds'])} ago"]
     if (size := generation["memory_bytes"]) is not None:
         facts.append(f"memory {size / 2**20:.1f} MiB")

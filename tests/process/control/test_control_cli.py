@@ -188,14 +188,14 @@ def test_status(app: Running) -> None:
     assert (code, stderr) == (0, "")
     lines = stdout.splitlines()
     assert lines[0] == f"app: serving (supervisor pid {os.getpid()})"
-    place = lines.index("  generation 2: running")
+    place = lines.index("  2           running")
     facts = lines[place + 1].removeprefix(f"    pid {os.getpid()}, started 3 min 5 s ago, memory ")
     memory = re.fullmatch(r"(\d+\.\d) MiB, CPU \d+\.\d s", facts)
     assert memory
     assert float(memory[1]) > 1
     counts = "    connections: 11 active, 12 new, 13 idle; cannot stop accepting"
     assert lines[place + 2 : place + 4] == [counts, r"    no shim \x1b[0m"]
-    place = lines.index("  generation 1: running")
+    place = lines.index("  1           running")
     assert lines[place + 1] == f"    pid {os.getpid()}, started 3 min 5 s ago"
     assert lines[place + 2] == ("    connections: not counted; no longer accepting (epoll+shim)")
     assert "  listener http: 0.0.0.0:80 (stream), 3 of 128 queued" in lines

@@ -90,7 +90,7 @@ def test_little_is_needed() -> None:
     ("line", "told"),
     [
         ("list", "app   "),
-        ("status app", "  generation 0: draining"),
+        ("status app", "  0           draining"),
         ("history app", "to 0"),
         ("reload app", "app: generation 0 is serving (ready in 0.00 s)"),
         ("reload --wait-drained app", "app: generation 0 is serving (ready in 0.00 s)"),
