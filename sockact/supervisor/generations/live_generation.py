@@ -333,6 +333,7 @@ class LiveGeneration:
             self._readiness.bound()
 
     def _executed(self, failure: launch.LaunchFailure | None) -> None:
+        self._news = None
         if failure:
             self._context.handle(LaunchFailed(self.number, failure.explain(self._launch)))
         else:
