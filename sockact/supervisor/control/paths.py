@@ -14,6 +14,7 @@ import os
 
 from sockact.core.errors import OperatorError
 from sockact.core.numbers import whole
+from sockact.trust import files, walk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -166,9 +167,10 @@ def create(directory: str) -> bool:
     """
     control_path(directory)
     try:
-        _make(os.path.dirname(directory), 0o755)
-        made = _make(directory, 0o700)
-        found = os.stat(directory)
+        made = files.make_directory(directory, 0o700, exact=True)
+        # As the clients: they follow no link of others, either.
+        with walk.find(directory, foreign_links=False) as there:
+            found = there.stat()
     except OSError as error:
         raise RuntimeDirError(
             f"cannot create {directory}: {error.strerror}; {advice(error, directory)}"
@@ -190,6 +192,8 @@ def advice(error: OSError, directory: str) -> str:
         while directory and not os.path.lexists(directory):
             directory = os.path.dirname(directory)
         return f"{directory} is not a directory; set SOCKACT_RUNTIME_DIR to a directory"
+    if error.errno == errno.ELOOP:
+        return "set SOCKACT_RUNTIME_DIR to a directory that no other user can replace"
     return (
         f"make it writable for user {os.geteuid()}, "
         f"or set SOCKACT_RUNTIME_DIR to a writable directory"
@@ -260,24 +264,6 @@ def running_in(base: str) -> dict[str, str]:
 def _runtime_directory(environ: Mapping[str, str]) -> str:
     """The first of systemd's RuntimeDirectory= entries, without a slash at its end; "" if none."""
     return environ.get("RUNTIME_DIRECTORY", "").split(":")[0].rstrip("/")
-
-
-def _make(directory: str, mode: int) -> bool:
-    """mkdir -p with exactly this mode for whatever is missing, whatever the umask is.
-
-    False when it is there already.
-    """
-    if os.path.isdir(directory):
-        return False
-    _make(os.path.dirname(directory), 0o755)
-    try:
-        os.mkdir(directory, mode)
-    except FileExistsError:
-        if not os.path.isdir(directory):
-            raise
-        return False
-    os.chmod(directory, mode)
-    return True
 
 
 def _entries(base: str) -> list[str]:

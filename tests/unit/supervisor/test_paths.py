@@ -74,6 +74,17 @@ def test_a_directory_that_others_can_change_is_refused(tmp_path: Path) -> None:
         paths.create(str(tmp_path))
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes a link of another user")
+@pytest.mark.parametrize("name", ["app", "app/below"])
+def test_a_link_of_another_user_on_the_way(tmp_path: Path, name: str) -> None:
+    (tmp_path / "other").mkdir(mode=0o700)
+    (tmp_path / "app").symlink_to("other")
+    os.lchown(tmp_path / "app", 65534, 65534)
+    with pytest.raises(paths.RuntimeDirError, match="a symbolic link of user 65534; set SOCK"):
+        paths.claim(str(tmp_path / name))
+    assert os.listdir(tmp_path / "other") == []
+
+
 def test_a_file_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "app").write_text("")
     for directory in (tmp_path / "app", tmp_path / "app" / "below", tmp_path / "app" / "a" / "b"):
@@ -139,7 +150,7 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str)
 
 
 def test_no_room_for_the_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_arguments: object) -> None:
+    def full(*_arguments: object, **_options: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "mkdir", full)
