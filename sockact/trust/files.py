@@ -195,6 +195,7 @@ def _written(
     """
 
     def put() -> None:
+        found.let_go()  # To hold what is replaced can make its end take milliseconds.
         os.replace(name, found.name, src_dir_fd=found.parent, dst_dir_fd=found.parent)
 
     try:

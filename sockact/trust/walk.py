@@ -52,6 +52,12 @@ class Found:
             os.close(fd)
         self.parent = self.fd = -1
 
+    def let_go(self) -> None:
+        """Close what was found, but not the directory."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
     def stat(self) -> os.stat_result:
         """Of what is there. Raises FileNotFoundError."""
         if self.fd < 0:
