@@ -23,7 +23,7 @@ from sockact.kernel.sockets.listener import of_descriptor
 from sockact.supervisor.assembly import Supervisor
 from sockact.supervisor.base import report
 from sockact.supervisor.base.report import Reporter
-from sockact.supervisor.control.paths import Claim
+from sockact.supervisor.control.claim import Claim
 from sockact.supervisor.main import serve
 from sockact.supervisor.processes import launch
 from sockact.supervisor.processes.processes import descendants

@@ -6,7 +6,7 @@ import contextlib
 import os
 import socket
 
-from sockact.supervisor.control import paths, varlink
+from sockact.supervisor.control import claim, paths, varlink
 from sockact.trust import peer
 
 CONNECTIONS_LIMIT = 128
@@ -27,7 +27,7 @@ def listen(path: str) -> socket.socket:
         sock.close()
         raise paths.RuntimeDirError(
             f"cannot listen on {path}: {error.strerror}; "
-            f"{paths.advice(error, os.path.dirname(path))}"
+            f"{claim.advice(error, os.path.dirname(path))}"
         ) from error
     return sock
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sockact.core.lifecycle.stop import STOPPING
-from sockact.supervisor.control import interface, paths, varlink
+from sockact.supervisor.control import claim, interface, varlink
 from tests import ROOT
 from tests.process.control.bench import FAILED, HANDOVER, Bench
 
@@ -52,8 +52,8 @@ class Running(Bench):
     """A service with a lock, as a command finds it."""
 
     def __init__(self, base: Path, name: str) -> None:
-        paths.create(str(base / name))
-        self.lock = paths.lock(str(base / name))
+        claim.create(str(base / name))
+        self.lock = claim.lock(str(base / name))
         super().__init__(base / name)
         self.service.generations = [ONE, {**ONE, **OLD}]
 
@@ -382,5 +382,5 @@ def test_a_service_of_another_user(app: Running) -> None:
 
 
 def test_the_lock_names_who_runs(app: Running) -> None:
-    with pytest.raises(paths.AlreadyRunning, match="stop it first"):
-        paths.lock(str(app.directory))
+    with pytest.raises(claim.AlreadyRunning, match="stop it first"):
+        claim.lock(str(app.directory))
