@@ -33,6 +33,15 @@ def _sparing(plain: Callable[..., None]) -> Callable[..., None]:
         # The original raises the error for a socket that is not open.
         fd = self.fileno()
         if fd < 0 or os.fstat(fd).st_ino not in _spared:
-            plain(self, how)
+            _patiently(plain, self, how)
 
     return disguised(shutdown, plain)
+
+
+def _patiently(plain: Callable[..., None], *args: Any) -> None:
+    """Call it again after EINTR, which it never returns unless it is notified: seccomp(2)."""
+    while True:
+        try:
+            return plain(*args)
+        except InterruptedError:
+            pass
