@@ -54,13 +54,16 @@ class Supervisor:
         try:
             left = fd_store.living(left, forget)
             base.logs.start()
+            if resources.settings.watch:
+                self._look_outside(None)
+                self._show()  # Watches from here on: what changes during the launch counts.
             if left:
                 base.announcer.phase(lifecycle.service.phase, lifecycle.service)
                 self._leftovers = Leftovers(base.loop, left, forget, resources.notice)
-                self._leftovers.wait(resources.settings.kill_timeout, self._launch)
+                self._leftovers.wait(resources.settings.kill_timeout, self._launch_late)
             else:
                 self._launch()
-            outside = self._look_outside(None)
+            outside = self._outside or self._look_outside(None)
             if not left:
                 outside.start_watchdog()
             self._show()
@@ -99,6 +102,9 @@ class Supervisor:
 
     def _launch(self) -> None:
         self._parts.lifecycle.handle(events.Start())
+
+    def _launch_late(self) -> None:
+        self._launch()
         if self._outside:
             self._outside.start_watchdog()
 
