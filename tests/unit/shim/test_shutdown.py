@@ -21,8 +21,11 @@ def supervise():
     notification = seccomp.receive(fds[0])
     seccomp.proceed(fds[0], notification)
 
-thread = threading.Thread(target=supervise)  # Before the filter, which is the main thread's.
+# The thread gets neither the signal nor the filter.
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+thread = threading.Thread(target=supervise)
 thread.start()
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
 signal.signal(signal.SIGALRM, lambda *_: came.set())
 one, other = socket.socketpair()
 shutdown.spare([0])
