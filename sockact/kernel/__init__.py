@@ -4,6 +4,7 @@ Never decides when to use one.
 """
 
 __all__ = (
+    "bpf",
     "credentials",
     "epoll",
     "epoll_entries",

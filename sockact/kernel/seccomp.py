@@ -18,6 +18,7 @@ import struct
 from enum import Enum
 
 from sockact.core.record import dataclass
+from sockact.kernel import bpf
 from sockact.kernel.libc import MACHINE, no_new_privileges, per_machine, syscall
 
 TYPE_CHECKING = False
@@ -36,8 +37,7 @@ _RET_ALLOW = 0x7FFF0000
 _RET_USER_NOTIF = 0x7FC00000
 _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 
-# Classic BPF: load a 32-bit word of struct seccomp_data, jump if equal, or if not less, return.
-_LOAD, _JUMP_EQUAL, _JUMP_NOT_LESS, _RETURN = 0x20, 0x15, 0x35, 0x06
+# Offsets in struct seccomp_data.
 _DATA_NR, _DATA_ARCH = 0, 4
 # The low halves of the first three arguments, which are ints (but for pointers): both
 # architectures are little-endian.
@@ -116,7 +116,7 @@ class Notification:
 
 @dataclass(frozen=True)
 class _Step:
-    """An instruction of BPF; a jump goes to a label, "" is the next instruction."""
+    """An instruction; a jump goes to a label, "" is the next instruction."""
 
     code: int
     operand: int
@@ -140,24 +140,27 @@ def unavailable() -> str:
     return ""
 
 
-def _program(calls: set[Call], connects: Collection[int]) -> bytes:
-    """A BPF program that notifies `calls` and allows all others, for the native architecture.
+def _program(calls: set[Call], connects: Collection[int]) -> bpf.Program:
+    """A program that notifies `calls` and allows all others, for the native architecture.
 
     Of connect, only calls with an address of one of the lengths in `connects`.
     """
     some = Call.SHUTDOWN, Call.CONNECT
     numbers = [NUMBERS[call] for call in calls if call in NUMBERS and call not in some]
-    steps = [_Step(_LOAD, _DATA_ARCH), _Step(_JUMP_EQUAL, _AUDIT_ARCH[MACHINE], "", "allow")]
-    steps += [_Step(_LOAD, _DATA_NR)]
-    steps += [_Step(_JUMP_EQUAL, number, "notify") for number in numbers]
+    steps = [
+        _Step(bpf.LOAD_WORD, _DATA_ARCH),
+        _Step(bpf.JUMP_IF_EQUAL, _AUDIT_ARCH[MACHINE], "", "allow"),
+    ]
+    steps += [_Step(bpf.LOAD_WORD, _DATA_NR)]
+    steps += [_Step(bpf.JUMP_IF_EQUAL, number, "notify") for number in numbers]
     steps += _connect_steps(connects)
     if Call.SHUTDOWN in calls:
         steps += [
-            _Step(_JUMP_EQUAL, NUMBERS[Call.SHUTDOWN], "", "allow"),
-            _Step(_LOAD, _DATA_SECOND),
-            _Step(_JUMP_EQUAL, _SHUT_WR, "allow"),
-            _Step(_LOAD, _DATA_FIRST),
-            _Step(_JUMP_NOT_LESS, SHUTDOWN_BOUND, "allow", "notify"),
+            _Step(bpf.JUMP_IF_EQUAL, NUMBERS[Call.SHUTDOWN], "", "allow"),
+            _Step(bpf.LOAD_WORD, _DATA_SECOND),
+            _Step(bpf.JUMP_IF_EQUAL, _SHUT_WR, "allow"),
+            _Step(bpf.LOAD_WORD, _DATA_FIRST),
+            _Step(bpf.JUMP_IF_AT_LEAST, SHUTDOWN_BOUND, "allow", "notify"),
         ]
     return _assembled(steps)
 
@@ -166,29 +169,29 @@ def _connect_steps(lengths: Collection[int]) -> list[_Step]:
     if not lengths:
         return []
     return [
-        _Step(_JUMP_EQUAL, NUMBERS[Call.CONNECT], "", "others"),
-        _Step(_LOAD, _DATA_FIRST),
-        _Step(_JUMP_NOT_LESS, CONNECT_BOUND, "allow"),
-        _Step(_LOAD, _DATA_THIRD),
-        *(_Step(_JUMP_EQUAL, length, "notify") for length in sorted(lengths)),
-        _Step(_RETURN, _RET_ALLOW),
+        _Step(bpf.JUMP_IF_EQUAL, NUMBERS[Call.CONNECT], "", "others"),
+        _Step(bpf.LOAD_WORD, _DATA_FIRST),
+        _Step(bpf.JUMP_IF_AT_LEAST, CONNECT_BOUND, "allow"),
+        _Step(bpf.LOAD_WORD, _DATA_THIRD),
+        *(_Step(bpf.JUMP_IF_EQUAL, length, "notify") for length in sorted(lengths)),
+        _Step(bpf.RETURN, _RET_ALLOW),
     ]
 
 
-def _assembled(steps: list[_Step]) -> bytes:
-    """The BPF program of these steps, with `allow` and `notify` at its end. `others` is the step
+def _assembled(steps: list[_Step]) -> bpf.Program:
+    """The program of these steps, with `allow` and `notify` at its end. `others` is the step
     after the first return.
     """
     ends = {"allow": len(steps), "notify": len(steps) + 1}
-    returns = (at for at, step in enumerate(steps, 1) if step.code == _RETURN)
+    returns = (at for at, step in enumerate(steps, 1) if step.code == bpf.RETURN)
     ends["others"] = next(returns, len(steps))
 
-    def instruction(at: int, step: _Step) -> bytes:
+    def instruction(at: int, step: _Step) -> bpf.Instruction:
         if_true, if_false = (ends.get(x, at + 1) - at - 1 for x in (step.if_true, step.if_false))
-        return struct.pack("=HBBI", step.code, if_true, if_false, step.operand)
+        return step.code, if_true, if_false, step.operand
 
-    last = (_Step(_RETURN, _RET_ALLOW), _Step(_RETURN, _RET_USER_NOTIF))
-    return b"".join(instruction(at, step) for at, step in enumerate((*steps, *last)))
+    last = (_Step(bpf.RETURN, _RET_ALLOW), _Step(bpf.RETURN, _RET_USER_NOTIF))
+    return bpf.Program(*(instruction(at, step) for at, step in enumerate((*steps, *last))))
 
 
 def install(calls: set[Call], connects: Collection[int] = ()) -> int:
@@ -200,12 +203,8 @@ def install(calls: set[Call], connects: Collection[int] = ()) -> int:
     starts may still run set-user-ID helpers. Raises OSError: EBUSY if there is a filter with a
     notification fd already; EACCES, EINVAL or ENOSYS if the kernel or a container refuses.
     """
-    program = ctypes.create_string_buffer(_program(calls, connects))
-    length = (len(program) - 1) // 8
-    # struct sock_fprog: unsigned short len, then the pointer at its natural alignment.
-    fprog = ctypes.create_string_buffer(
-        struct.pack("@HP", length, ctypes.addressof(program)), struct.calcsize("@HP")
-    )
+    program = _program(calls, connects)
+    fprog = ctypes.create_string_buffer(program.fprog)
     address = ctypes.addressof(fprog)
     try:
         return _install(address)

@@ -1,13 +1,10 @@
 """`sockact wrap`, three reloads and `unwrap` under load, for unit files as people write them.
 
-`SOCKACT_TEST_SYSTEM=insist python -m pytest -rP tests/system/test_unit_files.py` prints what was
-stated and what was seen. Not in `make test`: beside other tests, clients that unwrap cuts off in
-the old queue are not always stated.
+`python -m pytest -rP tests/system/test_unit_files.py` prints what was stated and what was seen.
 """
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,10 +15,6 @@ from tests.system.unit_table import APPS, Case
 
 if TYPE_CHECKING:
     from tests.support.machine import Machine
-
-pytestmark = pytest.mark.skipif(
-    os.environ.get("SOCKACT_TEST_SYSTEM") != "insist", reason="SOCKACT_TEST_SYSTEM is not insist"
-)
 
 
 @pytest.fixture(scope="module")

@@ -8,21 +8,22 @@ the socket for each new connection. Functions raise OSError.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import socket
-import struct
+
+from sockact.kernel import bpf
 
 _SO_ATTACH_REUSEPORT_CBPF = 51
 _SO_DETACH_REUSEPORT_BPF = 68
-_SO_ATTACH_FILTER, _SO_DETACH_FILTER = 26, 27
-# linux/filter.h: code, jump if true, jump if false, operand.
-_INSTRUCTION = struct.Struct("=HBBI")
-_PROGRAM = struct.Struct("@HP")
-_LOAD_BYTE, _AND, _JUMP_EQUAL, _RETURN = 0x30, 0x54, 0x15, 0x06
 _FLAGS_AT = 13
 _SYN, _ACK = 0x02, 0x10
-_EVERYTHING = 0xFFFFFFFF
+_FIRST_PACKETS_DROPPED = bpf.Program(
+    (bpf.LOAD_BYTE, 0, 0, _FLAGS_AT),
+    (bpf.AND, 0, 0, _SYN | _ACK),
+    (bpf.JUMP_IF_EQUAL, 0, 1, _SYN),
+    (bpf.RETURN, 0, 0, 0),
+    (bpf.RETURN, 0, 0, bpf.EVERYTHING),
+)
 
 
 def share(listener: socket.socket, owner: int) -> None:
@@ -36,7 +37,8 @@ def steer(listener: socket.socket, index: int) -> None:
 
     If it is gone, the kernel chooses among the others.
     """
-    _attach(listener, _SO_ATTACH_REUSEPORT_CBPF, (_RETURN, 0, 0, index))
+    program = bpf.Program((bpf.RETURN, 0, 0, index))
+    listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_REUSEPORT_CBPF, program.fprog)
 
 
 def begin(listener: socket.socket) -> None:
@@ -51,7 +53,7 @@ def begin(listener: socket.socket) -> None:
         if listener.family == socket.AF_INET6:
             alone = listener.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
             beside.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, alone)
-        _attach(beside, _SO_ATTACH_FILTER, (_RETURN, 0, 0, 0))
+        bpf.attach_filter(beside, bpf.Program((bpf.RETURN, 0, 0, 0)))
         beside.bind(listener.getsockname())
         if listener.type == socket.SOCK_STREAM:
             beside.listen(1)
@@ -68,23 +70,14 @@ def admit_no_more(listener: socket.socket) -> None:
 
     Handshakes that have begun continue.
     """
-    _attach(
-        listener,
-        _SO_ATTACH_FILTER,
-        (_LOAD_BYTE, 0, 0, _FLAGS_AT),
-        (_AND, 0, 0, _SYN | _ACK),
-        (_JUMP_EQUAL, 0, 1, _SYN),
-        (_RETURN, 0, 0, 0),
-        (_RETURN, 0, 0, _EVERYTHING),
-    )
+    bpf.attach_filter(listener, _FIRST_PACKETS_DROPPED)
+
+
+def admits_no_more(listener: socket.socket) -> bool:
+    """Whether `admit_no_more` is in effect."""
+    return bpf.read_filter(listener) == bytes(_FIRST_PACKETS_DROPPED)
 
 
 def admit_again(listener: socket.socket) -> None:
     """Undo `admit_no_more`."""
-    listener.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
-
-
-def _attach(listener: socket.socket, option: int, *program: tuple[int, int, int, int]) -> None:
-    code = ctypes.create_string_buffer(b"".join(_INSTRUCTION.pack(*one) for one in program))
-    value = _PROGRAM.pack(len(program), ctypes.addressof(code))
-    listener.setsockopt(socket.SOL_SOCKET, option, value)
+    bpf.detach_filter(listener)

@@ -8,20 +8,21 @@ newer kernels, up to Linux 5.3 (TCP_TX_DELAY); an older one has no such option t
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
 import errno
 import select
 import socket
 import struct
 
 from sockact.core.matching import Family, Kind
+from sockact.kernel import bpf
 from sockact.kernel.libc import call
+from sockact.kernel.sockets import steering
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sockact.kernel.sockets.listener import Listener
 
-_SO_GET_FILTER, _SO_DETACH_FILTER = 26, 27
 _HARMFUL = (
     # (level, option, size)
     (socket.SOL_SOCKET, 5, 4),  # SO_DONTROUTE
@@ -38,9 +39,9 @@ _SO_BINDTODEVICE, _NAME = 25, 16
 _AF_UNSPEC = struct.pack("=H14x", 0)
 
 
-def undo_options(listener: Listener, *, filters: bool = True) -> None:
-    """Set the options that keep clients away as on a new socket; a socket filter stays if `filters`
-    is false.
+def undo_options(listener: Listener, *, admit: bool = True) -> None:
+    """Set the options that keep clients away as on a new socket. If `admit` is false, the filter of
+    `steering.admit_no_more` stays.
     """
     sock = listener.socket
     with socket.socket(sock.family, sock.type) as new:
@@ -48,8 +49,9 @@ def undo_options(listener: Listener, *, filters: bool = True) -> None:
             wanted = _get(new, level, option, size)
             if wanted != _get(sock, level, option, size):
                 _set(sock, level, option, wanted or b"")
-    if filters:
-        _set(sock, socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+    with contextlib.suppress(OSError):
+        if admit or not steering.admits_no_more(sock):
+            bpf.detach_filter(sock)
 
 
 def has_lost_clients(listener: Listener) -> bool:
@@ -75,7 +77,7 @@ def defect(listener: Listener) -> str:
     """
     if listener.address.family is Family.UNIX and _is_shut(listener.socket):
         return "it was shut down, which cannot be undone for a Unix socket"
-    if _filters(listener.socket):
+    if bpf.read_filter(listener.socket) != b"":
         return "a socket filter was locked on it"
     return ""
 
@@ -93,23 +95,6 @@ def _is_shut(sock: socket.socket) -> bool:
     poll = select.poll()
     poll.register(sock, select.POLLRDHUP)
     return bool(poll.poll(0))
-
-
-def _filters(sock: socket.socket) -> bool:
-    # Length 0 asks for the number of instructions only. socket.getsockopt() has no such call.
-    count = ctypes.c_uint32(0)
-    try:
-        call(
-            "getsockopt",
-            sock.fileno(),
-            socket.SOL_SOCKET,
-            _SO_GET_FILTER,
-            None,
-            ctypes.byref(count),
-        )
-    except OSError as error:
-        return error.errno == errno.EACCES  # An eBPF program, which cannot be shown.
-    return count.value > 0
 
 
 def _get(sock: socket.socket, level: int, option: int, size: int) -> bytes | None:

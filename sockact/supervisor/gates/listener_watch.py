@@ -7,8 +7,7 @@ and that they can be written to, which only connected sockets can. New connectio
 supervisor.
 
 Options that keep clients away are undone before each launch, before a commit, and when a generation
-has ended: `look`. A socket filter stays while the service stops, because `sockact unwrap` attaches
-one to make clients wait.
+has ended: `look`. Then the socket filter with which `sockact unwrap` makes clients wait stays.
 """
 
 from __future__ import annotations
@@ -84,13 +83,19 @@ class ListenerWatch:
                 self._register(listener.socket.fileno())
         loop.watch(self._epoll.fileno(), READ, self._changed)
 
-    def look(self, *, filters: bool = True) -> str:
+    def look(self) -> str:
         """Look at the listeners now and repair them. Return why no client can connect to one of
-        them; "" if nothing is known to hinder them. Socket filters stay if `filters` is false.
+        them; "" if nothing is known to hinder them.
         """
         self._changed(0)
-        troubles = [self._look_at(x, filters) for x in self._listeners if self._wanted(x)]
+        troubles = [self._look_at(x) for x in self._listeners if self._wanted(x)]
         return next(filter(None, troubles), "")
+
+    def look_after_end(self) -> None:
+        """Repair the listeners now that a generation has ended, but let `sockact unwrap` go on."""
+        self._changed(0)
+        for listener in filter(self._wanted, self._listeners):
+            self._look_at(listener, admit=False)
 
     def shut_owned(self) -> None:
         """Shut down the listeners that are the supervisor's own: their new clients are refused."""
@@ -108,11 +113,11 @@ class ListenerWatch:
             self._loop.unwatch(self._epoll.fileno())
             self._epoll.close()
 
-    def _look_at(self, listener: Listener, filters: bool) -> str:
+    def _look_at(self, listener: Listener, *, admit: bool = True) -> str:
         try:
             if upkeep.has_lost_clients(listener):
                 upkeep.listen_again(listener, self._limits[listener.inode])
-            upkeep.undo_options(listener, filters=filters)
+            upkeep.undo_options(listener, admit=admit)
             why = upkeep.defect(listener)
         except OSError as error:
             why = f"the program shut it down, and listening again failed ({error.strerror})"

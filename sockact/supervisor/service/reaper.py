@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 
 from sockact.core.lifecycle import events
-from sockact.core.lifecycle.model import Phase
 from sockact.core.record import dataclass
 
 TYPE_CHECKING = False
@@ -88,9 +86,7 @@ class Reaper:
             guard(self._gates.forget, number)
             guard(self._drains.forget, number)
             guard(self._termination.forget, number)
-            # `sockact unwrap` has a filter that makes clients wait until the program is back.
-            stopping = self._lifecycle.service.phase is Phase.STOPPING
-            guard(partial(self._listener_watch.look, filters=not stopping))
+            guard(self._listener_watch.look_after_end)
             self._lifecycle.handle(events.Gone(number, self._processes.failure(number)))
             # Not earlier: the callers of the handover get its last lines of stderr.
             guard(self._generations.forget, number)

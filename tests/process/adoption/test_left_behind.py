@@ -13,6 +13,8 @@ import pytest
 from sockact.kernel.seccomp import SHUTDOWN_BOUND
 from sockact.kernel.sockets import sockopt, upkeep
 from sockact.kernel.sockets.listener import of_socket
+from sockact.units import listening_sockets
+from sockact.units.wrap.service_sockets import ServiceSockets
 from tests.support import wait
 from tests.support.program import Program, ask, connect, read_all
 
@@ -85,6 +87,28 @@ def test_options_that_keep_clients_away(start: StartService, program: Program, h
     # The program that has done it is replaced; until then nobody can connect.
     program.publish("2")
     assert service.reload().code == 0, service.stderr
+    assert program.ask() == "2"
+
+
+def test_unwrap_makes_clients_wait_although_a_drain_ends(
+    start: StartService, program: Program
+) -> None:
+    """The predecessor of the last reload may end while unwrap waits for the queue."""
+    program.publish("1")
+    service = start(program.command, listen=program.listen)
+    with connect(("127.0.0.1", program.port)) as kept:
+        assert program.ask() == "1"  # Which accepts in turn, so it has the other one, too.
+        program.publish("2")
+        assert service.reload().code == 0, service.stderr
+        found = listening_sockets.find_bound([service.process.pid])
+        found = [one for one in found if one.address.port == program.port]
+        with ServiceSockets(found) as sockets:
+            assert sockets.admit_no_more()
+            kept.close()
+            wait.until(lambda: list(service.states()) == [2], "the predecessor to end")
+            with pytest.raises(TimeoutError):
+                connect(("127.0.0.1", program.port), timeout=0.3)
+            sockets.admit_again()
     assert program.ask() == "2"
 
 
