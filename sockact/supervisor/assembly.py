@@ -79,7 +79,7 @@ class Supervisor:
         for g in lifecycle.service.generations:
             if not g.ending:
                 # The previous version may have decided on this and not carried it out.
-                self._parts.performer.end_connections(g.number)
+                self._parts.endings.end_connections(g.number)
         # SIGCHLD of what has ended meanwhile may have gone to the previous version.
         outside.reaper.reap()
         outside.reaper.look_for_gone()

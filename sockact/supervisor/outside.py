@@ -142,28 +142,17 @@ class OutsideParts:
 
     def _make_reaper(self) -> Reaper:
         base, parts = self._base, self._parts
-        watchdog = (self._watchdog,) if self._watchdog else ()
         return Reaper(
             parts.lifecycle,
             base.loop,
             base.retry,
             base.processes,
             base.generations,
-            parts.gates,
-            parts.drains,
-            base.termination,
+            parts.endings,
             parts.listener_watch,
             base.calls,
             base.announcer,
             base.outcomes,
-            (
-                base.generations,
-                base.logs,
-                base.hooks,
-                self._configuration,
-                self._upgrades,
-                *watchdog,
-            ),
         )
 
     def _make_requests(self) -> Requests:

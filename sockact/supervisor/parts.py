@@ -18,6 +18,7 @@ from sockact.handover.lock_files import LockFiles
 from sockact.supervisor.base import report
 from sockact.supervisor.base.faults import Faults
 from sockact.supervisor.base.loop import Loop
+from sockact.supervisor.base.policy import policy_of
 from sockact.supervisor.base.retry import Retry
 from sockact.supervisor.gates.decoys import Decoys
 from sockact.supervisor.gates.drain_census import DrainCensus
@@ -40,11 +41,11 @@ from sockact.supervisor.processes.termination import Termination
 from sockact.supervisor.records.history import History
 from sockact.supervisor.records.state_dir import state_dir
 from sockact.supervisor.service.announcer import Announcer
+from sockact.supervisor.service.endings import Endings
 from sockact.supervisor.service.handovers import Handovers
 from sockact.supervisor.service.lifecycle import Lifecycle
 from sockact.supervisor.service.outcomes import Outcomes
 from sockact.supervisor.service.performer import Performer
-from sockact.supervisor.service.policy import policy_of
 from sockact.supervisor.service.reports import Reports
 from sockact.supervisor.service.shutdown import Shutdown
 
@@ -162,6 +163,7 @@ class LifecycleParts:
             base.outcomes,
             base.announcer,
         )
+        self.endings = self._make_endings(listeners)
         self.performer = self._make_performer()
 
     def _make_drains(self, listeners: list[Listener], policy: Policy) -> DrainCensus:
@@ -179,6 +181,19 @@ class LifecycleParts:
             base.reports.say,
         )
 
+    def _make_endings(self, listeners: list[Listener]) -> Endings:
+        base = self._base
+        return Endings(
+            self.lifecycle,
+            base.loop,
+            base.retry,
+            self.gates,
+            self.drains,
+            Decoys(base.loop, base.calls, self.gates, listeners),
+            base.termination,
+            base.history.ledger,
+        )
+
     def _make_performer(self) -> Performer:
         base = self._base
         ledger = base.history.ledger
@@ -190,9 +205,7 @@ class LifecycleParts:
             self.context,
             base.generations,
             self.gates,
-            self.drains,
-            Decoys(base.loop, base.calls, self.gates, self.context.listeners),
-            base.termination,
+            self.endings,
             schedule,
             self.handovers,
             base.outcomes,
@@ -201,7 +214,6 @@ class LifecycleParts:
             base.reports,
             base.shutdown,
             self.listener_watch,
-            base.retry,
             self._show,
         )
 

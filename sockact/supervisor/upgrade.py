@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import NoReturn
 
-    from sockact.core.lifecycle.model import Exit
     from sockact.supervisor.base.loop import Loop, Timer
     from sockact.supervisor.records.carried_state import CarriedSupervisor
 
@@ -79,11 +78,6 @@ class Upgrades:
             self._waiting = [one for one in self._waiting if one is not failed]
 
         return leave
-
-    def reaped(self, pid: int, exit: Exit) -> None:
-        """Take note that a child has ended, which may be the check."""
-        if self._attempt is not None:
-            self._attempt.reaped(pid, exit)
 
     def close(self) -> None:
         """Cancel the upgrade: the service has stopped."""

@@ -2,4 +2,4 @@
 the operator. Knows nothing of services.
 """
 
-__all__ = ("commands", "faults", "loop", "output_relay", "report", "retry")
+__all__ = ("commands", "faults", "loop", "output_relay", "policy", "report", "retry")

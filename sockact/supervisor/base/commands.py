@@ -68,17 +68,13 @@ class CommandRun:
         self._pipe = -1
         self._longest = command.longest
         self._late = ""
+        self._loop = loop
         self.pid = self._spawn(command, environment)
+        loop.watch_child(self.pid, self._ended)
         self._timer: Timer | None = None
         if timeout is not None:
             limit = timeout + (_GRACE if command.reports else 0.0)
             self._timer = loop.at(time.monotonic() + limit, partial(self._time_out, timeout))
-
-    def reaped(self, pid: int, exit: Exit) -> None:
-        """Take note of the end of a child, which may be this command."""
-        if pid == self.pid:
-            self.output = self._close()
-            self._done("" if exit.clean else self._late or self.output or str(exit))
 
     def first_line(self) -> str:
         """Return the first line of the output, once the command has ended."""
@@ -86,12 +82,18 @@ class CommandRun:
 
     def abandon(self) -> None:
         """Kill the command without calling `done`; it is reaped like any child."""
+        self._loop.unwatch_child(self.pid)
         self._close()
         self._kill()
+
+    def _ended(self, exit: Exit) -> None:
+        self.output = self._close()
+        self._done("" if exit.clean else self._late or self.output or str(exit))
 
     def _time_out(self, seconds: float) -> None:
         self._late = f"took more than {seconds:g} s"
         if not self._kill():
+            self._loop.unwatch_child(self.pid)
             self._close()
             self._done(f"{self._late}, and the kernel refuses to kill process {self.pid}")
 

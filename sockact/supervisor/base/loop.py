@@ -1,4 +1,5 @@
-"""The supervisor's only wait: ready file descriptors, signals, and the next deadline.
+"""The supervisor's only wait: ready file descriptors, signals, children that end, and the next
+deadline.
 
 Callbacks must not block. An exception that leaves a callback is a bug of ours, which others may
 have provoked. It is reported, and the loop goes on: no program or neighbour can end the supervisor.
@@ -22,6 +23,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from sockact.core.lifecycle.model import Exit
+
 READ = selectors.EVENT_READ
 WRITE = selectors.EVENT_WRITE
 _FEW_TIMERS = 64
@@ -44,7 +47,7 @@ class Timer:
 
 
 class Loop:
-    """Watches descriptors and deadlines until `stop`; single-threaded, not re-entrant."""
+    """Watches descriptors, children and deadlines until `stop`; single-threaded, not re-entrant."""
 
     def __init__(self, failed: Callable[[Exception], None] | None = None) -> None:
         """`failed` is called with each exception that leaves a callback. Without it, `run` raises
@@ -61,6 +64,7 @@ class Loop:
         self._on_signal: Callable[[int], None] | None = None
         # A dict, because it keeps the order of the signal numbers.
         self._signals: dict[int, None] = {}
+        self._children: dict[int, Callable[[Exit], None]] = {}
 
     def watch(self, fd: int, mask: int, callback: Callable[[int], None]) -> None:
         """Call `callback(ready_mask)` whenever fd is ready to READ or WRITE (level-triggered)."""
@@ -94,6 +98,19 @@ class Loop:
             self._compact_at = max(_FEW_TIMERS, 2 * len(self._timers))
         heapq.heappush(self._timers, (when, next(self._sequence), timer))
         return timer
+
+    def watch_child(self, pid: int, ended: Callable[[Exit], None]) -> None:
+        """Call `ended(exit)` once, when this child has ended and was reaped."""
+        self._children[pid] = ended
+
+    def unwatch_child(self, pid: int) -> None:
+        """Do not call `ended` for this child any more, if that was not done yet."""
+        self._children.pop(pid, None)
+
+    def child_ended(self, pid: int, exit: Exit) -> None:
+        """Report the end of a child, which was reaped, to the one that watches it, if any."""
+        if ended := self._children.pop(pid, None):
+            self.guard(ended, exit)
 
     def catch(self, signals: Iterable[signal.Signals], callback: Callable[[int], None]) -> None:
         """Deliver these signals as `callback(number)` from the loop.

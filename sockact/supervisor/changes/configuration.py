@@ -23,7 +23,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sockact.core.lifecycle.model import Exit
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.base.loop import Loop
     from sockact.supervisor.base.report import Reporter
@@ -81,11 +80,6 @@ class ConfigurationReader:
         elif self._waiting and self._attempt is None and self._handovers.is_idle():
             self._served, self._waiting = self._waiting, []
             self._read()
-
-    def reaped(self, pid: int, exit: Exit) -> None:
-        """Take note of the end of a child, which may be the reader."""
-        if self._attempt is not None:
-            self._attempt.reaped(pid, exit)
 
     def close(self) -> None:
         """Refuse all requests, as the service stops."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator
 
-    from sockact.core.lifecycle.model import Exit, Service
+    from sockact.core.lifecycle.model import Service
     from sockact.core.matching import Address, Denied
     from sockact.core.settings import Settings
     from sockact.kernel.sockets.listener import Listener
@@ -64,11 +64,6 @@ class Generations:
                 generation.settle()
             if g is None or g.trial_until is None:
                 generation.end_trial()
-
-    def reaped(self, pid: int, exit: Exit) -> None:
-        """Take note that a child of the supervisor has ended, which may be one of their probes."""
-        for generation in self.values():
-            generation.reaped(pid, exit)
 
     def version_of(self, number: int) -> str:
         """Return the version of its release; "" while it is unknown."""

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from sockact.core.lifecycle.model import Exit
     from sockact.core.matching import Address, Denied
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.gates.gates import Gates
@@ -193,12 +192,6 @@ class LiveGeneration:
         if self._trial:
             self._trial.stop()
             self._trial = None
-
-    def reaped(self, pid: int, exit: Exit) -> None:
-        """Take note that a child of the supervisor has ended, which may be one of its probes."""
-        for watch in (self._readiness, self._trial, self.version):
-            if watch is not None:
-                watch.reaped(pid, exit)
 
     def where(
         self, wanted: Address, pid: int, own: socket.socket | None

@@ -14,7 +14,6 @@ from sockact.supervisor.processes.environment import probe_environment
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sockact.core.lifecycle.model import Exit
     from sockact.core.settings import Settings
     from sockact.handover.adopt import Adoption
     from sockact.supervisor.generations.context import Context
@@ -94,11 +93,6 @@ class Readiness:
         self._observe()
         if self._interest:
             self._interest.nudge()
-
-    def reaped(self, pid: int, exit: Exit) -> None:
-        """Take note that a child has ended, which may be an attempt of the probe."""
-        if self._probe:
-            self._probe.reaped(pid, exit)
 
     def ended(self) -> None:
         """Take note that the first process has ended."""

@@ -20,7 +20,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sockact.core.lifecycle.model import Exit
     from sockact.core.settings import Settings
     from sockact.supervisor.generations.context import Context
 
@@ -72,11 +71,6 @@ class ReleaseVersion:
             self._give_up(error)
         except OSError as error:
             self._give_up(Unknown(f"{error.filename}: {error.strerror}"))
-
-    def reaped(self, pid: int, exit: Exit) -> None:
-        """Take note that a child has ended, which may be the command."""
-        if self._attempt is not None:
-            self._attempt.reaped(pid, exit)
 
     def close(self) -> None:
         """Stop the command: the version is no longer needed."""

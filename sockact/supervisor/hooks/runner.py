@@ -18,7 +18,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sockact.core.lifecycle.model import Exit
     from sockact.supervisor.base.loop import Loop
 
     # (environment, standard input)
@@ -69,11 +68,6 @@ class _Run:
             self._start(words, *given)
         except OSError as error:
             self._ended(words, f"cannot start: {error.strerror}")
-
-    def reaped(self, pid: int, exit: Exit) -> None:
-        """Take note of the end of a child, which may be the current command."""
-        if self._attempt is not None:
-            self._attempt.reaped(pid, exit)
 
     def abandon(self) -> None:
         """Kill the current command, and run no more."""
@@ -160,11 +154,6 @@ class HookRunner:
         if self._then is not None and not self.busy():
             then, self._then = self._then, None
             then()
-
-    def reaped(self, pid: int, exit: Exit) -> None:
-        """Take note of the end of a child, which may be a hook."""
-        for run in tuple(self._running.values()):
-            run.reaped(pid, exit)
 
     def abandon(self) -> None:
         """Kill the running hooks, and drop the waiting ones."""

@@ -126,10 +126,8 @@ class Logs:
 
     # Start and end of the log pump.
 
-    def reaped(self, pid: int, exit: Exit) -> None:
-        """Take note of the end of a child; if that was the log pump, start another one."""
-        if pid != self._pid:
-            return
+    def _pump_ended(self, exit: Exit) -> None:
+        """Start another log pump."""
         self._hear(READ)
         self._part()
         if self._ended:
@@ -168,6 +166,7 @@ class Logs:
 
     def _meet(self, pid: int, sock: socket.socket) -> None:
         self._pid, self._started = pid, time.monotonic()
+        self._loop.watch_child(pid, self._pump_ended)
         self._channel = Channel(sock)
         self._loop.watch(self._channel.fileno(), READ, self._hear)
 
@@ -175,6 +174,7 @@ class Logs:
         if self._channel:
             self._unwatch(self._channel)
             self._channel.close()
+        self._loop.unwatch_child(self._pid)
         self._channel, self._pid = None, 0
 
     def _end_late(self) -> None:

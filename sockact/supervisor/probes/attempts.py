@@ -6,7 +6,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sockact.core.lifecycle.model import Exit
     from sockact.supervisor.base.commands import CommandRun
 
     # A CommandRun that lacks only its `done`.
@@ -38,11 +37,6 @@ class Attempts:
     def in_progress(self) -> bool:
         """Whether a run has not ended yet."""
         return self._run is not None
-
-    def reaped(self, pid: int, exit: Exit) -> None:
-        """Take note of the end of a child, which may be the current run."""
-        if self._run is not None:
-            self._run.reaped(pid, exit)
 
     def stop(self) -> None:
         """Kill the current run without calling `done`."""

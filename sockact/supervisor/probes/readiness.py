@@ -15,7 +15,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sockact.core.lifecycle.model import Exit
     from sockact.supervisor.base.commands import Command
     from sockact.supervisor.base.loop import Loop, Timer
 
@@ -43,10 +42,6 @@ class ReadinessProbe:
         self._failed = failed
         self._timer: Timer | None = None
         self._attempts.begin()
-
-    def reaped(self, pid: int, exit: Exit) -> None:
-        """Take note of the end of a child, which may be the current attempt."""
-        self._attempts.reaped(pid, exit)
 
     def stop(self) -> None:
         """Make no more attempts, and kill the current one."""

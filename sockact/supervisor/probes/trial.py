@@ -17,7 +17,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from sockact.core.lifecycle.model import Exit
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.base.commands import Command
     from sockact.supervisor.base.loop import Loop, Timer
@@ -64,11 +63,6 @@ class TrialMonitor:
         self._queue_timer: Timer | None = None
         self._look_at_queue()
         self._probe()
-
-    def reaped(self, pid: int, exit: Exit) -> None:
-        """Take note of the end of a child, which may be the current attempt."""
-        if self._attempts:
-            self._attempts.reaped(pid, exit)
 
     def stop(self) -> None:
         """Stop probing and watching, and kill the current attempt."""

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Protocol
 
-    from sockact.core.lifecycle.model import Exit
     from sockact.handover.accept_queues import AcceptQueues
     from sockact.supervisor.base.commands import Command
     from sockact.supervisor.base.loop import Loop
@@ -69,11 +68,6 @@ class Watchdog:
     def start(self) -> None:
         """Ping now, and then every `interval` seconds."""
         self._look()
-
-    def reaped(self, pid: int, exit: Exit) -> None:
-        """Take note of the end of a child, which may be the probe."""
-        if self._probe:
-            self._probe.reaped(pid, exit)
 
     def busy(self) -> bool:
         """Whether a probe is in progress."""

@@ -5,12 +5,12 @@ blocks.
 __all__ = (
     "announcer",
     "carryover",
+    "endings",
     "guard",
     "handovers",
     "lifecycle",
     "outcomes",
     "performer",
-    "policy",
     "reaper",
     "reports",
     "requests",

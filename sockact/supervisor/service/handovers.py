@@ -5,9 +5,9 @@ from __future__ import annotations
 from sockact.core.lifecycle import events
 from sockact.core.lifecycle.model import Outcome
 from sockact.core.record import dataclass
+from sockact.supervisor.base.policy import policy_of
 from sockact.supervisor.control.interface import NO_PREDECESSOR, STOPPING
 from sockact.supervisor.control.varlink import Refused
-from sockact.supervisor.service.policy import policy_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from functools import partial
 
 from sockact.core import own_connects
@@ -23,24 +22,20 @@ if TYPE_CHECKING:
 
     from sockact.core.lifecycle.actions import Action
     from sockact.core.lifecycle.model import Handover, Service
-    from sockact.supervisor.base.retry import Retry
-    from sockact.supervisor.gates.decoys import Decoys
-    from sockact.supervisor.gates.drain_census import DrainCensus
     from sockact.supervisor.gates.gates import Gates
     from sockact.supervisor.gates.listener_watch import ListenerWatch
     from sockact.supervisor.generations.context import Context
     from sockact.supervisor.generations.generations import Generations
     from sockact.supervisor.hooks.dispatcher import HookDispatcher
-    from sockact.supervisor.processes.termination import Termination
     from sockact.supervisor.records.history import History
     from sockact.supervisor.service.announcer import Announcer
+    from sockact.supervisor.service.endings import Endings
     from sockact.supervisor.service.handovers import Handovers
     from sockact.supervisor.service.lifecycle import Lifecycle
     from sockact.supervisor.service.outcomes import Outcomes
     from sockact.supervisor.service.reports import Reports
     from sockact.supervisor.service.shutdown import Shutdown
 
-_OTHERS_FIRST = 0.005
 _CENSUS_AGAIN = 1.0
 _NO_FAILURES = (STOPPING, BY_HAND)
 """Reasons of failed handovers that are not failures of the program."""
@@ -54,9 +49,7 @@ class Performer:
     _context: Context
     _generations: Generations
     _gates: Gates
-    _drains: DrainCensus
-    _decoys: Decoys
-    _termination: Termination
+    _endings: Endings
     _hooks: HookDispatcher
     _handovers: Handovers
     _outcomes: Outcomes
@@ -65,7 +58,6 @@ class Performer:
     _reports: Reports
     _shutdown: Shutdown
     _listener_watch: ListenerWatch
-    _retry: Retry
     _show: Callable[[], None]
     """Called after each change that `status` shows."""
 
@@ -99,22 +91,17 @@ class Performer:
             case actions.StartTrial(number):
                 self._start_trial(number)
             case actions.MoveGate(number, closed):
-                if not closed:
-                    self._drains.forget(number)  # It may have been draining.
-                (self._gates.close if closed else self._gates.open)(number)
+                (self._gates.close if closed else self._endings.take_back)(number)
             case actions.LastResponses(number):
-                # In a moment: another generation may have to open its gate first, because clients
-                # are waiting.
-                soon = time.monotonic() + _OTHERS_FIRST
-                self._context.loop.at(soon, partial(self.end_connections, number))
+                self._endings.end_connections_soon(number)
             case actions.KeepConnections(number):
-                self._gates.keep_connections(number)
+                self._endings.keep_connections(number)
             case actions.TakeCensus(number):
-                self._drains.take_census(number)
+                self._endings.take_census(number)
             case actions.Terminate(number, reason):
-                self._terminate(number, reason)
+                self._endings.terminate(number, reason)
             case actions.Kill(number, reason, cuts_off):
-                self._kill(number, reason, cuts_off)
+                self._endings.kill(number, reason, cuts_off=cuts_off)
             case _:
                 self._report(action)
 
@@ -150,12 +137,6 @@ class Performer:
             case actions.Quit(status):
                 self._shutdown.quit(status)
 
-    def end_connections(self, number: int) -> None:
-        """Make a draining generation end each connection with its next response."""
-        g = self._lifecycle.service.get(number)
-        if g is not None and g.last_responses:
-            self._gates.end_connections(number)
-
     def _spawn(self, number: int) -> None:
         service = self._lifecycle.service
         if len(service.generations) == 1:
@@ -179,29 +160,6 @@ class Performer:
         # Without a time, it only waits for its hook.
         if seconds := self._lifecycle.service.policy.trial:
             self._reports.say(number, f"ready; on trial for {seconds:g} s")
-
-    def _kill(self, number: int, reason: str, cuts_off: bool) -> None:
-        if cuts_off and (remaining := self._drains.open(number)):
-            self._history.ledger.forced(number, remaining)
-        self._termination.kill(number, reason)
-
-    def _terminate(self, number: int, reason: str) -> None:
-        self._drains.stopped(number)
-        if reason and reason != actions.IDLE:
-            # It does not end by itself. Record how many connections that cuts off.
-            cut_off = self._drains.active(number)
-            if cut_off is not None:
-                self._history.ledger.forced(number, cut_off)
-                if cut_off:
-                    plural = "" if cut_off == 1 else "s"
-                    reason += f" ({cut_off} connection{plural} in use)"
-        send = partial(self._termination.terminate, number, reason)
-        if self._lifecycle.is_stopping():
-            send()
-            return
-        # In a moment: other generations serve, and this one may shut their listeners down.
-        key = actions.Terminate, number
-        self._decoys.lay(number, partial(self._retry.attempt, key, send))
 
     def _finish(self, handover: Handover) -> None:
         # Not `service.handover`, which may be the next one already.

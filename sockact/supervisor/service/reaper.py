@@ -9,28 +9,16 @@ from sockact.core.record import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol
-
-    from sockact.core.lifecycle.model import Exit
     from sockact.supervisor.base.loop import Loop
     from sockact.supervisor.base.retry import Retry
-    from sockact.supervisor.gates.drain_census import DrainCensus
-    from sockact.supervisor.gates.gates import Gates
     from sockact.supervisor.gates.listener_watch import ListenerWatch
     from sockact.supervisor.generations.generations import Generations
     from sockact.supervisor.processes.processes import Processes
     from sockact.supervisor.processes.shim_calls import ShimCalls
-    from sockact.supervisor.processes.termination import Termination
     from sockact.supervisor.service.announcer import Announcer
+    from sockact.supervisor.service.endings import Endings
     from sockact.supervisor.service.lifecycle import Lifecycle
     from sockact.supervisor.service.outcomes import Outcomes
-
-    class Parent(Protocol):
-        """Starts processes of its own."""
-
-        def reaped(self, pid: int, exit: Exit) -> None:
-            """Take note that a child of the supervisor has ended, which may be one of these."""
-
 
 _GONE_AGAIN = 0.05
 
@@ -44,15 +32,11 @@ class Reaper:
     _retry: Retry
     _processes: Processes
     _generations: Generations
-    _gates: Gates
-    _drains: DrainCensus
-    _termination: Termination
+    _endings: Endings
     _listener_watch: ListenerWatch
     _calls: ShimCalls
     _announcer: Announcer
     _outcomes: Outcomes
-    _parents: tuple[Parent, ...]
-    """The parts that start processes of their own."""
 
     def reap(self) -> None:
         """Reap every child that has ended, after SIGCHLD."""
@@ -62,8 +46,7 @@ class Reaper:
             # A child is reaped only once: whatever fails, the others hear of it.
             guard = self._loop.guard
             guard(self._calls.forget, pid, "the process has ended")
-            for parent in self._parents:
-                guard(parent.reaped, pid, exit)
+            self._loop.child_ended(pid, exit)
             if generation is not None:
                 guard(self._announcer.ended, pid)
                 if found := self._generations.get(generation):
@@ -83,9 +66,7 @@ class Reaper:
             return
         for number in sorted(gone):
             guard = self._loop.guard
-            guard(self._gates.forget, number)
-            guard(self._drains.forget, number)
-            guard(self._termination.forget, number)
+            self._endings.forget(number)
             guard(self._listener_watch.look_after_end)
             self._lifecycle.handle(events.Gone(number, self._processes.failure(number)))
             # Not earlier: the callers of the handover get its last lines of stderr.

@@ -62,7 +62,7 @@ class Rig:
                 return
             if not pid:
                 return
-            self.hooks.reaped(pid, exit_of(status))
+            self.loop.child_ended(pid, exit_of(status))
 
 
 @pytest.fixture

@@ -85,7 +85,7 @@ def test_attempts_come_one_after_the_other(loop: Loop) -> None:
         attempts.begin()
         attempts.begin()
         pid, status = os.wait()
-        attempts.reaped(pid, exit_of(status))
+        loop.child_ended(pid, exit_of(status))
     assert said == ["exited with status 3"] * 2
     with pytest.raises(ChildProcessError):
         os.wait()

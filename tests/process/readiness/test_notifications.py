@@ -244,6 +244,6 @@ def test_probe_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
     loop.at(time.monotonic() + 0.3, loop.stop)
     loop.run()
     pid, status = os.waitpid(-1, 0)
-    probe.reaped(pid, exit_of(status))
+    loop.child_ended(pid, exit_of(status))
     assert told == ["failed", "passed"]
     loop.close()

@@ -13,7 +13,7 @@ from sockact.cli.setup import config
 from sockact.cli.starting import run
 from sockact.cli.unit_files import passing
 from sockact.core.settings import Settings
-from sockact.supervisor.service.policy import policy_of
+from sockact.supervisor.base.policy import policy_of
 
 if TYPE_CHECKING:
     from pathlib import Path

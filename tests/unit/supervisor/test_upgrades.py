@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sockact import __version__
-from sockact.core.lifecycle.model import Exit
 from sockact.kernel import memfd
 from sockact.supervisor import upgrade
 from sockact.supervisor.base.loop import Loop
@@ -102,7 +101,6 @@ def test_a_caller_that_has_left_is_not_told(rig: Rig) -> None:
 
 def test_the_end_of_the_service_answers(rig: Rig) -> None:
     rig.ask()
-    rig.upgrades.reaped(os.getpid(), Exit())
     rig.upgrades.close()
     assert rig.heard == ["the service has stopped"]
 
