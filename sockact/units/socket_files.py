@@ -127,7 +127,7 @@ def removers(facts: Facts, paths: Sequence[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for key in AROUND_START:
         for line in settings.get(key, []):
-            (text,) = expand([line.replace("%t", facts.runtime)], service.name, {})
+            text = " ".join(expand([line.replace("%t", facts.runtime)], service.name, {}))
             if _removes(text, paths):
                 found.setdefault(key, []).append(line)
     return found

@@ -118,7 +118,7 @@ def command(name: str, listen: tuple[str, ...], program: tuple[str, ...], **opti
         if options["path_unit"]:
             user_unit = options["user_unit"]
             texts |= path_unit.files(name, options["watch"], user_unit=user_unit)
-    except (OperatorError, ValueError) as error:
+    except OperatorError as error:
         raise click.UsageError(str(error)) from error
     for problem in (
         *program_addresses.mismatches(found.command, plan.addresses),
@@ -165,7 +165,7 @@ def _relative_logs() -> list[str]:
 
 
 def _plan(name: str, found: wanted.Wanted, options: dict[str, Any]) -> service_units.Plan:
-    """The units to write. Raises OperatorError or ValueError."""
+    """The units to write. Raises OperatorError."""
     _check_unit_name(name)
     parsed = [listeners.parse(text) for text in found.listen]
     where = tuple(address for _, address in parsed)

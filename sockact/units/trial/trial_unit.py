@@ -86,7 +86,9 @@ def _own(text: str, hidden: Sequence[str]) -> Iterator[tuple[str, str]]:
         if section != "Service" or _OTHERS.match(key):
             continue
         if key == "RuntimeDirectory" and hidden:
-            words = unitfile.split(value)
+            words = unitfile.settled(value)
+            if value and not words:
+                continue
             named = [*named, *words] if words else []
             value = " ".join(word for word in words if not _above(word, hidden))
         yield key, value
