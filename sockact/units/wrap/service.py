@@ -187,7 +187,7 @@ class Service:
         """The addresses on which the program does not listen yet. It may bind another IP address
         than the .socket unit has, as long as sockact would give it that listener.
         """
-        free = [one for one in addresses if not listening_sockets.may_be_in_use(one)]
+        free = listening_sockets.find_free(addresses)
         if not free:
             return []
         try:

@@ -103,7 +103,7 @@ def home(folder: Path) -> Home:
         (("web", *LISTEN, "--", ""), "write its absolute path"),
         (("web", *LISTEN, "--", "nonexistent"), "such as /srv/myapp/venv/bin/nonexistent"),
         (("web", *LISTEN, "--", "./nonexistent"), "write its absolute path"),
-        (("web", *LISTEN, "--", "gunicorn", "\udcff"), "surrogates not allowed"),
+        (("web", *LISTEN, "--", "gunicorn", "\udcff"), "because it is not UTF-8"),
         (("web", "--listen", "http", "--", "gunicorn"), "not an address"),
         (("web", "--listen", "/a\nb", "--", "gunicorn"), "cannot be written"),
         (("web", *LISTEN, *LISTEN, "--", "gunicorn"), "give it once"),
