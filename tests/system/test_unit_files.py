@@ -14,10 +14,11 @@ import pytest
 
 from tests.system import unit_table
 from tests.system.unit_life import Run, check_life
-from tests.system.unit_table import APPS, Case
+from tests.system.unit_programs import APPS
 
 if TYPE_CHECKING:
     from tests.support.machine import Machine
+    from tests.system.unit_table import Case
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("SOCKACT_TEST_SYSTEM") != "insist", reason="SOCKACT_TEST_SYSTEM is not insist"

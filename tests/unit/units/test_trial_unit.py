@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sockact.systemd import listeners
 from sockact.units import unitfile
 from sockact.units.trial import trial_unit
-from tests.unit.units.test_drop_in import WRAP, facts
+from tests.unit.units.wrapped import WRAP, facts
 
 if TYPE_CHECKING:
     from pathlib import Path
