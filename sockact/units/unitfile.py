@@ -153,7 +153,7 @@ def expand(words: list[str], unit: str, variables: Mapping[str, str]) -> list[st
     expanded. Specifiers that depend on the machine or the user stay as they are.
     """
     found: list[str] = []
-    for word in (_specifiers(word, unit) for word in words):
+    for word in (specifiers(word, unit) for word in words):
         if whole := _WHOLE_VARIABLE.fullmatch(word):
             found += split(variables.get(whole[1], ""), relaxed=True)
         else:
@@ -163,10 +163,13 @@ def expand(words: list[str], unit: str, variables: Mapping[str, str]) -> list[st
     return found
 
 
-def _specifiers(text: str, unit: str) -> str:
+def specifiers(text: str, unit: str, percent: str = "%") -> str:
+    """The text with those specifiers expanded that are about the unit's name; `percent` is what
+    becomes of %%.
+    """
     name = unit.rpartition(".")[0]
     prefix, _, instance = name.partition("@")
-    meant = {"%": "%", "n": unit, "N": name, "p": prefix, "i": instance}
+    meant = {"%": percent, "n": unit, "N": name, "p": prefix, "i": instance}
     return re.sub("%([%nNpi])", lambda m: meant[m[1]], text)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sockact.cli.options import complete
-from sockact.cli.options.values import check_name
+from sockact.cli.options.values import check_name, directory_option
 from sockact.cli.setup import access, enabling, removing
 from sockact.cli.starting import run
 from sockact.cli.terminal.failures import Failure
@@ -55,13 +55,7 @@ _JITS = ("node", "java", "pypy", "dotnet", "deno", "bun", "ruby", "luajit", "php
     metavar="USER",
     help="User to run the service as.  [default: NAME, created by systemd if missing]",
 )
-@click.option(
-    "--directory",
-    metavar="DIR",
-    type=click.Path(exists=True, file_okay=False),
-    help="Working directory of PROGRAM; a symbolic link is resolved again at each reload.  "
-    "[default: /]",
-)
+@directory_option("/")
 @click.option(
     "--env-file",
     metavar="FILE",

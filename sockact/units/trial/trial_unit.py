@@ -36,7 +36,6 @@ _OTHERS = re.compile(
     r"BusName|Sockets|RemainAfterExit|Kill|SendSIG|FinalKill|Timeout|RuntimeMax|RuntimeDirectoryP|"
     r"RuntimeRandomizedExtra|StandardOutput|StandardError|OOMPolicy|RootDirectoryStartOnly|USB"
 )
-_SPECIFIER = re.compile("%([%nNpi])")
 _PLAIN = re.compile(r"[\w.@+-]+", re.ASCII)
 _ENTRIES = 100
 """How many entries a directory with a socket file may have."""
@@ -69,7 +68,9 @@ def render(
     lines += [f"{key}={value}" for key, value in _own(text, shown)]
     lines += map(str, [*_user(facts), *_life(facts, tried, script), *_directories(wrap)])
     lines += map(str, [*drop_in.confinement(facts, tried), *sockets])
-    return "\n".join([*(_resolved(line, facts.service.name) for line in lines), ""])
+    # As they are in the service itself.
+    named = [unitfile.specifiers(line, facts.service.name, percent="%%") for line in lines]
+    return "\n".join([*named, ""])
 
 
 def needs_listener(text: str) -> bool:
@@ -99,14 +100,6 @@ def _own(text: str, hidden: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 def _above(word: str, paths: Sequence[str]) -> bool:
     return any(path.startswith(f"/run/{word}/") for path in paths)
-
-
-def _resolved(line: str, unit: str) -> str:
-    """The line with the specifiers of the unit's name as they are in the service itself."""
-    name = unit.rpartition(".")[0]
-    prefix, _, instance = name.partition("@")
-    meant = {"%": "%%", "n": unit, "N": name, "p": prefix, "i": instance}
-    return _SPECIFIER.sub(lambda found: meant[found[1]], line)
 
 
 def _dynamic_user(facts: Facts) -> str:
