@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 from hypothesis import HealthCheck, settings
 
+from sockact.supervisor.base.loop import Loop
 from tests.servers import zoo
 from tests.servers.releases import Releases
 from tests.support import leaks, wait
@@ -93,6 +94,14 @@ def folder() -> Iterator[Path]:
     path.chmod(0o755)
     yield path
     shutil.rmtree(path)
+
+
+@pytest.fixture
+def loop() -> Iterator[Loop]:
+    """A supervisor's loop."""
+    made = Loop()
+    yield made
+    made.close()
 
 
 class StartService(Protocol):

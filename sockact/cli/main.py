@@ -17,6 +17,7 @@ import click
 import sockact
 from sockact.cli.terminal.failures import Failure
 from sockact.cli.terminal.output import report, say
+from sockact.core.errors import OperatorError
 from sockact.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ class Commands(click.Group):
             sys.exit(error.exit_code)
         except (Failure, OSError) as error:
             sys.exit(report(error))
+        except OperatorError as error:
+            sys.exit(report(Failure(str(error))))
         if isinstance(result, Settings):
             return result
         sys.exit(result if isinstance(result, int) else 0)

@@ -39,6 +39,17 @@ def read(path: str, most: int, *, told: bool = False) -> bytes:
         return _contents(found, most)
 
 
+def read_added(path: str, before: int, most: int) -> bytes:
+    """The last `most` bytes of a regular file, of those after the first `before`; if it is shorter
+    now, of all. Who may choose the file is limited as in `read`.
+    """
+    with walk.find(path) as found:
+        state = _regular(found)
+        _check_readable(found, state, told=False)
+        start = before if before <= state.st_size else 0
+        return _contents(found, most, max(start, state.st_size - most))
+
+
 def read_own(path: str, most: int, plain: int = 1) -> bytes:
     """The first `most` bytes of a regular file that `replace_own` has written."""
     with _find_own(path, plain) as found:
@@ -244,9 +255,10 @@ def _create(found: Found, name: str, flags: int, mode: int) -> int:
         raise OSError(error.errno, error.strerror, found.path) from error
 
 
-def _contents(found: Found, most: int) -> bytes:
+def _contents(found: Found, most: int, start: int = 0) -> bytes:
     fd = found.reopen(os.O_RDONLY | os.O_NONBLOCK)
     try:
+        os.lseek(fd, start, os.SEEK_SET)
         parts: list[bytes] = []
         while most > 0 and (part := os.read(fd, min(most, _READ))):
             parts.append(part)

@@ -40,6 +40,10 @@ class Found:
         """Users, not trusted, who could have made the path lead somewhere else."""
         self.hidden = False
         """Whether not all of these may pass all directories on the way."""
+        self.unsafe: list[str] = []
+        """For each directory that was searched, its path if others than root could replace, or
+        create, what was looked up there; else "".
+        """
 
     def __enter__(self) -> Found:
         return self
@@ -95,8 +99,18 @@ class Found:
         try:
             self.fd = os.open(name, _LOOK, dir_fd=self.parent)
         except FileNotFoundError:
+            self._judge(here, SOMEBODY)
             return False
-        return stat.S_ISLNK(os.fstat(self.fd).st_mode)
+        entry = os.fstat(self.fd)
+        self._judge(here, entry.st_uid)
+        return stat.S_ISLNK(entry.st_mode)
+
+    def _judge(self, here: os.stat_result, owner: int) -> None:
+        """Note whether only root can replace an entry of this owner in the directory."""
+        # In a sticky directory such as /tmp everybody may replace their own files.
+        kept = here.st_mode & stat.S_ISVTX and owner == 0
+        safe = here.st_uid == 0 and (kept or not here.st_mode & _WRITABLE_BY_OTHERS)
+        self.unsafe.append("" if safe else os.readlink(f"/proc/self/fd/{self.parent}"))
 
     def target(self, foreign_links: bool) -> str:
         """Leave the link that was found; what it says, or "" if it is one of the kernel's own,

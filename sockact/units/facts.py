@@ -156,7 +156,7 @@ def read(manager: Manager, name: str) -> Facts:
         try:
             found = unitfile.program(unitfile.split(lines[-1])) if lines else []
             return tuple(unitfile.expand(found, service.name, variables))
-        except ValueError as error:
+        except OperatorError as error:
             raise OperatorError(f"{service.name}: {key}=: {error}") from error
 
     start, reload = words("ExecStart"), words("ExecReload")
@@ -252,7 +252,7 @@ def _variables(service: Unit, settings: Settings) -> dict[str, str]:
     """The values of $VARIABLES in command lines, as far as we may read them."""
     found: dict[str, str] = {}
     for line in settings.get("Environment", []):
-        for word in unitfile.split(line):
+        for word in unitfile.settled(line):
             key, _, value = word.partition("=")
             found[key] = value
     for path in _environment_files(service):

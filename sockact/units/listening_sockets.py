@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _LISTEN = "0A"
-_TABLES = (
-    ("tcp", socket.AF_INET, Family.INET, Kind.STREAM),
-    ("tcp6", socket.AF_INET6, Family.INET6, Kind.STREAM),
-    ("udp", socket.AF_INET, Family.INET, Kind.DATAGRAM),
-    ("udp6", socket.AF_INET6, Family.INET6, Kind.DATAGRAM),
-)
+_TABLES = {
+    (Family.INET, Kind.STREAM): "tcp",
+    (Family.INET6, Kind.STREAM): "tcp6",
+    (Family.INET, Kind.DATAGRAM): "udp",
+    (Family.INET6, Kind.DATAGRAM): "udp6",
+}
+_NUMBERS = {Family.INET: socket.AF_INET, Family.INET6: socket.AF_INET6}
 # Sockets for a program's internal use: queues of multiprocessing, gunicorn's control socket.
 _PRIVATE = re.compile(r"/pymp-|/gunicorn\.ctl$")
 
@@ -45,42 +46,45 @@ class Bound:
     """
 
 
-def may_be_in_use(address: Address) -> bool:
-    """`is_in_use`, and True if that cannot be found out."""
-    try:
-        return is_in_use(address)
-    except OSError:
-        return True
+@dataclass(frozen=True)
+class _Port:
+    """A socket that listens on a port, or a UDP socket."""
+
+    inode: int
+    address: Address
+    waiting: int
+    """The length of its accept queue."""
+
+
+def find_free(addresses: Iterable[Address]) -> list[Address]:
+    """Those of the addresses that are certainly not in use. Reads each table once."""
+    tables: dict[object, set[tuple[str, int]]] = {}
+    free = []
+    for address in addresses:
+        try:
+            which = address.family, address.kind
+            if which not in tables:
+                tables[which] = _in_use(*which)
+            if _spelled(address) not in tables[which]:
+                free.append(address)
+        except OSError:
+            continue
+    return free
 
 
 def is_in_use(address: Address) -> bool:
     """Whether a process of this network namespace listens on the address. Raises OSError."""
-    if address.family is Family.UNIX:
-        return address.host in {_host(one.name) for one in sock_diag.unix_listeners()}
-    kinds = {(family, kind): (name, number) for name, number, family, kind in _TABLES}
-    name, number = kinds[address.family, address.kind]
-    wanted = socket.inet_pton(number, address.host.partition("%")[0])
-    table = _table(f"/proc/net/{name}", number, address.family, address.kind)
-    return any(
-        found.port == address.port and socket.inet_pton(number, found.host) == wanted
-        for _, found in table
-    )
+    return _spelled(address) in _in_use(address.family, address.kind)
 
 
 def count_waiting(address: Address, but: set[int]) -> int:
     """The number of connections in the accept queues of a TCP address, without the sockets of these
     inodes; 0 for other kinds of addresses. Raises OSError.
     """
-    name = {Family.INET: "tcp", Family.INET6: "tcp6"}.get(address.family)
-    if name is None or address.kind is not Kind.STREAM:
+    if address.family is Family.UNIX or address.kind is not Kind.STREAM:
         return 0
-    number = next(one[1] for one in _TABLES if one[0] == name)
-    with open(f"/proc/net/{name}") as table:
-        lines = table.read().splitlines()[1:]
-    # The receive queue of a listening socket is the length of its accept queue.
-    queues = {int(f[9]): int(f[4].partition(":")[2], 16) for f in map(str.split, lines)}
-    found = _table(f"/proc/net/{name}", number, address.family, address.kind)
-    return sum(queues.get(inode, 0) for inode, at in found if at == address and inode not in but)
+    found = _ports(address.family, address.kind)
+    return sum(one.waiting for one in found if one.address == address and one.inode not in but)
 
 
 def find_bound(pids: Iterable[int]) -> list[Bound]:
@@ -89,16 +93,18 @@ def find_bound(pids: Iterable[int]) -> list[Bound]:
     Anybody can make a namespace of their own, and listen there on any port without any rights.
     Raises OSError; PermissionError if we may not inspect the processes.
     """
-    found: dict[int, Bound] = {}
+    # Before the tables: what a process has then is in them.
+    sockets = [(pid, procfs.sockets(pid)) for pid in pids]
+    ours = {pid for pid, own in sockets if own and _in_our_network(pid)}
+    table = _all_ports() if ours else {}
     unix = {one.inode: one for one in sock_diag.unix_listeners()}
-    for pid in pids:
-        sockets = procfs.sockets(pid)
-        table = _ports_of(pid) if sockets and _in_our_network(pid) else {}
-        for fd, inode in sorted(sockets.items()):
+    found: dict[int, Bound] = {}
+    for pid, own in sockets:
+        for fd, inode in sorted(own.items()):
             if inode in unix:
                 address = Address(Family.UNIX, Kind.STREAM, _host(unix[inode].name))
                 found.setdefault(inode, Bound(address, inode, pid, fd, unix[inode].file))
-            elif inode in table:
+            elif inode in table and pid in ours:
                 found.setdefault(inode, Bound(table[inode], inode, pid, fd))
     return [found[inode] for inode in sorted(found)]
 
@@ -133,18 +139,34 @@ def _in_our_network(pid: int) -> bool:
         return False  # It has ended.
 
 
-def _ports_of(pid: int) -> dict[int, Address]:
-    """Inode → address of all sockets that listen on a port in a process's network namespace."""
+def _in_use(family: Family, kind: Kind) -> set[tuple[str, int]]:
+    """Host and port of the addresses in use. Raises OSError."""
+    if family is Family.UNIX:
+        return {(_host(one.name), 0) for one in sock_diag.unix_listeners()}
+    return {(one.address.host, one.address.port) for one in _ports(family, kind)}
+
+
+def _spelled(address: Address) -> tuple[str, int]:
+    """Host and port as in the tables."""
+    if address.family is Family.UNIX:
+        return address.host, 0
+    number = _NUMBERS[address.family]
+    packed = socket.inet_pton(number, address.host.partition("%")[0])
+    return socket.inet_ntop(number, packed), address.port
+
+
+def _all_ports() -> dict[int, Address]:
+    """Inode → address of all sockets of our network namespace that listen on a port."""
     found: dict[int, Address] = {}
-    for name, number, family, kind in _TABLES:
-        # The kernel has no IPv6, or the process has ended.
+    for family, kind in _TABLES:
+        # The kernel may have no IPv6.
         with contextlib.suppress(FileNotFoundError):
-            found |= _table(f"/proc/{pid}/net/{name}", number, family, kind)
+            found |= {one.inode: one.address for one in _ports(family, kind)}
     return found
 
 
-def _table(path: str, number: int, family: Family, kind: Kind) -> Iterator[tuple[int, Address]]:
-    with open(path) as table:
+def _ports(family: Family, kind: Kind) -> Iterator[_Port]:
+    with open(f"/proc/net/{_TABLES[family, kind]}") as table:
         next(table)
         for line in table:
             fields = line.split(None, 10)
@@ -154,8 +176,10 @@ def _table(path: str, number: int, family: Family, kind: Kind) -> Iterator[tuple
                 continue
             # Each 32-bit word is printed in the machine's byte order.
             words = [int(host[at : at + 8], 16) for at in range(0, len(host), 8)]
-            text = socket.inet_ntop(number, struct.pack(f"={len(words)}I", *words))
-            yield int(fields[9]), Address(family, kind, text, int(port, 16))
+            text = socket.inet_ntop(_NUMBERS[family], struct.pack(f"={len(words)}I", *words))
+            # The receive queue of a listening socket is the length of its accept queue.
+            waiting = int(fields[4].partition(":")[2], 16)
+            yield _Port(int(fields[9]), Address(family, kind, text, int(port, 16)), waiting)
 
 
 def _host(name: bytes) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import stat
-
+from sockact.trust import files, walk
 from sockact.units import unitfile
 
 TYPE_CHECKING = False
@@ -38,25 +36,16 @@ def paths(unit: Unit) -> list[str]:
 
 def _size(path: str) -> int:
     try:
-        return os.stat(path).st_size
+        with walk.find(path) as found:
+            return found.stat().st_size
     except OSError:
         return 0
 
 
 def _added(path: str, size: int) -> list[str]:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY)
+        # Perhaps in a directory of the service's user.
+        data = files.read_added(path, size, _LARGEST)
     except OSError:
         return []
-    try:
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode):
-            return []
-        # Shorter than before: it was truncated.
-        start = size if size <= found.st_size else 0
-        data = os.pread(fd, _LARGEST, max(start, found.st_size - _LARGEST))
-    except OSError:
-        return []
-    finally:
-        os.close(fd)
     return data.decode(errors="replace").splitlines()

@@ -14,6 +14,7 @@ import pwd
 import re
 import stat
 
+from sockact.trust import walk
 from sockact.units.unitfile import Setting, command_line, escape_value, expand
 
 TYPE_CHECKING = False
@@ -24,21 +25,18 @@ if TYPE_CHECKING:
 
 AROUND_START = ("ExecStartPre", "ExecStartPost", "ExecStop", "ExecStopPost")
 _SEPARATORS = re.compile(r"[\s'\";&|()]+")
-_LINKS = 40
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def is_file(path: str, file: tuple[int, int] | None) -> bool:
     """Whether this file of a Unix socket (device and inode, as in sock_diag) is at the path."""
     try:
-        fd = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with walk.find(path, plain=1) as found:
+            state = found.stat()
+            number = (_device(found.fd), state.st_ino & 0xFFFFFFFF)
+            return stat.S_ISSOCK(state.st_mode) and file == number
     except OSError:
         return False
-    try:
-        found = os.fstat(fd)
-        return stat.S_ISSOCK(found.st_mode) and file == (_device(fd), found.st_ino & 0xFFFFFFFF)
-    finally:
-        os.close(fd)
 
 
 def _device(fd: int) -> int:
@@ -54,7 +52,8 @@ def _device(fd: int) -> int:
 def rights(path: str) -> tuple[str, str, str] | None:
     """Owner, group and mode of a socket file; None if there is none."""
     try:
-        found = os.lstat(path)
+        with walk.find(path, plain=1) as file:
+            found = file.stat()
     except OSError:
         return None
     if not stat.S_ISSOCK(found.st_mode):
@@ -66,7 +65,7 @@ def owner_settings(
     paths: Sequence[str], user: str, group: str = "", why: str = ""
 ) -> Iterator[Setting]:
     """Settings of a .socket unit that give its socket files to a user, and to a group if named."""
-    if not any(redirectable_at(path) or not _is_safe(_lookups(path)[-1][0]) for path in paths):
+    if not any(redirectable_at(path) or not _is_roots(path, sticky=True) for path in paths):
         yield Setting("SocketUser", escape_value(user), why)
         if group:
             yield Setting("SocketGroup", escape_value(group))
@@ -83,40 +82,30 @@ def redirectable_at(path: str) -> str:
     """A directory above a socket file's own in which others than root can replace an entry of the
     path; empty if there is none.
     """
-    return next((where for where, entry in _lookups(path)[:-1] if not _is_safe(where, entry)), "")
-
-
-def _lookups(path: str) -> list[tuple[str, str]]:
-    """Each directory that the kernel searches for a path, also through links, with the entry that
-    it looks up there; the last is the file's own.
-    """
-    here, rest = "/", [part for part in path.split("/") if part]
-    found = []
-    for _ in range(_LINKS + len(rest)):
-        following = os.path.join(here, rest.pop(0))
-        found.append((here, following))
-        if not rest:
-            break
-        if os.path.islink(following):
-            target = os.readlink(following)
-            here = "/" if target.startswith("/") else here
-            rest = [part for part in target.split("/") if part] + rest
-        else:
-            here = os.path.normpath(following)
-    return found
-
-
-def _is_safe(directory: str, entry: str = "") -> bool:
-    """Whether only root can replace this entry of a directory; without one, a new file of root."""
     try:
-        found = os.stat(directory)
-        owner = os.lstat(entry).st_uid if entry else 0
+        with walk.find(path, plain=1) as found:
+            return next(filter(None, found.unsafe[:-1]), "")
     except OSError:
-        return False  # Anybody may create it.
-    if found.st_uid != 0:
+        return os.path.dirname(path)  # Who creates it is not known.
+
+
+def has_only_roots_entries(path: str) -> bool:
+    """Whether only root can create or replace anything in a socket file's directory."""
+    return _is_roots(path, sticky=False)
+
+
+def _is_roots(path: str, *, sticky: bool) -> bool:
+    """Whether the file's directory is root's, and only root may write there. With `sticky`, others
+    may, as in /tmp, as long as they cannot replace a file of root's.
+    """
+    try:
+        with walk.find(path, plain=1) as found:
+            directory = os.fstat(found.parent)
+    except OSError:
         return False
-    # In a sticky directory such as /tmp everybody may replace their own files.
-    return not found.st_mode & _OTHERS_WRITE or bool(found.st_mode & stat.S_ISVTX and owner == 0)
+    mode = directory.st_mode
+    kept = sticky and mode & stat.S_ISVTX
+    return directory.st_uid == 0 and bool(kept or not mode & _OTHERS_WRITE)
 
 
 def removed_at_stop(facts: Facts, paths: Sequence[str]) -> list[str]:
@@ -138,7 +127,7 @@ def removers(facts: Facts, paths: Sequence[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for key in AROUND_START:
         for line in settings.get(key, []):
-            (text,) = expand([line.replace("%t", facts.runtime)], service.name, {})
+            text = " ".join(expand([line.replace("%t", facts.runtime)], service.name, {}))
             if _removes(text, paths):
                 found.setdefault(key, []).append(line)
     return found

@@ -1,6 +1,6 @@
 """The syntax of unit files: systemd.syntax(7), and the command lines of systemd.service(5).
 
-Raises ValueError for a text that a unit file cannot contain, and for a line that systemd would
+Raises OperatorError for a text that a unit file cannot contain, and for a line that systemd would
 refuse.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from sockact.core.errors import OperatorError
 from sockact.core.record import dataclass
 
 TYPE_CHECKING = False
@@ -26,6 +27,9 @@ _BLANKS = " \t\n\r"
 _VARIABLE = re.compile(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _WHOLE_VARIABLE = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]*)")
 _PREFIXES = "@-:+!|"
+_SURROGATES = range(0xD800, 0xE000)
+# How much of a line is shown.
+_SHOWN = 200
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class Setting:
 
 def escape_word(word: str) -> str:
     """A word as ExecStart= needs it, so that the program gets it unchanged."""
-    word.encode()  # UnicodeEncodeError is a ValueError: systemd drops lines that are not UTF-8.
+    _check_encoding(word)
     text = word.replace("%", "%%").replace("$", "$$")
     if _PLAIN.fullmatch(text):
         return text
@@ -62,14 +66,30 @@ def command_line(words: tuple[str, ...]) -> str:
 
 def escape_value(text: str) -> str:
     """A path or an address as the whole value of a setting, where spaces need no quotes."""
-    text.encode()
+    _check_encoding(text)
     if not text.isprintable() or text != text.strip() or text.endswith("\\"):
-        raise ValueError(f"{text!r} cannot be written in a unit file; choose another one")
+        raise OperatorError(
+            f"{text[:_SHOWN]!r} cannot be written in a unit file (it has control characters, or "
+            f"begins or ends with a blank, or ends with a backslash); choose another name"
+        )
     return text.replace("%", "%%")
 
 
-def split(line: str) -> list[str]:
-    """The words of a line, with quotes and escapes resolved. Raises ValueError."""
+def _check_encoding(text: str) -> None:
+    """systemd drops lines that are not UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise OperatorError(
+            f"{text[:_SHOWN]!r} cannot be written in a unit file, because it is not UTF-8; choose "
+            f"another name"
+        ) from None
+
+
+def split(line: str, *, relaxed: bool = False) -> list[str]:
+    """The words of a line, with quotes and escapes resolved. `relaxed`, as systemd reads the value
+    of a variable: the end of the text ends a quote, too.
+    """
     words: list[str] = []
     word: str | None = None
     quote = ""
@@ -90,8 +110,11 @@ def split(line: str) -> list[str]:
             word = None
         else:
             word = (word or "") + sign
-    if quote:
-        raise ValueError(f"unterminated quote in: {line}")
+    if quote and not relaxed:
+        raise OperatorError(
+            f"unterminated quote in: {line[:_SHOWN]}; write the missing {quote}, or \\{quote} for "
+            f"a plain one, then run `systemctl daemon-reload`"
+        )
     return words + ([word] if word is not None else [])
 
 
@@ -113,9 +136,13 @@ def _unescape(line: str, position: int) -> tuple[str, int]:
         length, base = _CODES[sign]
         start = position + (base == 16)
         try:
-            return chr(int(line[start : start + length], base)), start + length
+            code = int(line[start : start + length], base)
+            # A path or an argument can have neither.
+            if code and code not in _SURROGATES:
+                return chr(code), start + length
         except (ValueError, OverflowError):
-            return "\\", position
+            pass
+        return "\\", position
     if sign in _MEANT or sign == ";":
         return _MEANT.get(sign, sign), position + 1
     return "\\", position
@@ -126,9 +153,9 @@ def expand(words: list[str], unit: str, variables: Mapping[str, str]) -> list[st
     expanded. Specifiers that depend on the machine or the user stay as they are.
     """
     found: list[str] = []
-    for word in (_specifiers(word, unit) for word in words):
+    for word in (specifiers(word, unit) for word in words):
         if whole := _WHOLE_VARIABLE.fullmatch(word):
-            found += split(variables.get(whole[1], ""))
+            found += split(variables.get(whole[1], ""), relaxed=True)
         else:
             found.append(
                 _VARIABLE.sub(lambda m: variables.get(m[1], "") if m[1] else "$", word),
@@ -136,11 +163,22 @@ def expand(words: list[str], unit: str, variables: Mapping[str, str]) -> list[st
     return found
 
 
-def _specifiers(text: str, unit: str) -> str:
+def specifiers(text: str, unit: str, percent: str = "%") -> str:
+    """The text with those specifiers expanded that are about the unit's name; `percent` is what
+    becomes of %%.
+    """
     name = unit.rpartition(".")[0]
     prefix, _, instance = name.partition("@")
-    meant = {"%": "%", "n": unit, "N": name, "p": prefix, "i": instance}
+    meant = {"%": percent, "n": unit, "N": name, "p": prefix, "i": instance}
     return re.sub("%([%nNpi])", lambda m: meant[m[1]], text)
+
+
+def settled(line: str) -> list[str]:
+    """The words of a line that systemd ignores, as an empty one, if it cannot be split."""
+    try:
+        return split(line)
+    except OperatorError:
+        return []
 
 
 def program(words: list[str]) -> list[str]:
@@ -218,7 +256,7 @@ def environment(text: str) -> dict[str, str]:
         if equals:
             try:
                 found[key.strip()] = " ".join(split(value)) if value[:1] in "\"'" else value.strip()
-            except ValueError:
+            except OperatorError:
                 continue  # systemd ignores such a line, too.
     return found
 

@@ -77,6 +77,12 @@ class Program:
         """The answer on a new connection; raises OSError, also when there is none."""
         return ask(("127.0.0.1", self.port), command, timeout)
 
+    def in_flight(self, seconds: float) -> socket.socket:
+        """A request that it answers after this time."""
+        sock = connect(("127.0.0.1", self.port))
+        sock.sendall(f"slow {seconds}".encode())
+        return sock
+
 
 def connect(address: tuple[str, int] | str | bytes, timeout: float = wait.TIMEOUT) -> socket.socket:
     """A connected stream socket."""

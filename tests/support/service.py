@@ -107,6 +107,15 @@ class Service:
         """The control socket."""
         return self.runtime / self.name / "control"
 
+    def wait_busy(self, requests: int = 1) -> None:
+        """Return when the program is serving so many requests."""
+
+        def busy() -> bool:
+            counts: list[int] = [one["connections"]["busy"] for one in self.status()["generations"]]
+            return sum(counts) == requests
+
+        wait.until(busy, "the requests to arrive")
+
     def wait_ready(self, timeout: float = 30.0) -> None:
         """Return at READY=1; raises AssertionError with its output when it ends before."""
         deadline = time.monotonic() + timeout

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
-from bench.tally import Failure
 from tests.servers.apps import answers
 from tests.support import wait
-from tests.system import servers
+from tests.system import killing, servers
 from tests.system.service import answer
 
 if TYPE_CHECKING:
     from tests.system.conftest import Deploy
-    from tests.system.service import Service
-
-KILLS = int(os.environ.get("SOCKACT_KILLS", "5"))
 
 
 def test_a_crash_loop_leaves_the_listener_alive(deploy: Deploy) -> None:
@@ -59,7 +54,7 @@ def test_a_supervisor_that_is_killed_during_a_reload_comes_back_at_once(deploy: 
     service.systemctl("reload", "--no-block", service.unit)
     service.wait_status_text("generation 2 pending")
     service.kill(before)
-    wait_other_main(service, before)
+    killing.wait_other_main(service, before)
     assert service.ask() == answers.fast("2").decode()
     assert service.show("NRestarts") == "1"
 
@@ -67,25 +62,7 @@ def test_a_supervisor_that_is_killed_during_a_reload_comes_back_at_once(deploy: 
 def test_a_killed_supervisor_comes_back_and_refuses_nobody(deploy: Deploy) -> None:
     service = deploy(servers.GUNICORN.units())
     with service.load(*servers.SHORT) as load:
-        for killed in range(1, KILLS + 1):
-            before = service.main_pid
-            service.kill(before)
-            wait_other_main(service, before)
-            assert service.show("NRestarts") == str(killed)
-            assert service.ask() == answers.fast("1").decode()
+        killing.kill_often(service)
         report = load.stop()
-    # Requests that were being served when the generation was killed are lost.
-    failures = report.total().failures
-    clients = sum(load.clients for load in servers.SHORT)
-    assert set(failures) <= {Failure.RESET, Failure.EOF}, report.explain()
-    assert failures.total() <= KILLS * clients, report.explain()
+    killing.check_lost(report)
     assert service.active() == {service.unit: "active", service.socket: "active"}
-
-
-def wait_other_main(service: Service, before: int) -> None:
-    """Return when the unit is active again, with another supervisor."""
-
-    def active() -> bool:
-        return service.main_pid not in (0, before) and service.show("ActiveState") == "active"
-
-    wait.until(active, "the unit to come back", timeout=30)

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support import roots
 from tests.support.machine import Machine
-from tests.system import unit_table
+from tests.system import debian_table
 from tests.system.unit_life import LONG, Run, check_life
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.system.unit_table import Case
 
 SUITE = "trixie"
-KIND = roots.Kind("units-", roots.SYSTEM.packages, cached=unit_table.PACKAGES)
+KIND = roots.Kind("units-", roots.SYSTEM.packages, cached=debian_table.PACKAGES)
 INSTALL = ("apt-get", "-qq", "-y", "--no-install-recommends", "--no-download", "install")
 
 pytestmark = pytest.mark.skipif(
@@ -37,13 +37,13 @@ def debian(_layer: Path) -> Iterator[Machine]:
     with Machine(roots.root(SUITE, KIND), (_layer,)) as machine:
         machine.run("python3", "-m", "compileall", "-q", "/usr/lib/python3/dist-packages/sockact")
         quiet = {"DEBIAN_FRONTEND": "noninteractive"}
-        words = (*INSTALL, *unit_table.PACKAGES)
+        words = (*INSTALL, *debian_table.PACKAGES)
         machine.run(*words, environment=quiet, timeout=LONG, check=True)
         yield machine
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("case", unit_table.DEBIAN, ids=lambda case: case.label or case.name)
+@pytest.mark.parametrize("case", debian_table.DEBIAN, ids=lambda case: case.label or case.name)
 def test_wrap_reload_and_unwrap(debian: Machine, case: Case) -> None:
     with Run(debian, case) as run:
         check_life(run)

@@ -7,12 +7,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from bench.tally import Failure
 from tests.servers.apps import answers
 from tests.support import wait
-from tests.system import servers
+from tests.system import killing, servers
 from tests.system.service import answer
-from tests.system.test_crashes import KILLS, wait_other_main
 
 if TYPE_CHECKING:
     from tests.system.conftest import Deploy
@@ -27,21 +25,12 @@ def stored(service: Service) -> int:
 def test_a_killed_supervisor_comes_back_and_refuses_nobody(deploy: Deploy) -> None:
     service = deploy(replace(servers.GUNICORN.units(), socket=False))
     with service.load(*servers.SHORT) as load:
-        for killed in range(1, KILLS + 1):
-            before = service.main_pid
-            service.kill(before)
-            wait_other_main(service, before)
-            assert service.show("NRestarts") == str(killed)
-            assert service.ask() == answers.fast("1").decode()
+        killing.kill_often(service)
         service.releases.publish("2")
         service.systemctl("reload", service.unit)
         assert service.ask() == answers.fast("2").decode()
         report = load.stop()
-    # Requests that were being served when the generation was killed are lost.
-    failures = report.total().failures
-    clients = sum(load.clients for load in servers.SHORT)
-    assert set(failures) <= {Failure.RESET, Failure.EOF}, report.explain()
-    assert failures.total() <= KILLS * clients, report.explain()
+    killing.check_lost(report)
 
     def only_what_lives() -> bool:
         return stored(service) == 2
@@ -62,7 +51,7 @@ def test_a_surviving_program_ends_before_the_next_generation(deploy: Deploy) -> 
         service.wait_busy()
         service.kill(before)
         service.releases.publish("2")
-        wait_other_main(service, before)
+        killing.wait_other_main(service, before)
         assert answer(client) == answers.fast("1").decode()
     assert service.ask() == answers.fast("2").decode()
     assert "of an earlier supervisor to exit" in service.journal()

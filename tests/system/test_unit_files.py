@@ -11,10 +11,11 @@ import pytest
 
 from tests.system import unit_table
 from tests.system.unit_life import Run, check_life
-from tests.system.unit_table import APPS, Case
+from tests.system.unit_programs import APPS
 
 if TYPE_CHECKING:
     from tests.support.machine import Machine
+    from tests.system.unit_table import Case
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 
 from tests.servers.apps import answers
 from tests.system import servers
-from tests.system.test_crashes import wait_other_main
+from tests.system.killing import wait_other_main
 from tests.system.test_fdstore import stored
 
 if TYPE_CHECKING:

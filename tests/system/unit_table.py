@@ -2,104 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from tests.system.visitor import Question
 
 UNITS = "/etc/systemd/system"
-SHOP = "/opt/shop"
 HTTP = b"GET / HTTP/1.0\r\n\r\n"
 OK = b"HTTP/1."
-
-WSGI = """
-def app(environ, start_response):
-    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "5")])
-    return [b"well\\n"]
-"""
-ASGI = """
-async def app(scope, receive, send):
-    if scope["type"] == "http":
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b"well"})
-"""
-# It says READY=1 by itself.
-NOTIFYING = """
-import asyncio, signal, sys
-import sdnotify
-
-async def answer(reader, writer):
-    await reader.readuntil(b"\\r\\n\\r\\n")
-    writer.write(b"HTTP/1.0 200 OK\\r\\n\\r\\nwell")
-    await writer.drain()
-    writer.close()
-
-async def main():
-    server = await asyncio.start_server(answer, "127.0.0.1", int(sys.argv[1]))
-    sdnotify.SystemdNotifier().notify("READY=1")
-    over = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
-    await over.wait()
-    server.close()
-
-asyncio.run(main())
-"""
-# It binds as root, and becomes another user.
-DROPPING = """
-import http.server, os, pwd, signal, sys
-
-class Answer(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(b"well")
-
-    def log_message(self, *words):
-        pass
-
-server = http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Answer)
-user = pwd.getpwnam("app")
-os.setgroups([])
-os.setgid(user.pw_gid)
-os.setuid(user.pw_uid)
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-server.serve_forever()
-"""
-# A master, and workers that are processes of their own.
-FORKING = """
-import os, signal, socket, sys, time
-
-listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
-
-def work():
-    while True:
-        client, _ = listener.accept()
-        with client:
-            client.recv(4096)
-            client.sendall(b"HTTP/1.0 200 OK\\r\\n\\r\\nwell")
-
-workers = []
-for _ in range(3):
-    pid = os.fork()
-    if not pid:
-        work()
-    workers.append(pid)
-
-def stop(*_):
-    for pid in workers:
-        os.kill(pid, signal.SIGTERM)
-    sys.exit(0)
-
-signal.signal(signal.SIGTERM, stop)
-while True:
-    signal.pause()
-"""
-APPS = {
-    f"{SHOP}/shop.py": WSGI,
-    f"{SHOP}/live.py": ASGI,
-    f"{SHOP}/notifying.py": NOTIFYING,
-    f"{SHOP}/dropping.py": DROPPING,
-    f"{SHOP}/forking.py": FORKING,
-}
 
 
 @dataclass(frozen=True)
@@ -405,70 +314,3 @@ OWN = (
     SOCKET_FILE,
     SHELL,
 )
-
-# Debian's own units, with what an administrator adds.
-VCL = """vcl 4.1;
-backend default none;
-sub vcl_recv { return (synth(200)); }
-"""
-# BEGIN_REQUEST, PARAMS (REQUEST_METHOD=GET, SCRIPT_FILENAME=/opt/shop/index.php), STDIN.
-_PARAMS = b"".join(
-    bytes((len(key), len(value))) + key + value
-    for key, value in ((b"REQUEST_METHOD", b"GET"), (b"SCRIPT_FILENAME", b"/opt/shop/index.php"))
-)
-
-
-def _record(kind: int, content: bytes) -> bytes:
-    return bytes((1, kind, 0, 1)) + len(content).to_bytes(2, "big") + b"\0\0" + content
-
-
-FASTCGI = _record(1, b"\0\1\0\0\0\0\0\0") + _record(4, _PARAMS) + _record(4, b"") + _record(5, b"")
-MEMCACHED = Case("memcached", Question("127.0.0.1:11211", b"version\r\n", b"VERSION"))
-# Debian's unit denies every program but redis itself.
-REDIS = Case(
-    "redis-server",
-    Question("127.0.0.1:6379", b"PING\r\n", b"+PONG"),
-    refused="NoExecPaths=/: sockact may not be executed (/usr/bin/sockact, ",
-)
-REDIS_OPEN = replace(
-    REDIS,
-    files={
-        f"{UNITS}/redis-server.service.d/exec.conf": (
-            "[Service]\nExecPaths=/usr/bin/sockact /usr/bin/python3.13\n"
-        )
-    },
-    refused="",
-    label="redis-server-exec-paths",
-)
-VARNISH = Case(
-    "varnish",
-    _http("127.0.0.1:6081"),
-    {"/etc/varnish/default.vcl": VCL},
-    refused="only one instance of its program can run: Error: Varnishd is already running",
-)
-# SSLRequest of PostgreSQL's protocol.
-PGBOUNCER = Case(
-    "pgbouncer",
-    Question("127.0.0.1:6432", (8).to_bytes(4, "big") + b"\x04\xd2\x16\x2f", b"N"),
-    refused="pgbouncer.socket is inactive while the service is running",
-)
-# As that message advises; then its pid file is in the way.
-PGBOUNCER_SOCKET = replace(
-    PGBOUNCER,
-    refused="only one instance of its program can run: pidfile '/var/run/postgresql/pgbouncer.pid'",
-    starts=("pgbouncer.socket", "pgbouncer.service"),
-    label="pgbouncer-socket",
-)
-PGBOUNCER_FREE = replace(
-    PGBOUNCER_SOCKET,
-    files={"/etc/pgbouncer/pgbouncer.ini": "[pgbouncer]\nlisten_addr = localhost\n"},
-    refused="",
-    label="pgbouncer-no-pidfile",
-)
-PHP = Case(
-    "php8.4-fpm",
-    Question("/run/php/php8.4-fpm.sock", FASTCGI, _record(6, b"")[:2]),
-    {f"{SHOP}/index.php": "well"},
-)
-DEBIAN = (MEMCACHED, REDIS, REDIS_OPEN, VARNISH, PGBOUNCER, PGBOUNCER_SOCKET, PGBOUNCER_FREE, PHP)
-PACKAGES = ("memcached", "redis-server", "varnish", "php-fpm", "pgbouncer")

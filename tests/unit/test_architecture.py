@@ -195,6 +195,11 @@ def test_size(path: Path) -> None:
             assert node.end_lineno - node.lineno < LONGEST_FUNCTION, node.name
 
 
+def test_size_of_test_modules() -> None:
+    lengths = {path: len(path.read_text().splitlines()) for path in (ROOT / "tests").rglob("*.py")}
+    assert not [path for path, length in lengths.items() if length > LONGEST_MODULE]
+
+
 def loaded(code: str, whole: bool = False) -> set[str]:
     """The modules of a fresh interpreter after `code`: packages only, or their `whole` names."""
     done = subprocess.run(

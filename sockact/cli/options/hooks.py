@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sockact.cli.options.values import check_some_time
+from sockact.cli.options.values import check_some_time, group
 from sockact.core.lifecycle.hooks import Hook
 from sockact.core.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from typing import Any
+    from collections.abc import Iterable
 
     Hooks = tuple[tuple[str, ...], ...]
 
@@ -72,7 +71,7 @@ def check_release_version(_context: click.Context, _option: click.Parameter, val
     return value
 
 
-_OPTIONS = (
+options = group(
     click.option(
         "--on",
         metavar="EVENT=COMMAND",
@@ -105,10 +104,3 @@ _OPTIONS = (
         help="Format of sockact's own messages outside the journal.",
     ),
 )
-
-
-def options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options to a command."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sockact.cli.options.values import check_some_time, check_time
+from sockact.cli.options.values import check_some_time, check_time, group
 from sockact.core.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
 _STATUS = re.compile(r"([1-5][0-9][0-9])(?:-([1-5][0-9][0-9]))?")
@@ -90,7 +89,7 @@ def _check_status(_context: click.Context, _option: click.Parameter, value: str)
     return low, high
 
 
-_OPTIONS = (
+trial_options = group(
     click.option(
         "--trial",
         metavar="TIME",
@@ -161,13 +160,6 @@ _OPTIONS = (
         help="Time to keep the previous generation for `sockact rollback`.",
     ),
 )
-
-
-def trial_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options to a command."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
 
 
 def check_together(options: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The checks as click's callbacks."""
+"""The checks as click's callbacks, and options that several commands have."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     Callback = Callable[[click.Context, click.Parameter, Any], Any]
+    Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def _callback(check: Callable[[str], Any], missing: Any = None) -> Callback:
@@ -38,3 +39,25 @@ check_optional_signal = _callback(checks.catchable_signal, 0)
 check_log = _callback(checks.log_file, "")
 check_watch = _callback(checks.watched_path)
 check_pattern = _callback(checks.file_pattern)
+
+
+def group(*options: Decorator) -> Decorator:
+    """All of these options, in their order in the help."""
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+def directory_option(default: str) -> Decorator:
+    """--directory; `default` is what the help says of it."""
+    return click.option(
+        "--directory",
+        metavar="DIR",
+        type=click.Path(exists=True, file_okay=False),
+        help="Working directory of PROGRAM; a symbolic link is resolved again at each reload.  "
+        f"[default: {default}]",
+    )

@@ -9,7 +9,7 @@ from sockact.cli.terminal.output import say
 from sockact.core.errors import OperatorError
 from sockact.units import unitfile
 from sockact.units.facts import RUNNING
-from sockact.units.listening_sockets import may_be_in_use
+from sockact.units.listening_sockets import find_free
 from sockact.units.manager import Manager
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ def tell_systemd(
         if options["enable"]:
             manager.call(*enable)
             if not running:
-                taken = [str(one) for one in plan.addresses if may_be_in_use(one)]
+                free = find_free(plan.addresses)
+                taken = [str(one) for one in plan.addresses if one not in free]
                 manager.call(*start)
     except OperatorError as error:
         why = str(error)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sockact.cli.options import complete
-from sockact.cli.options.values import check_name
+from sockact.cli.options.values import check_name, directory_option
 from sockact.cli.setup import access, enabling, removing
 from sockact.cli.starting import run
 from sockact.cli.terminal.failures import Failure
@@ -55,13 +55,7 @@ _JITS = ("node", "java", "pypy", "dotnet", "deno", "bun", "ruby", "luajit", "php
     metavar="USER",
     help="User to run the service as.  [default: NAME, created by systemd if missing]",
 )
-@click.option(
-    "--directory",
-    metavar="DIR",
-    type=click.Path(exists=True, file_okay=False),
-    help="Working directory of PROGRAM; a symbolic link is resolved again at each reload.  "
-    "[default: /]",
-)
+@directory_option("/")
 @click.option(
     "--env-file",
     metavar="FILE",
@@ -118,7 +112,7 @@ def command(name: str, listen: tuple[str, ...], program: tuple[str, ...], **opti
         if options["path_unit"]:
             user_unit = options["user_unit"]
             texts |= path_unit.files(name, options["watch"], user_unit=user_unit)
-    except (OperatorError, ValueError) as error:
+    except OperatorError as error:
         raise click.UsageError(str(error)) from error
     for problem in (
         *program_addresses.mismatches(found.command, plan.addresses),
@@ -165,7 +159,7 @@ def _relative_logs() -> list[str]:
 
 
 def _plan(name: str, found: wanted.Wanted, options: dict[str, Any]) -> service_units.Plan:
-    """The units to write. Raises OperatorError or ValueError."""
+    """The units to write. Raises OperatorError."""
     _check_unit_name(name)
     parsed = [listeners.parse(text) for text in found.listen]
     where = tuple(address for _, address in parsed)

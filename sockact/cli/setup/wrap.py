@@ -102,7 +102,7 @@ def command(unit: str, listen: tuple[str, ...], user_unit: bool, **options: Any)
                 wrapping.install(draft.service, draft.texts)
             say(f"{found.service.name}: wrapped; {_next(draft)}")
             return
-    except (OperatorError, OSError, ValueError) as error:
+    except (OperatorError, OSError) as error:
         raise Failure(_explain(error, unit)) from error
     _take_over(draft, force=force)
 

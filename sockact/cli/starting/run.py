@@ -17,6 +17,7 @@ from sockact.cli.options.values import (
     check_some_time,
     check_time,
     check_watch,
+    directory_option,
 )
 from sockact.cli.starting.default_name import default_name
 from sockact.core.settings import Adopt, Settings
@@ -62,13 +63,7 @@ def _load(context: click.Context, _option: click.Parameter, value: str | None) -
     multiple=True,
     help="Listen on ADDR if there is no .socket unit. May be repeated.",
 )
-@click.option(
-    "--directory",
-    metavar="DIR",
-    type=click.Path(exists=True, file_okay=False),
-    help="Working directory of PROGRAM; a symbolic link is resolved again at each reload.  "
-    "[default: current directory]",
-)
+@directory_option("current directory")
 @click.option(
     "--adopt",
     type=click.Choice([kind.value for kind in Adopt]),

@@ -9,7 +9,7 @@ from sockact.core.matching import Address, Kind
 from sockact.systemd import listeners
 from sockact.units import program_addresses, socket_files
 from sockact.units.check.finding import ERROR, WARNING, Finding
-from sockact.units.listening_sockets import may_be_in_use
+from sockact.units.listening_sockets import find_free
 from sockact.units.render import service_units
 from sockact.units.unitfile import readable_span
 
@@ -130,7 +130,7 @@ def _state(facts: Facts, socket: Unit, mine: list[Address]) -> Iterator[Finding]
                 write = f"run `systemctl enable --now {socket.name}`"
             yield Finding(WARNING, socket.name, "", message, write)
         return
-    missing = [str(address) for address in mine if not may_be_in_use(address)]
+    missing = [str(address) for address in find_free(mine)]
     started = socket.get("ActiveEnterTimestamp").removeprefix("@")
     if missing:
         message = (

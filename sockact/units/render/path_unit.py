@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def files(name: str, paths: Iterable[str], *, user_unit: bool) -> dict[str, str]:
-    """File name → text. Raises ValueError for a path that a unit file cannot contain."""
+    """File name → text. Raises OperatorError for a path that a unit file cannot contain."""
     watched = "\n".join(f"PathChanged={escape_value(path)}" for path in paths)
     manager = "systemctl --user" if user_unit else "systemctl"
     return {

@@ -2,6 +2,11 @@
 directories and sandbox, and what the drop-in of a wrap changes. docs/wrap.md.
 
 Reads directories, writes nothing.
+
+systemd, as root, looks up the sources of BindPaths= when the trial starts, and follows links. So
+nothing is bound that anybody else could replace: of a directory to which the service's user may
+write, the directory itself is bound elsewhere, and a shell, as that user, makes links to its
+entries before it becomes sockact. Not in ExecStartPre=: each process of a unit has its own mounts.
 """
 
 from __future__ import annotations
@@ -11,10 +16,12 @@ import re
 from dataclasses import replace
 
 from sockact.core.matching import Address, Family
-from sockact.units import unitfile
+from sockact.trust import files
+from sockact.units import socket_files, unitfile
 from sockact.units.render import service_units
 from sockact.units.unitfile import Setting, span
 from sockact.units.wrap import drop_in
+from sockact.units.wrap.service_files import BESIDE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +36,6 @@ _OTHERS = re.compile(
     r"BusName|Sockets|RemainAfterExit|Kill|SendSIG|FinalKill|Timeout|RuntimeMax|RuntimeDirectoryP|"
     r"RuntimeRandomizedExtra|StandardOutput|StandardError|OOMPolicy|RootDirectoryStartOnly|USB"
 )
-_SPECIFIER = re.compile("%([%nNpi])")
 _PLAIN = re.compile(r"[\w.@+-]+", re.ASCII)
 _ENTRIES = 100
 """How many entries a directory with a socket file may have."""
@@ -45,22 +51,26 @@ def render(
         return ""  # It would be another user, and the first one's directories would become its own.
     paths = service_units.unix_paths(tuple(addresses))
     if wrap.native or any(one.family is not Family.UNIX for one in addresses):
-        sockets, shown = [Setting("Sockets", " ".join(wrap.sockets))], []
+        sockets, shown, script = [Setting("Sockets", " ".join(wrap.sockets))], [], ""
     elif wrap.user_unit or len(paths) < len(addresses):
         return ""  # No mount namespaces without privileges; an abstract name is taken.
     else:
-        hidden = _hide(paths)
+        hidden = _hide(paths, f"%t/sockact-trial/{BESIDE.format(wrap.name)}")
         if hidden is None:
             return ""
-        sockets, shown = hidden, paths
+        (sockets, script), shown = hidden, paths
+        if script and facts.service.get("NoExecPaths"):
+            return ""  # Perhaps also of the shell.
         options = (*options, *(word for path in paths for word in ("--listen", path)))
     tried = replace(wrap, options=options)
     lines = ["[Unit]", f"Description=Trial of {wrap.name} by `sockact wrap`"]
     lines += [f"JoinsNamespaceOf={facts.service.name}", "", "[Service]"]
     lines += [f"{key}={value}" for key, value in _own(text, shown)]
-    lines += map(str, [*_user(facts), *_life(facts, tried), *_directories(wrap)])
+    lines += map(str, [*_user(facts), *_life(facts, tried, script), *_directories(wrap)])
     lines += map(str, [*drop_in.confinement(facts, tried), *sockets])
-    return "\n".join([*(_resolved(line, facts.service.name) for line in lines), ""])
+    # As they are in the service itself.
+    named = [unitfile.specifiers(line, facts.service.name, percent="%%") for line in lines]
+    return "\n".join([*named, ""])
 
 
 def needs_listener(text: str) -> bool:
@@ -77,7 +87,9 @@ def _own(text: str, hidden: Sequence[str]) -> Iterator[tuple[str, str]]:
         if section != "Service" or _OTHERS.match(key):
             continue
         if key == "RuntimeDirectory" and hidden:
-            words = unitfile.split(value)
+            words = unitfile.settled(value)
+            if value and not words:
+                continue
             named = [*named, *words] if words else []
             value = " ".join(word for word in words if not _above(word, hidden))
         yield key, value
@@ -88,14 +100,6 @@ def _own(text: str, hidden: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 def _above(word: str, paths: Sequence[str]) -> bool:
     return any(path.startswith(f"/run/{word}/") for path in paths)
-
-
-def _resolved(line: str, unit: str) -> str:
-    """The line with the specifiers of the unit's name as they are in the service itself."""
-    name = unit.rpartition(".")[0]
-    prefix, _, instance = name.partition("@")
-    meant = {"%": "%%", "n": unit, "N": name, "p": prefix, "i": instance}
-    return _SPECIFIER.sub(lambda found: meant[found[1]], line)
 
 
 def _dynamic_user(facts: Facts) -> str:
@@ -109,16 +113,25 @@ def _user(facts: Facts) -> Iterator[Setting]:
         yield Setting("User", _dynamic_user(facts))
 
 
-def _life(facts: Facts, wrap: Wrap) -> Iterator[Setting]:
+def _life(facts: Facts, wrap: Wrap, script: str) -> Iterator[Setting]:
     yield Setting("Type", "notify")
     yield Setting("NotifyAccess", "main")
-    yield Setting("ExecStart", drop_in.start_line(facts, wrap))
+    line = drop_in.start_line(facts, wrap)
+    yield Setting("ExecStart", _after(script, line) if script else line)
     yield Setting("KillMode", "mixed")
     yield Setting("TimeoutStartSec", span(drop_in.start_limit(facts, wrap)))
     yield Setting("TimeoutStopSec", span(drop_in.stop_limit(wrap)))
     # A file of the service would hide why the program does not start.
     yield Setting("StandardOutput", "journal")
     yield Setting("StandardError", "journal")
+
+
+def _after(script: str, line: str) -> str:
+    """The command line, executed by a shell after a script without quotes and dollars."""
+    words = line.removeprefix(":")
+    # After the sign, systemd leaves dollars alone.
+    sign, dollar = ("", "$$") if words == line else (":", "$")
+    return f"{sign}/bin/sh -c '{script}; exec \"{dollar}@\"' sh {words}"
 
 
 def _directories(wrap: Wrap) -> Iterator[Setting]:
@@ -129,25 +142,32 @@ def _directories(wrap: Wrap) -> Iterator[Setting]:
         yield Setting("Environment", f"{variable}=%t/sockact-trial")
 
 
-def _hide(paths: Sequence[str]) -> list[Setting] | None:
+def _hide(paths: Sequence[str], beside: str) -> tuple[list[Setting], str] | None:
     """An empty directory in place of each that has a socket file, with all of its other entries, so
     that the trial listens at the same path without touching the file. None if that is impossible.
+
+    `beside` is a directory, of root alone, below which directories of others are bound; the result
+    has a script that makes links there.
     """
-    found = []
-    for directory in dict.fromkeys(os.path.dirname(path) for path in paths):
+    found: list[Setting] = []
+    scripts: list[str] = []
+    for directory, path in {os.path.dirname(one): one for one in paths}.items():
+        if socket_files.redirectable_at(path) or not _PLAIN.fullmatch(directory.replace("/", "")):
+            return None
         try:
-            entries = os.listdir(directory)
+            entries = files.names_in(directory, _ENTRIES, plain=0)
         except OSError:
             return None
-        if len(entries) > _ENTRIES or not _PLAIN.fullmatch(directory.replace("/", "")):
-            return None
         found.append(Setting("TemporaryFileSystem", f"{directory}:mode=1777"))
-        names = [name for name in sorted(entries) if _PLAIN.fullmatch(name)]
-        whole = [os.path.join(directory, name) for name in names]
-        found += [Setting("BindPaths", f"-{path}") for path in whole if _is_shown(path, paths)]
-    return found
-
-
-def _is_shown(path: str, hidden: Sequence[str]) -> bool:
-    """Whether an entry beside a socket file stays visible: sockets, directories and files."""
-    return path not in hidden and not os.path.islink(path)
+        whole = {name: f"{directory}/{name}" for name in sorted(entries) if _PLAIN.fullmatch(name)}
+        shown = {name: one for name, one in whole.items() if one not in paths}
+        if socket_files.has_only_roots_entries(path):
+            own = [one for one in shown.values() if not os.path.islink(one)]
+            found += [Setting("BindPaths", f"-{one}") for one in own]
+        elif shown:
+            there = f"{beside}/{len(scripts)}"
+            found.append(Setting("BindPaths", f"{directory}:{there}"))
+            scripts.append(
+                " ".join(("ln -s --", *(f"{there}/{name}" for name in shown), directory))
+            )
+    return found, "; ".join(scripts)

@@ -78,7 +78,10 @@ def start_line(facts: Facts, wrap: Wrap) -> str:
 def _program(line: str) -> list[str]:
     """The words of an ExecStart= line as they have to be written after `--`."""
     signs = unitfile.prefixes(line)
-    first, *others = unitfile.raw_words(line[len(signs) :].lstrip())
+    words = unitfile.raw_words(line[len(signs) :].lstrip())
+    if not words:
+        return []  # systemd ignores such a line.
+    first, *others = words
     # systemd expands no $VARIABLES in the first word of the original line.
     return [first.replace("$", "$$"), *others["@" in signs :]]
 

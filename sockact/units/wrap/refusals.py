@@ -70,6 +70,8 @@ def _reasons(facts: Facts) -> Iterator[str]:
     line = service.start
     if not line:
         yield "it has no ExecStart="
+    elif not facts.start or not facts.start[0]:
+        yield f"ExecStart={line} names no program; write its path"
     if why := odd_environment(service):
         yield why
     if client := container_client(facts.start):

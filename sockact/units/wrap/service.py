@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from sockact.units.wrap.service_files import ServiceFiles
 
 _MAIN = b"/sockact/__main__.py"
-# How often the journal is read, and how many of its lines are shown.
+# How often the journal is read, how many of its lines are shown, and how much of each.
 _READS = 10
 _LINES = 12
+_LONGEST = 1000
 # Seconds.
 _READ_PAUSE = 0.2
 _STEP = 0.02
@@ -186,7 +187,7 @@ class Service:
         """The addresses on which the program does not listen yet. It may bind another IP address
         than the .socket unit has, as long as sockact would give it that listener.
         """
-        free = [one for one in addresses if not listening_sockets.may_be_in_use(one)]
+        free = listening_sockets.find_free(addresses)
         if not free:
             return []
         try:
@@ -246,12 +247,13 @@ class Service:
         before = said = ""
         with contextlib.suppress(OperatorError):
             for _ in range(_READS):
-                said = self.manager.journal(unit or self.files.service, since)
+                said = self.manager.journal(unit or self.files.service, since, _LINES)
                 if said and said == before:
                     break
                 before = said
                 time.sleep(_READ_PAUSE)
-        return (*said.splitlines()[-_LINES:], *self._output.added()[-_LINES:])
+        found = (*said.splitlines()[-_LINES:], *self._output.added()[-_LINES:])
+        return tuple(line[:_LONGEST] for line in found)
 
     def _processes(self) -> list[int]:
         """The processes of its control group and those below, on cgroup v1, v2 or both."""

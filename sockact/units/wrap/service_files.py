@@ -6,6 +6,7 @@ import contextlib
 import os
 from dataclasses import dataclass
 
+from sockact.trust import files
 from sockact.units import unitfile
 from sockact.units.wrap import marked_files
 
@@ -25,6 +26,11 @@ UNFINISHED = "`sockact wrap` or `sockact unwrap` is running or was interrupted"
 """What that means, for messages."""
 
 _FAILURES = "starts.json"
+# How many directories of socket files a service may have; more are left behind.
+_MOST = 100
+BESIDE = ".{}"
+"""Below the trial's base, by the service's name: where the trial has directories of socket files.
+No service of sockact has a name that begins with a dot."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,11 @@ class ServiceFiles:
         """The directory of the trial's control socket and state."""
         return os.path.join(f"{self.runtime}-trial", self.name)
 
+    @property
+    def beside_trial(self) -> str:
+        """The directory for the directories of socket files in the trial; root's."""
+        return os.path.join(f"{self.runtime}-trial", BESIDE.format(self.name))
+
     def unfinished(self) -> bool:
         """Whether a wrap or an unwrap is under way or was interrupted. Raises OperatorError."""
         text = marked_files.read(self.drop_in_path)
@@ -113,6 +124,10 @@ class ServiceFiles:
         marked_files.remove(self.trial_path)
         with contextlib.suppress(OSError):
             os.unlink(os.path.join(self.trial_directory, _FAILURES))
+        with contextlib.suppress(OSError):
+            for name in files.names_in(self.beside_trial, _MOST):
+                os.rmdir(os.path.join(self.beside_trial, name))
+            os.rmdir(self.beside_trial)
         _remove_empty(self.trial_directory)
         _remove_empty(os.path.dirname(self.trial_directory))
         # systemd makes it for dynamic users.

@@ -97,7 +97,7 @@ def text(
 ) -> str:
     """The text of NAME.socket; `label` is the name of its listeners, if any.
 
-    Raises OperatorError, and ValueError for a path that a unit file cannot contain.
+    Raises OperatorError, also for a path that a unit file cannot contain.
     """
     settings = tuple(_settings(addresses, bound, user_unit=user_unit))
     plan = service_units.Plan(

@@ -31,7 +31,7 @@ def is_in_exec_stop(service: Unit) -> bool:
 
 def _exec_stop(service: Unit) -> list[str]:
     lines = service.files.get("Service", {}).get("ExecStop", [])
-    return unitfile.program(unitfile.split(lines[-1])) if lines else []
+    return unitfile.program(unitfile.settled(lines[-1])) if lines else []
 
 
 def _sent(words: list[str]) -> str:

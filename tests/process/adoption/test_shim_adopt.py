@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.process.adoption.test_shim_wire import Program, Run, Supervisor, run, supervisor
-from tests.process.gates.test_shim_gate import Listener, listener
+from tests.process.gates.gated import Listener, listener
 from tests.support import wait
 
 if TYPE_CHECKING:

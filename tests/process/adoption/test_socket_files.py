@@ -51,7 +51,7 @@ def test_a_name_that_looks_like_a_table(folder: Path) -> None:
         liar.listen()
         found = {one.address.host for one in listening_sockets.find_bound([os.getpid()])}
         assert found == {path, f"@{line}"}
-        assert listening_sockets.may_be_in_use(bound_here(path).address)
+        assert listening_sockets.is_in_use(bound_here(path).address)
 
 
 def test_the_file_is_the_one_that_is_bound(folder: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from sockact.cli.calls import progress
 from sockact.supervisor.control import answers
-from tests.process.control.test_control_cli import Running, sockact_on
+from tests.process.control.running import Running, sockact_on
 from tests.support.exporter import Exporter
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sockact.supervisor.control import paths
-from tests.process.control.test_control_cli import ONE, Running, command, finish, sockact_on
+from tests.process.control.running import ONE, Running, command, finish, sockact_on
 from tests.support.program import Program
 
 if TYPE_CHECKING:

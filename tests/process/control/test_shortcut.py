@@ -18,7 +18,7 @@ from sockact.cli.main import cli
 from sockact.supervisor.control import interface, varlink
 from tests import ROOT
 from tests.process.control.bench import FAILED, HANDOVER
-from tests.process.control.test_control_cli import Running
+from tests.process.control.running import Running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

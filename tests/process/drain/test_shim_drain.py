@@ -18,7 +18,7 @@ from tests.process.adoption.test_shim_wire import (
     run,
     supervisor,
 )
-from tests.process.gates.test_shim_gate import Listener, listener
+from tests.process.gates.gated import Listener, listener
 from tests.servers.kept import APPLICATIONS, CLOSING_SERVERS, SERVERS
 from tests.support import wait
 from tests.support.kept_client import Client

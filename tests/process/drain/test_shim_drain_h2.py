@@ -10,7 +10,7 @@ import pytest
 
 from tests.process.adoption.test_shim_wire import Program, Run, Supervisor, run, supervisor
 from tests.process.drain.test_shim_drain import drain, order
-from tests.process.gates.test_shim_gate import Listener, listener
+from tests.process.gates.gated import Listener, listener
 from tests.servers.kept import APPLICATIONS, HTTP2_SERVERS
 
 pytest.importorskip("h2")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.process.adoption.test_shim_wire import PYTHON, SHIM, Run, Supervisor, run, supervisor
-from tests.process.gates.test_shim_gate import (
+from tests.process.gates.gated import (
     PREAMBLE,
     Listener,
     share,

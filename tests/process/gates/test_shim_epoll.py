@@ -11,7 +11,7 @@ import pytest
 from sockact.kernel import epoll_entries
 from sockact.shim.sockact_shim import epoll
 from tests.process.adoption.test_shim_wire import Program, Run, Supervisor, run, supervisor
-from tests.process.gates.test_shim_gate import (
+from tests.process.gates.gated import (
     ASYNCIO,
     PAUSES,
     PREAMBLE,

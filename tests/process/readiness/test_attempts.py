@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sockact.supervisor.base import commands
-from sockact.supervisor.base.loop import Loop
 from sockact.supervisor.probes.attempts import Attempts
 from sockact.supervisor.processes.processes import exit_of
 from tests.support import wait
@@ -20,16 +19,11 @@ from tests.support import wait
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sockact.supervisor.base.loop import Loop
+
 NOBODY = 65534
 BECOMES_ANOTHER = pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
 HANGS = commands.shell_command("exec sleep 1000")
-
-
-@pytest.fixture
-def loop() -> Iterator[Loop]:
-    made = Loop()
-    yield made
-    made.close()
 
 
 @contextlib.contextmanager

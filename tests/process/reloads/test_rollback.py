@@ -6,8 +6,9 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from tests.process.reloads.test_taking_back import KINDS, LIMITS, Reloading, stopped
+from tests.process.reloads.test_taking_back import LIMITS, Reloading, stopped
 from tests.support import wait
+from tests.support.gated import KINDS
 from tests.support.program import Hammer, Program, connect, read_all
 
 if TYPE_CHECKING:

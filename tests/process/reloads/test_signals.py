@@ -33,23 +33,6 @@ def service(start: StartService, program: Program) -> Service:
     return start(program.command, listen=program.listen)
 
 
-def in_flight(program: Program, seconds: float) -> socket.socket:
-    """A request that the program has read and answers after this time."""
-    sock = connect(("127.0.0.1", program.port))
-    sock.sendall(f"slow {seconds}".encode())
-    return sock
-
-
-def until_busy(service: Service, requests: int = 1) -> None:
-    """Wait until the program is serving so many requests."""
-
-    def busy() -> bool:
-        counts: list[int] = [one["connections"]["busy"] for one in service.status()["generations"]]
-        return sum(counts) == requests
-
-    wait.until(busy, "the requests to arrive")
-
-
 def test_sighup_reloads(service: Service, program: Program) -> None:
     program.publish("2")
     with Hammer(program.port) as hammer:
@@ -69,8 +52,8 @@ def test_sigusr1_is_harmless(service: Service, program: Program) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_drains_and_stops(service: Service, program: Program, number: signal.Signals) -> None:
-    with in_flight(program, 2) as client:
-        until_busy(service)
+    with program.in_flight(2) as client:
+        service.wait_busy()
         service.signal(number)
         service.notify.wait_for("STOPPING", "1")
         assert read_all(client) == "1"
@@ -79,8 +62,8 @@ def test_drains_and_stops(service: Service, program: Program, number: signal.Sig
 
 def test_refuses_new_clients_while_it_stops(service: Service, program: Program) -> None:
     """Nobody would serve them, so they are refused at once, not after the drain."""
-    with in_flight(program, 4) as client:
-        until_busy(service)
+    with program.in_flight(4) as client:
+        service.wait_busy()
         service.signal(signal.SIGTERM)
 
         def refused() -> bool:
@@ -99,8 +82,8 @@ def test_second_sigterm_shortens_the_drain_to_the_kill_timeout(
     start: StartService, program: Program
 ) -> None:
     service = start(program.command, listen=program.listen, options=("--kill-timeout", "500ms"))
-    with in_flight(program, 30) as long, in_flight(program, 0.2) as short:
-        until_busy(service, 2)
+    with program.in_flight(30) as long, program.in_flight(0.2) as short:
+        service.wait_busy(2)
         service.signal(signal.SIGTERM)
         service.notify.wait_for("STOPPING", "1")
         service.signal(signal.SIGTERM)
@@ -111,8 +94,8 @@ def test_second_sigterm_shortens_the_drain_to_the_kill_timeout(
 
 
 def test_sigquit_stops_now(service: Service, program: Program) -> None:
-    with in_flight(program, 30):
-        until_busy(service)
+    with program.in_flight(30):
+        service.wait_busy()
         service.signal(signal.SIGQUIT)
         assert service.process.wait(5) == 0
 
@@ -126,15 +109,15 @@ def test_stop_now_kills_what_ignores_sigterm(start: StartService, program: Progr
 
 def test_drain_timeout_ends_a_drain(start: StartService, program: Program) -> None:
     service = start(program.command, listen=program.listen, options=("--drain-timeout", "300ms"))
-    with in_flight(program, 30):
-        until_busy(service)
+    with program.in_flight(30):
+        service.wait_busy()
         assert service.stop() == 0
     assert "drain timeout" in service.stderr
 
 
 def test_stop_waits_for_the_end(service: Service, program: Program) -> None:
-    with in_flight(program, 1) as client:
-        until_busy(service)
+    with program.in_flight(1) as client:
+        service.wait_busy()
         outcome = service.run("stop", service.name)
         assert outcome.code == 0
         assert service.process.wait(5) == 0
@@ -251,8 +234,8 @@ def gate_of(service: Service, number: int) -> str:
 
 def test_wait_drained(service: Service, program: Program) -> None:
     program.publish("2")
-    with in_flight(program, 2) as client:
-        until_busy(service)
+    with program.in_flight(2) as client:
+        service.wait_busy()
         outcome = service.reload("--wait-drained", "--json")
         assert wait.readable(client.fileno(), timeout=0), "it did not wait"
         assert outcome.code == 0
@@ -264,8 +247,8 @@ def test_wait_drained(service: Service, program: Program) -> None:
 
 def test_wait_drained_tells_its_own_handover(service: Service, program: Program) -> None:
     program.publish("2")
-    with ThreadPoolExecutor(1) as pool, in_flight(program, 2):
-        until_busy(service)
+    with ThreadPoolExecutor(1) as pool, program.in_flight(2):
+        service.wait_busy()
         first = pool.submit(service.reload, "--wait-drained", "--json")
         wait.until(lambda: service.states().get(2) == "running", "the first reload")
         assert service.reload("--json").json()["id"] == 2
@@ -289,8 +272,8 @@ def test_wait_drained_when_the_predecessor_died(
 
 
 def test_reload_while_stopping_is_refused(service: Service, program: Program) -> None:
-    with in_flight(program, 4) as client:
-        until_busy(service)
+    with program.in_flight(4) as client:
+        service.wait_busy()
         service.signal(signal.SIGTERM)
         service.notify.wait_for("STOPPING", "1")
         outcome = service.reload()
@@ -305,8 +288,8 @@ def test_reload_while_stopping_is_refused(service: Service, program: Program) ->
 def test_stop_ends_the_reloads_that_wait(service: Service, program: Program, folder: Path) -> None:
     """The current and the queued reload are answered when the stop begins."""
     program.publish("2", WAITING.format(path=str(folder / "never")))
-    with in_flight(program, 2) as client:
-        until_busy(service)
+    with program.in_flight(2) as client:
+        service.wait_busy()
         reloads = [begin_reload(service) for _ in range(2)]
         service.signal(signal.SIGTERM)
         for number, reload in enumerate(reloads, 1):

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from tests.support import wait
+from tests.support.gated import KINDS
 from tests.support.program import Hammer, Program, connect, read_all, running
 
 if TYPE_CHECKING:
@@ -21,20 +22,6 @@ if TYPE_CHECKING:
     from tests.conftest import StartService
     from tests.support.service import Service
 
-# Gated by the shim, and from outside.
-BLOCKING = "accept(bound())\n"
-ASYNCIO = """
-import asyncio
-async def answer(reader, writer):
-    await reader.read(100)
-    writer.write(VERSION)
-    writer.close()
-async def main():
-    server = await asyncio.start_server(answer, "127.0.0.1", PORT)
-    await server.serve_forever()
-asyncio.run(main())
-"""
-KINDS = pytest.mark.parametrize("body", [BLOCKING, ASYNCIO], ids=["shim", "epoll"])
 # Requests that a stopped successor has accepted cannot be completed.
 LIMITS = ("--drain-timeout", "5s", "--kill-timeout", "1s")
 # Passes as long as the file is there.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sockact.units import unitfile
-from tests.process.units.test_init import LISTEN, Home
+from tests.process.units.home import LISTEN, Home
 
 if TYPE_CHECKING:
     from pathlib import Path

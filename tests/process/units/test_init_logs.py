@@ -13,7 +13,7 @@ import pytest
 from sockact.units import unitfile
 from sockact.units.render import logrotate
 from tests import ROOT
-from tests.process.units.test_init import LISTEN, Home
+from tests.process.units.home import LISTEN, Home
 
 if TYPE_CHECKING:
     from pathlib import Path

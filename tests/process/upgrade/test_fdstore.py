@@ -8,117 +8,32 @@ import contextlib
 import os
 import signal
 import socket
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support import passing, wait
+from tests.process.upgrade.restarts import (
+    LISTENER,
+    PIDFD,
+    Restarts,
+    read_on,
+    restarts,
+    stored,
+    told,
+)
+from tests.support import wait
 from tests.support.program import Program, ask, connect, read_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.conftest import StartService
-    from tests.support.service import Service
-
-LISTENER, PIDFD = "sockact-listener-", "sockact-pidfd-"
-STUBBORN = "signal.signal(signal.SIGTERM, signal.SIG_IGN)\naccept(bound())\n"
-# Answers when the file is there, and ends when all is answered.
-GRACEFUL = """
-def serve(connection):
-    with connection:
-        connection.recv(100)
-        open({path!r} + ".asked", "w").close()
-        while not os.path.exists({path!r}):
-            time.sleep(0.01)
-        connection.sendall(VERSION)
-listener = bound()
-def stop(*_):
-    listener.close()
-    for thread in threading.enumerate():
-        if thread is not threading.main_thread():
-            thread.join()
-    os._exit(0)
-signal.signal(signal.SIGTERM, stop)
-accept(listener)
-"""
-
-
-@dataclass(frozen=True)
-class Restarts:
-    """Starts services, and starts them again as systemd does it: with what it has stored."""
-
-    start: StartService
-
-    def first(self, program: Program, *listen: str, options: tuple[str, ...] = ()) -> Service:
-        service = self.start(program.command, listen=listen or program.listen, options=options)
-        service.status()  # So that what is told after READY=1 has been told, too.
-        read_on(service)
-        return service
-
-    def kill(self, service: Service, *, ends: bool = True) -> None:
-        """With `ends`, return when its program has ended, which may accept clients before."""
-        pids = [pid for one in service.status()["generations"] for pid in one["pids"]]
-        service.process.kill()
-        service.process.wait()
-        assert not ends or all(map(wait.ended, pids))
-        read_on(service)
-        service.remove_sockets()
-
-    def again(
-        self,
-        before: Service,
-        program: Program,
-        *listen: str,
-        options: tuple[str, ...] = (),
-        passed: tuple[tuple[str, int], ...] = (),
-        ready: bool = True,
-    ) -> Service:
-        """`passed` are listeners of a .socket unit, by their names."""
-        store = dict(before.notify.store)
-        before.notify.store.clear()
-        with passing.passed([*passed, *store.items()]) as handed:
-            service = self.start(
-                program.command,
-                listen=listen,
-                options=options,
-                environment={**os.environ, **handed.variables},
-                pass_fds=handed.fds,
-                launcher=handed.launcher,
-                ready=False,
-            )
-        service.notify.store.update(store)
-        if ready:
-            service.wait_ready()
-        return service
-
-
-def read_on(service: Service) -> None:
-    while service.notify.receive(0):
-        pass
-
-
-def told(service: Service, key: str) -> list[str]:
-    """The FDNAME= of each message that has this field, or the fields of its name."""
-    read_on(service)
-    return [m.get("FDNAME") or "" for m in service.notify.messages if m.get(key)]
-
-
-def stored(service: Service, kind: str) -> list[str]:
-    read_on(service)
-    return [name for name in service.notify.store if name.startswith(kind)]
+__all__ = ["restarts"]  # fixtures
 
 
 def inode(path: Path) -> tuple[int, int]:
     found = path.stat()
     return found.st_dev, found.st_ino
-
-
-@pytest.fixture
-def restarts(start: StartService) -> Restarts:
-    return Restarts(start)
 
 
 def test_clients_wait_for_the_next_supervisor(restarts: Restarts, program: Program) -> None:
@@ -282,75 +197,3 @@ def test_a_failure_of_the_program_keeps_the_queue(
         program.publish("2", f"accept(bound({str(path)!r}, socket.AF_UNIX))\n")
         restarts.again(service, program, str(path))
         assert read_all(client) == "2"
-
-
-def test_the_next_generation_waits_for_survivors(
-    restarts: Restarts, program: Program, folder: Path
-) -> None:
-    """Requests under way are completed, by one version at a time."""
-    answers = folder / "answers"
-    program.publish("1", GRACEFUL.format(path=str(answers)))
-    options = ("--kill-timeout", "1min")
-    service = restarts.first(program, options=options)
-    old = service.status()["generations"][0]["pid"]
-    with connect(("127.0.0.1", program.port)) as busy:
-        busy.sendall(b"fast")
-        # Busy is also a connection that no thread serves yet, for which the program would not wait.
-        wait.until((folder / "answers.asked").exists, "the request")
-        restarts.kill(service, ends=False)
-        program.publish("2")
-        again = restarts.again(service, program, *program.listen, options=options, ready=False)
-        again.notify.wait_for_name("EXTEND_TIMEOUT_USEC")
-        assert again.status()["generations"] == []
-        answers.touch()
-        assert read_all(busy) == "1"
-    again.wait_ready()
-    assert program.ask() == "2"
-    assert f"waiting for process {old} of an earlier supervisor to exit" in again.stderr
-    assert "SIGKILL" not in again.stderr
-    assert f"{PIDFD}{old}" in told(again, "FDSTOREREMOVE")
-
-
-def test_survivors_are_killed_in_the_end(restarts: Restarts, program: Program) -> None:
-    """It is killed with its children."""
-    child = "pid = os.fork()\nif pid == 0:\n    time.sleep(60)\n"
-    program.publish("1", child + STUBBORN)
-    options = ("--kill-timeout", "0.5s")
-    service = restarts.first(program, options=options)
-    pids = service.status()["generations"][0]["pids"]
-    assert len(pids) == 2
-    restarts.kill(service, ends=False)
-    assert program.ask() == "1"
-    program.publish("2")
-    again = restarts.again(service, program, *program.listen, options=options)
-    assert program.ask() == "2"
-    assert all(wait.ended(pid) for pid in pids)
-    assert "still running after the kill timeout, sending SIGKILL" in again.stderr
-
-
-def test_reload_does_not_wait_for_survivors(restarts: Restarts, program: Program) -> None:
-    """The reload may bring the fix."""
-    program.publish("1", STUBBORN)
-    options = ("--kill-timeout", "2s")
-    service = restarts.first(program, options=options)
-    old = service.status()["generations"][0]["pid"]
-    restarts.kill(service, ends=False)
-    again = restarts.again(service, program, *program.listen, options=options, ready=False)
-    again.notify.wait_for_name("EXTEND_TIMEOUT_USEC")
-    program.publish("2")
-    assert again.reload().code == 0
-    assert wait.ended(old)
-    assert again.states() == {1: "running"}
-    assert program.ask() == "2"
-
-
-def test_stop_while_something_is_left(restarts: Restarts, program: Program) -> None:
-    program.publish("1", STUBBORN)
-    service = restarts.first(program)
-    old = service.status()["generations"][0]["pid"]
-    restarts.kill(service, ends=False)
-    again = restarts.again(service, program, *program.listen, ready=False)
-    again.notify.wait_for_name("EXTEND_TIMEOUT_USEC")
-    assert again.stop() == 0
-    assert not wait.ended(old, timeout=0)
-    os.kill(old, signal.SIGKILL)

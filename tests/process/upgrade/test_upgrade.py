@@ -10,33 +10,17 @@ import psutil
 import pytest
 
 from tests.support import wait
+from tests.support.gated import ASYNCIO, KINDS
 from tests.support.installed import Installed, upgrade
-from tests.support.program import Hammer, Program, ask, connect, read_all
+from tests.support.program import Hammer, Program, ask, read_all
 
 if TYPE_CHECKING:
-    import socket
     from pathlib import Path
     from typing import Any
 
     from tests.conftest import StartService
     from tests.support.service import Service
 
-# Gated by the shim, and from outside.
-BLOCKING = "accept(bound())\n"
-ASYNCIO = """
-import asyncio
-async def answer(reader, writer):
-    words = (await reader.read(100)).split()
-    if words[:1] == [b"slow"]:
-        await asyncio.sleep(float(words[1]))
-    writer.write(VERSION)
-    writer.close()
-async def main():
-    server = await asyncio.start_server(answer, "127.0.0.1", PORT)
-    await server.serve_forever()
-asyncio.run(main())
-"""
-KINDS = pytest.mark.parametrize("body", [BLOCKING, ASYNCIO], ids=["shim", "epoll"])
 # Binds its address once more when it is asked to, and tells how that went.
 BINDS_AGAIN = """
 listener = bound()
@@ -74,21 +58,6 @@ def installed(folder: Path) -> Installed:
     return found
 
 
-def slow(program: Program, seconds: float) -> socket.socket:
-    """A request that takes so many seconds."""
-    sock = connect(("127.0.0.1", program.port))
-    sock.sendall(f"slow {seconds}".encode())
-    return sock
-
-
-def until_busy(service: Service, requests: int = 1) -> None:
-    def busy() -> bool:
-        counts: list[int] = [one["connections"]["busy"] for one in service.status()["generations"]]
-        return sum(counts) == requests
-
-    wait.until(busy, "the requests to arrive")
-
-
 def lasting(status: dict[str, Any]) -> dict[str, Any]:
     """The part of the status that an upgrade must not change."""
     generations = [
@@ -111,8 +80,8 @@ def test_no_client_notices(
     before = service.status()
     assert before["version"] == "1.0"
     heard = len(service.notify.messages)
-    with Hammer(program.port, clients=4) as hammer, slow(program, 1.0) as request:
-        until_busy(service)
+    with Hammer(program.port, clients=4) as hammer, program.in_flight(1.0) as request:
+        service.wait_busy()
         hammer.wait_for("1")
         installed.publish("2.0.0")
         outcome = service.run("upgrade", service.name)
@@ -159,8 +128,8 @@ def test_a_generation_of_the_version_before_is_handed_over(
 def test_a_drain_goes_on(start: StartService, program: Program, body: str) -> None:
     program.publish("1", body)
     service = start(program.command, listen=program.listen)
-    with slow(program, 3.0) as request:
-        until_busy(service)
+    with program.in_flight(3.0) as request:
+        service.wait_busy()
         program.publish("2", body)
         assert service.reload().code == 0
         wait.until(lambda: service.status()["generations"][0]["gate"] == "closed", "its gate")

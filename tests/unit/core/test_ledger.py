@@ -15,7 +15,7 @@ from sockact.core.record import replace
 from sockact.supervisor.records.carried_state import CarriedHistory
 from sockact.supervisor.records.history import History
 from sockact.supervisor.records.ledger import Ledger
-from tests.unit.core.test_lifecycle import POLICY, Story
+from tests.unit.core.story import POLICY, Story
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,7 +10,7 @@ from sockact.core.lifecycle.drain import FINISHING_INTERVAL
 from sockact.core.lifecycle.machine import next_deadline
 from sockact.core.lifecycle.model import Exit, Gate, Policy, State
 from sockact.core.record import replace
-from tests.unit.core.test_lifecycle import POLICY, Story, kinds
+from tests.unit.core.story import POLICY, Story, kinds
 
 
 def finishing(policy: Policy = POLICY) -> Story:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sockact.core.lifecycle import actions as do
 from sockact.core.lifecycle import events as on
 from sockact.core.lifecycle.model import Exit, Gate, Outcome, Phase, Policy, Ready, State
-from tests.unit.core.test_lifecycle import Story, kinds
+from tests.unit.core.story import Story, kinds
 
 TRIAL = Policy(trial=30.0, probed=True, gate_timeout=3.0)
 KEEP = Policy(keep_predecessor=600.0)

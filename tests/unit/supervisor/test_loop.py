@@ -17,13 +17,6 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def loop() -> Iterator[Loop]:
-    made = Loop()
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def handlers() -> Iterator[None]:
     """The dispositions of the signals that these tests catch, given back."""
     numbers = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM)

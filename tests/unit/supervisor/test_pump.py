@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sockact.supervisor.base import report
-from sockact.supervisor.base.loop import Loop
 from sockact.supervisor.base.nonblocking import write_now
 from sockact.supervisor.base.output_relay import TAIL_LINES, OutputRelay
 from sockact.supervisor.base.report import ERROR, Reporter
@@ -16,12 +15,7 @@ from sockact.supervisor.base.report import ERROR, Reporter
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-
-@pytest.fixture
-def loop() -> Iterator[Loop]:
-    made = Loop()
-    yield made
-    made.close()
+    from sockact.supervisor.base.loop import Loop
 
 
 @pytest.fixture

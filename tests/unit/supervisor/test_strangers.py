@@ -13,16 +13,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sockact.kernel import procfs
-from sockact.supervisor.base.loop import Loop
 from sockact.supervisor.generations.notify_socket import NotifySocket
 from sockact.supervisor.processes.hidden_sockets import HiddenSockets
 from sockact.supervisor.processes.shim_calls import ShimCalls
 from tests.support import wait
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from sockact.core.matching import Address
+    from sockact.supervisor.base.loop import Loop
 
 _SAY = """
 import socket, sys
@@ -32,13 +30,6 @@ sys.stdout.write("sent")
 sys.stdout.flush()
 sys.stdin.read()
 """
-
-
-@pytest.fixture
-def loop() -> Iterator[Loop]:
-    made = Loop()
-    yield made
-    made.close()
 
 
 def _turn(loop: Loop) -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sockact.supervisor.base.loop import Loop
 from sockact.supervisor.generations.outputs import Outputs
 from sockact.supervisor.logs.pipes import WriteEnds
 from sockact.systemd import journal_stream
@@ -16,6 +15,8 @@ from sockact.systemd import journal_stream
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from sockact.supervisor.base.loop import Loop
 
 HEAD = b"web-2\n\n6\n1\n0\n0\n0\n"
 
@@ -31,13 +32,6 @@ def journald(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket
         plain = journal_stream.connect
         monkeypatch.setattr(journal_stream, "connect", lambda identifier: plain(identifier, path))
         yield sock
-
-
-@pytest.fixture
-def loop() -> Iterator[Loop]:
-    found = Loop()
-    yield found
-    found.close()
 
 
 def _accept(journald: socket.socket) -> socket.socket:

@@ -207,7 +207,7 @@ def test_a_socket_that_changed_since_it_was_started(monkeypatch: pytest.MonkeyPa
     (finding,) = examine(found)
     assert "nobody listens on 127.0.0.1:80" in finding.message
     changed = replace(found.sockets[0], changed=1700000100.5)
-    monkeypatch.setattr("sockact.units.check.sockets.may_be_in_use", lambda _address: True)
+    monkeypatch.setattr("sockact.units.check.sockets.find_free", lambda _addresses: [])
     (finding,) = examine(replace(found, sockets=(changed,)))
     assert (finding.level, finding.unit) == (Level.WARNING, "web.socket")
     assert examine(found) == []
@@ -215,7 +215,7 @@ def test_a_socket_that_changed_since_it_was_started(monkeypatch: pytest.MonkeyPa
 
 def test_the_advice_for_a_changed_socket(monkeypatch: pytest.MonkeyPatch) -> None:
     """`start` alone changes nothing on an open socket, nor is one opened for an active service."""
-    monkeypatch.setattr("sockact.units.check.sockets.may_be_in_use", lambda _address: True)
+    monkeypatch.setattr("sockact.units.check.sockets.find_free", lambda _addresses: [])
     found = socket(ActiveState="active", ActiveEnterTimestamp="@1700000000")
     changed = replace(found.sockets[0], changed=1700000100.5)
     (finding,) = examine(replace(found, sockets=(changed,)))

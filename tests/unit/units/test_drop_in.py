@@ -1,60 +1,19 @@
-"""`sockact wrap`: refusals, the drop-in, and the announced changes."""
+"""`sockact wrap`: the drop-in."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
-from sockact.cli.setup.check import examine
 from sockact.core.settings import Settings
-from sockact.units import unitfile
-from sockact.units.facts import Facts, Unit
-from sockact.units.wrap import differences, drop_in, marked_files, unwrapping
-from sockact.units.wrap.drop_in import Wrap
+from sockact.units.wrap import differences, drop_in
+from tests.unit.units.wrapped import WRAP, facts, written
 
-# As systemd shows a service that says nothing but ExecStart= and User=.
-PLAIN = {
-    "Type": "simple",
-    "NotifyAccess": "none",
-    "KillMode": "control-group",
-    "KillSignal": "15",
-    "SendSIGHUP": "no",
-    "TimeoutStartUSec": "1min 30s",
-    "TimeoutStopUSec": "1min 30s",
-    "RuntimeMaxUSec": "infinity",
-    "WatchdogUSec": "0",
-    "FileDescriptorStoreMax": "0",
-    "Restart": "no",
-    "RestartUSec": "100ms",
-    "StartLimitIntervalUSec": "10s",
-    "StartLimitBurst": "5",
-    "OOMPolicy": "stop",
-    "User": "web",
-    "NoNewPrivileges": "no",
-    "RuntimeDirectoryPreserve": "no",
-    "RuntimeDirectoryMode": "0755",
-    "ActiveState": "active",
-    "NeedDaemonReload": "no",
-    "FragmentPath": "/etc/systemd/system/web.service",
-}
-START = "/usr/bin/gunicorn --bind 127.0.0.1:80 a:a"
-WRAP = Wrap("web", "/usr/bin/sockact", ("web.socket",))
-SOCKET = {"Accept": "no", "ActiveState": "active", "Listen": "127.0.0.1:80 (Stream)"}
-
-
-def facts(*lines: str, start: str = START, sockets: tuple[Unit, ...] = (), **shown: str) -> Facts:
-    """`lines` are of its [Service] section."""
-    files = unitfile.parse("\n".join(["[Service]", f"ExecStart={start}", *lines]))
-    service = Unit("web.service", {**PLAIN, **shown}, files)
-    words = tuple(unitfile.program(unitfile.split(start)))
-    return Facts(257, service, sockets, words, ())
-
-
-def written(found: Facts, wrap: Wrap = WRAP, *, unfinished: bool = False) -> dict[str, list[str]]:
-    """The settings of the drop-in, of all sections."""
-    sections = unitfile.parse(drop_in.render(found, wrap, unfinished=unfinished))
-    return {key: values for section in sections.values() for key, values in section.items()}
+if TYPE_CHECKING:
+    from sockact.units.facts import Facts
+    from sockact.units.wrap.drop_in import Wrap
 
 
 def line(start: str, wrap: Wrap = WRAP) -> str:
@@ -268,31 +227,6 @@ def test_the_old_program_ends_by_its_own_settings() -> None:
 
 
 @pytest.mark.parametrize(
-    "found",
-    [
-        facts(),
-        facts(Type="notify", KillSignal="3", TimeoutStopUSec="5s", SendSIGHUP="yes"),
-        facts(
-            RuntimeDirectory="web",
-            StateDirectory="web",
-            SystemCallFilter="bind",
-            RestrictAddressFamilies="~AF_NETLINK",
-        ),
-        facts("ExecStop=/x", ExecStop="{ path=/x }"),
-    ],
-)
-def test_the_check_has_nothing_to_say(found: Facts) -> None:
-    socket = Unit("web.socket", {"ActiveState": "inactive", "Listen": SOCKET["Listen"]})
-    assert examine(drop_in.merged(found, WRAP, (socket,))) == []
-
-
-def test_the_check_sees_an_address_that_nobody_holds() -> None:
-    socket = Unit("web.socket", {"ActiveState": "inactive", "Listen": "127.0.0.1:81 (Stream)"})
-    (finding,) = examine(drop_in.merged(facts(), WRAP, (socket,)))
-    assert "the program binds 127.0.0.1:80" in finding.message
-
-
-@pytest.mark.parametrize(
     ("now", "limit"), [("30s", 120.0), ("10min", 600.0), ("infinity", float("inf"))]
 )
 def test_how_long_a_start_may_take(now: str, limit: float) -> None:
@@ -307,115 +241,3 @@ def test_times_that_are_asked_for() -> None:
     times = Settings("", (), start_timeout=600.0, trial=60.0, drain_timeout=300.0)
     found = written(facts(), replace(WRAP, settings=times))
     assert (found["TimeoutStartSec"], found["TimeoutStopSec"]) == (["690s"], ["330s"])
-
-
-def test_what_changes() -> None:
-    found = facts(
-        "ExecReload=/bin/kill -HUP $MAINPID",
-        "ExecStop=/x stop",
-        "ExecStartPre=/x migrate",
-        "ExecStartPost=/x $MAINPID",
-        start="-@/x other",
-        RuntimeDirectory="web",
-        StateDirectory="web",
-        PIDFile="/run/x.pid",
-    )
-    said = "\n".join(differences.describe(found, WRAP))
-    for hint in (
-        "instead of running /bin/kill -HUP $MAINPID",
-        "`systemctl stop web.socket web`",
-        "sockact drains the program and stops it with SIGTERM (add --stop-signal if it needs",
-        "ExecStartPre= runs at a start",
-        "$MAINPID is the process of sockact",
-        "the @ of ExecStart=",
-        "the - of ExecStart=",
-        "on-failure, instead of no",
-        "sudo",
-        "$RUNTIME_DIRECTORY has a second entry",
-        "$STATE_DIRECTORY has a second entry",
-        "PIDFile=/run/x.pid is ignored",
-    ):
-        assert hint in said
-    assert "stop both" not in "\n".join(differences.describe(found, replace(WRAP, native=True)))
-    kill = facts("ExecStop=kill -QUIT $MAINPID")
-    assert "--stop-signal" not in "\n".join(differences.describe(kill, WRAP))
-    given = replace(WRAP, options=("--stop-signal", "QUIT"))
-    assert "--stop-signal" not in "\n".join(differences.describe(found, given))
-    assert "gunicorn's own, earlier READY=1" in "\n".join(
-        differences.describe(facts(Type="notify"), WRAP)
-    )
-
-
-def test_marks() -> None:
-    text = marked_files.marked("[Unit]\nDescription=ä\n")
-    assert marked_files.is_ours(text)
-    assert marked_files.is_unchanged(text)
-    assert marked_files.is_ours(f"{text}X=1\n")
-    assert not marked_files.is_unchanged(f"{text}X=1\n")
-    for other in ("", "[Unit]\n", f"\n{text}", text.partition("\n")[2]):
-        assert not marked_files.is_ours(other)
-        assert not marked_files.is_unchanged(other)
-    assert unitfile.parse(text) == {"Unit": {"Description": ["ä"]}}
-
-
-def test_a_drop_in_that_is_read_after_ours() -> None:
-    def overriding(name: str, text: str) -> str:
-        found = facts()
-        part = {f"/etc/systemd/system/web.service.d/{name}": unitfile.parse(text)}
-        return drop_in.overriding(replace(found, service=replace(found.service, parts=part)), WRAP)
-
-    assert not overriding("override.conf", "[Service]\nExecStart=\nExecStart=/bin/true\n")
-    assert not overriding("zzz.conf", "[Service]\nEnvironment=A=1\nMemoryMax=1G\n")
-    assert overriding("zzz.conf", "[Service]\nMemoryMax=1G\nType=exec\n") == (
-        "/etc/systemd/system/web.service.d/zzz.conf, which systemd reads after zz-sockact.conf, "
-        "has Type="
-    )
-    assert overriding("zzz.conf", "[Service]\nExecReload=\n").endswith(" has ExecReload=")
-
-
-def test_the_files_of_a_unit() -> None:
-    text = "# /etc/a\n[Service]\n# /etc/b\nType=exec\n\n# /etc/c\n[Unit]\n"
-    assert unitfile.parts(text, ["/etc/a", "/etc/c"]) == {
-        "/etc/a": "[Service]\n# /etc/b\nType=exec\n\n",
-        "/etc/c": "[Unit]\n\n",
-    }
-
-
-def test_the_way_back_ends_sockact_as_it_has_to_end() -> None:
-    found = facts("ExecStop=/x", TimeoutStopUSec="5s")
-    own = marked_files.marked(drop_in.render(found, WRAP))
-    text = unwrapping.transition(own, "web.socket", "none")
-    assert marked_files.is_unchanged(text)
-    assert unitfile.parse(text) == {
-        "Unit": {"X-Sockact": ["unfinished"], "Conflicts": ["web.socket"], "After": ["web.socket"]},
-        "Service": {
-            "NotifyAccess": ["main"],
-            "UnsetEnvironment": ["NOTIFY_SOCKET WATCHDOG_PID WATCHDOG_USEC"],
-            "ExecStop": [],
-            "KillMode": ["mixed"],
-            "TimeoutStopSec": ["90s"],
-        },
-    }
-    assert "web.socket" not in unwrapping.transition(own, "", "none")
-    # A service that speaks to systemd goes on to do so, by its own setting.
-    assert "Notify" not in unwrapping.transition(own, "web.socket", "main")
-
-
-@pytest.mark.parametrize(
-    ("lines", "access"),
-    [
-        ("", "none"),
-        ("Type=exec", "none"),
-        ("Type=notify", "main"),
-        ("Type=notify-reload", "main"),
-        ("Type=notify\nNotifyAccess=all", "all"),
-        ("WatchdogSec=5", "main"),
-        ("WatchdogSec=0", "none"),
-        ("FileDescriptorStoreMax=3", "main"),
-    ],
-)
-def test_whose_notifications_a_service_accepts_without_the_drop_in(lines: str, access: str) -> None:
-    own = unitfile.parse(f"[Service]\n{lines}\n")
-    ours = unitfile.parse("[Service]\nType=notify\nNotifyAccess=main\nWatchdogSec=30s\n")
-    parts = {"/etc/web.service": own, "/etc/web.service.d/zz-sockact.conf": ours}
-    assert unwrapping.own_access(Unit("web.service", PLAIN, parts=parts)) == access

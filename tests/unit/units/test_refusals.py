@@ -10,7 +10,7 @@ from sockact.systemd import listeners
 from sockact.units.facts import Facts, Unit
 from sockact.units.listening_sockets import Bound
 from sockact.units.wrap import refusals, socket_unit
-from tests.unit.units.test_drop_in import PLAIN, SOCKET, facts
+from tests.unit.units.wrapped import PLAIN, SOCKET, facts
 
 
 @pytest.mark.parametrize(

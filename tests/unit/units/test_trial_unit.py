@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sockact.systemd import listeners
 from sockact.units import unitfile
 from sockact.units.trial import trial_unit
-from tests.unit.units.test_drop_in import WRAP, facts
+from tests.unit.units.wrapped import WRAP, facts
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+NOBODY = 65534
 TEXT = """
 [Unit]
 Requires=database.service
@@ -86,3 +88,43 @@ def test_a_socket_file_is_hidden_from_the_trial(folder: Path) -> None:
     assert f" --listen {path} -- " in text
     assert not trial_unit.needs_listener(text)
     assert trial_unit.render(facts(), replace(WRAP, user_unit=True), address, (), TEXT) == ""
+
+
+def test_nothing_is_bound_that_another_user_could_replace(folder: Path) -> None:
+    """systemd looks the paths up later, and follows links."""
+    directory = folder / "run"
+    directory.mkdir()
+    for name in ("web.sock", "other", "a b"):
+        (directory / name).touch()
+    (directory / "link").symlink_to("/etc/shadow")
+    address = (listeners.parse(f"{directory}/web.sock")[1],)
+
+    def bound() -> list[str]:
+        lines = trial_unit.render(facts(), WRAP, address, (), TEXT).splitlines()
+        start = next(line for line in lines if line.startswith("ExecStart="))
+        script = [start[: start.index(" sh /usr/bin/sockact run ")]] if "/bin/sh" in start else []
+        return [line for line in lines if line.startswith("BindPaths=")] + script
+
+    assert bound() == [f"BindPaths=-{directory}/other"]
+    beside = "%t/sockact-trial/.web/0"
+    as_the_user = [
+        f"BindPaths={directory}:{beside}",
+        f"ExecStart=/bin/sh -c 'ln -s -- {beside}/link {beside}/other {directory}; exec \"$$@\"'",
+    ]
+    os.chown(directory, NOBODY, -1)
+    assert bound() == as_the_user
+    os.chown(directory, 0, NOBODY)
+    directory.chmod(0o775)
+    assert bound() == as_the_user
+    directory.chmod(0o1777)
+    assert bound() == as_the_user
+    directory.chmod(0o755)
+    os.chown(folder, NOBODY, -1)
+    assert trial_unit.render(facts(), WRAP, address, (), TEXT) == ""
+
+
+def test_a_directory_that_is_too_full_to_show(folder: Path) -> None:
+    for number in range(102):
+        (folder / str(number)).touch()
+    address = (listeners.parse(f"{folder}/web.sock")[1],)
+    assert trial_unit.render(facts(), WRAP, address, (), TEXT) == ""

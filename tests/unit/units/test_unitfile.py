@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sockact.core.errors import OperatorError
 from sockact.units import unitfile
 
 # What a unit file can carry: UTF-8 without NUL.
@@ -48,19 +49,23 @@ def test_escapes(word: str, written: str) -> None:
 
 
 def test_what_is_not_utf8_is_refused() -> None:
-    with pytest.raises(ValueError, match="surrogates"):
-        unitfile.escape_word("\udcff")
+    for escape in (unitfile.escape_word, unitfile.escape_value):
+        with pytest.raises(OperatorError, match=r"'x\\udcff' cannot be written .* choose another"):
+            escape("x\udcff")
 
 
 @pytest.mark.parametrize("text", [" /x", "/x ", "/a\nb", "/a\\", "/a\x07"])
 def test_values_that_no_line_can_have(text: str) -> None:
-    with pytest.raises(ValueError, match="choose another"):
+    with pytest.raises(OperatorError, match="choose another"):
         unitfile.escape_value(text)
 
 
 def test_a_quote_that_is_not_closed() -> None:
-    with pytest.raises(ValueError, match="unterminated"):
+    with pytest.raises(OperatorError, match=r"unterminated quote in: a 'b; write the missing '"):
         unitfile.split("a 'b")
+    assert unitfile.settled("a 'b") == []
+    # As systemd reads the value of a variable.
+    assert unitfile.expand(["$A"], "web.service", {"A": "a 'b c"}) == ["a", "b c"]
 
 
 @pytest.mark.parametrize(
@@ -68,6 +73,7 @@ def test_a_quote_that_is_not_closed() -> None:
     [
         (r"a\x20b \s \101 \u00e4 \;", ["a b", " ", "A", "ä", ";"]),
         (r"\q \x", [r"\q", r"\x"]),
+        (r"\x00 \000 \ud800", [r"\x00", r"\000", r"\ud800"]),
         ("'a b'c \"\" d", ["a bc", "", "d"]),
     ],
 )
