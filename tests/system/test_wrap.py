@@ -107,6 +107,37 @@ def test_a_service_with_a_socket_of_its_own(site: Site) -> None:
     assert site.machine.path(f"{UNITS}/{site.unit}").read_text() == text
 
 
+# Notes a SIGTERM that comes before it has grown up; a gunicorn worker would lose it.
+YOUNG = """
+import http.server, os, pathlib, signal, sys, threading
+grown = pathlib.Path(f"/srv/grown-{os.getpid()}")
+def stop(*_):
+    if not grown.exists():
+        pathlib.Path("/srv/young").touch()
+    os._exit(0)
+signal.signal(signal.SIGTERM, stop)
+threading.Timer(0.8, grown.touch).start()
+class Handler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_): pass
+http.server.ThreadingHTTPServer(("127.0.0.1", 8000), Handler).serve_forever()
+"""
+
+
+def test_the_release_of_the_test_reload_is_not_stopped_at_once(site: Site) -> None:
+    site.machine.write("/srv/young.py", YOUNG)
+    site.machine.run("chown", USER, "/srv", check=True)
+    text = site.install("ExecStart=/usr/bin/python3 /srv/young.py")
+    site.wrap()
+    serving = site.status()["generations"][0]["pid"]
+    wait.until(lambda: site.there(f"/srv/grown-{serving}"), "the first release to grow up")
+    # The trial was stopped early, which no client notices.
+    site.machine.path("/srv/young").unlink(missing_ok=True)
+    site.unwrap()
+    site.wait_serving()
+    assert not site.there("/srv/young")
+    site.is_plain(text)
+
+
 def test_what_is_refused_and_what_is_only_shown(site: Site) -> None:
     text = site.install(*debian(site.machine))
     site.machine.systemctl("mask", "--runtime", "nothing.service", check=True)

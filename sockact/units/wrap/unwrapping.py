@@ -181,6 +181,9 @@ def _test_start(service: Service, tell: Callable[[str], None]) -> None:
         )
     except OnlyOne as error:
         tell(f"a test reload proves nothing: {error}")
+        return
+    # A worker that has only been forked may lose its SIGTERM; gunicorn then waits 30 s for it.
+    service.wait_stable(service.supervised_addresses())
 
 
 def _clean_up(service: Service, addresses: Sequence[Address]) -> None:
