@@ -6,6 +6,8 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
+
 from sockact.systemd import listeners
 from sockact.units import unitfile
 from sockact.units.trial import trial_unit
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NOBODY = 65534
+OF_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs files of root")
 TEXT = """
 [Unit]
 Requires=database.service
@@ -74,6 +77,7 @@ def test_a_dynamic_user_is_the_same_one() -> None:
     assert trial_unit.render(found, WRAP, TCP, (), text) == ""
 
 
+@OF_ROOT
 def test_a_socket_file_is_hidden_from_the_trial(folder: Path) -> None:
     path = folder / "web.sock"
     for name in ("web.sock", "other"):
@@ -90,6 +94,7 @@ def test_a_socket_file_is_hidden_from_the_trial(folder: Path) -> None:
     assert trial_unit.render(facts(), replace(WRAP, user_unit=True), address, (), TEXT) == ""
 
 
+@OF_ROOT
 def test_nothing_is_bound_that_another_user_could_replace(folder: Path) -> None:
     """systemd looks the paths up later, and follows links."""
     directory = folder / "run"
