@@ -172,7 +172,7 @@ class LifecycleParts:
             base.loop,
             base.processes,
             self.gates,
-            WebSockets(base.calls, self.gates),
+            WebSockets(self.gates),
             listeners,
             policy,
             base.generations.rules_of,
@@ -189,7 +189,7 @@ class LifecycleParts:
             base.retry,
             self.gates,
             self.drains,
-            Decoys(base.loop, base.calls, self.gates, listeners),
+            Decoys(base.loop, self.gates, listeners),
             base.termination,
             base.history.ledger,
         )

@@ -124,14 +124,9 @@ class Gates:
         """Ask every shim to end each connection with its next response, and to keep the program
         from shutting a listener down.
         """
-        try:
-            pids = self.with_shim(generation)
-        except OSError:
-            return  # The drain only takes longer.
         words = " ".join(map(str, ["drain", *self._descriptors]))
-        for pid in pids:
-            heard = partial(self._adapted, generation)
-            self._calls.order(pid, words, _nothing, heard=heard)
+        # If there are none, the drain only takes longer.
+        self.order_all(generation, words, heard=partial(self._adapted, generation))
 
     def _adapted(self, generation: int, answer: list[str]) -> None:
         """Report, once each, the adapters that did not fit: `drain ADAPTER …`."""
@@ -149,12 +144,34 @@ class Gates:
 
     def keep_connections(self, generation: int) -> None:
         """Undo `end_connections`."""
+        self.order_all(generation, "serve")
+
+    def order_all(
+        self,
+        generation: int,
+        words: str,
+        done: Callable[[], None] | None = None,
+        heard: Callable[[list[str]], None] | None = None,
+    ) -> bool:
+        """Order all processes that have the shim and a listener; return whether there are any.
+
+        `done` is called once, when each has carried the order out or will not; `heard` gets each
+        answer.
+        """
         try:
-            pids = self.with_shim(generation)
+            pids = self._with_shim(generation)
         except OSError:
-            return  # Each connection still ends with its next response.
+            return False
+        waiting = set(pids)
+
+        def answered(pid: int, _error: str) -> None:
+            waiting.discard(pid)
+            if not waiting and done is not None:
+                done()
+
         for pid in pids:
-            self._calls.order(pid, "serve", _nothing)
+            self._calls.order(pid, words, partial(answered, pid), heard=heard)
+        return bool(pids)
 
     def edited_epolls(self, generation: int) -> dict[int, set[int]]:
         """Return, by process, the epoll instances that a listener was taken out of."""
@@ -231,7 +248,7 @@ class Gates:
     def _orders_to_open(self, generation: int, told: set[int]) -> dict[int, str]:
         # Processes that were forked while the gate was closed have the listener, too.
         words = "gate open " + " ".join(map(str, self._descriptors))
-        return {pid: words for pid in self.with_shim(generation) if pid not in told}
+        return {pid: words for pid in self._with_shim(generation) if pid not in told}
 
     def _holders(self, generation: int, told: set[int]) -> tuple[dict[int, set[int]], list[int]]:
         held, hidden = self._mechanisms.holders(self._processes.of(generation))
@@ -278,7 +295,7 @@ class Gates:
     ) -> None:
         self._calls.order(pid, words, done, insist=insist)
 
-    def with_shim(self, generation: int) -> list[int]:
+    def _with_shim(self, generation: int) -> list[int]:
         """Return the processes with the shim that have a listener, or may have one.
 
         Raises OSError.
@@ -297,7 +314,3 @@ def _may_live(pid: int) -> bool:
         return procfs.lives(pid)
     except OSError:
         return True  # It is hidden, or /proc cannot be read now.
-
-
-def _nothing(_error: str) -> None:
-    """Ignore the end of an order."""

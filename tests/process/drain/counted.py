@@ -82,7 +82,7 @@ class Drain:
             self.loop,
             processes,
             gates,
-            WebSockets(self._calls, gates),
+            WebSockets(gates),
             found,
             policy or Policy(),
             lambda _number: Rules(),
