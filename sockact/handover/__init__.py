@@ -3,4 +3,4 @@
 Never decides when to use one.
 """
 
-__all__ = ("accept_queues", "adopt", "callers", "census", "gate", "interest")
+__all__ = ("accept_queues", "adopt", "callers", "census", "gate", "interest", "listener_repair")

@@ -10,44 +10,26 @@ Where seccomp cannot be used, the shim asks by `Adoption.bind`.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
-import struct
 
-from sockact.core.matching import Address, Adopted, Family, Kind, Refused, Unmatched, match
-from sockact.handover.callers import shares_mounts
-from sockact.kernel import credentials, pidfd, procfs, seccomp
+from sockact.core.matching import Adopted, Family, Refused, Unmatched, match
+from sockact.handover import arguments, options
+from sockact.handover.callers import ELSEWHERE, shares_mounts
+from sockact.kernel import looks, procfs, seccomp
 from sockact.kernel.seccomp import Call
-from sockact.kernel.sockets import received, sockopt
 from sockact.kernel.sockets.listener import set_nonblocking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sockact.core.matching import Address
     from sockact.handover.callers import Callers
     from sockact.kernel.seccomp import Notification
     from sockact.kernel.sockets.listener import Listener
+    from sockact.kernel.sockets.sockopt import Change, Option
 
-_PROTOCOLS = {
-    "TCP": (Family.INET, Kind.STREAM),
-    "TCPv6": (Family.INET6, Kind.STREAM),
-    "MPTCP": (Family.INET, Kind.STREAM),
-    "MPTCPv6": (Family.INET6, Kind.STREAM),
-    "UDP": (Family.INET, Kind.DATAGRAM),
-    "UDPv6": (Family.INET6, Kind.DATAGRAM),
-    "UNIX-STREAM": (Family.UNIX, Kind.STREAM),
-    # Before Linux 5.15 the kernel does not tell the types of Unix sockets apart.
-    "UNIX": (Family.UNIX, Kind.STREAM),
-}
-# The lengths of an address that the kernel accepts; any other is EINVAL.
-_LENGTHS = {
-    Family.INET: range(16, 129),
-    Family.INET6: range(24, 129),
-    Family.UNIX: range(3, 111),
-}
-_PATH_MAX = 4096
-_AT_FDCWD = -100
-_AT_REMOVEDIR = 0x200
 _SHUTS_READING = (socket.SHUT_RD, socket.SHUT_RDWR)
 _REMEMBERED = 8
 """Number of addresses without a listener that are kept for messages."""
@@ -80,13 +62,15 @@ class Adoption:
     def __init__(self, listeners: list[Listener], callers: Callers) -> None:
         self._listeners = listeners
         self._callers = callers
-        self._addresses = tuple(_canonical(listener.address) for listener in listeners)
+        with looks.charged("paths"):
+            self._addresses = tuple(arguments.canonical(x.address) for x in listeners)
         self._inodes = {listener.inode for listener in listeners}
         self._paths = {
             a.host for a in self._addresses if a.family is Family.UNIX and a.host[:1] == "/"
         }
         self._names = {os.fsencode(os.path.basename(path)) for path in self._paths}
-        self._before: list[tuple[Listener, tuple[sockopt.Option, ...]]] = []
+        self._before: list[tuple[Listener, tuple[Option, ...]]] = []
+        self._given: dict[int, tuple[Change, ...]] = {}
         self.adopted: set[int] = set()
         """Inodes of the listeners that the program has bound."""
         self.others: list[Address] = []
@@ -113,21 +97,26 @@ class Adoption:
         return tuple(sorted(self._paths))
 
     def bind(
-        self, wanted: Address, tid: int, own: socket.socket | None = None
+        self, wanted: Address, tid: int, queue: int | None = None, fd: int | None = None
     ) -> Listener | str | None:
         """The listener for this address, the message of a refusal, or None: the kernel binds.
 
-        `tid` is the thread that binds, `own` its own socket, if that is known. Raises OSError.
+        `tid` is the thread that binds. Its socket is its descriptor `fd`, or comes with the next
+        message in our socket `queue`: the listener gets its options. Raises OSError.
         """
-        found = match(_canonical(wanted), self._addresses)
-        if not (isinstance(found, Unmatched) or self._callers.admit(tid, wanted, own)):
+        found = match(arguments.canonical(wanted), self._addresses)
+        shows = queue is not None
+        if not (isinstance(found, Unmatched) or self._callers.admit(tid, wanted, shows=shows)):
             return None
         match found:
             case Adopted(index):
                 listener = self._listeners[index]
-                if listener.inode not in self.adopted:
-                    self._begin(listener)
-                    self.adopted.add(listener.inode)
+                changes = options.theirs(tid, fd, queue)
+                if changes is None:
+                    self._callers.refuse(tid, wanted, ELSEWHERE)
+                    return None
+                self._give(listener, changes)
+                self.adopted.add(listener.inode)
                 return listener
             case Refused(message):
                 self.refusal = message
@@ -139,20 +128,28 @@ class Adoption:
                     self.others.append(wanted)
                 return None
 
-    def begin_all(self) -> None:
-        """Give the program all listeners as they were at the start."""
-        for listener in self._listeners:
-            self._begin(listener)
+    def _give(self, listener: Listener, changes: tuple[Change, ...]) -> None:
+        """Give the listener the options of the program's own socket."""
+        if listener.inode not in self.adopted:
+            # Undo the options that other generations have set.
+            self._before.append((listener, options.give(listener, changes, first=True)))
+        elif changes != self._given.get(listener.inode):
+            options.give(listener, changes, first=False)
+        self._given[listener.inode] = changes
 
-    def _begin(self, listener: Listener) -> None:
-        """Undo the options that other generations have set. Those of this one are set next."""
-        self._before.append((listener, sockopt.read(listener.socket)))
-        sockopt.put_back(listener.socket, listener.original)
+    def begin_all(self) -> None:
+        """Give the program all listeners as they were at the start. Raises OSError."""
+        for listener in self._listeners:
+            self._before.append((listener, options.begin(listener)))
 
     def restore_options(self) -> None:
-        """Set the options that were in force before this generation: it does not serve."""
-        for listener, options in self._before:
-            sockopt.put_back(listener.socket, options)
+        """Set the options that were in force before this generation: it does not serve.
+
+        If a process holds the lock of a listener, its options stay.
+        """
+        for listener, before in self._before:
+            with contextlib.suppress(OSError):
+                options.put_back(listener, before)
         self._before.clear()
 
     def handle(self, fd: int) -> Call | None:
@@ -165,7 +162,7 @@ class Adoption:
             return None
         try:
             self._dispatch(fd, notification)
-        except (OSError, ValueError, struct.error):
+        except (OSError, ValueError):
             # Unreadable or invalid arguments: the kernel returns the right error.
             seccomp.proceed(fd, notification)
         except Exception:
@@ -197,35 +194,26 @@ class Adoption:
 
     def _is_ours(self, fd: int, notification: Notification) -> bool:
         """Whether this unlink would remove the socket file of a listener."""
-        base, path = _unlinked(notification)
-        # Programs remove many files: resolve only paths that end in the name of a socket file.
-        if path.rpartition(b"/")[2] not in self._names:
-            return False
-        found = _absolute(notification.tid, base, os.fsdecode(path))
-        ours = found in self._paths and shares_mounts(notification.tid)
+        tid = notification.tid
+        found = arguments.of_unlink(tid, notification.call, notification.arguments, self._names)
+        ours = found in self._paths and shares_mounts(tid)
         return ours and seccomp.still_valid(fd, notification)
 
     def _bind(self, fd: int, notification: Notification) -> None:
         tid, (target, pointer, length, *_) = notification.tid, notification.arguments
         target &= 0xFFFFFFFF
-        length &= 0xFFFFFFFF
-        family, kind = _PROTOCOLS.get(procfs.socket_protocol(tid, target), (None, Kind.STREAM))
-        if family is None or length not in _LENGTHS[family]:
+        asked = arguments.of_bind(tid, target, pointer, length & 0xFFFFFFFF)
+        if asked is None or not seccomp.still_valid(fd, notification):
             seccomp.proceed(fd, notification)
             return
-        wanted = _address(tid, procfs.memory(tid, pointer, length), kind)
-        same = wanted is not None and wanted.family is family
-        if wanted is None or not same or not seccomp.still_valid(fd, notification):
-            seccomp.proceed(fd, notification)
-            return
-        found = self.bind(wanted, tid)
+        wanted, flags = asked
+        found = self.bind(wanted, tid, fd=target)
         if isinstance(found, str):
             # The kernel's own error where the address family is not configured.
             seccomp.answer(fd, notification, errno.EADDRNOTAVAIL)
-        elif found is None or not _copy_options(tid, target, found):
+        elif found is None:
             seccomp.proceed(fd, notification)
         else:
-            flags = procfs.descriptor_flags(tid, target)
             if flags & os.O_NONBLOCK:
                 # Never cleared: another generation may rely on it.
                 set_nonblocking(found)
@@ -235,82 +223,8 @@ class Adoption:
             seccomp.answer(fd, notification)
 
 
-def _copy_options(tid: int, fd: int, found: Listener) -> bool:
-    """Carry the options of the program's socket over; False if that is of another network."""
-    try:
-        copy = pidfd.getfd(procfs.thread_group(tid), fd)
-    except OSError:
-        return True  # pidfd_getfd is refused here: only the .socket unit's options apply.
-    try:
-        own = socket.socket(fileno=copy)
-    except OSError:
-        os.close(copy)
-        return True  # The descriptor was replaced meanwhile, and is no socket.
-    with own:
-        if credentials.shares_network(own) is False:
-            return False
-        sockopt.carry(own, found.socket)
-        received.do_not_linger(own)  # The program may close its own meanwhile.
-        return True
-
-
 def _reply(fd: int, notification: Notification, *, succeed: bool) -> None:
     if succeed:
         seccomp.answer(fd, notification)
     else:
         seccomp.proceed(fd, notification)
-
-
-def _address(tid: int, data: bytes, kind: Kind) -> Address | None:
-    """A struct sockaddr as an Address; None for a family that no listener has."""
-    (family,) = struct.unpack_from("=H", data)
-    if family == socket.AF_INET:
-        port, packed = struct.unpack_from("!H4s", data, 2)
-        return Address(Family.INET, kind, socket.inet_ntop(socket.AF_INET, packed), port)
-    if family == socket.AF_INET6:
-        port, _flow, packed = struct.unpack_from("!HI16s", data, 2)
-        return Address(Family.INET6, kind, socket.inet_ntop(socket.AF_INET6, packed), port)
-    if family == socket.AF_UNIX and len(data) > 2:
-        name = data[2:]
-        if name[0] == 0:
-            return Address(Family.UNIX, kind, "@" + os.fsdecode(name[1:]))
-        path = os.fsdecode(name.split(b"\0", 1)[0])
-        return Address(Family.UNIX, kind, _absolute(tid, f"/proc/{tid}/cwd", path))
-    return None
-
-
-def _canonical(address: Address) -> Address:
-    """The address with the symbolic links of its directory resolved."""
-    if address.family is not Family.UNIX or address.host[:1] != "/":
-        return address
-    directory, name = os.path.split(address.host)
-    return Address(Family.UNIX, address.kind, os.path.join(os.path.realpath(directory), name))
-
-
-def _absolute(tid: int, base: str, path: str) -> str:
-    """A path of another process, as this process sees it."""
-    if path.startswith("/"):
-        root = os.readlink(f"/proc/{tid}/root")
-        joined = path if root == "/" else root + path
-    else:
-        joined = os.path.join(os.readlink(base), path)
-    directory, name = os.path.split(os.path.normpath(joined))
-    return os.path.join(os.path.realpath(directory), name)
-
-
-def _unlinked(notification: Notification) -> tuple[str, bytes]:
-    """What unlink or unlinkat would remove: (directory that a relative path starts at, path). The
-    path is empty if the call removes no file.
-    """
-    tid, arguments = notification.tid, notification.arguments
-    base = f"/proc/{tid}/cwd"
-    pointer = arguments[0]
-    if notification.call is Call.UNLINKAT:
-        (directory,) = struct.unpack("=i", struct.pack("=I", arguments[0] & 0xFFFFFFFF))
-        pointer = arguments[1]
-        if arguments[2] & _AT_REMOVEDIR:
-            return base, b""
-        if directory != _AT_FDCWD:
-            base = f"/proc/{tid}/fd/{directory}"
-    path, end, _rest = procfs.memory(tid, pointer, _PATH_MAX).partition(b"\0")
-    return base, path if end else b""

@@ -16,12 +16,12 @@ from sockact.kernel.credentials import MOUNT, NETWORK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Iterable
 
     from sockact.core.matching import Address
 
 _MOST_USERS = 64
+ELSEWHERE = "in another network namespace"
 
 
 class Callers:
@@ -50,28 +50,31 @@ class Callers:
         """Return the users that the first process has had, for the version that takes over."""
         return tuple(sorted(self._users))
 
-    def admit(self, tid: int, wanted: Address, own: socket.socket | None = None) -> bool:
-        """Whether this thread gets the listener of the address. `own` is its own socket, if known.
-
-        Raises OSError.
+    def admit(self, tid: int, wanted: Address, *, shows: bool = False) -> bool:
+        """Whether this thread gets the listener of the address. `shows`: its own socket will be
+        seen, whatever the kernel says of the thread. Raises OSError.
         """
-        reason = self._elsewhere(tid, wanted, own) or self._not_of_the_program(tid)
+        reason = self._elsewhere(tid, wanted, shows) or self._not_of_the_program(tid)
         if reason:
-            self.stranger = f"process {procfs.thread_group(tid)} bound {wanted}, but {reason}"
+            self.refuse(tid, wanted, reason)
             return False
         self._launching = False
         return True
 
-    def _elsewhere(self, tid: int, wanted: Address, own: socket.socket | None) -> str:
+    def refuse(self, tid: int, wanted: Address, reason: str) -> None:
+        """Take note that this thread does not get the listener. Raises OSError."""
+        self.stranger = f"process {procfs.thread_group(tid)} bound {wanted}, but {reason}"
+
+    def _elsewhere(self, tid: int, wanted: Address, shows: bool) -> str:
         """Return why the address that the thread means is another one; "" if it is not."""
         try:
             network = credentials.shares_namespace(tid, NETWORK)
             mounts = not _is_path(wanted) or credentials.shares_namespace(tid, MOUNT)
         except PermissionError:
             # After a change of user, without CAP_SYS_PTRACE: only the shim gets here.
-            network, mounts = own is not None, not _is_path(wanted)
-        if not network or (own is not None and credentials.shares_network(own) is False):
-            return "in another network namespace"
+            network, mounts = shows, not _is_path(wanted)
+        if not network:
+            return ELSEWHERE
         return "" if mounts else "in another mount namespace"
 
     def _not_of_the_program(self, tid: int) -> str:

@@ -14,6 +14,8 @@ import sockact
 from sockact.core.lifecycle import events
 from sockact.core.message_kinds import News
 from sockact.handover.accept_queues import AcceptQueues
+from sockact.kernel import looks
+from sockact.supervisor.base import report
 from sockact.supervisor.changes.configuration import ConfigurationReader
 from sockact.supervisor.changes.reload_trigger import ReloadTrigger
 from sockact.supervisor.control.server import Server
@@ -189,6 +191,7 @@ class Supervisor:
         resources, base, lifecycle = self._resources, self._base, self._parts.lifecycle
         forget = resources.notifier.remove
         try:
+            looks.begin(base.processes.group_of, self._report_blocked)
             base.loop.catch(SIGNALS, self._requests.signalled)
             left = fd_store.living(left, forget)
             base.logs.start()
@@ -205,6 +208,7 @@ class Supervisor:
     def resume(self, carried: CarriedSupervisor) -> None:
         """Restore the state that the previous version handed over. Call `serve_on` next."""
         base, lifecycle = self._base, self._parts.lifecycle
+        looks.begin(base.processes.group_of, self._report_blocked)
         self._carry_over.resume(carried.engine)
         for g in lifecycle.service.generations:
             if not g.ending:
@@ -260,6 +264,11 @@ class Supervisor:
         base.calls.close()
         base.hidden.close()
         base.loop.close()
+        looks.end()
+
+    def _report_blocked(self, group: object, message: str) -> None:
+        """Report that looks at a generation, or at something else, are refused for now."""
+        self._base.reports.say(group if isinstance(group, int) else 0, message, report.ERROR)
 
     def _show(self) -> None:
         """Pass on that something which `status` shows has changed."""

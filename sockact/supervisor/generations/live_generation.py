@@ -14,6 +14,7 @@ from sockact.core.connections import Rules, speaks_tls
 from sockact.core.lifecycle.events import LaunchFailed, Proven, TrialFailed, TrialPassed
 from sockact.core.settings import Adopt, Settings
 from sockact.handover.callers import Callers
+from sockact.kernel import looks
 from sockact.supervisor.base.loop import READ
 from sockact.supervisor.generations.bind_requests import BindRequests
 from sockact.supervisor.generations.notify_socket import NotifySocket
@@ -71,7 +72,7 @@ class LiveGeneration:
         )
         shut = partial(context.shut_down, number)
         self._binds = BindRequests(
-            context.loop, context.listeners, self._callers, self._bound, shut
+            context.loop, number, context.listeners, self._callers, self._bound, shut
         )
         self._outputs: Outputs | None = None
         self._notify_socket: NotifySocket | None = None
@@ -188,11 +189,11 @@ class LiveGeneration:
             if watch is not None:
                 watch.reaped(pid, exit)
 
-    def where(self, wanted: Address, pid: int, own: socket.socket | None) -> Listener | str | None:
+    def where(self, wanted: Address, pid: int, queue: int | None) -> Listener | str | None:
         """Answer the shim of this process: a listener, a refusal, or None if the program may bind
         by itself. Raises OSError.
         """
-        return self._binds.bind(wanted, pid, own)
+        return self._binds.bind(wanted, pid, queue)
 
     def read_launch_result(self) -> None:
         """Read what its first process, which has ended, reported of the launch."""
@@ -240,6 +241,7 @@ class LiveGeneration:
         if self._outputs:
             self._outputs.close()
         self._context.logs.pipes.forget(self.number)
+        looks.forget(self.number)
 
     def _prepare(self, outputs: Outputs) -> launch.Launch:
         context, settings, adoption = self._context, self.settings, self._binds.adoption

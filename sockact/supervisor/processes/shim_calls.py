@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
     # (pid) → generation or None
     Membership = Callable[[int], int | None]
-    # (generation, wanted, pid, its socket) → listener, why the bind() is refused, or None to leave
-    # it alone
-    Bind = Callable[[int, Address, int, socket.socket | None], Listener | str | None]
+    # (generation, wanted, pid, our socket in whose queue its own is) → listener, why the bind() is
+    # refused, or None to leave it alone
+    Bind = Callable[[int, Address, int, int | None], Listener | str | None]
     # (error text, or "" when done)
     Done = Callable[[str], None]
     # (the words of the answer after `done`)

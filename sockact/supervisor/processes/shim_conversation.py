@@ -6,12 +6,11 @@ import array
 import errno
 import os
 import socket
-import stat
 import time
 
 from sockact.core.matching import Address, Family, Kind
 from sockact.core.numbers import whole
-from sockact.kernel.sockets import received, sockopt
+from sockact.kernel.sockets import received
 from sockact.supervisor.base.loop import READ
 
 TYPE_CHECKING = False
@@ -22,8 +21,9 @@ if TYPE_CHECKING:
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.base.loop import Loop, Timer
 
-    # (wanted, pid, its socket) → listener, why the bind() is refused, or None to leave it alone
-    Bind = Callable[[Address, int, socket.socket | None], Listener | str | None]
+    # (wanted, pid, our socket in whose queue its own is) → listener, why the bind() is refused, or
+    # None to leave it alone
+    Bind = Callable[[Address, int, int | None], Listener | str | None]
 
     class Calls(Protocol):
         """What a conversation needs of ShimCalls."""
@@ -82,17 +82,20 @@ class Conversation:
 
     def _readable(self, _mask: int) -> None:
         try:
-            data, fds, _others = received.receive(self._socket, _PACKET)
+            data, attached = received.peek(self._socket, _PACKET)
+            words = data.decode("ascii", "replace").split(" ")
+            if words[0] == "bind":
+                # The program's own socket stays in the queue.
+                self._answer_bind(words[2:], self._socket.fileno() if attached else None)
+                return
+            received.take(self._socket, _PACKET)
         except BlockingIOError:
             return
         except OSError:
-            data, fds = b"", []
-        try:
-            self._hear(data.decode("ascii", "replace").split(" "), fds)
-        finally:
-            received.close(fds)
+            words = [""]
+        self._hear(words)
 
-    def _hear(self, words: list[str], fds: list[int]) -> None:
+    def _hear(self, words: list[str]) -> None:
         if words[0] == "hello":
             self._calls.answered(self.pid)
             self._next()
@@ -101,8 +104,6 @@ class Conversation:
             error = " ".join(words[1:]) if words[0] == "error" else ""
             self._calls.finished(self.pid, error, words[1:])
             self._next()
-        elif words[0] == "bind":
-            self._answer_bind(words[2:], fds)
         elif self._ordered:
             self._hung_up()
         else:
@@ -117,27 +118,21 @@ class Conversation:
         elif not sent:
             self._hung_up()
 
-    def _answer_bind(self, words: list[str], fds: list[int]) -> None:
-        own = _own_socket(fds)
+    def _answer_bind(self, words: list[str], queue: int | None) -> None:
         try:
-            self._answer(self._bind(_wanted(words), self.pid, own), own)
+            self._answer(self._bind(_wanted(words), self.pid, queue))
         except (ValueError, IndexError):
             self._send(f"refuse {errno.EINVAL} malformed request")
         except OSError:
             self._send("pass")  # The process, or /proc, is gone.
-        finally:
-            if own is not None:
-                own.close()
         self.end()
 
-    def _answer(self, found: Listener | str | None, own: socket.socket | None) -> None:
+    def _answer(self, found: Listener | str | None) -> None:
         if found is None:
             self._send("pass")
         elif isinstance(found, str):
             self._send(f"refuse {errno.EADDRNOTAVAIL} {found}")
         else:
-            if own is not None:
-                sockopt.carry(own, found.socket)
             self._send("adopt", found.socket.fileno())
 
     def _send(self, words: str, fd: int | None = None) -> bool:
@@ -147,16 +142,6 @@ class Conversation:
         except OSError:
             return False  # The process is gone, which the next receive shows.
         return True
-
-
-def _own_socket(fds: list[int]) -> socket.socket | None:
-    """Return a duplicate of the program's own socket, which the shim has sent along."""
-    try:
-        if fds and stat.S_ISSOCK(os.fstat(fds[0]).st_mode):
-            return socket.socket(fileno=os.dup(fds[0]))
-    except OSError:
-        pass  # No descriptors left: only the .socket unit's options apply.
-    return None
 
 
 def _fds(fd: int) -> bytes:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sockact.handover import adopt
+from sockact.handover import adopt, options
 from sockact.handover.callers import Callers
 from sockact.kernel.sockets import sockopt
 from sockact.supervisor.base.commands import Command
@@ -30,7 +30,7 @@ def test_notification_that_was_taken_back() -> None:
     """Nothing to read is not the end: only the hang-up is. A pipe polls as a notification fd."""
     loop = Loop()
     reader, writer = os.pipe()
-    requests = BindRequests(loop, [], Callers(lambda: None, list), lambda: None, lambda: None)
+    requests = BindRequests(loop, 1, [], Callers(lambda: None, list), lambda: None, lambda: None)
     requests.watch(reader)
     requests._notified(READ)
     assert loop.watched(reader)
@@ -114,19 +114,18 @@ def test_options_of_a_descriptor_that_is_no_socket(monkeypatch: pytest.MonkeyPat
         return made[-1]
 
     monkeypatch.setattr("sockact.kernel.pidfd.getfd", getfd)
-    with socket.socket() as listener:
-        adopt._copy_options(os.getpid(), 0, listener)  # type: ignore[arg-type]
+    assert options.theirs(os.getpid(), 0, None) == ()
     assert not os.path.exists(f"/proc/self/fd/{made[0]}")
 
 
 def test_options_without_a_descriptor_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as own, socket.socket() as listener:
+    with socket.socket() as own:
 
         def none(*_arguments: object) -> None:
             raise OSError(24, "Too many open files")
 
         monkeypatch.setattr(socket, "socket", none)
-        sockopt.carry(own, listener)
+        assert sockopt.changed(own) == ()
 
 
 def test_no_process_left(monkeypatch: pytest.MonkeyPatch) -> None:

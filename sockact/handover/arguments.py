@@ -1,0 +1,129 @@
+"""What the calls that a program is stopped in are about: read from its memory, in the helper
+(looks.py), because a page of it may never arrive.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+
+from sockact.core.matching import Address, Family, Kind
+from sockact.kernel import procfs
+from sockact.kernel.looks import apart
+from sockact.kernel.seccomp import Call
+
+_PROTOCOLS = {
+    "TCP": (Family.INET, Kind.STREAM),
+    "TCPv6": (Family.INET6, Kind.STREAM),
+    "MPTCP": (Family.INET, Kind.STREAM),
+    "MPTCPv6": (Family.INET6, Kind.STREAM),
+    "UDP": (Family.INET, Kind.DATAGRAM),
+    "UDPv6": (Family.INET6, Kind.DATAGRAM),
+    "UNIX-STREAM": (Family.UNIX, Kind.STREAM),
+    # Before Linux 5.15 the kernel does not tell the types of Unix sockets apart.
+    "UNIX": (Family.UNIX, Kind.STREAM),
+}
+# The lengths of an address that the kernel accepts; any other is EINVAL.
+_LENGTHS = {
+    Family.INET: range(16, 129),
+    Family.INET6: range(24, 129),
+    Family.UNIX: range(3, 111),
+}
+_PATH_MAX = 4096
+_AT_FDCWD = -100
+_AT_REMOVEDIR = 0x200
+
+
+def of_bind(tid: int, target: int, pointer: int, length: int) -> tuple[Address, int] | None:
+    """The address of a bind(), and the open flags of its descriptor; None if no listener could have
+    that address. Raises OSError, ValueError.
+    """
+    found = _of_bind(tid, target, pointer, length)
+    if found is None:
+        return None
+    family, kind, host, port, flags = found
+    return Address(Family(family), Kind(kind), host, port), flags
+
+
+def of_unlink(tid: int, call: Call, arguments: tuple[int, ...], names: set[bytes]) -> str:
+    """The path that an unlink() or unlinkat() would remove, if it ends in one of the names; else
+    "". Raises OSError.
+    """
+    return _of_unlink(tid, call is Call.UNLINKAT, arguments, names)
+
+
+def canonical(address: Address) -> Address:
+    """The address with the symbolic links of its directory resolved. Raises Unavailable."""
+    if address.family is not Family.UNIX or address.host[:1] != "/":
+        return address
+    return Address(Family.UNIX, address.kind, _resolved(address.host))
+
+
+@apart
+def _of_bind(
+    tid: int, target: int, pointer: int, length: int
+) -> tuple[str, str, str, int, int] | None:
+    family, kind = _PROTOCOLS.get(procfs.socket_protocol(tid, target), (None, Kind.STREAM))
+    if family is None or length not in _LENGTHS[family]:
+        return None
+    found = _address(tid, procfs.memory(tid, pointer, length), kind)
+    if found is None or found.family is not family:
+        return None
+    flags = procfs.descriptor_flags(tid, target)
+    return family.value, kind.value, found.host, found.port, flags
+
+
+def _address(tid: int, data: bytes, kind: Kind) -> Address | None:
+    """A struct sockaddr as an Address; None for a family of no listener, or if it is cut off."""
+    try:
+        (family,) = struct.unpack_from("=H", data)
+        if family == socket.AF_INET:
+            port, packed = struct.unpack_from("!H4s", data, 2)
+            return Address(Family.INET, kind, socket.inet_ntop(socket.AF_INET, packed), port)
+        if family == socket.AF_INET6:
+            port, _flow, packed = struct.unpack_from("!HI16s", data, 2)
+            return Address(Family.INET6, kind, socket.inet_ntop(socket.AF_INET6, packed), port)
+    except struct.error:
+        return None
+    if family == socket.AF_UNIX and len(data) > 2:
+        name = data[2:]
+        if name[0] == 0:
+            return Address(Family.UNIX, kind, "@" + os.fsdecode(name[1:]))
+        path = os.fsdecode(name.split(b"\0", 1)[0])
+        return Address(Family.UNIX, kind, _absolute(tid, f"/proc/{tid}/cwd", path))
+    return None
+
+
+@apart
+def _of_unlink(tid: int, at: bool, arguments: tuple[int, ...], names: set[bytes]) -> str:
+    base = f"/proc/{tid}/cwd"
+    pointer = arguments[0]
+    if at:
+        (directory,) = struct.unpack("=i", struct.pack("=I", arguments[0] & 0xFFFFFFFF))
+        pointer = arguments[1]
+        if arguments[2] & _AT_REMOVEDIR:
+            return ""
+        if directory != _AT_FDCWD:
+            base = f"/proc/{tid}/fd/{directory}"
+    path, end, _rest = procfs.memory(tid, pointer, _PATH_MAX).partition(b"\0")
+    # Programs remove many files: resolve only paths that end in the name of a socket file.
+    if not end or path.rpartition(b"/")[2] not in names:
+        return ""
+    return _absolute(tid, base, os.fsdecode(path))
+
+
+def _absolute(tid: int, base: str, path: str) -> str:
+    """A path of another process, as this process sees it."""
+    if path.startswith("/"):
+        root = os.readlink(f"/proc/{tid}/root")
+        joined = path if root == "/" else root + path
+    else:
+        joined = os.path.join(os.readlink(base), path)
+    return _resolved(os.path.normpath(joined))
+
+
+@apart
+def _resolved(path: str) -> str:
+    directory, name = os.path.split(path)
+    return os.path.join(os.path.realpath(directory), name)
