@@ -45,6 +45,9 @@ class Unavailable(OSError):
 class Blocked(Unavailable):
     """A process keeps the kernel from answering."""
 
+    def __str__(self) -> str:
+        return str(self.strerror)
+
 
 _ERRORS: dict[str, type[OSError]] = {"Unavailable": Unavailable}
 _FUNCTIONS: dict[str, Callable[..., object]] = {}
