@@ -80,7 +80,7 @@ def _run(words: list[str]) -> int:
     if handed := os.environ.pop("SOCKACT_UPGRADE", ""):
         return _go_on(handed)
     if os.environ.pop("SOCKACT_READ", ""):
-        os.dup2(1, 2)  # Of a refusal, too, the supervisor hears there.
+        os.dup2(1, 2)  # The supervisor reads standard output, also the reason of a refusal.
         return _tell_settings(words, 0)
     _open_standard()
     if words[0] == "run" and "_SOCKACT_COMPLETE" not in os.environ:
@@ -94,7 +94,10 @@ def _run(words: list[str]) -> int:
 
 
 def _run_by_child(words: list[str], mask: set[int]) -> int:
-    """As _run, for a command line that only click can read. `mask` is the child's signal mask."""
+    """Do the same as _run, for a command line that only click can read; an exit status.
+
+    `mask` is the child's signal mask.
+    """
     import signal
 
     reader, writer = os.pipe()
@@ -119,8 +122,8 @@ def _run_by_child(words: list[str], mask: set[int]) -> int:
 
 
 def _go_on(handed: str) -> int:
-    """In the place of an earlier version (docs/upgrade.md), or only tell it whether we could; an
-    exit status.
+    """Take over from an earlier version (docs/upgrade.md), or only tell it whether this version
+    could; an exit status.
     """
     try:
         from sockact.supervisor.resume import main as resume

@@ -7,8 +7,13 @@ from __future__ import annotations
 
 import json
 from enum import StrEnum
+from functools import partial
 
 from sockact.core.record import asdict, dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Adopt(StrEnum):
@@ -119,51 +124,15 @@ class Settings:
 
         Raises UnknownSetting, TypeError or ValueError if it does not fit.
         """
-        known = {*cls.__match_args__}
-        if unknown := set(data) - known:
-            raise UnknownSetting(f"unknown setting {sorted(unknown)[0]!r}")
-        return cls(
-            name=_text(data, "name"),
-            command=_texts(data, "command"),
-            directory=_text(data, "directory"),
-            listen=_texts(data, "listen"),
-            adopt=Adopt(_text(data, "adopt")),
-            ready=_text(data, "ready"),
-            start_timeout=_seconds(data, "start_timeout"),
-            trial=_seconds(data, "trial"),
-            probe=_text(data, "probe"),
-            probe_interval=_seconds(data, "probe_interval"),
-            probe_timeout=_seconds(data, "probe_timeout"),
-            probe_threshold=_count(data, "probe_threshold"),
-            probe_status=_range(data, "probe_status"),
-            probe_body=_text(data, "probe_body"),
-            watchdog_probe=_text(data, "watchdog_probe"),
-            keep_predecessor=_seconds(data, "keep_predecessor"),
-            max_draining=_count(data, "max_draining"),
-            start_limit_burst=_count(data, "start_limit_burst", least=0),
-            start_limit_interval=_seconds(data, "start_limit_interval"),
-            drain_timeout=_seconds(data, "drain_timeout"),
-            quiet_after=_seconds(data, "quiet_after"),
-            kill_timeout=_seconds(data, "kill_timeout"),
-            stop_signal=_count(data, "stop_signal"),
-            reopen_signal=_count(data, "reopen_signal", least=0),
-            identifier=_text(data, "identifier"),
-            on=_lists(data, "on"),
-            hook_timeout=_seconds(data, "hook_timeout"),
-            release_version=_text(data, "release_version"),
-            log_format=_text(data, "log_format"),
-            environment=_texts(data, "environment"),
-            release=_text(data, "release"),
-            config=_text(data, "config"),
-            config_text=_text(data, "config_text"),
-            log=_text(data, "log"),
-            log_stderr=_text(data, "log_stderr"),
-            watch=_texts(data, "watch"),
-            watch_ignore=_texts(data, "watch_ignore"),
-            watch_delay=_seconds(data, "watch_delay"),
-            watch_pause=_seconds(data, "watch_pause"),
-            terse=_flag(data, "terse"),
-        )
+        annotations: dict[str, str] = cls.__annotations__
+        if unknown := data.keys() - annotations.keys():
+            raise UnknownSetting(f"unknown setting {min(unknown)!r}")
+        values = {
+            name: _MAY_BE_ZERO.get(name, _CHECKS[annotation])(data, name)
+            for name, annotation in annotations.items()
+        }
+        make: Callable[..., Settings] = cls
+        return make(**values)
 
 
 def _text(data: dict[str, object], key: str) -> str:
@@ -201,6 +170,10 @@ def _flag(data: dict[str, object], key: str) -> bool:
     return value
 
 
+def _adopt(data: dict[str, object], key: str) -> Adopt:
+    return Adopt(_text(data, key))
+
+
 def _count(data: dict[str, object], key: str, least: int = 1) -> int:
     value = data.get(key)
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 1000:
@@ -214,3 +187,17 @@ def _range(data: dict[str, object], key: str) -> tuple[int, int]:
         raise TypeError(f"{key}: must be a list of two numbers, not {value!r}")
     low, high = (_count({key: one}, key) for one in value)
     return low, high
+
+
+_CHECKS: dict[str, Callable[[dict[str, object], str], object]] = {
+    "str": _text,
+    "tuple[str, ...]": _texts,
+    "tuple[tuple[str, ...], ...]": _lists,
+    "float": _seconds,
+    "bool": _flag,
+    "int": _count,
+    "tuple[int, int]": _range,
+    "Adopt": _adopt,
+}
+"""By the annotation of a setting."""
+_MAY_BE_ZERO = dict.fromkeys(("start_limit_burst", "reopen_signal"), partial(_count, least=0))

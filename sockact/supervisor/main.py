@@ -11,7 +11,7 @@ from sockact.kernel import pidfd
 from sockact.kernel.libc import become_subreaper
 from sockact.supervisor.base import report
 from sockact.supervisor.base.report import Reporter
-from sockact.supervisor.control import paths
+from sockact.supervisor.control import claim, paths
 from sockact.supervisor.logs.targets import check as check_logs
 from sockact.supervisor.probes.probe_commands import trial_command
 from sockact.supervisor.processes import fd_store, launch
@@ -43,10 +43,10 @@ def _run(settings: Settings, reporter: Reporter) -> int:
     passed, kept = listeners.passed(os.environ)
     launch.raise_file_limit()
     check_logs(settings)
-    claim = paths.claim(paths.runtime_dir(settings.name))
+    held = claim.take(paths.runtime_dir(settings.name))
     notifier = Notifier(os.environ)
     notifier.learn_store(os.environ)
-    resources = Resources(settings, reporter, claim, notifier, [])
+    resources = Resources(settings, reporter, held, notifier, [])
     status = None
     try:
         resources.listeners.extend(_listeners(settings, reporter, passed, kept, notifier))

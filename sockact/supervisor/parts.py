@@ -23,7 +23,7 @@ from sockact.supervisor.gates.decoys import Decoys
 from sockact.supervisor.gates.drain_census import DrainCensus
 from sockact.supervisor.gates.gates import Gates
 from sockact.supervisor.gates.listener_watch import ListenerWatch
-from sockact.supervisor.gates.upgraded import Upgraded
+from sockact.supervisor.gates.websockets import WebSockets
 from sockact.supervisor.generations.accept_watch import AcceptWatch
 from sockact.supervisor.generations.context import Context, SettingsInForce
 from sockact.supervisor.generations.generations import Generations
@@ -170,7 +170,7 @@ class LifecycleParts:
             base.loop,
             base.processes,
             self.gates,
-            Upgraded(base.calls, self.gates),
+            WebSockets(base.calls, self.gates),
             listeners,
             policy,
             base.generations.rules_of,

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from sockact.core.settings import Settings
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.base.report import Reporter
-    from sockact.supervisor.control.paths import Claim
+    from sockact.supervisor.control.claim import Claim
     from sockact.systemd.notify import Notifier
 
 

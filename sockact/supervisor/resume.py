@@ -23,7 +23,7 @@ from sockact.kernel.sockets.listener import of_descriptor
 from sockact.supervisor.assembly import Supervisor
 from sockact.supervisor.base import report
 from sockact.supervisor.base.report import Reporter
-from sockact.supervisor.control.paths import Claim
+from sockact.supervisor.control.claim import Claim
 from sockact.supervisor.main import serve
 from sockact.supervisor.processes import launch
 from sockact.supervisor.processes.family import descendants
@@ -71,7 +71,9 @@ def _check(data: bytes) -> int:
             Settings.from_older(settings)
         Notifier(os.environ).close()  # Loads a module from outside of the package.
     except Exception as error:
-        sys.stdout.write(f"{type(error).__name__}: {error}")
+        # As ASCII: the state may have told of anything, lone surrogates included.
+        reason = str(error).encode("ascii", "backslashreplace").decode()
+        sys.stdout.write(f"{type(error).__name__}: {reason}")
         return 1
     sys.stdout.write(f"{PROOF}{sockact.__version__}")
     return 0

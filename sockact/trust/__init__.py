@@ -4,4 +4,4 @@ Everything that acts with more rights than who could have put a file there opens
 decides what a file means.
 """
 
-__all__ = ("files", "walk")
+__all__ = ("files", "peer", "walk")

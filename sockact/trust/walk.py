@@ -52,8 +52,14 @@ class Found:
             os.close(fd)
         self.parent = self.fd = -1
 
+    def let_go(self) -> None:
+        """Close what was found, but not the directory."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
     def stat(self) -> os.stat_result:
-        """Of what is there. Raises FileNotFoundError."""
+        """Return the status of the file that was found. Raises FileNotFoundError."""
         if self.fd < 0:
             self.refuse(errno.ENOENT)
         return os.fstat(self.fd)
@@ -116,26 +122,29 @@ def trusted() -> tuple[int, int]:
     return 0, os.geteuid()
 
 
-def find(path: str, *, foreign_links: bool = True) -> Found:
+def find(path: str, *, foreign_links: bool = True, plain: int = 0) -> Found:
     """Walk this path; its last name need not exist.
 
-    Without `foreign_links`, a symbolic link that is neither root's nor ours is refused (ELOOP).
+    Without `foreign_links`, a symbolic link that is neither root's nor ours is refused (ELOOP). Of
+    the last `plain` names none is followed, whosever link it is: the last one is found as the link
+    that it is, each other one is refused.
     """
     if "\0" in path:
         raise OSError(errno.EINVAL, "not a path", path)
     found = Found(path, os.open("/" if path.startswith("/") else ".", os.O_PATH | os.O_CLOEXEC))
     try:
-        _walk(found, path, foreign_links)
+        _walk(found, path, foreign_links, plain)
     except OSError as error:
         found.close()
         raise OSError(error.errno, error.strerror, path) from error
     return found
 
 
-def _walk(found: Found, path: str, foreign_links: bool) -> None:
+def _walk(found: Found, path: str, foreign_links: bool, plain: int) -> None:
     steps = _steps(path)
     links = 0
     while steps:
+        followed = len(steps) > plain
         name = steps.pop()
         if found.fd >= 0:
             found.step_into()
@@ -143,6 +152,10 @@ def _walk(found: Found, path: str, foreign_links: bool) -> None:
             found.refuse(errno.ENOENT)
         if not found.look(name):
             continue
+        if not followed:
+            if steps:
+                found.refuse(errno.ELOOP, "a symbolic link in the place of a directory")
+            return
         links += 1
         if links > _MOST_LINKS:
             found.refuse(errno.ELOOP)

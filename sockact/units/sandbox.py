@@ -14,6 +14,8 @@ CALLS = ("seccomp", "pidfd_getfd", "pidfd_open", "pidfd_send_signal", "kcmp")
 FAMILIES = ("AF_UNIX", "AF_INET", "AF_INET6", "AF_NETLINK")
 """Address families of the program and the supervisor."""
 
+# To look into processes, and to signal them: capabilities(7).
+_CAPABILITIES = ("CAP_SYS_PTRACE", "CAP_KILL")
 # Of the supervisor's own sockets.
 _OWN_FAMILIES = ("AF_NETLINK", "AF_UNIX")
 # Larger than any errno: a denied system call kills the process instead.
@@ -28,6 +30,12 @@ def missing_calls(service: Unit) -> list[str]:
 def missing_families(service: Unit) -> list[str]:
     """The address families that the supervisor needs and RestrictAddressFamilies= denies."""
     return _missing(service.get("RestrictAddressFamilies"), _OWN_FAMILIES)
+
+
+def missing_capabilities(service: Unit) -> list[str]:
+    """Those that CapabilityBoundingSet= denies root, of those for processes of other users."""
+    listed = service.get("CapabilityBoundingSet").upper().split()
+    return [one for one in _CAPABILITIES if one not in listed] if service.is_root and listed else []
 
 
 def kills(service: Unit) -> bool:

@@ -30,7 +30,7 @@ def starts(status: dict[str, Any], now: float) -> dict[str, Any] | None:
         return None
     burst = int(found.get("StartLimitBurst") or 0)
     interval = _seconds(found.get("StartLimitIntervalUSec", ""))
-    began = [at / 1_000_000 for at in status.get("starts", {}).get("supervisor_starts_usec", ())]
+    began = [at / 1_000_000 for at in status["starts"]["supervisor_starts_usec"]]
     used = sum(at > now - interval for at in began)
     limited = burst and interval
     return {
@@ -57,6 +57,7 @@ def absent(name: str) -> str:
     """What systemd knows of a service that does not run, and what to do; "" if it has no unit."""
     if not os.path.isdir(_BOOTED):
         return ""
+    from sockact.units import unitfile
     from sockact.units.manager import Manager
 
     for user in (False, True)[: 1 if os.geteuid() == 0 else 2]:
@@ -66,7 +67,7 @@ def absent(name: str) -> str:
             text = manager.call("show", f"--property={','.join(_STATES)}", "--", *units)
         except OperatorError:
             continue
-        found = [_properties(part) for part in text.split("\n\n")]
+        found = [unitfile.properties(part) for part in text.split("\n\n")]
         if len(found) == len(units) and found[0].get("LoadState") == "loaded":
             return explain(name, found[0], found[1], manager.name)
     return ""
@@ -122,6 +123,7 @@ def unit_in(group: str) -> tuple[str, bool]:
 
 def _show(unit: str, user: bool) -> dict[str, str] | None:
     # Only for a service in a unit: this starts a process.
+    from sockact.units import unitfile
     from sockact.units.manager import Manager
 
     properties = [f"--property={name}" for name in _PROPERTIES]
@@ -129,11 +131,7 @@ def _show(unit: str, user: bool) -> dict[str, str] | None:
         text = Manager(user, _SECONDS).call("show", *properties, "--", unit)
     except OperatorError:
         return None  # No systemd, or one that does not tell: nothing is missed.
-    return _properties(text)
-
-
-def _properties(text: str) -> dict[str, str]:
-    return {name: value for name, _, value in (line.partition("=") for line in text.splitlines())}
+    return unitfile.properties(text)
 
 
 def _seconds(text: str) -> float:

@@ -7,7 +7,8 @@ refuse.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from sockact.core.record import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ def apps(machine: Machine) -> None:
 
 
 @pytest.mark.usefixtures("apps")
-@pytest.mark.parametrize("case", unit_table.OWN, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", unit_table.OWN, ids=lambda case: case.label or case.name)
 def test_wrap_reload_and_unwrap(machine: Machine, case: Case) -> None:
     with Run(machine, case) as run:
         check_life(run)

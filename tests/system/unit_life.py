@@ -43,8 +43,10 @@ class Run:
         for path, text in self.case.files.items():
             self.machine.write(path, text)
         self.machine.systemctl("daemon-reload", check=True)
-        for unit in self.case.starts:
-            self.machine.systemctl("restart", unit, timeout=LONG, check=True)
+        units = self.case.starts or (self.case.unit,)
+        self.machine.systemctl("stop", *units, timeout=LONG)
+        for unit in units:
+            self.machine.systemctl("start", unit, timeout=LONG, check=True)
         wait.until(self._answers, f"an answer of {self.case.name}", LONG, 0.2)
         return self
 
@@ -52,7 +54,7 @@ class Run:
         """End it, and remove its files."""
         for unit in {self.case.unit, *self.case.starts}:
             self.machine.systemctl("kill", "--signal=KILL", unit)
-            self.machine.systemctl("stop", unit)
+        self.machine.systemctl("stop", *{self.case.unit, *self.case.starts})
         for path in self.case.files:
             self.machine.path(path).unlink(missing_ok=True)
         self.machine.systemctl("daemon-reload", check=True)

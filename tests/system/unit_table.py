@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tests.system.visitor import Question
 
@@ -115,6 +115,8 @@ class Case:
     """What `sockact wrap` says, if it refuses the service."""
     starts: tuple[str, ...] = ()
     """Units to start, if not only the service."""
+    label: str = ""
+    """Of the test, if not the name."""
 
     @property
     def unit(self) -> str:
@@ -422,16 +424,51 @@ def _record(kind: int, content: bytes) -> bytes:
 
 FASTCGI = _record(1, b"\0\1\0\0\0\0\0\0") + _record(4, _PARAMS) + _record(4, b"") + _record(5, b"")
 MEMCACHED = Case("memcached", Question("127.0.0.1:11211", b"version\r\n", b"VERSION"))
-REDIS = Case("redis-server", Question("127.0.0.1:6379", b"PING\r\n", b"+PONG"))
-VARNISH = Case("varnish", _http("127.0.0.1:6081"), {"/etc/varnish/default.vcl": VCL})
+# Debian's unit denies every program but redis itself.
+REDIS = Case(
+    "redis-server",
+    Question("127.0.0.1:6379", b"PING\r\n", b"+PONG"),
+    refused="NoExecPaths=/: sockact may not be executed (/usr/bin/sockact, ",
+)
+REDIS_OPEN = replace(
+    REDIS,
+    files={
+        f"{UNITS}/redis-server.service.d/exec.conf": (
+            "[Service]\nExecPaths=/usr/bin/sockact /usr/bin/python3.13\n"
+        )
+    },
+    refused="",
+    label="redis-server-exec-paths",
+)
+VARNISH = Case(
+    "varnish",
+    _http("127.0.0.1:6081"),
+    {"/etc/varnish/default.vcl": VCL},
+    refused="only one instance of its program can run: Error: Varnishd is already running",
+)
 # SSLRequest of PostgreSQL's protocol.
 PGBOUNCER = Case(
-    "pgbouncer", Question("127.0.0.1:6432", (8).to_bytes(4, "big") + b"\x04\xd2\x16\x2f", b"N")
+    "pgbouncer",
+    Question("127.0.0.1:6432", (8).to_bytes(4, "big") + b"\x04\xd2\x16\x2f", b"N"),
+    refused="pgbouncer.socket is inactive while the service is running",
+)
+# As that message advises; then its pid file is in the way.
+PGBOUNCER_SOCKET = replace(
+    PGBOUNCER,
+    refused="only one instance of its program can run: pidfile '/var/run/postgresql/pgbouncer.pid'",
+    starts=("pgbouncer.socket", "pgbouncer.service"),
+    label="pgbouncer-socket",
+)
+PGBOUNCER_FREE = replace(
+    PGBOUNCER_SOCKET,
+    files={"/etc/pgbouncer/pgbouncer.ini": "[pgbouncer]\nlisten_addr = localhost\n"},
+    refused="",
+    label="pgbouncer-no-pidfile",
 )
 PHP = Case(
     "php8.4-fpm",
     Question("/run/php/php8.4-fpm.sock", FASTCGI, _record(6, b"")[:2]),
     {f"{SHOP}/index.php": "well"},
 )
-DEBIAN = (MEMCACHED, REDIS, VARNISH, PGBOUNCER, PHP)
+DEBIAN = (MEMCACHED, REDIS, REDIS_OPEN, VARNISH, PGBOUNCER, PGBOUNCER_SOCKET, PGBOUNCER_FREE, PHP)
 PACKAGES = ("memcached", "redis-server", "varnish", "php-fpm", "pgbouncer")

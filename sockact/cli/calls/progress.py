@@ -11,7 +11,7 @@ import time
 
 from sockact.cli.calls.show import span
 from sockact.cli.terminal import live_line
-from sockact.supervisor.control import client, paths
+from sockact.supervisor.control import client, interface, paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 QUICK = 0.3
 """Seconds that a call may take before its progress is shown."""
 _CONNECT_SECONDS = 2.0
-_TOO_MANY = ".TooManyConnections"
 _DOING = {
     "Reload": "reloading",
     "Rollback": "switching back",
@@ -39,7 +38,7 @@ def call(
     timeout: float | None,
     name: str,
 ) -> JsonObject:
-    """As `connection.call`, for the service of this name."""
+    """Call as `connection.call` does, and show the progress of the service of this name."""
     until = None if timeout is None else time.monotonic() + timeout
     connection.send(method, parameters)
     follower = _Follower(connection.directory, name, method)
@@ -51,7 +50,7 @@ def call(
             _wait(selector, connection, follower, until)
         return connection.receive(_left(until)).parameters
     except client.RemoteError as error:
-        if not error.name.endswith(_TOO_MANY):
+        if error.name != interface.TOO_MANY_CONNECTIONS:
             raise
     except client.Timeout as error:
         raise client.Timeout(connection.directory, timeout) from error
@@ -103,12 +102,12 @@ class _Follower:
             status = self._updates.receive(_CONNECT_SECONDS).parameters["status"]
             while self._updates.buffered():
                 status = self._updates.receive(_CONNECT_SECONDS).parameters["status"]
-            told = describe(self._method, status)
-        except (client.ControlError, LookupError, TypeError, ValueError, AttributeError):
+        except client.ControlError:
             # It has stopped, or is no supervisor; what the call answers will tell.
             selector.unregister(self._updates)
             self.end()
             return
+        told = describe(self._method, status)
         live_line.show(f"{self._name}: {told} ({span(time.monotonic() - self._began)})")
 
     def end(self) -> None:
@@ -126,25 +125,25 @@ def describe(method: str, status: dict[str, Any]) -> str:
 
 
 def _generation(one: dict[str, Any]) -> str:
-    number, state = int(one["number"]), one["state"]
-    if one.get("on_trial"):
+    number, state = one["number"], one["state"]
+    if one["on_trial"]:
         text = f"generation {number} is on trial"
     elif state == "pending":
         text = f"generation {number} is starting"
     elif state == "draining":
-        text = f"generation {number} is draining{_connections(one.get('connections'))}"
+        text = f"generation {number} is draining{_connections(one['connections'])}"
     elif state == "failed":
         text = f"generation {number} is ending"
     else:
         return ""
-    left = one.get("seconds_left")
-    return text if left is None else f"{text}, up to {span(float(left))} left"
+    left = one["seconds_left"]
+    return text if left is None else f"{text}, up to {span(left)} left"
 
 
 def _connections(counts: dict[str, int] | None) -> str:
     if counts is None:
         return ""
-    return f": {int(counts['busy'])} active, {int(counts['fresh'])} new"
+    return f": {counts['busy']} active, {counts['fresh']} new"
 
 
 def _left(until: float | None) -> float | None:

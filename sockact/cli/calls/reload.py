@@ -8,7 +8,7 @@ import os
 from sockact.cli.calls import service
 from sockact.cli.terminal.failures import Failure, TimedOut
 from sockact.cli.terminal.output import complain, say
-from sockact.supervisor.control import client
+from sockact.supervisor.control import client, interface
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _reload(
             own = os.environ.get("MAINPID") == str(connection.supervisor)
             answer = target.call(connection, "Reload", {**flags, "exec_reload": own}, timeout)
         except client.RemoteError as error:
-            if not error.name.endswith(".ReloadFailed"):
+            if error.name != interface.RELOAD_FAILED:
                 raise _refused(target.name, error) from error
             answer = error.parameters
         except client.Timeout as error:
@@ -103,24 +103,24 @@ def _cut_off(connection: client.Client, handover: dict[str, Any]) -> dict[str, A
     """
     try:
         records = connection.call("History", timeout=service.ANSWER_SECONDS)["handovers"]
-        record = next(one for one in reversed(records) if one["to"] == handover["to"])
-        drain = sum(one["seconds"] for one in record["phases"] if one["name"] == "drain")
-        return {"forced_closes": int(record["forced_closes"]), "drain_seconds": float(drain)}
-    except (client.ControlError, LookupError, StopIteration, TypeError, ValueError):
+    except client.ControlError:
         return {}
+    for record in reversed(records):
+        if record["to"] == handover["to"]:
+            drain = sum(one["seconds"] for one in record["phases"] if one["name"] == "drain")
+            return {"forced_closes": record["forced_closes"], "drain_seconds": float(drain)}
+    return {}
 
 
 def _refused(name: str, error: client.RemoteError) -> Exception:
     """What is raised for a reload that was not begun."""
-    if error.name.endswith(".TooManyFailures"):
-        reason = error.parameters.get("reason", "too many recent failures")
+    if error.name == interface.TOO_MANY_FAILURES:
         return Failure(
-            f"{name}: not reloaded: {reason}; fix the cause, "
+            f"{name}: not reloaded: {error.parameters['reason']}; fix the cause, "
             f"then run `sockact reload --force {name}` or `sockact reset {name}`"
         )
-    if error.name.endswith(".ConfigurationRefused"):
-        reason = error.parameters.get("reason", "the configuration is invalid")
-        return Failure(f"{name}: not reloaded: {reason}; nothing was changed")
+    if error.name == interface.CONFIGURATION_REFUSED:
+        return Failure(f"{name}: not reloaded: {error.parameters['reason']}; nothing was changed")
     return error
 
 
@@ -132,7 +132,7 @@ def _failed(handover: dict[str, Any]) -> str:
         # Nothing is wrong with the successor, and the predecessor does not stay either.
         return STOPPING
     text = f"generation {handover['to']} failed: {handover['reason'] or 'no reason given'}"
-    predecessor = handover.get("from")
+    predecessor = handover["from"]
     if predecessor is not None and not handover["drained"]:
         text += f"; generation {predecessor} is still serving"
     return text
@@ -141,7 +141,7 @@ def _failed(handover: dict[str, Any]) -> str:
 def _succeeded(handover: dict[str, Any]) -> str:
     seconds = handover["duration_seconds"]
     text = f"generation {handover['to']} is serving (ready in {seconds:.2f} s)"
-    if (predecessor := handover.get("from")) is not None:
+    if (predecessor := handover["from"]) is not None:
         text += f"; generation {predecessor} {_left(handover)}"
     return text
 
@@ -149,7 +149,7 @@ def _succeeded(handover: dict[str, Any]) -> str:
 def _left(handover: dict[str, Any]) -> str:
     """What has become of the predecessor."""
     if not handover["drained"]:
-        return "is kept for a rollback" if handover.get("kept") else "is draining"
+        return "is kept for a rollback" if handover["kept"] else "is draining"
     cut = handover.get("forced_closes", 0)
     if not cut:
         return "has drained"

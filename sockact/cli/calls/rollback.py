@@ -7,7 +7,7 @@ import json
 from sockact.cli.calls import service
 from sockact.cli.terminal.failures import Failure
 from sockact.cli.terminal.output import say
-from sockact.supervisor.control import client
+from sockact.supervisor.control import client, interface
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,12 +40,12 @@ def _rollback(target: service.Service) -> dict[str, Any]:
                 f"see `sockact status {target.name}`"
             ) from error
         except client.RemoteError as error:
-            if error.name.endswith(".NoPredecessor"):
+            if error.name == interface.NO_PREDECESSOR:
                 raise Failure(
                     f"{target.name}: the previous generation has already ended; redeploy the "
                     f"previous release, then run `sockact reload {target.name}`"
                 ) from error
-            if not error.name.endswith(".RollbackFailed"):
+            if error.name != interface.ROLLBACK_FAILED:
                 raise
             answer = error.parameters
     handover: dict[str, Any] = answer["handover"]
@@ -53,7 +53,7 @@ def _rollback(target: service.Service) -> dict[str, Any]:
 
 
 def _succeeded(handover: dict[str, Any]) -> str:
-    other = handover.get("from")
+    other = handover["from"]
     if handover["rollback"]:
         text = f"switched back to generation {handover['to']}"
         return text if other is None else f"{text}; generation {other} is draining"
@@ -63,6 +63,6 @@ def _succeeded(handover: dict[str, Any]) -> str:
 
 def _failed(handover: dict[str, Any]) -> str:
     text = f"generation {handover['to']} failed: {handover['reason']}"
-    if (serving := handover.get("from")) is not None and not handover["drained"]:
+    if (serving := handover["from"]) is not None and not handover["drained"]:
         text += f"; generation {serving} is still serving"
     return text

@@ -7,8 +7,7 @@ import os
 
 from sockact.cli.terminal.failures import Failure, Misuse, NotRunning
 from sockact.core.record import dataclass
-from sockact.supervisor.control import client, paths
-from sockact.supervisor.control.varlink import INTERFACE
+from sockact.supervisor.control import client, interface, paths, varlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -219,14 +218,14 @@ def _user(uid: int) -> str:
 
 
 def _refusal(error: client.RemoteError) -> str:
-    name = error.name.rpartition(".")[2]
-    if name == "Stopping":
+    if error.name == interface.STOPPING:
         return "is stopping; wait until it has stopped, then start it again"
-    if name == "PermissionDenied":
+    if error.name == varlink.PERMISSION_DENIED:
         return (
             f"takes calls only from root and its own user, not from user {_user(os.geteuid())}; "
             "use sudo"
         )
-    if error.name == f"{INTERFACE}.TooManyConnections":
+    if error.name == interface.TOO_MANY_CONNECTIONS:
         return "has too many clients that wait for an answer; end some of them"
+    name = error.name.rpartition(".")[2]
     return f"runs another version of sockact, which does not know this call ({name}); restart it"

@@ -23,6 +23,7 @@ _ACCEPTING = {
     "none": "cannot stop accepting",
 }
 """By the states of a gate."""
+_HEADING = "  GENERATION  STATE"
 
 
 def show(status: dict[str, Any], previous: dict[str, Any] | None = None) -> str:
@@ -65,34 +66,35 @@ def _lines(status: dict[str, Any], previous: dict[str, Any] | None) -> Iterator[
     yield f"{status['name']}: {status['state']} (supervisor pid {status['pid']})"
     yield f"  {shlex.join(status['command'])} (adopt {status['adopt']}, ready {status['ready']})"
     before = {old["number"]: old for old in previous["generations"]} if previous else {}
+    if status["generations"]:
+        yield _HEADING
     for generation in status["generations"]:
         yield from _generation(generation, before.get(generation["number"]))
     for listener in status["listeners"]:
         yield f"  listener {listener['name']}: {_listener(listener)}"
     if unit := status.get("systemd"):
         yield f"  {unit_facts.describe(unit)}"
-    # A supervisor from before an upgrade does not say.
-    for log in status.get("logs") or ():
+    for log in status["logs"]:
         if log["error"] or log["dropped_lines"]:
             yield f"  log {log['path']}: {_log(log)}"
-    if watch := status.get("watch"):
+    if watch := status["watch"]:
         yield "; ".join(filter(None, (f"  watching {', '.join(watch['paths'])}", watch["stopped"])))
-    if failures := (status.get("starts") or {}).get("failures"):
+    if failures := status["starts"]["failures"]:
         yield f"  {_failures(failures, status['starts'])}"
-    if handover := status.get("handover"):
+    if handover := status["handover"]:
         yield f"  last handover: {_handover(handover)}"
 
 
 def _generation(generation: dict[str, Any], before: dict[str, Any] | None) -> Iterator[str]:
-    version = f" ({generation['version']})" if generation.get("version") else ""
-    yield f"  generation {generation['number']}{version}: {_state(generation)}"
+    version = f", version {generation['version']}" if generation["version"] else ""
+    yield f"  {generation['number']:<10}  {_state(generation)}{version}"
     facts = [f"pid {generation['pid']}", f"started {span(generation['age_seconds'])} ago"]
     if (size := generation["memory_bytes"]) is not None:
         facts.append(f"memory {size / 2**20:.1f} MiB")
     if generation["cpu_seconds"] is not None:
         facts.append(f"CPU {_cpu(generation, before)}")
     yield f"    {', '.join(facts)}"
-    yield f"    {_connections(generation.get('connections'))}; {_accepting(generation)}"
+    yield f"    {_connections(generation['connections'])}; {_accepting(generation)}"
     if generation["gate_reason"]:
         yield f"    {generation['gate_reason']}"
     # A supervisor from before an upgrade does not say.
@@ -101,8 +103,8 @@ def _generation(generation: dict[str, Any], before: dict[str, Any] | None) -> It
 
 
 def _state(generation: dict[str, Any]) -> str:
-    state: str = "on trial" if generation.get("on_trial") else generation["state"]
-    left = generation.get("seconds_left")
+    state: str = "on trial" if generation["on_trial"] else generation["state"]
+    left = generation["seconds_left"]
     return state if left is None else f"{state}, up to {span(left)} left"
 
 
@@ -123,7 +125,7 @@ def _cpu(generation: dict[str, Any], before: dict[str, Any] | None) -> str:
 
 
 def _accepting(generation: dict[str, Any]) -> str:
-    gate, by = generation["gate"], generation.get("gate_by")
+    gate, by = generation["gate"], generation["gate_by"]
     words: str = _ACCEPTING.get(gate, gate)
     # Once, when it says none twice. A supervisor from before an upgrade does not say.
     if by == gate or by is None:
@@ -133,7 +135,7 @@ def _accepting(generation: dict[str, Any]) -> str:
 
 def _listener(listener: dict[str, Any]) -> str:
     text = f"{listener['address']} ({listener['type']})"
-    length, limit = listener.get("queue_length"), listener.get("queue_limit")
+    length, limit = listener["queue_length"], listener["queue_limit"]
     if length is None:
         return text
     return f"{text}, {length} of {'?' if limit is None else limit} queued"
@@ -161,7 +163,7 @@ def _failures(failures: list[dict[str, Any]], starts: dict[str, Any]) -> str:
 
 
 def _handover(handover: dict[str, Any]) -> str:
-    before, seconds = handover.get("from"), f"{handover['duration_seconds']:.2f} s"
+    before, seconds = handover["from"], f"{handover['duration_seconds']:.2f} s"
     way = f"generation {handover['to']}"
     if before is not None:
         way = f"generation {before} to {handover['to']}"

@@ -22,7 +22,7 @@ SECONDS = 5.0
 """How long one service may keep the others from being shown."""
 _AT_ONCE = 64
 _USAGE_SECONDS = 2.0
-"""For reading what the processes of one service use."""
+"""Time limit for reading what the processes of one service use."""
 
 
 def perform(name: str | None, *, as_json: bool = False) -> int:

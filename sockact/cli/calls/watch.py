@@ -43,10 +43,11 @@ def perform(name: str | None, *, as_json: bool = False) -> NoReturn:
 
 
 def _updates(services: list[Service]) -> Iterator[tuple[set[str], dict[str, Any]]]:
-    """The statuses as they come, until all have stopped, and whose can be expected.
+    """Yield each status as it arrives, with the names of all services that are still watched.
 
-    A service that says nothing for some time is reported and given up: the last one as a Failure.
-    What is no supervisor's answer ends the watch, once the others have been shown.
+    This ends when all services have stopped. A service that says nothing for SECONDS is reported
+    and no longer watched; if it is the last one, Failure is raised. An answer that no supervisor
+    would give ends the watch with a Failure, after the other services have had SECONDS to answer.
     """
     with contextlib.ExitStack() as stack, selectors.DefaultSelector() as selector:
         heard: dict[str, float] = {}
@@ -83,7 +84,7 @@ def _updates(services: list[Service]) -> Iterator[tuple[set[str], dict[str, Any]
 
 
 def _give_up_silent(selector: selectors.BaseSelector, heard: dict[str, float]) -> None:
-    """Stop to watch the services that were not heard of in time."""
+    """Stop watching the services that have said nothing for SECONDS."""
     for key in tuple(selector.get_map().values()):
         one, connection = key.data
         if time.monotonic() - heard[one.name] < SECONDS:
@@ -95,14 +96,14 @@ def _give_up_silent(selector: selectors.BaseSelector, heard: dict[str, float]) -
 
 
 def _give_up(failure: Failure, *, last: bool) -> None:
-    """One service must not hide the others: only that of the last one is raised."""
+    """Raise the failure of the last service; report any other, which must not hide the rest."""
     if last:
         raise failure
     complain(failure)
 
 
 def _arrived(one: Service, connection: client.Client) -> Iterator[dict[str, Any]]:
-    """The statuses that are there; as many at the most as come before the others have a turn."""
+    """Yield the statuses that have arrived, a bounded number: then the others have their turn."""
     yield status_of(one, connection, connection.receive(SECONDS).parameters)
     for _ in range(_MOST_AT_ONCE):
         if not connection.buffered():

@@ -26,7 +26,7 @@ _DEEPEST = 20
 _PARSED_AT_MOST = 2 * 1024 * 1024
 """Bytes that may be parsed again to find the lines of a TOML file."""
 _MOST_DOTS = 1000
-"""In a line of TOML, between two equals signs; the time of tomllib grows with their square."""
+"""Dots between two equals signs in a line of TOML; tomllib's time grows with their square."""
 _TOO_DEEP = "nested too deeply"
 _STATED = re.compile(r" \(at line (\d+), column \d+\)$")
 _YAML = "tag:yaml.org,2002:"

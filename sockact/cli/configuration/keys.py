@@ -151,7 +151,7 @@ def _must_be(key: str, wanted: str, value: object, hint: str = "") -> _Wrong:
 
 
 def _written(key: str, option: click.Parameter, value: object) -> Any:
-    """As it would be on the command line."""
+    """Return the value of a key as the option would have it on the command line."""
     if option.multiple:
         return list(_texts(key, value))
     if isinstance(option.type, click.IntRange):

@@ -40,11 +40,12 @@ def all_of(name: str) -> list[Kept]:
     """The kept versions of a service, oldest first. Raises Failure."""
     base = folder(name)
     try:
-        there = snapshots.numbered(os.listdir(base))
+        there = snapshots.numbered(files.names_in(base, snapshots.MOST_ENTRIES))
     except FileNotFoundError:
         there = {}
     except OSError as error:
-        raise Failure(f"cannot read {base}: {error.strerror}; use sudo") from error
+        advice = "; use sudo" if isinstance(error, PermissionError) else ""
+        raise Failure(f"cannot read {base}: {error.strerror}{advice}") from error
     return [Kept(number, os.path.join(base, file)) for number, file in there.items()]
 
 

@@ -1,7 +1,7 @@
-"""From what supervisors answer to Prometheus' metric families: docs/metrics.md lists them.
+"""Turns the answers of supervisors into Prometheus' metric families; docs/metrics.md lists them.
 
-What a service answers is that service's own, and perhaps its user's: what does not fit makes it
-count as down, and cannot spoil what the others answer.
+The answers have the described types (supervisor/control/answers.py). A service whose histograms do
+not fit counts as down, and cannot spoil what the others answer.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 COUNTER, GAUGE, HISTOGRAM = "counter", "gauge", "histogram"
 STATES = ("starting", "serving", "reloading", "backoff", "stopping")
 _MOST = 256
-"""Of generations, listeners and handovers of one service; no supervisor has that many."""
+"""Number of generations, listeners and handovers of one service; no supervisor has that many."""
 _MOST_BOUNDS = 64
 _MOST_KINDS = 32
-"""Of histograms, each of which has as many lines as it has bounds."""
+"""Number of histograms of one family; each has a line for every bound."""
 _LONGEST = 200
 _ID = re.compile(r"[0-9a-f]{32}")
 
@@ -144,25 +144,25 @@ class Buckets:
     counts: tuple[int, ...]
     sum: float
     exemplars: Mapping[int, Exemplar]
-    """By the place of the bucket."""
+    """The exemplar of each bucket that has one, by the index of the bucket."""
 
 
 @dataclass
 class Samples:
-    """What is known of one service: by family and the values of its labels."""
+    """The values and histograms of one service, by family and the values of its labels."""
 
     values: dict[Key, float] = field(default_factory=dict)
     histograms: dict[Key, Buckets] = field(default_factory=dict)
 
-    def put(self, name: str, value: object, *labels: object) -> None:
-        """A value that may be none of a number's: then ValueError."""
-        self.values[name, tuple(map(_text, labels))] = _number(value)
+    def put(self, name: str, value: float, *labels: object) -> None:
+        """Add the value of a metric that has these labels."""
+        self.values[name, tuple(map(_text, labels))] = value
 
 
 def samples(status: Mapping[str, Any], history: Mapping[str, Any] | None) -> Samples:
-    """Of a service that has answered. An older supervisor has no history.
+    """Return the samples of a service that has answered; an older supervisor has no history.
 
-    Raises LookupError, TypeError, ValueError or AttributeError for what is no such answer.
+    Raises ValueError for a histogram whose bounds and counts do not fit together.
     """
     found = Samples()
     found.put("sockact_up", 1)
@@ -181,7 +181,7 @@ def samples(status: Mapping[str, Any], history: Mapping[str, Any] | None) -> Sam
 
 
 def down() -> Samples:
-    """Of one that has not."""
+    """Return the samples of a service that has not answered."""
     found = Samples()
     found.put("sockact_up", 0)
     return found
@@ -242,9 +242,8 @@ def _service(found: Samples, status: Mapping[str, Any]) -> None:
 def _generation(found: Samples, generation: Mapping[str, Any]) -> None:
     number = generation["number"]
     state, gate = generation["state"], generation["gate"]
-    version = generation.get("version", "")  # An older supervisor does not tell.
-    found.put("sockact_generation_info", 1, number, state, gate, version)
-    started = _number(generation["started_usec"]) / 1e6
+    found.put("sockact_generation_info", 1, number, state, gate, generation["version"])
+    started = generation["started_usec"] / 1e6
     found.put("sockact_generation_start_time_seconds", started, number)
     for kind in ("busy", "fresh", "quiet"):
         if generation["connections"] is not None:
@@ -259,7 +258,7 @@ def _history(found: Samples, history: Mapping[str, Any]) -> None:
     for one in totals["handovers"][:_MOST_KINDS]:
         labels = one["kind"], one["outcome"]
         timed = [
-            (_number(entry["duration_seconds"]), entry)
+            (entry["duration_seconds"], entry)
             for entry in handovers
             if (entry["kind"], entry["outcome"]) == labels
         ]
@@ -274,39 +273,35 @@ def _history(found: Samples, history: Mapping[str, Any]) -> None:
     found.put("sockact_forced_closes_total", totals["forced_closes"])
     found.put("sockact_failures_total", totals["failures"])
     found.put("sockact_restarts_total", totals["restarts"])
-    for one in totals.get("hook_failures", ())[:_MOST]:
+    for one in totals["hook_failures"][:_MOST]:
         found.put("sockact_hook_failures_total", one["count"], one["event"])
     found.put("sockact_supervisor_starts_total", totals["supervisor_starts"])
 
 
 def _drained(entry: Mapping[str, Any]) -> float | None:
-    """How long the drain took that this handover led to; None when there was none, or is."""
+    """Return the duration of the drain after this handover, in seconds; None if the handover led to
+    no drain, or to one that has not ended.
+    """
     spans = [one["seconds"] for one in entry["phases"] if one["name"] in ("drain", "stop")]
     over = entry["outcome"] == "committed" and not entry["phase"]
-    return sum(map(_number, spans)) if over and spans else None
+    return sum(spans) if over and spans else None
 
 
 def _buckets(times: Mapping[str, Any], timed: Iterable[tuple[float, Mapping[str, Any]]]) -> Buckets:
-    bounds = tuple(map(_number, times["bounds"][:_MOST_BOUNDS]))
-    counts = tuple(map(int, map(_number, times["counts"])))
-    if list(bounds) != sorted(set(bounds)) or len(counts) != len(bounds) + 1 or min(counts) < 0:
-        raise ValueError("no histogram")
-    _number(sum(counts))  # Each may be a number, and what is shown of them none.
+    # JSON may have 1 for 1.0, which would be another label.
+    bounds = tuple(map(float, times["bounds"][:_MOST_BOUNDS]))
+    counts = tuple(times["counts"])
+    if list(bounds) != sorted(set(bounds)) or len(counts) != len(bounds) + 1:
+        raise ValueError("the bounds and counts of a histogram do not fit together")
     exemplars = {}
     for seconds, entry in timed:  # The newest comes last.
         place = sum(seconds > bound for bound in bounds)
         if _ID.fullmatch(entry["id"]) and counts[place]:
-            ended = _number(entry["requested_usec"]) / 1e6 + seconds
+            ended = entry["requested_usec"] / 1e6 + seconds
             exemplars[place] = Exemplar({"handover": entry["id"]}, seconds, ended)
-    return Buckets(bounds, counts, _number(times["sum"]), exemplars)
-
-
-def _number(value: object) -> float:
-    if not isinstance(value, int | float) or not math.isfinite(value):
-        raise ValueError(f"{value!r} is no number")
-    return float(value)
+    return Buckets(bounds, counts, times["sum"], exemplars)
 
 
 def _text(value: object) -> str:
-    """The value of a label. JSON can have what UTF-8 has not."""
+    """Return the value of a label. JSON strings may have surrogates, which UTF-8 cannot encode."""
     return str(value)[:_LONGEST].encode("utf-8", "replace").decode()

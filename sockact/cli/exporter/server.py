@@ -1,7 +1,7 @@
 """The exporter's HTTP server: it asks the supervisors when it is asked.
 
 One thread for each client, a bounded number of them: one more takes the place of the oldest, so
-that nobody can keep Prometheus out by being slow. Who comes within a second shares an answer.
+that nobody can keep Prometheus out by being slow. Requests within a second share an answer.
 """
 
 from __future__ import annotations
@@ -35,15 +35,14 @@ if TYPE_CHECKING:
     from sockact.cli.exporter.metrics import Samples
 
 SECONDS = 5.0
-"""For all supervisors together. Prometheus gives up after 10 s unless it is told otherwise."""
+"""Time limit for all supervisors together. Prometheus gives up after 10 s by default."""
 MOST_CLIENTS = 16
 _AT_ONCE = 16
 _MOST_THREADS = 2 * MOST_CLIENTS
-"""Those of clients that were put out go on until the supervisors have answered."""
+"""The thread of a client that lost its place runs on until the supervisors have answered."""
 _CLIENT_SECONDS = 5.0
 _SHARED_SECONDS = 1.0
 _PAUSE_SECONDS = 0.1
-NO_ANSWER = (LookupError, TypeError, ValueError, AttributeError, OverflowError)
 _PAGE = b"sockact exporter: the metrics are at /metrics\n"
 
 
@@ -87,8 +86,8 @@ def _ask(one: Service, due: float) -> Samples:
         return metrics.samples(status, history)
     except Failure as failure:
         _say(failure.message)
-    except NO_ANSWER as error:
-        _say(f"{one.name}: its answer cannot be read ({type(error).__name__}: {error})")
+    except ValueError as error:
+        _say(f"{one.name}: its answer cannot be read ({error})")
     return metrics.down()
 
 
@@ -129,7 +128,7 @@ class Server:
                 with contextlib.suppress(OSError):
                     self._clients.pop(oldest).shutdown(socket.SHUT_RDWR)
             self._clients[id(connection)] = connection
-        # Until one has ended who comes waits in the kernel's queue.
+        # Further clients wait in the kernel's queue until a thread has ended.
         self._threads.acquire()
         threading.Thread(target=self._talk, args=(connection,), daemon=True).start()
 
@@ -164,6 +163,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(404)
 
     def _metrics(self) -> tuple[bytes, str]:
+        # prometheus_client's choose_encoder raises TypeError for `version=x`.
         if "application/openmetrics-text" in self.headers.get("Accept", ""):
             text: bytes = openmetrics.generate_latest(self.server.registry)  # type: ignore[no-untyped-call, unused-ignore]
             return text, openmetrics.CONTENT_TYPE_LATEST

@@ -35,14 +35,14 @@ class Entry:
     invocation: str
 
     def text(self) -> str:
-        """As `journalctl` shows it, without the name of the host."""
+        """Return the line as `journalctl` shows it, without the name of the host."""
         when = time.strftime("%b %d %H:%M:%S", time.localtime(self.usec / 1_000_000))
         process = "" if self.pid is None else f"[{self.pid}]"
         front = f"{when} {printable(self.identifier)}{process}: "
         return front + f"\n{' ' * len(front)}".join(map(printable, self.message.split("\n")))
 
     def json(self) -> dict[str, object]:
-        """For a program."""
+        """Return the line as JSON data for programs."""
         return {
             "at_usec": self.usec,
             "identifier": self.identifier,
@@ -56,8 +56,8 @@ class Entry:
 
 
 def entry(fields: Mapping[str, Any], identifier: str) -> Entry:
-    """Of the fields of systemd.journal-fields(7); `identifier` is what the service's generations
-    have in front of their number.
+    """Return the line that these fields describe (systemd.journal-fields(7)). A generation's
+    identifier in the journal is `identifier`, a dash and the generation's number.
     """
     name = _text(fields, "SYSLOG_IDENTIFIER") or _text(fields, "_COMM") or "unknown"
     generation = _number(fields, "SOCKACT_GENERATION")
@@ -78,7 +78,7 @@ def entry(fields: Mapping[str, Any], identifier: str) -> Entry:
 
 
 def _text(fields: Mapping[str, Any], name: str, longest: int = _LONGEST_FIELD) -> str:
-    """A field, which may be there more than once, and need not be UTF-8."""
+    """Return the text of a field, which may occur more than once, and need not be UTF-8."""
     value = fields.get(name)
     if isinstance(value, list):
         value = value[0] if value else None

@@ -1,4 +1,4 @@
-"""What a generation that failed wrote last: as its supervisor kept it, else by the journal.
+"""What a generation that failed wrote last: as its supervisor kept it, else from the journal.
 
 The journal is optional here: where it cannot be read, this says how to, and where the service does
 not write to it, nothing.
@@ -24,18 +24,19 @@ _ANSWER_SECONDS = 2.0
 
 
 def of_reload(service: str, handover: dict[str, Any]) -> tuple[str, ...]:
-    """Of the successor of a handover that a supervisor has answered with; nothing if this command
-    would only write the same lines into the same journal once more.
+    """Return the last lines of the successor in a handover that a supervisor has answered with.
+
+    There are none if this command would only write the same lines into the same journal again.
     """
     if _is_in_our_journal(service):
         return ()
     kept = tuple(handover["stderr"])
     where = f"--generation {handover['to']}"
-    return excerpt(kept, handover.get("reason", "")) or _look(service, handover, where)
+    return excerpt(kept, handover["reason"]) or _look(service, handover, where)
 
 
 def excerpt(lines: tuple[str, ...], reason: str) -> tuple[str, ...]:
-    """The last lines, and those that lead to the line that the reason of the failure quotes."""
+    """Return the last lines, and those before the line that the reason of the failure quotes."""
     if len(lines) <= _MOST_KEPT:
         return lines
     half = _MOST_KEPT // 2
@@ -49,7 +50,7 @@ def excerpt(lines: tuple[str, ...], reason: str) -> tuple[str, ...]:
 
 
 def of_history(service: str, handovers: list[dict[str, Any]]) -> tuple[str, ...]:
-    """Of the successor of the last remembered handover, if that has failed."""
+    """Return the last lines of the successor in the last handover, if that handover has failed."""
     if not handovers or handovers[-1]["outcome"] != "failed":
         return ()
     found = _look(service, handovers[-1], f"--handover {handovers[-1]['id']}")
@@ -67,7 +68,7 @@ def _is_in_our_journal(service: str) -> bool:
         with client.Client(paths.runtime_dir(service), _ANSWER_SECONDS) as connection:
             if connection.supervisor != int(supervisor):
                 return False
-            return not connection.call("Status", timeout=_ANSWER_SECONDS)["status"].get("logs")
+            return not connection.call("Status", timeout=_ANSWER_SECONDS)["status"]["logs"]
     except (client.ControlError, paths.RuntimeDirError):
         return False
 

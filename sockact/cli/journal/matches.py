@@ -35,7 +35,7 @@ class Unit:
 
 
 def possible_units(service: str, uid: int) -> tuple[Unit, ...]:
-    """Those that a service of this name may have, as the user `uid` sees them."""
+    """Return the units that a service of this name may have, as the user `uid` sees them."""
     names = (f"{service}.service", f"sockact@{service}.service")
     users = () if uid == 0 else tuple(Unit(name, uid) for name in names)
     return (*(Unit(name) for name in names), *users)
@@ -47,12 +47,12 @@ def of_units(units: tuple[Unit, ...]) -> Clause:
 
 
 def of_generation(number: int) -> Term:
-    """What the supervisor says of it."""
+    """Match the supervisor's lines about this generation."""
     return {"SOCKACT_GENERATION": str(number)}
 
 
 def of_handover(handover: str) -> Term:
-    """What the supervisor says of it, by its id."""
+    """Match the supervisor's lines about the handover of this id."""
     return {"SOCKACT_HANDOVER": handover}
 
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
 
     from sockact.cli.journal.matches import Matches
 
@@ -52,16 +51,11 @@ class Journal:
     def __enter__(self) -> Journal:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._reader.close()
 
     def select(self, matches: Matches) -> None:
-        """From now on only these lines count."""
+        """Restrict `newest` and `follow` to the lines that match."""
         self._reader.flush_matches()
         for clause in matches:
             self._reader.add_conjunction()
@@ -73,13 +67,13 @@ class Journal:
     def newest(
         self, count: int, since: float = 0.0, until: float | None = None
     ) -> Iterator[Fields]:
-        """So many at the most, the oldest first; times are seconds since 1970."""
+        """Yield the newest `count` lines, oldest first. Times are seconds since 1970."""
         reader = self._reader
         if until is None:
             reader.seek_tail()
         else:
             reader.seek_realtime(int(until * 1_000_000) + 1)
-        # After a seek this is also what says where `follow` goes on.
+        # The position after this move is also the one that `follow` starts from.
         fields = self._move(-max(count, 1))
         if not fields:
             reader.seek_head()
@@ -95,21 +89,21 @@ class Journal:
             fields = self._move(1)
 
     def follow(self, output: int) -> Iterator[Fields]:
-        """What comes after `newest`, until nobody reads `output` any more."""
+        """Yield the lines after those of `newest`, until nobody reads `output` any more."""
         poll = select.poll()
         poll.register(self._reader.fileno(), self._reader.get_events())
         poll.register(output, 0)  # POLLERR and POLLHUP come unasked.
         while True:
             while fields := self._move(1):
                 yield fields
-            # A timeout is only for file systems that tell of no change.
+            # There is a timeout only on file systems that report no changes (NFS, for example).
             ready = dict(poll.poll(self._reader.get_timeout_ms()))
             if output in ready:
                 return
             self._reader.process()
 
     def _move(self, lines: int) -> Fields:
-        """Go forward, or back; the line there, empty where there is none."""
+        """Move by `lines`, back if negative; return the line there, empty if there is none."""
         try:
             fields: Fields = self._reader.get_next(lines)
         except OSError as error:

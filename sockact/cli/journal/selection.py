@@ -43,7 +43,7 @@ class Source:
     def newest(
         self, *clauses: Clause, count: int = 1, since: float = 0.0, until: float | None = None
     ) -> list[Entry]:
-        """Of its lines, those to which all clauses apply, too."""
+        """Return the newest lines of the service that match all of these clauses."""
         self.journal.select((self.lines, *clauses))
         found = self.journal.newest(count, since, until)
         return [entry(fields, self.identifier) for fields in found]

@@ -61,7 +61,7 @@ def _item(term: str, text: str) -> str:
 
 
 def _term(text: str) -> str:
-    """With what stands for something in italics."""
+    """Return the term with its placeholders (NAME, TIME) in italics."""
     return re.sub(r"\b[A-Z][A-Z_-]*\b", r"\\ *\g<0>*\\ ", _escaped(text))
 
 

@@ -96,7 +96,7 @@ def _value(option: click.Option) -> str:
 
 
 def _table(first: str, second: str, rows: list[Row]) -> str:
-    """In Markdown, with columns as wide as their widest cell."""
+    """Return a table in Markdown, with columns as wide as their widest cell."""
     if not rows:
         return ""
     cells = [(first, second, ""), *([cell.replace("|", r"\|") for cell in row] for row in rows)]

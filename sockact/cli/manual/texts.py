@@ -265,7 +265,7 @@ EXIT STATUS
 
 
 def _client(*related: str, more: str = "", examples: str = "", status: str = STATUS_3) -> Extra:
-    """Of a command that talks to running services."""
+    """Return the extra sections of a command that talks to running services."""
     return Extra(f"{status}{ENVIRONMENT}{FILES}", more, examples, related)
 
 

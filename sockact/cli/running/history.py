@@ -45,11 +45,11 @@ def command(name: str | None, as_json: bool) -> None:
 
 def _lines(handover: dict[str, Any]) -> list[str]:
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(handover["requested_usec"] / 1e6))
-    before = handover.get("from")
-    successor = _named(handover["to"], handover.get("to_version"))
+    before = handover["from"]
+    successor = _named(handover["to"], handover["to_version"])
     way = f"to {successor}"
     if before is not None:
-        way = f"{_named(before, handover.get('from_version'))} to {successor}"
+        way = f"{_named(before, handover['from_version'])} to {successor}"
     ended = handover["outcome"]
     if ended == "committed":
         ended = "succeeded"
@@ -66,9 +66,9 @@ def _lines(handover: dict[str, Any]) -> list[str]:
     return [
         f"{when}  {handover['kind']} {way} ({handover['cause']}), {ended}",
         f"  {handover['id']}{'  ' if detail else ''}{detail}",
-        *(f"  hook failed: {one}" for one in handover.get("hooks_failed", ())),
+        *(f"  hook failed: {one}" for one in handover["hooks_failed"]),
     ]
 
 
-def _named(number: int, version: str | None) -> str:
+def _named(number: int, version: str) -> str:
     return f"{number} ({version})" if version else str(number)

@@ -12,7 +12,7 @@ from sockact.cli.calls import service
 from sockact.cli.options.name import name_argument
 from sockact.cli.terminal.failures import Failure
 from sockact.cli.terminal.output import complain, printable, say
-from sockact.supervisor.control import client
+from sockact.supervisor.control import client, interface
 
 if TYPE_CHECKING:
     from sockact.cli.calls.service import Service
@@ -77,10 +77,10 @@ def _upgrade(target: Service) -> str:
         try:
             answer = connection.call("Upgrade", timeout=SECONDS)
         except client.RemoteError as error:
-            if not error.name.endswith(".UpgradeFailed"):
+            if error.name != interface.UPGRADE_FAILED:
                 raise
-            reason = error.parameters.get("reason", "no reason given")
+            reason = error.parameters["reason"]
             raise Failure(f"{target.name}: not upgraded: {reason}") from error
     # As root we may be speaking to what another user has put there.
-    version, before = (printable(str(answer.get(key))) for key in ("version", "before"))
+    version, before = (printable(answer[key]) for key in ("version", "before"))
     return f"{target.name}: upgraded from sockact {before} to {version}"

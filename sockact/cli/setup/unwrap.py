@@ -88,7 +88,9 @@ def _unwrap(
 
 
 def _addresses(service: Service, found: Facts, socket: str) -> list[Address]:
-    """Those of our .socket unit or, if its file is gone, of the listeners that sockact holds."""
+    """Return the addresses of our .socket unit or, if its file is gone, of the listeners that
+    sockact holds.
+    """
     if socket or not found.sockets:
         own = [one for one in found.sockets if one.name == service.files.socket]
         known = [address for one in own for address in one.addresses()[0]]

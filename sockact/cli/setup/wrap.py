@@ -171,6 +171,7 @@ class Draft:
             options=tuple(passing.given()),
             settings=Settings(self.name, (), **{name: options[name] for name in times}),
             user_unit=self.user_unit,
+            changes_user=found.service.is_root and service.has_changed_user(),
         )
         self.texts = Texts(
             "" if self.native else marked_files.marked(self._socket()),

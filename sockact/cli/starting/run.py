@@ -284,7 +284,7 @@ def _configured(
 
 
 def name_of(command: tuple[str, ...]) -> str:
-    """As default_name. Raises UsageError."""
+    """Return the default name of a service that runs this command. Raises UsageError."""
     try:
         return default_name(command)
     except ValueError as error:

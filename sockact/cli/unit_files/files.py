@@ -1,14 +1,14 @@
-"""Several files that are written completely or not at all."""
+"""Several files, none of which is replaced before the contents of all are on disk."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
 
 import click
 
 from sockact.cli.terminal.failures import Failure
+from sockact.trust import files
 
 
 def write_all(directory: str, texts: dict[str, str], *, force: bool) -> None:
@@ -17,16 +17,18 @@ def write_all(directory: str, texts: dict[str, str], *, force: bool) -> None:
     Raises UsageError if one exists and `force` is not set, Failure if one cannot be written.
     """
     check_free(directory, texts, force=force)
-    with contextlib.ExitStack() as undo:
+    with contextlib.ExitStack() as beside:
         try:
             os.makedirs(directory, mode=0o755, exist_ok=True)
-            ready = [(_beside(directory, text, undo), name) for name, text in texts.items()]
-            for path, name in ready:
-                os.rename(path, os.path.join(directory, name))
+            written = [
+                files.beside(os.path.join(directory, name), text.encode(), 0o644)
+                for name, text in texts.items()
+            ]
+            for put in [beside.enter_context(one) for one in written]:
+                put()
         except OSError as error:
             hint = "; use sudo or --user-unit" if isinstance(error, PermissionError) else ""
             raise Failure(f"cannot write to {directory}: {error.strerror}{hint}") from error
-        undo.pop_all()
 
 
 def check_free(directory: str, texts: dict[str, str], *, force: bool) -> None:
@@ -40,20 +42,3 @@ def check_free(directory: str, texts: dict[str, str], *, force: bool) -> None:
             f"{os.path.join(directory, there[0])} exists; add --force to overwrite it, "
             f"or choose another name"
         )
-
-
-def _beside(directory: str, text: str, undo: contextlib.ExitStack) -> str:
-    """A temporary file with the text, which `undo` removes."""
-    fd, path = tempfile.mkstemp(prefix=".sockact-", dir=directory)
-    undo.callback(_remove, path)
-    with os.fdopen(fd, "w") as file:
-        file.write(text)
-        os.fchmod(fd, 0o644)
-        file.flush()
-        os.fsync(fd)
-    return path
-
-
-def _remove(path: str) -> None:
-    with contextlib.suppress(OSError):
-        os.unlink(path)

@@ -63,8 +63,8 @@ OPTIONS = [
 
 
 def given(without: Container[str] = ()) -> list[str]:
-    """Those of OPTIONS that this command was given, as words for `sockact run`, except those whose
-    names are in `without`.
+    """Return the OPTIONS that this command was given, as words for `sockact run`. Options whose
+    names are in `without` are left out.
     """
     context = click.get_current_context()
     raw = context.meta[_RAW]
@@ -83,7 +83,7 @@ def given(without: Container[str] = ()) -> list[str]:
 
 
 def about_start() -> list[str]:
-    """As `given`, only those that say how PROGRAM starts, and when it is ready."""
+    """Do the same as `given`, for the options that say how PROGRAM starts, and when it is ready."""
     started = ("adopt", "ready", "start_timeout", "kill_timeout", "stop_signal")
     names = {str(option.name) for option in OPTIONS}
     return given({name for name in names if not name.startswith(("probe", *started))})

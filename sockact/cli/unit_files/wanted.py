@@ -42,7 +42,7 @@ class Wanted:
 def of_words(
     name: str, listen: tuple[str, ...], program: tuple[str, ...], options: dict[str, Any]
 ) -> Wanted:
-    """From the command line. Raises OperatorError."""
+    """Read what is wanted from the command line. Raises OperatorError."""
     directory = os.path.abspath(options["directory"]) if options["directory"] else ""
     words = (_program(program, directory), *program[1:])
     given = _given(options)
@@ -57,7 +57,7 @@ def of_words(
 
 
 def of_file(name: str, listen: tuple[str, ...], options: dict[str, Any]) -> Wanted:
-    """From the file that --config names. Raises OperatorError and click's errors."""
+    """Read what is wanted from the file of --config. Raises OperatorError and click's errors."""
     given = _given(options)
     with run.command.make_context("sockact run", ["--config", options["config"], *given]) as found:
         settings: Settings = run.command.invoke(found)

@@ -6,6 +6,8 @@ DIRECTORY = "config"
 """Below the state directory."""
 MOST = 50
 """Number of files that are kept, the newest ones."""
+MOST_ENTRIES = 10_000
+"""Maximum number of entries of the directory, in which the program may write, too."""
 _DIGITS = 9
 
 

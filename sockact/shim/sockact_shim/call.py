@@ -87,7 +87,7 @@ def _obey(words: list[str]) -> str:
         count, errors = load("reopen").moved()
         return " ! ".join([f"done reopen {count}", *errors])
     if words == ["upgraded"]:
-        return " ".join(["done", "upgraded", *map(str, load("upgraded").inodes())])
+        return " ".join(["done", "upgraded", *map(str, load("websockets").inodes())])
     return f"error unknown order {words[0]}"
 
 

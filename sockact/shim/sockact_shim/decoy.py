@@ -15,6 +15,8 @@ from . import unlink
 _IP_MINTTL = 21
 _IPV6_MINHOPCOUNT = 73
 _LARGEST_TTL = 255
+# Seconds; the kernel needs microseconds.
+_VISIT = 0.05
 
 
 def make(listener: int) -> tuple[int, int]:
@@ -30,6 +32,29 @@ def make(listener: int) -> tuple[int, int]:
         return decoy.fileno(), os.fstat(decoy.fileno()).st_ino
     finally:
         decoy.detach()
+
+
+def visit(fd: int) -> None:
+    """Let a thread that waits in accept() on the decoy go on, once: a client that leaves at once.
+
+    A server that polls a blocking listener was perhaps told of a connection which another process
+    has taken, and all its clients wait with it. A Unix decoy has no path any more.
+    """
+    if not os.get_blocking(fd) or _family(fd) == _socket.AF_UNIX:
+        return
+    twin = _socket.socket(fileno=os.dup(fd))
+    client = _socket.socket(twin.family, _socket.SOCK_STREAM)
+    try:
+        client.settimeout(_VISIT)
+        client.setsockopt(_socket.IPPROTO_IP, _socket.IP_TTL, _LARGEST_TTL)
+        if twin.family == _socket.AF_INET6:
+            client.setsockopt(_socket.IPPROTO_IPV6, _socket.IPV6_UNICAST_HOPS, _LARGEST_TTL)
+        client.connect(twin.getsockname())
+    except OSError:
+        pass  # A firewall, or an earlier visit that nobody has accepted.
+    finally:
+        client.close()
+        twin.close()
 
 
 def _family(fd: int) -> int:

@@ -57,6 +57,7 @@ def close(listeners: list[int], watched: bool = False) -> int:
     """
     sockets, epolls = _descriptors()
     fds: list[int] = []
+    fresh: list[int] = []
     for listener in listeners:
         valve = _valves.get(listener)
         laid = _showing(sockets, valve.decoy_inode, valve) if valve else []
@@ -74,8 +75,11 @@ def close(listeners: list[int], watched: bool = False) -> int:
             _lay(valve.decoy, laid, before, epolls)
         if valve is not None and found:
             _lay(_decoy_of(valve), found, listener, epolls)
+            fresh.append(valve.decoy)
         fds += found + laid
     _wake(fds)
+    for fd in fresh:
+        decoy.visit(fd)
     return len(fds)
 
 

@@ -15,10 +15,6 @@ import sys
 
 from . import monotonic, sleep
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from types import TracebackType
-
 TIMEOUT = 2.0
 LARGEST = 4096
 _RETRY = 0.005
@@ -44,12 +40,7 @@ class Wire:
     def __enter__(self) -> Wire:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._socket.close()
 
     def _connect_to_either(self, path: str, name: bytes) -> None:

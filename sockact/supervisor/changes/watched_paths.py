@@ -32,6 +32,8 @@ MOST = 2048
 """Maximum number of directories: reading so many takes about 0.1 s, when a link is switched."""
 UNKNOWN = "more than the kernel could report"
 _PAUSE = 0.1
+_SHARE = 0.1
+"""Of one core, at the most, for directories with very many entries that keep changing."""
 _MOST_LINKS = 40
 _MOST_TOLD = 20
 _REPLACED = inotify.CREATE | inotify.DELETE | inotify.MOVED_FROM | inotify.MOVED_TO
@@ -138,6 +140,15 @@ class WatchedPaths:
         # A busy directory must not keep the loop busy: pause, and read many events together.
         self._loop.unwatch(self._inotify.fileno())
         self._timer = self._loop.at(time.monotonic() + _PAUSE, self._listen)
+        began = time.process_time()
+        self._read_events()
+        pause = (time.process_time() - began) / _SHARE
+        if self._timer and pause > _PAUSE:
+            self._timer.cancel()
+            self._timer = self._loop.at(time.monotonic() + pause, self._listen)
+
+    def _read_events(self) -> None:
+        assert self._inotify
         steps: list[Step] = []
         again = False
         for event in self._inotify.read():

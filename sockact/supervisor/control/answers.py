@@ -3,7 +3,8 @@
 Root asks supervisors of other users, and whatever listens in their place. What passes here has the
 described types, and numbers and lengths that no command stumbles over. Members that are not
 described are left out. Of those that are missing inside the result, texts, lists and flags are
-empty, as from an earlier version that did not have them.
+empty, as from an earlier version that did not have them. So commands index what is described, and
+need no defaults.
 """
 
 from __future__ import annotations

@@ -19,23 +19,19 @@ from __future__ import annotations
 import os
 import socket
 import stat
-import struct
 import time
 
 from sockact.core.record import replace
-from sockact.supervisor.control import answers, paths, varlink
-from sockact.trust import walk
+from sockact.supervisor.control import answers, interface, paths, varlink
+from sockact.trust import peer, walk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from sockact.supervisor.control.varlink import JsonObject, Reply
 
 # The largest is a History with every character escaped.
 _REPLY_LIMIT = 4 * 1024 * 1024
 _READ_SIZE = 64 * 1024
-_CREDENTIALS = struct.Struct("3i")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 _SILENCE = 5.0
 """Seconds without an answer after which the supervisor is asked for a sign of life."""
@@ -43,7 +39,6 @@ _SIGN_OF_LIFE = 5.0
 """Seconds for that."""
 _MOST_LOST = 12
 """How often that may fail otherwise: one that ends removes its socket some time before."""
-_TOO_MANY_CONNECTIONS = f"{varlink.INTERFACE}.TooManyConnections"
 
 
 class ControlError(Exception):
@@ -132,17 +127,17 @@ class Client:
 
     def _connect(self, patience: _Patience) -> None:
         self._receiver = varlink.Receiver(_REPLY_LIMIT)
-        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            with walk.find(self._path, foreign_links=False) as found:
-                self._connect_to(found, patience)
-                self._check_peer(os.fstat(found.parent))
+            self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                with walk.find(self._path, foreign_links=False) as found:
+                    self._connect_to(found, patience)
+                    self._check_peer(os.fstat(found.parent))
+            except BaseException:
+                self._sock.close()
+                raise
         except OSError as error:
-            self._sock.close()
             raise self._explain(error) from error
-        except ControlError:
-            self._sock.close()
-            raise
 
     def _connect_to(self, found: walk.Found, patience: _Patience) -> None:
         if not stat.S_ISSOCK(found.stat().st_mode):
@@ -159,29 +154,18 @@ class Client:
                     raise
 
     def _check_peer(self, directory: os.stat_result) -> None:
-        """Whoever listens must be the owner of the directory, or be there by root's or our doing,
-        who alone can write to it.
+        """Raise Impostor unless the owner of the directory listens, or nobody but root and this
+        user can write to the directory.
         """
-        if (user := self._peer()[1]) == directory.st_uid:
+        if (user := peer.credentials(self._sock)[1]) == directory.st_uid:
             return
         if directory.st_uid not in walk.trusted() or directory.st_mode & 0o022:
             raise Impostor(self.directory, user, directory.st_uid)
 
-    def _peer(self) -> tuple[int, int, int]:
-        """The pid, uid and gid of whoever listens: unix(7), SO_PEERCRED."""
-        found = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        pid, uid, gid = _CREDENTIALS.unpack(found)
-        return pid, uid, gid
-
     def __enter__(self) -> Client:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -190,10 +174,10 @@ class Client:
     @property
     def supervisor(self) -> int:
         """The pid of whoever listens, as the kernel knows it; 0 in another pid namespace."""
-        return self._peer()[0]
+        return peer.credentials(self._sock)[0]
 
     def fileno(self) -> int:
-        """To wait for the next reply together with other things; look at `buffered` too."""
+        """Return the descriptor to wait for the next reply with; look at `buffered` first."""
         return self._sock.fileno()
 
     def buffered(self) -> bool:
@@ -212,7 +196,7 @@ class Client:
                 self.send(method, parameters)
                 return self._receive(patience).parameters
             except RemoteError as error:
-                if error.name != _TOO_MANY_CONNECTIONS or not patience.pause():
+                if error.name != interface.TOO_MANY_CONNECTIONS or not patience.pause():
                     raise
             self.close()
             self._connect(patience)
@@ -314,7 +298,7 @@ class _Patience:
         self._next_pause = _FIRST_PAUSE
 
     def left(self, at_least: float | None = None) -> float | None:
-        """None is for ever."""
+        """Return the seconds that are left; None means for ever."""
         if self._deadline is None:
             return None
         left = self._deadline - time.monotonic()

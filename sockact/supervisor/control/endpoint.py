@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import struct
 
-from sockact.supervisor.control import paths, varlink
+from sockact.supervisor.control import claim, paths, varlink
+from sockact.trust import peer
 
 CONNECTIONS_LIMIT = 128
 
@@ -27,7 +27,7 @@ def listen(path: str) -> socket.socket:
         sock.close()
         raise paths.RuntimeDirError(
             f"cannot listen on {path}: {error.strerror}; "
-            f"{paths.advice(error, os.path.dirname(path))}"
+            f"{claim.advice(error, os.path.dirname(path))}"
         ) from error
     return sock
 
@@ -48,9 +48,7 @@ def take_over(fd: int) -> socket.socket:
 
 def is_permitted(sock: socket.socket) -> bool:
     """Whether the peer is root or the user of this process."""
-    size = struct.calcsize("iII")
-    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
-    return struct.unpack("iII", credentials)[1] in (0, os.geteuid())
+    return peer.credentials(sock)[1] in (0, os.geteuid())
 
 
 def turn_away(sock: socket.socket, error: str) -> None:

@@ -1,4 +1,4 @@
-"""The calls and errors of org.sockact.Service, for the supervisor.
+"""The calls of org.sockact.Service, for the supervisor; its errors, for both sides.
 
 org.sockact.Service.varlink is the formal description; docs/control.md explains it.
 """

@@ -1,19 +1,16 @@
-"""Where a service keeps its lock and its control socket: the rules of docs/control.md.
+"""Where services keep their locks and control sockets, and which of them run: docs/control.md.
 
-Shared by the supervisor, which creates and locks the directory, and the command line, which only
-looks. Needs flock(2) and Unix sockets; raises RuntimeDirError, whose text is one line that says
-what to do.
+For the supervisor and the command line. Never creates anything. Needs flock(2); raises
+RuntimeDirError, whose text is one line that says what to do.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import os
 
 from sockact.core.errors import OperatorError
-from sockact.core.numbers import whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,27 +24,10 @@ NAME_LIMIT = 64
 _NAME_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789:_.@-")
 # struct sockaddr_un has room for 108 bytes, the last of which is NUL.
 _SOCKET_PATH_LIMIT = 107
-# How often the lock is asked for again while only readers hold it, each for microseconds.
-_LOCK_ATTEMPTS = 10_000
-# How often to start again when the one before removes what we have just opened.
-_CLAIM_ATTEMPTS = 100
 
 
 class RuntimeDirError(OperatorError):
     """The runtime directory cannot be used; the text says why and what the operator can do."""
-
-
-class AlreadyRunning(RuntimeDirError):
-    """Another supervisor holds the lock. `pid` is None when it has not written it yet."""
-
-    def __init__(self, directory: str, pid: int | None) -> None:
-        self.directory = directory
-        self.pid = pid
-        who = f"pid {pid}" if pid else "another process"
-        super().__init__(
-            f"a supervisor of this name is already running ({who} holds {directory}/{LOCK}); "
-            f"stop it first, or choose another name with --name"
-        )
 
 
 def valid_name(name: str) -> bool:
@@ -112,118 +92,6 @@ def control_path(directory: str) -> str:
     return path
 
 
-class Claim:
-    """The directory of a service whose lock this process holds, until it releases or ends."""
-
-    def __init__(self, directory: str, fd: int, made: bool) -> None:
-        self.directory = directory
-        self.made = made
-        self._fd = fd
-
-    def fileno(self) -> int:
-        return self._fd
-
-    def release(self) -> None:
-        """Remove the lock, and the directory if the claim made it, and let others have both."""
-        if self._fd < 0:
-            return
-        path = os.path.join(self.directory, LOCK)
-        # While the lock is held: afterwards it would be the next one's.
-        with contextlib.suppress(OSError):
-            if _is_at(self._fd, path):
-                os.unlink(path)
-                if self.made:
-                    os.rmdir(self.directory)
-        os.close(self._fd)
-        self._fd = -1
-
-
-def claim(directory: str) -> Claim:
-    """Create the directory and take its lock. Raises RuntimeDirError, with nothing left behind."""
-    for left in reversed(range(_CLAIM_ATTEMPTS)):
-        made = False
-        try:
-            made = create(directory)
-            return Claim(directory, lock(directory), made)
-        except RuntimeDirError as error:
-            if made:
-                with contextlib.suppress(OSError):
-                    os.rmdir(directory)
-            # One that ends has removed the directory under our hands, or between mkdir(2), which
-            # found it there, and the look at what that is.
-            if not left or not isinstance(error.__cause__, FileNotFoundError | FileExistsError):
-                raise
-    raise AssertionError("the last attempt returns or raises")
-
-
-def create(directory: str) -> bool:
-    """Make the service's directory, mode 0700, and what is missing above it, mode 0755.
-
-    False when it is there already.
-
-    One that exists, as with RuntimeDirectory=, is left as it is, but it must be ours to trust:
-    whoever could replace the control socket could take over the service's reloads.
-    """
-    control_path(directory)
-    try:
-        _make(os.path.dirname(directory), 0o755)
-        made = _make(directory, 0o700)
-        found = os.stat(directory)
-    except OSError as error:
-        raise RuntimeDirError(
-            f"cannot create {directory}: {error.strerror}; {advice(error, directory)}"
-        ) from error
-    if found.st_uid not in (0, os.geteuid()) or found.st_mode & 0o022:
-        raise RuntimeDirError(
-            f"other users can modify {directory} (owner {found.st_uid}, "
-            f"mode {found.st_mode & 0o7777:04o}); run `chown {os.geteuid()}` and `chmod 0700` on "
-            f"it, or set SOCKACT_RUNTIME_DIR to another directory"
-        )
-    return made
-
-
-def advice(error: OSError, directory: str) -> str:
-    """What the operator can do when nothing can be created in, or as, this directory."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "free some space there, or set SOCKACT_RUNTIME_DIR to a directory with free space"
-    if error.errno in (errno.ENOTDIR, errno.EEXIST):
-        while directory and not os.path.lexists(directory):
-            directory = os.path.dirname(directory)
-        return f"{directory} is not a directory; set SOCKACT_RUNTIME_DIR to a directory"
-    return (
-        f"make it writable for user {os.geteuid()}, "
-        f"or set SOCKACT_RUNTIME_DIR to a writable directory"
-    )
-
-
-def lock(directory: str) -> int:
-    """Take the service's lock and write our pid into it; returns the fd that holds it.
-
-    The lock lasts until that fd (close-on-exec) and all its copies are closed. Raises
-    AlreadyRunning at once when another supervisor holds it.
-    """
-    path = os.path.join(directory, LOCK)
-    for _ in range(_CLAIM_ATTEMPTS):
-        try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        except OSError as error:
-            raise RuntimeDirError(
-                f"cannot open {path}: {error.strerror}; {advice(error, directory)}"
-            ) from error
-        try:
-            if not _take(fd):
-                raise AlreadyRunning(directory, _read_pid(fd))
-            # Who held it before may have removed the file after we had opened it.
-            if _is_at(fd, path):
-                _write_pid(fd, path)
-                return fd
-        except BaseException:
-            os.close(fd)
-            raise
-        os.close(fd)
-    raise RuntimeDirError(f"{path} keeps being replaced by another process; find and stop it")
-
-
 def is_running(directory: str) -> bool:
     """Whether a supervisor holds this directory's lock; False when we may not look."""
     # The directory is another user's, who may have put a pipe there: O_NONBLOCK.
@@ -233,9 +101,20 @@ def is_running(directory: str) -> bool:
     except OSError:
         return False
     try:
-        return not _flock(fd, fcntl.LOCK_SH)
+        return not try_lock(fd, fcntl.LOCK_SH)
     finally:
         os.close(fd)
+
+
+def try_lock(fd: int, operation: int) -> bool:
+    """flock(2) without waiting; False if another process holds the lock."""
+    try:
+        fcntl.flock(fd, operation | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno != errno.EWOULDBLOCK:
+            raise
+        return False
+    return True
 
 
 def running(environ: Mapping[str, str] | None = None, uid: int | None = None) -> dict[str, str]:
@@ -262,77 +141,8 @@ def _runtime_directory(environ: Mapping[str, str]) -> str:
     return environ.get("RUNTIME_DIRECTORY", "").split(":")[0].rstrip("/")
 
 
-def _make(directory: str, mode: int) -> bool:
-    """mkdir -p with exactly this mode for whatever is missing, whatever the umask is.
-
-    False when it is there already.
-    """
-    if os.path.isdir(directory):
-        return False
-    _make(os.path.dirname(directory), 0o755)
-    try:
-        os.mkdir(directory, mode)
-    except FileExistsError:
-        if not os.path.isdir(directory):
-            raise
-        return False
-    os.chmod(directory, mode)
-    return True
-
-
 def _entries(base: str) -> list[str]:
     try:
         return os.listdir(base)
     except OSError:
         return []
-
-
-def _take(fd: int) -> bool:
-    """Get the exclusive lock; False when another process has it exclusively.
-
-    A reader of is_running() holds a shared lock for an instant, which must not look like a
-    running supervisor: then the lock can be shared with it, and is free a moment later.
-    """
-    for _ in range(_LOCK_ATTEMPTS):
-        if _flock(fd, fcntl.LOCK_EX):
-            return True
-        if not _flock(fd, fcntl.LOCK_SH):
-            return False
-        fcntl.flock(fd, fcntl.LOCK_UN)
-        os.sched_yield()
-    return False
-
-
-def _flock(fd: int, operation: int) -> bool:
-    try:
-        fcntl.flock(fd, operation | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno != errno.EWOULDBLOCK:
-            raise
-        return False
-    return True
-
-
-def _is_at(fd: int, path: str) -> bool:
-    """Whether the open file is the one that has this path."""
-    try:
-        return os.path.samestat(os.fstat(fd), os.lstat(path))
-    except FileNotFoundError:
-        return False
-
-
-def _write_pid(fd: int, path: str) -> None:
-    try:
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, b"%d\n" % os.getpid(), 0)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            os.unlink(path)
-        raise RuntimeDirError(
-            f"cannot write {path}: {error.strerror}; {advice(error, os.path.dirname(path))}"
-        ) from error
-
-
-def _read_pid(fd: int) -> int | None:
-    text = os.pread(fd, 32, 0).strip()
-    return whole(text)

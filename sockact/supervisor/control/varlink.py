@@ -123,12 +123,12 @@ class Receiver:
 
     @property
     def buffered(self) -> int:
-        """Bytes that were fed and not yet taken."""
+        """The number of bytes that were fed and not yet taken."""
         return len(self._buffer)
 
     @property
     def held(self) -> bytes:
-        """Those bytes."""
+        """The bytes that were fed and not yet taken."""
         return bytes(self._buffer)
 
     def feed(self, data: bytes) -> None:

@@ -2,4 +2,4 @@
 Never decides when.
 """
 
-__all__ = ("decoys", "drain_census", "gates", "listener_watch", "upgraded")
+__all__ = ("decoys", "drain_census", "gates", "listener_watch", "websockets")

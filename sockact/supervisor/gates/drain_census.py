@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.base.loop import Loop
     from sockact.supervisor.gates.gates import Gates
-    from sockact.supervisor.gates.upgraded import Upgraded
+    from sockact.supervisor.gates.websockets import WebSockets
     from sockact.supervisor.processes.processes import Processes
 
 _LONGEST_PAUSE = 10.0
@@ -59,7 +59,7 @@ class _Drain:
     """Earliest time of the next full count."""
     pause: float = 0.0
     """Seconds from a failure to the next attempt; 0 after a success."""
-    upgraded: set[int] | None = None
+    websockets: set[int] | None = None
     """Inodes of WebSockets, which hold the drain; None: the shims have not been asked."""
     asking: bool = False
     """The shims have not answered yet."""
@@ -75,7 +75,7 @@ class DrainCensus:
         loop: Loop,
         processes: Processes,
         gates: Gates,
-        upgraded: Upgraded,
+        websockets: WebSockets,
         listeners: list[Listener],
         policy: Policy,
         rules: Callable[[int], Rules],
@@ -90,7 +90,7 @@ class DrainCensus:
         self._loop = loop
         self._processes = processes
         self._gates = gates
-        self._upgraded = upgraded
+        self._websockets = websockets
         self._listeners = listeners
         self._policy = policy
         self._rules = rules
@@ -205,16 +205,16 @@ class DrainCensus:
         self.full_counts += 1
         before = time.process_time()
         pids = self._processes.of(number)
-        rules, upgraded = self._rules(number), drain.upgraded
-        found = census.look(pids, self._listeners, rules, upgraded or ())
+        rules, websockets = self._rules(number), drain.websockets
+        found = census.look(pids, self._listeners, rules, websockets or ())
         cost = time.process_time() - before
         drain.count_all_at = time.monotonic() + cost / self._policy.census_share
         known = drain.holders or {}
         drain.holders, drain.witnesses = found.holders, found.witnesses
         if found.witnesses:
-            drain.upgraded = None  # They are asked again when these are gone.
+            drain.websockets = None  # They are asked again when these are gone.
             return self._ask_witnesses(number, drain) or _busy(number, UNANNOUNCED)
-        if found.counts.quiet and upgraded is None and self._ask_shims(number, drain):
+        if found.counts.quiet and websockets is None and self._ask_shims(number, drain):
             return _busy(number, _ANSWER_WITHIN)
         self._close_monitor(drain)
         # Nothing shows that a datagram is being answered. Wait instead.
@@ -232,13 +232,13 @@ class DrainCensus:
             return False
         if not drain.asking:
             drain.asking = True
-            if not self._upgraded.ask(number, partial(self._told, number, drain)):
+            if not self._websockets.ask(number, partial(self._told, number, drain)):
                 drain.asking = False
                 return False
         return True
 
-    def _told(self, number: int, drain: _Drain, upgraded: set[int]) -> None:
-        drain.upgraded, drain.asking = upgraded, False
+    def _told(self, number: int, drain: _Drain, websockets: set[int]) -> None:
+        drain.websockets, drain.asking = websockets, False
         if self._drains.get(number) is drain:
             self.take_census(number)
 

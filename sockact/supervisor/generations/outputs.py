@@ -29,7 +29,7 @@ class Outputs:
     def __init__(self) -> None:
         self._stream: int | None = None
         self._streamed: tuple[int, ...] = ()
-        self._pump: OutputRelay | None = None
+        self._relay: OutputRelay | None = None
         self._logs: WriteEnds | None = None
 
     @classmethod
@@ -58,7 +58,7 @@ class Outputs:
                 pass  # journald refuses. The lines get the identifier of the service.
         try:
             if capture and _STDERR not in logs.descriptors:
-                found._pump = OutputRelay(loop, found._target())
+                found._relay = OutputRelay(loop, found._target())
         except OSError:
             found.close()
             raise
@@ -70,12 +70,12 @@ class Outputs:
         found = cls()
         if carried.stream is not None:
             found._stream, found._streamed = carried.stream, (_STDERR,)
-        found._pump = OutputRelay(loop, found._target(), carried)
+        found._relay = OutputRelay(loop, found._target(), carried)
         return found
 
     def carried(self) -> CarriedRelay | None:
         """Return the state for the version that takes over; None if nothing is left to pass on."""
-        found = self._pump.carried() if self._pump else None
+        found = self._relay.carried() if self._relay else None
         return replace(found, stream=self._stream) if found else None
 
     def environment(self) -> dict[str, str]:
@@ -87,8 +87,8 @@ class Outputs:
     def replacements(self) -> tuple[tuple[int, int], ...]:
         """Return pairs for dup2(2), to be done in this order: (descriptor, the one to replace)."""
         found = [] if self._stream is None else [(self._stream, fd) for fd in self._streamed]
-        if self._pump and self._pump.write_end is not None:
-            found.append((self._pump.write_end, _STDERR))
+        if self._relay and self._relay.write_end is not None:
+            found.append((self._relay.write_end, _STDERR))
         if self._logs:
             found += self._logs.lay()
         return tuple(found)
@@ -96,19 +96,19 @@ class Outputs:
     def launched(self) -> None:
         """Close what only the program needs, which has it now."""
         self._close_logs()
-        if self._pump:
-            self._pump.launched()
-        if self._pump is None or _STDERR not in self._streamed:
+        if self._relay:
+            self._relay.launched()
+        if self._relay is None or _STDERR not in self._streamed:
             self._close_stream()
 
     def tail(self) -> list[str] | None:
         """Return the last lines of its stderr, the newest last; None if they are not kept."""
-        return self._pump.tail() if self._pump else None
+        return self._relay.tail() if self._relay else None
 
     def close(self) -> None:
         """Pass on what is left, and close everything."""
-        if self._pump:
-            self._pump.close()
+        if self._relay:
+            self._relay.close()
         self._close_stream()
         self._close_logs()
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import socket
-import struct
 import time
 
 from sockact.kernel.sockets import received
 from sockact.supervisor.base.loop import READ
 from sockact.supervisor.processes.budget import PAUSE, Budget
+from sockact.trust import peer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from sockact.supervisor.base.loop import Loop
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     Accepted = Callable[[socket.socket, int], float]
 
 _QUEUE = 64
-_CREDENTIALS = struct.Struct("=iII")
 
 
 class ShimDoor:
@@ -62,8 +61,8 @@ class ShimDoor:
             self._pause()
             return
         connection.setblocking(False)
-        raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        if not self._budget.spend(self._accepted(connection, _CREDENTIALS.unpack(raw)[0])):
+        pid, _, _ = peer.credentials(connection)
+        if not self._budget.spend(self._accepted(connection, pid)):
             self._pause()
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 
-from sockact.core.history import ledger as core
+from sockact.core.history import ledger
 from sockact.core.history.ledger import Account, LedgerEntry
 from sockact.core.lifecycle import actions
 from sockact.core.lifecycle.model import Phase
@@ -55,14 +55,14 @@ class Ledger:
         for action in asked:
             if isinstance(action, actions.Finish):
                 self._begin(action.handover)
-                self.account = core.finish(self.account, action.handover)
+                self.account = ledger.finish(self.account, action.handover)
             elif isinstance(action, actions.Spawn):
                 self._count_restart(service, action.number)
         if service.in_handover and service.handover is not None:
             self._begin(service.handover)
-        self.account = core.name(self.account, self._version_of)
+        self.account = ledger.name(self.account, self._version_of)
         open_ones = [one for one in self.account.entries if one.number]
-        self.account = core.follow(self.account, service, now)
+        self.account = ledger.follow(self.account, service, now)
         left = {one.id for one in self.account.entries if one.number}
         # Messages about this step still belong to them.
         self._closed = tuple(one for one in open_ones if one.id not in left)
@@ -71,7 +71,7 @@ class Ledger:
 
     def explained(self, handover: Handover) -> None:
         """Record the reason of a failed handover; the caller saves."""
-        self.account = core.explain(self.account, handover)
+        self.account = ledger.explain(self.account, handover)
 
     def handover_id(self, generation: int) -> str:
         """Return the id of the handover that this generation takes part in, or ""."""
@@ -80,8 +80,8 @@ class Ledger:
 
     def entry(self, generation: int) -> LedgerEntry | None:
         """Return the entry of the handover that this generation takes part in, if any."""
-        entry = core.about(self.account.entries, generation)
-        entry = entry or core.about(self._closed, generation)
+        entry = ledger.about(self.account.entries, generation)
+        entry = entry or ledger.about(self._closed, generation)
         return entry if generation else None
 
     def newest(self, entry: LedgerEntry) -> LedgerEntry:
@@ -90,13 +90,13 @@ class Ledger:
 
     def hook_failed(self, entry: LedgerEntry | None, event: str, text: str) -> None:
         """Record that a hook failed, as part of this handover or of none."""
-        self.account = core.fail_hook(self.account, entry.id if entry else "", event, text)
+        self.account = ledger.fail_hook(self.account, entry.id if entry else "", event, text)
         self._save()
 
     def forced(self, generation: int, connections: int) -> None:
         """Record that the generation is stopped while this many connections are in use."""
         if connections:
-            self.account = core.force(self.account, generation, connections)
+            self.account = ledger.force(self.account, generation, connections)
             self._save()
 
     def failed(self) -> None:
@@ -147,7 +147,7 @@ class Ledger:
             handover.successor,
             number=handover.id,
         )
-        self.account = core.begin(self.account, entry)
+        self.account = ledger.begin(self.account, entry)
 
     def _count_restart(self, service: Service, number: int) -> None:
         handover = service.handover if service.in_handover else None
@@ -181,4 +181,4 @@ def _entry(entry: LedgerEntry) -> Json:
 
 
 def _times(times: Times) -> Json:
-    return {"bounds": list(core.BOUNDS), "counts": list(times.counts), "sum": times.sum}
+    return {"bounds": list(ledger.BOUNDS), "counts": list(times.counts), "sum": times.sum}

@@ -5,17 +5,19 @@ For `sockact config`; the supervisor itself reads only the last one, to compare.
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 from sockact.core.history import snapshots
-from sockact.supervisor.records.state_dir import create, read_regular
+from sockact.trust import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sockact.core.settings import Settings
+
+_PLAIN = 2
+"""The directory and a name in it are no links: the program may write to the state directory."""
 
 
 class Snapshots:
@@ -39,27 +41,22 @@ class Snapshots:
 
     def _write(self, text: str, ending: str) -> None:
         # The environment in it may hold passwords.
-        os.makedirs(self._directory, mode=0o700, exist_ok=True)
-        there = snapshots.numbered(os.listdir(self._directory))
+        files.make_directory(self._directory, 0o700, plain=1)
+        there = snapshots.numbered(files.names_in(self._directory, snapshots.MOST_ENTRIES))
         last = max(there, default=0)
         data = text.encode()
         if last and there[last].endswith(ending) and self._is(there[last], data):
             return
-        path = os.path.join(self._directory, f"{last + 1}{ending}")
-        following = f"{path}.new"
-        try:
-            with create(following, 0o600) as file:
-                file.write(data)
-            os.replace(following, path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.unlink(following)
-            raise
-        for number in [*there, last + 1][: -snapshots.MOST]:
-            os.unlink(os.path.join(self._directory, there[number]))
+        there[last + 1] = f"{last + 1}{ending}"
+        files.replace_own(self._path(there[last + 1]), data, 0o600, _PLAIN)
+        for number in [*there][: -snapshots.MOST]:
+            files.remove_own(self._path(there[number]), _PLAIN)
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self._directory, name)
 
     def _is(self, name: str, data: bytes) -> bool:
         try:
-            return read_regular(os.path.join(self._directory, name), len(data) + 1) == data
+            return files.read_own(self._path(name), len(data) + 1, _PLAIN) == data
         except OSError:
             return False

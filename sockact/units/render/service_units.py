@@ -5,9 +5,10 @@ from __future__ import annotations
 import ipaddress
 import os
 import textwrap
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from sockact.core.matching import Address, Family, Kind, has_ipv4_twin
+from sockact.core.record import replace
 from sockact.core.settings import Settings
 from sockact.units import socket_files, timeouts
 from sockact.units.render import hardening

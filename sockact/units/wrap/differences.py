@@ -92,6 +92,11 @@ def _settings(facts: Facts, wrap: Wrap) -> Iterator[str]:
         yield f"Restart=on-failure, instead of {service.get('Restart')}"
     if drop_in.drops_privileges(facts, wrap):
         yield "NoNewPrivileges=yes: the program cannot run sudo (with --adopt shim it can)"
+    if added := drop_in.added_capabilities(facts, wrap):
+        yield (
+            f"CapabilityBoundingSet= also has {' '.join(added)}, for the program, too: sockact has "
+            f"to look into processes that have become another user, and to stop them"
+        )
     for key in ("RuntimeDirectory", "StateDirectory"):
         if service.get(key):
             variable = re.sub("(?<=.)(?=D)", "_", key).upper()

@@ -47,6 +47,8 @@ class Wrap:
     settings: Settings = field(default_factory=lambda: Settings("", ()))
     """The meaning of these options; only the times are used."""
     user_unit: bool = False
+    changes_user: bool = False
+    """Whether processes of the program have become another user."""
 
 
 def own_options(facts: Facts, wrap: Wrap) -> list[str]:
@@ -229,12 +231,21 @@ def confinement(facts: Facts, wrap: Wrap) -> Iterator[Setting]:
     service = facts.service
     if drops_privileges(facts, wrap):
         yield Setting("NoNewPrivileges", "yes")
+    if needed := added_capabilities(facts, wrap):
+        yield Setting("CapabilityBoundingSet", " ".join(needed))
     if missing := sandbox.missing_calls(service):
         yield Setting("SystemCallFilter", " ".join(missing))
         if sandbox.kills(service):
             yield Setting("SystemCallErrorNumber", "EPERM")
     if families := sandbox.missing_families(service):
         yield Setting("RestrictAddressFamilies", " ".join(families))
+
+
+def added_capabilities(facts: Facts, wrap: Wrap) -> list[str]:
+    """Those that sockact, as root, does not have for the program's processes of another user: it
+    could neither answer their bind() nor stop them.
+    """
+    return sandbox.missing_capabilities(facts.service) if wrap.changes_user else []
 
 
 def drops_privileges(facts: Facts, wrap: Wrap) -> bool:

@@ -9,6 +9,7 @@ import os
 import re
 
 from sockact.core.errors import OperatorError
+from sockact.trust import files
 
 _HEAD = "# Written by `sockact wrap`, removed by `sockact unwrap`."
 # Any wording, as the version that wrote the file may be another one.
@@ -52,21 +53,11 @@ def read(path: str) -> str:
 
 def write(path: str, text: str) -> None:
     """Replace a file atomically, and create its directory. Raises OperatorError."""
-    temporary = f"{path}.new"
     try:
         os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-        with open(temporary, "w", encoding="utf-8", errors="surrogateescape") as file:
-            os.fchmod(file.fileno(), 0o644)
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        files.replace(path, text.encode("utf-8", "surrogateescape"), 0o644)
     except OSError as error:
         raise _cannot("write", path, error, "use sudo or --user-unit") from error
-    finally:
-        # Also after Ctrl-C.
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
 
 
 def check_writable(path: str) -> None:

@@ -66,6 +66,15 @@ class Service:
         """The sockets that its processes listen on. Raises OSError."""
         return listening_sockets.find_bound(self._processes())
 
+    def has_changed_user(self) -> bool:
+        """Whether one of its processes is not root's."""
+        for pid in self._processes():
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/status", "rb") as file:
+                uids = next(line.split()[1:] for line in file if line.startswith(b"Uid:"))
+                if {*uids} != {b"0"}:
+                    return True
+        return False
+
     def sockets_at(self, addresses: Sequence[Address]) -> ServiceSockets:
         """Its sockets at these addresses. Raises OSError."""
         return ServiceSockets([one for one in self.bound() if one.address in addresses])

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # How sockact stops; the rest of the drop-in is about its start.
 _STOP_KEYS = ("ExecStop", "KillMode", "KillSignal", "SendSIGHUP", "TimeoutStopSec")
+# Of TCP's timers and of our clock, in seconds.
+_JITTER = 0.1
 _NOTIFY_VARIABLES = "NOTIFY_SOCKET WATCHDOG_PID WATCHDOG_USEC"
 
 
@@ -165,7 +167,7 @@ def _next_try(seconds: float) -> float:
     """How long a connection waits that is not answered for a time: TCP tries again after 1 s, and
     then each second (Linux 6.5) or after 3 s and 7 s.
     """
-    return float(math.ceil(seconds))
+    return float(math.ceil(seconds + _JITTER))
 
 
 def _test_start(service: Service, tell: Callable[[str], None]) -> None:

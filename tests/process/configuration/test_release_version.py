@@ -37,7 +37,7 @@ def test_where_it_is_shown(start: StartService, program: Program, folder: Path) 
     assert service.reload("--wait-drained").code == 0
     assert versions(service) == {2: "1.4.2"}
     lines = service.run("status", "test").stdout.splitlines()
-    assert "  generation 2 (1.4.2): running" in lines
+    assert "  2           running, version 1.4.2" in lines
     assert "reload 1 (1.4.1) to 2 (1.4.2) (command), succeeded" in service.run("history").stdout
     assert " s); version 1.4.2\n" in service.stderr
     (record,) = varlink.call(service.control, "History")["handovers"]
@@ -68,7 +68,7 @@ def test_an_unknown_version_fails_nothing(
     assert versions(service)[3] == ""
     assert service.stderr.count("its version is unknown: ") == 1
     assert "its version is unknown: /nowhere: No such file or directory\n" in service.stderr
-    assert "  generation 3: running\n" in service.run("status", "test").stdout
+    assert "  3           running\n" in service.run("status", "test").stdout
 
 
 def test_a_command_in_the_directory_of_the_generation(

@@ -20,7 +20,7 @@ import pytest
 from sockact.cli.main import cli
 from sockact.cli.manual import completions
 from sockact.cli.options import complete
-from sockact.supervisor.control import paths
+from sockact.supervisor.control import claim, paths
 from sockact.units.wrap import service_files
 from tests import ROOT
 from tests.support import wait
@@ -60,7 +60,7 @@ def environment(folder: Path) -> Iterator[dict[str, str]]:
     command.chmod(0o755)
     for path, text in SCRIPTS.items():
         (folder / Path(path).name).write_text(text)
-    claim = paths.claim(str(folder / "run" / "app1"))
+    held = claim.take(str(folder / "run" / "app1"))
     yield {
         "PATH": f"{folder / 'bin'}:{os.environ.get('PATH', os.defpath)}",
         "HOME": str(folder / "home"),
@@ -69,7 +69,7 @@ def environment(folder: Path) -> Iterator[dict[str, str]]:
         "LC_ALL": "C.UTF-8",
         "SOCKACT_RUNTIME_DIR": str(folder / "run"),
     }
-    claim.release()
+    held.release()
 
 
 class Shell:

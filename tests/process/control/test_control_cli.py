@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sockact.core.lifecycle.stop import STOPPING
-from sockact.supervisor.control import interface, paths, varlink
+from sockact.supervisor.control import claim, interface, varlink
 from tests import ROOT
 from tests.process.control.bench import FAILED, HANDOVER, Bench
 
@@ -52,8 +52,8 @@ class Running(Bench):
     """A service with a lock, as a command finds it."""
 
     def __init__(self, base: Path, name: str) -> None:
-        paths.create(str(base / name))
-        self.lock = paths.lock(str(base / name))
+        claim.create(str(base / name))
+        self.lock = claim.lock(str(base / name))
         super().__init__(base / name)
         self.service.generations = [ONE, {**ONE, **OLD}]
 
@@ -188,14 +188,14 @@ def test_status(app: Running) -> None:
     assert (code, stderr) == (0, "")
     lines = stdout.splitlines()
     assert lines[0] == f"app: serving (supervisor pid {os.getpid()})"
-    place = lines.index("  generation 2: running")
+    place = lines.index("  2           running")
     facts = lines[place + 1].removeprefix(f"    pid {os.getpid()}, started 3 min 5 s ago, memory ")
     memory = re.fullmatch(r"(\d+\.\d) MiB, CPU \d+\.\d s", facts)
     assert memory
     assert float(memory[1]) > 1
     counts = "    connections: 11 active, 12 new, 13 idle; cannot stop accepting"
     assert lines[place + 2 : place + 4] == [counts, r"    no shim \x1b[0m"]
-    place = lines.index("  generation 1: running")
+    place = lines.index("  1           running")
     assert lines[place + 1] == f"    pid {os.getpid()}, started 3 min 5 s ago"
     assert lines[place + 2] == ("    connections: not counted; no longer accepting (epoll+shim)")
     assert "  listener http: 0.0.0.0:80 (stream), 3 of 128 queued" in lines
@@ -382,5 +382,5 @@ def test_a_service_of_another_user(app: Running) -> None:
 
 
 def test_the_lock_names_who_runs(app: Running) -> None:
-    with pytest.raises(paths.AlreadyRunning, match="stop it first"):
-        paths.lock(str(app.directory))
+    with pytest.raises(claim.AlreadyRunning, match="stop it first"):
+        claim.lock(str(app.directory))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import socket
 import threading
 import time
@@ -10,6 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 import varlink as pypi_varlink  # type: ignore[import-untyped, unused-ignore]
 
+from sockact.cli.calls import service, status
+from sockact.cli.terminal.failures import Failure
 from sockact.supervisor.control import client, endpoint, interface, varlink
 from tests.process.control.bench import HANDOVER, Bench
 
@@ -147,6 +151,19 @@ def test_the_client_watches(bench: Bench, folder: Path) -> None:
             return [reply.parameters["status"]["name"] for reply in replies]
 
     assert bench.meanwhile(work) == ["app", "app"]
+
+
+def test_no_descriptor_is_left(folder: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
+    try:
+        (answer,) = status.ask_all([service.Service("app", str(folder))], 5.0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert isinstance(answer, Failure)
+    assert answer.message.endswith("Too many open files")
 
 
 def test_the_client_copes_with_another_kind_of_server(folder: Path) -> None:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sockact.cli.calls import service, status
+from sockact.cli.calls import reload, service, status
 from sockact.cli.terminal.failures import Failure
 from sockact.supervisor.control import answers, client, varlink
 from sockact.units import unit_facts
 from tests import ROOT
-from tests.process.control.bench import FAILED, HANDOVER, NO_TOTALS, Bench
+from tests.process.control.bench import FAILED, HANDOVER, NO_TIMES, NO_TOTALS, Bench
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,11 +68,12 @@ def test_a_socket_of_another_user(folder: Path, owner: int, mode: int) -> None:
 
 
 @as_root
-def test_a_supervisor_of_its_own_user(folder: Path) -> None:
+@pytest.mark.parametrize("user", [OTHER, 3_000_000_000])
+def test_a_supervisor_of_its_own_user(folder: Path, user: int) -> None:
     place = folder / "app"
     place.mkdir(mode=0o700)
-    os.chown(place, OTHER, OTHER)
-    with listen(place / "control", OTHER), client.Client(str(place)) as connection:
+    os.chown(place, user, user)
+    with listen(place / "control", user), client.Client(str(place)) as connection:
         assert connection.supervisor == os.getpid()
 
 
@@ -140,6 +141,21 @@ def test_answers_that_are_none(bench: Bench, change: dict[str, Any], reason: str
         answers.result("Status", {"status": found})
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"drains": {**NO_TIMES, "counts": [-1]}}, r"drains\.counts must be a number"),
+        ({"drains": {**NO_TIMES, "counts": [1e308]}}, r"drains\.counts must be a number"),
+        ({"drains": {**NO_TIMES, "sum": float("nan")}}, r"drains\.sum must be a number"),
+        ({"drains": {**NO_TIMES, "bounds": [10**400]}}, r"drains\.bounds must be a number"),
+        ({"forced_closes": None}, "forced_closes must be a number"),
+    ],
+)
+def test_totals_that_are_none(change: dict[str, Any], reason: str) -> None:
+    with pytest.raises(answers.Unfit, match=rf"^totals\.{reason}"):
+        answers.result("History", {"handovers": [], "totals": {**NO_TOTALS, **change}})
+
+
 def test_answers_of_other_versions(bench: Bench) -> None:
     found = {**bench.service.status(), "generations": [{**GOOD, "later": 1}], "later": 1}
     (generation,) = answers.result("Status", {"status": found})["status"]["generations"]
@@ -156,6 +172,13 @@ def test_answers_of_other_versions(bench: Bench) -> None:
     for method in ("Status", "History", "Reload", "Rollback", "Rotate", "Upgrade"):
         with pytest.raises(answers.Unfit, match="is missing"):
             answers.result(method, {})
+
+
+def test_an_error_of_another_interface(bench: Bench, folder: Path) -> None:
+    for name in ("ReloadFailed", "TooManyFailures", "Stopping"):
+        bench.service.refusal = varlink.Refused(f"org.example.{name}")
+        with pytest.raises(Failure, match=rf"app runs another version .*\({name}\)"):
+            bench.meanwhile(lambda: reload.reloaded(service.Service("app", str(folder))))
 
 
 def test_an_answer_that_would_fill_the_memory() -> None:

@@ -149,7 +149,8 @@ def test_systemd_hears_of_the_time_left(start: StartService, program: Program) -
 
 
 def test_rotations_are_not_about_generations() -> None:
-    draining = {"generations": [{"number": 1, "state": "draining", "seconds_left": 3.0}]}
+    one = {"number": 1, "state": "draining", "on_trial": False, "connections": None}
+    draining = {"generations": [{**one, "seconds_left": 3.0}]}
     assert describe("Rotate", draining) == "reopening log files"
     assert describe("Stop", draining) == "generation 1 is draining, up to 3 s left"
     assert describe("Stop", {"generations": []}) == "stopping"

@@ -150,7 +150,7 @@ def test_both_ways_say_the_same(app: Running, line: str) -> None:
         varlink.Refused(interface.STOPPING),
         varlink.Refused(interface.TOO_MANY_FAILURES, {"reason": "3 failures"}),
         varlink.Refused(interface.CONFIGURATION_REFUSED, {"reason": "line 3"}),
-        varlink.Refused("org.varlink.service.PermissionDenied"),
+        varlink.Refused(varlink.PERMISSION_DENIED),
     ],
     ids=lambda one: one.name.rpartition(".")[2] if one else "Failed",
 )

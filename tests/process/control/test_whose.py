@@ -10,7 +10,7 @@ import pytest
 
 from sockact.cli.calls import service
 from sockact.cli.terminal.failures import Failure
-from sockact.supervisor.control import paths
+from sockact.supervisor.control import claim, paths
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,9 +40,9 @@ def test_a_user_reaches_a_unit_of_its_own(
     os.chown(system / "app", OTHER, OTHER)
     be_another_user(monkeypatch)
     assert service.one("app").directory == str(system / "app")
-    claim = paths.claim(str(system / "app"))
+    held = claim.take(str(system / "app"))
     assert [one.name for one in service.found()] == ["app"]
-    claim.release()
+    held.release()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     assert service.one("app").directory == str(system / "app")
     (tmp_path / "sockact" / "app").mkdir(parents=True)

@@ -21,7 +21,7 @@ from sockact.kernel.sockets.tcp_destroy import Destroyed
 from sockact.supervisor.base.loop import Loop
 from sockact.supervisor.gates.drain_census import DrainCensus
 from sockact.supervisor.gates.gates import Gates
-from sockact.supervisor.gates.upgraded import Upgraded
+from sockact.supervisor.gates.websockets import WebSockets
 from sockact.supervisor.processes.processes import Processes
 from sockact.supervisor.processes.shim_calls import ShimCalls
 from tests.support import wait
@@ -85,7 +85,7 @@ class Drain:
             self.loop,
             processes,
             gates,
-            Upgraded(self._calls, gates),
+            WebSockets(self._calls, gates),
             found,
             policy or Policy(),
             lambda _number: Rules(),

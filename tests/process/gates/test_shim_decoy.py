@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.process.adoption.test_shim_wire import PYTHON, SHIM, Run, Supervisor, run, supervisor
-from tests.process.gates.test_shim_gate import Listener, share
+from tests.process.gates.test_shim_gate import (
+    PREAMBLE,
+    Listener,
+    share,
+    start,
+    waits_in_accept,
+)
 from tests.support import wait
 
 if TYPE_CHECKING:
@@ -108,3 +114,31 @@ def test_where_ipv6_is_disabled() -> None:
     disable = "echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6; ip link set lo up"
     program = shlex.join([PYTHON, "-c", WITHOUT_IPV6, str(SHIM)])
     subprocess.run([*namespace, f"{disable}; exec {program}"], check=True)
+
+
+TOLD_WRONGLY = (
+    PREAMBLE
+    + """
+first = listener.accept()[0]
+print(flush=True)
+listener.accept()[0].close()
+first.sendall(first.recv(9))
+listener.accept()
+"""
+)
+
+
+@pytest.mark.parametrize("listener", [socket.AF_INET, socket.AF_INET6], indirect=True)
+def test_a_loop_told_of_a_client_that_the_successor_accepted(
+    run: Run, supervisor: Supervisor, listener: Listener
+) -> None:
+    """A single thread that waits in accept() goes on with the clients that it has."""
+    program = start(run, listener, TOLD_WRONGLY)
+    with socket.socket(listener.socket.family) as client:
+        client.settimeout(wait.TIMEOUT)
+        client.connect(listener.socket.getsockname())
+        client.sendall(b"well")
+        program.line()
+        wait.until(lambda: waits_in_accept(program.pid, program.pid), "it to accept")
+        assert supervisor.order(program.pid, listener.close_order) == ["done gate 1"]
+        assert client.recv(9) == b"well"

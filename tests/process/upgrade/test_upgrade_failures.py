@@ -285,6 +285,21 @@ def test_a_state_that_is_not_ours() -> None:
         assert text in done.stderr
 
 
+def test_a_check_of_a_state_that_cannot_be_printed() -> None:
+    fd = memfd.sealed("test", b'{"format": "\\ud800"}')
+    done = subprocess.run(
+        [*SOCKACT, "run", "--", "true"],
+        env={**os.environ, "SOCKACT_UPGRADE": "check"},
+        stdin=fd,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    os.close(fd)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.startswith("ValueError: its state has format \\ud800, but this")
+
+
 def test_a_state_whose_descriptors_are_not_there() -> None:
     """Its pid is right, as after an execve(2)."""
     state = Path(__file__).parents[2] / "unit/supervisor/state-1.json"

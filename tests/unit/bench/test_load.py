@@ -141,7 +141,7 @@ def test_a_kept_connection_that_closes_unannounced_is_a_failure() -> None:
 
 
 def test_an_announced_close_is_no_failure() -> None:
-    tally = load(answering(CLOSE), Load(Kind.KEEP_ALIVE, 1, pause=0.02))
+    tally = load(answering(CLOSE), Load(Kind.KEEP_ALIVE, 1, pause=0.02), 1.0)
     assert tally.requests > 2
     assert not tally.failures
 
@@ -157,7 +157,7 @@ def test_a_kept_connection_is_reused() -> None:
             writer.write(OK)
         writer.close()
 
-    tally = load(handler, Load(Kind.KEEP_ALIVE, 2, pause=0.005))
+    tally = load(handler, Load(Kind.KEEP_ALIVE, 2, pause=0.005), 1.0)
     assert not tally.failures
     assert tally.requests > 2
     assert connections == 2

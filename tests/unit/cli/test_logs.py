@@ -238,7 +238,8 @@ def test_wrong_use(arguments: tuple[str, ...], hint: str) -> None:
 
 @pytest.mark.usefixtures("_no_module")
 def test_words_that_were_kept_are_not_looked_for(folder: Path) -> None:
-    handover = {"stderr": ["a", "b"], "to": 2, "requested_usec": 0, "duration_seconds": 1.0}
+    handover = {"stderr": ["a", "b"], "reason": "x", "to": 2}
+    handover |= {"requested_usec": 0, "duration_seconds": 1.0}
     assert last_words.of_reload("app", handover) == ("a", "b")
     assert last_words.of_reload("app", handover | {"stderr": []}) == ()
     assert last_words.of_history("app", []) == ()

@@ -15,6 +15,9 @@ STATUS: dict[str, Any] = {
     "ready": "interest",
     "generations": [],
     "listeners": [],
+    "starts": {"failures": []},
+    "logs": [],
+    "watch": None,
     "handover": {
         "from": 1,
         "to": 2,

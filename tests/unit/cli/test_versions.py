@@ -33,6 +33,18 @@ def test_a_link_to_roots_file_is_not_shown(tmp_path: Path) -> None:
         versions.Kept(1, str(kept / "1.toml")).text()
 
 
+def test_kept_versions_are_not_looked_for_behind_a_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "1.toml").touch()
+    (tmp_path / "web").mkdir()
+    (tmp_path / "web" / "config").symlink_to(tmp_path / "other")
+    monkeypatch.setenv("SOCKACT_STATE_DIR", str(tmp_path))
+    with pytest.raises(Failure, match="web/config: Not a directory"):
+        versions.all_of("web")
+
+
 @as_root
 def test_a_link_of_another_user_is_not_written_through(tmp_path: Path) -> None:
     secret = tmp_path / "passwd"

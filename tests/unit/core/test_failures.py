@@ -130,6 +130,18 @@ def test_directories_in_the_place_of_files(tmp_path: Path, clock: Clock) -> None
         Snapshots(str(tmp_path / "state"), lambda _message: None).keep(settings)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes a link of another user")
+def test_a_link_in_the_place_of_the_directory(tmp_path: Path, clock: Clock) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (tmp_path / "state").symlink_to(other)
+    os.lchown(tmp_path / "state", 65534, 65534)
+    said: list[str] = []
+    History(str(tmp_path / "state"), WINDOW, said.append, clock).failed(1, CRASH)
+    assert "starts.json (a symbolic link of user 65534); they will be lost on exit" in said[0]
+    assert os.listdir(other) == []
+
+
 def test_it_is_bounded(tmp_path: Path, clock: Clock) -> None:
     one = history(tmp_path, clock)
     for number in range(MOST + 50):

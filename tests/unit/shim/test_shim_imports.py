@@ -60,3 +60,10 @@ def test_every_adapter_is_known() -> None:
     named = {key.value for key in table.keys if isinstance(key, ast.Constant)}
     files = {path.relative_to(folder).with_suffix("") for path in folder.rglob("*.py")}
     assert named == {".".join(path.parts) for path in files if path.name != "__init__"}
+
+
+def test_the_names_that_earlier_versions_ask_for() -> None:
+    """Their call.py may be loaded already when a program asks for a module of this version."""
+    same = "load('upgraded').inodes is load('websockets').inodes or sys.exit('another function')"
+    code = f"import sys; sys.path.insert(0, {str(SHIM)!r}); from sockact_shim import load; {same}"
+    subprocess.run([sys.executable, "-I", "-c", code], check=True)

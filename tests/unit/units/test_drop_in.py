@@ -199,6 +199,27 @@ def test_the_drop_in(found: Facts, key: str, value: list[str] | None) -> None:
     assert written(found).get(key) == value
 
 
+@pytest.mark.parametrize(
+    ("user", "capabilities", "changes", "value"),
+    [
+        ("", "cap_setgid cap_setuid", True, ["CAP_SYS_PTRACE CAP_KILL"]),
+        ("", "cap_setgid cap_setuid", False, None),
+        ("", "cap_kill cap_setuid cap_sys_ptrace", True, None),
+        ("", "cap_setuid cap_sys_ptrace", True, ["CAP_KILL"]),
+        ("web", "cap_setuid", True, None),
+    ],
+)
+def test_a_program_that_becomes_another_user(
+    user: str, capabilities: str, changes: bool, value: list[str] | None
+) -> None:
+    """Root without these cannot read its bind(), nor stop it."""
+    found = facts(User=user, CapabilityBoundingSet=capabilities)
+    wrap = replace(WRAP, changes_user=changes)
+    assert written(found, wrap).get("CapabilityBoundingSet") == value
+    said = "\n".join(differences.describe(found, wrap))
+    assert ("CapabilityBoundingSet= also has " in said) == bool(value)
+
+
 def test_a_socket_file_in_the_folder_of_the_service_stays() -> None:
     found = facts(RuntimeDirectory="web")
     assert "RuntimeDirectoryPreserve" not in written(

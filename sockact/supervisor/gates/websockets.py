@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _ORDER = "upgraded"
 
 
-class Upgraded:
+class WebSockets:
     """The questions to the shims of one service."""
 
     def __init__(self, calls: ShimCalls, gates: Gates) -> None:

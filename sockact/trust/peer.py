@@ -1,0 +1,18 @@
+"""Who is at the other end of a Unix socket: unix(7), SO_PEERCRED (Linux 2.2)."""
+
+from __future__ import annotations
+
+import socket
+import struct
+
+_CREDENTIALS = struct.Struct("=iII")
+
+
+def credentials(sock: socket.socket) -> tuple[int, int, int]:
+    """The pid, uid and gid of the process that has called connect(2) or listen(2) there.
+
+    The pid is 0 for a process outside of our PID namespace. Raises OSError.
+    """
+    found = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, uid, gid = _CREDENTIALS.unpack(found)
+    return pid, uid, gid
