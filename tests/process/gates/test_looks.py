@@ -126,7 +126,10 @@ libc.epoll_wait(poll.fileno(), ctypes.c_void_p(address), 10, -1)
         entry = gate.Entry(process.pid, epfd, fd, 1, fd, listener.inode)
         with pytest.raises(gate.GateRefused, match="keeps the kernel from answering"):
             gate.close([entry], {listener.inode: fd})
-        assert len(told) == 3
+        looks.forget(process.pid)
+        with pytest.raises(Blocked):  # Before its bind().
+            own_socket.unwatch(process.pid, fd, listener.inode)
+        assert len(told) == 4
 
 
 def test_a_listener_that_is_locked(
