@@ -186,7 +186,7 @@ class Adoption:
         try:
             self._dispatch(fd, notification)
         except (OSError, ValueError) as error:
-            if isinstance(error, OSError) and procfs.is_for_want(error):
+            if isinstance(error, OSError) and looks.is_for_want(error):
                 self._fail(fd, notification, error)
             else:
                 # Unreadable or invalid arguments: the kernel returns the right error. A process

@@ -175,6 +175,6 @@ def _duplicate(tid: int, fd: int) -> int | None:
     try:
         return pidfd.getfd(procfs.thread_group(tid), fd)
     except OSError as error:
-        if isinstance(found := procfs.as_unavailable(error), Unavailable):
+        if isinstance(found := looks.as_unavailable(error), Unavailable):
             raise found from None
         return None

@@ -36,6 +36,7 @@ _PAUSES = (1.0, 10.0, 100.0, 600.0)
 _MOST_GIVEN_UP = 16
 _REASON = "a process keeps the kernel from answering"
 _CAP_SYS_PTRACE = 19
+_FOR_NOW = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
 
 
 class Unavailable(OSError):
@@ -47,6 +48,18 @@ class Blocked(Unavailable):
 
     def __str__(self) -> str:
         return str(self.strerror)
+
+
+def as_unavailable(error: OSError) -> OSError:
+    """The error, as Unavailable if it is temporary."""
+    if error.errno in _FOR_NOW:
+        return Unavailable(error.errno, error.strerror, error.filename)
+    return error
+
+
+def is_for_want(error: OSError) -> bool:
+    """Whether there were no descriptors, memory or processes left."""
+    return error.errno in _FOR_NOW and not isinstance(error, Blocked)
 
 
 _ERRORS: dict[str, type[OSError]] = {"Unavailable": Unavailable}

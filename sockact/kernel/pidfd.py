@@ -14,7 +14,7 @@ import os
 import signal
 
 from sockact.kernel.libc import per_machine, syscall
-from sockact.kernel.procfs import as_unavailable
+from sockact.kernel.looks import as_unavailable
 
 _PIDFD_GETFD = 438
 _KCMP = per_machine(312, 272)

@@ -15,7 +15,7 @@ import os
 from sockact.core.record import dataclass
 from sockact.kernel import looks
 from sockact.kernel.libc import per_machine
-from sockact.kernel.looks import apart, apart_for
+from sockact.kernel.looks import apart, apart_for, as_unavailable
 
 _EPOLL_WAITS = (per_machine(232, -4), per_machine(281, 22), 441)
 
@@ -25,8 +25,6 @@ _EPOLL = "anon_inode:[eventpoll]"
 
 _CHUNK = 1 << 16
 _MOST_ENVIRONMENT = 1 << 20
-
-_FOR_NOW = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
 
 _SYSCALLS = {
     per_machine(43, 202): "accept",
@@ -301,18 +299,6 @@ def _descriptors(pid: int) -> list[tuple[int, str]]:
         except (FileNotFoundError, ProcessLookupError):
             continue
     return found
-
-
-def as_unavailable(error: OSError) -> OSError:
-    """The error, as Unavailable if it is temporary."""
-    if error.errno in _FOR_NOW:
-        return Unavailable(error.errno, error.strerror, error.filename)
-    return error
-
-
-def is_for_want(error: OSError) -> bool:
-    """Whether there were no descriptors, memory or processes left."""
-    return error.errno in _FOR_NOW and not isinstance(error, looks.Blocked)
 
 
 def _listdir(path: str) -> list[str]:

@@ -10,7 +10,7 @@ import time
 
 from sockact.core.matching import Address, Family, Kind
 from sockact.core.numbers import whole
-from sockact.kernel import procfs
+from sockact.kernel import looks
 from sockact.kernel.sockets import received
 from sockact.kernel.sockets.listener import Listener
 from sockact.supervisor.base.loop import READ
@@ -131,7 +131,7 @@ class Conversation:
         except (ValueError, IndexError):
             self._send(f"refuse {errno.EINVAL} malformed request")
         except OSError as error:
-            if procfs.is_for_want(error):
+            if looks.is_for_want(error):
                 self._send(f"refuse {error.errno} {error.strerror}")
             else:
                 self._send("pass")  # The process, or /proc, is gone, or keeps us from looking.
