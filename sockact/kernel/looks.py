@@ -169,6 +169,8 @@ class _Looks:
         self.owner = 0
         self.charged: Hashable = None
         self._helper: Helper | None = None
+        self._functions = 0
+        """Number of those that the helper knows."""
         self._troubles: dict[Hashable, _Trouble] = {}
         self._group_of: Callable[[int], Hashable] = lambda _pid: None
         self._say: Callable[[Hashable, str], None] = lambda _group, _text: None
@@ -224,8 +226,11 @@ class _Looks:
         try:
             if keep is not None:
                 return Helper(_answer, keep)
+            if self._helper and self._functions < len(_FUNCTIONS):
+                self._drop(self._helper)  # It lacks a module that has been loaded since.
             if self._helper is None:
                 self._helper = Helper(_answer)
+                self._functions = len(_FUNCTIONS)
             return self._helper
         except OSError as error:
             raise Unavailable(error.errno, error.strerror) from None

@@ -195,6 +195,19 @@ def test_a_helper_holds_nothing(told: list[tuple[object, str]], listener: Listen
     assert told == []
 
 
+def test_a_function_that_is_loaded_later(told: list[tuple[object, str]]) -> None:
+    """The supervisor loads much of itself after the launch, and the helper after the first look."""
+    assert procfs.lives(os.getpid())
+
+    @looks.apart
+    def late(pid: int) -> bool:
+        return pid != os.getpid()
+
+    assert late(os.getpid())
+    assert len(helpers()) == 1
+    assert told == []
+
+
 def test_results_and_exceptions_come_through(
     told: list[tuple[object, str]], listener: Listener
 ) -> None:

@@ -67,7 +67,7 @@ def test_the_supervisor_goes_on(
     wait.until(lambda: service.states() and message in service.stderr, "the message")
     assert service.states() == {1: "running"}
     shown = service.run("status", "test", timeout=20.0)
-    assert "generation 1: running" in shown.stdout
+    assert "\n  1           running\n" in shown.stdout
     program.publish("2")
     assert service.reload().code == 0, service.stderr
     assert service.status()["generations"][-1]["state"] == "running"
