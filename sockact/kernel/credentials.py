@@ -10,6 +10,9 @@ from __future__ import annotations
 import os
 import socket
 
+from sockact.kernel import procfs
+from sockact.kernel.looks import Unavailable, apart
+
 NETWORK = "net"
 MOUNT = "mnt"
 
@@ -19,19 +22,32 @@ _SO_NETNS_COOKIE = 71
 def identity(pid: int) -> tuple[bytes, ...]:
     """The users and groups of a process, to compare them; empty if it is gone or hidden."""
     try:
-        with open(f"/proc/{pid}/status", "rb") as file:
-            lines = file.read().splitlines()
+        return _identity(pid)
     except OSError:
         return ()
+
+
+@apart
+def _identity(pid: int) -> tuple[bytes, ...]:
+    lines = procfs.read(f"/proc/{pid}/status").splitlines()
     return tuple(line for line in lines if line.startswith((b"Uid:", b"Gid:")))
 
 
 def users(pid: int) -> set[int]:
-    """The real, effective and saved user of a process or thread; empty if it is gone or hidden."""
-    found = identity(pid)
+    """The real, effective and saved user of a process or thread; empty if it is gone or hidden.
+
+    Raises Unavailable.
+    """
+    try:
+        found = _identity(pid)
+    except Unavailable:
+        raise
+    except OSError:
+        return set()
     return {*map(int, found[0].split()[1:4])} if found else set()
 
 
+@apart
 def shares_namespace(pid: int, kind: str) -> bool:
     """Whether a process or thread is in this process's namespace of the kind.
 

@@ -11,7 +11,7 @@ import errno
 import re
 
 from sockact.core.record import dataclass
-from sockact.kernel import procfs
+from sockact.kernel import looks, procfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,20 +25,21 @@ _LINE = rb"^tfd: *([0-9]+) events: *([0-9a-f]+) data: *([0-9a-f]+) +pos:\S+ ino:
 _ANY = re.compile(_LINE % rb"[0-9a-f]+", re.MULTILINE)
 
 
+@looks.error
 class TooMany(OSError):
     """There are more entries than one look may read."""
 
-    def __init__(self, pid: int) -> None:
-        self.reason = f"process {pid} has too many epoll entries to inspect"
-        super().__init__(errno.E2BIG, self.reason)
+
+def _too_many(pid: int) -> TooMany:
+    return TooMany(errno.E2BIG, f"process {pid} has too many epoll entries to inspect")
 
 
 class Limit:
     """What one look may still read."""
 
-    def __init__(self) -> None:
-        self.bytes = _MOST_BYTES
-        self.found = _MOST_FOUND
+    def __init__(self, most: int | None = None, found: int | None = None) -> None:
+        self.bytes = _MOST_BYTES if most is None else most
+        self.found = _MOST_FOUND if found is None else found
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def of_instance(
     limit.bytes -= len(text)
     if limit.bytes < 0:
         limit.bytes = 0
-        raise TooMany(pid)
+        raise _too_many(pid)
     wanted = _ANY
     if inodes is not None:
         # There may be thousands of entries, and hardly ever a wanted one.
@@ -80,7 +81,7 @@ def of_instance(
         limit.found -= 1
         if limit.found < 0:
             limit.found = 0
-            raise TooMany(pid)
+            raise _too_many(pid)
         number, *others = found.groups()
         entries.append(EpollEntry(int(number), *(int(one, 16) for one in others)))
     return entries

@@ -1,26 +1,54 @@
 """Memory and CPU time of processes, as proc(5) tells; None where it tells nothing, or not until
-the given time of CLOCK_MONOTONIC.
+the given time of CLOCK_MONOTONIC, or after a process that keeps the kernel from answering.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
+
+from sockact.kernel import looks
+from sockact.kernel.looks import Unavailable, apart
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 
+@contextlib.contextmanager
+def bounded() -> Iterator[None]:
+    """Within this context, nobody waits for a process that keeps the kernel from answering."""
+    looks.begin(_all, _nothing)
+    try:
+        yield
+    finally:
+        looks.end()
+
+
+def _all(_pid: int) -> None:
+    """All processes are one group: after one that keeps us waiting, nothing is told."""
+
+
+def _nothing(_group: object, _message: str) -> None:
+    """The supervisor says it."""
+
+
 def memory_bytes(pids: Sequence[int], until: float) -> int | None:
     """The sum over those processes that can be read."""
-    found = [size for pid in _in_time(pids, until) if (size := _memory(pid))]
+    try:
+        found = [size for pid in _in_time(pids, until) if (size := _memory(pid))]
+    except Unavailable:
+        return None
     return sum(found) if found and time.monotonic() < until else None
 
 
 def cpu_seconds(pids: Sequence[int], until: float) -> float | None:
     """The sum over those processes that can be read."""
-    found = [used for pid in _in_time(pids, until) if (used := _cpu(pid)) is not None]
+    try:
+        found = [used for pid in _in_time(pids, until) if (used := _cpu(pid)) is not None]
+    except Unavailable:
+        return None
     return sum(found) if found and time.monotonic() < until else None
 
 
@@ -32,6 +60,7 @@ def _in_time(pids: Sequence[int], until: float) -> Iterator[int]:
         yield pid
 
 
+@apart
 def _memory(pid: int) -> int | None:
     """Proportional set size, which counts shared pages once; resident size where it is secret."""
     try:
@@ -46,6 +75,7 @@ def _memory(pid: int) -> int | None:
         return None
 
 
+@apart
 def _cpu(pid: int) -> float | None:
     try:
         # The command name is in parentheses and may itself hold any character.

@@ -94,8 +94,9 @@ class Mechanisms:
         try:
             found = self._look(generation, pids, removed)
         except TooMany as error:
-            self._tired[generation] = time.monotonic() + _REST, error.reason
-            return NONE, error.reason
+            reason = str(error.strerror)
+            self._tired[generation] = time.monotonic() + _REST, reason
+            return NONE, reason
         except (gate.GateRefused, OSError) as error:
             return NONE, str(error)
         return "+".join(sorted(found)) or None, ""
