@@ -67,6 +67,8 @@ def test_fastcgi() -> None:
 
 @pytest.mark.parametrize("messages", [1, 2])
 def test_a_websocket_that_ends_in_its_silence_is_a_failure(messages: int) -> None:
+    # The packages are built without the libraries of these clients.
+    pytest.importorskip("websockets.asyncio")
     from websockets.asyncio.server import serve
 
     async def handler(connection: ServerConnection) -> None:
@@ -89,6 +91,7 @@ def test_a_websocket_that_ends_in_its_silence_is_a_failure(messages: int) -> Non
 
 
 def test_a_call_without_a_server_is_refused() -> None:
+    pytest.importorskip("grpc")
     with socket.socket() as bound:  # It does not listen.
         bound.bind(("127.0.0.1", 0))
         plan = Plan(f"127.0.0.1:{bound.getsockname()[1]}", (Load(Kind.RPC, 1),), SECONDS)
