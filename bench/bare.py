@@ -19,7 +19,6 @@ from tests.support import wait
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from types import TracebackType
 
     from tests.servers.commands import Address
     from tests.servers.releases import Releases
@@ -83,12 +82,7 @@ class Bare:
     def __enter__(self) -> Bare:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     def wait_ready(self) -> None:

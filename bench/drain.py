@@ -24,7 +24,6 @@ from tests.support.service import Service
 
 if TYPE_CHECKING:
     import socket
-    from types import TracebackType
 
 # Answers each line except "wait"; "last" ends the connection after the answer.
 SERVER = """
@@ -63,12 +62,7 @@ class Served:
         self.service.wait_ready()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         if self.service.process.poll() is None:
             self.service.run("stop", self.service.name, "--now")
             self.service.process.wait(END_TIMEOUT)
@@ -158,12 +152,7 @@ class Newcomers:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._stop.set()
         self._thread.join()
 

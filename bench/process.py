@@ -22,7 +22,6 @@ from bench.tally import Report
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
 
 ROOT = Path(__file__).resolve().parent.parent
 STARTED = b"started\n"
@@ -48,12 +47,7 @@ class LoadProcess:
     def __enter__(self) -> LoadProcess:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         if self._report is None:
             self._process.kill()
         self._close()

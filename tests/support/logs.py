@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from dataclasses import dataclass
@@ -103,8 +104,11 @@ def pump(service: Service) -> psutil.Process:
     """The log pump of the service."""
 
     def find() -> psutil.Process | None:
-        children = psutil.Process(service.process.pid).children()
-        return next((one for one in children if one.name() == "sockact-log"), None)
+        for child in psutil.Process(service.process.pid).children():
+            with contextlib.suppress(psutil.NoSuchProcess):  # It has just been killed.
+                if child.name() == "sockact-log":
+                    return child
+        return None
 
     return wait.until(find, "a log pump")
 

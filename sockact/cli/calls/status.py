@@ -52,7 +52,7 @@ def ask(one: Service, seconds: float) -> dict[str, Any]:
 
 
 def status_of(one: Service, connection: Client, answer: dict[str, Any]) -> dict[str, Any]:
-    """The status in an answer, with the pid of whoever answered. Raises Failure."""
+    """The status in an answer, with the pid of the process that answered. Raises Failure."""
     status: dict[str, Any] = answer["status"]
     if status["name"] != one.name:
         # It would stand in the place of that service.

@@ -30,6 +30,7 @@ GRACEFUL = """
 def serve(connection):
     with connection:
         connection.recv(100)
+        open({path!r} + ".asked", "w").close()
         while not os.path.exists({path!r}):
             time.sleep(0.01)
         connection.sendall(VERSION)
@@ -294,7 +295,8 @@ def test_the_next_generation_waits_for_survivors(
     old = service.status()["generations"][0]["pid"]
     with connect(("127.0.0.1", program.port)) as busy:
         busy.sendall(b"fast")
-        wait.until(lambda: service.status()["generations"][0]["connections"]["busy"], "the request")
+        # Busy is also a connection that no thread serves yet, for which the program would not wait.
+        wait.until((folder / "answers.asked").exists, "the request")
         restarts.kill(service, ends=False)
         program.publish("2")
         again = restarts.again(service, program, *program.listen, options=options, ready=False)
