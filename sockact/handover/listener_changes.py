@@ -18,6 +18,8 @@ from sockact.kernel.sockets.listener import of_descriptor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sockact.kernel.sockets.listener import Listener
     from sockact.kernel.sockets.sockopt import Change, Option
 
@@ -67,14 +69,16 @@ def change(listener: Listener, changes: tuple[Change, ...], *, first: bool) -> t
     that it had at the start. Raises OSError.
     """
     fd = listener.socket.fileno()
-    return looks.in_fork(_change, [fd], 0, fd, listener.original if first else None, changes)
+    return looks.in_fork_or_here(
+        _change, [fd], 0, fd, listener.original if first else None, changes
+    )
 
 
 def put_back(listener: Listener, options: tuple[Option, ...]) -> tuple[Option, ...]:
     """Set options that were returned earlier; return those of before. Raises OSError."""
     fd = listener.socket.fileno()
     with looks.charged(_GROUP):
-        return looks.in_fork(_put_back, [fd], 0, fd, options)
+        return looks.in_fork_or_here(_put_back, [fd], 0, fd, options)
 
 
 def repair(listener: Listener, limit: int) -> tuple[str, str]:
@@ -83,7 +87,7 @@ def repair(listener: Listener, limit: int) -> tuple[str, str]:
     """
     fd = listener.socket.fileno()
     with looks.charged(_GROUP):
-        return looks.in_fork(_repair, [fd], 0, fd, limit)
+        return looks.in_fork_or_here(_repair, [fd], 0, fd, limit)
 
 
 def tidy(found: list[tuple[Listener, int]], *, filters: bool) -> list[str]:
@@ -94,14 +98,14 @@ def tidy(found: list[tuple[Listener, int]], *, filters: bool) -> list[str]:
     if not plain:
         return []
     with looks.charged(_GROUP):
-        return looks.in_fork(_tidy, [fd for fd, _limit in plain], 0, plain, filters)
+        return looks.in_fork_or_here(_tidy, [fd for fd, _limit in plain], 0, plain, filters)
 
 
 def shut(listener: Listener) -> None:
     """Refuse its new clients. Raises OSError."""
     fd = listener.socket.fileno()
     with looks.charged(_GROUP):
-        looks.in_fork(_shut, [fd], 0, fd)
+        looks.in_fork_or_here(_shut, [fd], 0, fd)
 
 
 @apart
@@ -126,38 +130,43 @@ def _put_back(_group: int, number: int, options: tuple[Option, ...]) -> tuple[Op
 
 @apart
 def _repair(_group: int, fd: int, limit: int) -> tuple[str, str]:
-    listener = _listener(fd)
-    if why := upkeep.defect(listener):
-        return "", why
-    if not upkeep.has_lost_clients(listener):
-        return "", ""
-    did = "connected" if upkeep.is_connected(listener.socket) else "shut down"
-    try:
-        upkeep.listen_again(listener, limit)
-    except OSError as error:
-        raise OSError(error.errno, f"{did}: {error.strerror}") from None
-    return did, ""
+    with _duplicate(fd) as listener:
+        if why := upkeep.defect(listener):
+            return "", why
+        if not upkeep.has_lost_clients(listener):
+            return "", ""
+        did = "connected" if upkeep.is_connected(listener.socket) else "shut down"
+        try:
+            upkeep.listen_again(listener, limit)
+        except OSError as error:
+            raise OSError(error.errno, f"{did}: {error.strerror}") from None
+        return did, ""
 
 
 @apart
 def _tidy(_group: int, found: list[tuple[int, int]], filters: bool) -> list[str]:
-    return [_tidied(_listener(fd), limit, filters) for fd, limit in found]
+    return [_tidied(fd, limit, filters) for fd, limit in found]
 
 
-def _tidied(listener: Listener, limit: int, filters: bool) -> str:
+def _tidied(fd: int, limit: int, filters: bool) -> str:
     try:
-        if upkeep.has_lost_clients(listener):
-            upkeep.listen_again(listener, limit)
-        upkeep.undo_options(listener, filters=filters)
-        return upkeep.defect(listener)
+        with _duplicate(fd) as listener:
+            if upkeep.has_lost_clients(listener):
+                upkeep.listen_again(listener, limit)
+            upkeep.undo_options(listener, filters=filters)
+            return upkeep.defect(listener)
     except OSError as error:
         return f"the program shut it down, and listening again failed ({error.strerror})"
 
 
 @apart
 def _shut(_group: int, fd: int) -> None:
-    _listener(fd).socket.shutdown(socket.SHUT_RD)
+    with _duplicate(fd) as listener:
+        listener.socket.shutdown(socket.SHUT_RD)
 
 
-def _listener(fd: int) -> Listener:
-    return of_descriptor(os.dup(fd), "", owned=False, original=_UNREAD)
+@contextlib.contextmanager
+def _duplicate(fd: int) -> Iterator[Listener]:
+    listener = of_descriptor(os.dup(fd), "", owned=False, original=_UNREAD)
+    with listener.socket:
+        yield listener

@@ -52,7 +52,7 @@ def look(tid: int, fd: int) -> OwnSocket | None:
     if copy is None:
         return None
     try:
-        return _own(looks.in_fork(_of_copy, [copy], tid, copy))
+        return _own(looks.in_fork_or_here(_of_copy, [copy], tid, copy))
     finally:
         os.close(copy)
 
@@ -61,7 +61,7 @@ def take(tid: int, queue: int) -> OwnSocket | None:
     """The socket of a thread that comes with the next message in our socket `queue`; None if none
     comes. Raises OSError.
     """
-    return _own(looks.in_fork(_of_queue, [queue], tid, queue))
+    return _own(looks.in_fork_or_here(_of_queue, [queue], tid, queue))
 
 
 def unwatch(tid: int, fd: int, inode: int) -> list[Entry]:

@@ -21,7 +21,7 @@ from sockact.kernel import libc, signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Hashable
     from typing import NoReturn
 
 _NAME = b"sockact-look"
@@ -33,6 +33,9 @@ _PATIENCE = 10
 for may be innocent, and wait for a processor."""
 _LONGEST = 2.0
 """Seconds that a helper may take that computes, or waits for a processor."""
+_PAUSES = (1.0, 10.0, 100.0, 600.0)
+"""Seconds for which a group is refused after its first helper was given up, its second …"""
+_MOST_GIVEN_UP = 16
 
 
 class Helper:
@@ -47,8 +50,8 @@ class Helper:
         self._socket, other = socket.socketpair()
         try:
             with other, signals.blocked():
-                self._pid = os.fork()
-                if self._pid == 0:
+                self.pid = os.fork()
+                if self.pid == 0:
                     _serve(other, answer, keep)
         except OSError:
             self._socket.close()
@@ -96,7 +99,7 @@ class Helper:
 
     def _state(self) -> str:
         try:
-            with open(f"/proc/{self._pid}/stat", "rb") as file:
+            with open(f"/proc/{self.pid}/stat", "rb") as file:
                 return file.read().rpartition(b")")[2].split()[0].decode()
         except OSError:
             return ""
@@ -112,20 +115,68 @@ class Helper:
         """Kill it, if it has not ended: then its pid is still its own."""
         if not self.has_ended():
             with contextlib.suppress(OSError):
-                os.kill(self._pid, signal.SIGKILL)
+                os.kill(self.pid, signal.SIGKILL)
 
-    def finish(self) -> None:
-        """Reap it once it has answered for the only time."""
+    def end(self) -> None:
+        """Kill and reap it: one that has just answered, or has not ended. The loop reaps others."""
+        self.kill()
         self._poll.modify(self._socket, 0)  # Only a hang-up: then nothing can stop it any more.
         if self._poll.poll(_PATIENCE * _SLICE * 1000):
-            os.waitpid(self._pid, 0)
+            os.waitpid(self.pid, 0)
         self._socket.close()
 
     def close(self) -> None:
-        """End it. The loop reaps it, like all children."""
+        """Kill it, if it has not ended. The loop reaps it, like all children."""
         if self._socket.fileno() >= 0:
             self.kill()
             self._socket.close()
+
+
+class GivenUp:
+    """Helpers that did not answer, and the groups that are refused because of them."""
+
+    def __init__(self) -> None:
+        self._living: list[Helper] = []
+        # Group → (its last helper, when the refusal ends, how often)
+        self._groups: dict[Hashable, tuple[Helper, float, int]] = {}
+
+    def add(self, group: Hashable, helper: Helper) -> bool:
+        """Give up a helper that looks at the group. Whether that is the first of the group."""
+        helper.kill()
+        self._living.append(helper)
+        times = self._groups[group][2] if group in self._groups else 0
+        until = time.monotonic() + _PAUSES[min(times, len(_PAUSES) - 1)]
+        self._groups[group] = helper, until, times + 1
+        return not times
+
+    def refuses(self, group: Hashable) -> bool:
+        """Whether the group is not to be looked at now."""
+        for helper in [one for one in self._living if one.has_ended()]:
+            helper.close()
+            self._living.remove(helper)
+        if group in self._groups:
+            helper, until, _times = self._groups[group]
+            return helper in self._living or time.monotonic() < until
+        return len(self._living) >= _MOST_GIVEN_UP
+
+    def any(self) -> bool:
+        """Whether there are such helpers or groups."""
+        return bool(self._living or self._groups)
+
+    def pids(self) -> set[int]:
+        """The pids of those that have not ended."""
+        return {helper.pid for helper in self._living if not helper.has_ended()}
+
+    def forget(self, group: Hashable) -> None:
+        """Forget a group that is gone, but not its helper."""
+        self._groups.pop(group, None)
+
+    def close(self) -> None:
+        """Forget all of them."""
+        for helper in self._living:
+            helper.close()
+        self._living.clear()
+        self._groups.clear()
 
 
 def _serve(
@@ -137,10 +188,12 @@ def _serve(
         gc.disable()
         libc.die_with_parent(signal.SIGKILL)
         _close_others(sorted({sock.fileno(), *(keep or ())}))
-        with open("/proc/self/comm", "wb") as file:
+        with contextlib.suppress(OSError), open("/proc/self/comm", "wb") as file:
             file.write(_NAME)
         while request := _receive(sock):
             data = answer(request)
+            if keep is not None:
+                _close_others([sock.fileno()])  # This may wait, too: then there is no answer.
             sock.sendall(_LENGTH.pack(len(data)) + data)
             if keep is not None:
                 break
@@ -151,8 +204,11 @@ def _serve(
 
 
 def _close_others(kept: list[int]) -> None:
-    # close_range(2) takes any number, but before Linux 5.9 Python tries each.
-    highest = max(map(int, os.listdir("/proc/self/fd")))
+    try:
+        highest = max(map(int, os.listdir("/proc/self/fd")))
+    except OSError:
+        # close_range(2) takes any number, but before Linux 5.9 Python tries each.
+        highest = os.sysconf("SC_OPEN_MAX")
     for low, high in zip([-1, *kept], [*kept, highest + 1], strict=True):
         os.closerange(low + 1, high)
 

@@ -18,10 +18,8 @@ import errno
 import functools
 import marshal
 import os
-import time
 
-from sockact.core.record import dataclass
-from sockact.kernel.helper import Helper
+from sockact.kernel.helper import GivenUp, Helper
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,10 +29,12 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
     R = TypeVar("R")
 
-_PAUSES = (1.0, 10.0, 100.0, 600.0)
-"""Seconds for which a group is refused after its first helper was given up, its second …"""
-_MOST_GIVEN_UP = 16
+_ATTEMPTS = 2
 _REASON = "a process keeps the kernel from answering"
+_NO_HELPER = (
+    "no helper process ({}); looking at the program without one, which then can stop this "
+    "supervisor; raise TasksMax= if that is the limit"
+)
 _CAP_SYS_PTRACE = 19
 _FOR_NOW = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
 
@@ -110,9 +110,21 @@ def apart_for(group: Hashable) -> Callable[[Callable[P, R]], Callable[P, R]]:
 def in_fork(
     function: Callable[P, R], keep: Collection[int], *arguments: P.args, **named: P.kwargs
 ) -> R:
-    """Run a function of `apart` in a new process that has the descriptors `keep`, but no others."""
+    """Run a function of `apart` in a new process that has the descriptors `keep`, but no others.
+
+    Raises Unavailable if there can be no new process.
+    """
     name = f"{function.__module__}.{function.__name__}"
     found: R = _LOOKS.look(name, arguments, named, keep)
+    return found
+
+
+def in_fork_or_here(
+    function: Callable[P, R], keep: Collection[int], *arguments: P.args, **named: P.kwargs
+) -> R:
+    """As `in_fork`; in this process if there can be no new one, as with the helper (`begin`)."""
+    name = f"{function.__module__}.{function.__name__}"
+    found: R = _LOOKS.look(name, arguments, named, keep, or_here=True)
     return found
 
 
@@ -125,7 +137,8 @@ def begin(group_of: Callable[[int], Hashable], say: Callable[[Hashable, str], No
     """Let this process make looks by a helper, if that has the same rights.
 
     `group_of` returns the group of a process, `say` is called with a group that begins to be
-    refused.
+    refused. The helper is made at the first look. If there can be none, this process looks itself,
+    as long as none had to be given up.
     """
     if _has_rights_of_ancestors_only():
         return
@@ -143,6 +156,11 @@ def forget(group: Hashable) -> None:
     _LOOKS.forget(group)
 
 
+def helpers() -> set[int]:
+    """The pids of this process's helpers, which are its children as programs are."""
+    return _LOOKS.pids()
+
+
 @contextlib.contextmanager
 def charged(group: Hashable) -> Iterator[None]:
     """Take all looks inside of this context for looks at the group."""
@@ -151,15 +169,6 @@ def charged(group: Hashable) -> Iterator[None]:
         yield
     finally:
         _LOOKS.charged = before
-
-
-@dataclass
-class _Trouble:
-    """A group that has kept a helper from answering."""
-
-    helper: Helper
-    until: float
-    times: int = 1
 
 
 class _Looks:
@@ -171,9 +180,11 @@ class _Looks:
         self._helper: Helper | None = None
         self._functions = 0
         """Number of those that the helper knows."""
-        self._troubles: dict[Hashable, _Trouble] = {}
+        self._given_up = GivenUp()
         self._group_of: Callable[[int], Hashable] = lambda _pid: None
         self._say: Callable[[Hashable, str], None] = lambda _group, _text: None
+        self._told = False
+        """Whether it was said that no helper can be made."""
 
     def begin(
         self, group_of: Callable[[int], Hashable], say: Callable[[Hashable, str], None]
@@ -184,15 +195,16 @@ class _Looks:
 
     def end(self) -> None:
         self.owner = 0
-        if self._helper:
-            self._helper.close()
-            self._helper = None
-        for group in tuple(self._troubles):
-            self.forget(group)
+        self._drop_helper()
+        self._given_up.close()
 
     def forget(self, group: Hashable) -> None:
-        if trouble := self._troubles.pop(group, None):
-            trouble.helper.close()
+        self._given_up.forget(group)
+
+    def pids(self) -> set[int]:
+        own = self._helper
+        # One that has ended may have been reaped, and its pid be another's.
+        return self._given_up.pids() | ({own.pid} if own and not own.has_ended() else set())
 
     def look(
         self,
@@ -200,68 +212,71 @@ class _Looks:
         positional: tuple[object, ...],
         named: dict[str, object],
         keep: Collection[int] | None = None,
+        *,
+        or_here: bool = False,
     ) -> Any:
         """Return what the function returns. Raises what it raises, and Unavailable."""
         pid = _first_process(positional)
         group = self.charged or self._group_of(pid)
-        self._check(group)
+        if self._given_up.refuses(group):
+            raise Blocked(errno.EBUSY, _REASON)
         request = _dumped((name, positional, named))
-        for _ in range(2):
-            helper = self._start(keep)
+        for _ in range(_ATTEMPTS):
+            try:
+                helper = self._start() if keep is None else Helper(_answer, keep)
+            except OSError as error:
+                failure = error
+                break
             try:
                 answer = helper.ask(request)
             except (ConnectionError, EOFError):
                 # It was killed, by its user or for want of memory.
-                self._drop(helper)
+                failure = ChildProcessError(errno.ECHILD, "somebody kills it")
+                self._close(helper)
                 continue
             if answer is None:
                 self._give_up(group, helper, pid)
-                break
+                raise Blocked(errno.ETIMEDOUT, _REASON)
             if keep is not None:
-                helper.finish()
+                helper.end()
             return _result(answer)
-        raise Blocked(errno.ETIMEDOUT, _REASON)
+        if (or_here or keep is None) and self._may_look_here(failure):
+            return _FUNCTIONS[name](*positional, **named)
+        raise Unavailable(failure.errno, failure.strerror)
 
-    def _start(self, keep: Collection[int] | None) -> Helper:
-        try:
-            if keep is not None:
-                return Helper(_answer, keep)
-            if self._helper and self._functions < len(_FUNCTIONS):
-                self._drop(self._helper)  # It lacks a module that has been loaded since.
-            if self._helper is None:
-                self._helper = Helper(_answer)
-                self._functions = len(_FUNCTIONS)
-            return self._helper
-        except OSError as error:
-            raise Unavailable(error.errno, error.strerror) from None
+    def _start(self) -> Helper:
+        if self._helper and self._functions < len(_FUNCTIONS):
+            self._drop_helper()  # It lacks a module that has been loaded since.
+        if self._helper is None:
+            self._helper = Helper(_answer)
+            self._functions = len(_FUNCTIONS)
+        return self._helper
 
-    def _drop(self, helper: Helper) -> None:
+    def _may_look_here(self, error: OSError) -> bool:
+        """Whether to do without a helper after this error, which is then reported."""
+        if self._given_up.any() or error.errno in (errno.EMFILE, errno.ENFILE):
+            return False
+        if not self._told:
+            self._told = True
+            self._say(None, _NO_HELPER.format(error.strerror))
+        return True
+
+    def _drop_helper(self) -> None:
+        if self._helper and not self._helper.has_ended():
+            self._helper.end()
+        elif self._helper:
+            self._helper.close()
+        self._helper = None
+
+    def _close(self, helper: Helper) -> None:
         helper.close()
         if helper is self._helper:
             self._helper = None
 
-    def _check(self, group: Hashable) -> None:
-        """Raise Blocked if looks at this group are refused now."""
-        trouble = self._troubles.get(group)
-        if trouble is None:
-            stuck = sum(not one.helper.has_ended() for one in self._troubles.values())
-            if stuck < _MOST_GIVEN_UP:
-                return
-        elif trouble.helper.has_ended() and time.monotonic() >= trouble.until:
-            return
-        raise Blocked(errno.EBUSY, _REASON)
-
     def _give_up(self, group: Hashable, helper: Helper, pid: int) -> None:
         if helper is self._helper:
             self._helper = None
-        helper.kill()
-        before = self._troubles.get(group)
-        times = before.times if before else 0
-        if before:
-            before.helper.close()
-        until = time.monotonic() + _PAUSES[min(times, len(_PAUSES) - 1)]
-        self._troubles[group] = _Trouble(helper, until, times + 1)
-        if not times:
+        if self._given_up.add(group, helper):
             self._say(group, _message(group, pid))
 
 

@@ -63,7 +63,7 @@ def _drop(sock: socket.socket) -> None:
     """Take the next message, and close its descriptors."""
     try:
         with looks.charged(_GROUP):
-            looks.in_fork(_drop_in_fork, [sock.fileno()], 0, sock.fileno())
+            looks.in_fork_or_here(_drop_in_fork, [sock.fileno()], 0, sock.fileno())
     except Unavailable:
         try:
             sock.recv(1)  # The kernel closes them, in most cases without waiting.

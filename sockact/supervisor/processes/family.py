@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from sockact.kernel import procfs
+from sockact.kernel import looks, procfs
 from sockact.kernel.looks import apart
 from sockact.kernel.procfs import Process
 
@@ -20,11 +20,15 @@ if TYPE_CHECKING:
 
 
 def families() -> dict[int, list[int] | None]:
-    """The children of this process; `family` finds their descendants. Raises Unavailable."""
+    """The children of this process; `family` finds their descendants. Raises Unavailable.
+
+    The helpers of looks.py are left out.
+    """
     try:
-        return dict.fromkeys(procfs.children(os.getpid()))
+        children = procfs.children(os.getpid())
     except FileNotFoundError:
         return families_in_table()  # A kernel without CONFIG_PROC_CHILDREN.
+    return dict.fromkeys(_programs(children))
 
 
 def families_in_table() -> dict[int, list[int] | None]:
@@ -34,7 +38,12 @@ def families_in_table() -> dict[int, list[int] | None]:
     tree: dict[int, list[int]] = {}
     for process in procfs.processes():
         tree.setdefault(process.parent, []).append(process.pid)
-    return {child: _below(child, tree) for child in tree.get(os.getpid(), [])}
+    return {child: _below(child, tree) for child in _programs(tree.get(os.getpid(), []))}
+
+
+def _programs(children: list[int]) -> list[int]:
+    helpers = looks.helpers()
+    return [pid for pid in children if pid not in helpers]
 
 
 def family(pid: int, members: list[int] | None = None) -> list[Process]:

@@ -17,8 +17,10 @@ from sockact.handover.interest import interest
 from sockact.kernel import helper, looks, procfs
 from sockact.kernel.looks import Blocked
 from sockact.kernel.sockets import listener as listeners
+from tests import ROOT
 from tests.support import wait
 from tests.support.child import inode
+from tests.support.helpers import helpers
 from tests.support.stuck import PAGE, is_stuck, stuck_file
 
 if TYPE_CHECKING:
@@ -67,16 +69,6 @@ def hostile(code: str, stuck: str, *fds: int) -> Iterator[tuple[subprocess.Popen
             process.kill()
             # Threads that wait for the page end with the server.
             os.kill(int(stuck.split("/")[2]), signal.SIGKILL)
-
-
-def helpers() -> list[int]:
-    """The living processes that have the name of a helper."""
-    found = []
-    for pid in procfs.children(os.getpid()):
-        with open(f"/proc/{pid}/comm") as file:
-            if file.read() == "sockact-look\n" and procfs.lives(pid):
-                found.append(pid)
-    return found
 
 
 def test_memory_that_never_arrives(told: list[tuple[object, str]], stuck: str) -> None:
@@ -178,17 +170,17 @@ def test_a_helper_that_somebody_ends(
 ) -> None:
     """The next look has another one."""
     assert procfs.lives(os.getpid())
-    (first,) = helpers()
+    (first,) = helpers(os.getpid())
     os.kill(first, number)
     assert procfs.lives(os.getpid())
-    assert first not in helpers()
+    assert first not in helpers(os.getpid())
     assert told == []
 
 
 def test_a_helper_holds_nothing(told: list[tuple[object, str]], listener: Listener) -> None:
     """Neither a lock nor a listener of its parent."""
     assert procfs.lives(os.getpid())
-    (pid,) = helpers()
+    (pid,) = helpers(os.getpid())
     (target,) = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
     assert target.startswith("socket:")
     assert listener.inode not in procfs.sockets(pid).values()
@@ -204,7 +196,7 @@ def test_a_function_that_is_loaded_later(told: list[tuple[object, str]]) -> None
         return pid != os.getpid()
 
     assert late(os.getpid())
-    assert len(helpers()) == 1
+    assert len(helpers(os.getpid())) == 1
     assert told == []
 
 
@@ -230,3 +222,50 @@ def test_a_helper_that_computes_is_not_given_up(
     monkeypatch.setattr(helper, "_SLICE", 0.001)
     assert len(procfs.processes()) > 1
     assert told == []
+
+
+NO_PROCESSES = """
+import os, resource
+from sockact.kernel import looks, procfs
+from sockact.supervisor.processes import family
+told = []
+looks.begin(lambda pid: pid, lambda group, message: told.append(message))
+os.setgroups([])
+os.setresuid(65534, 65534, 65534)
+hard = resource.getrlimit(resource.RLIMIT_NPROC)[1]
+resource.setrlimit(resource.RLIMIT_NPROC, (0, hard))
+assert [procfs.lives(os.getpid()) for _ in range(2)] == [True, True]
+assert len(told) == 1 and told[0].startswith("no helper process (Resource temporarily")
+resource.setrlimit(resource.RLIMIT_NPROC, (hard, hard))
+assert procfs.lives(os.getpid()) and len(procfs.children(os.getpid())) == 1
+assert family.families() == family.families_in_table() == {}
+looks.end()
+assert procfs.children(os.getpid()) == []
+"""
+
+
+def test_no_helper_can_be_made() -> None:
+    """Looks are made without one until there can be one, which is then none of the programs."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to be a user without processes")
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{NO_PROCESSES}"
+    subprocess.run([sys.executable, "-I", "-c", code], check=True, timeout=wait.TIMEOUT)
+
+
+def test_helpers_that_were_given_up_are_few(
+    told: list[tuple[object, str]], stuck: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They count until they have ended, even if nobody remembers what they looked at."""
+    monkeypatch.setattr(helper, "_MOST_GIVEN_UP", 2)
+    with hostile("print(address, flush=True)\ninput()\n", stuck) as (process, (address,)):
+        for group in ("one", "two"):
+            with looks.charged(group), pytest.raises(Blocked):
+                procfs.memory(process.pid, address, 16)
+            looks.forget(group)
+        assert len(looks.helpers()) == 2
+        with pytest.raises(Blocked):
+            procfs.lives(os.getpid())
+    # Its server has ended.
+    wait.until(lambda: looks.helpers() == set(), "the helpers to end")
+    assert procfs.lives(os.getpid())
+    assert len(told) == 2

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support import wait
+from tests.support.helpers import helpers
 from tests.support.program import Program
 from tests.support.stuck import PAGE, is_stuck, stuck_file
 
@@ -76,6 +77,16 @@ def test_the_supervisor_goes_on(
     assert service.stderr.count(message) == 1
     os.kill(int(stuck.split("/")[2]), signal.SIGKILL)
     assert service.stop() == 0
+
+
+def test_its_helper_ends_with_the_supervisor(start: StartService, folder: Path) -> None:
+    program = Program(folder)
+    service = start(program.command, listen=program.listen)
+    (helper,) = helpers(service.process.pid)
+    service.process.kill()
+    service.process.wait()
+    assert wait.ended(helper)
+    service.remove_sockets()
 
 
 def _answer(program: Program) -> str:
