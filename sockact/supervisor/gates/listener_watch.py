@@ -20,6 +20,7 @@ from functools import partial
 
 from sockact.core.matching import Family, Kind
 from sockact.handover import listener_changes
+from sockact.kernel import looks
 from sockact.kernel.looks import Unavailable
 from sockact.kernel.sockets.listener import accept_queue
 from sockact.supervisor.base.loop import READ
@@ -89,11 +90,20 @@ class ListenerWatch:
         """Look at the listeners now and repair them. Return why no client can connect to one of
         them; "" if nothing is known to hinder them. Socket filters stay if `filters` is false.
         """
+        try:
+            return self.inspect(filters=filters)
+        except Unavailable:
+            return ""
+
+    def inspect(self, *, filters: bool = True) -> str:
+        """As `look`. Raises Unavailable if there are no descriptors left for it."""
         self._changed(0)
         wanted = [(x, self._limits[x.inode]) for x in self._listeners if self._wanted(x)]
         try:
             found = listener_changes.tidy(wanted, filters=filters)
         except OSError as error:
+            if looks.is_for_want(error):
+                raise looks.as_unavailable(error) from None
             return _trouble(wanted[0][0], str(error.strerror))
         troubles = [_trouble(x, why) for (x, _), why in zip(wanted, found, strict=True) if why]
         return troubles[0] if troubles else ""
