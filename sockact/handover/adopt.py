@@ -142,10 +142,10 @@ class Adoption:
         match found:
             case Adopted(index):
                 listener = self._listeners[index]
-                if traits is not None:
-                    pid = procfs.thread_group(tid)
-                    if not self._bound.add(listener.inode, wanted, traits, pid, listens=asked):
-                        return Denied(errno.EADDRINUSE)
+                if new is not None and not self._bound.add(
+                    listener.inode, wanted, new.traits, new.pid, listens=asked
+                ):
+                    return Denied(errno.EADDRINUSE)
                 self.options.give(listener, changes)
                 self.adopted.add(listener.inode)
                 return listener
@@ -307,11 +307,11 @@ class Adoption:
     ) -> None:
         """Put the listener in place of the program's descriptor `target`."""
         tid = notification.tid
-        flags = procfs.descriptor_flags(tid, target)
+        flags, watched = own_socket.place(tid, target, None if own is None else own.inode)
         if flags & os.O_NONBLOCK:
             # Never cleared: another generation may rely on it.
             set_nonblocking(found)
-        watched = [] if own is None else own_socket.unwatch(tid, target, own.inode)
+        watched = own_socket.unwatch(watched)
         if own is not None:
             self._remember(own.inode, found)
         cloexec = bool(flags & os.O_CLOEXEC)

@@ -98,9 +98,9 @@ class Callers:
     def _not_of_the_program(self, tid: int) -> str:
         """Return why the thread's user is none of the program's; "" if it is one."""
         first = self._first()
-        if first is not None and len(self._users) < _MOST_USERS:
-            self._users |= credentials.users(first)
-        caller = credentials.users(tid)
+        grow = first is not None and len(self._users) < _MOST_USERS
+        caller, *more = credentials.users([tid, first] if first is not None and grow else [tid])
+        self._users.update(*more)
         if caller & self._users:
             return ""
         if self._launching and self._is_launched(procfs.thread_group(tid)):

@@ -14,26 +14,28 @@ import socket
 import stat
 
 from sockact.core.matching import Traits
-from sockact.core.record import dataclass, replace
+from sockact.core.record import asdict, dataclass, replace
 from sockact.handover import gate
+from sockact.handover.gate import Entry
 from sockact.kernel import credentials, looks, pidfd, procfs
 from sockact.kernel.looks import Unavailable, apart
 from sockact.kernel.sockets import received, sockopt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sockact.handover.gate import Entry
     from sockact.kernel.sockets.listener import Listener
     from sockact.kernel.sockets.sockopt import Change
 
-    # (inode, its network is the supervisor's, its traits, changes)
-    _Plain = tuple[int, bool, tuple[bool, bool, bool], tuple[Change, ...]]
+    # (pid, inode, its network is the supervisor's, its traits, changes)
+    _Plain = tuple[int, int, bool, tuple[bool, bool, bool], tuple[Change, ...]]
 
 
 @dataclass(frozen=True)
 class OwnSocket:
     """What the kernel tells of a program's own socket."""
 
+    pid: int
+    """Of the process that has asked with it."""
     inode: int
     here: bool
     """False if it is of another network namespace than the supervisor."""
@@ -57,30 +59,28 @@ def look(tid: int, fd: int) -> OwnSocket | None:
         os.close(copy)
 
 
-def take(tid: int, queue: int) -> OwnSocket | None:
-    """The socket of a thread that comes with the next message in our socket `queue`; None if none
+def take(pid: int, queue: int) -> OwnSocket | None:
+    """The socket of a process that comes with the next message in our socket `queue`; None if none
     comes. Raises OSError.
     """
-    return _own(looks.in_fork_or_here(_of_queue, [queue], tid, queue))
+    return _own(looks.in_fork_or_here(_of_queue, [queue], pid, queue))
 
 
-def unwatch(tid: int, fd: int, inode: int) -> list[Entry]:
-    """Remove the entries of this socket at this descriptor from the epoll instances of the process.
-
-    Returns them; an empty list if they cannot be read or removed. Raises Unavailable.
+def place(tid: int, fd: int, inode: int | None) -> tuple[int, list[Entry]]:
+    """The open flags of a descriptor, and the entries of its socket at this descriptor in the epoll
+    instances of the process: none if they cannot be read, or without `inode`. Raises OSError.
     """
+    flags, entries = _place(tid, fd, inode)
+    return flags, [Entry(*entry) for entry in entries]
+
+
+def unwatch(found: list[Entry]) -> list[Entry]:
+    """Remove these entries. Return them; an empty list if that is refused. Raises Unavailable."""
     try:
-        found = gate.entries([procfs.thread_group(tid)], {inode})
-        found = [entry for entry in found if entry.fd == fd]
-        refused = gate.close(found, {})
-    except Unavailable:
-        raise
+        return [] if gate.close(found, {}) else found
     except gate.GateRefused as error:
         _raise_unavailable(error)
         return []
-    except OSError:
-        return []
-    return [] if refused else found
 
 
 def watch_instead(entries: list[Entry], listener: Listener) -> None:
@@ -114,8 +114,20 @@ def _raise_unavailable(error: gate.GateRefused) -> None:
 def _own(found: _Plain | None) -> OwnSocket | None:
     if found is None:
         return None
-    inode, here, traits, changes = found
-    return OwnSocket(inode, here, Traits(*traits), tuple(changes))
+    pid, inode, here, traits, changes = found
+    return OwnSocket(pid, inode, here, Traits(*traits), tuple(changes))
+
+
+@apart
+def _place(tid: int, fd: int, inode: int | None) -> tuple[int, list[tuple[int, ...]]]:
+    pid, flags = procfs.thread_group(tid), procfs.descriptor_flags(tid, fd)
+    try:
+        found = [] if inode is None else gate.entries([pid], {inode})
+    except Unavailable:
+        raise
+    except OSError:
+        found = []
+    return flags, [tuple(asdict(entry).values()) for entry in found if entry.fd == fd]
 
 
 @apart
@@ -124,11 +136,11 @@ def _user(tid: int) -> int:
 
 
 @apart
-def _of_queue(_tid: int, queue: int) -> _Plain | None:
+def _of_queue(pid: int, queue: int) -> _Plain | None:
     with socket.socket(fileno=os.dup(queue)) as sock:
         fds = received.receive(sock, 1)[1]
     try:
-        return _read(fds[0]) if fds else None
+        return _read(pid, fds[0]) if fds else None
     finally:
         received.close(fds)
 
@@ -139,17 +151,17 @@ def _of_thread(tid: int, fd: int) -> _Plain | None:
     if copy is None:
         return None
     try:
-        return _read(copy)
+        return _read(tid, copy)
     finally:
         os.close(copy)
 
 
 @apart
-def _of_copy(_tid: int, copy: int) -> _Plain | None:
-    return _read(copy)
+def _of_copy(tid: int, copy: int) -> _Plain | None:
+    return _read(tid, copy)
 
 
-def _read(copy: int) -> _Plain | None:
+def _read(tid: int, copy: int) -> _Plain | None:
     status = os.fstat(copy)
     if not stat.S_ISSOCK(status.st_mode):
         return None  # The descriptor was replaced meanwhile.
@@ -164,6 +176,7 @@ def _read(copy: int) -> _Plain | None:
         else:
             received.do_not_linger(own)
     return (
+        procfs.thread_group(tid),
         status.st_ino,
         here,
         (traits.only_ipv6, traits.reuse_address, traits.reuse_port),

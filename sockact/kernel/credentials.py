@@ -22,29 +22,33 @@ _SO_NETNS_COOKIE = 71
 def identity(pid: int) -> tuple[bytes, ...]:
     """The users and groups of a process, to compare them; empty if it is gone or hidden."""
     try:
-        return _identity(pid)
+        return tuple(_identities([pid])[0])
     except OSError:
         return ()
 
 
-@apart
-def _identity(pid: int) -> tuple[bytes, ...]:
-    lines = procfs.read(f"/proc/{pid}/status").splitlines()
-    return tuple(line for line in lines if line.startswith((b"Uid:", b"Gid:")))
-
-
-def users(pid: int) -> set[int]:
-    """The real, effective and saved user of a process or thread; empty if it is gone or hidden.
+def users(pids: list[int]) -> list[set[int]]:
+    """The real, effective and saved user of each process or thread; empty if it is gone or hidden.
 
     Raises Unavailable.
     """
+    found = (lines[:1] for lines in _identities(pids))
+    return [{int(user) for line in lines for user in line.split()[1:4]} for lines in found]
+
+
+@apart
+def _identities(pids: list[int]) -> list[list[bytes]]:
+    return [_identity(pid) for pid in pids]
+
+
+def _identity(pid: int) -> list[bytes]:
     try:
-        found = _identity(pid)
+        lines = procfs.read(f"/proc/{pid}/status").splitlines()
     except Unavailable:
         raise
     except OSError:
-        return set()
-    return {*map(int, found[0].split()[1:4])} if found else set()
+        return []
+    return [line for line in lines if line.startswith((b"Uid:", b"Gid:"))]
 
 
 @apart

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _NAME = b"sockact-look"
 _LENGTH = struct.Struct("=Q")
-_CHUNK = 1 << 20
+_CHUNK = 1 << 16
 _SLICE = 0.025
 _PATIENCE = 10
 """Slices of time in a row in which a helper may sleep: 0.25 s. The holder of a lock that it waits

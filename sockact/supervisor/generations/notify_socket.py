@@ -148,7 +148,7 @@ def _users(pids: list[int]) -> set[int]:
     found: set[int] = set()
     for pid in pids:
         with contextlib.suppress(OSError):  # No descriptor is left.
-            found |= credentials.users(pid)
+            found.update(*credentials.users([pid]))
     return found
 
 

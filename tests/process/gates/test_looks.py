@@ -120,7 +120,7 @@ libc.epoll_wait(poll.fileno(), ctypes.c_void_p(address), 10, -1)
             gate.close([entry], {listener.inode: fd})
         looks.forget(process.pid)
         with pytest.raises(Blocked):  # Before its bind().
-            own_socket.unwatch(process.pid, fd, listener.inode)
+            own_socket.place(process.pid, fd, listener.inode)
         assert len(told) == 4
 
 
