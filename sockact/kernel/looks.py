@@ -122,7 +122,7 @@ def in_fork(
 def in_fork_or_here(
     function: Callable[P, R], keep: Collection[int], *arguments: P.args, **named: P.kwargs
 ) -> R:
-    """As `in_fork`; in this process if there can be no new one, as with the helper (`begin`)."""
+    """As `in_fork`; in this process if there can be neither a new one nor the helper (`begin`)."""
     name = f"{function.__module__}.{function.__name__}"
     found: R = _LOOKS.look(name, arguments, named, keep, or_here=True)
     return found
@@ -253,8 +253,11 @@ class _Looks:
         return self._helper
 
     def _may_look_here(self, error: OSError) -> bool:
-        """Whether to do without a helper after this error, which is then reported."""
-        if self._given_up.any() or error.errno in (errno.EMFILE, errno.ENFILE):
+        """Whether to do without a helper after this error, which is then reported.
+
+        Not if there is one, or was: a program could use up the processes, and then attack.
+        """
+        if self._helper or self._given_up.any() or error.errno in (errno.EMFILE, errno.ENFILE):
             return False
         if not self._told:
             self._told = True
