@@ -11,5 +11,6 @@ __all__ = (
     "census",
     "gate",
     "interest",
+    "listener_changes",
     "lock_files",
 )

@@ -7,6 +7,7 @@ from its head, so it has not moved as long as every connection that was there is
 
 from __future__ import annotations
 
+from sockact.kernel.looks import apart_for
 from sockact.kernel.sockets import sock_diag
 from sockact.kernel.sockets.listener import accept_queue
 
@@ -47,7 +48,12 @@ def _waiting(listener: Listener) -> set[bytes]:
     if queue is None or not queue[0]:
         return set()
     try:
-        found = sock_diag.tcp_connections(listener.socket.family, listener.address.port, {0})
-        return {x.identity for x in found if x.state in _QUEUED}
+        return _queued(int(listener.socket.family), listener.address.port)
     except OSError:
         return set()
+
+
+@apart_for("connections")
+def _queued(family: int, port: int) -> set[bytes]:
+    found = sock_diag.tcp_connections(family, port, {0})
+    return {x.identity for x in found if x.state in _QUEUED}

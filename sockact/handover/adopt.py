@@ -3,9 +3,10 @@
 The seccomp filter stops the program in bind, listen, shutdown and, if there is a Unix listener, in
 unlink and symlink. The supervisor reads the address from the program's memory, puts the listener in
 place of the program's descriptor, and lets the call succeed. Calls that concern no listener are
-left to the kernel.
+left to the kernel. Those that cannot be looked at for want of descriptors or memory fail with that
+error: the kernel would find the address in use, or remove a socket file.
 
-Where seccomp cannot be used, the shim asks by `Adoption.bind`.
+Where seccomp cannot be used, the shim asks by `Adoption.ask`.
 """
 
 from __future__ import annotations
@@ -13,9 +14,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import struct
 
-from sockact.core import own_connects
 from sockact.core.matching import (
     Address,
     Adopted,
@@ -27,15 +26,13 @@ from sockact.core.matching import (
     beside,
     match,
 )
-from sockact.core.settings import Adopt
-from sockact.handover import call_arguments, own_socket
+from sockact.handover import call_arguments, listener_changes, own_socket
 from sockact.handover.bound import Bound
 from sockact.handover.callers import shares_mounts
 from sockact.handover.lock_files import lock_paths
-from sockact.handover.looks import Looks
-from sockact.kernel import procfs, seccomp
+from sockact.handover.own_connects import OwnConnects
+from sockact.kernel import looks, procfs, seccomp
 from sockact.kernel.seccomp import Call
-from sockact.kernel.sockets import received, sockopt
 from sockact.kernel.sockets.listener import set_nonblocking
 
 TYPE_CHECKING = False
@@ -43,8 +40,8 @@ if TYPE_CHECKING:
     from sockact.core.matching import Traits
     from sockact.core.settings import Settings
     from sockact.handover.callers import Callers
-    from sockact.handover.gate import Entry
     from sockact.handover.lock_files import LockFiles
+    from sockact.handover.own_socket import OwnSocket
     from sockact.kernel.seccomp import Notification
     from sockact.kernel.sockets.listener import Listener
 
@@ -58,13 +55,12 @@ class Adoption:
     """The binds of one generation, and the answers to its system calls."""
 
     def __init__(self, listeners: list[Listener], callers: Callers, locks: LockFiles) -> None:
-        """`locks` are the service's."""
+        """`locks` are the service's. Raises Unavailable."""
         self._listeners = listeners
         self._callers = callers
         self._locks = locks
-        self._addresses = tuple(
-            call_arguments.canonical(listener.address) for listener in listeners
-        )
+        with looks.charged("paths"):
+            self._addresses = tuple(call_arguments.canonical(x.address) for x in listeners)
         self._inodes = {listener.inode for listener in listeners}
         self._paths = {
             a.host for a in self._addresses if a.family is Family.UNIX and a.host[:1] == "/"
@@ -72,7 +68,6 @@ class Adoption:
         self._lock_paths = lock_paths(self._paths)
         names = map(os.path.basename, self._paths | self._lock_paths)
         self._names = set(map(os.fsencode, names))
-        self._before: list[tuple[Listener, tuple[sockopt.Option, ...]]] = []
         self.adopted: set[int] = set()
         """Inodes of the listeners that the program has bound."""
         self.others: list[Address] = []
@@ -84,10 +79,12 @@ class Adoption:
         """Why the last refused bind was refused, and what to change."""
         self.blind = ""
         """Why a bind could not be looked at, and what to change."""
-        self.looks = Looks(listeners, self.adopted, callers)
+        self.own_connects = OwnConnects(listeners, self._addresses, self.adopted, callers)
         """Its connections to the listeners that it has not bound."""
         self.shut: set[int] = set()
         """Inodes of the listeners that the program has called shutdown() on, without effect."""
+        self.options = listener_changes.Options(listeners)
+        """Those that it sets on the listeners."""
         self._bound = Bound(callers.hold)
         # Inode of a socket whose descriptor was replaced → its listener.
         self._replaced: dict[int, Listener] = {}
@@ -99,11 +96,7 @@ class Adoption:
 
     def connects(self, settings: Settings) -> frozenset[int]:
         """Of connect, which calls the seccomp filter has to notify: see seccomp.install."""
-        if settings.adopt is Adopt.SECCOMP_CONNECT:
-            return own_connects.lengths(self._addresses)
-        if settings.adopt is Adopt.AUTO:
-            return own_connects.known_lengths(settings.command, self._addresses)
-        return frozenset()
+        return self.own_connects.lengths(settings)
 
     def may_have_looked(self, settings: Settings) -> bool:
         """Whether a program that has ended may have found an address in use by connect()."""
@@ -123,17 +116,24 @@ class Adoption:
         """The socket files of Unix listeners, which the program must not remove."""
         return tuple(sorted(self._paths))
 
-    def bind(
-        self, wanted: Address, tid: int, own: socket.socket | None = None, *, asked: bool = False
-    ) -> Listener | Denied | None:
+    def ask(self, wanted: Address, pid: int, queue: int | None) -> Listener | Denied | None:
         """The listener for this address, why the bind fails, or None: the kernel binds.
 
-        `tid` is the thread that binds, `own` its own socket: None if it is unknown, or if the
-        program only asks. `asked`: the shim asks, which does not tell of listen(). Raises OSError.
+        The shim of a process asks. The process's own socket comes with the next message in our
+        socket `queue`; None if it only asks. Raises OSError.
+        """
+        own = None if queue is None else own_socket.take(pid, queue)
+        return self._find(wanted, pid, own, asked=True)
+
+    def _find(
+        self, wanted: Address, tid: int, own: OwnSocket | None, *, asked: bool = False
+    ) -> Listener | Denied | None:
+        """The same for a thread with its own socket: None if it is unknown. `asked`: the shim does
+        not tell of listen().
         """
         # A socket that is a listener already is not bound a second time.
-        first = own is not None and os.fstat(own.fileno()).st_ino not in self._inodes
-        traits = sockopt.traits(own) if own is not None and first else None
+        new = own if own is not None and own.inode not in self._inodes else None
+        traits, changes = (new.traits, new.changes) if new is not None else (None, None)
         wanted = call_arguments.canonical(wanted)
         takes_ipv4 = traits is not None and not traits.only_ipv6
         found = match(wanted, self._addresses, takes_ipv4=takes_ipv4)
@@ -142,13 +142,12 @@ class Adoption:
         match found:
             case Adopted(index):
                 listener = self._listeners[index]
-                if traits is not None:
-                    pid = procfs.thread_group(tid)
-                    if not self._bound.add(listener.inode, wanted, traits, pid, listens=asked):
-                        return Denied(errno.EADDRINUSE)
-                if listener.inode not in self.adopted:
-                    self._begin(listener)
-                    self.adopted.add(listener.inode)
+                if new is not None and not self._bound.add(
+                    listener.inode, wanted, new.traits, new.pid, listens=asked
+                ):
+                    return Denied(errno.EADDRINUSE)
+                self.options.give(listener, changes)
+                self.adopted.add(listener.inode)
                 return listener
             case Refused(message):
                 if self.takes(wanted):
@@ -160,22 +159,6 @@ class Adoption:
             case Unmatched():
                 self._leave(wanted, traits)
                 return None
-
-    def begin_all(self) -> None:
-        """Give the program all listeners as they were at the start."""
-        for listener in self._listeners:
-            self._begin(listener)
-
-    def _begin(self, listener: Listener) -> None:
-        """Undo the options that other generations have set. Those of this one are set next."""
-        self._before.append((listener, sockopt.read(listener.socket)))
-        sockopt.put_back(listener.socket, listener.original)
-
-    def restore_options(self) -> None:
-        """Set the options that were in force before this generation: it does not serve."""
-        for listener, options in self._before:
-            sockopt.put_back(listener.socket, options)
-        self._before.clear()
 
     def takes(self, wanted: Address) -> bool:
         """Whether an IPv6 socket of the generation takes the port of this IPv4 address, too."""
@@ -202,13 +185,27 @@ class Adoption:
             return None
         try:
             self._dispatch(fd, notification)
-        except (OSError, ValueError, struct.error):
-            # Unreadable or invalid arguments: the kernel returns the right error.
-            seccomp.proceed(fd, notification)
+        except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and looks.is_for_want(error):
+                self._fail(fd, notification, error)
+            else:
+                # Unreadable or invalid arguments: the kernel returns the right error. A process
+                # that keeps us from looking harms itself only.
+                seccomp.proceed(fd, notification)
         except Exception:
             seccomp.proceed(fd, notification)  # A thread without an answer would wait for ever.
             raise
         return notification.call
+
+    def _fail(self, fd: int, notification: Notification, error: OSError) -> None:
+        """Let a call fail that could not be looked at at this moment."""
+        number = error.errno or errno.ENOMEM
+        if notification.call is Call.BIND:
+            self.blind = (
+                f"process {notification.tid} called bind(), and sockact could not look at it "
+                f"({os.strerror(number)}); free descriptors, memory or processes"
+            )
+        seccomp.answer(fd, notification, number)
 
     def _dispatch(self, fd: int, notification: Notification) -> None:
         match notification.call:
@@ -225,8 +222,9 @@ class Adoption:
 
     def _connect(self, fd: int, notification: Notification) -> None:
         """Refuse a connection to a listener that the program has not bound yet."""
-        wanted = None if self.looks.over else call_arguments.socket_address(notification)
-        free = wanted is not None and self.looks.finds_free(wanted, notification.tid)
+        over = self.own_connects.over
+        wanted = None if over else call_arguments.socket_address(notification)
+        free = wanted is not None and self.own_connects.finds_free(wanted, notification.tid)
         if free and seccomp.still_valid(fd, notification):
             seccomp.answer(fd, notification, errno.ECONNREFUSED)
         else:
@@ -238,11 +236,9 @@ class Adoption:
         found = self._replaced.get(inode)
         if found is not None:
             # Another process, such as authbind's helper, has bound this socket.
-            own = own_socket.duplicate(tid, target)
-            try:
-                self._put(fd, notification, target, found, own)
-            finally:
-                own_socket.close(own)
+            own = own_socket.look(tid, target)
+            self.options.give(found, None if own is None else own.changes)
+            self._put(fd, notification, target, found, own)
             inode = found.inode
         if inode not in self._inodes:
             seccomp.proceed(fd, notification)
@@ -263,11 +259,9 @@ class Adoption:
         """Whether to leave a file alone that the program removes or makes: the socket file of a
         listener, or its lock.
         """
-        base, path = call_arguments.changed_path(notification)
-        # Programs remove many files: resolve only paths that end in the name of one of ours.
-        if path.rpartition(b"/")[2] not in self._names:
+        found = call_arguments.changed_path(notification, self._names)
+        if found not in self._paths | self._lock_paths:
             return False
-        found = call_arguments.absolute(notification.tid, base, os.fsdecode(path))
         if not shares_mounts(notification.tid) or not seccomp.still_valid(fd, notification):
             return False
         makes = notification.call in (Call.SYMLINK, Call.SYMLINKAT)
@@ -286,26 +280,22 @@ class Adoption:
     def _bind(self, fd: int, notification: Notification) -> None:
         tid, target = notification.tid, notification.arguments[0] & 0xFFFFFFFF
         try:
-            procfs.socket_inode(tid, target)
+            wanted = call_arguments.socket_address(notification)
         except PermissionError:
             self.blind = own_socket.explain_unreadable(tid)
             raise
-        wanted = call_arguments.socket_address(notification)
+        own = None if wanted is None else own_socket.look(tid, target)
         if wanted is None or not seccomp.still_valid(fd, notification):
             seccomp.proceed(fd, notification)
             return
-        own = own_socket.duplicate(tid, target)
-        try:
-            found = self.bind(wanted, tid, own)
-            if isinstance(found, Denied):
-                seccomp.answer(fd, notification, found.error)
-            elif found is None:
-                seccomp.proceed(fd, notification)
-            else:
-                self._put(fd, notification, target, found, own)
-                seccomp.answer(fd, notification)
-        finally:
-            own_socket.close(own)
+        found = self._find(wanted, tid, own)
+        if isinstance(found, Denied):
+            seccomp.answer(fd, notification, found.error)
+        elif found is None:
+            seccomp.proceed(fd, notification)
+        else:
+            self._put(fd, notification, target, found, own)
+            seccomp.answer(fd, notification)
 
     def _put(
         self,
@@ -313,29 +303,24 @@ class Adoption:
         notification: Notification,
         target: int,
         found: Listener,
-        own: socket.socket | None,
+        own: OwnSocket | None,
     ) -> None:
         """Put the listener in place of the program's descriptor `target`."""
         tid = notification.tid
-        flags = procfs.descriptor_flags(tid, target)
+        flags, watched = own_socket.place(tid, target, None if own is None else own.inode)
         if flags & os.O_NONBLOCK:
             # Never cleared: another generation may rely on it.
             set_nonblocking(found)
-        watched: list[Entry] = []
+        watched = own_socket.unwatch(watched)
         if own is not None:
-            sockopt.carry(own, found.socket)
-            watched = own_socket.unwatch(tid, target, own)
-            self._remember(own, found)
+            self._remember(own.inode, found)
         cloexec = bool(flags & os.O_CLOEXEC)
         seccomp.put_fd(fd, notification, found.socket.fileno(), target, cloexec=cloexec)
         own_socket.watch_instead(watched, found)
-        if own is not None:
-            received.do_not_linger(own)  # The program may close its own meanwhile.
 
-    def _remember(self, own: socket.socket, found: Listener) -> None:
+    def _remember(self, inode: int, found: Listener) -> None:
         """Remember a socket that other processes may have, too: they get the listener later."""
         if found.address.kind is Kind.STREAM:
-            inode = os.fstat(own.fileno()).st_ino
             if len(self._replaced) >= _MOST_REPLACED:
                 del self._replaced[next(iter(self._replaced))]
             self._replaced[inode] = found

@@ -16,10 +16,10 @@ from sockact.kernel.credentials import MOUNT, NETWORK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Iterable
 
     from sockact.core.matching import Address
+    from sockact.handover.own_socket import OwnSocket
 
 _MOST_USERS = 64
 
@@ -52,17 +52,19 @@ class Callers:
 
     def hold(self, inode: int, pid: int | None = None) -> bool:
         """Whether this process has the socket with this inode, or without `pid` any process of the
-        generation. One that cannot be read does not count.
+        generation. One that cannot be read does not count. Raises Unavailable.
         """
         for one in self._living() if pid is None else (pid,):
             try:
                 if inode in procfs.sockets(one).values():
                     return True
+            except procfs.Unavailable:
+                raise
             except OSError:
                 continue
         return False
 
-    def admit(self, tid: int, wanted: Address, own: socket.socket | None = None) -> bool:
+    def admit(self, tid: int, wanted: Address, own: OwnSocket | None = None) -> bool:
         """Whether this thread gets the listener of the address. `own` is its own socket, if known.
 
         Raises OSError.
@@ -78,7 +80,7 @@ class Callers:
         """Whether this thread's user is one of the program's. Raises OSError."""
         return not self._not_of_the_program(tid)
 
-    def elsewhere(self, tid: int, wanted: Address, own: socket.socket | None = None) -> str:
+    def elsewhere(self, tid: int, wanted: Address, own: OwnSocket | None = None) -> str:
         """Return why the address that the thread means is another one; "" if it is not.
 
         Raises OSError.
@@ -89,16 +91,16 @@ class Callers:
         except PermissionError:
             # After a change of user, without CAP_SYS_PTRACE: only the shim gets here.
             network, mounts = own is not None, not _is_path(wanted)
-        if not network or (own is not None and credentials.shares_network(own) is False):
+        if not network or (own is not None and not own.here):
             return "in another network namespace"
         return "" if mounts else "in another mount namespace"
 
     def _not_of_the_program(self, tid: int) -> str:
         """Return why the thread's user is none of the program's; "" if it is one."""
         first = self._first()
-        if first is not None and len(self._users) < _MOST_USERS:
-            self._users |= credentials.users(first)
-        caller = credentials.users(tid)
+        grow = first is not None and len(self._users) < _MOST_USERS
+        caller, *more = credentials.users([tid, first] if first is not None and grow else [tid])
+        self._users.update(*more)
         if caller & self._users:
             return ""
         if self._launching and self._is_launched(procfs.thread_group(tid)):

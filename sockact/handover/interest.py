@@ -10,13 +10,12 @@ from __future__ import annotations
 import select
 import struct
 
-from sockact.kernel import epoll_entries, procfs
+from sockact.kernel import epoll, procfs
+from sockact.kernel.looks import apart
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from sockact.kernel.epoll_entries import Limit
+    from sockact.kernel.epoll import Limit
     from sockact.kernel.procfs import BlockedCall
 
 _POLLFD = struct.Struct("=ihh")
@@ -27,7 +26,8 @@ _MOST_SELECT_BITS = 65536
 _INPUT = select.EPOLLIN | select.EPOLLRDNORM
 
 
-def interest(pids: Iterable[int], inodes: set[int]) -> tuple[set[int], set[int]]:
+@apart
+def interest(pids: list[int], inodes: set[int]) -> tuple[set[int], set[int]]:
     """Which of the listeners (by inode) the processes wait on: (inodes, unreadable processes).
 
     A process that is busy with a response may not be waiting at this moment. Raises
@@ -35,29 +35,44 @@ def interest(pids: Iterable[int], inodes: set[int]) -> tuple[set[int], set[int]]
     """
     found: set[int] = set()
     unreadable = set()
-    limit = epoll_entries.Limit()
+    limit = epoll.Limit()
     for pid in pids:
         try:
-            found |= process_interest(pid, inodes, limit)
-        except (PermissionError, epoll_entries.TooMany):
+            found |= _interest(pid, inodes, limit)
+        except (PermissionError, epoll.TooMany):
             unreadable.add(pid)
     return found, unreadable
 
 
-def process_interest(pid: int, inodes: set[int], limit: Limit | None = None) -> set[int]:
+@apart
+def accepts(pid: int, inodes: set[int]) -> bool:
+    """Whether a thread is blocked in accept, poll or select on one of the listeners.
+
+    Raises as `process_interest` does.
+    """
+    # To find out on which, all descriptors must be read; first check that there is such a call.
+    return bool(procfs.blocked_calls(pid)) and bool(_interest(pid, inodes))
+
+
+@apart
+def process_interest(pid: int, inodes: set[int]) -> set[int]:
     """The listeners that one process waits on.
 
-    Raises PermissionError, procfs.Unavailable and epoll_entries.TooMany.
+    Raises PermissionError, procfs.Unavailable and epoll.TooMany.
     """
+    return _interest(pid, inodes)
+
+
+def _interest(pid: int, inodes: set[int], limit: Limit | None = None) -> set[int]:
     sockets, epolls = procfs.sockets_and_epolls(pid)
     held = {fd: inode for fd, inode in sockets.items() if inode in inodes}
     if not held:
         return set()
-    limit = limit or epoll_entries.Limit()
+    limit = limit or epoll.Limit()
     found = {
         entry.inode
         for epfd in epolls
-        for entry in epoll_entries.of_instance(pid, epfd, inodes, limit)
+        for entry in epoll.of_instance(pid, epfd, inodes, limit)
         if entry.events & _INPUT
     }
     if found >= set(held.values()):

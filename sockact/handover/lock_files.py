@@ -4,6 +4,8 @@ Twisted makes a symbolic link PATH.lock to its pid before it binds PATH, and ref
 that process lives. It removes the link at the end, and only if it still names itself. So a
 successor's link counts as made while the predecessor's is there, and names the successor as soon as
 the predecessor removes it.
+
+A program may have mounted a file system of its own there, so the helper looks (looks.py).
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import os
 import stat
 
 from sockact.kernel import procfs
+from sockact.kernel.looks import apart
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,27 +35,30 @@ class LockFiles:
 
     def made(self, path: str, pid: int) -> bool:
         """A process makes the link `path`. Whether it shares the lock with other processes of the
-        service, so that the kernel must not make it.
+        service, so that the kernel must not make it. Raises Unavailable.
         """
         others = [other for other in self._living(path) if other != pid]
-        owner = _owner(path)
+        owner = _owner(pid, path)
         if owner is not None and owner not in (pid, *others) and self._is_ours(owner):
             others.insert(0, owner)  # It made the lock before this supervisor took over.
         if others and owner is not None and (owner in others or not procfs.lives(owner)):
-            shared = owner in others or _hand_over(path, others[-1])
+            shared = owner in others or _hand_over(pid, path, others[-1])
         else:
             others, shared = [], False
         self._holders[path] = [*others, pid][-_MOST:]
         return shared
 
     def removed(self, path: str, pid: int) -> bool:
-        """A process removes the link `path`. Whether the kernel must not: others share the lock."""
+        """A process removes the link `path`. Whether the kernel must not: others share the lock.
+
+        Raises Unavailable.
+        """
         holders = self._living(path)
         if pid not in holders:
             return False
         holders.remove(pid)
         self._holders[path] = holders
-        return bool(holders) and _hand_over(path, holders[-1])
+        return bool(holders) and _hand_over(pid, path, holders[-1])
 
     def _living(self, path: str) -> list[int]:
         return [pid for pid in self._holders.get(path, ()) if procfs.lives(pid)]
@@ -63,7 +69,8 @@ def lock_paths(paths: Iterable[str]) -> set[str]:
     return {path + SUFFIX for path in paths}
 
 
-def _owner(path: str) -> int | None:
+@apart
+def _owner(_pid: int, path: str) -> int | None:
     """The pid in a lock; None if there is no lock, or something else is at its path."""
     try:
         text = os.readlink(path)
@@ -72,10 +79,11 @@ def _owner(path: str) -> int | None:
     return int(text) if len(text) < 10 and text.isascii() and text.isdecimal() else None
 
 
-def _hand_over(path: str, pid: int) -> bool:
+@apart
+def _hand_over(_pid: int, path: str, other: int) -> bool:
     """Let a lock name another process, and belong to the same user as before."""
     directory, name = os.path.split(path)
-    new = f"{name}.{pid}"
+    new = f"{name}.{other}"
     try:
         within = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
@@ -84,7 +92,7 @@ def _hand_over(path: str, pid: int) -> bool:
         before = os.stat(name, dir_fd=within, follow_symlinks=False)
         if not stat.S_ISLNK(before.st_mode):
             return False
-        os.symlink(str(pid), new, dir_fd=within)
+        os.symlink(str(other), new, dir_fd=within)
         os.chown(new, before.st_uid, before.st_gid, dir_fd=within, follow_symlinks=False)
         os.rename(new, name, src_dir_fd=within, dst_dir_fd=within)
     except OSError:

@@ -2,83 +2,192 @@
 
 A program may put its socket into epoll before it binds. Such an entry belongs to the open file, so
 it has to be made anew for the listener, with the same events and data.
+
+A process can hold the lock of its socket for ever, as that of an epoll instance (looks.py). So the
+socket is duplicated, read and closed in another process.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+import stat
 
-from sockact.core.record import replace
+from sockact.core.matching import Traits
+from sockact.core.record import asdict, dataclass, replace
 from sockact.handover import gate
-from sockact.kernel import pidfd, procfs
-from sockact.kernel.sockets import received
+from sockact.handover.gate import Entry
+from sockact.kernel import credentials, looks, pidfd, procfs
+from sockact.kernel.looks import Unavailable, apart
+from sockact.kernel.sockets import received, sockopt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sockact.handover.gate import Entry
     from sockact.kernel.sockets.listener import Listener
+    from sockact.kernel.sockets.sockopt import Change
+
+    # (pid, inode, its network is the supervisor's, its traits, changes)
+    _Plain = tuple[int, int, bool, tuple[bool, bool, bool], tuple[Change, ...]]
 
 
-def duplicate(tid: int, fd: int) -> socket.socket | None:
-    """A duplicate of a thread's socket; None if pidfd_getfd is refused, or if it is no socket."""
-    try:
-        copy = pidfd.getfd(procfs.thread_group(tid), fd)
-    except OSError:
+@dataclass(frozen=True)
+class OwnSocket:
+    """What the kernel tells of a program's own socket."""
+
+    pid: int
+    """Of the process that has asked with it."""
+    inode: int
+    here: bool
+    """False if it is of another network namespace than the supervisor."""
+    traits: Traits
+    changes: tuple[Change, ...]
+    """The options that the program has set on it."""
+
+
+def look(tid: int, fd: int) -> OwnSocket | None:
+    """The socket at a descriptor of a thread; None if pidfd_getfd is refused, or if it is no
+    socket. Raises Unavailable.
+    """
+    if looks.is_begun():
+        return _own(_of_thread(tid, fd))
+    copy = _duplicate(tid, fd)  # Only a process above the program may have it, under Yama.
+    if copy is None:
         return None
     try:
-        return socket.socket(fileno=copy)
-    except OSError:
+        return _own(looks.in_fork_or_here(_of_copy, [copy], tid, copy))
+    finally:
         os.close(copy)
-        return None  # The descriptor was replaced meanwhile.
 
 
-def close(own: socket.socket | None) -> None:
-    """Close a duplicate, if there is one; does not wait for data of a connection to be sent."""
-    if own is None:
-        return
-    try:
-        own.getpeername()
-    except OSError:
-        pass  # It has no connection, so that its SO_LINGER has no effect here.
-    else:
-        received.do_not_linger(own)
-    own.close()
-
-
-def unwatch(tid: int, fd: int, own: socket.socket) -> list[Entry]:
-    """Remove the entries of this socket at this descriptor from the epoll instances of the process.
-
-    Returns them; an empty list if they cannot be read or removed.
+def take(pid: int, queue: int) -> OwnSocket | None:
+    """The socket of a process that comes with the next message in our socket `queue`; None if none
+    comes. Raises OSError.
     """
-    inode = os.fstat(own.fileno()).st_ino
+    return _own(looks.in_fork_or_here(_of_queue, [queue], pid, queue))
+
+
+def place(tid: int, fd: int, inode: int | None) -> tuple[int, list[Entry]]:
+    """The open flags of a descriptor, and the entries of its socket at this descriptor in the epoll
+    instances of the process: none if they cannot be read, or without `inode`. Raises OSError.
+    """
+    flags, entries = _place(tid, fd, inode)
+    return flags, [Entry(*entry) for entry in entries]
+
+
+def unwatch(found: list[Entry]) -> list[Entry]:
+    """Remove these entries. Return them; an empty list if that is refused. Raises Unavailable."""
     try:
-        found = gate.entries([procfs.thread_group(tid)], {inode})
-        found = [entry for entry in found if entry.fd == fd]
-        refused = gate.close(found, {inode: own.fileno()}) if found else {}
-    except (OSError, gate.GateRefused):
+        return [] if gate.close(found, {}) else found
+    except gate.GateRefused as error:
+        _raise_unavailable(error)
         return []
-    return [] if refused else found
 
 
 def watch_instead(entries: list[Entry], listener: Listener) -> None:
-    """Add the entries again for the listener, which has the socket's descriptor now."""
-    if not entries:
-        return
+    """Add the entries again for the listener, which has the socket's descriptor now. Raises
+    Unavailable.
+    """
     moved = [replace(entry, inode=listener.inode) for entry in entries]
     try:
         gate.open(moved, {listener.inode: listener.socket.fileno()})
-    except gate.GateRefused:
-        return  # The process has ended.
+    except gate.GateRefused as error:
+        _raise_unavailable(error)  # Else the process has ended.
 
 
 def explain_unreadable(tid: int) -> str:
     """Why the socket of a thread cannot be looked at, and what to change."""
     try:
-        user = f"user {os.stat(f'/proc/{tid}').st_uid}"
+        user = f"user {_user(tid)}"
     except OSError:
         user = "another user"
     return (
         f"process {tid} of {user} called bind(), and sockact may not read it; set User= to that "
         f"user in the unit, or add CAP_SYS_PTRACE to CapabilityBoundingSet="
     )
+
+
+def _raise_unavailable(error: gate.GateRefused) -> None:
+    if isinstance(error.__cause__, Unavailable):
+        raise error.__cause__
+
+
+def _own(found: _Plain | None) -> OwnSocket | None:
+    if found is None:
+        return None
+    pid, inode, here, traits, changes = found
+    return OwnSocket(pid, inode, here, Traits(*traits), tuple(changes))
+
+
+@apart
+def _place(tid: int, fd: int, inode: int | None) -> tuple[int, list[tuple[int, ...]]]:
+    pid, flags = procfs.thread_group(tid), procfs.descriptor_flags(tid, fd)
+    try:
+        found = [] if inode is None else gate.entries([pid], {inode})
+    except Unavailable:
+        raise
+    except OSError:
+        found = []
+    return flags, [tuple(asdict(entry).values()) for entry in found if entry.fd == fd]
+
+
+@apart
+def _user(tid: int) -> int:
+    return os.stat(f"/proc/{tid}").st_uid
+
+
+@apart
+def _of_queue(pid: int, queue: int) -> _Plain | None:
+    with socket.socket(fileno=os.dup(queue)) as sock:
+        fds = received.receive(sock, 1)[1]
+    try:
+        return _read(pid, fds[0]) if fds else None
+    finally:
+        received.close(fds)
+
+
+@apart
+def _of_thread(tid: int, fd: int) -> _Plain | None:
+    copy = _duplicate(tid, fd)
+    if copy is None:
+        return None
+    try:
+        return _read(tid, copy)
+    finally:
+        os.close(copy)
+
+
+@apart
+def _of_copy(tid: int, copy: int) -> _Plain | None:
+    return _read(tid, copy)
+
+
+def _read(tid: int, copy: int) -> _Plain | None:
+    status = os.fstat(copy)
+    if not stat.S_ISSOCK(status.st_mode):
+        return None  # The descriptor was replaced meanwhile.
+    with socket.socket(fileno=os.dup(copy)) as own:
+        traits = sockopt.traits(own)
+        changes = sockopt.changed(own)
+        here = credentials.shares_network(own) is not False
+        try:
+            own.getpeername()
+        except OSError:
+            pass  # It has no connection, so that its SO_LINGER has no effect on closing it.
+        else:
+            received.do_not_linger(own)
+    return (
+        procfs.thread_group(tid),
+        status.st_ino,
+        here,
+        (traits.only_ipv6, traits.reuse_address, traits.reuse_port),
+        changes,
+    )
+
+
+def _duplicate(tid: int, fd: int) -> int | None:
+    try:
+        return pidfd.getfd(procfs.thread_group(tid), fd)
+    except OSError as error:
+        if isinstance(found := looks.as_unavailable(error), Unavailable):
+            raise found from None
+        return None

@@ -10,6 +10,9 @@ from __future__ import annotations
 import os
 import socket
 
+from sockact.kernel import procfs
+from sockact.kernel.looks import Unavailable, apart
+
 NETWORK = "net"
 MOUNT = "mnt"
 
@@ -19,19 +22,36 @@ _SO_NETNS_COOKIE = 71
 def identity(pid: int) -> tuple[bytes, ...]:
     """The users and groups of a process, to compare them; empty if it is gone or hidden."""
     try:
-        with open(f"/proc/{pid}/status", "rb") as file:
-            lines = file.read().splitlines()
+        return tuple(_identities([pid])[0])
     except OSError:
         return ()
-    return tuple(line for line in lines if line.startswith((b"Uid:", b"Gid:")))
 
 
-def users(pid: int) -> set[int]:
-    """The real, effective and saved user of a process or thread; empty if it is gone or hidden."""
-    found = identity(pid)
-    return {*map(int, found[0].split()[1:4])} if found else set()
+def users(pids: list[int]) -> list[set[int]]:
+    """The real, effective and saved user of each process or thread; empty if it is gone or hidden.
+
+    Raises Unavailable.
+    """
+    found = (lines[:1] for lines in _identities(pids))
+    return [{int(user) for line in lines for user in line.split()[1:4]} for lines in found]
 
 
+@apart
+def _identities(pids: list[int]) -> list[list[bytes]]:
+    return [_identity(pid) for pid in pids]
+
+
+def _identity(pid: int) -> list[bytes]:
+    try:
+        lines = procfs.read(f"/proc/{pid}/status").splitlines()
+    except Unavailable:
+        raise
+    except OSError:
+        return []
+    return [line for line in lines if line.startswith((b"Uid:", b"Gid:"))]
+
+
+@apart
 def shares_namespace(pid: int, kind: str) -> bool:
     """Whether a process or thread is in this process's namespace of the kind.
 

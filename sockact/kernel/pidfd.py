@@ -1,5 +1,5 @@
 """Processes and their descriptors by pidfd: pidfd_open(2), Linux 5.3; pidfd_send_signal(2), Linux
-5.1; pidfd_getfd(2), Linux 5.6.
+5.1; pidfd_getfd(2), Linux 5.6; kcmp(2), Linux 3.5 with CONFIG_KCMP.
 
 A pid is reused, a pidfd is not. Where pidfd_open is refused, signals are sent by pid: a child keeps
 its pid until it is reaped, and only a grandchild that ends at this moment could be mistaken.
@@ -13,10 +13,12 @@ import errno
 import os
 import signal
 
-from sockact.kernel.libc import syscall
-from sockact.kernel.procfs import as_unavailable
+from sockact.kernel.libc import per_machine, syscall
+from sockact.kernel.looks import as_unavailable
 
 _PIDFD_GETFD = 438
+_KCMP = per_machine(312, 272)
+_KCMP_FILE = 0
 _NOT_HERE = (errno.EPERM, errno.EACCES, errno.ENOSYS)
 
 
@@ -31,6 +33,16 @@ def getfd(pid: int, fd: int) -> int:
         return syscall(_PIDFD_GETFD, pidfd, fd, 0)
     finally:
         os.close(pidfd)
+
+
+def same_file(pid: int, one: int, other: int) -> bool:
+    """Whether two descriptors of a process refer to the same open file; False if the kernel does
+    not tell. Needs the same rights as /proc/PID/fd.
+    """
+    try:
+        return syscall(_KCMP, pid, pid, _KCMP_FILE, one, other) == 0
+    except OSError:
+        return False
 
 
 def unavailable() -> str:

@@ -3,7 +3,8 @@
 Reading fd, fdinfo, syscall and mem of another process needs the same user or CAP_SYS_PTRACE, and
 for descendants a Yama ptrace_scope of at most 1. Functions return an empty value if the process is
 gone, raise PermissionError if the kernel refuses, and Unavailable if it cannot tell at this moment
-(no descriptors or memory left): the caller may ask again later.
+(no descriptors or memory left, or the process keeps the kernel from answering): the caller may ask
+again later. All of them run apart (looks.py).
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import errno
 import os
 
 from sockact.core.record import dataclass
+from sockact.kernel import looks
 from sockact.kernel.libc import per_machine
+from sockact.kernel.looks import apart, apart_for, as_unavailable
 
 _EPOLL_WAITS = (per_machine(232, -4), per_machine(281, 22), 441)
 
@@ -22,8 +25,6 @@ _EPOLL = "anon_inode:[eventpoll]"
 
 _CHUNK = 1 << 16
 _MOST_ENVIRONMENT = 1 << 20
-
-_FOR_NOW = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
 
 _SYSCALLS = {
     per_machine(43, 202): "accept",
@@ -38,8 +39,7 @@ _SYSCALLS = {
 }
 
 
-class Unavailable(OSError):
-    """The kernel cannot tell at this moment: no descriptors or memory left."""
+Unavailable = looks.Unavailable
 
 
 @dataclass(frozen=True)
@@ -70,15 +70,22 @@ class BlockedCall:
 
 def process(pid: int) -> Process | None:
     """The process with this pid; None if it is gone."""
+    found = _process(pid)
+    return Process(*found) if found else None
+
+
+@apart
+def _process(pid: int) -> tuple[int, int, int, bool] | None:
     try:
         stat = read(f"/proc/{pid}/stat")
     except (FileNotFoundError, ProcessLookupError):
         return None
     # The command name is in parentheses, and may contain any character.
     fields = stat[stat.rindex(b")") + 2 :].split()
-    return Process(pid, int(fields[1]), int(fields[19]), fields[0] in (b"Z", b"X"))
+    return pid, int(fields[1]), int(fields[19]), fields[0] in (b"Z", b"X")
 
 
+@apart
 def has_memory(pid: int) -> bool:
     """Whether the process has memory, which it loses in exit(2), before it is a zombie:
     proc_pid_statm(5).
@@ -95,6 +102,7 @@ def lives(pid: int) -> bool:
     return found is not None and not found.zombie
 
 
+@apart
 def thread_group(tid: int) -> int:
     """The pid of a thread's process; `tid` itself if the thread is gone."""
     try:
@@ -106,6 +114,7 @@ def thread_group(tid: int) -> int:
     return tid
 
 
+@apart
 def children(pid: int) -> list[int]:
     """The pids of a process's children; empty if the process is gone.
 
@@ -125,10 +134,15 @@ def children(pid: int) -> list[int]:
 
 def processes() -> list[Process]:
     """All processes that this process may see (hidepid= in proc(5))."""
+    return [Process(*found) for found in _processes()]
+
+
+@apart_for("processes of the machine")
+def _processes() -> list[tuple[int, int, int, bool]]:
     found = []
     for name in _listdir("/proc"):
         try:
-            entry = process(int(name)) if name.isdecimal() else None
+            entry = _process(int(name)) if name.isdecimal() else None
         except PermissionError:
             continue
         if entry is not None:
@@ -141,6 +155,7 @@ def sockets(pid: int) -> dict[int, int]:
     return sockets_and_epolls(pid)[0]
 
 
+@apart
 def sockets_and_epolls(pid: int) -> tuple[dict[int, int], list[int]]:
     """The sockets of a process (descriptor → inode), and the descriptors of its epoll instances.
 
@@ -155,6 +170,7 @@ def sockets_and_epolls(pid: int) -> tuple[dict[int, int], list[int]]:
     return sockets, epolls
 
 
+@apart
 def socket_inode(pid: int, fd: int) -> int | None:
     """The inode of the socket at a descriptor; None if it is not a socket."""
     try:
@@ -164,6 +180,7 @@ def socket_inode(pid: int, fd: int) -> int | None:
     return int(target[len(_SOCKET) : -1]) if target.startswith(_SOCKET) else None
 
 
+@apart
 def socket_protocol(pid: int, fd: int) -> str:
     """The kernel's name of a socket's protocol: TCP, TCPv6, UDP, UNIX-STREAM, MPTCP …; or "".
 
@@ -171,11 +188,14 @@ def socket_protocol(pid: int, fd: int) -> str:
     """
     try:
         name = os.getxattr(f"/proc/{pid}/fd/{fd}", "system.sockprotoname")
-    except OSError:
+    except OSError as error:
+        if isinstance(found := as_unavailable(error), Unavailable):
+            raise found from None
         return ""
     return name.rstrip(b"\0").decode("ascii", "replace")
 
 
+@apart
 def descriptor_flags(pid: int, fd: int) -> int:
     """The open flags of a descriptor, with O_CLOEXEC and O_NONBLOCK (fdinfo, Linux 3.1)."""
     try:
@@ -203,6 +223,11 @@ def blocked_calls(pid: int) -> list[BlockedCall]:
 
 def threads(pid: int) -> list[Thread]:
     """The threads of a process."""
+    return [Thread(*found) for found in _threads(pid)]
+
+
+@apart
+def _threads(pid: int) -> list[tuple[str, int | None]]:
     found = []
     for tid in _listdir(f"/proc/{pid}/task"):
         try:
@@ -212,10 +237,11 @@ def threads(pid: int) -> list[Thread]:
             continue
         waits = len(words) > 6 and int(words[0]) in _EPOLL_WAITS
         state = stat[stat.rindex(b")") + 2 :][:1].decode()
-        found.append(Thread(state, int(words[1], 16) if waits else None))
+        found.append((state, int(words[1], 16) if waits else None))
     return found
 
 
+@apart
 def memory(pid: int, address: int, length: int) -> bytes:
     """Read another process's memory: up to `length` bytes. Raises OSError."""
     if address > _HIGHEST_ADDRESS:
@@ -232,25 +258,27 @@ def memory(pid: int, address: int, length: int) -> bytes:
 
 def catches(pid: int, number: int) -> bool:
     """Whether a process has a handler for the signal."""
-    return number in _signals(pid, b"SigCgt:")
+    return number in _signals(pid, (b"SigCgt:",))
 
 
 def expects(pid: int, number: int) -> bool:
     """Whether a process has a handler for the signal, or ignores it."""
-    return number in _signals(pid, b"SigCgt:") | _signals(pid, b"SigIgn:")
+    return number in _signals(pid, (b"SigCgt:", b"SigIgn:"))
 
 
-def _signals(pid: int, mask: bytes) -> set[int]:
+@apart
+def _signals(pid: int, masks: tuple[bytes, ...]) -> set[int]:
+    bits = 0
     try:
         for line in read(f"/proc/{pid}/status").splitlines():
-            if line.startswith(mask):
-                bits = int(line.split()[1], 16)
-                return {number + 1 for number in range(bits.bit_length()) if bits >> number & 1}
+            if line.startswith(masks):
+                bits |= int(line.split()[1], 16)
     except (FileNotFoundError, ProcessLookupError):
         pass
-    return set()
+    return {number + 1 for number in range(bits.bit_length()) if bits >> number & 1}
 
 
+@apart
 def initial_environment(pid: int) -> dict[bytes, bytes]:
     """The environment that a process's program was executed with; its first MiB.
 
@@ -271,13 +299,6 @@ def _descriptors(pid: int) -> list[tuple[int, str]]:
         except (FileNotFoundError, ProcessLookupError):
             continue
     return found
-
-
-def as_unavailable(error: OSError) -> OSError:
-    """The error, as Unavailable if it is temporary."""
-    if error.errno in _FOR_NOW:
-        return Unavailable(error.errno, error.strerror, error.filename)
-    return error
 
 
 def _listdir(path: str) -> list[str]:

@@ -7,6 +7,7 @@ import re
 import stat
 
 from sockact.kernel import procfs
+from sockact.kernel.looks import apart
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,9 +24,14 @@ _ROTATED = re.compile(f"(.+?)(?:{_SUFFIX}(?:{_DELETED})?|{_DELETED})")
 def writes_files(pid: int) -> bool:
     """Whether the process has a file open for writing. True if it may not be read."""
     try:
-        return any(flags & _WRITES for _name, flags in _files(pid))
+        return _writes(pid)
     except OSError:
         return True
+
+
+@apart
+def _writes(pid: int) -> bool:
+    return any(flags & _WRITES for _name, flags in _files(pid))
 
 
 def left_behind(pid: int) -> list[str]:
@@ -33,9 +39,14 @@ def left_behind(pid: int) -> list[str]:
     app.log. Empty if the process may not be read.
     """
     try:
-        appended = [name for name, flags in _files(pid) if flags & _WRITES and flags & os.O_APPEND]
+        return _left_behind(pid)
     except OSError:
         return []
+
+
+@apart
+def _left_behind(pid: int) -> list[str]:
+    appended = [name for name, flags in _files(pid) if flags & _WRITES and flags & os.O_APPEND]
     return sorted({name for name in appended if _has_successor(pid, name)})
 
 

@@ -11,6 +11,8 @@ import gc
 import sockact
 from sockact.core.lifecycle import events
 from sockact.core.message_kinds import News
+from sockact.kernel import looks
+from sockact.supervisor.base import report
 from sockact.supervisor.control import endpoint, paths
 from sockact.supervisor.parts import BaseParts, LifecycleParts
 from sockact.supervisor.processes import fd_store
@@ -52,6 +54,7 @@ class Supervisor:
         resources, base, lifecycle = self._resources, self._base, self._parts.lifecycle
         forget = resources.notifier.remove
         try:
+            looks.begin(base.processes.group_of, self._report_blocked)
             left = fd_store.living(left, forget)
             base.logs.start()
             if resources.settings.watch:
@@ -74,6 +77,7 @@ class Supervisor:
     def resume(self, carried: CarriedSupervisor) -> OutsideParts:
         """Restore the state that the previous version handed over. Call `serve_on` next."""
         base, lifecycle = self._base, self._parts.lifecycle
+        looks.begin(base.processes.group_of, self._report_blocked)
         outside = self._look_outside(carried.inotify)
         outside.carry_over.resume(carried.engine)
         for g in lifecycle.service.generations:
@@ -140,6 +144,11 @@ class Supervisor:
         base.calls.close()
         base.hidden.close()
         base.loop.close()
+        looks.end()
+
+    def _report_blocked(self, group: object, message: str) -> None:
+        """Report that looks at a generation, or at something else, are refused for now."""
+        self._base.reports.say(group if isinstance(group, int) else 0, message, report.ERROR)
 
     def _show(self) -> None:
         """Pass on that something which `status` shows has changed."""

@@ -26,7 +26,7 @@ from sockact.supervisor.base.report import Reporter
 from sockact.supervisor.control.claim import Claim
 from sockact.supervisor.main import serve
 from sockact.supervisor.processes import launch
-from sockact.supervisor.processes.processes import descendants
+from sockact.supervisor.processes.family import descendants
 from sockact.supervisor.records import carried_state
 from sockact.supervisor.resources import Resources
 from sockact.supervisor.upgrade import CHECK, PROOF, VARIABLE, execute_installed

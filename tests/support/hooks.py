@@ -45,7 +45,10 @@ class Told:
 
     def notes(self) -> list[dict[str, Any]]:
         path = self.folder / "log"
-        return [json.loads(x) for x in path.read_text().splitlines()] if path.exists() else []
+        if not path.exists():
+            return []
+        # What follows the last end of a line is being written.
+        return [json.loads(x) for x in path.read_text().split("\n")[:-1]]
 
     def events(self) -> list[tuple[str, int]]:
         return [(x["stdin"]["event"], x["stdin"]["generation"]) for x in self.notes()]

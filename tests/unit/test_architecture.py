@@ -61,7 +61,7 @@ GRAPH = rooms.rooms(MODULES)
 LAYERS = ("core", "trust", "kernel", "handover", "systemd", "supervisor", "units", "cli")
 
 # Classes of ours may be extended where that is the point of them.
-EXTENDED = ("Exception", "Error", "Protocol", "Enum", "Failure", "Refused")
+EXTENDED = ("Exception", "Error", "Protocol", "Enum", "Failure", "Refused", "Unavailable")
 
 
 def modules() -> list[Path]:

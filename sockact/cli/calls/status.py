@@ -88,11 +88,11 @@ def ask_all(services: list[Service], seconds: float) -> list[dict[str, Any] | Fa
 
 def with_usage(status: dict[str, Any]) -> dict[str, Any]:
     """The status, with what the processes of each generation use; of too many, nothing."""
-    until = time.monotonic() + _USAGE_SECONDS
-    for generation in status["generations"]:
-        pids = generation["pids"]
-        generation["memory_bytes"] = resources.memory_bytes(pids, until)
-        generation["cpu_seconds"] = resources.cpu_seconds(pids, until)
+    generations = status["generations"]
+    used = resources.usage([one["pids"] for one in generations], _USAGE_SECONDS)
+    for generation, (memory, cpu) in zip(generations, used, strict=True):
+        generation["memory_bytes"] = memory
+        generation["cpu_seconds"] = cpu
     return status
 
 

@@ -98,6 +98,9 @@ def accept_queue(listener: Listener) -> tuple[int, int] | None:
     if listener.address.family is Family.UNIX or listener.address.kind is not Kind.STREAM:
         return None
     try:
+        # Only a listening socket tells without its lock, which a program could hold (looks.py).
+        if not listener.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            return None
         info = listener.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 32)
     except OSError:
         return None  # MPTCP before Linux 5.16.

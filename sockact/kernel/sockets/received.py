@@ -3,7 +3,9 @@
 Whoever can send a message to a Unix socket can put descriptors into it, asked or not. Whoever drops
 the last reference to a TCP socket with SO_LINGER waits in close(2), for hours if its peer does not
 read. The kernel itself drops what a message has no room for, and what is in the queue of a socket
-that is closed, and waits in the same way. So everything is received, and SO_LINGER turned off.
+that is closed, and waits in the same way. So everything is received, and SO_LINGER turned off. And
+since a close(2) may wait for other reasons, too (a file of FUSE, a socket whose lock is held), all
+this happens in a new process that can be given up (looks.py).
 """
 
 from __future__ import annotations
@@ -14,6 +16,9 @@ import socket
 import stat
 import struct
 
+from sockact.kernel import looks
+from sockact.kernel.looks import Unavailable, apart
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,8 +28,53 @@ if TYPE_CHECKING:
 _MOST = 253
 """SCM_MAX_FD: the most descriptors that a message can have."""
 _ROOM = socket.CMSG_SPACE(_MOST * array.array("i").itemsize) + socket.CMSG_SPACE(12)
+_CREDENTIALS = socket.CMSG_SPACE(12)
+_GROUP = "descriptors that were sent"
 _OFF = struct.pack("=ii", 0, 0)
 _MOST_MESSAGES = 1024
+
+
+def peek(sock: socket.socket, size: int, *, credentials: bool = False) -> tuple[bytes, bool]:
+    """The next message, which stays in the queue, and whether descriptors come with it.
+
+    `credentials`: SO_PASSCRED is set. Raises OSError.
+    """
+    room = _CREDENTIALS if credentials else 0
+    data, _ancillary, flags, _address = sock.recvmsg(size, room, socket.MSG_PEEK)
+    return data, bool(flags & socket.MSG_CTRUNC)
+
+
+def take(sock: socket.socket, size: int, *, credentials: bool = False) -> tuple[bytes, Ancillary]:
+    """The next message: (data, other ancillary data). Its descriptors are closed.
+
+    The socket does not block, and keeps the borders of messages. `credentials` as for `peek`.
+    Raises OSError.
+    """
+    room = _CREDENTIALS if credentials else 0
+    data, ancillary, flags, _address = sock.recvmsg(size, room, socket.MSG_PEEK)
+    if flags & socket.MSG_CTRUNC:
+        _drop(sock)
+    else:
+        sock.recv(1)
+    return data, ancillary
+
+
+def _drop(sock: socket.socket) -> None:
+    """Take the next message, and close its descriptors."""
+    try:
+        with looks.charged(_GROUP):
+            looks.in_fork_or_here(_drop_in_fork, [sock.fileno()], 0, sock.fileno())
+    except Unavailable:
+        try:
+            sock.recv(1)  # The kernel closes them, in most cases without waiting.
+        except OSError:
+            pass
+
+
+@apart
+def _drop_in_fork(_group: int, fd: int) -> None:
+    with socket.socket(fileno=os.dup(fd)) as sock:
+        close(receive(sock, 1)[1])
 
 
 def receive(sock: socket.socket, size: int) -> tuple[bytes, list[int], Ancillary]:
@@ -71,11 +121,10 @@ def close_queue(sock: socket.socket) -> None:
         pass  # Its peer is gone.
     for _ in range(_MOST_MESSAGES):
         try:
-            data, fds, others = receive(sock, 1)
+            data, others = take(sock, 1, credentials=True)
         except OSError:
             break
-        close(fds)
-        if not (data or fds or others):
+        if not (data or others):
             break
     sock.close()
 

@@ -47,10 +47,12 @@ _TEXTS = (
 )
 # An option as getsockopt(2) returns it: (level, option, value).
 Option = tuple[int, int, bytes]
+# An option as setsockopt(2) takes it.
+Change = tuple[int, int, int | bytes]
 
 
 def read(sock: socket.socket) -> tuple[Option, ...]:
-    """The options that `carry` may change, for `put_back`."""
+    """The options that `change` may change, for `put_back`."""
     wanted = [*((level, option, 4) for level, option in _NUMBERS), *_TEXTS]
     found = ((level, option, _text(sock, level, option, size)) for level, option, size in wanted)
     return tuple(one for one in found if one[2])
@@ -70,23 +72,31 @@ def put_back(sock: socket.socket, options: tuple[Option, ...]) -> None:
             _set(sock, level, option, value)
 
 
-def carry(own: socket.socket, listener: socket.socket) -> None:
-    """Set on the listener the options that the program has changed on its own socket.
+def changed(own: socket.socket) -> tuple[Change, ...]:
+    """The options that the program has changed on its own socket, for `change`."""
+    try:
+        new = socket.socket(own.family, own.type)
+    except OSError:
+        return ()  # No descriptor is left, say: only the .socket unit's options apply.
+    found: list[Change] = []
+    with new:
+        for level, option in _NUMBERS:
+            if (value := _number(own, level, option)) != _number(new, level, option):
+                found.append((level, option, _as_set(level, option, value)))
+        for level, option, size in _TEXTS:
+            if (text := _text(own, level, option, size)) != _text(new, level, option, size):
+                found.append((level, option, text))
+    return tuple(found)
+
+
+def change(listener: socket.socket, changes: tuple[Change, ...]) -> None:
+    """Set these options on the listener.
 
     Other options stay as the .socket unit sets them (NoDelay=, KeepAlive=, …). Options that the
     address family does not have, or that we may not set, are skipped.
     """
-    try:
-        new = socket.socket(own.family, own.type)
-    except OSError:
-        return  # No descriptor is left, say: only the .socket unit's options apply.
-    with new:
-        for level, option in _NUMBERS:
-            if (value := _number(own, level, option)) != _number(new, level, option):
-                _set(listener, level, option, _as_set(level, option, value))
-        for level, option, size in _TEXTS:
-            if (text := _text(own, level, option, size)) != _text(new, level, option, size):
-                _set(listener, level, option, text)
+    for level, option, value in changes:
+        _set(listener, level, option, value)
 
 
 def traits(own: socket.socket) -> Traits:

@@ -11,7 +11,7 @@ from functools import partial
 
 from sockact.core.lifecycle.model import Gate
 from sockact.handover import gate
-from sockact.handover.interest import process_interest
+from sockact.handover.interest import accepts, process_interest
 from sockact.kernel import procfs
 from sockact.supervisor.gates.gate_move import GateMove
 from sockact.supervisor.gates.mechanisms import Mechanisms
@@ -108,10 +108,7 @@ class Gates:
 
     def _waits(self, pid: int) -> bool:
         """Whether a thread is blocked in accept, poll or select on a listener."""
-        # To find out which, all descriptors must be read; first check that there is such a call.
-        return bool(procfs.blocked_calls(pid)) and bool(
-            process_interest(pid, self._mechanisms.streams)
-        )
+        return accepts(pid, self._mechanisms.streams)
 
     def mechanism(self, generation: int, pids: Iterable[int]) -> tuple[str | None, str]:
         """Return gate_by and gate_reason of the Status: how the gate of these processes moves."""

@@ -12,13 +12,15 @@ has ended: `look`. Then the socket filter with which `sockact unwrap` makes clie
 
 from __future__ import annotations
 
+import contextlib
 import select
-import socket
 import time
 from functools import partial
 
 from sockact.core.matching import Family, Kind
-from sockact.kernel.sockets import upkeep
+from sockact.handover import listener_changes
+from sockact.kernel import looks
+from sockact.kernel.looks import Unavailable
 from sockact.kernel.sockets.listener import accept_queue
 from sockact.supervisor.base.loop import READ
 
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 _LARGEST = 1 << 20  # The kernel limits this to net.core.somaxconn.
 _AGAIN = 1.0
 _PAUSE = 0.1
-_MOST_REPAIRS = 100
+_MOST_REPAIRS = 20
 """Repairs of one listener within _AGAIN seconds, after which the next one waits for _PAUSE."""
 
 
@@ -87,15 +89,30 @@ class ListenerWatch:
         """Look at the listeners now and repair them. Return why no client can connect to one of
         them; "" if nothing is known to hinder them.
         """
-        self._changed(0)
-        troubles = [self._look_at(x) for x in self._listeners if self._wanted(x)]
-        return next(filter(None, troubles), "")
+        try:
+            return self.inspect()
+        except Unavailable:
+            return ""
 
     def look_after_end(self) -> None:
         """Repair the listeners now that a generation has ended, but let `sockact unwrap` go on."""
+        with contextlib.suppress(Unavailable):
+            self.inspect(admit=False)
+
+    def inspect(self, *, admit: bool = True) -> str:
+        """As `look`; if `admit` is false, the filter of `sockact unwrap` stays. Raises Unavailable
+        if there are no descriptors left for it.
+        """
         self._changed(0)
-        for listener in filter(self._wanted, self._listeners):
-            self._look_at(listener, admit=False)
+        wanted = [(x, self._limits[x.inode]) for x in self._listeners if self._wanted(x)]
+        try:
+            found = listener_changes.tidy(wanted, admit=admit)
+        except OSError as error:
+            if looks.is_for_want(error):
+                raise looks.as_unavailable(error) from None
+            return _trouble(wanted[0][0], str(error.strerror))
+        troubles = [_trouble(x, why) for (x, _), why in zip(wanted, found, strict=True) if why]
+        return troubles[0] if troubles else ""
 
     def shut_owned(self) -> None:
         """Shut down the listeners that are the supervisor's own: their new clients are refused."""
@@ -105,7 +122,8 @@ class ListenerWatch:
         for listener in self._listeners:
             if listener.owned and listener.address.kind is Kind.STREAM:
                 self._release(listener)
-                listener.socket.shutdown(socket.SHUT_RD)
+                with contextlib.suppress(OSError):  # Or new clients wait until the end.
+                    listener_changes.shut(listener)
 
     def close(self) -> None:
         """Watch no more."""
@@ -113,46 +131,33 @@ class ListenerWatch:
             self._loop.unwatch(self._epoll.fileno())
             self._epoll.close()
 
-    def _look_at(self, listener: Listener, *, admit: bool = True) -> str:
-        try:
-            if upkeep.has_lost_clients(listener):
-                upkeep.listen_again(listener, self._limits[listener.inode])
-            upkeep.undo_options(listener, admit=admit)
-            why = upkeep.defect(listener)
-        except OSError as error:
-            why = f"the program shut it down, and listening again failed ({error.strerror})"
-        return _trouble(listener, why) if why else ""
-
     def _changed(self, _mask: int) -> None:
         for fd, _events in self._epoll.poll(0):
             listener = self._watched[fd]
-            if not self._wanted(listener):
-                self._release(listener)
-            elif why := upkeep.defect(listener):
-                self._say(_trouble(listener, why))
-                self._release(listener)
-            else:
+            if self._wanted(listener):
                 self._repair(listener)
+            else:
+                self._release(listener)
 
     def _repair(self, listener: Listener) -> None:
-        if not upkeep.has_lost_clients(listener):
-            return
         repairs, now = self._repairs[listener.inode], time.monotonic()
         if repairs.too_many(now):
             # A program that does it again and again must not keep the supervisor busy.
             self._repair_later(listener, _PAUSE)
             return
-        did = "connected" if upkeep.is_connected(listener.socket) else "shut down"
         try:
-            upkeep.listen_again(listener, self._limits[listener.inode])
-        except OSError as error:
-            self._say(
-                f"the program {did} {listener.address}; cannot listen again "
-                f"({error.strerror}); retrying"
-            )
+            did, why = listener_changes.repair(listener, self._limits[listener.inode])
+        except Unavailable:
             self._repair_later(listener, _AGAIN)
             return
-        if repairs.is_news(now):
+        except OSError as error:
+            self._say(f"cannot listen again on {listener.address} ({error.strerror}); retrying")
+            self._repair_later(listener, _AGAIN)
+            return
+        if why:
+            self._say(_trouble(listener, why))
+            self._release(listener)
+        elif did and repairs.is_news(now):
             self._say(f"the program {did} {listener.address}; listening again")
 
     def _repair_later(self, listener: Listener, pause: float) -> None:

@@ -11,7 +11,7 @@ from sockact.core.matching import Kind
 from sockact.handover import gate
 from sockact.handover.interest import process_interest
 from sockact.kernel import pidfd, procfs
-from sockact.kernel.epoll_entries import Limit, TooMany
+from sockact.kernel.epoll import Limit, TooMany
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,8 +94,9 @@ class Mechanisms:
         try:
             found = self._look(generation, pids, removed)
         except TooMany as error:
-            self._tired[generation] = time.monotonic() + _REST, error.reason
-            return NONE, error.reason
+            reason = str(error.strerror)
+            self._tired[generation] = time.monotonic() + _REST, reason
+            return NONE, reason
         except (gate.GateRefused, OSError) as error:
             return NONE, str(error)
         return "+".join(sorted(found)) or None, ""

@@ -6,12 +6,12 @@ import os
 import select
 
 from sockact.handover.adopt import Adoption
+from sockact.kernel import looks
 from sockact.kernel.seccomp import Call
 from sockact.supervisor.base.loop import READ
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
 
     from sockact.core.matching import Address, Denied
@@ -27,6 +27,7 @@ class BindRequests:
     def __init__(
         self,
         loop: Loop,
+        generation: int,
         listeners: list[Listener],
         callers: Callers,
         locks: LockFiles,
@@ -38,6 +39,7 @@ class BindRequests:
         """
         self.adoption = Adoption(listeners, callers, locks)
         self._loop = loop
+        self._generation = generation
         self._answered = answered
         self._shut = shut
         self._notifications: int | None = None
@@ -51,15 +53,21 @@ class BindRequests:
         """Return the descriptor of the notifications, if there is one."""
         return self._notifications
 
-    def bind(
-        self, wanted: Address, pid: int, own: socket.socket | None
-    ) -> Listener | Denied | None:
+    def bind(self, wanted: Address, pid: int, queue: int | None) -> Listener | Denied | None:
         """Answer the shim of this process: a listener, a refusal, or None if the program may bind
-        by itself. Raises OSError.
+        by itself. Its own socket comes with the next message in `queue`. Raises OSError.
         """
-        found = self.adoption.bind(wanted, pid, own, asked=True)
+        with looks.charged(self._generation):
+            found = self.adoption.ask(wanted, pid, queue)
         self._answered()
         return found
+
+    def look(self, wanted: Address, pid: int) -> bool | None:
+        """Whether the shim of this process has to refuse a connection to an own listener; None if
+        it need not ask any more. Raises OSError.
+        """
+        with looks.charged(self._generation):
+            return self.adoption.own_connects.answer(wanted, pid)
 
     def close(self) -> None:
         """Answer no more notifications."""
@@ -74,7 +82,9 @@ class BindRequests:
         poll.register(self._notifications, select.POLLIN)
         events = sum(events for _, events in poll.poll(0))
         if events & select.POLLIN:
-            if self.adoption.handle(self._notifications) in (Call.BIND, Call.LISTEN):
+            with looks.charged(self._generation):
+                call = self.adoption.handle(self._notifications)
+            if call in (Call.BIND, Call.LISTEN):
                 self._answered()
             elif self.adoption.shut:
                 self.adoption.shut.clear()

@@ -8,7 +8,6 @@ from sockact.supervisor.generations.live_generation import LiveGeneration
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Iterator
 
     from sockact.core.lifecycle.model import Service
@@ -89,13 +88,13 @@ class Generations:
         return self.settings_of(number).reopen_signal
 
     def where(
-        self, number: int, wanted: Address, pid: int, own: socket.socket | None
+        self, number: int, wanted: Address, pid: int, queue: int | None
     ) -> Listener | Denied | None:
         """Answer the shim of a process: a listener, a refusal, or None if the program may bind by
         itself. Raises OSError.
         """
         generation = self.get(number)
-        return generation.where(wanted, pid, own) if generation else None
+        return generation.where(wanted, pid, queue) if generation else None
 
     def looks(self, number: int, wanted: Address, pid: int) -> bool | None:
         """Whether the shim of a process has to refuse a connection to an own listener; None if it

@@ -14,6 +14,7 @@ from sockact.core.connections import Rules, speaks_tls
 from sockact.core.lifecycle.events import LaunchFailed, Proven, TrialFailed, TrialPassed
 from sockact.core.settings import Adopt, Settings
 from sockact.handover.callers import Callers
+from sockact.kernel import looks
 from sockact.supervisor.generations.bind_requests import BindRequests
 from sockact.supervisor.generations.launch_news import LaunchNews
 from sockact.supervisor.generations.outputs import Outputs
@@ -30,7 +31,6 @@ from sockact.supervisor.processes.environment import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
 
     from sockact.core.matching import Address, Denied
@@ -69,6 +69,7 @@ class LiveGeneration:
         )
         self._binds = BindRequests(
             context.loop,
+            number,
             context.listeners,
             self._callers,
             context.locks,
@@ -88,7 +89,7 @@ class LiveGeneration:
     def start(cls, context: Context, number: int, *, capture: bool) -> LiveGeneration:
         """Launch a generation; `capture` keeps the end of its stderr. Raises OperatorError."""
         found = cls(context, number)
-        found._binds.adoption.looks.begin()
+        found._binds.adoption.own_connects.begin()
         settings = found.settings
         identifier = settings.identifier and f"{settings.identifier}-{number}"
         try:
@@ -193,19 +194,17 @@ class LiveGeneration:
             self._trial.stop()
             self._trial = None
 
-    def where(
-        self, wanted: Address, pid: int, own: socket.socket | None
-    ) -> Listener | Denied | None:
+    def where(self, wanted: Address, pid: int, queue: int | None) -> Listener | Denied | None:
         """Answer the shim of this process: a listener, a refusal, or None if the program may bind
         by itself. Raises OSError.
         """
-        return self._binds.bind(wanted, pid, own)
+        return self._binds.bind(wanted, pid, queue)
 
     def looks(self, wanted: Address, pid: int) -> bool | None:
         """Whether the shim of this process has to refuse a connection to an own listener; None if
         it need not ask any more. Raises OSError.
         """
-        return self._binds.adoption.looks.answer(wanted, pid)
+        return self._binds.look(wanted, pid)
 
     def root_ended(self) -> None:
         """Read what its first process, which has ended, reported of the launch."""
@@ -227,11 +226,11 @@ class LiveGeneration:
 
     def restore_options(self) -> None:
         """Give the listeners the options that they had before: another generation serves."""
-        self._binds.adoption.restore_options()
+        self._binds.adoption.options.restore()
 
     def settle(self) -> None:
         """Watch no more for readiness: the generation is no longer pending."""
-        self._binds.adoption.looks.end()
+        self._binds.adoption.own_connects.end()
         if self._readiness:
             self._readiness.stop()
             self._readiness = None
@@ -263,6 +262,7 @@ class LiveGeneration:
         if self._outputs:
             self._outputs.close()
         self._context.logs.pipes.forget(self.number)
+        looks.forget(self.number)
 
     def _prepare(self, outputs: Outputs) -> launch.Launch:
         context, settings, adoption = self._context, self.settings, self._binds.adoption
@@ -284,7 +284,7 @@ class LiveGeneration:
         self.version.find(settings, command[0], directory, self.own)
         native = context.adopt is Adopt.NATIVE
         if native:
-            adoption.begin_all()
+            adoption.options.begin_all()
         return launch.Launch(
             command,
             directory,

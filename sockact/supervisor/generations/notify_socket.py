@@ -92,10 +92,10 @@ class NotifySocket:
     def _readable(self, _mask: int) -> None:
         for _ in range(_MOST):
             try:
-                data, fds, ancillary = received.receive(self._socket, _DATAGRAM)
+                # Descriptors, of FDSTORE=1 say, are for systemd.
+                data, ancillary = received.take(self._socket, _DATAGRAM, credentials=True)
             except BlockingIOError:
                 return
-            received.close(fds)  # FDSTORE=1, say, which is for systemd.
             words = data.split(b"\n")
             if not {b"READY=1", b"WATCHDOG=1"} & {*words}:
                 continue
@@ -145,7 +145,11 @@ def _has_ended(pid: int) -> bool:
 
 def _users(pids: list[int]) -> set[int]:
     """Return the users of processes."""
-    return {user for pid in pids for user in credentials.users(pid)}
+    found: set[int] = set()
+    for pid in pids:
+        with contextlib.suppress(OSError):  # No descriptor is left.
+            found.update(*credentials.users([pid]))
+    return found
 
 
 def _bound(name: str, hidden: HiddenSockets) -> tuple[socket.socket, str]:

@@ -12,6 +12,7 @@ import re
 from functools import partial
 
 from sockact.core.release import LONGEST_VERSION, tidy
+from sockact.kernel.looks import apart_for
 from sockact.supervisor.base.commands import Command, CommandRun
 from sockact.supervisor.processes.environment import probe_environment
 from sockact.trust import files
@@ -66,11 +67,10 @@ class ReleaseVersion:
                 environment = self._context.environment | dict(own)
                 self._ask(rest, directory, probe_environment(environment, settings.name))
             else:
-                self._take(_found(kind, rest, directory, program, settings.release))
-        except Unknown as error:
-            self._give_up(error)
+                text, reason = _looked_up(kind, rest, directory, program, settings.release)
+                self._give_up(Unknown(reason)) if reason else self._take(text)
         except OSError as error:
-            self._give_up(Unknown(f"{error.filename}: {error.strerror}"))
+            self._give_up(Unknown(str(error.strerror)))
 
     def close(self) -> None:
         """Stop the command: the version is no longer needed."""
@@ -108,6 +108,17 @@ class ReleaseVersion:
 
     def _give_up(self, error: Exception) -> None:
         self._context.version_unknown(self._number, f"its version is unknown: {error}"[:_LONGEST])
+
+
+@apart_for("release files")
+def _looked_up(kind: str, rest: str, directory: str, program: str, release: str) -> tuple[str, str]:
+    """Return (version, ""), or ("", why it cannot be found out)."""
+    try:
+        return _found(kind, rest, directory, program, release), ""
+    except Unknown as error:
+        return "", str(error)
+    except OSError as error:
+        return "", f"{error.filename}: {error.strerror}"
 
 
 def _found(kind: str, rest: str, directory: str, program: str, release: str) -> str:

@@ -5,6 +5,7 @@ which generation serves.
 __all__ = (
     "budget",
     "environment",
+    "family",
     "fd_store",
     "guardian",
     "hidden_sockets",

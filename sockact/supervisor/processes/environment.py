@@ -8,6 +8,7 @@ import sockact
 from sockact.core import own_connects
 from sockact.core.release import pinned
 from sockact.core.settings import Adopt
+from sockact.kernel.looks import apart_for
 from sockact.supervisor.processes.processes import GENERATION_VARIABLE
 
 TYPE_CHECKING = False
@@ -59,10 +60,15 @@ def deployed(settings: Settings) -> tuple[tuple[str, ...], str, dict[str, str]]:
     own = dict(variable.split("=", 1) for variable in settings.environment)
     if not settings.release:
         return settings.command, settings.directory, own
-    link, target = settings.release, os.path.realpath(settings.release)
+    link, target = settings.release, _resolved(settings.release)
     own[RELEASE_VARIABLE] = target
     command = tuple(pinned(word, link, target) for word in settings.command)
     return command, pinned(settings.directory, link, target), own
+
+
+@apart_for("release files")
+def _resolved(path: str) -> str:
+    return os.path.realpath(path)
 
 
 def probe_environment(environment: Mapping[str, str], name: str) -> dict[str, str]:

@@ -17,7 +17,7 @@ from sockact.core.message_kinds import News
 from sockact.kernel import pidfd
 from sockact.kernel.sockets.listener import address_of
 from sockact.supervisor.base.loop import READ
-from sockact.supervisor.processes.processes import descendants
+from sockact.supervisor.processes.family import descendants
 from sockact.systemd import fdstore, listeners
 
 TYPE_CHECKING = False

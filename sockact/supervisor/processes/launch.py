@@ -17,6 +17,7 @@ from sockact.core.errors import OperatorError
 from sockact.core.record import dataclass
 from sockact.kernel import seccomp, signals
 from sockact.kernel.libc import die_with_parent
+from sockact.kernel.looks import apart_for
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -113,13 +114,18 @@ def _interpreter(launch: Launch) -> str:
     directories = [""] if "/" in launch.command[0] else os.get_exec_path(launch.environment)
     for directory in directories:
         try:
-            with open(os.path.join(launch.directory, directory, launch.command[0]), "rb") as file:
-                line = file.readline(_LONGEST_LINE)
+            line = _first_line(os.path.join(launch.directory, directory, launch.command[0]))
         except OSError:
             continue
         words = line[2:].split(None, 1) if line.startswith(b"#!") else []
         return os.fsdecode(words[0]) if words else ""
     return ""
+
+
+@apart_for("release files")
+def _first_line(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.readline(_LONGEST_LINE)
 
 
 def spawn(launch: Launch) -> tuple[int, socket.socket]:

@@ -19,12 +19,14 @@ from sockact.core.lifecycle.model import Exit
 from sockact.core.numbers import whole
 from sockact.core.record import dataclass, field
 from sockact.kernel import pidfd, procfs
-from sockact.kernel.procfs import Process
+from sockact.kernel.looks import Blocked
+from sockact.supervisor.processes.family import families, families_in_table, family
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from sockact.kernel.procfs import Process
     from sockact.supervisor.records.carried_state import CarriedExit, CarriedProcess, CarriedProgram
 
 GENERATION_VARIABLE = "SOCKACT_GENERATION"
@@ -60,6 +62,7 @@ class Processes:
         self._known: dict[tuple[int, int], int] = {}
         self._failures: dict[int, Exit] = {}
         self._latest: dict[int, list[int]] = {}
+        self._groups: dict[int, int] = {}
 
     def add(self, pid: int, generation: int) -> None:
         """Record this child as the first process of the generation."""
@@ -94,7 +97,7 @@ class Processes:
 
         Raises procfs.Unavailable.
         """
-        return self._look(_tree(os.getpid())).living
+        return self._look(families()).living
 
     def latest(self) -> dict[int, list[int]]:
         """Return `by_generation`, or the last known processes if /proc is unavailable."""
@@ -140,10 +143,10 @@ class Processes:
         Returns None if that is unknown until another child is reaped. Raises procfs.Unavailable.
         """
         missing = set(generations) - {*self._roots.values()}
-        for tree in (_tree, _whole_table):
+        for look in (families, families_in_table):
             if not missing:
                 break
-            seen = self._look(tree(os.getpid()))
+            seen = self._look(look())
             missing -= seen.present
             if missing and not seen.certain:
                 return None
@@ -191,35 +194,47 @@ class Processes:
             if known == pid:
                 self._failures[generation] = exit
 
-    def _look(self, tree: dict[int, list[int]]) -> _Seen:
+    def group_of(self, pid: int) -> int | None:
+        """Return the generation of this process, as far as it is known from before."""
+        return self._roots.get(pid) or self._groups.get(pid)
+
+    def _look(self, found: dict[int, list[int] | None]) -> _Seen:
         seen = _Seen()
-        for process, generation in self._walk(tree):
-            if generation is None:
-                # A process loses its memory, and so its environment, just before it is a zombie.
-                seen.certain &= not process.zombie and _has_memory(process.pid)
-                continue
-            seen.known[process.pid, process.started] = generation
-            seen.present.add(generation)
-            if not process.zombie:
-                seen.living.setdefault(generation, []).append(process.pid)
+        for child, members in found.items():
+            try:
+                self._look_at(family(child, members), seen)
+            except Blocked:
+                self._presume(child, seen)
         self._known = seen.known
         self._latest = seen.living
+        self._groups = {pid: number for number, pids in seen.living.items() for pid in pids}
         return seen
 
-    def _walk(self, tree: dict[int, list[int]]) -> Iterator[tuple[Process, int | None]]:
-        """Yield the children, and the descendants of those with a generation."""
-        stack: list[tuple[int, int | None]] = [(pid, None) for pid in tree.get(os.getpid(), [])]
-        while stack:
-            pid, inherited = stack.pop(0)
-            process = _process(pid)
-            if process is None:
-                continue
-            generation = inherited
-            if generation is None:
-                generation = self._of_child(process)
-            yield process, generation
-            if generation is not None:
-                stack += [(child, generation) for child in tree.get(pid, [])]
+    def _look_at(self, members: list[Process], seen: _Seen) -> None:
+        """Take note of a child and its descendants."""
+        if not members:
+            return
+        child = members[0]
+        generation = self._of_child(child)
+        if generation is None:
+            # A process loses its memory, and so its environment, just before it is a zombie.
+            seen.certain &= not child.zombie and _has_memory(child.pid)
+            return
+        seen.present.add(generation)
+        for process in members:
+            seen.known[process.pid, process.started] = generation
+            if not process.zombie:
+                seen.living.setdefault(generation, []).append(process.pid)
+
+    def _presume(self, child: int, seen: _Seen) -> None:
+        """Take a child that keeps the kernel from answering for as it was before."""
+        generation = self.group_of(child)
+        if generation is None:
+            seen.certain = False
+            return
+        seen.present.add(generation)
+        seen.known.update((x, number) for x, number in self._known.items() if number == generation)
+        seen.living[generation] = [*self._latest.get(generation, [child])]
 
     def _of_child(self, process: Process) -> int | None:
         if process.pid in self._roots:
@@ -255,49 +270,8 @@ def exit_of(status: int) -> Exit:
     return Exit(code=os.WEXITSTATUS(status))
 
 
-def _process(pid: int) -> Process | None:
-    try:
-        return procfs.process(pid)
-    except PermissionError:
-        return Process(pid, 0, 0, zombie=False)  # hidepid= hides everything but its existence.
-
-
 def _has_memory(pid: int) -> bool:
     try:
         return procfs.has_memory(pid)
     except PermissionError:
         return True  # hidepid= hides that it is about to exit. It will be reaped.
-
-
-def descendants(pid: int) -> list[int]:
-    """Return the descendants of a process. Raises procfs.Unavailable."""
-    tree = _tree(pid)
-    found = [pid]
-    for one in found:
-        found += tree.get(one, [])
-    return found[1:]
-
-
-def _tree(root: int) -> dict[int, list[int]]:
-    """Return the children by parent, below root."""
-    tree: dict[int, list[int]] = {}
-    try:
-        queue = [root]
-        while queue:
-            pid = queue.pop()
-            try:
-                tree[pid] = procfs.children(pid)
-            except PermissionError:
-                tree[pid] = []
-            queue += tree[pid]
-    except FileNotFoundError:
-        return _whole_table(root)  # A kernel without CONFIG_PROC_CHILDREN.
-    return tree
-
-
-def _whole_table(_root: int) -> dict[int, list[int]]:
-    """Return the children by parent, of all processes."""
-    tree: dict[int, list[int]] = {}
-    for process in procfs.processes():
-        tree.setdefault(process.parent, []).append(process.pid)
-    return tree

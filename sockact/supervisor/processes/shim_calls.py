@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
     # (pid) → generation or None
     Membership = Callable[[int], int | None]
-    # (generation, wanted, pid, its socket) → listener, why the bind() fails, or None to leave it
-    # alone
-    Bind = Callable[[int, Address, int, socket.socket | None], Listener | Denied | None]
+    # (generation, wanted, pid, our socket in whose queue its own is) → listener, why the bind()
+    # fails, or None to leave it alone
+    Bind = Callable[[int, Address, int, int | None], Listener | Denied | None]
     # (generation, wanted, pid) → whether to refuse its connection, or None if it need not ask
     Look = Callable[[int, Address, int], bool | None]
     # (error text, or "" when done)

@@ -6,12 +6,12 @@ import array
 import errno
 import os
 import socket
-import stat
 import time
 
 from sockact.core.matching import Address, Family, Kind
 from sockact.core.numbers import whole
-from sockact.kernel.sockets import received, sockopt
+from sockact.kernel import looks
+from sockact.kernel.sockets import received
 from sockact.kernel.sockets.listener import Listener
 from sockact.supervisor.base.loop import READ
 
@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from sockact.core.matching import Denied
     from sockact.supervisor.base.loop import Loop, Timer
 
-    # (wanted, pid, its socket) → listener, why the bind() fails, or None to leave it alone
-    Bind = Callable[[Address, int, socket.socket | None], Listener | Denied | None]
+    # (wanted, pid, our socket in whose queue its own is) → listener, why the bind() fails, or None
+    # to leave it alone
+    Bind = Callable[[Address, int, int | None], Listener | Denied | None]
     # (wanted, pid) → whether to refuse its connection, or None if it need not ask any more
     Look = Callable[[Address, int], bool | None]
 
@@ -86,17 +87,20 @@ class Conversation:
 
     def _readable(self, _mask: int) -> None:
         try:
-            data, fds, _others = received.receive(self._socket, _PACKET)
+            data, attached = received.peek(self._socket, _PACKET)
+            words = data.decode("ascii", "replace").split(" ")
+            if words[0] == "bind":
+                # The program's own socket stays in the queue.
+                self._answer_bind(words[2:], self._socket.fileno() if attached else None)
+                return
+            received.take(self._socket, _PACKET)
         except BlockingIOError:
             return
         except OSError:
-            data, fds = b"", []
-        try:
-            self._hear(data.decode("ascii", "replace").split(" "), fds)
-        finally:
-            received.close(fds)
+            words = [""]
+        self._hear(words)
 
-    def _hear(self, words: list[str], fds: list[int]) -> None:
+    def _hear(self, words: list[str]) -> None:
         if words[0] == "hello":
             self._calls.answered(self.pid)
             self._next()
@@ -105,8 +109,6 @@ class Conversation:
             error = " ".join(words[1:]) if words[0] == "error" else ""
             self._calls.finished(self.pid, error, words[1:])
             self._next()
-        elif words[0] == "bind":
-            self._answer_bind(words[2:], fds)
         elif words[0] == "look":
             self._answer_look(words[2:])
         elif self._ordered:
@@ -123,17 +125,16 @@ class Conversation:
         elif not sent:
             self._hung_up()
 
-    def _answer_bind(self, words: list[str], fds: list[int]) -> None:
-        own = _own_socket(fds)
+    def _answer_bind(self, words: list[str], queue: int | None) -> None:
         try:
-            self._answer(self._bind(_wanted(words), self.pid, own), own)
+            self._answer(self._bind(_wanted(words), self.pid, queue))
         except (ValueError, IndexError):
             self._send(f"refuse {errno.EINVAL} malformed request")
-        except OSError:
-            self._send("pass")  # The process, or /proc, is gone.
-        finally:
-            if own is not None:
-                own.close()
+        except OSError as error:
+            if looks.is_for_want(error):
+                self._send(f"refuse {error.errno} {error.strerror}")
+            else:
+                self._send("pass")  # The process, or /proc, is gone, or keeps us from looking.
         self.end()
 
     def _answer_look(self, words: list[str]) -> None:
@@ -144,12 +145,10 @@ class Conversation:
         self._send("over" if free is None else "free" if free else "pass")
         self.end()
 
-    def _answer(self, found: Listener | Denied | None, own: socket.socket | None) -> None:
+    def _answer(self, found: Listener | Denied | None) -> None:
         if found is None:
             self._send("pass")
         elif isinstance(found, Listener):
-            if own is not None:
-                sockopt.carry(own, found.socket)
             self._send("adopt", found.socket.fileno())
         else:
             self._send(f"refuse {found.error} {found.message or os.strerror(found.error)}")
@@ -161,16 +160,6 @@ class Conversation:
         except OSError:
             return False  # The process is gone, which the next receive shows.
         return True
-
-
-def _own_socket(fds: list[int]) -> socket.socket | None:
-    """Return a duplicate of the program's own socket, which the shim has sent along."""
-    try:
-        if fds and stat.S_ISSOCK(os.fstat(fds[0]).st_mode):
-            return socket.socket(fileno=os.dup(fds[0]))
-    except OSError:
-        pass  # No descriptors left: only the .socket unit's options apply.
-    return None
 
 
 def _fds(fd: int) -> bytes:

@@ -143,8 +143,9 @@ class Performer:
             # No other generation has the listeners, so the program may block in accept.
             for listener in self._context.listeners:
                 clear_nonblocking(listener)
+        trouble = self._listener_watch.inspect()  # For want of descriptors, we are called again.
         try:
-            if trouble := self._listener_watch.look():
+            if trouble:
                 raise OperatorError(trouble)
             launched = self._generations.launch(self._context, number, capture=service.in_handover)
         except (OperatorError, OSError) as error:

@@ -76,7 +76,7 @@ def _generation(
     counts: dict[int, census.Counts] | None,
 ) -> Json:
     started = known.started if known else time.time()
-    found = counts[g.number] if counts else None
+    found = counts.get(g.number) if counts else None
     return {
         "number": g.number,
         "state": g.state.value,

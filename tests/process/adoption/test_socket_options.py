@@ -50,7 +50,7 @@ def test_what_the_program_left_alone_stays() -> None:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         own.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\5\0\0\0")
-        sockopt.carry(own, listener)
+        sockopt.change(listener, sockopt.changed(own))
         assert listener.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         assert listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
         assert listener.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8)[4] == 5
@@ -59,5 +59,5 @@ def test_what_the_program_left_alone_stays() -> None:
 def test_other_families_have_other_options() -> None:
     with socket.socket(socket.AF_UNIX) as own, socket.socket(socket.AF_UNIX) as listener:
         own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 40000)
-        sockopt.carry(own, listener)
+        sockopt.change(listener, sockopt.changed(own))
         assert listener.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) == 80000

@@ -12,7 +12,7 @@ import pytest
 
 from sockact.handover import gate
 from sockact.handover.interest import interest
-from sockact.kernel import epoll_entries
+from sockact.kernel import epoll
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +49,7 @@ def test_only_the_wanted_entries(listener: socket.socket) -> None:
     assert [
         (entry.fd, entry.events & select.EPOLLIN, entry.data & 0xFFFFFFFF) for entry in found
     ] == [(listener.fileno(), select.EPOLLIN, listener.fileno())] * 3
-    whole = epoll_entries.of_process(os.getpid())
+    whole = epoll.of_process(os.getpid())
     assert sum(map(len, whole.values())) == 3 * (_ENTRIES + 1)
 
 
@@ -59,8 +59,8 @@ def test_too_many_entries(
 ) -> None:
     """In all of a process together. It counts as unreadable, with a reason."""
     inodes = {_inode(listener)}
-    monkeypatch.setattr(epoll_entries, name, value)
-    with pytest.raises(epoll_entries.TooMany, match=f"process {os.getpid()} has too many epoll"):
+    monkeypatch.setattr(epoll, name, value)
+    with pytest.raises(epoll.TooMany, match=f"process {os.getpid()} has too many epoll"):
         gate.entries([os.getpid()], inodes)
     # The limit is for all processes of a look together.
     found, unreadable = interest([os.getpid(), os.getpid()], inodes)

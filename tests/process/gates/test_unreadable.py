@@ -12,7 +12,7 @@ import pytest
 
 from sockact.handover import census
 from sockact.handover.interest import interest
-from sockact.kernel import epoll_entries, pidfd, procfs
+from sockact.kernel import epoll, pidfd, procfs
 from sockact.kernel.sockets import listener as listeners
 from sockact.supervisor.base.loop import Loop
 from sockact.supervisor.generations.interest_watch import InterestWatch
@@ -83,7 +83,7 @@ def test_no_descriptor_is_no_answer() -> None:
         procfs.process,
         procfs.children,
         procfs.sockets,
-        epoll_entries.of_process,
+        epoll.of_process,
         procfs.blocked_calls,
         procfs.initial_environment,
         lambda pid: procfs.memory(pid, 4096, 1),

@@ -32,7 +32,7 @@ def test_notification_that_was_taken_back() -> None:
     loop = Loop()
     reader, writer = os.pipe()
     callers, locks = Callers(lambda: None, list), LockFiles(lambda _pid: False)
-    requests = BindRequests(loop, [], callers, locks, lambda: None, lambda: None)
+    requests = BindRequests(loop, 1, [], callers, locks, lambda: None, lambda: None)
     requests.watch(reader)
     requests._notified(READ)
     assert loop.watched(reader)
@@ -116,18 +116,18 @@ def test_options_of_a_descriptor_that_is_no_socket(monkeypatch: pytest.MonkeyPat
         return made[-1]
 
     monkeypatch.setattr("sockact.kernel.pidfd.getfd", getfd)
-    assert own_socket.duplicate(os.getpid(), 0) is None
+    assert own_socket.look(os.getpid(), 0) is None
     assert not os.path.exists(f"/proc/self/fd/{made[0]}")
 
 
 def test_options_without_a_descriptor_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket() as own, socket.socket() as listener:
+    with socket.socket() as own:
 
         def none(*_arguments: object) -> None:
             raise OSError(24, "Too many open files")
 
         monkeypatch.setattr(socket, "socket", none)
-        sockopt.carry(own, listener)
+        assert sockopt.changed(own) == ()
 
 
 def test_no_process_left(monkeypatch: pytest.MonkeyPatch) -> None:

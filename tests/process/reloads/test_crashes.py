@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from tests.support import leaks, wait
+from tests.support.helpers import helpers
 from tests.support.program import GOOD, Hammer, Program, connect, read_all
 
 if TYPE_CHECKING:
@@ -299,13 +300,13 @@ def test_drain_goes_on_after_want_of_descriptors(
         wait.until(lambda: latest(service)["connections"]["busy"], "the request to arrive")
         program.publish("2")
         assert service.reload().code == 0
-        pid = service.process.pid
-        limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+        (counts,) = helpers(service.process.pid)
+        limits = resource.prlimit(counts, resource.RLIMIT_NOFILE)
+        resource.prlimit(counts, resource.RLIMIT_NOFILE, (0, limits[1]))
         try:
             wait.until(lambda: "cannot count connections" in service.stderr, "a census to fail")
         finally:
-            resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+            resource.prlimit(counts, resource.RLIMIT_NOFILE, limits)
         go.touch()
         assert read_all(client) == "1"
     service.wait_drained()

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sockact.kernel import procfs
 from tests import ROOT
+from tests.support.helpers import helpers
 from tests.support.program import Program
 
 if TYPE_CHECKING:
@@ -45,8 +47,9 @@ def test_the_supervisor_keeps_the_pid(
     program = Program(folder)
     service = start(program.command, listen=program.listen, environment=without_python(python))
     assert service.status()["pid"] == service.process.pid
-    with open(f"/proc/{service.process.pid}/task/{service.process.pid}/children") as file:
-        assert len(file.read().split()) == 1, "only the program is left"
+    program_pid = service.status()["generations"][0]["pid"]
+    left = {*procfs.children(service.process.pid)} - {*helpers(service.process.pid)}
+    assert left == {program_pid}, "only the program is left"
 
 
 def test_pythonpath_is_for_the_program(folder: Path, start: StartService) -> None:

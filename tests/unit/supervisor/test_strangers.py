@@ -88,9 +88,7 @@ class _Shims:
         self.shim = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.shim.connect("\0" + address)
 
-    def _bind(
-        self, _generation: int, wanted: Address, _pid: int, _own: socket.socket | None
-    ) -> None:
+    def _bind(self, _generation: int, wanted: Address, _pid: int, _own: int | None) -> None:
         self.asked.append(wanted)
 
     def ask(self, words: str) -> str:

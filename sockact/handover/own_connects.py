@@ -1,4 +1,4 @@
-"""Looks: connections by which a program finds out whether its own address is free.
+"""Own connects: connections by which a program finds out whether its own address is free.
 
 Puma, Unicorn, php-fpm, CherryPy and many start scripts connect before they bind. By itself, such a
 program would find nobody there. Here its predecessor would answer, or the accept queue.
@@ -10,29 +10,47 @@ import os
 
 from sockact.core import own_connects
 from sockact.core.matching import Family
+from sockact.core.settings import Adopt
 from sockact.handover import call_arguments
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Set
+    from collections.abc import Sequence, Set
 
     from sockact.core.matching import Address
+    from sockact.core.settings import Settings
     from sockact.handover.callers import Callers
     from sockact.kernel.sockets.listener import Listener
 
 
-class Looks:
+class OwnConnects:
     """The answers to one generation. It finds a listener's address free until it has bound it."""
 
-    def __init__(self, listeners: list[Listener], bound: Set[int], callers: Callers) -> None:
-        """`bound` has the inodes of the listeners that the generation has bound."""
+    def __init__(
+        self,
+        listeners: list[Listener],
+        addresses: Sequence[Address],
+        bound: Set[int],
+        callers: Callers,
+    ) -> None:
+        """`addresses` are those of the listeners, canonical. `bound` has the inodes of the
+        listeners that the generation has bound.
+        """
         self._starting = False
         self._bound = bound
         self._callers = callers
-        self._addresses = [
-            (listener.inode, call_arguments.canonical(listener.address)) for listener in listeners
-        ]
+        inodes = [listener.inode for listener in listeners]
+        self._addresses = list(zip(inodes, addresses, strict=True))
         self._names = {_base_name(a) for _, a in self._addresses if a.family is Family.UNIX}
+
+    def lengths(self, settings: Settings) -> frozenset[int]:
+        """Which calls of connect the seccomp filter has to notify: see seccomp.install."""
+        addresses = [address for _, address in self._addresses]
+        if settings.adopt is Adopt.SECCOMP_CONNECT:
+            return own_connects.lengths(addresses)
+        if settings.adopt is Adopt.AUTO:
+            return own_connects.known_lengths(settings.command, addresses)
+        return frozenset()
 
     def begin(self) -> None:
         """The generation is launched."""

@@ -1,0 +1,173 @@
+"""Changes of listeners: the socket options that generations leave behind and set (docs/adopt.md),
+and repairs of what a program has made unusable (kernel/sockets/upkeep.py).
+
+A process can hold the lock of a listener for ever, as that of an epoll instance (looks.py). So
+whatever takes this lock is done in a new process, which has the listener.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+
+from sockact.kernel import looks
+from sockact.kernel.looks import apart
+from sockact.kernel.sockets import sockopt, upkeep
+from sockact.kernel.sockets.listener import of_descriptor
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sockact.kernel.sockets.listener import Listener
+    from sockact.kernel.sockets.sockopt import Change, Option
+
+_GROUP = "listeners"
+"""What concerns a listener, but no generation."""
+_UNREAD = ((0, 0, b""),)
+
+
+class Options:
+    """The options that one generation sets on the listeners, and those that it finds there."""
+
+    def __init__(self, listeners: list[Listener]) -> None:
+        self._listeners = listeners
+        self._before: list[tuple[Listener, tuple[Option, ...]]] = []
+        self._given: dict[int, tuple[Change, ...]] = {}
+
+    def begin_all(self) -> None:
+        """Give the program all listeners as they were at the start. Raises OSError."""
+        for listener in self._listeners:
+            self._before.append((listener, put_back(listener, listener.original)))
+
+    def give(self, listener: Listener, changes: tuple[Change, ...] | None) -> None:
+        """Set what the program has changed on its own socket; None: that is unknown.
+
+        The first time, undo the options that other generations have set. Raises OSError.
+        """
+        if listener.inode not in self._given:
+            self._before.append((listener, change(listener, changes or (), first=True)))
+            self._given[listener.inode] = changes or ()
+        elif changes is not None and changes != self._given[listener.inode]:
+            change(listener, changes, first=False)
+            self._given[listener.inode] = changes
+
+    def restore(self) -> None:
+        """Set the options that were in force before this generation: it does not serve.
+
+        If a process holds the lock of a listener, its options stay.
+        """
+        for listener, before in self._before:
+            with contextlib.suppress(OSError):
+                put_back(listener, before)
+        self._before.clear()
+
+
+def change(listener: Listener, changes: tuple[Change, ...], *, first: bool) -> tuple[Option, ...]:
+    """Set options of a program on a listener; return those of before. `first`: begin with those
+    that it had at the start. Raises OSError.
+    """
+    fd = listener.socket.fileno()
+    return looks.in_fork_or_here(
+        _change, [fd], 0, fd, listener.original if first else None, changes
+    )
+
+
+def put_back(listener: Listener, options: tuple[Option, ...]) -> tuple[Option, ...]:
+    """Set options that were returned earlier; return those of before. Raises OSError."""
+    fd = listener.socket.fileno()
+    with looks.charged(_GROUP):
+        return looks.in_fork_or_here(_put_back, [fd], 0, fd, options)
+
+
+def repair(listener: Listener, limit: int) -> tuple[str, str]:
+    """Make it listen again, with a queue of `limit`. Return (what was done to it, its defect), both
+    "" if it is as it should be. Raises OSError.
+    """
+    fd = listener.socket.fileno()
+    with looks.charged(_GROUP):
+        return looks.in_fork_or_here(_repair, [fd], 0, fd, limit)
+
+
+def tidy(found: list[tuple[Listener, int]], *, admit: bool) -> list[str]:
+    """Make all of them listen again, and undo the options that keep clients away; if `admit` is
+    false, the filter of `sockact unwrap` stays. Return for each why no client can connect to it, or
+    "". Raises Unavailable.
+    """
+    plain = [(listener.socket.fileno(), limit) for listener, limit in found]
+    if not plain:
+        return []
+    with looks.charged(_GROUP):
+        return looks.in_fork_or_here(_tidy, [fd for fd, _limit in plain], 0, plain, admit)
+
+
+def shut(listener: Listener) -> None:
+    """Refuse its new clients. Raises OSError."""
+    fd = listener.socket.fileno()
+    with looks.charged(_GROUP):
+        looks.in_fork_or_here(_shut, [fd], 0, fd)
+
+
+@apart
+def _change(
+    _group: int, number: int, original: tuple[Option, ...] | None, changes: tuple[Change, ...]
+) -> tuple[Option, ...]:
+    with socket.socket(fileno=os.dup(number)) as listener:
+        before = sockopt.read(listener)
+        if original is not None:
+            sockopt.put_back(listener, original)
+        sockopt.change(listener, changes)
+    return before
+
+
+@apart
+def _put_back(_group: int, number: int, options: tuple[Option, ...]) -> tuple[Option, ...]:
+    with socket.socket(fileno=os.dup(number)) as listener:
+        before = sockopt.read(listener)
+        sockopt.put_back(listener, options)
+    return before
+
+
+@apart
+def _repair(_group: int, fd: int, limit: int) -> tuple[str, str]:
+    with _duplicate(fd) as listener:
+        if why := upkeep.defect(listener):
+            return "", why
+        if not upkeep.has_lost_clients(listener):
+            return "", ""
+        did = "connected" if upkeep.is_connected(listener.socket) else "shut down"
+        try:
+            upkeep.listen_again(listener, limit)
+        except OSError as error:
+            raise OSError(error.errno, f"{did}: {error.strerror}") from None
+        return did, ""
+
+
+@apart
+def _tidy(_group: int, found: list[tuple[int, int]], admit: bool) -> list[str]:
+    return [_tidied(fd, limit, admit) for fd, limit in found]
+
+
+def _tidied(fd: int, limit: int, admit: bool) -> str:
+    try:
+        with _duplicate(fd) as listener:
+            if upkeep.has_lost_clients(listener):
+                upkeep.listen_again(listener, limit)
+            upkeep.undo_options(listener, admit=admit)
+            return upkeep.defect(listener)
+    except OSError as error:
+        return f"the program shut it down, and listening again failed ({error.strerror})"
+
+
+@apart
+def _shut(_group: int, fd: int) -> None:
+    with _duplicate(fd) as listener:
+        listener.socket.shutdown(socket.SHUT_RD)
+
+
+@contextlib.contextmanager
+def _duplicate(fd: int) -> Iterator[Listener]:
+    listener = of_descriptor(os.dup(fd), "", owned=False, original=_UNREAD)
+    with listener.socket:
+        yield listener
