@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sockact.kernel import epoll
+from sockact.kernel import epoll as kernel_epoll
 from sockact.shim.sockact_shim import epoll
 from tests.process.adoption.test_shim_wire import Program, Run, Supervisor, run, supervisor
 from tests.process.gates.gated import (
@@ -61,7 +61,7 @@ def close_all(listener: Listener) -> str:
 
 def entries(pid: int) -> list[tuple[int, int, int, int]]:
     """(number, events, data, inode) of each entry of a process's epoll instances."""
-    found = [entry for watched in epoll.of_process(pid).values() for entry in watched]
+    found = [entry for watched in kernel_epoll.of_process(pid).values() for entry in watched]
     return sorted((entry.fd, entry.events, entry.data, entry.inode) for entry in found)
 
 
