@@ -73,7 +73,7 @@ def remove_services(machine: Machine) -> None:
     units = {path.name for path in machine.path(UNITS).rglob("*.socket")}
     services = {unit.replace(".socket", ".service") for unit in units}
     machine.systemctl("stop", *units, *services)
-    machine.systemctl("disable", *units)
+    machine.systemctl("disable", *units, *services)
     machine.run("sh", "-c", f"rm -rf {UNITS}/*.socket* {UNITS}/*.service* /etc/sockact /srv/*")
     machine.systemctl("daemon-reload", check=True)
     machine.systemctl("reset-failed")
