@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import socket
 
 from sockact.supervisor.control import claim, paths, varlink
 from sockact.trust import peer
 
 CONNECTIONS_LIMIT = 128
+_FEWEST = 4
+_OTHER_FILES = 56
+"""Descriptors that everything else needs, reloads above all."""
+
+
+def connections_limit() -> int:
+    """Return how many clients there may be (RLIMIT_NOFILE of getrlimit(2))."""
+    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return CONNECTIONS_LIMIT
+    return max(_FEWEST, min(CONNECTIONS_LIMIT, soft - _OTHER_FILES))
 
 
 def listen(path: str) -> socket.socket:

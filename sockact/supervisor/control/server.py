@@ -142,7 +142,7 @@ class Server:
 
         Return whether there is room.
         """
-        if len(self._connections) < endpoint.CONNECTIONS_LIMIT:
+        if len(self._connections) < endpoint.connections_limit():
             return True
         old = time.monotonic() - _YOUNG_SECONDS
         for connection in self._connections.values():
