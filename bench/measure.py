@@ -240,7 +240,11 @@ PARTS: dict[str, Callable[[bool], None]] = {
 
 def main() -> int:
     """Run the measurements named on the command line; all by default."""
-    parser = argparse.ArgumentParser(prog="python -m bench.measure", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.measure",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--quick", action="store_true", help="fewer and shorter runs")
     parser.add_argument(
         "--sockact", action="append", metavar="PATH", help="a command to compare by `commands`"
