@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 
 from sockact.core.record import dataclass
 from sockact.kernel.libc import per_machine
@@ -19,8 +20,13 @@ _EPOLL_WAITS = (per_machine(232, -4), per_machine(281, 22), 441)
 _SOCKET = "socket:["
 _HIGHEST_ADDRESS = (1 << 63) - 1  # what an offset of pread() can express
 _EPOLL = "anon_inode:[eventpoll]"
+_RING = "anon_inode:[io_uring]"
+
+# "  op=13, task_works=0" after "PollList:", in the fdinfo of an io_uring instance
+_RING_WAITS = re.compile(rb"^ +op=([0-9]+), task_works=", re.MULTILINE)
 
 _CHUNK = 1 << 16
+_MOST_FDINFO = 1 << 20
 _MOST_ENVIRONMENT = 1 << 20
 
 _FOR_NOW = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
@@ -153,6 +159,21 @@ def sockets_and_epolls(pid: int) -> tuple[dict[int, int], list[int]]:
         elif target == _EPOLL:
             epolls.append(fd)
     return sockets, epolls
+
+
+def io_uring_waits(pid: int) -> list[int]:
+    """The opcodes (io_uring_enter(2)) of the operations that wait in a process's io_uring instances
+    until a file is ready. The kernel does not tell for which. Those in the first MiB of each.
+    """
+    found: list[int] = []
+    for fd, target in _descriptors(pid):
+        if target == _RING:
+            try:
+                text = read(f"/proc/{pid}/fdinfo/{fd}", _MOST_FDINFO)
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            found += map(int, _RING_WAITS.findall(text))
+    return found
 
 
 def socket_inode(pid: int, fd: int) -> int | None:
