@@ -76,7 +76,7 @@ class Mechanisms:
             return False
         if self._calls.reaches(pid):
             return True
-        if refused or presumed or process_interest(pid, left):
+        if refused or process_interest(pid, left) or (presumed and not _only_loops(pid)):
             raise gate.GateRefused(_no_way(pid, refused))
         return False
 
@@ -168,6 +168,15 @@ def _can_call(pid: int) -> bool:
         return False
 
 
+def _only_loops(pid: int) -> bool:
+    """Whether all threads wait in epoll, so that none accepts, or will before epoll wakes it.
+
+    A worker that shares an accept mutex with others adds the listener only while it has the mutex.
+    """
+    threads = procfs.threads(pid)
+    return bool(threads) and all(thread.waits_on is not None for thread in threads)
+
+
 def _no_way(pid: int, refused: str) -> str:
     shim = "has no shim (not Python, or started with -I, -E or -S)"
     if refused:
@@ -176,4 +185,4 @@ def _no_way(pid: int, refused: str) -> str:
             "pidfd_getfd (see the container's seccomp profile, CAP_SYS_PTRACE, "
             "kernel.yama.ptrace_scope)"
         )
-    return f"process {pid} waits in accept, poll or select and {shim}"
+    return f"process {pid} waits in accept, poll, select or io_uring and {shim}"
