@@ -95,6 +95,14 @@ def has_memory(pid: int) -> bool:
         return False
 
 
+def executable(pid: int) -> str:
+    """The path of the program that a process executes; "" if it is gone. Raises PermissionError."""
+    try:
+        return _readlink(f"/proc/{pid}/exe")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 def lives(pid: int) -> bool:
     """Whether the process exists and is not a zombie."""
     found = process(pid)

@@ -15,8 +15,9 @@ from sockact.kernel.epoll_entries import Limit, TooMany
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
+    from sockact.handover.gate import Entry
     from sockact.kernel.procfs import Process
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.processes.shim_calls import ShimCalls
@@ -121,9 +122,12 @@ class Mechanisms:
             shimmed = bool(refused) and self.by_shim(pid, self.streams, refused, presumed=True)
             found |= {SHIM} if shimmed else {EPOLL}
         limit = Limit()
+        entries = {pid: gate.entries([pid], inodes, limit) for pid, inodes in held.items()}
+        loops = known.keys() | {pid for pid in held if entries[pid] or removed.get(pid)}
         for pid, inodes in held.items():
             out = removed.get(pid, set())
-            found |= self._look_at(generation, processes[pid], inodes, out, pid in parents, limit)
+            keeps = pid in parents or (pid not in loops and executes_another(pid, loops))
+            found |= self._look_at(generation, processes[pid], inodes, out, keeps, entries[pid])
         return found
 
     def _unknown(self, pids: set[int], alone: bool) -> tuple[dict[int, set[int]], list[int]]:
@@ -140,16 +144,15 @@ class Mechanisms:
         process: Process,
         held: set[int],
         removed: set[int],
-        parent: bool,
-        limit: Limit,
+        keeps: bool,
+        entries: list[Entry],
     ) -> set[str]:
-        entries = gate.entries([process.pid], held, limit)
         refused = gate.refused(entries[0]) if entries else ""
         outside = set() if refused else removed | {entry.inode for entry in entries}
         left = (held - outside) & self.streams
         if refused or not held - outside:
             self._epoll[generation][_key(process)] = refused
-        presumed = not (outside or parent)
+        presumed = not (outside or keeps)
         shimmed = self.by_shim(process.pid, left, refused, presumed)
         return ({EPOLL} if outside else set()) | ({SHIM} if shimmed else set())
 
@@ -164,6 +167,18 @@ def _key(process: Process) -> Key:
 def _can_call(pid: int) -> bool:
     try:
         return pidfd.send_signal(pid, 0)
+    except PermissionError:
+        return False
+
+
+def executes_another(pid: int, loops: Collection[int]) -> bool:
+    """Whether a process executes another program than those that wait for the listeners in epoll.
+
+    It was started by one of them (a logger, say), and has inherited the listener by mistake.
+    """
+    try:
+        own = procfs.executable(pid)
+        return bool(loops) and all(own != procfs.executable(loop) for loop in loops)
     except PermissionError:
         return False
 

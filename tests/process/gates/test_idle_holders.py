@@ -1,4 +1,4 @@
-"""Workers that take turns at accepting: the listener is in the epoll instance of one at a time."""
+"""Processes that have the listener and do not accept at the moment, or never do."""
 
 from __future__ import annotations
 
@@ -28,6 +28,20 @@ os.wait()
 def test_a_worker_that_waits_for_its_turn_has_a_gate(start: StartService, folder: Path) -> None:
     """It has no shim, and its epoll instance does not watch the listener at that moment."""
     closes_and_opens(Waiting(start, folder, TURNS, (*PYTHON, "-I")), "epoll")
+
+
+STARTS = """
+import subprocess
+listener.set_inheritable(True)
+subprocess.Popen(["sleep", "1000"], close_fds=False)
+wait_in(watching())
+"""
+
+
+def test_a_program_that_inherited_the_listener_needs_no_gate(
+    start: StartService, folder: Path
+) -> None:
+    closes_and_opens(Waiting(start, folder, STARTS, (*PYTHON, "-I")), "epoll")
 
 
 ADDS_AGAIN = """
