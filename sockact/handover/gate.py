@@ -17,7 +17,7 @@ import os
 import resource
 
 from sockact.core.record import dataclass
-from sockact.kernel import epoll, looks, pidfd, procfs
+from sockact.kernel import epoll, looks, pidfd, procfs, waits
 from sockact.kernel.looks import apart
 
 TYPE_CHECKING = False
@@ -242,7 +242,7 @@ def at_rest(pid: int, loops: set[int]) -> bool:
 
 @apart
 def _at_rest(pid: int, loops: tuple[int, ...]) -> bool:
-    threads = procfs.threads(pid)
+    threads = waits.threads(pid)
     if any(thread.state in _UNDER_WAY for thread in threads):
         return False
     waited_on = {thread.waits_on for thread in threads if thread.waits_on is not None}

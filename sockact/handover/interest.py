@@ -1,8 +1,9 @@
 """Interest: a generation visibly waits for connections on a listener.
 
 listen() is no proof: gunicorn listens before a worker has imported the application. A process waits
-if one of its epoll instances watches the listener for input, or if one of its threads is blocked in
-accept, poll or select on it (for datagrams also in recvfrom, recvmsg or recvmmsg).
+if one of its epoll instances watches the listener for input, if one of its threads is blocked in
+accept, poll or select on it (for datagrams also in recvfrom, recvmsg or recvmmsg), or if an accept
+waits in one of its io_uring instances.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ from __future__ import annotations
 import select
 import struct
 
-from sockact.kernel import epoll, procfs
+from sockact.kernel import epoll, procfs, waits
 from sockact.kernel.looks import apart
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sockact.kernel.epoll import Limit
-    from sockact.kernel.procfs import BlockedCall
+    from sockact.kernel.waits import BlockedCall
 
 _POLLFD = struct.Struct("=ihh")
 _MOST_POLLFDS = 4096
@@ -24,6 +25,9 @@ _MOST_SELECT_BITS = 65536
 # A listener that is watched only for hang-up has nobody who accepts: the supervisor watches so, and
 # its child has the same epoll instance until it executes the program.
 _INPUT = select.EPOLLIN | select.EPOLLRDNORM
+# Operations of io_uring: io_uring_enter(2).
+_RECVMSG, _ACCEPT, _RECV = 10, 13, 27
+_DATAGRAMS = ("UDP", "UDPv6", "UNIX-DGRAM")
 
 
 @apart
@@ -51,7 +55,7 @@ def accepts(pid: int, inodes: set[int]) -> bool:
     Raises as `process_interest` does.
     """
     # To find out on which, all descriptors must be read; first check that there is such a call.
-    return bool(procfs.blocked_calls(pid)) and bool(_interest(pid, inodes))
+    return bool(waits.blocked_calls(pid)) and bool(_interest(pid, inodes))
 
 
 @apart
@@ -77,9 +81,26 @@ def _interest(pid: int, inodes: set[int], limit: Limit | None = None) -> set[int
     }
     if found >= set(held.values()):
         return found  # Reading the blocked calls needs more rights.
-    for call in procfs.blocked_calls(pid):
+    for call in waits.blocked_calls(pid):
         found |= {held[fd] for fd in _waits_on(pid, call) if fd in held}
-    return found
+    return found if found >= set(held.values()) else found | _in_rings(pid, held)
+
+
+def _in_rings(pid: int, held: dict[int, int]) -> set[int]:
+    """The listeners that operations in io_uring instances wait on.
+
+    The kernel does not tell which operation waits on which socket. So these are all of one kind,
+    if at least as many operations wait as there are.
+    """
+    waiting = waits.io_uring(pid)
+    if not waiting:
+        return set()
+    datagrams = {n for fd, n in held.items() if procfs.socket_protocol(pid, fd) in _DATAGRAMS}
+    streams = {*held.values()} - datagrams
+    received = waiting.count(_RECVMSG) + waiting.count(_RECV)
+    return (streams if waiting.count(_ACCEPT) >= len(streams) else set()) | (
+        datagrams if received >= len(datagrams) else set()
+    )
 
 
 def _waits_on(pid: int, call: BlockedCall) -> list[int]:

@@ -15,5 +15,5 @@ __all__ = (
     "procfs",
     "seccomp",
     "signals",
-    "written_files",
+    "waits",
 )

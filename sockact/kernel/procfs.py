@@ -14,10 +14,7 @@ import os
 
 from sockact.core.record import dataclass
 from sockact.kernel import looks
-from sockact.kernel.libc import per_machine
 from sockact.kernel.looks import apart, apart_for, as_unavailable
-
-_EPOLL_WAITS = (per_machine(232, -4), per_machine(281, 22), 441)
 
 _SOCKET = "socket:["
 _HIGHEST_ADDRESS = (1 << 63) - 1  # what an offset of pread() can express
@@ -25,18 +22,6 @@ _EPOLL = "anon_inode:[eventpoll]"
 
 _CHUNK = 1 << 16
 _MOST_ENVIRONMENT = 1 << 20
-
-_SYSCALLS = {
-    per_machine(43, 202): "accept",
-    per_machine(288, 242): "accept4",
-    per_machine(7, -2): "poll",
-    per_machine(271, 73): "ppoll",
-    per_machine(23, -3): "select",
-    per_machine(270, 72): "pselect6",
-    per_machine(45, 207): "recvfrom",
-    per_machine(47, 212): "recvmsg",
-    per_machine(299, 243): "recvmmsg",
-}
 
 
 Unavailable = looks.Unavailable
@@ -50,22 +35,6 @@ class Process:
     parent: int
     started: int
     zombie: bool
-
-
-@dataclass(frozen=True)
-class Thread:
-    """A thread: its state (proc_pid_stat(5)), and the epoll descriptor that it waits on."""
-
-    state: str
-    waits_on: int | None
-
-
-@dataclass(frozen=True)
-class BlockedCall:
-    """A system call, in which a thread waits, that may wait for connections."""
-
-    name: str
-    arguments: tuple[int, ...]
 
 
 def process(pid: int) -> Process | None:
@@ -96,6 +65,14 @@ def has_memory(pid: int) -> bool:
         return False
 
 
+def executable(pid: int) -> str:
+    """The path of the program that a process executes; "" if it is gone. Raises PermissionError."""
+    try:
+        return _readlink(f"/proc/{pid}/exe")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
 def lives(pid: int) -> bool:
     """Whether the process exists and is not a zombie."""
     found = process(pid)
@@ -121,7 +98,7 @@ def children(pid: int) -> list[int]:
     Raises FileNotFoundError without CONFIG_PROC_CHILDREN (Linux 3.5).
     """
     found: list[int] = []
-    for tid in _listdir(f"/proc/{pid}/task"):
+    for tid in listdir(f"/proc/{pid}/task"):
         try:
             found += map(int, read(f"/proc/{pid}/task/{tid}/children").split())
         except ProcessLookupError:
@@ -140,7 +117,7 @@ def processes() -> list[Process]:
 @apart_for("processes of the machine")
 def _processes() -> list[tuple[int, int, int, bool]]:
     found = []
-    for name in _listdir("/proc"):
+    for name in listdir("/proc"):
         try:
             entry = _process(int(name)) if name.isdecimal() else None
         except PermissionError:
@@ -162,7 +139,7 @@ def sockets_and_epolls(pid: int) -> tuple[dict[int, int], list[int]]:
     Both in one pass, which takes 5 µs for each descriptor.
     """
     sockets, epolls = {}, []
-    for fd, target in _descriptors(pid):
+    for fd, target in descriptors(pid):
         if target.startswith(_SOCKET):
             sockets[fd] = int(target[len(_SOCKET) : -1])
         elif target == _EPOLL:
@@ -205,40 +182,6 @@ def descriptor_flags(pid: int, fd: int) -> int:
     except (FileNotFoundError, ProcessLookupError):
         pass
     return 0
-
-
-def blocked_calls(pid: int) -> list[BlockedCall]:
-    """The calls that a process's threads are blocked in (needs CONFIG_HAVE_ARCH_TRACEHOOK)."""
-    found = []
-    for tid in _listdir(f"/proc/{pid}/task"):
-        try:
-            words = read(f"/proc/{pid}/task/{tid}/syscall").split()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        # "running", "-1 SP PC" outside of a system call, or the number and six arguments.
-        if len(words) > 6 and (name := _SYSCALLS.get(int(words[0]))):
-            found.append(BlockedCall(name, tuple(int(word, 16) for word in words[1:7])))
-    return found
-
-
-def threads(pid: int) -> list[Thread]:
-    """The threads of a process."""
-    return [Thread(*found) for found in _threads(pid)]
-
-
-@apart
-def _threads(pid: int) -> list[tuple[str, int | None]]:
-    found = []
-    for tid in _listdir(f"/proc/{pid}/task"):
-        try:
-            stat = read(f"/proc/{pid}/task/{tid}/stat")
-            words = read(f"/proc/{pid}/task/{tid}/syscall").split()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        waits = len(words) > 6 and int(words[0]) in _EPOLL_WAITS
-        state = stat[stat.rindex(b")") + 2 :][:1].decode()
-        found.append((state, int(words[1], 16) if waits else None))
-    return found
 
 
 @apart
@@ -291,9 +234,10 @@ def initial_environment(pid: int) -> dict[bytes, bytes]:
     return dict(entry.partition(b"=")[::2] for entry in entries if entry)
 
 
-def _descriptors(pid: int) -> list[tuple[int, str]]:
+def descriptors(pid: int) -> list[tuple[int, str]]:
+    """The descriptors of a process, and what /proc says that each is: proc_pid_fd(5)."""
     found = []
-    for name in _listdir(f"/proc/{pid}/fd"):
+    for name in listdir(f"/proc/{pid}/fd"):
         try:
             found.append((int(name), _readlink(f"/proc/{pid}/fd/{name}")))
         except (FileNotFoundError, ProcessLookupError):
@@ -301,7 +245,8 @@ def _descriptors(pid: int) -> list[tuple[int, str]]:
     return found
 
 
-def _listdir(path: str) -> list[str]:
+def listdir(path: str) -> list[str]:
+    """The names in a directory of /proc; none if it is gone. Raises OSError, Unavailable."""
     try:
         return os.listdir(path)
     except (FileNotFoundError, ProcessLookupError):

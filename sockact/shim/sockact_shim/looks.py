@@ -4,6 +4,9 @@ Some programs look by connect() whether anybody serves at their address. While t
 starting, that is its predecessor, or the accept queue. `connect` and `connect_ex` of
 `socket.socket` are wrapped as soon as the program imports `socket`, and restored at the first look
 after the start.
+
+`bind`, `listen` and `shutdown` are wrapped for good. While they wait for the supervisor, a signal
+makes them return EINTR (seccomp(2)), which no program expects of them; a call of the shim is one.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable
 
 _NAMES = "connect", "connect_ex"
+_NOTIFIED = "bind", "listen", "shutdown"
 
 
 def install(supervisor: str, addresses: str) -> None:
@@ -43,6 +47,8 @@ class _Looks:
         self._wrappers = {name: self._wrapper(name) for name in _NAMES}
         for name, wrapper in self._wrappers.items():
             setattr(self._class, name, wrapper)
+        for name in _NOTIFIED:
+            setattr(self._class, name, _patient(getattr(self._class, name)))
 
     def _wrapper(self, name: str) -> Callable[..., Any]:
         plain = getattr(self._class, name)
@@ -57,9 +63,7 @@ class _Looks:
 
             raise OSError(error, os.strerror(error))
 
-        connect.__name__, connect.__qualname__ = plain.__name__, plain.__qualname__
-        connect.__doc__ = plain.__doc__
-        return connect
+        return _disguised(connect, plain)
 
     def _error(self, own: socket.socket, address: Any) -> int:
         """ECONNREFUSED if the connection is to a listener that is not bound yet, otherwise 0."""
@@ -89,6 +93,23 @@ class _Looks:
             # Another library may have wrapped the wrapper, which has no effect any more.
             if self._class.__dict__.get(name) is wrapper:
                 delattr(self._class, name)
+
+
+def _patient(plain: Callable[..., Any]) -> Callable[..., Any]:
+    def again(own: socket.socket, *args: Any) -> Any:
+        while True:
+            try:
+                return plain(own, *args)
+            except InterruptedError:  # The program's handlers have run by now.
+                continue
+
+    return _disguised(again, plain)
+
+
+def _disguised(wrapper: Callable[..., Any], plain: Callable[..., Any]) -> Callable[..., Any]:
+    wrapper.__name__, wrapper.__qualname__ = plain.__name__, plain.__qualname__
+    wrapper.__doc__ = plain.__doc__
+    return wrapper
 
 
 def _base_name(name: bytes) -> bytes:

@@ -207,6 +207,9 @@ class DrainCensus:
         pids = self._processes.of(number)
         rules, websockets = self._rules(number), drain.websockets
         found = census.look(pids, self._listeners, rules, websockets or ())
+        if found.witnesses and drain.closed and self._gates.close_reopened(number, found.holders):
+            # With new connections all the time, there would be no end of the drain.
+            drain.rested.clear()
         cost = time.process_time() - before
         drain.count_all_at = time.monotonic() + cost / self._policy.census_share
         known = drain.holders or {}

@@ -14,7 +14,7 @@ from sockact.handover import gate
 from sockact.handover.interest import accepts, process_interest
 from sockact.kernel import procfs
 from sockact.supervisor.gates.gate_move import GateMove
-from sockact.supervisor.gates.mechanisms import Mechanisms
+from sockact.supervisor.gates.mechanisms import Mechanisms, executes_another
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -214,7 +214,8 @@ class Gates:
             refused = denied.get(pid, "")
             # A busy process is presumed to accept, unless it is a parent that only keeps the
             # listener for its children, or was just forked and may execute another program.
-            presumed = not (told or pid in taken or pid in parents)
+            keeps = pid in taken or pid in parents or executes_another(pid, taken)
+            presumed = not (told or keeps)
             shimmed = self._mechanisms.by_shim(pid, inodes - out, refused, presumed)
             others = self._descriptors.keys() - out
             orders[pid] = _to_close(others, bool(refused)) if shimmed else ""

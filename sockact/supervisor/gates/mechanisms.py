@@ -10,13 +10,14 @@ import time
 from sockact.core.matching import Kind
 from sockact.handover import gate
 from sockact.handover.interest import process_interest
-from sockact.kernel import pidfd, procfs
+from sockact.kernel import pidfd, procfs, waits
 from sockact.kernel.epoll import Limit, TooMany
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
+    from sockact.handover.gate import Entry
     from sockact.kernel.procfs import Process
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.processes.shim_calls import ShimCalls
@@ -76,7 +77,7 @@ class Mechanisms:
             return False
         if self._calls.reaches(pid):
             return True
-        if refused or presumed or process_interest(pid, left):
+        if refused or process_interest(pid, left) or (presumed and not _only_loops(pid)):
             raise gate.GateRefused(_no_way(pid, refused))
         return False
 
@@ -122,9 +123,12 @@ class Mechanisms:
             shimmed = bool(refused) and self.by_shim(pid, self.streams, refused, presumed=True)
             found |= {SHIM} if shimmed else {EPOLL}
         limit = Limit()
+        entries = {pid: gate.entries([pid], inodes, limit) for pid, inodes in held.items()}
+        loops = known.keys() | {pid for pid in held if entries[pid] or removed.get(pid)}
         for pid, inodes in held.items():
             out = removed.get(pid, set())
-            found |= self._look_at(generation, processes[pid], inodes, out, pid in parents, limit)
+            keeps = pid in parents or (pid not in loops and executes_another(pid, loops))
+            found |= self._look_at(generation, processes[pid], inodes, out, keeps, entries[pid])
         return found
 
     def _unknown(self, pids: set[int], alone: bool) -> tuple[dict[int, set[int]], list[int]]:
@@ -141,16 +145,15 @@ class Mechanisms:
         process: Process,
         held: set[int],
         removed: set[int],
-        parent: bool,
-        limit: Limit,
+        keeps: bool,
+        entries: list[Entry],
     ) -> set[str]:
-        entries = gate.entries([process.pid], held, limit)
         refused = gate.refused(entries[0]) if entries else ""
         outside = set() if refused else removed | {entry.inode for entry in entries}
         left = (held - outside) & self.streams
         if refused or not held - outside:
             self._epoll[generation][_key(process)] = refused
-        presumed = not (outside or parent)
+        presumed = not (outside or keeps)
         shimmed = self.by_shim(process.pid, left, refused, presumed)
         return ({EPOLL} if outside else set()) | ({SHIM} if shimmed else set())
 
@@ -169,6 +172,27 @@ def _can_call(pid: int) -> bool:
         return False
 
 
+def executes_another(pid: int, loops: Collection[int]) -> bool:
+    """Whether a process executes another program than those that wait for the listeners in epoll.
+
+    It was started by one of them (a logger, say), and has inherited the listener by mistake.
+    """
+    try:
+        own = procfs.executable(pid)
+        return bool(loops) and all(own != procfs.executable(loop) for loop in loops)
+    except PermissionError:
+        return False
+
+
+def _only_loops(pid: int) -> bool:
+    """Whether all threads wait in epoll, so that none accepts, or will before epoll wakes it.
+
+    A worker that shares an accept mutex with others adds the listener only while it has the mutex.
+    """
+    threads = waits.threads(pid)
+    return bool(threads) and all(thread.waits_on is not None for thread in threads)
+
+
 def _no_way(pid: int, refused: str) -> str:
     shim = "has no shim (not Python, or started with -I, -E or -S)"
     if refused:
@@ -177,4 +201,4 @@ def _no_way(pid: int, refused: str) -> str:
             "pidfd_getfd (see the container's seccomp profile, CAP_SYS_PTRACE, "
             "kernel.yama.ptrace_scope)"
         )
-    return f"process {pid} waits in accept, poll or select and {shim}"
+    return f"process {pid} waits in accept, poll, select or io_uring and {shim}"

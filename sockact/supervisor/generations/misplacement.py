@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 
-from sockact.kernel import procfs
+from sockact.kernel import waits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Misplacement:
 
     def _is_idle(self) -> bool:
         try:
-            threads = [thread for pid in self._pids() for thread in procfs.threads(pid)]
+            threads = [thread for pid in self._pids() for thread in waits.threads(pid)]
         except OSError:
             return False
         return not any(thread.state in _UNDER_WAY for thread in threads)

@@ -13,7 +13,8 @@ import time
 from functools import partial
 
 from sockact.core.numbers import whole
-from sockact.kernel import pidfd, procfs, written_files
+from sockact.kernel import pidfd, procfs
+from sockact.supervisor.logs import written_files
 from sockact.supervisor.logs.rotation import ReopenFailure, RotationResult
 
 TYPE_CHECKING = False

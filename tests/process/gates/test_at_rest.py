@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sockact.handover.gate import at_rest
-from sockact.kernel import procfs
+from sockact.kernel import procfs, waits
 from tests.support import wait
 from tests.support.child import child
 
@@ -88,10 +88,10 @@ def test_a_running_process_is_not_at_rest(listener: socket.socket) -> None:
 
 
 def test_an_unreadable_process_is_not_at_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    def threads(_pid: int) -> list[procfs.Thread]:
+    def threads(_pid: int) -> list[waits.Thread]:
         raise PermissionError
 
-    monkeypatch.setattr(procfs, "threads", threads)
+    monkeypatch.setattr(waits, "threads", threads)
     assert not at_rest(os.getpid(), set())
 
 

@@ -60,7 +60,7 @@ def test_epoll_is_gated_by_the_shim_where_pidfd_getfd_is_refused(
     ("code", "launcher", "reason"),
     [
         (EPOLL["epoll"], REFUSED, "pidfd_getfd is refused (Operation not permitted)"),
-        (OTHERS["accept"], (), "waits in accept, poll or select"),
+        (OTHERS["accept"], (), "waits in accept, poll, select or io_uring"),
     ],
     ids=["epoll", "accept"],
 )

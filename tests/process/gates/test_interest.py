@@ -17,6 +17,32 @@ from tests.support.child import child, inode
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+# io_uring without a library: one operation on a descriptor is submitted, and waited for.
+RING = """
+import ctypes, mmap, struct
+call = ctypes.CDLL(None).syscall
+parameters = ctypes.create_string_buffer(120)
+ring = call(425, 8, parameters)
+tail, = struct.unpack_from("=I", parameters, 44)
+queue, entries = mmap.mmap(ring, 4096), mmap.mmap(ring, 4096, offset=0x10000000)
+struct.pack_into("=BBHiQQII", entries, 0, OPERATION)
+struct.pack_into("=I", queue, tail, 1)
+call(426, ring, 1, 1, 1, None, 0)
+"""
+
+# io_uring without a library: one operation on a descriptor is submitted, and waited for.
+RING = """
+import ctypes, mmap, struct
+call = ctypes.CDLL(None).syscall
+parameters = ctypes.create_string_buffer(120)
+ring = call(425, 8, parameters)
+tail, = struct.unpack_from("=I", parameters, 44)
+queue, entries = mmap.mmap(ring, 4096), mmap.mmap(ring, 4096, offset=0x10000000)
+struct.pack_into("=BBHiQQII", entries, 0, OPERATION)
+struct.pack_into("=I", queue, tail, 1)
+call(426, ring, 1, 1, 1, None, 0)
+"""
+
 WAITING = {
     "accept": "listener.accept()",
     "accept in a thread": "threading.Thread(target=listener.accept).start()",
@@ -26,6 +52,8 @@ WAITING = {
     "epoll": "e = select.epoll(); e.register(fd); e.poll()",
     "epoll, edge-triggered": "e = select.epoll(); e.register(fd, 1 | select.EPOLLET); e.poll()",
     "a forked child": "os.fork() or listener.accept(); os.wait()",
+    "io_uring": RING.replace("OPERATION", "13, 0, 0, fd, 0, 0, 0, 0"),
+    "io_uring, multishot": RING.replace("OPERATION", "13, 0, 1, fd, 0, 0, 0, 0"),
 }
 NOT_WAITING = {
     "listens only": "sys.stdin.read()",
@@ -33,6 +61,7 @@ NOT_WAITING = {
     "polls for writing": "select.select([0], [fd], [])",
     # As the supervisor does to notice a shutdown(), and with it each fork of its until its exec.
     "epoll for nothing but a hang-up": "e = select.epoll(); e.register(fd, 0); e.poll()",
+    "io_uring for something else": RING.replace("OPERATION", "6, 0, 0, 0, 0, 0, 0, 1"),
     "epoll for writing": "e = select.epoll(); e.register(fd, select.EPOLLOUT); e.poll()",
 }
 EPOLL = """

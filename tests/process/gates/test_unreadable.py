@@ -12,7 +12,7 @@ import pytest
 
 from sockact.handover import census
 from sockact.handover.interest import interest
-from sockact.kernel import epoll, pidfd, procfs
+from sockact.kernel import epoll, pidfd, procfs, waits
 from sockact.kernel.sockets import listener as listeners
 from sockact.supervisor.base.loop import Loop
 from sockact.supervisor.generations.interest_watch import InterestWatch
@@ -84,7 +84,7 @@ def test_no_descriptor_is_no_answer() -> None:
         procfs.children,
         procfs.sockets,
         epoll.of_process,
-        procfs.blocked_calls,
+        waits.blocked_calls,
         procfs.initial_environment,
         lambda pid: procfs.memory(pid, 4096, 1),
         lambda pid: pidfd.send_signal(pid, 0),

@@ -104,15 +104,16 @@ class Waiting:
         launcher: tuple[str, ...] = (),
         arguments: tuple[str, ...] = (),
         also: tuple[int, ...] = (),
+        options: tuple[str, ...] = (),
     ) -> None:
-        """`also` are ports to listen on but for its own."""
+        """`also` are ports to listen on but for its own; `options` replace those of others."""
         self.port = wait.free_port()
         self._good = folder / "good"
         self._good.touch()
         self.service: Service = start(
             [*python, "-c", HEAD + code, str(self.port), *arguments],
             listen=tuple(f"127.0.0.1:{port}" for port in (self.port, *also)),
-            options=("--ready", f"exec:test -e {self._good}", *OPTIONS),
+            options=("--ready", f"exec:test -e {self._good}", *OPTIONS, *options),
             launcher=launcher,
         )
 

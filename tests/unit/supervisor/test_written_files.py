@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sockact.kernel import written_files
+from sockact.supervisor.logs import written_files
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,0 +1,97 @@
+"""What the threads of a process wait for: proc_pid_syscall(5) (Linux 2.6.27), proc_pid_stat(5), and
+the fdinfo of its io_uring instances (Linux 5.15).
+
+Needs the rights of procfs, and raises what it raises.
+"""
+
+from __future__ import annotations
+
+import re
+
+from sockact.core.record import dataclass
+from sockact.kernel import procfs
+from sockact.kernel.libc import per_machine
+from sockact.kernel.looks import apart
+
+_EPOLL_WAITS = (per_machine(232, -4), per_machine(281, 22), 441)
+_SYSCALLS = {
+    per_machine(43, 202): "accept",
+    per_machine(288, 242): "accept4",
+    per_machine(7, -2): "poll",
+    per_machine(271, 73): "ppoll",
+    per_machine(23, -3): "select",
+    per_machine(270, 72): "pselect6",
+    per_machine(45, 207): "recvfrom",
+    per_machine(47, 212): "recvmsg",
+    per_machine(299, 243): "recvmmsg",
+}
+_RING = "anon_inode:[io_uring]"
+# "  op=13, task_works=0" after "PollList:", in the fdinfo of an io_uring instance
+_RING_WAITS = re.compile(rb"^ +op=([0-9]+), task_works=", re.MULTILINE)
+_MOST_FDINFO = 1 << 20
+
+
+@dataclass(frozen=True)
+class Thread:
+    """A thread: its state (proc_pid_stat(5)), and the epoll descriptor that it waits on."""
+
+    state: str
+    waits_on: int | None
+
+
+@dataclass(frozen=True)
+class BlockedCall:
+    """A system call, in which a thread waits, that may wait for connections."""
+
+    name: str
+    arguments: tuple[int, ...]
+
+
+def blocked_calls(pid: int) -> list[BlockedCall]:
+    """The calls that a process's threads are blocked in (needs CONFIG_HAVE_ARCH_TRACEHOOK)."""
+    found = []
+    for tid in procfs.listdir(f"/proc/{pid}/task"):
+        try:
+            words = procfs.read(f"/proc/{pid}/task/{tid}/syscall").split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        # "running", "-1 SP PC" outside of a system call, or the number and six arguments.
+        if len(words) > 6 and (name := _SYSCALLS.get(int(words[0]))):
+            found.append(BlockedCall(name, tuple(int(word, 16) for word in words[1:7])))
+    return found
+
+
+def threads(pid: int) -> list[Thread]:
+    """The threads of a process."""
+    return [Thread(*found) for found in _threads(pid)]
+
+
+@apart
+def _threads(pid: int) -> list[tuple[str, int | None]]:
+    found = []
+    for tid in procfs.listdir(f"/proc/{pid}/task"):
+        try:
+            stat = procfs.read(f"/proc/{pid}/task/{tid}/stat")
+            words = procfs.read(f"/proc/{pid}/task/{tid}/syscall").split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        waits = len(words) > 6 and int(words[0]) in _EPOLL_WAITS
+        state = stat[stat.rindex(b")") + 2 :][:1].decode()
+        found.append((state, int(words[1], 16) if waits else None))
+    return found
+
+
+@apart
+def io_uring(pid: int) -> list[int]:
+    """The opcodes (io_uring_enter(2)) of the operations that wait in a process's io_uring instances
+    until a file is ready. The kernel does not tell for which. Those in the first MiB of each.
+    """
+    found: list[int] = []
+    for fd, target in procfs.descriptors(pid):
+        if target == _RING:
+            try:
+                text = procfs.read(f"/proc/{pid}/fdinfo/{fd}", _MOST_FDINFO)
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            found += map(int, _RING_WAITS.findall(text))
+    return found
