@@ -4,7 +4,8 @@ A program sets them on its own socket before it binds, and adoption replaces tha
 listener: without its TCP_NODELAY, gunicorn is ten times slower. TCP_NOTSENT_LOWAT needs Linux 3.12.
 
 The listener outlives the program, and so would the options: `put_back` undoes them. SO_BUF_LOCK
-needs Linux 5.14: before that, a buffer whose size was set stays at one size.
+needs Linux 5.14: before that, a buffer whose size was set stays at one size. UDP_SEGMENT needs
+Linux 4.18, UDP_GRO 5.0, and SO_BINDTODEVICE of a socket without a device no rights since 5.7.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from sockact.core.matching import Traits
 
 _TCP_NOTSENT_LOWAT = 25
 _SO_BUF_LOCK = 72
+_SOL_UDP, _UDP_SEGMENT, _UDP_GRO = 17, 103, 104
 
 _DOUBLED = {
     # The kernel doubles the value that is set, and returns the double.
@@ -40,11 +42,17 @@ _NUMBERS = (
     (socket.IPPROTO_IP, socket.IP_TTL),
     (socket.IPPROTO_IPV6, socket.IPV6_TCLASS),
     (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS),
+    (_SOL_UDP, _UDP_SEGMENT),
+    (_SOL_UDP, _UDP_GRO),
 )
 _TEXTS = (
     (socket.SOL_SOCKET, socket.SO_LINGER, 8),
+    (socket.SOL_SOCKET, socket.SO_RCVTIMEO, 16),
+    (socket.SOL_SOCKET, socket.SO_SNDTIMEO, 16),
     (socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16),
 )
+_DEVICE = (socket.SOL_SOCKET, socket.SO_BINDTODEVICE)
+_LONGEST_DEVICE = 16
 # An option as getsockopt(2) returns it: (level, option, value).
 Option = tuple[int, int, bytes]
 # An option as setsockopt(2) takes it.
@@ -52,8 +60,9 @@ Change = tuple[int, int, int | bytes]
 
 
 def read(sock: socket.socket) -> tuple[Option, ...]:
-    """The options that `change` may change, for `put_back`."""
+    """The options that `change` may change, and the network device, for `put_back`."""
     wanted = [*((level, option, 4) for level, option in _NUMBERS), *_TEXTS]
+    wanted.append((*_DEVICE, _LONGEST_DEVICE))
     found = ((level, option, _text(sock, level, option, size)) for level, option, size in wanted)
     return tuple(one for one in found if one[2])
 
@@ -121,9 +130,11 @@ def _number(sock: socket.socket, level: int, option: int) -> int:
 
 def _text(sock: socket.socket, level: int, option: int, size: int) -> bytes:
     try:
-        return sock.getsockopt(level, option, size)
+        found = sock.getsockopt(level, option, size)
     except OSError:
         return b""
+    # No device has no name, and is set by one of zeros.
+    return found.ljust(size, b"\0") if (level, option) == _DEVICE else found
 
 
 def _set(sock: socket.socket, level: int, option: int, value: int | bytes) -> None:

@@ -27,15 +27,19 @@ _HARMFUL = (
     # (level, option, size)
     (socket.SOL_SOCKET, 5, 4),  # SO_DONTROUTE
     (socket.SOL_SOCKET, 18, 4),  # SO_RCVLOWAT
+    (socket.SOL_SOCKET, 42, 4),  # SO_PEEK_OFF
     (socket.SOL_SOCKET, 47, 8),  # SO_MAX_PACING_RATE
     (socket.IPPROTO_IP, 4, 40),  # IP_OPTIONS
     (socket.IPPROTO_IP, 21, 4),  # IP_MINTTL
+    (socket.IPPROTO_IPV6, 57, 64),  # IPV6_RTHDR
     (socket.IPPROTO_IPV6, 73, 4),  # IPV6_MINHOPCOUNT
     (socket.IPPROTO_TCP, 2, 4),  # TCP_MAXSEG
     (socket.IPPROTO_TCP, 3, 4),  # TCP_CORK
+    (socket.IPPROTO_TCP, 7, 4),  # TCP_SYNCNT
     (socket.IPPROTO_TCP, 37, 4),  # TCP_TX_DELAY
+    (17, 1, 4),  # UDP_CORK
+    (17, 100, 4),  # UDP_ENCAP
 )
-_SO_BINDTODEVICE, _NAME = 25, 16
 _AF_UNSPEC = struct.pack("=H14x", 0)
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import struct
 from typing import TYPE_CHECKING
 
 import pytest
@@ -203,6 +204,19 @@ def test_each_release_has_its_own_options(start: StartService, program: Program)
     assert receive > 10000
 
 
+def test_a_release_does_not_inherit_a_timeout(start: StartService, program: Program) -> None:
+    """Else its accept(), which has to wait, fails at once."""
+    harm = "found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack('qq', 0, 1000))"
+    publish_harmful(program, harm)
+    service = start(program.command, listen=program.listen)
+    do_harm(service)
+    program.publish("2")
+    assert service.reload().code == 0, service.stderr
+    assert program.ask() == "2"
+    program.publish("3")
+    assert service.reload().code == 0, service.stderr
+
+
 def test_a_release_that_fails_leaves_no_options(start: StartService, program: Program) -> None:
     publish_options(program, NODELAY, KEEPALIVE)
     service = start(program.command, listen=program.listen)
@@ -220,8 +234,41 @@ def test_options_are_put_back_as_they_were() -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"reno")
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", 1, 0))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo")
+        assert sockopt.read(sock) != before
         sockopt.put_back(sock, before)
         assert sockopt.read(sock) == before == sockopt.read(new)
+
+
+UDP_SEGMENT, UDP_GRO, UDP_ENCAP, TCP_SYNCNT, IPV6_RTHDR, SO_PEEK_OFF = 103, 104, 100, 7, 57, 42
+ROUTE = bytes.fromhex("00 02 04 00 00000000") + socket.inet_pton(socket.AF_INET6, "2001:db8::1")
+
+
+@pytest.mark.parametrize(
+    ("kind", "level", "option", "value"),
+    [
+        (socket.SOCK_DGRAM, socket.IPPROTO_UDP, UDP_SEGMENT, 1),
+        (socket.SOCK_DGRAM, socket.IPPROTO_UDP, UDP_GRO, 1),
+        (socket.SOCK_DGRAM, socket.IPPROTO_UDP, UDP_ENCAP, 3),
+        (socket.SOCK_DGRAM, socket.SOL_SOCKET, SO_PEEK_OFF, 9),
+        (socket.SOCK_STREAM, socket.IPPROTO_TCP, TCP_SYNCNT, 1),
+        (socket.SOCK_STREAM, socket.IPPROTO_IPV6, IPV6_RTHDR, ROUTE),
+    ],
+)
+def test_every_option_is_undone(
+    kind: socket.SocketKind, level: int, option: int, value: int | bytes
+) -> None:
+    """One that loses packets, or garbles them."""
+    with socket.socket(socket.AF_INET6, kind) as sock:
+        sock.bind(("::1", 0))
+        listener = of_socket("x", sock, owned=False)
+        before = sock.getsockopt(level, option, 64)
+        sock.setsockopt(level, option, value)
+        assert sock.getsockopt(level, option, 64) != before
+        upkeep.undo_options(listener)
+        sockopt.put_back(sock, listener.original)
+        assert sock.getsockopt(level, option, 64) == before
 
 
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6], ids=["ipv4", "ipv6"])
