@@ -7,6 +7,7 @@ They may have changed, or belong to another process, by the time they are read: 
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -136,5 +137,11 @@ def _absolute(tid: int, base: str, path: str) -> str:
 
 @apart
 def _resolved(path: str) -> str:
+    """The path with the symbolic links of its directory resolved. Raises OSError for too many,
+    which the kernel does not follow, either: ELOOP.
+    """
     directory, name = os.path.split(path)
-    return os.path.join(os.path.realpath(directory), name)
+    try:
+        return os.path.join(os.path.realpath(directory), name)
+    except RecursionError:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), directory) from None

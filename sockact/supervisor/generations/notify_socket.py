@@ -99,16 +99,18 @@ class NotifySocket:
             words = data.split(b"\n")
             if not {b"READY=1", b"WATCHDOG=1"} & {*words}:
                 continue
-            if not self._trusted(ancillary):
-                if not self._budget.spend(STRANGER):
-                    self._loop.unwatch(self._socket.fileno())
-                    self._loop.at(time.monotonic() + PAUSE, self._watch)
-                    return
-                continue
-            if b"WATCHDOG=1" in words:
+            began = time.process_time()
+            trusted = self._trusted(ancillary)
+            affordable = self._budget.spend(0.0 if trusted else STRANGER, began)
+            if not affordable:
+                self._loop.unwatch(self._socket.fileno())
+                self._loop.at(time.monotonic() + PAUSE, self._watch)
+            if trusted and b"WATCHDOG=1" in words:
                 self.alive_at = time.monotonic()
-            if b"READY=1" in words:
+            if trusted and b"READY=1" in words:
                 self._ready()
+                return
+            if not affordable:
                 return
 
     def _trusted(self, ancillary: list[tuple[int, int, bytes]]) -> bool:

@@ -121,7 +121,7 @@ class Processes:
             line = self._line(pid)
             if line and line[-1].parent == os.getpid():
                 return self._of_child(line[-1])
-            if not line or line[-1].parent <= 1:
+            if not line or line[-1].parent <= 1 or len(line) >= _DEEPEST:
                 return None
         return None
 

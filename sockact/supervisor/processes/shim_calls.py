@@ -11,8 +11,9 @@ import errno
 import os
 import socket
 import time
-from collections import deque
+from collections import Counter, deque
 from functools import partial
+from operator import attrgetter
 
 from sockact.kernel import pidfd, procfs
 from sockact.kernel.sockets import received
@@ -94,7 +95,8 @@ class ShimCalls:
         """Processes with orders that are not called yet, in the order of their orders."""
         self._called: set[int] = set()
         self._calling = False
-        self._open: set[Conversation] = set()
+        self._open: dict[Conversation, None] = {}
+        """The oldest first."""
         self._closed = False
         self._abstract = ShimDoor(loop, _abstract(address, carried), self._accepted)
         self._hidden: ShimDoor | None = None
@@ -266,19 +268,34 @@ class ShimCalls:
             generation = self._membership(pid)
         except OSError:
             generation = None  # /proc is unavailable: the process asks, or is called, again.
-        if generation is None or len(self._open) >= _MOST_CONNECTIONS:
+        if generation is None:
             received.close_queue(connection)
-            return STRANGER if generation is None else MEMBER
+            return STRANGER
+        self._make_room()
         from sockact.supervisor.processes.shim_conversation import Conversation
 
         bind = partial(self._bind, generation)
         look = partial(self._look, generation)
-        self._open.add(Conversation(self, self._loop, connection, pid, bind, look))
+        found = Conversation(self, self._loop, connection, pid, generation, bind, look)
+        self._open[found] = None
         return 0.0 if pid in self._orders else MEMBER
+
+    def _make_room(self) -> None:
+        """End a conversation if there are too many: of the generation that has the most of them,
+        the oldest of the process with the most, if possible of one that was not called. Else one
+        process that connects and says nothing would keep out all others, and the successor.
+        """
+        if len(self._open) < _MOST_CONNECTIONS:
+            return
+        found = [one for one in self._open if one.pid not in self._orders] or [*self._open]
+        for key in (attrgetter("generation"), attrgetter("pid")):
+            (most, _), *_ = Counter(map(key, found)).most_common(1)
+            found = [one for one in found if key(one) == most]
+        found[0].hang_up()
 
     def ended(self, conversation: Conversation) -> None:
         """Forget a conversation; call the process again if it has got new orders meanwhile."""
-        self._open.discard(conversation)
+        self._open.pop(conversation, None)
         pid = conversation.pid
         if pid in self._orders and not self._closed:
             self._call(pid)

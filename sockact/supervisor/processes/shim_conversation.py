@@ -58,15 +58,23 @@ class Conversation:
     """A connection from a process."""
 
     def __init__(
-        self, calls: Calls, loop: Loop, connection: socket.socket, pid: int, bind: Bind, look: Look
+        self,
+        calls: Calls,
+        loop: Loop,
+        connection: socket.socket,
+        pid: int,
+        generation: int,
+        bind: Bind,
+        look: Look,
     ) -> None:
         self.pid = pid
+        self.generation = generation
+        self._ordered = False
         self._calls = calls
         self._loop = loop
         self._socket = connection
         self._bind = bind
         self._look = look
-        self._ordered = False
         loop.watch(connection.fileno(), READ, self._readable)
         self._timer: Timer = loop.at(time.monotonic() + _PATIENCE, self._timed_out)
 
@@ -81,7 +89,8 @@ class Conversation:
         self.end()
         self._calls.failed(self.pid, f"no answer within {_PATIENCE:g} s")
 
-    def _hung_up(self) -> None:
+    def hang_up(self) -> None:
+        """End the conversation, as if the shim had closed the connection."""
         self.end()
         self._calls.failed(self.pid, "the shim closed the connection")
 
@@ -112,7 +121,7 @@ class Conversation:
         elif words[0] == "look":
             self._answer_look(words[2:])
         elif self._ordered:
-            self._hung_up()
+            self.hang_up()
         else:
             self.end()
 
@@ -123,7 +132,7 @@ class Conversation:
         if order is None:
             self.end()
         elif not sent:
-            self._hung_up()
+            self.hang_up()
 
     def _answer_bind(self, words: list[str], queue: int | None) -> None:
         try:

@@ -62,7 +62,9 @@ class ShimDoor:
             return
         connection.setblocking(False)
         pid, _, _ = peer.credentials(connection)
-        if not self._budget.spend(self._accepted(connection, pid)):
+        began = time.process_time()
+        cost = self._accepted(connection, pid)
+        if not self._budget.spend(cost, began if cost else None):
             self._pause()
 
 

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -220,6 +221,35 @@ def test_strangers_cannot_keep_the_supervisor_busy() -> None:
     assert set(asked) == {os.getpid()}
     assert not loop.watched(door.fileno())
     loop.at(0.0, lambda: None)
+    door.close()
+    loop.close()
+
+
+def test_a_stranger_with_a_thousand_ancestors() -> None:
+    """Looking it up takes long, so its budget is used up the sooner."""
+    loop, spent = Loop(), 0.0
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listening.bind(f"\0sockact-test-{os.getpid()}-line")
+    listening.listen(64)
+
+    def accepted(connection: socket.socket, _pid: int) -> float:
+        nonlocal spent
+        connection.close()
+        began = time.process_time()
+        while time.process_time() < began + 0.02:
+            pass
+        spent += 0.02
+        return STRANGER
+
+    begun = time.monotonic()
+    door = ShimDoor(loop, listening, accepted)
+    for _ in range(50):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as stranger:
+            stranger.connect(listening.getsockname())
+            if loop.watched(door.fileno()):
+                door._accept(select.POLLIN)
+    # What it has at first, a tenth of the time that has passed, and the last one.
+    assert spent <= 0.4 + (time.monotonic() - begun) / 10 + 0.02
     door.close()
     loop.close()
 

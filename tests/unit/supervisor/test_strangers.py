@@ -116,3 +116,24 @@ def test_port(loop: Loop) -> None:
     assert shims.ask("bind 1 inet stream 127.0.0.1 65535") == "pass"
     assert [one.port for one in shims.asked] == [65535]
     shims.close()
+
+
+def test_silent_shims_leave_room_for_a_successor(loop: Loop) -> None:
+    """One process of a generation connects again and again, and says nothing."""
+    address, generations = f"sockact-test-{os.getpid()}", 70 * [1] + [2] + 70 * [1]
+    calls = ShimCalls(
+        loop, address, lambda _pid: generations.pop(0), lambda *_: None, lambda *_: None
+    )
+    shims = []
+    for _ in range(len(generations)):
+        shims.append(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+        shims[-1].connect("\0" + address)
+        _turn(loop)
+    assert not generations
+    shims[70].send(b"bind 2 inet stream 127.0.0.1 80")
+    _turn(loop)
+    assert wait.readable(shims[70].fileno())
+    assert shims[70].recv(4096) == b"pass"
+    for shim in shims:
+        shim.close()
+    calls.close()
