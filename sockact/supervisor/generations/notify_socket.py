@@ -18,6 +18,7 @@ import struct
 import time
 
 from sockact.kernel import credentials, procfs
+from sockact.kernel.looks import Unavailable
 from sockact.kernel.sockets import received
 from sockact.supervisor.base.loop import READ
 from sockact.supervisor.processes.budget import PAUSE, STRANGER, Budget
@@ -89,6 +90,10 @@ class NotifySocket:
         if self._socket.fileno() >= 0:
             self._loop.watch(self._socket.fileno(), READ, self._readable)
 
+    def _pause(self) -> None:
+        self._loop.unwatch(self._socket.fileno())
+        self._loop.at(time.monotonic() + PAUSE, self._watch)
+
     def _readable(self, _mask: int) -> None:
         for _ in range(_MOST):
             try:
@@ -96,13 +101,15 @@ class NotifySocket:
                 data, ancillary = received.take(self._socket, _DATAGRAM, credentials=True)
             except BlockingIOError:
                 return
+            except Unavailable:
+                self._pause()  # The message is still the next one.
+                return
             words = data.split(b"\n")
             if not {b"READY=1", b"WATCHDOG=1"} & {*words}:
                 continue
             if not self._trusted(ancillary):
                 if not self._budget.spend(STRANGER):
-                    self._loop.unwatch(self._socket.fileno())
-                    self._loop.at(time.monotonic() + PAUSE, self._watch)
+                    self._pause()
                     return
                 continue
             if b"WATCHDOG=1" in words:
