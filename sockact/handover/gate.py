@@ -147,14 +147,16 @@ def _edit(operation: int, found: list[Entry], listeners: dict[int, int]) -> dict
     used = {entry.inode for entry in found}
     ours = {inode: fd for inode, fd in listeners.items() if inode in used}
     first, plain = found[0].pid, [(*x.place, x.events, x.data) for x in found]
+    above = _above(plain)
     duplicates: dict[tuple[int, int], int] = {}
     try:
         if looks.is_begun():
-            return looks.in_fork(_edit_in_fork, [*ours.values()], first, operation, plain, ours)
+            keep = [*ours.values()]
+            return looks.in_fork(_edit_in_fork, keep, above, first, operation, plain, ours)
         # Only a process above the program may have duplicates, under Yama.
         refusals = _duplicate(plain, ours, duplicates)
         keep = [*ours.values(), *duplicates.values()]
-        looks.in_fork(_edit_in_fork, keep, first, operation, plain, ours, duplicates)
+        looks.in_fork(_edit_in_fork, keep, above, first, operation, plain, ours, duplicates)
         return refusals
     except OSError as error:
         raise GateRefused(str(error.strerror)) from error
@@ -187,6 +189,11 @@ def _duplicate(
     return refusals
 
 
+def _above(found: list[_Plain]) -> int:
+    """The first number above the descriptor numbers of the entries."""
+    return 1 + max(fd for _pid, _epfd, fd, *_ in found)
+
+
 @apart
 def _edit_in_fork(
     _first: int,
@@ -200,8 +207,7 @@ def _edit_in_fork(
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     duplicates = given or {}
     refusals = {} if given is not None else _duplicate(found, listeners, duplicates)
-    # Above the descriptor numbers of the entries.
-    above = 1 + max(fd for _pid, _epfd, fd, *_ in found)
+    above = _above(found)
     high = {inode: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above) for inode, fd in listeners.items()}
     moved = {
         place: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above) for place, fd in duplicates.items()

@@ -9,8 +9,10 @@ lock, no listener. It ends with its parent.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gc
 import os
+import resource
 import select
 import signal
 import socket
@@ -42,17 +44,18 @@ class Helper:
     """A child process that answers requests."""
 
     def __init__(
-        self, answer: Callable[[bytes], bytes], keep: Collection[int] | None = None
+        self, answer: Callable[[bytes], bytes], keep: Collection[int] | None = None, above: int = 0
     ) -> None:
         """`answer` is called in the child, which has no other descriptors than `keep`. With `keep`,
-        even an empty one, it answers one request only. Raises OSError.
+        even an empty one, it answers one request only, and may replace descriptors below `above`.
+        Raises OSError.
         """
         self._socket, other = socket.socketpair()
         try:
             with other, signals.blocked():
                 self.pid = os.fork()
                 if self.pid == 0:
-                    _serve(other, answer, keep)
+                    _serve(other, answer, keep, above)
         except OSError:
             self._socket.close()
             raise
@@ -180,13 +183,18 @@ class GivenUp:
 
 
 def _serve(
-    sock: socket.socket, answer: Callable[[bytes], bytes], keep: Collection[int] | None
+    sock: socket.socket,
+    answer: Callable[[bytes], bytes],
+    keep: Collection[int] | None,
+    above: int,
 ) -> NoReturn:
     """Answer until the parent ends. All signals are blocked here."""
     try:
         # Memory stays shared with the parent as long as the collector does not touch it.
         gc.disable()
         libc.die_with_parent(signal.SIGKILL)
+        if sock.fileno() < above:
+            sock = _moved(sock, above)
         _close_others(sorted({sock.fileno(), *(keep or ())}))
         with contextlib.suppress(OSError), open("/proc/self/comm", "wb") as file:
             file.write(_NAME)
@@ -201,6 +209,16 @@ def _serve(
         os._exit(1)  # There is nobody to tell.
     finally:
         os._exit(0)
+
+
+def _moved(sock: socket.socket, above: int) -> socket.socket:
+    """The socket at a number from `above` on; at its own number if there is none."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        return socket.socket(fileno=fcntl.fcntl(sock, fcntl.F_DUPFD_CLOEXEC, above))
+    except OSError:
+        return sock  # Then `answer` gets no such number, either.
 
 
 def _close_others(kept: list[int]) -> None:

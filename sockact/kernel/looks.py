@@ -108,14 +108,18 @@ def apart_for(group: Hashable) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 def in_fork(
-    function: Callable[P, R], keep: Collection[int], *arguments: P.args, **named: P.kwargs
+    function: Callable[P, R],
+    keep: Collection[int],
+    above: int,
+    *arguments: P.args,
+    **named: P.kwargs,
 ) -> R:
     """Run a function of `apart` in a new process that has the descriptors `keep`, but no others.
 
-    Raises Unavailable if there can be no new process.
+    It may replace all descriptors below `above`. Raises Unavailable if there can be no new process.
     """
     name = f"{function.__module__}.{function.__name__}"
-    found: R = _LOOKS.look(name, arguments, named, keep)
+    found: R = _LOOKS.look(name, arguments, named, keep, above)
     return found
 
 
@@ -212,6 +216,7 @@ class _Looks:
         positional: tuple[object, ...],
         named: dict[str, object],
         keep: Collection[int] | None = None,
+        above: int = 0,
         *,
         or_here: bool = False,
     ) -> Any:
@@ -223,7 +228,7 @@ class _Looks:
         request = _dumped((name, positional, named))
         for _ in range(_ATTEMPTS):
             try:
-                helper = self._start() if keep is None else Helper(_answer, keep)
+                helper = self._start() if keep is None else Helper(_answer, keep, above)
             except OSError as error:
                 failure = error
                 break
