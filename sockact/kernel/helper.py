@@ -38,6 +38,10 @@ _LONGEST = 2.0
 _PAUSES = (1.0, 10.0, 100.0, 600.0)
 """Seconds for which a group is refused after its first helper was given up, its second …"""
 _MOST_GIVEN_UP = 16
+_MOST_REFUSED = 64
+_CAP_SYS_PTRACE = 19
+OWN = "own children"
+"""The group of this process itself: which children it has, it is told in any case."""
 
 
 class Helper:
@@ -135,6 +139,20 @@ class Helper:
             self._socket.close()
 
 
+def may_look_at_less() -> bool:
+    """Whether Yama lets this process, but no helper beside the program, read its memory."""
+    try:
+        with open("/proc/sys/kernel/yama/ptrace_scope", "rb") as file:
+            if file.read().strip() == b"0":
+                return False
+        with open("/proc/self/status", "rb") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return False
+    held = next((int(x.split()[1], 16) for x in lines if x.startswith(b"CapEff:")), 0)
+    return not held >> _CAP_SYS_PTRACE & 1
+
+
 class GivenUp:
     """Helpers that did not answer, and the groups that are refused because of them."""
 
@@ -150,17 +168,24 @@ class GivenUp:
         times = self._groups[group][2] if group in self._groups else 0
         until = time.monotonic() + _PAUSES[min(times, len(_PAUSES) - 1)]
         self._groups[group] = helper, until, times + 1
+        if len(self._groups) > _MOST_REFUSED:
+            self._reap()
+            over = (x for x, (one, *_) in self._groups.items() if one not in self._living)
+            self.forget(next(over, group))
         return not times
 
     def refuses(self, group: Hashable) -> bool:
         """Whether the group is not to be looked at now."""
-        for helper in [one for one in self._living if one.has_ended()]:
-            helper.close()
-            self._living.remove(helper)
+        self._reap()
         if group in self._groups:
             helper, until, _times = self._groups[group]
             return helper in self._living or time.monotonic() < until
-        return len(self._living) >= _MOST_GIVEN_UP
+        return len(self._living) >= _MOST_GIVEN_UP and group != OWN
+
+    def _reap(self) -> None:
+        for helper in [one for one in self._living if one.has_ended()]:
+            helper.close()
+            self._living.remove(helper)
 
     def any(self) -> bool:
         """Whether there are such helpers or groups."""

@@ -19,7 +19,7 @@ import functools
 import marshal
 import os
 
-from sockact.kernel.helper import GivenUp, Helper
+from sockact.kernel.helper import OWN, GivenUp, Helper, may_look_at_less
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ _NO_HELPER = (
     "no helper process ({}); looking at the program without one, which then can stop this "
     "supervisor; raise TasksMax= if that is the limit"
 )
-_CAP_SYS_PTRACE = 19
 _FOR_NOW = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
 
 
@@ -144,7 +143,7 @@ def begin(group_of: Callable[[int], Hashable], say: Callable[[Hashable, str], No
     refused. The helper is made at the first look. If there can be none, this process looks itself,
     as long as none had to be given up.
     """
-    if _has_rights_of_ancestors_only():
+    if may_look_at_less():
         return
     _LOOKS.end()
     _LOOKS.begin(group_of, say)
@@ -222,7 +221,7 @@ class _Looks:
     ) -> Any:
         """Return what the function returns. Raises what it raises, and Unavailable."""
         pid = _first_process(positional)
-        group = self.charged or self._group_of(pid)
+        group = self.charged or self._group(pid)
         if self._given_up.refuses(group):
             raise Blocked(errno.EBUSY, _REASON)
         request = _dumped((name, positional, named))
@@ -248,6 +247,13 @@ class _Looks:
         if (or_here or keep is None) and self._may_look_here(failure):
             return _FUNCTIONS[name](*positional, **named)
         raise Unavailable(failure.errno, failure.strerror)
+
+    def _group(self, pid: int) -> Hashable:
+        """The group that a look at the process is charged to. None hides the others."""
+        if pid == os.getpid():
+            return OWN
+        found = self._group_of(pid)
+        return f"process {pid}" if pid and found is None else found
 
     def _start(self) -> Helper:
         if self._helper and self._functions < len(_FUNCTIONS):
@@ -329,20 +335,6 @@ def _first_process(arguments: tuple[object, ...]) -> int:
     if not isinstance(first, int):
         first = next(iter(first), 0) if isinstance(first, list | tuple | set | dict) else 0
     return first if isinstance(first, int) else 0
-
-
-def _has_rights_of_ancestors_only() -> bool:
-    """Whether Yama lets this process, but none beside the program, read the program's memory."""
-    try:
-        with open("/proc/sys/kernel/yama/ptrace_scope", "rb") as file:
-            if file.read().strip() == b"0":
-                return False
-        with open("/proc/self/status", "rb") as file:
-            lines = file.read().splitlines()
-    except OSError:
-        return False
-    held = next((int(x.split()[1], 16) for x in lines if x.startswith(b"CapEff:")), 0)
-    return not held >> _CAP_SYS_PTRACE & 1
 
 
 _LOOKS = _Looks()

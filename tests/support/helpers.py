@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from sockact.kernel import procfs
+import signal
+
+from sockact.kernel import looks, procfs
+
+
+@looks.apart
+def never_answers(pid: int) -> int:
+    """A look at a process that keeps the kernel from answering."""
+    signal.pause()  # All signals are blocked there.
+    return pid
 
 
 def helpers(supervisor: int) -> list[int]:

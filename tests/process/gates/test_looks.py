@@ -264,8 +264,8 @@ def test_helpers_that_were_given_up_are_few(
             looks.forget(group)
         assert len(looks.helpers()) == 2
         with pytest.raises(Blocked):
-            procfs.lives(os.getpid())
+            procfs.lives(os.getppid())
     # Its server has ended.
     wait.until(lambda: looks.helpers() == set(), "the helpers to end")
-    assert procfs.lives(os.getpid())
+    assert procfs.lives(os.getppid())
     assert len(told) == 2

@@ -15,6 +15,7 @@ import pytest
 from sockact.kernel import helper, looks
 from sockact.kernel.looks import Blocked, Unavailable
 from sockact.kernel.sockets import received
+from tests.support.helpers import never_answers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,18 +49,13 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield ours, theirs
 
 
-@looks.apart
-def _never_answers(_group: int) -> None:
-    signal.pause()  # All signals are blocked there.
-
-
 @pytest.fixture
 def refused(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A first descriptor has kept its process waiting, so that there is none for the next one."""
     monkeypatch.setattr(helper, "_PAUSES", (3600.0,))
     looks.begin(lambda pid: pid, lambda _group, _message: None)
     with looks.charged(GROUP), pytest.raises(Blocked):
-        _never_answers(0)
+        never_answers(0)
     yield
     looks.end()
 
