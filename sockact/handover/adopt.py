@@ -311,12 +311,12 @@ class Adoption:
         if flags & os.O_NONBLOCK:
             # Never cleared: another generation may rely on it.
             set_nonblocking(found)
-        watched = own_socket.unwatch(watched)
+        cloexec = bool(flags & os.O_CLOEXEC)
+        with own_socket.rewatched(watched, found):
+            # A signal may have withdrawn the call, before Linux 5.19.
+            seccomp.put_fd(fd, notification, found.socket.fileno(), target, cloexec=cloexec)
         if own is not None:
             self._remember(own.inode, found)
-        cloexec = bool(flags & os.O_CLOEXEC)
-        seccomp.put_fd(fd, notification, found.socket.fileno(), target, cloexec=cloexec)
-        own_socket.watch_instead(watched, found)
 
     def _remember(self, inode: int, found: Listener) -> None:
         """Remember a socket that other processes may have, too: they get the listener later."""

@@ -1,7 +1,8 @@
-"""A gate whose listener has, in the program, a number that the fork that moves it uses itself."""
+"""Edits of epoll instances: numbers that the fork uses itself, and what is undone."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import socket
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sockact.handover import gate
+from sockact.handover import gate, own_socket
 from sockact.kernel import looks
 from sockact.kernel.sockets import listener as listeners
 
@@ -50,3 +51,15 @@ def test_numbers_that_are_free_here(listener: Listener) -> None:
             looks.end()
             os.kill(pid, 9)
             os.waitpid(pid, 0)
+
+
+def test_a_replacement_that_fails(listener: Listener) -> None:
+    """The program's own socket keeps its entries; the program binds it again."""
+    with socket.socket() as own, select.epoll() as poll:
+        poll.register(own, select.EPOLLIN)
+        inode = os.fstat(own.fileno()).st_ino
+        before = gate.entries([os.getpid()], {inode})
+        with contextlib.suppress(FileNotFoundError), own_socket.rewatched(before, listener):
+            assert gate.entries([os.getpid()], {inode}) == []
+            raise FileNotFoundError
+        assert gate.entries([os.getpid()], {inode}) == before != []
