@@ -237,6 +237,9 @@ class Adoption:
         if found is not None:
             # Another process, such as authbind's helper, has bound this socket.
             own = own_socket.look(tid, target)
+            if not seccomp.still_valid(fd, notification):
+                seccomp.proceed(fd, notification)
+                return
             self.options.give(found, None if own is None else own.changes)
             self._put(fd, notification, target, found, own)
             inode = found.inode
