@@ -128,20 +128,30 @@ def close(found: list[Entry], listeners: dict[int, int]) -> dict[int, str]:
     Returns process → reason for the processes whose epoll instances we may not edit; their entries
     are unchanged. Raises GateRefused.
     """
-    return _edit(epoll.EPOLL_CTL_DEL, found, listeners)
+    try:
+        return _edit(epoll.EPOLL_CTL_DEL, found, listeners)
+    except OSError as error:
+        raise GateRefused(str(error.strerror)) from error
 
 
 def open(found: list[Entry], listeners: dict[int, int]) -> None:
     """Add the entries again; connections in the accept queue wake the program.
 
-    Raises GateRefused.
+    Raises GateRefused, and Unavailable for want of descriptors, memory or processes: then call it
+    again later.
     """
-    for pid, why in _edit(epoll.EPOLL_CTL_ADD, found, listeners).items():
+    try:
+        refusals = _edit(epoll.EPOLL_CTL_ADD, found, listeners)
+    except OSError as error:
+        if looks.is_for_want(error):
+            raise looks.as_unavailable(error) from error
+        raise GateRefused(str(error.strerror)) from error
+    for pid, why in refusals.items():
         raise GateRefused(f"pidfd_getfd of process {pid}: {why}")
 
 
 def _edit(operation: int, found: list[Entry], listeners: dict[int, int]) -> dict[int, str]:
-    """Edit in a child process. Returns process → reason for those that refuse."""
+    """Edit in a child process. Returns process → reason for those that refuse. Raises OSError."""
     if not found:
         return {}
     used = {entry.inode for entry in found}
@@ -158,8 +168,6 @@ def _edit(operation: int, found: list[Entry], listeners: dict[int, int]) -> dict
         keep = [*ours.values(), *duplicates.values()]
         looks.in_fork(_edit_in_fork, keep, above, first, operation, plain, ours, duplicates)
         return refusals
-    except OSError as error:
-        raise GateRefused(str(error.strerror)) from error
     finally:
         for duplicate in duplicates.values():
             os.close(duplicate)
