@@ -187,10 +187,6 @@ class GivenUp:
             helper.close()
             self._living.remove(helper)
 
-    def any(self) -> bool:
-        """Whether there are such helpers or groups."""
-        return bool(self._living or self._groups)
-
     def pids(self) -> set[int]:
         """The pids of those that have not ended."""
         return {helper.pid for helper in self._living if not helper.has_ended()}

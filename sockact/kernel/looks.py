@@ -35,6 +35,7 @@ _NO_HELPER = (
     "no helper process ({}); looking at the program without one, which then can stop this "
     "supervisor; raise TasksMax= if that is the limit"
 )
+_KILLED = "the helper process of sockact was killed twice"
 _FOR_NOW = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
 
 
@@ -141,7 +142,7 @@ def begin(group_of: Callable[[int], Hashable], say: Callable[[Hashable, str], No
 
     `group_of` returns the group of a process, `say` is called with a group that begins to be
     refused. The helper is made at the first look. If there can be none, this process looks itself,
-    as long as none had to be given up.
+    until there was one.
     """
     if may_look_at_less():
         return
@@ -186,6 +187,7 @@ class _Looks:
         self._given_up = GivenUp()
         self._group_of: Callable[[int], Hashable] = lambda _pid: None
         self._say: Callable[[Hashable, str], None] = lambda _group, _text: None
+        self._had_one = False  # A helper, or a fork, since `begin`.
         self._told = False
         """Whether it was said that no helper can be made."""
 
@@ -198,6 +200,7 @@ class _Looks:
 
     def end(self) -> None:
         self.owner = 0
+        self._had_one = False
         self._drop_helper()
         self._given_up.close()
 
@@ -227,15 +230,16 @@ class _Looks:
         request = _dumped((name, positional, named))
         for _ in range(_ATTEMPTS):
             try:
-                helper = self._start() if keep is None else Helper(_answer, keep, above)
+                helper = self._start(name) if keep is None else Helper(_answer, keep, above)
             except OSError as error:
                 failure = error
                 break
+            self._had_one = True
             try:
                 answer = helper.ask(request)
             except (ConnectionError, EOFError):
                 # It was killed, by its user or for want of memory.
-                failure = ChildProcessError(errno.ECHILD, "somebody kills it")
+                failure = OSError(errno.EAGAIN, _KILLED)
                 self._close(helper)
                 continue
             if answer is None:
@@ -255,20 +259,26 @@ class _Looks:
         found = self._group_of(pid)
         return f"process {pid}" if pid and found is None else found
 
-    def _start(self) -> Helper:
-        if self._helper and self._functions < len(_FUNCTIONS):
-            self._drop_helper()  # It lacks a module that has been loaded since.
-        if self._helper is None:
-            self._helper = Helper(_answer)
+    def _start(self, name: str) -> Helper:
+        """Return the helper, which has the function. Raises OSError."""
+        if self._helper is None or self._functions < len(_FUNCTIONS):
+            try:
+                new = Helper(_answer)
+            except OSError:
+                if self._helper is None or name not in [*_FUNCTIONS][: self._functions]:
+                    raise
+                return self._helper  # It only lacks other modules.
+            self._drop_helper()
+            self._helper = new
             self._functions = len(_FUNCTIONS)
         return self._helper
 
     def _may_look_here(self, error: OSError) -> bool:
         """Whether to do without a helper after this error, which is then reported.
 
-        Not if there is one, or was: a program could use up the processes, and then attack.
+        Not if there ever was one: a program could use up the processes, and then attack.
         """
-        if self._helper or self._given_up.any() or error.errno in (errno.EMFILE, errno.ENFILE):
+        if self._had_one or error.errno in (errno.EMFILE, errno.ENFILE):
             return False
         if not self._told:
             self._told = True

@@ -17,7 +17,6 @@ from sockact.handover.interest import interest
 from sockact.kernel import helper, looks, procfs
 from sockact.kernel.looks import Blocked
 from sockact.kernel.sockets import listener as listeners
-from tests import ROOT
 from tests.support import wait
 from tests.support.child import inode
 from tests.support.helpers import helpers
@@ -222,34 +221,6 @@ def test_a_helper_that_computes_is_not_given_up(
     monkeypatch.setattr(helper, "_SLICE", 0.001)
     assert len(procfs.processes()) > 1
     assert told == []
-
-
-NO_PROCESSES = """
-import os, resource
-from sockact.kernel import looks, procfs
-from sockact.supervisor.processes import family
-told = []
-looks.begin(lambda pid: pid, lambda group, message: told.append(message))
-os.setgroups([])
-os.setresuid(65534, 65534, 65534)
-hard = resource.getrlimit(resource.RLIMIT_NPROC)[1]
-resource.setrlimit(resource.RLIMIT_NPROC, (0, hard))
-assert [procfs.lives(os.getpid()) for _ in range(2)] == [True, True]
-assert len(told) == 1 and told[0].startswith("no helper process (Resource temporarily")
-resource.setrlimit(resource.RLIMIT_NPROC, (hard, hard))
-assert procfs.lives(os.getpid()) and len(procfs.children(os.getpid())) == 1
-assert family.families() == family.families_in_table() == {}
-looks.end()
-assert procfs.children(os.getpid()) == []
-"""
-
-
-def test_no_helper_can_be_made() -> None:
-    """Looks are made without one until there can be one, which is then none of the programs."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root, to be a user without processes")
-    code = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{NO_PROCESSES}"
-    subprocess.run([sys.executable, "-I", "-c", code], check=True, timeout=wait.TIMEOUT)
 
 
 def test_helpers_that_were_given_up_are_few(
