@@ -99,12 +99,13 @@ class Helper:
             state = self._state()
             if state == "T":
                 raise EOFError  # Somebody has stopped it: another one will do.
-            asleep = 0 if state == "R" else asleep + 1
+            asleep = 0 if state in ("R", "") else asleep + 1
             if asleep >= _PATIENCE or time.monotonic() > until:
                 return False
         return True
 
     def _state(self) -> str:
+        """The letter of proc_pid_stat(5); "" if that cannot be read, for want of descriptors."""
         try:
             with open(f"/proc/{self.pid}/stat", "rb") as file:
                 return file.read().rpartition(b")")[2].split()[0].decode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 
 from sockact.kernel import looks, procfs
 
@@ -11,6 +12,15 @@ from sockact.kernel import looks, procfs
 def never_answers(pid: int) -> int:
     """A look at a process that keeps the kernel from answering."""
     signal.pause()  # All signals are blocked there.
+    return pid
+
+
+@looks.apart
+def computes(pid: int, seconds: float) -> int:
+    """A look that takes this much time of a processor."""
+    until = time.process_time() + seconds
+    while time.process_time() < until:
+        pass
     return pid
 
 

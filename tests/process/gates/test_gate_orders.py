@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import resource
 import select
 import signal
 import socket
@@ -22,6 +20,7 @@ from sockact.kernel.sockets import listener as listeners
 from sockact.supervisor.gates.gates import Gates
 from tests.support import wait
 from tests.support.child import child, inode
+from tests.support.limits import no_descriptors_left
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -152,17 +151,6 @@ def test_a_gate_that_cannot_be_opened_for_want_of_descriptors(scene: Scene) -> N
         assert scene.moved == []
         scene.gates.open(1)
         assert scene.entries() == before
-
-
-@contextlib.contextmanager
-def no_descriptors_left() -> Iterator[None]:
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    os.close(lowest := os.dup(0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_an_entry_removed_repeatedly_is_restored_as_it_was_last() -> None:

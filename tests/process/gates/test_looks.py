@@ -19,11 +19,12 @@ from sockact.kernel.looks import Blocked
 from sockact.kernel.sockets import listener as listeners
 from tests.support import wait
 from tests.support.child import inode
-from tests.support.helpers import helpers
+from tests.support.helpers import computes, helpers
+from tests.support.limits import no_descriptors_left
 from tests.support.stuck import PAGE, is_stuck, stuck_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from sockact.kernel.sockets.listener import Listener
@@ -214,12 +215,21 @@ def test_results_and_exceptions_come_through(
     assert told == []
 
 
+@pytest.mark.parametrize("limit", [contextlib.nullcontext, no_descriptors_left])
 def test_a_helper_that_computes_is_not_given_up(
-    told: list[tuple[object, str]], monkeypatch: pytest.MonkeyPatch
+    told: list[tuple[object, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    limit: Callable[[], contextlib.AbstractContextManager[None]],
 ) -> None:
-    """A look at very much takes long, and a busy machine makes it longer."""
+    """A look at very much takes long, and a busy machine makes it longer. Nor is one whose state
+    cannot be read.
+    """
     monkeypatch.setattr(helper, "_SLICE", 0.001)
-    assert len(procfs.processes()) > 1
+    monkeypatch.setattr(helper, "_LONGEST", wait.TIMEOUT)
+    patience = helper._SLICE * helper._PATIENCE
+    assert procfs.lives(os.getpid())  # There is a helper now.
+    with limit():
+        assert computes(os.getpid(), 5 * patience) == os.getpid()
     assert told == []
 
 
