@@ -32,6 +32,7 @@ from sockact.handover.callers import shares_mounts
 from sockact.handover.lock_files import lock_paths
 from sockact.handover.own_connects import OwnConnects
 from sockact.kernel import looks, procfs, seccomp
+from sockact.kernel.looks import Blocked
 from sockact.kernel.seccomp import Call
 from sockact.kernel.sockets.listener import set_nonblocking
 
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from sockact.kernel.sockets.listener import Listener
 
 _SHUTS_READING = (socket.SHUT_RD, socket.SHUT_RDWR)
+_SPARED = (Call.LISTEN, Call.SHUTDOWN, Call.UNLINK, Call.UNLINKAT)
+"""Calls that are not carried out on a listener, because that would harm other generations."""
 _REMEMBERED = 8
 """Number of addresses without a listener that are kept for messages."""
 _MOST_REPLACED = 64
@@ -188,9 +191,12 @@ class Adoption:
         except (OSError, ValueError) as error:
             if isinstance(error, OSError) and looks.is_for_want(error):
                 self._fail(fd, notification, error)
+            elif isinstance(error, Blocked) and notification.call in _SPARED:
+                # It might be a listener, or its file, which the other generations have, too.
+                seccomp.answer(fd, notification, errno.EBUSY)
             else:
                 # Unreadable or invalid arguments: the kernel returns the right error. A process
-                # that keeps us from looking harms itself only.
+                # that keeps us from looking at its other calls harms itself only.
                 seccomp.proceed(fd, notification)
         except Exception:
             seccomp.proceed(fd, notification)  # A thread without an answer would wait for ever.
