@@ -1,14 +1,14 @@
 """Looks at what belongs to other processes, made by a helper process that can be given up:
 docs/looks.md.
 
-A process can make the kernel's answers about itself wait for ever: by a page of a FUSE file system,
-for example, from which an address is read, or into which epoll_wait(2) writes while it holds the
-lock of its epoll instance. Whoever asks waits, too, in some cases so that not even SIGKILL helps.
-So functions that ask are marked with `apart`. After `begin` they run in a helper, which has no
-other descriptor than a socket; before that, and in the helper itself, they run as they are.
+A program can map a page of a FUSE file system that never arrives, and pass it to bind(2) as an
+address, or to epoll_wait(2), which then holds the lock of the epoll instance. A process that asks
+the kernel about such a program blocks, too, and in some cases not even SIGKILL ends it. So such
+functions are marked with `apart`. After `begin` they run in a helper, whose only descriptor is a
+socket; before that, and in the helper itself, they run directly.
 
-A helper that sleeps instead of answering is given up, and its group (a generation, say) is refused
-any look for a while, that of a repeated offence for a longer one. Not thread-safe.
+A helper that sleeps instead of answering is given up, and looks at its group (a generation, say)
+are refused for a while, after each further time for longer. Not thread-safe.
 """
 
 from __future__ import annotations
