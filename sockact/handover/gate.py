@@ -162,11 +162,11 @@ def _edit(operation: int, found: list[Entry], listeners: dict[int, int]) -> dict
     try:
         if looks.is_begun():
             keep = [*ours.values()]
-            return looks.in_fork(_edit_in_fork, keep, above, first, operation, plain, ours)
+            return looks.in_fork(first, _edit_in_fork, keep, above, operation, plain, ours)
         # Only a process above the program may have duplicates, under Yama.
         refusals = _duplicate(plain, ours, duplicates)
         keep = [*ours.values(), *duplicates.values()]
-        looks.in_fork(_edit_in_fork, keep, above, first, operation, plain, ours, duplicates)
+        looks.in_fork(first, _edit_in_fork, keep, above, operation, plain, ours, duplicates)
         return refusals
     finally:
         for duplicate in duplicates.values():
@@ -204,7 +204,6 @@ def _above(found: list[_Plain]) -> int:
 
 @apart
 def _edit_in_fork(
-    _first: int,
     operation: int,
     found: list[_Plain],
     listeners: dict[int, int],

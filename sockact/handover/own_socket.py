@@ -57,7 +57,7 @@ def look(tid: int, fd: int) -> OwnSocket | None:
     if copy is None:
         return None
     try:
-        return _own(looks.in_fork_or_here(_of_copy, [copy], tid, copy))
+        return _own(looks.in_fork_or_here(tid, _of_copy, [copy], tid, copy))
     finally:
         os.close(copy)
 
@@ -66,7 +66,7 @@ def take(pid: int, queue: int) -> OwnSocket | None:
     """The socket of a process that comes with the next message in our socket `queue`; None if none
     comes. Raises OSError.
     """
-    return _own(looks.in_fork_or_here(_of_queue, [queue], pid, queue))
+    return _own(looks.in_fork_or_here(pid, _of_queue, [queue], pid, queue))
 
 
 def place(tid: int, fd: int, inode: int | None) -> tuple[int, list[Entry]]:

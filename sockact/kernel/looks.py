@@ -78,6 +78,15 @@ def apart(function: Callable[P, R]) -> Callable[P, R]:
     Its arguments and its result have to be plain: numbers, texts, bytes, tuples, lists, sets, dicts
     and None. The first argument is the process that it looks at, or has such processes.
     """
+    return _marked(function, None)
+
+
+def apart_for(group: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """As `apart`, for a function that looks at no single process: the group that is refused."""
+    return lambda function: _marked(function, group)
+
+
+def _marked(function: Callable[P, R], group: str | None) -> Callable[P, R]:
     name = f"{function.__module__}.{function.__name__}"
     _FUNCTIONS[name] = function
 
@@ -85,29 +94,15 @@ def apart(function: Callable[P, R]) -> Callable[P, R]:
     def look(*arguments: P.args, **named: P.kwargs) -> R:
         if not is_begun():
             return function(*arguments, **named)
-        found: R = _LOOKS.look(name, arguments, named)
+        about = _first_process(arguments) if group is None else group
+        found: R = _LOOKS.look(about, name, arguments, named)
         return found
 
     return look
 
 
-def apart_for(group: Hashable) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """As `apart`, for a function that looks at no single process: the group that is refused."""
-
-    def mark(function: Callable[P, R]) -> Callable[P, R]:
-        inner = apart(function)
-
-        @functools.wraps(function)
-        def look(*arguments: P.args, **named: P.kwargs) -> R:
-            with charged(group):
-                return inner(*arguments, **named)
-
-        return look
-
-    return mark
-
-
 def in_fork(
+    about: int | str,
     function: Callable[P, R],
     keep: Collection[int],
     above: int,
@@ -116,19 +111,24 @@ def in_fork(
 ) -> R:
     """Run a function of `apart` in a new process that has the descriptors `keep`, but no others.
 
-    It may replace all descriptors below `above`. Raises Unavailable if there can be no new process.
+    It may replace all descriptors below `above`. `about` is the process that it looks at, or the
+    group. Raises Unavailable if there can be no new process.
     """
     name = f"{function.__module__}.{function.__name__}"
-    found: R = _LOOKS.look(name, arguments, named, keep, above)
+    found: R = _LOOKS.look(about, name, arguments, named, keep, above)
     return found
 
 
 def in_fork_or_here(
-    function: Callable[P, R], keep: Collection[int], *arguments: P.args, **named: P.kwargs
+    about: int | str,
+    function: Callable[P, R],
+    keep: Collection[int],
+    *arguments: P.args,
+    **named: P.kwargs,
 ) -> R:
     """As `in_fork`; in this process if there can be neither a new one nor the helper (`begin`)."""
     name = f"{function.__module__}.{function.__name__}"
-    found: R = _LOOKS.look(name, arguments, named, keep, or_here=True)
+    found: R = _LOOKS.look(about, name, arguments, named, keep, or_here=True)
     return found
 
 
@@ -214,6 +214,7 @@ class _Looks:
 
     def look(
         self,
+        about: int | str,
         name: str,
         positional: tuple[object, ...],
         named: dict[str, object],
@@ -223,8 +224,8 @@ class _Looks:
         or_here: bool = False,
     ) -> Any:
         """Return what the function returns. Raises what it raises, and Unavailable."""
-        pid = _first_process(positional)
-        group = self.charged or self._group(pid)
+        pid = about if isinstance(about, int) else 0
+        group = self.charged or self._group(about)
         if self._given_up.refuses(group):
             raise Blocked(errno.EBUSY, _REASON)
         request = _dumped((name, positional, named))
@@ -240,7 +241,8 @@ class _Looks:
             except (ConnectionError, EOFError):
                 # It was killed, by its user or for want of memory.
                 failure = OSError(errno.EAGAIN, _KILLED)
-                self._close(helper)
+                helper.close()
+                self._helper = None if helper is self._helper else self._helper
                 continue
             if answer is None:
                 self._give_up(group, helper, pid)
@@ -252,12 +254,14 @@ class _Looks:
             return _FUNCTIONS[name](*positional, **named)
         raise Unavailable(failure.errno, failure.strerror)
 
-    def _group(self, pid: int) -> Hashable:
-        """The group that a look at the process is charged to. None hides the others."""
-        if pid == os.getpid():
+    def _group(self, about: int | str) -> Hashable:
+        """The group that a look is charged to. A process of no known group is one of its own."""
+        if isinstance(about, str):
+            return about
+        if about == os.getpid():
             return OWN
-        found = self._group_of(pid)
-        return f"process {pid}" if pid and found is None else found
+        found = self._group_of(about)
+        return f"process {about}" if about and found is None else found
 
     def _start(self, name: str) -> Helper:
         """Return the helper, which has the function. Raises OSError."""
@@ -291,11 +295,6 @@ class _Looks:
         elif self._helper:
             self._helper.close()
         self._helper = None
-
-    def _close(self, helper: Helper) -> None:
-        helper.close()
-        if helper is self._helper:
-            self._helper = None
 
     def _give_up(self, group: Hashable, helper: Helper, pid: int) -> None:
         if helper is self._helper:
@@ -342,8 +341,8 @@ def _message(group: Hashable, pid: int) -> str:
 
 def _first_process(arguments: tuple[object, ...]) -> int:
     first = arguments[0] if arguments else 0
-    if not isinstance(first, int):
-        first = next(iter(first), 0) if isinstance(first, list | tuple | set | dict) else 0
+    if isinstance(first, list | tuple | set | dict):
+        first = next(iter(first), 0)
     return first if isinstance(first, int) else 0
 
 

@@ -67,8 +67,7 @@ def take(sock: socket.socket, size: int, *, credentials: bool = False) -> tuple[
 def _drop(sock: socket.socket) -> None:
     """Take the next message, and close its descriptors. Raises Unavailable."""
     try:
-        with looks.charged(_GROUP):
-            looks.in_fork_or_here(_drop_in_fork, [sock.fileno()], 0, sock.fileno())
+        looks.in_fork_or_here(_GROUP, _drop_in_fork, [sock.fileno()], sock.fileno())
     except Blocked as error:
         # The process that was given up has taken the message: it waits in close(2).
         if error.errno != errno.ETIMEDOUT:
@@ -76,7 +75,7 @@ def _drop(sock: socket.socket) -> None:
 
 
 @apart
-def _drop_in_fork(_group: int, fd: int) -> None:
+def _drop_in_fork(fd: int) -> None:
     with socket.socket(fileno=os.dup(fd)) as sock:
         close(receive(sock, 1)[1])
 
