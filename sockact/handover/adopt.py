@@ -32,6 +32,7 @@ from sockact.handover.callers import shares_mounts
 from sockact.handover.lock_files import lock_paths
 from sockact.handover.own_connects import OwnConnects
 from sockact.kernel import looks, procfs, seccomp
+from sockact.kernel.looks import Blocked
 from sockact.kernel.seccomp import Call
 from sockact.kernel.sockets.listener import set_nonblocking
 
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from sockact.kernel.sockets.listener import Listener
 
 _SHUTS_READING = (socket.SHUT_RD, socket.SHUT_RDWR)
+_SPARED = (Call.LISTEN, Call.SHUTDOWN, Call.UNLINK, Call.UNLINKAT)
+"""Calls that are not carried out on a listener, because that would harm other generations."""
 _REMEMBERED = 8
 """Number of addresses without a listener that are kept for messages."""
 _MOST_REPLACED = 64
@@ -188,9 +191,12 @@ class Adoption:
         except (OSError, ValueError) as error:
             if isinstance(error, OSError) and looks.is_for_want(error):
                 self._fail(fd, notification, error)
+            elif isinstance(error, Blocked) and notification.call in _SPARED:
+                # It might be a listener, or its file, which the other generations have, too.
+                seccomp.answer(fd, notification, errno.EBUSY)
             else:
                 # Unreadable or invalid arguments: the kernel returns the right error. A process
-                # that keeps us from looking harms itself only.
+                # that keeps us from looking at its other calls harms itself only.
                 seccomp.proceed(fd, notification)
         except Exception:
             seccomp.proceed(fd, notification)  # A thread without an answer would wait for ever.
@@ -237,6 +243,9 @@ class Adoption:
         if found is not None:
             # Another process, such as authbind's helper, has bound this socket.
             own = own_socket.look(tid, target)
+            if not seccomp.still_valid(fd, notification):
+                seccomp.proceed(fd, notification)
+                return
             self.options.give(found, None if own is None else own.changes)
             self._put(fd, notification, target, found, own)
             inode = found.inode
@@ -311,12 +320,12 @@ class Adoption:
         if flags & os.O_NONBLOCK:
             # Never cleared: another generation may rely on it.
             set_nonblocking(found)
-        watched = own_socket.unwatch(watched)
+        cloexec = bool(flags & os.O_CLOEXEC)
+        with own_socket.rewatched(watched, found):
+            # A signal may have withdrawn the call, before Linux 5.19.
+            seccomp.put_fd(fd, notification, found.socket.fileno(), target, cloexec=cloexec)
         if own is not None:
             self._remember(own.inode, found)
-        cloexec = bool(flags & os.O_CLOEXEC)
-        seccomp.put_fd(fd, notification, found.socket.fileno(), target, cloexec=cloexec)
-        own_socket.watch_instead(watched, found)
 
     def _remember(self, inode: int, found: Listener) -> None:
         """Remember a socket that other processes may have, too: they get the listener later."""

@@ -128,36 +128,46 @@ def close(found: list[Entry], listeners: dict[int, int]) -> dict[int, str]:
     Returns process → reason for the processes whose epoll instances we may not edit; their entries
     are unchanged. Raises GateRefused.
     """
-    return _edit(epoll.EPOLL_CTL_DEL, found, listeners)
+    try:
+        return _edit(epoll.EPOLL_CTL_DEL, found, listeners)
+    except OSError as error:
+        raise GateRefused(str(error.strerror)) from error
 
 
 def open(found: list[Entry], listeners: dict[int, int]) -> None:
     """Add the entries again; connections in the accept queue wake the program.
 
-    Raises GateRefused.
+    Raises GateRefused, and Unavailable for want of descriptors, memory or processes: then call it
+    again later.
     """
-    for pid, why in _edit(epoll.EPOLL_CTL_ADD, found, listeners).items():
+    try:
+        refusals = _edit(epoll.EPOLL_CTL_ADD, found, listeners)
+    except OSError as error:
+        if looks.is_for_want(error):
+            raise looks.as_unavailable(error) from error
+        raise GateRefused(str(error.strerror)) from error
+    for pid, why in refusals.items():
         raise GateRefused(f"pidfd_getfd of process {pid}: {why}")
 
 
 def _edit(operation: int, found: list[Entry], listeners: dict[int, int]) -> dict[int, str]:
-    """Edit in a child process. Returns process → reason for those that refuse."""
+    """Edit in a child process. Returns process → reason for those that refuse. Raises OSError."""
     if not found:
         return {}
     used = {entry.inode for entry in found}
     ours = {inode: fd for inode, fd in listeners.items() if inode in used}
     first, plain = found[0].pid, [(*x.place, x.events, x.data) for x in found]
+    above = _above(plain)
     duplicates: dict[tuple[int, int], int] = {}
     try:
         if looks.is_begun():
-            return looks.in_fork(_edit_in_fork, [*ours.values()], first, operation, plain, ours)
+            keep = [*ours.values()]
+            return looks.in_fork(first, _edit_in_fork, keep, above, operation, plain, ours)
         # Only a process above the program may have duplicates, under Yama.
         refusals = _duplicate(plain, ours, duplicates)
         keep = [*ours.values(), *duplicates.values()]
-        looks.in_fork(_edit_in_fork, keep, first, operation, plain, ours, duplicates)
+        looks.in_fork(first, _edit_in_fork, keep, above, operation, plain, ours, duplicates)
         return refusals
-    except OSError as error:
-        raise GateRefused(str(error.strerror)) from error
     finally:
         for duplicate in duplicates.values():
             os.close(duplicate)
@@ -187,9 +197,13 @@ def _duplicate(
     return refusals
 
 
+def _above(found: list[_Plain]) -> int:
+    """The first number above the descriptor numbers of the entries."""
+    return 1 + max(fd for _pid, _epfd, fd, *_ in found)
+
+
 @apart
 def _edit_in_fork(
-    _first: int,
     operation: int,
     found: list[_Plain],
     listeners: dict[int, int],
@@ -200,8 +214,7 @@ def _edit_in_fork(
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     duplicates = given or {}
     refusals = {} if given is not None else _duplicate(found, listeners, duplicates)
-    # Above the descriptor numbers of the entries.
-    above = 1 + max(fd for _pid, _epfd, fd, *_ in found)
+    above = _above(found)
     high = {inode: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above) for inode, fd in listeners.items()}
     moved = {
         place: fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, above) for place, fd in duplicates.items()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sockact.kernel.sockets.sockopt import Change, Option
 
 _GROUP = "listeners"
-"""What concerns a listener, but no generation."""
+"""What concerns a listener, unless a generation is charged."""
 _UNREAD = ((0, 0, b""),)
 
 
@@ -70,15 +70,14 @@ def change(listener: Listener, changes: tuple[Change, ...], *, first: bool) -> t
     """
     fd = listener.socket.fileno()
     return looks.in_fork_or_here(
-        _change, [fd], 0, fd, listener.original if first else None, changes
+        _GROUP, _change, [fd], fd, listener.original if first else None, changes
     )
 
 
 def put_back(listener: Listener, options: tuple[Option, ...]) -> tuple[Option, ...]:
     """Set options that were returned earlier; return those of before. Raises OSError."""
     fd = listener.socket.fileno()
-    with looks.charged(_GROUP):
-        return looks.in_fork_or_here(_put_back, [fd], 0, fd, options)
+    return looks.in_fork_or_here(_GROUP, _put_back, [fd], fd, options)
 
 
 def repair(listener: Listener, limit: int) -> tuple[str, str]:
@@ -86,8 +85,7 @@ def repair(listener: Listener, limit: int) -> tuple[str, str]:
     "" if it is as it should be. Raises OSError.
     """
     fd = listener.socket.fileno()
-    with looks.charged(_GROUP):
-        return looks.in_fork_or_here(_repair, [fd], 0, fd, limit)
+    return looks.in_fork_or_here(_GROUP, _repair, [fd], fd, limit)
 
 
 def tidy(found: list[tuple[Listener, int]], *, admit: bool) -> list[str]:
@@ -98,20 +96,18 @@ def tidy(found: list[tuple[Listener, int]], *, admit: bool) -> list[str]:
     plain = [(listener.socket.fileno(), limit) for listener, limit in found]
     if not plain:
         return []
-    with looks.charged(_GROUP):
-        return looks.in_fork_or_here(_tidy, [fd for fd, _limit in plain], 0, plain, admit)
+    return looks.in_fork_or_here(_GROUP, _tidy, [fd for fd, _limit in plain], plain, admit)
 
 
 def shut(listener: Listener) -> None:
     """Refuse its new clients. Raises OSError."""
     fd = listener.socket.fileno()
-    with looks.charged(_GROUP):
-        looks.in_fork_or_here(_shut, [fd], 0, fd)
+    looks.in_fork_or_here(_GROUP, _shut, [fd], fd)
 
 
 @apart
 def _change(
-    _group: int, number: int, original: tuple[Option, ...] | None, changes: tuple[Change, ...]
+    number: int, original: tuple[Option, ...] | None, changes: tuple[Change, ...]
 ) -> tuple[Option, ...]:
     with socket.socket(fileno=os.dup(number)) as listener:
         before = sockopt.read(listener)
@@ -122,7 +118,7 @@ def _change(
 
 
 @apart
-def _put_back(_group: int, number: int, options: tuple[Option, ...]) -> tuple[Option, ...]:
+def _put_back(number: int, options: tuple[Option, ...]) -> tuple[Option, ...]:
     with socket.socket(fileno=os.dup(number)) as listener:
         before = sockopt.read(listener)
         sockopt.put_back(listener, options)
@@ -130,7 +126,7 @@ def _put_back(_group: int, number: int, options: tuple[Option, ...]) -> tuple[Op
 
 
 @apart
-def _repair(_group: int, fd: int, limit: int) -> tuple[str, str]:
+def _repair(fd: int, limit: int) -> tuple[str, str]:
     with _duplicate(fd) as listener:
         if why := upkeep.defect(listener):
             return "", why
@@ -145,7 +141,7 @@ def _repair(_group: int, fd: int, limit: int) -> tuple[str, str]:
 
 
 @apart
-def _tidy(_group: int, found: list[tuple[int, int]], admit: bool) -> list[str]:
+def _tidy(found: list[tuple[int, int]], admit: bool) -> list[str]:
     return [_tidied(fd, limit, admit) for fd, limit in found]
 
 
@@ -161,7 +157,7 @@ def _tidied(fd: int, limit: int, admit: bool) -> str:
 
 
 @apart
-def _shut(_group: int, fd: int) -> None:
+def _shut(fd: int) -> None:
     with _duplicate(fd) as listener:
         listener.socket.shutdown(socket.SHUT_RD)
 

@@ -1,7 +1,8 @@
 """Own connects: connections by which a program finds out whether its own address is free.
 
-Puma, Unicorn, php-fpm, CherryPy and many start scripts connect before they bind. By itself, such a
-program would find nobody there. Here its predecessor would answer, or the accept queue.
+Puma, Unicorn, php-fpm, CherryPy and many start scripts connect to their address before they bind
+it. Without sockact, that connection is refused. Under sockact, the predecessor would accept it, or
+it would wait in the accept queue.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class OwnConnects:
-    """The answers to one generation. It finds a listener's address free until it has bound it."""
+    """The answers to one generation: the address of a listener is free until it has bound it."""
 
     def __init__(
         self,
@@ -62,11 +63,14 @@ class OwnConnects:
 
     @property
     def over(self) -> bool:
-        """Whether the generation finds nothing free any more."""
+        """Whether no address of a listener is free any more."""
         return not self._starting or all(inode in self._bound for inode, _ in self._addresses)
 
     def answer(self, wanted: Address, pid: int) -> bool | None:
-        """The same for the shim of a process; None if it need not ask any more. Raises OSError."""
+        """`finds_free` for the shim of a process; None: the shim need not ask again.
+
+        Raises OSError.
+        """
         return None if self.over else self.finds_free(wanted, pid)
 
     def finds_free(self, wanted: Address, tid: int) -> bool:

@@ -9,6 +9,7 @@ socket is duplicated, read and closed in another process.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import stat
@@ -23,6 +24,8 @@ from sockact.kernel.sockets import received, sockopt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sockact.kernel.sockets.listener import Listener
     from sockact.kernel.sockets.sockopt import Change
 
@@ -54,7 +57,7 @@ def look(tid: int, fd: int) -> OwnSocket | None:
     if copy is None:
         return None
     try:
-        return _own(looks.in_fork_or_here(_of_copy, [copy], tid, copy))
+        return _own(looks.in_fork_or_here(tid, _of_copy, [copy], tid, copy))
     finally:
         os.close(copy)
 
@@ -63,7 +66,7 @@ def take(pid: int, queue: int) -> OwnSocket | None:
     """The socket of a process that comes with the next message in our socket `queue`; None if none
     comes. Raises OSError.
     """
-    return _own(looks.in_fork_or_here(_of_queue, [queue], pid, queue))
+    return _own(looks.in_fork_or_here(pid, _of_queue, [queue], pid, queue))
 
 
 def place(tid: int, fd: int, inode: int | None) -> tuple[int, list[Entry]]:
@@ -74,8 +77,23 @@ def place(tid: int, fd: int, inode: int | None) -> tuple[int, list[Entry]]:
     return flags, [Entry(*entry) for entry in entries]
 
 
-def unwatch(found: list[Entry]) -> list[Entry]:
-    """Remove these entries. Return them; an empty list if that is refused. Raises Unavailable."""
+@contextlib.contextmanager
+def rewatched(found: list[Entry], listener: Listener) -> Iterator[None]:
+    """Move these entries to the listener, which gets the socket's descriptor inside of this
+    context; if that fails, they are the socket's as before. Raises Unavailable.
+    """
+    watched = _unwatch(found)
+    try:
+        yield
+    except OSError:
+        _watch(watched, {})
+        raise
+    moved = [replace(entry, inode=listener.inode) for entry in watched]
+    _watch(moved, {listener.inode: listener.socket.fileno()})
+
+
+def _unwatch(found: list[Entry]) -> list[Entry]:
+    """Remove these entries. Return them; an empty list if that is refused."""
     try:
         return [] if gate.close(found, {}) else found
     except gate.GateRefused as error:
@@ -83,13 +101,9 @@ def unwatch(found: list[Entry]) -> list[Entry]:
         return []
 
 
-def watch_instead(entries: list[Entry], listener: Listener) -> None:
-    """Add the entries again for the listener, which has the socket's descriptor now. Raises
-    Unavailable.
-    """
-    moved = [replace(entry, inode=listener.inode) for entry in entries]
+def _watch(entries: list[Entry], listeners: dict[int, int]) -> None:
     try:
-        gate.open(moved, {listener.inode: listener.socket.fileno()})
+        gate.open(entries, listeners)
     except gate.GateRefused as error:
         _raise_unavailable(error)  # Else the process has ended.
 

@@ -9,8 +9,10 @@ lock, no listener. It ends with its parent.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import gc
 import os
+import resource
 import select
 import signal
 import socket
@@ -36,23 +38,28 @@ _LONGEST = 2.0
 _PAUSES = (1.0, 10.0, 100.0, 600.0)
 """Seconds for which a group is refused after its first helper was given up, its second …"""
 _MOST_GIVEN_UP = 16
+_MOST_REFUSED = 64
+_CAP_SYS_PTRACE = 19
+OWN = "own children"
+"""The group of this process itself: which children it has, it is told in any case."""
 
 
 class Helper:
     """A child process that answers requests."""
 
     def __init__(
-        self, answer: Callable[[bytes], bytes], keep: Collection[int] | None = None
+        self, answer: Callable[[bytes], bytes], keep: Collection[int] | None = None, above: int = 0
     ) -> None:
         """`answer` is called in the child, which has no other descriptors than `keep`. With `keep`,
-        even an empty one, it answers one request only. Raises OSError.
+        even an empty one, it answers one request only, and may replace descriptors below `above`.
+        Raises OSError.
         """
         self._socket, other = socket.socketpair()
         try:
             with other, signals.blocked():
                 self.pid = os.fork()
                 if self.pid == 0:
-                    _serve(other, answer, keep)
+                    _serve(other, answer, keep, above)
         except OSError:
             self._socket.close()
             raise
@@ -92,12 +99,13 @@ class Helper:
             state = self._state()
             if state == "T":
                 raise EOFError  # Somebody has stopped it: another one will do.
-            asleep = 0 if state == "R" else asleep + 1
+            asleep = 0 if state in ("R", "") else asleep + 1
             if asleep >= _PATIENCE or time.monotonic() > until:
                 return False
         return True
 
     def _state(self) -> str:
+        """The letter of proc_pid_stat(5); "" if that cannot be read, for want of descriptors."""
         try:
             with open(f"/proc/{self.pid}/stat", "rb") as file:
                 return file.read().rpartition(b")")[2].split()[0].decode()
@@ -132,6 +140,20 @@ class Helper:
             self._socket.close()
 
 
+def may_look_at_less() -> bool:
+    """Whether Yama lets this process, but no helper beside the program, read its memory."""
+    try:
+        with open("/proc/sys/kernel/yama/ptrace_scope", "rb") as file:
+            if file.read().strip() == b"0":
+                return False
+        with open("/proc/self/status", "rb") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return False
+    held = next((int(x.split()[1], 16) for x in lines if x.startswith(b"CapEff:")), 0)
+    return not held >> _CAP_SYS_PTRACE & 1
+
+
 class GivenUp:
     """Helpers that did not answer, and the groups that are refused because of them."""
 
@@ -147,21 +169,24 @@ class GivenUp:
         times = self._groups[group][2] if group in self._groups else 0
         until = time.monotonic() + _PAUSES[min(times, len(_PAUSES) - 1)]
         self._groups[group] = helper, until, times + 1
+        if len(self._groups) > _MOST_REFUSED:
+            self._reap()
+            over = (x for x, (one, *_) in self._groups.items() if one not in self._living)
+            self.forget(next(over, group))
         return not times
 
     def refuses(self, group: Hashable) -> bool:
         """Whether the group is not to be looked at now."""
-        for helper in [one for one in self._living if one.has_ended()]:
-            helper.close()
-            self._living.remove(helper)
+        self._reap()
         if group in self._groups:
             helper, until, _times = self._groups[group]
             return helper in self._living or time.monotonic() < until
-        return len(self._living) >= _MOST_GIVEN_UP
+        return len(self._living) >= _MOST_GIVEN_UP and group != OWN
 
-    def any(self) -> bool:
-        """Whether there are such helpers or groups."""
-        return bool(self._living or self._groups)
+    def _reap(self) -> None:
+        for helper in [one for one in self._living if one.has_ended()]:
+            helper.close()
+            self._living.remove(helper)
 
     def pids(self) -> set[int]:
         """The pids of those that have not ended."""
@@ -180,13 +205,18 @@ class GivenUp:
 
 
 def _serve(
-    sock: socket.socket, answer: Callable[[bytes], bytes], keep: Collection[int] | None
+    sock: socket.socket,
+    answer: Callable[[bytes], bytes],
+    keep: Collection[int] | None,
+    above: int,
 ) -> NoReturn:
     """Answer until the parent ends. All signals are blocked here."""
     try:
         # Memory stays shared with the parent as long as the collector does not touch it.
         gc.disable()
         libc.die_with_parent(signal.SIGKILL)
+        if sock.fileno() < above:
+            sock = _moved(sock, above)
         _close_others(sorted({sock.fileno(), *(keep or ())}))
         with contextlib.suppress(OSError), open("/proc/self/comm", "wb") as file:
             file.write(_NAME)
@@ -201,6 +231,16 @@ def _serve(
         os._exit(1)  # There is nobody to tell.
     finally:
         os._exit(0)
+
+
+def _moved(sock: socket.socket, above: int) -> socket.socket:
+    """The socket at a number from `above` on; at its own number if there is none."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        return socket.socket(fileno=fcntl.fcntl(sock, fcntl.F_DUPFD_CLOEXEC, above))
+    except OSError:
+        return sock  # Then `answer` gets no such number, either.
 
 
 def _close_others(kept: list[int]) -> None:

@@ -1,14 +1,14 @@
 """Looks at what belongs to other processes, made by a helper process that can be given up:
 docs/looks.md.
 
-A process can make the kernel's answers about itself wait for ever: by a page of a FUSE file system,
-for example, from which an address is read, or into which epoll_wait(2) writes while it holds the
-lock of its epoll instance. Whoever asks waits, too, in some cases so that not even SIGKILL helps.
-So functions that ask are marked with `apart`. After `begin` they run in a helper, which has no
-other descriptor than a socket; before that, and in the helper itself, they run as they are.
+A program can map a page of a FUSE file system that never arrives, and pass it to bind(2) as an
+address, or to epoll_wait(2), which then holds the lock of the epoll instance. A process that asks
+the kernel about such a program blocks, too, and in some cases not even SIGKILL ends it. So such
+functions are marked with `apart`. After `begin` they run in a helper, whose only descriptor is a
+socket; before that, and in the helper itself, they run directly.
 
-A helper that sleeps instead of answering is given up, and its group (a generation, say) is refused
-any look for a while, that of a repeated offence for a longer one. Not thread-safe.
+A helper that sleeps instead of answering is given up, and looks at its group (a generation, say)
+are refused for a while, after each further time for longer. Not thread-safe.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import functools
 import marshal
 import os
 
-from sockact.kernel.helper import GivenUp, Helper
+from sockact.kernel.helper import OWN, GivenUp, Helper, may_look_at_less
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _NO_HELPER = (
     "no helper process ({}); looking at the program without one, which then can stop this "
     "supervisor; raise TasksMax= if that is the limit"
 )
-_CAP_SYS_PTRACE = 19
+_KILLED = "the helper process of sockact was killed twice"
 _FOR_NOW = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
 
 
@@ -78,6 +78,15 @@ def apart(function: Callable[P, R]) -> Callable[P, R]:
     Its arguments and its result have to be plain: numbers, texts, bytes, tuples, lists, sets, dicts
     and None. The first argument is the process that it looks at, or has such processes.
     """
+    return _marked(function, None)
+
+
+def apart_for(group: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """As `apart`, for a function that looks at no single process: the group that is refused."""
+    return lambda function: _marked(function, group)
+
+
+def _marked(function: Callable[P, R], group: str | None) -> Callable[P, R]:
     name = f"{function.__module__}.{function.__name__}"
     _FUNCTIONS[name] = function
 
@@ -85,46 +94,41 @@ def apart(function: Callable[P, R]) -> Callable[P, R]:
     def look(*arguments: P.args, **named: P.kwargs) -> R:
         if not is_begun():
             return function(*arguments, **named)
-        found: R = _LOOKS.look(name, arguments, named)
+        about = _first_process(arguments) if group is None else group
+        found: R = _LOOKS.look(about, name, arguments, named)
         return found
 
     return look
 
 
-def apart_for(group: Hashable) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """As `apart`, for a function that looks at no single process: the group that is refused."""
-
-    def mark(function: Callable[P, R]) -> Callable[P, R]:
-        inner = apart(function)
-
-        @functools.wraps(function)
-        def look(*arguments: P.args, **named: P.kwargs) -> R:
-            with charged(group):
-                return inner(*arguments, **named)
-
-        return look
-
-    return mark
-
-
 def in_fork(
-    function: Callable[P, R], keep: Collection[int], *arguments: P.args, **named: P.kwargs
+    about: int | str,
+    function: Callable[P, R],
+    keep: Collection[int],
+    above: int,
+    *arguments: P.args,
+    **named: P.kwargs,
 ) -> R:
     """Run a function of `apart` in a new process that has the descriptors `keep`, but no others.
 
-    Raises Unavailable if there can be no new process.
+    It may replace all descriptors below `above`. `about` is the process that it looks at, or the
+    group. Raises Unavailable if there can be no new process.
     """
     name = f"{function.__module__}.{function.__name__}"
-    found: R = _LOOKS.look(name, arguments, named, keep)
+    found: R = _LOOKS.look(about, name, arguments, named, keep, above)
     return found
 
 
 def in_fork_or_here(
-    function: Callable[P, R], keep: Collection[int], *arguments: P.args, **named: P.kwargs
+    about: int | str,
+    function: Callable[P, R],
+    keep: Collection[int],
+    *arguments: P.args,
+    **named: P.kwargs,
 ) -> R:
     """As `in_fork`; in this process if there can be neither a new one nor the helper (`begin`)."""
     name = f"{function.__module__}.{function.__name__}"
-    found: R = _LOOKS.look(name, arguments, named, keep, or_here=True)
+    found: R = _LOOKS.look(about, name, arguments, named, keep, or_here=True)
     return found
 
 
@@ -138,9 +142,9 @@ def begin(group_of: Callable[[int], Hashable], say: Callable[[Hashable, str], No
 
     `group_of` returns the group of a process, `say` is called with a group that begins to be
     refused. The helper is made at the first look. If there can be none, this process looks itself,
-    as long as none had to be given up.
+    until there was one.
     """
-    if _has_rights_of_ancestors_only():
+    if may_look_at_less():
         return
     _LOOKS.end()
     _LOOKS.begin(group_of, say)
@@ -183,6 +187,7 @@ class _Looks:
         self._given_up = GivenUp()
         self._group_of: Callable[[int], Hashable] = lambda _pid: None
         self._say: Callable[[Hashable, str], None] = lambda _group, _text: None
+        self._had_one = False  # A helper, or a fork, since `begin`.
         self._told = False
         """Whether it was said that no helper can be made."""
 
@@ -195,6 +200,7 @@ class _Looks:
 
     def end(self) -> None:
         self.owner = 0
+        self._had_one = False
         self._drop_helper()
         self._given_up.close()
 
@@ -208,31 +214,35 @@ class _Looks:
 
     def look(
         self,
+        about: int | str,
         name: str,
         positional: tuple[object, ...],
         named: dict[str, object],
         keep: Collection[int] | None = None,
+        above: int = 0,
         *,
         or_here: bool = False,
     ) -> Any:
         """Return what the function returns. Raises what it raises, and Unavailable."""
-        pid = _first_process(positional)
-        group = self.charged or self._group_of(pid)
+        pid = about if isinstance(about, int) else 0
+        group = self.charged or self._group(about)
         if self._given_up.refuses(group):
             raise Blocked(errno.EBUSY, _REASON)
         request = _dumped((name, positional, named))
         for _ in range(_ATTEMPTS):
             try:
-                helper = self._start() if keep is None else Helper(_answer, keep)
+                helper = self._start(name) if keep is None else Helper(_answer, keep, above)
             except OSError as error:
                 failure = error
                 break
+            self._had_one = True
             try:
                 answer = helper.ask(request)
             except (ConnectionError, EOFError):
                 # It was killed, by its user or for want of memory.
-                failure = ChildProcessError(errno.ECHILD, "somebody kills it")
-                self._close(helper)
+                failure = OSError(errno.EAGAIN, _KILLED)
+                helper.close()
+                self._helper = None if helper is self._helper else self._helper
                 continue
             if answer is None:
                 self._give_up(group, helper, pid)
@@ -244,20 +254,35 @@ class _Looks:
             return _FUNCTIONS[name](*positional, **named)
         raise Unavailable(failure.errno, failure.strerror)
 
-    def _start(self) -> Helper:
-        if self._helper and self._functions < len(_FUNCTIONS):
-            self._drop_helper()  # It lacks a module that has been loaded since.
-        if self._helper is None:
-            self._helper = Helper(_answer)
+    def _group(self, about: int | str) -> Hashable:
+        """The group that a look is charged to. A process of no known group is one of its own."""
+        if isinstance(about, str):
+            return about
+        if about == os.getpid():
+            return OWN
+        found = self._group_of(about)
+        return f"process {about}" if about and found is None else found
+
+    def _start(self, name: str) -> Helper:
+        """Return the helper, which has the function. Raises OSError."""
+        if self._helper is None or self._functions < len(_FUNCTIONS):
+            try:
+                new = Helper(_answer)
+            except OSError:
+                if self._helper is None or name not in [*_FUNCTIONS][: self._functions]:
+                    raise
+                return self._helper  # It only lacks other modules.
+            self._drop_helper()
+            self._helper = new
             self._functions = len(_FUNCTIONS)
         return self._helper
 
     def _may_look_here(self, error: OSError) -> bool:
         """Whether to do without a helper after this error, which is then reported.
 
-        Not if there is one, or was: a program could use up the processes, and then attack.
+        Not if there ever was one: a program could use up the processes, and then attack.
         """
-        if self._helper or self._given_up.any() or error.errno in (errno.EMFILE, errno.ENFILE):
+        if self._had_one or error.errno in (errno.EMFILE, errno.ENFILE):
             return False
         if not self._told:
             self._told = True
@@ -270,11 +295,6 @@ class _Looks:
         elif self._helper:
             self._helper.close()
         self._helper = None
-
-    def _close(self, helper: Helper) -> None:
-        helper.close()
-        if helper is self._helper:
-            self._helper = None
 
     def _give_up(self, group: Hashable, helper: Helper, pid: int) -> None:
         if helper is self._helper:
@@ -321,23 +341,9 @@ def _message(group: Hashable, pid: int) -> str:
 
 def _first_process(arguments: tuple[object, ...]) -> int:
     first = arguments[0] if arguments else 0
-    if not isinstance(first, int):
-        first = next(iter(first), 0) if isinstance(first, list | tuple | set | dict) else 0
+    if isinstance(first, list | tuple | set | dict):
+        first = next(iter(first), 0)
     return first if isinstance(first, int) else 0
-
-
-def _has_rights_of_ancestors_only() -> bool:
-    """Whether Yama lets this process, but none beside the program, read the program's memory."""
-    try:
-        with open("/proc/sys/kernel/yama/ptrace_scope", "rb") as file:
-            if file.read().strip() == b"0":
-                return False
-        with open("/proc/self/status", "rb") as file:
-            lines = file.read().splitlines()
-    except OSError:
-        return False
-    held = next((int(x.split()[1], 16) for x in lines if x.startswith(b"CapEff:")), 0)
-    return not held >> _CAP_SYS_PTRACE & 1
 
 
 _LOOKS = _Looks()

@@ -2,7 +2,26 @@
 
 from __future__ import annotations
 
-from sockact.kernel import procfs
+import signal
+import time
+
+from sockact.kernel import looks, procfs
+
+
+@looks.apart
+def never_answers(pid: int) -> int:
+    """A look at a process that keeps the kernel from answering."""
+    signal.pause()  # All signals are blocked there.
+    return pid
+
+
+@looks.apart
+def computes(pid: int, seconds: float) -> int:
+    """A look that takes this much time of a processor."""
+    until = time.process_time() + seconds
+    while time.process_time() < until:
+        pass
+    return pid
 
 
 def helpers(supervisor: int) -> list[int]:

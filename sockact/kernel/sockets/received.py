@@ -5,19 +5,21 @@ the last reference to a TCP socket with SO_LINGER waits in close(2), for hours i
 read. The kernel itself drops what a message has no room for, and what is in the queue of a socket
 that is closed, and waits in the same way. So everything is received, and SO_LINGER turned off. And
 since a close(2) may wait for other reasons, too (a file of FUSE, a socket whose lock is held), all
-this happens in a new process that can be given up (looks.py).
+this happens in a new process that can be given up (looks.py). While there can be none, the messages
+stay in their queue, and sockets that are to be closed stay open.
 """
 
 from __future__ import annotations
 
 import array
+import errno
 import os
 import socket
 import stat
 import struct
 
 from sockact.kernel import looks
-from sockact.kernel.looks import Unavailable, apart
+from sockact.kernel.looks import Blocked, Unavailable, apart
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +34,9 @@ _CREDENTIALS = socket.CMSG_SPACE(12)
 _GROUP = "descriptors that were sent"
 _OFF = struct.pack("=ii", 0, 0)
 _MOST_MESSAGES = 1024
+_MOST_KEPT = 64
+_KEPT: list[socket.socket] = []
+"""Sockets to close when there can be a process for it."""
 
 
 def peek(sock: socket.socket, size: int, *, credentials: bool = False) -> tuple[bytes, bool]:
@@ -48,7 +53,7 @@ def take(sock: socket.socket, size: int, *, credentials: bool = False) -> tuple[
     """The next message: (data, other ancillary data). Its descriptors are closed.
 
     The socket does not block, and keeps the borders of messages. `credentials` as for `peek`.
-    Raises OSError.
+    Raises OSError, and Unavailable if the message stays in the queue, to be taken later.
     """
     room = _CREDENTIALS if credentials else 0
     data, ancillary, flags, _address = sock.recvmsg(size, room, socket.MSG_PEEK)
@@ -60,19 +65,17 @@ def take(sock: socket.socket, size: int, *, credentials: bool = False) -> tuple[
 
 
 def _drop(sock: socket.socket) -> None:
-    """Take the next message, and close its descriptors."""
+    """Take the next message, and close its descriptors. Raises Unavailable."""
     try:
-        with looks.charged(_GROUP):
-            looks.in_fork_or_here(_drop_in_fork, [sock.fileno()], 0, sock.fileno())
-    except Unavailable:
-        try:
-            sock.recv(1)  # The kernel closes them, in most cases without waiting.
-        except OSError:
-            pass
+        looks.in_fork_or_here(_GROUP, _drop_in_fork, [sock.fileno()], sock.fileno())
+    except Blocked as error:
+        # The process that was given up has taken the message: it waits in close(2).
+        if error.errno != errno.ETIMEDOUT:
+            raise
 
 
 @apart
-def _drop_in_fork(_group: int, fd: int) -> None:
+def _drop_in_fork(fd: int) -> None:
     with socket.socket(fileno=os.dup(fd)) as sock:
         close(receive(sock, 1)[1])
 
@@ -112,21 +115,44 @@ def do_not_linger(sock: socket.socket) -> None:
 
 
 def close_queue(sock: socket.socket) -> None:
-    """Close a non-blocking Unix socket, and all descriptors that are in its queue."""
+    """Close a non-blocking Unix socket, and all descriptors that are in its queue.
+
+    It stays open as long as there can be no process that closes them: see `close_kept`.
+    """
     # Then each message has credentials, so that an empty one is not taken for the end.
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
     try:
-        sock.shutdown(socket.SHUT_RD)  # Nothing more gets into the queue.
+        sock.shutdown(socket.SHUT_RDWR)  # Nothing more gets into the queue.
     except OSError:
         pass  # Its peer is gone.
+    _KEPT.insert(0, sock)
+    close_kept()
+
+
+def close_kept() -> bool:
+    """Close the sockets that were kept open, as far as possible now. Whether there is room for more
+    of them.
+    """
+    try:
+        while _KEPT:
+            _empty(_KEPT[0])
+            _KEPT.pop(0).close()
+    except Unavailable:
+        _KEPT.append(_KEPT.pop(0))  # The next time another one is the first.
+    return len(_KEPT) < _MOST_KEPT
+
+
+def _empty(sock: socket.socket) -> None:
+    """Take all messages that are in the queue. Raises Unavailable."""
     for _ in range(_MOST_MESSAGES):
         try:
             data, others = take(sock, 1, credentials=True)
+        except Unavailable:
+            raise
         except OSError:
             break
         if not (data or others):
             break
-    sock.close()
 
 
 def close_listening(sock: socket.socket) -> None:

@@ -66,13 +66,18 @@ class Gates:
         self._begin(generation, GateMove(Gate.CLOSED, orders, self._tell, done, matters))
 
     def open(self, generation: int) -> None:
-        """Begin to open; `moved` gets the result. NONE: some processes no longer accept."""
+        """Begin to open; `moved` gets the result. NONE: some processes no longer accept.
+
+        Raises Unavailable: then call it again later.
+        """
         self._supersede(generation)
         try:
-            gate.open([*self._removed.pop(generation, {}).values()], self._descriptors)
+            gate.open([*self._removed.get(generation, {}).values()], self._descriptors)
         except gate.GateRefused as error:
+            self._removed.pop(generation, None)
             self._moved(generation, Gate.NONE, str(error))
             return
+        self._removed.pop(generation, None)
         orders = partial(self._orders_to_open, generation)
         # Insist: a process that misses an order to open would never accept again.
         tell = partial(self._tell, insist=True)

@@ -18,6 +18,7 @@ import struct
 import time
 
 from sockact.kernel import credentials, procfs
+from sockact.kernel.looks import Unavailable
 from sockact.kernel.sockets import received
 from sockact.supervisor.base.loop import READ
 from sockact.supervisor.processes.budget import PAUSE, STRANGER, Budget
@@ -89,12 +90,19 @@ class NotifySocket:
         if self._socket.fileno() >= 0:
             self._loop.watch(self._socket.fileno(), READ, self._readable)
 
+    def _pause(self) -> None:
+        self._loop.unwatch(self._socket.fileno())
+        self._loop.at(time.monotonic() + PAUSE, self._watch)
+
     def _readable(self, _mask: int) -> None:
         for _ in range(_MOST):
             try:
                 # Descriptors, of FDSTORE=1 say, are for systemd.
                 data, ancillary = received.take(self._socket, _DATAGRAM, credentials=True)
             except BlockingIOError:
+                return
+            except Unavailable:
+                self._pause()  # The message is still the next one.
                 return
             words = data.split(b"\n")
             if not {b"READY=1", b"WATCHDOG=1"} & {*words}:
@@ -103,8 +111,7 @@ class NotifySocket:
             trusted = self._trusted(ancillary)
             affordable = self._budget.spend(0.0 if trusted else STRANGER, began)
             if not affordable:
-                self._loop.unwatch(self._socket.fileno())
-                self._loop.at(time.monotonic() + PAUSE, self._watch)
+                self._pause()
             if trusted and b"WATCHDOG=1" in words:
                 self.alive_at = time.monotonic()
             if trusted and b"READY=1" in words:

@@ -52,6 +52,9 @@ class ShimDoor:
         self._loop.at(time.monotonic() + PAUSE, self._watch)
 
     def _accept(self, _mask: int) -> None:
+        if not received.close_kept():
+            self._pause()  # Each further connection might have to be kept, too.
+            return
         try:
             connection, _ = self._socket.accept()
         except (BlockingIOError, ConnectionAbortedError):

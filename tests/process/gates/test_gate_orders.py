@@ -15,10 +15,12 @@ from sockact.core.record import replace
 from sockact.handover import gate
 from sockact.handover.interest import process_interest
 from sockact.kernel import procfs
+from sockact.kernel.looks import Unavailable
 from sockact.kernel.sockets import listener as listeners
 from sockact.supervisor.gates.gates import Gates
 from tests.support import wait
 from tests.support.child import child, inode
+from tests.support.limits import no_descriptors_left
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -135,6 +137,20 @@ def test_a_zombie_does_not_hold_up_a_gate() -> None:
         wait.until(lambda: procfs.process(born) == ended(born), "it to end")
         scene.calls.answers[0]("no answer to 25 signals")
         assert scene.moved == [Gate.CLOSED]
+
+
+def test_a_gate_that_cannot_be_opened_for_want_of_descriptors(scene: Scene) -> None:
+    """It is opened later: nothing is forgotten, and no result is told."""
+    with child(WAITS_IN_EPOLL, scene.listener) as server:
+        scene.begin_to_wait(server.pid)
+        before = scene.entries()
+        scene.gates.close(1)
+        assert scene.entries() == []
+        with no_descriptors_left(), pytest.raises(Unavailable):
+            scene.gates.open(1)
+        assert scene.moved == []
+        scene.gates.open(1)
+        assert scene.entries() == before
 
 
 def test_an_entry_removed_repeatedly_is_restored_as_it_was_last() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import struct
 import time
@@ -11,13 +12,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sockact.kernel import helper, looks
+from sockact.kernel.looks import Blocked, Unavailable
 from sockact.kernel.sockets import received
+from tests.support.helpers import never_answers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LINGER = struct.pack("ii", 1, 3600)
 SOON = 2.0
+GROUP = "descriptors that were sent"
 
 
 @pytest.fixture
@@ -42,6 +47,17 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
     ours.setblocking(False)
     with ours, theirs:
         yield ours, theirs
+
+
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A first descriptor has kept its process waiting, so that there is none for the next one."""
+    monkeypatch.setattr(helper, "_PAUSES", (3600.0,))
+    looks.begin(lambda pid: pid, lambda _group, _message: None)
+    with looks.charged(GROUP), pytest.raises(Blocked):
+        never_answers(0)
+    yield
+    looks.end()
 
 
 def _give(sock: socket.socket, data: bytes, fd: int) -> None:
@@ -114,3 +130,56 @@ def test_connection_that_is_not_accepted(lingering: int) -> None:
         _give(theirs, b"x", lingering)
         received.close_listening(listening)
         assert time.monotonic() - began < SOON
+
+
+def test_a_socket_that_there_is_no_process_for(
+    refused: None, pair: tuple[socket.socket, socket.socket], lingering: int
+) -> None:
+    """Its message stays unread, and it stays open, until there is one."""
+    ours, theirs = pair
+    _give(theirs, b"x", lingering)
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            received.take(ours, 100)
+    received.close_queue(ours)
+    assert ours.fileno() >= 0
+    plain, peer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    plain.setblocking(False)
+    with peer:
+        received.close_queue(plain)  # It has nothing to wait for.
+    assert plain.fileno() < 0
+    looks.forget(GROUP)
+    assert received.close_kept()
+    assert ours.fileno() < 0
+    assert theirs.recv(1) == b""
+
+
+def test_the_next_message_of_a_descriptor_that_waits(
+    pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process that is given up has taken the first message only."""
+    ours, theirs = pair
+    looks.begin(lambda pid: pid, lambda _group, _message: None)
+    monkeypatch.setattr(received, "close", lambda _fds: signal.pause())
+    socket.send_fds(theirs, [b"one"], [0])
+    theirs.send(b"two")
+    assert received.take(ours, 100)[0] == b"one"
+    assert received.take(ours, 100)[0] == b"two"
+    looks.end()
+
+
+def test_few_sockets_are_kept(refused: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then no more connections are accepted, any of which might have to be kept."""
+    monkeypatch.setattr(received, "_MOST_KEPT", 2)
+    found = []
+    for room in (True, False):
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        with theirs:
+            socket.send_fds(theirs, [b"x"], [0])
+        received.close_queue(ours)
+        assert received.close_kept() == room
+        found.append(ours)
+    looks.forget(GROUP)
+    assert received.close_kept()
+    assert [sock.fileno() for sock in found] == [-1, -1]
