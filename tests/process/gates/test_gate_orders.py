@@ -154,6 +154,52 @@ def test_an_entry_removed_repeatedly_is_restored_as_it_was_last() -> None:
         assert [entry.events & 3 for entry in scene.entries()] == [3]
 
 
+def fail_at(monkeypatch: pytest.MonkeyPatch, pid: int, error: OSError) -> None:
+    """The kernel does not show the blocked calls of this process (root may read everything)."""
+    real = procfs.blocked_calls
+
+    def blocked_calls(asked: int) -> list[procfs.BlockedCall]:
+        if asked == pid:
+            raise error
+        return real(asked)
+
+    monkeypatch.setattr(procfs, "blocked_calls", blocked_calls)
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "denied"), procfs.Unavailable(11, "later")])
+def test_one_that_cannot_be_read_does_not_keep_others_from_being_closed_again(
+    monkeypatch: pytest.MonkeyPatch, scene: Scene, error: OSError
+) -> None:
+    """By Yama, say, with ptrace_scope 2."""
+    (hidden,) = scene.processes.pids
+    with child(ACCEPTS, scene.listener) as born:
+        scene.begin_to_wait(born.pid)
+        fail_at(monkeypatch, hidden, error)
+        assert scene.gates.close_reopened(1, {hidden: [], born.pid: []})
+        assert [pid for pid, _words in scene.calls.told] == [born.pid]
+
+
+def test_what_was_taken_out_of_epoll_is_reported_whatever_fails_then(
+    monkeypatch: pytest.MonkeyPatch, scene: Scene
+) -> None:
+    (hidden,) = scene.processes.pids
+    with child(WAITS_IN_EPOLL, scene.listener) as born:
+        scene.begin_to_wait(born.pid)
+        fail_at(monkeypatch, hidden, procfs.Unavailable(11, "later"))
+        epolls = procfs.sockets_and_epolls(born.pid)[1]
+        assert scene.gates.close_reopened(1, {hidden: [], born.pid: epolls})
+        assert not scene.entries()
+
+
+def test_whether_one_accepts_again_may_be_unknown(
+    monkeypatch: pytest.MonkeyPatch, scene: Scene
+) -> None:
+    (hidden,) = scene.processes.pids
+    fail_at(monkeypatch, hidden, procfs.Unavailable(11, "later"))
+    with pytest.raises(procfs.Unavailable):
+        scene.gates.close_reopened(1, {hidden: []})
+
+
 def ended(pid: int) -> procfs.Process | None:
     found = procfs.process(pid)
     return found and replace(found, zombie=True)
