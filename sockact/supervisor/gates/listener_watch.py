@@ -110,7 +110,7 @@ class ListenerWatch:
         except OSError as error:
             if looks.is_for_want(error):
                 raise looks.as_unavailable(error) from None
-            return _trouble(wanted[0][0], str(error.strerror))
+            return _unknown([x for x, _ in wanted], str(error.strerror))
         troubles = [_trouble(x, why) for (x, _), why in zip(wanted, found, strict=True) if why]
         return troubles[0] if troubles else ""
 
@@ -187,6 +187,12 @@ class ListenerWatch:
 def _limit(listener: Listener) -> int:
     queue = accept_queue(listener)
     return queue[1] if queue else _LARGEST
+
+
+def _unknown(found: list[Listener], why: str) -> str:
+    """Nobody knows which of them cannot be looked at."""
+    where = found[0].address if len(found) == 1 else "one of the listeners"
+    return f"cannot tell whether clients can connect to {where}: {why}; stop that process"
 
 
 def _trouble(listener: Listener, why: str) -> str:
