@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sockact.kernel.sockets import listener as listeners
+from sockact.supervisor.gates import listener_watch
 from sockact.supervisor.gates.listener_watch import ListenerWatch
+from tests import ROOT
 from tests.process.gates.test_looks import hostile, stuck, told
 from tests.support import wait
 from tests.support.stuck import is_stuck
@@ -51,3 +53,9 @@ def test_a_listener_is_named_only_if_it_is_the_one(
                 f"cannot tell whether clients can connect to {where}: a process keeps"
             )
     watch.close()
+
+
+def test_the_page_has_the_number_of_repairs() -> None:
+    page = " ".join((ROOT / "docs" / "gate.md").read_text().split())
+    assert listener_watch._AGAIN == 1
+    assert f"(at most {listener_watch._MOST_REPAIRS} times a second for each listener)" in page
