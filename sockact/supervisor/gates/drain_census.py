@@ -217,7 +217,7 @@ class DrainCensus:
         before = time.process_time()
         pids = self._processes.of(number)
         rules, websockets = self._rules(number), drain.websockets
-        found = census.look(pids, self._listeners, rules, websockets or ())
+        found = census.count_fully(pids, self._listeners, rules, websockets or ())
         cost = time.process_time() - before
         drain.count_all_at = time.monotonic() + cost / self._policy.census_share
         known = drain.holders or {}
