@@ -50,6 +50,11 @@ class Address:
     host: str
     port: int = 0
 
+    @property
+    def is_file(self) -> bool:
+        """Whether it is the path of a socket file."""
+        return self.family is Family.UNIX and self.host[:1] == "/"
+
     def __str__(self) -> str:
         prefix = "udp:" if self.kind is Kind.DATAGRAM and self.family is not Family.UNIX else ""
         if self.family is Family.UNIX:

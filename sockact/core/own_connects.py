@@ -33,7 +33,7 @@ def tell(lines: Iterable[str]) -> bool:
 
 def known_lengths(command: Sequence[str], listeners: Iterable[Address]) -> frozenset[int]:
     """The same as `lengths`, for a command that is known for looking; empty for others."""
-    if not any(a.family is Family.UNIX and a.host[:1] == "/" for a in listeners):
+    if not any(a.is_file for a in listeners):
         return frozenset()
     # `php-fpm8.2`, `ruby /usr/bin/puma`, `bundle exec puma`
     names = (word.rpartition("/")[2].rstrip("0123456789.") for word in command[:_WORDS])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 
 from sockact.kernel import procfs, seccomp
@@ -30,8 +31,18 @@ class Attempt:
         if self._pid:
             code = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
             self._pid = 0
-            self._reason = f"cannot install a seccomp filter: {os.strerror(code)}" if code else ""
+            self._reason = f"cannot install a seccomp filter: {_failure(code)}" if code else ""
         return self._reason
+
+
+def _failure(code: int) -> str:
+    """What ended the child: an exit status or, if negative, a signal."""
+    if code == -signal.SIGSYS:
+        return (
+            "killed by SIGSYS; allow seccomp in SystemCallFilter=, or set "
+            "SystemCallErrorNumber=EPERM"
+        )
+    return os.strerror(code) if code > 0 else f"killed by {signal.Signals(-code).name}"
 
 
 def _refused() -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 
-from sockact.core.matching import Family
 from sockact.kernel import credentials, procfs
 from sockact.kernel.credentials import MOUNT, NETWORK
 
@@ -87,10 +86,10 @@ class Callers:
         """
         try:
             network = credentials.shares_namespace(tid, NETWORK)
-            mounts = not _is_path(wanted) or credentials.shares_namespace(tid, MOUNT)
+            mounts = not wanted.is_file or credentials.shares_namespace(tid, MOUNT)
         except PermissionError:
             # After a change of user, without CAP_SYS_PTRACE: only the shim gets here.
-            network, mounts = own is not None, not _is_path(wanted)
+            network, mounts = own is not None, not wanted.is_file
         if not network or (own is not None and not own.here):
             return "in another network namespace"
         return "" if mounts else "in another mount namespace"
@@ -124,7 +123,3 @@ class Callers:
 def shares_mounts(tid: int) -> bool:
     """Whether a path of this thread is the same file for the supervisor. Raises OSError."""
     return credentials.shares_namespace(tid, MOUNT)
-
-
-def _is_path(address: Address) -> bool:
-    return address.family is Family.UNIX and address.host[:1] == "/"

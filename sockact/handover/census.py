@@ -87,7 +87,7 @@ class Witness:
 
 
 @dataclass
-class Look:
+class FullCount:
     """All connections of one generation, at one moment."""
 
     counts: Counts = field(default_factory=Counts)
@@ -143,19 +143,19 @@ def _tally(
     return {number: (x.busy, x.fresh, x.quiet) for number, x in counts.items()}
 
 
-def look(
+def count_fully(
     pids: Iterable[int],
     listeners: list[Listener],
     rules: Rules = USUAL,
     upgraded: Collection[int] = (),
-) -> Look:
-    """Look at one generation. Raises OSError as `count` does.
+) -> FullCount:
+    """Count the connections of one generation. Raises OSError as `count` does.
 
     `upgraded` are inodes of connections that need it even if they are quiet.
     """
     held = _held([*pids])
     inodes = {listener.inode for listener in listeners}
-    found = Look(holders={pid: its[1] for pid, its in held.items() if inodes & its[0]})
+    found = FullCount(holders={pid: its[1] for pid, its in held.items() if inodes & its[0]})
     owned = {inode for inodes, _epolls in held.values() for inode in inodes}
     queries = _queries(_streams(listeners))
     counts, witnesses = _survey(queries, owned, _fields_of(rules), {*upgraded})

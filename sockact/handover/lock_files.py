@@ -10,6 +10,7 @@ A program may have mounted a file system of its own there, so the helper looks (
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 
@@ -83,7 +84,6 @@ def _owner(_pid: int, path: str) -> int | None:
 def _hand_over(_pid: int, path: str, other: int) -> bool:
     """Let a lock name another process, and belong to the same user as before."""
     directory, name = os.path.split(path)
-    new = f"{name}.{other}"
     try:
         within = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
@@ -92,11 +92,25 @@ def _hand_over(_pid: int, path: str, other: int) -> bool:
         before = os.stat(name, dir_fd=within, follow_symlinks=False)
         if not stat.S_ISLNK(before.st_mode):
             return False
-        os.symlink(str(other), new, dir_fd=within)
-        os.chown(new, before.st_uid, before.st_gid, dir_fd=within, follow_symlinks=False)
-        os.rename(new, name, src_dir_fd=within, dst_dir_fd=within)
+        _replace(within, name, str(other), before)
     except OSError:
         return False
     finally:
         os.close(within)
     return True
+
+
+def _replace(within: int, name: str, target: str, before: os.stat_result) -> None:
+    """Replace a link in a directory. Raises OSError; then nothing has changed."""
+    new = f"{name}.{target}"
+    with contextlib.suppress(OSError):
+        # A helper that was killed may have left it.
+        if os.readlink(new, dir_fd=within) == target:
+            os.unlink(new, dir_fd=within)
+    os.symlink(target, new, dir_fd=within)
+    try:
+        os.chown(new, before.st_uid, before.st_gid, dir_fd=within, follow_symlinks=False)
+        os.rename(new, name, src_dir_fd=within, dst_dir_fd=within)
+    except OSError:
+        os.unlink(new, dir_fd=within)
+        raise

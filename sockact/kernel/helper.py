@@ -217,13 +217,14 @@ def _serve(
         libc.die_with_parent(signal.SIGKILL)
         if sock.fileno() < above:
             sock = _moved(sock, above)
-        _close_others(sorted({sock.fileno(), *(keep or ())}))
+        libc.close_others([sock.fileno(), *(keep or ())])
         with contextlib.suppress(OSError), open("/proc/self/comm", "wb") as file:
             file.write(_NAME)
         while request := _receive(sock):
             data = answer(request)
             if keep is not None:
-                _close_others([sock.fileno()])  # This may wait, too: then there is no answer.
+                # This may wait, too: then there is no answer.
+                libc.close_others([sock.fileno()])
             sock.sendall(_LENGTH.pack(len(data)) + data)
             if keep is not None:
                 break
@@ -241,16 +242,6 @@ def _moved(sock: socket.socket, above: int) -> socket.socket:
         return socket.socket(fileno=fcntl.fcntl(sock, fcntl.F_DUPFD_CLOEXEC, above))
     except OSError:
         return sock  # Then `answer` gets no such number, either.
-
-
-def _close_others(kept: list[int]) -> None:
-    try:
-        highest = max(map(int, os.listdir("/proc/self/fd")))
-    except OSError:
-        # close_range(2) takes any number, but before Linux 5.9 Python tries each.
-        highest = os.sysconf("SC_OPEN_MAX")
-    for low, high in zip([-1, *kept], [*kept, highest + 1], strict=True):
-        os.closerange(low + 1, high)
 
 
 def _receive(sock: socket.socket) -> bytes:

@@ -1,9 +1,13 @@
-"""System calls that Python does not wrap: syscall(2), prctl(2)."""
+"""System calls that Python does not wrap, or only in part: syscall(2), prctl(2), close_range(2)."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -43,6 +47,20 @@ def die_with_parent(number: int) -> None:
 def no_new_privileges() -> None:
     """Gain no privileges by execve, nor do children (PR_SET_NO_NEW_PRIVS, Linux 3.5)."""
     prctl(PR_SET_NO_NEW_PRIVS, 1)
+
+
+def close_others(kept: Iterable[int]) -> None:
+    """Close all descriptors but these, in a fork that must not keep pipes, listeners or locks."""
+    try:
+        highest = max(map(int, os.listdir("/proc/self/fd")))
+    except OSError:
+        # No descriptor is left to list them, say. close_range(2) takes any number, but before Linux
+        # 5.9 Python tries each.
+        highest = os.sysconf("SC_OPEN_MAX")
+    bounds = sorted(set(kept))
+    for low, high in zip([-1, *bounds], [*bounds, highest + 1], strict=True):
+        if low + 1 < high:  # closerange(0, 0) of Python 3.11 closes all.
+            os.closerange(low + 1, high)
 
 
 def call(name: str, *arguments: object) -> int:

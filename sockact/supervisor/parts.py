@@ -220,7 +220,7 @@ class LifecycleParts:
     def _heard(self, event: Event) -> None:
         """Handle an event of a generation. One that nobody can connect to is not ready."""
         if isinstance(event, events.Interest | events.Proven | events.TrialPassed) and (
-            trouble := self.listener_watch.look()
+            trouble := self.listener_watch.repair_all()
         ):
             on_trial = isinstance(event, events.TrialPassed)
             failed = events.TrialFailed if on_trial else events.Unreachable

@@ -13,7 +13,7 @@ import select
 import socket
 import stat
 
-from sockact.core.matching import Address, Family, Kind
+from sockact.core.matching import Address, Kind
 from sockact.core.numbers import whole
 from sockact.core.record import dataclass, field
 
@@ -81,7 +81,7 @@ def usable(found: socket.socket, address: Address) -> bool:
         hung_up.register(found, select.POLLRDHUP)
         if hung_up.poll(0):
             return False  # Shut down: a stop was interrupted.
-    if address.family is not Family.UNIX or address.host[0] != "/":
+    if not address.is_file:
         return True
     try:
         there = stat.S_ISSOCK(os.lstat(address.host).st_mode)
@@ -92,7 +92,7 @@ def usable(found: socket.socket, address: Address) -> bool:
 
 def discard(found: socket.socket, address: Address) -> None:
     """Close a listener from the store and remove its socket file, which would refuse clients."""
-    if address.family is Family.UNIX and address.host[0] == "/" and usable(found, address):
+    if address.is_file and usable(found, address):
         with contextlib.suppress(OSError):
             os.unlink(address.host)
     found.close()

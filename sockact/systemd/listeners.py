@@ -191,8 +191,7 @@ def takes_as_wanted(found: socket.socket, address: Address, alone: set[Address])
 
 def bound(address: Address) -> Address:
     """The address as getsockname(2) returns it for a socket that is bound to it."""
-    path = address.family is Family.UNIX and address.host[0] == "/"
-    return replace(address, host=os.path.abspath(address.host)) if path else address
+    return replace(address, host=os.path.abspath(address.host)) if address.is_file else address
 
 
 class _InUse(Exception):
@@ -202,8 +201,8 @@ class _InUse(Exception):
 def _refuse_repeated(texts: tuple[str, ...], addresses: list[Address]) -> None:
     seen: dict[tuple[Kind, str], str] = {}
     for text, address in zip(texts, addresses, strict=True):
-        path = address.family is Family.UNIX and address.host[0] == "/"
-        key = (address.kind, os.path.realpath(address.host) if path else str(address))
+        name = os.path.realpath(address.host) if address.is_file else str(address)
+        key = (address.kind, name)
         if key in seen:
             raise OperatorError(f"--listen {text}: the same as --listen {seen[key]}; write it once")
         seen[key] = text

@@ -15,10 +15,40 @@ from sockact.units import unit_facts, unitfile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
-_SYSTEM = ("/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system")
-_USER = ("/etc/systemd/user", "/run/systemd/user", "/usr/lib/systemd/user")
+# In their order of precedence, without those of generators, which write theirs at each
+# daemon-reload.
+_SYSTEM = (
+    "/etc/systemd/system.control",
+    "/run/systemd/system.control",
+    "/run/systemd/transient",
+    "/etc/systemd/system",
+    "/etc/systemd/system.attached",
+    "/run/systemd/system",
+    "/run/systemd/system.attached",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+)
+_USER = (
+    "{config}/systemd/user.control",
+    "{runtime}/systemd/user.control",
+    "{runtime}/systemd/transient",
+    "{config}/systemd/user",
+    "/etc/xdg/systemd/user",
+    "/etc/systemd/user",
+    "{runtime}/systemd/user",
+    "/run/systemd/user",
+    "{data}/systemd/user",
+    "/usr/local/share/systemd/user",
+    "/usr/share/systemd/user",
+    "/usr/local/lib/systemd/user",
+    "/usr/lib/systemd/user",
+    "/lib/systemd/user",
+)
+# What `systemctl set-property` writes, and applies at once.
+_APPLIED = ("/systemd/system.control/", "/systemd/user.control/")
 # What sockact writes while the service is running, about its stop.
 _OWN = "zz-sockact.conf"
 _LARGEST = 1 << 20
@@ -35,7 +65,8 @@ def newer(paths: Iterable[str], started: float) -> list[str]:
             changed = os.stat(path).st_mtime
         except (OSError, ValueError):
             continue
-        if changed > started + _MARGIN and os.path.basename(path) != _OWN:
+        applied = os.path.basename(path) == _OWN or any(part in path for part in _APPLIED)
+        if changed > started + _MARGIN and not applied:
             found.append(path)
     return found
 
@@ -52,7 +83,7 @@ def of_process(pid: int) -> tuple[str, bool, list[str]]:
     started = _started(pid) if unit else None
     if started is None:
         return unit, user, []
-    paths = list(_files(unit, user))
+    paths = files(unit, _user_directories() if user else _SYSTEM)
     text = "\n".join(map(_read, paths))
     lines = unitfile.parse(text).get("Service", {}).get("EnvironmentFile", [])
     return unit, user, newer([*paths, *environment_files(lines)], started)
@@ -70,25 +101,41 @@ def _started(pid: int) -> float | None:
     return time.time() - uptime + found.started / os.sysconf("SC_CLK_TCK")
 
 
-def _files(unit: str, user: bool) -> Iterator[str]:
-    """The unit's file and its drop-ins, in the order in which systemd reads them."""
-    directories: tuple[str, ...] = _SYSTEM
-    if user:
-        home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-        directories = (os.path.join(home, "systemd/user"), *_USER)
+def files(unit: str, directories: Sequence[str]) -> list[str]:
+    """The unit's file and its drop-ins, in the order in which systemd reads them.
+
+    `directories`: those with units, in their order of precedence.
+    """
+    kind = unit.rpartition(".")[2]
     names = [unit]
     if "@" in unit:
-        names.append(f"{unit.partition('@')[0]}@.{unit.rpartition('.')[2]}")
+        names.append(f"{unit.partition('@')[0]}@.{kind}")
     candidates = [os.path.join(where, name) for name in names for where in directories]
-    if there := next(filter(os.path.isfile, candidates), ""):
-        yield there
+    there = next(filter(os.path.isfile, candidates), None)
+    # Of drop-ins with the same name, the last one counts.
+    groups = [[f"{kind}.d"], [f"{name}.d" for name in reversed([*names, *_prefixes(unit)])]]
     found = {
         os.path.basename(path): path
+        for group in groups
         for where in reversed(directories)
-        for name in reversed(names)
-        for path in glob.glob(os.path.join(glob.escape(os.path.join(where, f"{name}.d")), "*.conf"))
+        for name in group
+        for path in glob.glob(os.path.join(glob.escape(os.path.join(where, name)), "*.conf"))
     }
-    yield from (found[name] for name in sorted(found)[:_MOST])
+    return [*([there] if there else []), *(found[name] for name in sorted(found)[:_MOST])]
+
+
+def _prefixes(unit: str) -> list[str]:
+    """Of a-b-c.service: a-b-.service and a-.service."""
+    name, _, kind = unit.rpartition(".")
+    words = name.partition("@")[0].split("-")
+    return [f"{'-'.join(words[:number])}-.{kind}" for number in range(len(words) - 1, 0, -1)]
+
+
+def _user_directories() -> list[str]:
+    config = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
+    data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
+    runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
+    return [where.format(config=config, data=data, runtime=runtime) for where in _USER]
 
 
 def _read(path: str) -> str:

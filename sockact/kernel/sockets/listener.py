@@ -43,12 +43,7 @@ class Listener:
 
     def close(self, *, keep_file: bool = False) -> None:
         """Close the socket, and remove the socket file if sockact has opened it."""
-        if (
-            self.owned
-            and not keep_file
-            and self.address.family is Family.UNIX
-            and self.address.host[0] == "/"
-        ):
+        if self.owned and not keep_file and self.address.is_file:
             try:
                 os.unlink(self.address.host)
             except FileNotFoundError:

@@ -7,6 +7,7 @@ another full count only when no witness is left.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from functools import partial
 
@@ -15,7 +16,7 @@ from sockact.core.lifecycle.events import Census
 from sockact.core.matching import Kind
 from sockact.core.record import dataclass, field, replace
 from sockact.handover import census
-from sockact.handover.gate import at_rest
+from sockact.handover.gate import GateRefused, at_rest
 from sockact.kernel.sockets.sock_diag import UnixSocket
 from sockact.kernel.sockets.tcp_destroy import Destroyed
 from sockact.supervisor.base.loop import READ
@@ -131,17 +132,28 @@ class DrainCensus:
         drain = self._drains.setdefault(number, _Drain(time.monotonic()))
         if closed and not drain.closed:
             drain.closed, drain.began = True, time.monotonic()
+        what = "count connections"
         try:
             found = self._count(number, drain)
-        except OSError as error:
-            return self._failed(number, drain, error)
+            if not (found.busy or found.fresh):
+                what = "tell whether it accepts connections again"
+                found = self._with_reopened(number, drain, found)
+        except (GateRefused, OSError) as error:
+            return self._failed(number, drain, f"cannot {what} ({error}); retrying")
         drain.pause = 0.0
-        if found.busy or found.fresh:
-            return found
+        return found
+
+    def _with_reopened(self, number: int, drain: _Drain, found: Census) -> Census:
+        """Close what accepts again, and return the count with it. Raises GateRefused, OSError."""
         before = time.process_time()
-        reopened = drain.closed and self._gates.close_reopened(number, drain.holders or {})
-        rest = (time.process_time() - before) / self._policy.census_share
-        drain.count_all_at = max(drain.count_all_at, time.monotonic() + rest)
+        try:
+            reopened = drain.closed and self._gates.close_reopened(number, drain.holders or {})
+        except (GateRefused, OSError):
+            drain.rested.clear()  # Some may have been closed again.
+            raise
+        finally:
+            rest = (time.process_time() - before) / self._policy.census_share
+            drain.count_all_at = max(drain.count_all_at, time.monotonic() + rest)
         found = replace(found, look_in=max(found.look_in or 0.0, rest))
         if reopened:
             # It was accepting again, and has been closed again just now.
@@ -206,10 +218,15 @@ class DrainCensus:
         before = time.process_time()
         pids = self._processes.of(number)
         rules, websockets = self._rules(number), drain.websockets
-        found = census.look(pids, self._listeners, rules, websockets or ())
-        if found.witnesses and drain.closed and self._gates.close_reopened(number, found.holders):
-            # With new connections all the time, there would be no end of the drain.
-            drain.rested.clear()
+        found = census.count_fully(pids, self._listeners, rules, websockets or ())
+        if found.witnesses and drain.closed:
+            # With new connections all the time, there would be no end of the drain. What fails is
+            # tried again before the end; some may have been closed again.
+            reopened = True
+            with contextlib.suppress(GateRefused, OSError):
+                reopened = self._gates.close_reopened(number, found.holders)
+            if reopened:
+                drain.rested.clear()
         cost = time.process_time() - before
         drain.count_all_at = time.monotonic() + cost / self._policy.census_share
         known = drain.holders or {}
@@ -280,9 +297,9 @@ class DrainCensus:
             drain.monitor[1].close()
             drain.monitor = None
 
-    def _failed(self, number: int, drain: _Drain, error: OSError) -> Census:
+    def _failed(self, number: int, drain: _Drain, message: str) -> Census:
         if not drain.pause:
-            self._say(number, f"cannot count connections ({error}); retrying")
+            self._say(number, message)
         drain.pause = min(2 * (drain.pause or self._policy.census_interval), _LONGEST_PAUSE)
         return _busy(number, drain.pause)
 

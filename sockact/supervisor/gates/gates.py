@@ -98,22 +98,33 @@ class Gates:
     def close_reopened(self, generation: int, holders: dict[int, list[int]]) -> bool:
         """Close what accepts again (a new worker, say). Return whether there was any.
 
-        `holders`: the processes that have a listener → their epoll instances.
+        `holders`: the processes that have a listener → their epoll instances. Raises GateRefused
+        and OSError if there may be some, but none could be closed.
         """
-        try:
-            found = gate.entries_in(holders, set(self._descriptors))
-            taken, denied = self._take_out(generation, found)
-            accepting = [
-                pid for pid in holders if pid in denied or (pid not in taken and self._waits(pid))
-            ]
-            again = [self._close_again(pid) for pid in accepting]
-        except (gate.GateRefused, OSError):
-            return False
-        return bool(taken) or any(again)
+        found = gate.entries_in(holders, set(self._descriptors))
+        taken, denied = self._take_out(generation, found)
+        closed, failure = bool(taken), None
+        for pid in holders:
+            if pid in taken:
+                continue
+            try:
+                if pid in denied or self._waits(pid):
+                    closed |= self._close_again(pid)
+            except OSError as error:
+                failure = error  # It must not keep the others from being closed.
+        if failure and not closed:
+            raise failure
+        return closed
 
     def _waits(self, pid: int) -> bool:
-        """Whether a thread is blocked in accept, poll or select on a listener."""
-        return accepts(pid, self._mechanisms.streams)
+        """Whether a thread is blocked in accept, poll or select on a listener.
+
+        False if the kernel refuses to tell (Yama): it would never tell.
+        """
+        try:
+            return accepts(pid, self._mechanisms.streams)
+        except PermissionError:
+            return False
 
     def mechanism(self, generation: int, pids: Iterable[int]) -> tuple[str | None, str]:
         """Return gate_by and gate_reason of the Status: how the gate of these processes moves."""

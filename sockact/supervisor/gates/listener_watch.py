@@ -6,8 +6,9 @@ once. The stream listeners are in an epoll instance that reports a hang-up, whic
 and that they can be written to, which only connected sockets can. New connections do not wake the
 supervisor.
 
-Options that keep clients away are undone before each launch, before a commit, and when a generation
-has ended: `look`. Then the socket filter with which `sockact unwrap` makes clients wait stays.
+Options that keep clients away are undone before each launch and before a commit (`repair_all`), and
+when a generation has ended (`repair_after_end`, which leaves the socket filter with which
+`sockact unwrap` makes clients wait).
 """
 
 from __future__ import annotations
@@ -85,23 +86,24 @@ class ListenerWatch:
                 self._register(listener.socket.fileno())
         loop.watch(self._epoll.fileno(), READ, self._changed)
 
-    def look(self) -> str:
-        """Look at the listeners now and repair them. Return why no client can connect to one of
-        them; "" if nothing is known to hinder them.
+    def repair_all(self) -> str:
+        """Repair the listeners now. Return why no client can connect to one of them; "" if nothing
+        is known to hinder clients.
         """
         try:
-            return self.inspect()
+            return self.try_to_repair_all()
         except Unavailable:
             return ""
 
-    def look_after_end(self) -> None:
+    def repair_after_end(self) -> None:
         """Repair the listeners now that a generation has ended, but let `sockact unwrap` go on."""
         with contextlib.suppress(Unavailable):
-            self.inspect(admit=False)
+            self.try_to_repair_all(admit=False)
 
-    def inspect(self, *, admit: bool = True) -> str:
-        """As `look`; if `admit` is false, the filter of `sockact unwrap` stays. Raises Unavailable
-        if there are no descriptors left for it.
+    def try_to_repair_all(self, *, admit: bool = True) -> str:
+        """As `repair_all`; if `admit` is false, the filter of `sockact unwrap` stays.
+
+        Raises Unavailable if there are no descriptors left for it.
         """
         self._changed(0)
         wanted = [(x, self._limits[x.inode]) for x in self._listeners if self._wanted(x)]
@@ -110,7 +112,7 @@ class ListenerWatch:
         except OSError as error:
             if looks.is_for_want(error):
                 raise looks.as_unavailable(error) from None
-            return _trouble(wanted[0][0], str(error.strerror))
+            return _unknown([x for x, _ in wanted], str(error.strerror))
         troubles = [_trouble(x, why) for (x, _), why in zip(wanted, found, strict=True) if why]
         return troubles[0] if troubles else ""
 
@@ -187,6 +189,12 @@ class ListenerWatch:
 def _limit(listener: Listener) -> int:
     queue = accept_queue(listener)
     return queue[1] if queue else _LARGEST
+
+
+def _unknown(found: list[Listener], why: str) -> str:
+    """Nobody knows which of them cannot be looked at."""
+    where = found[0].address if len(found) == 1 else "one of the listeners"
+    return f"cannot tell whether clients can connect to {where}: {why}; stop that process"
 
 
 def _trouble(listener: Listener, why: str) -> str:

@@ -19,6 +19,7 @@ import time
 
 from sockact.core.backlog import Lines
 from sockact.kernel import signals
+from sockact.kernel.libc import close_others
 from sockact.kernel.sockets import received
 from sockact.supervisor.logs.channel import Channel
 from sockact.supervisor.logs.file import LogFile
@@ -254,20 +255,12 @@ def _leave_supervisor(control: int) -> None:
     for name in _IGNORED:
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     signal.set_wakeup_fd(-1)
+    close_others([0, 1, 2, control])  # First, because none may be left for /dev/null.
     null = os.open("/dev/null", os.O_RDWR)
     os.dup2(null, 0)
     os.dup2(null, 1)
-    _close_all_but(control)
+    if null > 2:
+        os.close(null)
     with contextlib.suppress(OSError), open("/proc/self/comm", "wb") as file:
         file.write(_NAME)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
-
-
-def _close_all_but(control: int) -> None:
-    """Close all other descriptors: the log pump must not keep pipes, listeners or locks open."""
-    try:
-        highest = max(map(int, os.listdir("/proc/self/fd")))
-    except OSError:
-        highest = os.sysconf("SC_OPEN_MAX")
-    os.closerange(3, control)
-    os.closerange(control + 1, highest + 1)

@@ -19,6 +19,7 @@ import signal
 import socket
 
 from sockact.kernel import credentials, signals
+from sockact.kernel.libc import close_others
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def _child(supervisor: int, pidfd: int, stop_signal: int) -> NoReturn:
     try:
         # Memory stays shared with the supervisor as long as the collector does not touch it.
         gc.disable()
-        _leave_supervisor(*sorted((supervisor, pidfd)))
+        _leave_supervisor(supervisor, pidfd)
         poll = select.poll()
         poll.register(supervisor, 0)  # Only a hang-up.
         poll.register(pidfd, select.POLLIN)
@@ -72,7 +73,7 @@ def _child(supervisor: int, pidfd: int, stop_signal: int) -> NoReturn:
         os._exit(0)
 
 
-def _leave_supervisor(first: int, second: int) -> None:
+def _leave_supervisor(*kept: int) -> None:
     """Close all other descriptors, and ignore the signals to the supervisor."""
     os.setsid()
     os.chdir("/")
@@ -80,11 +81,11 @@ def _leave_supervisor(first: int, second: int) -> None:
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         with contextlib.suppress(OSError):
             signal.signal(number, signal.SIG_IGN)
+    close_others([0, 1, 2, *kept])  # First, because none may be left for /dev/null.
     null = os.open("/dev/null", os.O_RDWR)
     for standard in range(3):
         os.dup2(null, standard)
-    os.closerange(3, first)
-    os.closerange(first + 1, second)
-    os.closerange(second + 1, max(map(int, os.listdir("/proc/self/fd"))) + 1)
+    if null > 2:
+        os.close(null)
     with contextlib.suppress(OSError), open("/proc/self/comm", "wb") as file:
         file.write(_NAME)

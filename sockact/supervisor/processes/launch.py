@@ -132,11 +132,12 @@ def spawn(launch: Launch) -> tuple[int, socket.socket]:
     """Start the program; return its pid, and the socket for `read_news`. Raises OperatorError."""
     own, child_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     own.setblocking(False)
+    supervisor = os.getpid()
     try:
         with signals.blocked():
             pid = os.fork()
             if pid == 0:
-                _child(launch, child_end)
+                _child(launch, child_end, supervisor)
     except OSError as error:
         own.close()
         child_end.close()
@@ -160,7 +161,7 @@ def read_news(news: socket.socket) -> int | LaunchFailure | None:
     return LaunchFailure(step, int(number))
 
 
-def _child(launch: Launch, news: socket.socket) -> None:
+def _child(launch: Launch, news: socket.socket, supervisor: int) -> None:
     """Become the program; never returns."""
     step = "setup"
     try:
@@ -168,6 +169,8 @@ def _child(launch: Launch, news: socket.socket) -> None:
         os.setsid()
         # Without the supervisor, nobody would stop the program or free its address.
         die_with_parent(launch.stop_signal)
+        if os.getppid() != supervisor:
+            os._exit(127)  # It has ended before that.
         step = "chdir"
         os.chdir(launch.directory)
         step = "setup"

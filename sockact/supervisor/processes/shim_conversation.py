@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 _PACKET = 4096
 _LAST_PORT = 65535
 _PATIENCE = 5.0
-"""Seconds until a silent conversation ends."""
+"""Seconds until a conversation ends whose shim is silent, or does not finish an order."""
 
 
 class Conversation:
@@ -76,7 +76,10 @@ class Conversation:
         self._bind = bind
         self._look = look
         loop.watch(connection.fileno(), READ, self._readable)
-        self._timer: Timer = loop.at(time.monotonic() + _PATIENCE, self._timed_out)
+        self._timer: Timer = self._start_timer()
+
+    def _start_timer(self) -> Timer:
+        return self._loop.at(time.monotonic() + _PATIENCE, self._timed_out)
 
     def end(self) -> None:
         """Close the connection."""
@@ -110,7 +113,7 @@ class Conversation:
         self._hear(words)
 
     def _hear(self, words: list[str]) -> None:
-        if words[0] == "hello":
+        if words[0] == "hello" and not self._ordered:
             self._calls.answered(self.pid)
             self._next()
         elif words[0] in ("done", "error") and self._ordered:
@@ -126,6 +129,8 @@ class Conversation:
             self.end()
 
     def _next(self) -> None:
+        self._timer.cancel()
+        self._timer = self._start_timer()
         order = self._calls.next_order(self.pid)
         self._ordered = order is not None
         sent = self._send(order or "end")

@@ -143,7 +143,8 @@ class Performer:
             # No other generation has the listeners, so the program may block in accept.
             for listener in self._context.listeners:
                 clear_nonblocking(listener)
-        trouble = self._listener_watch.inspect()  # For want of descriptors, we are called again.
+        # For want of descriptors, we are called again.
+        trouble = self._listener_watch.try_to_repair_all()
         try:
             if trouble:
                 raise OperatorError(trouble)

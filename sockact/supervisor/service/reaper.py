@@ -67,7 +67,7 @@ class Reaper:
         for number in sorted(gone):
             guard = self._loop.guard
             self._endings.forget(number)
-            guard(self._listener_watch.look_after_end)
+            guard(self._listener_watch.repair_after_end)
             self._lifecycle.handle(events.Gone(number, self._processes.failure(number)))
             # Not earlier: the callers of the handover get its last lines of stderr.
             guard(self._generations.forget, number)

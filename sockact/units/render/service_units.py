@@ -89,7 +89,7 @@ def socket(plan: Plan) -> str:
 
 def unix_paths(addresses: tuple[Address, ...]) -> list[str]:
     """The socket files among the addresses."""
-    return [a.host for a in addresses if a.family is Family.UNIX and a.host[0] == "/"]
+    return [a.host for a in addresses if a.is_file]
 
 
 def is_user_name(name: str) -> bool:

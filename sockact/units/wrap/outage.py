@@ -9,7 +9,7 @@ import threading
 import time
 from dataclasses import dataclass
 
-from sockact.core.matching import Family, Kind
+from sockact.core.matching import Kind
 from sockact.kernel.sockets import sock_diag
 from sockact.units.listening_sockets import is_in_use
 
@@ -91,7 +91,7 @@ class Outage:
 
     def _answers(self, address: Address) -> bool:
         """Whether a client could connect now. Raises OSError."""
-        if address.family is not Family.UNIX or not address.host.startswith("/"):
+        if not address.is_file:
             return is_in_use(address)
         now = time.monotonic()
         before = self._asked.get(address, 0.0)

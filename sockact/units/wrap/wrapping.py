@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 
 from sockact.core.errors import OperatorError
-from sockact.core.matching import Family, Kind
+from sockact.core.matching import Kind
 from sockact.units import listening_sockets
 from sockact.units.wrap import marked_files, unwrapping
 from sockact.units.wrap.marked_files import remove, write
@@ -117,8 +117,7 @@ def _steps(undo: ExitStack, job: _Job) -> tuple[float, bool]:
 def _check_files(addresses: Sequence[Address]) -> None:
     """Raise OperatorError if clients of a socket file do not reach systemd's socket."""
     for one in addresses:
-        streams = one.family is Family.UNIX and one.kind is Kind.STREAM
-        if streams and one.host.startswith("/") and not can_connect(one.host):
+        if one.is_file and one.kind is Kind.STREAM and not can_connect(one.host):
             raise OperatorError(
                 f"{one.host} is not systemd's socket file any more, so that no client can connect: "
                 f"a command of the service or its program has removed it"

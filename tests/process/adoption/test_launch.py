@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,6 +25,21 @@ if TYPE_CHECKING:
 GLIBC_OWN = 0b11 << 31
 
 SLEEPER = launch.Launch(("sleep", "60"), "/", dict(os.environ))
+
+# The supervisor is killed between fork(2) and prctl(2).
+KILLED = """
+import os, select, signal
+from sockact.supervisor.processes import launch
+real = launch.die_with_parent
+def late(number):
+    supervisor = os.getppid()
+    ended = os.pidfd_open(supervisor)
+    os.kill(supervisor, signal.SIGKILL)
+    select.select([ended], [], [])
+    real(number)
+launch.die_with_parent = late
+launch.spawn(launch.Launch(("echo", "runs"), "/", dict(os.environ)))
+"""
 
 
 @pytest.fixture
@@ -72,6 +88,12 @@ def test_mask_is_as_before() -> None:
         news.close()
     assert blocked & ~GLIBC_OWN == 0
     assert ignored & ~GLIBC_OWN == 0
+
+
+def test_no_program_without_its_supervisor() -> None:
+    command = [sys.executable, "-c", KILLED]
+    found = subprocess.run(command, stdout=subprocess.PIPE, check=False, timeout=wait.TIMEOUT)
+    assert (found.returncode, found.stdout) == (-signal.SIGKILL, b"")
 
 
 def masks(pid: int) -> tuple[int, int]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
+from sockact.handover.lock_files import LockFiles
 from tests.support import wait
 from tests.support.installed import upgrade
 from tests.support.program import Program, ask
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.conftest import StartService
@@ -126,3 +129,59 @@ accept(listener)
     program.publish("2", job)
     assert service.reload("--wait-drained").code == 0, service.stderr
     assert ask(path) == "2"
+
+
+class Shared:
+    """A lock that names this process, and that another one shares."""
+
+    def __init__(self, lock: str, other: int) -> None:
+        self.lock, self.other = lock, str(other)
+        os.symlink(str(os.getpid()), lock)
+        self.locks = LockFiles(lambda _pid: False)
+        self.take()
+
+    def take(self) -> None:
+        for pid in (os.getpid(), int(self.other)):
+            self.locks.made(self.lock, pid)
+
+    def pass_on(self) -> bool:
+        """This process removes the lock."""
+        return self.locks.removed(self.lock, os.getpid())
+
+
+@pytest.fixture
+def shared(path: str) -> Iterator[Shared]:
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process:
+        yield Shared(path + ".lock", process.pid)
+        process.communicate()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
+def test_a_lock_that_cannot_be_passed_on_leaves_nothing(shared: Shared, folder: Path) -> None:
+    """The lock is root's, and only root may give links to root."""
+    folder.chmod(0o777)
+    os.seteuid(65534)
+    try:
+        assert not shared.pass_on()
+    finally:
+        os.seteuid(0)
+    assert os.listdir(folder) == [os.path.basename(shared.lock)]
+    shared.take()
+    assert shared.pass_on()
+    assert os.readlink(shared.lock) == shared.other
+
+
+def test_what_a_killed_helper_left_is_replaced(shared: Shared) -> None:
+    new = f"{shared.lock}.{shared.other}"
+    os.symlink(shared.other, new)
+    assert shared.pass_on()
+    assert os.readlink(shared.lock) == shared.other
+    assert not os.path.lexists(new)
+
+
+def test_another_file_of_that_name_stays(shared: Shared) -> None:
+    new = f"{shared.lock}.{shared.other}"
+    os.symlink("elsewhere", new)
+    assert not shared.pass_on()
+    assert os.readlink(new) == "elsewhere"
+    assert os.readlink(shared.lock) == str(os.getpid())

@@ -177,7 +177,7 @@ class Serving:
     def open(self) -> int:
         """The number of connections of the server."""
         found = listeners.of_socket("web", self.listener, owned=True)
-        return census.look([self.process.pid], [found]).counts.total
+        return census.count_fully([self.process.pid], [found]).counts.total
 
     def stop(self) -> None:
         """Stop the process when it waits for connections, and has none."""

@@ -201,7 +201,7 @@ def test_the_witness_is_the_connection_that_can_be_quiet_last(server: Server) ->
         exchange(pair)
     wait.until(lambda: all(server.state(pair).last_sent for pair in answered), "the clock to tick")
     asked[0].sendall(b"request")
-    found = census.look([os.getpid()], [server.listener])
+    found = census.count_fully([os.getpid()], [server.listener])
     assert found.counts == census.Counts(busy=3)
     assert found.holders.keys() == {os.getpid()}
     last = found.witnesses[-1].connection
@@ -215,7 +215,7 @@ def test_a_unix_witness(folder: Path) -> None:
     made = Server(sock)
     try:
         client, server = made.connect()
-        (witness,) = census.look([os.getpid()], [made.listener]).witnesses
+        (witness,) = census.count_fully([os.getpid()], [made.listener]).witnesses
         assert witness.look() is witness
         client.close()
         assert witness.look() is witness

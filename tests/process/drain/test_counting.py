@@ -11,8 +11,9 @@ import pytest
 
 from sockact.core.connections import PATIENCE, UNANNOUNCED
 from sockact.core.lifecycle.model import Policy
-from sockact.handover import census
+from sockact.handover import census, gate
 from sockact.handover.gate import at_rest
+from sockact.kernel import procfs
 from sockact.kernel.sockets.tcp_destroy import Destroyed
 from tests.process.drain.counted import Serving, server, serving
 from tests.support import wait
@@ -187,3 +188,27 @@ def test_an_open_gate_is_never_settled(server: Serving) -> None:
     drain = server.drain(closed=False)
     for _ in range(5):
         assert not drain.wait_idle().settled
+
+
+@pytest.mark.parametrize(
+    "error", [procfs.Unavailable(11, "later"), gate.GateRefused("epoll_ctl: later")]
+)
+def test_a_drain_is_not_over_while_it_is_unknown_who_accepts_again(
+    server: Serving, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_arguments: object) -> None:
+        raise error
+
+    server.connect().close()
+    wait.until(lambda: not server.open(), "the server to close it")
+    drain = server.drain()
+    with monkeypatch.context() as patched:
+        patched.setattr(gate, "entries_in", fail)
+        found = drain.count()
+        for _ in range(3):
+            assert found.busy
+            found = drain.count_when_due(found)
+        assert drain.said == [
+            f"cannot tell whether it accepts connections again ({error}); retrying"
+        ]
+    assert drain.wait_settled()

@@ -14,7 +14,7 @@ from sockact.core.lifecycle.model import Gate
 from sockact.core.record import replace
 from sockact.handover import gate
 from sockact.handover.interest import process_interest
-from sockact.kernel import procfs
+from sockact.kernel import procfs, waits
 from sockact.kernel.looks import Unavailable
 from sockact.kernel.sockets import listener as listeners
 from sockact.supervisor.gates.gates import Gates
@@ -168,6 +168,52 @@ def test_an_entry_removed_repeatedly_is_restored_as_it_was_last() -> None:
         scene.gates.open(1)
         scene.processes.pids.append(process.pid)
         assert [entry.events & 3 for entry in scene.entries()] == [3]
+
+
+def fail_at(monkeypatch: pytest.MonkeyPatch, pid: int, error: OSError) -> None:
+    """The kernel does not show the blocked calls of this process (root may read everything)."""
+    real = waits.blocked_calls
+
+    def blocked_calls(asked: int) -> list[waits.BlockedCall]:
+        if asked == pid:
+            raise error
+        return real(asked)
+
+    monkeypatch.setattr(waits, "blocked_calls", blocked_calls)
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "denied"), procfs.Unavailable(11, "later")])
+def test_one_that_cannot_be_read_does_not_keep_others_from_being_closed_again(
+    monkeypatch: pytest.MonkeyPatch, scene: Scene, error: OSError
+) -> None:
+    """By Yama, say, with ptrace_scope 2."""
+    (hidden,) = scene.processes.pids
+    with child(ACCEPTS, scene.listener) as born:
+        scene.begin_to_wait(born.pid)
+        fail_at(monkeypatch, hidden, error)
+        assert scene.gates.close_reopened(1, {hidden: [], born.pid: []})
+        assert [pid for pid, _words in scene.calls.told] == [born.pid]
+
+
+def test_what_was_taken_out_of_epoll_is_reported_whatever_fails_then(
+    monkeypatch: pytest.MonkeyPatch, scene: Scene
+) -> None:
+    (hidden,) = scene.processes.pids
+    with child(WAITS_IN_EPOLL, scene.listener) as born:
+        scene.begin_to_wait(born.pid)
+        fail_at(monkeypatch, hidden, procfs.Unavailable(11, "later"))
+        epolls = procfs.sockets_and_epolls(born.pid)[1]
+        assert scene.gates.close_reopened(1, {hidden: [], born.pid: epolls})
+        assert not scene.entries()
+
+
+def test_whether_one_accepts_again_may_be_unknown(
+    monkeypatch: pytest.MonkeyPatch, scene: Scene
+) -> None:
+    (hidden,) = scene.processes.pids
+    fail_at(monkeypatch, hidden, procfs.Unavailable(11, "later"))
+    with pytest.raises(procfs.Unavailable):
+        scene.gates.close_reopened(1, {hidden: []})
 
 
 def ended(pid: int) -> procfs.Process | None:

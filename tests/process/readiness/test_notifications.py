@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import resource
+import signal
 import socket
 import time
 from typing import TYPE_CHECKING
@@ -12,6 +14,7 @@ import pytest
 from sockact.handover import availability, own_socket
 from sockact.handover.callers import Callers
 from sockact.handover.lock_files import LockFiles
+from sockact.kernel import seccomp
 from sockact.kernel.sockets import sockopt
 from sockact.supervisor.base.commands import Command
 from sockact.supervisor.base.loop import READ, Loop
@@ -138,6 +141,24 @@ def test_no_process_left(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(os, "fork", none)
     assert availability.Attempt().reason() == "cannot fork: Resource temporarily unavailable"
+
+
+ALLOW = "; allow seccomp in SystemCallFilter=, or set SystemCallErrorNumber=EPERM"
+
+
+@pytest.mark.parametrize(("number", "remedy"), [(signal.SIGSYS, ALLOW), (signal.SIGKILL, "")])
+def test_an_attempt_that_is_killed(
+    monkeypatch: pytest.MonkeyPatch, number: signal.Signals, remedy: str
+) -> None:
+    """By the filter of a unit without SystemCallErrorNumber=, say."""
+
+    def install(_calls: object) -> None:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(seccomp, "install", install)
+    why = f"cannot install a seccomp filter: killed by {number.name}{remedy}"
+    assert availability.Attempt().reason() == why
 
 
 def test_sender_that_has_ended_is_believed(start: StartService, folder: Path) -> None:

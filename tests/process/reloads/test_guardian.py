@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,23 @@ if TYPE_CHECKING:
     from tests.support.service import Service
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
+
+# A supervisor that has only the descriptors left that it needs for a guardian, and is killed.
+CROWDED = """
+import os, resource, signal, sys
+from sockact.supervisor.processes import guardian
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+taken = []
+try:
+    while True:
+        taken.append(os.open("/dev/null", os.O_RDONLY))
+except OSError:
+    pass
+for fd in taken[-3:]:
+    os.close(fd)
+guardian.start(int(sys.argv[1]), signal.SIGTERM)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
 
 DROPS = """
 found = bound()
@@ -71,6 +90,15 @@ def test_a_guardian_ends_with_its_generation(start: StartService, program: Progr
     assert service.reload("--wait-drained").code == 0
     assert wait.ended(first)
     wait.until(lambda: len(guardians(service)) == 1, "the guardian of the successor")
+
+
+def test_a_guardian_of_a_supervisor_without_descriptors() -> None:
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as program:
+        try:
+            subprocess.run([sys.executable, "-c", CROWDED, str(program.pid)], check=False)
+            assert program.wait(wait.TIMEOUT) == -signal.SIGTERM
+        finally:
+            program.kill()
 
 
 @pytest.mark.parametrize(

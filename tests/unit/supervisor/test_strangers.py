@@ -19,8 +19,10 @@ from sockact.supervisor.processes.shim_calls import ShimCalls
 from tests.support import wait
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sockact.core.matching import Address
-    from sockact.supervisor.base.loop import Loop
+    from sockact.supervisor.base.loop import Loop, Timer
 
 _SAY = """
 import socket, sys
@@ -137,3 +139,49 @@ def test_silent_shims_leave_room_for_a_successor(loop: Loop) -> None:
     for shim in shims:
         shim.close()
     calls.close()
+
+
+def _record_patience(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> list[Timer]:
+    """The timers that end conversations, as they are made."""
+    made: list[Timer] = []
+    real = loop.at
+
+    def at(when: float, callback: Callable[[], None]) -> Timer:
+        timer = real(when, callback)
+        if getattr(callback, "__name__", "") == "_timed_out":
+            made.append(timer)
+        return timer
+
+    monkeypatch.setattr(loop, "at", at)
+    return made
+
+
+def test_each_order_has_the_whole_patience(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long those before it have taken."""
+    timers = _record_patience(loop, monkeypatch)
+    shims, done = _Shims(loop), list[str]()
+    _turn(loop)
+    _turn(loop)
+    (first,) = timers
+    for order in ("first", "second"):
+        shims.calls.order(os.getpid(), order, done.append)
+    assert shims.ask("hello 1 3.11") == "first"
+    assert shims.ask("done first") == "second"
+    assert first.callback is None
+    assert timers[-1].when > first.when
+    assert timers[-1].callback
+    assert done == [""]
+    shims.close()
+
+
+def test_a_shim_cannot_prolong_an_order(loop: Loop) -> None:
+    """By a hello in place of the answer."""
+    shims, done = _Shims(loop), list[str]()
+    _turn(loop)
+    _turn(loop)
+    shims.calls.order(os.getpid(), "first", done.append)
+    assert shims.ask("hello 1 3.11") == "first"
+    assert shims.ask("hello 1 3.11") == ""
+    assert len(done) == 1
+    assert done[0]
+    shims.close()

@@ -25,6 +25,38 @@ def test_only_what_changed_later(folder: Path) -> None:
     assert stale_files.environment_files(lines) == [str(folder / "new")]
 
 
+def test_what_set_property_wrote_is_in_force(folder: Path) -> None:
+    control = folder / "systemd/system.control/a.service.d"
+    control.mkdir(parents=True)
+    (control / "50-CPUWeight.conf").touch()
+    assert stale_files.newer([str(control / "50-CPUWeight.conf")], 1000.0) == []
+
+
+def test_the_files_of_a_unit(folder: Path) -> None:
+    """In the order of systemd.unit(5): of drop-ins with the same name, one counts."""
+    high, low = folder / "high", folder / "low"
+    for path in (
+        low / "a-b@.service",
+        low / "service.d/10-all.conf",
+        high / "service.d/30-name.conf",
+        low / "a-.service.d/20-prefix.conf",
+        low / "a-b@.service.d/30-name.conf",
+        low / "a-b@x.service.d/40-own.conf",
+        high / "a-.service.d/40-own.conf",
+        high / "a-b-.service.d/50-other.conf",
+        high / "b-.service.d/50-other.conf",
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert stale_files.files("a-b@x.service", [str(high), str(low)]) == [
+        str(low / "a-b@.service"),
+        str(low / "service.d/10-all.conf"),
+        str(low / "a-.service.d/20-prefix.conf"),
+        str(low / "a-b@.service.d/30-name.conf"),
+        str(high / "a-.service.d/40-own.conf"),
+    ]
+
+
 def test_a_process_of_no_unit() -> None:
     assert stale_files.of_process(0) == ("", False, [])
 
