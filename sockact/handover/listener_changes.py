@@ -12,7 +12,7 @@ import os
 import socket
 
 from sockact.kernel import looks
-from sockact.kernel.looks import apart
+from sockact.kernel.looks import apart, apart_for
 from sockact.kernel.sockets import sockopt, upkeep
 from sockact.kernel.sockets.listener import of_descriptor
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _GROUP = "listeners"
 """What concerns a listener, unless a generation is charged."""
 _UNREAD = ((0, 0, b""),)
+_MOVED = "its socket file was removed, renamed or replaced"
+# Path, device and inode of a socket file.
+File = tuple[str, int, int]
 
 
 class Options:
@@ -88,15 +91,23 @@ def repair(listener: Listener, limit: int) -> tuple[str, str]:
     return looks.in_fork_or_here(_GROUP, _repair, [fd], fd, limit)
 
 
-def tidy(found: list[tuple[Listener, int]], *, admit: bool) -> list[str]:
-    """Make all of them listen again, and undo the options that keep clients away; if `admit` is
-    false, the filter of `sockact unwrap` stays. Return for each why no client can connect to it, or
-    "". Raises Unavailable.
+def socket_file(listener: Listener) -> File | None:
+    """The file through which clients find it; None if it has none, or none that can be seen here.
+
+    Raises Unavailable.
     """
-    plain = [(listener.socket.fileno(), limit) for listener, limit in found]
+    return _socket_file(listener.address.host) if listener.address.is_file else None
+
+
+def tidy(found: list[tuple[Listener, int, File | None]], *, admit: bool) -> list[str]:
+    """Make all of them listen again, with a queue of this limit, and undo the options that keep
+    clients away; if `admit` is false, the filter of `sockact unwrap` stays. Return for each why no
+    client can connect to it, or "". Raises Unavailable.
+    """
+    plain = [(listener.socket.fileno(), limit, file) for listener, limit, file in found]
     if not plain:
         return []
-    return looks.in_fork_or_here(_GROUP, _tidy, [fd for fd, _limit in plain], plain, admit)
+    return looks.in_fork_or_here(_GROUP, _tidy, [fd for fd, *_ in plain], plain, admit)
 
 
 def shut(listener: Listener) -> None:
@@ -141,19 +152,29 @@ def _repair(fd: int, limit: int) -> tuple[str, str]:
 
 
 @apart
-def _tidy(found: list[tuple[int, int]], admit: bool) -> list[str]:
-    return [_tidied(fd, limit, admit) for fd, limit in found]
+def _tidy(found: list[tuple[int, int, File | None]], admit: bool) -> list[str]:
+    return [_tidied(fd, limit, file, admit) for fd, limit, file in found]
 
 
-def _tidied(fd: int, limit: int, admit: bool) -> str:
+def _tidied(fd: int, limit: int, file: File | None, admit: bool) -> str:
     try:
         with _duplicate(fd) as listener:
             if upkeep.has_lost_clients(listener):
                 upkeep.listen_again(listener, limit)
             upkeep.undo_options(listener, admit=admit)
-            return upkeep.defect(listener)
+            why = upkeep.defect(listener)
     except OSError as error:
         return f"the program shut it down, and listening again failed ({error.strerror})"
+    return why or (_MOVED if file and _socket_file(file[0]) != file else "")
+
+
+@apart_for(_GROUP)
+def _socket_file(path: str) -> File | None:
+    try:
+        found = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return None
+    return path, found.st_dev, found.st_ino
 
 
 @apart

@@ -29,6 +29,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sockact.handover.listener_changes import File
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.base.loop import Loop
 
@@ -79,6 +80,7 @@ class ListenerWatch:
         self._listeners = listeners
         self._repairs = {listener.inode: _Repairs() for listener in listeners}
         self._limits = {listener.inode: _limit(listener) for listener in listeners}
+        self._files = {listener.inode: _file(listener) for listener in listeners}
         self._shut = False
         for listener in listeners:
             if listener.address.kind is Kind.STREAM:
@@ -106,14 +108,15 @@ class ListenerWatch:
         Raises Unavailable if there are no descriptors left for it.
         """
         self._changed(0)
-        wanted = [(x, self._limits[x.inode]) for x in self._listeners if self._wanted(x)]
+        wanted = [x for x in self._listeners if self._wanted(x)]
+        known = [(x, self._limits[x.inode], self._files[x.inode]) for x in wanted]
         try:
-            found = listener_changes.tidy(wanted, admit=admit)
+            found = listener_changes.tidy(known, admit=admit)
         except OSError as error:
             if looks.is_for_want(error):
                 raise looks.as_unavailable(error) from None
-            return _unknown([x for x, _ in wanted], str(error.strerror))
-        troubles = [_trouble(x, why) for (x, _), why in zip(wanted, found, strict=True) if why]
+            return _unknown(wanted, str(error.strerror))
+        troubles = [_trouble(x, why) for x, why in zip(wanted, found, strict=True) if why]
         return troubles[0] if troubles else ""
 
     def shut_owned(self) -> None:
@@ -195,6 +198,13 @@ def _unknown(found: list[Listener], why: str) -> str:
     """Nobody knows which of them cannot be looked at."""
     where = found[0].address if len(found) == 1 else "one of the listeners"
     return f"cannot tell whether clients can connect to {where}: {why}; stop that process"
+
+
+def _file(listener: Listener) -> File | None:
+    try:
+        return listener_changes.socket_file(listener)
+    except OSError:
+        return None
 
 
 def _trouble(listener: Listener, why: str) -> str:

@@ -163,6 +163,26 @@ def test_a_unix_listener_that_was_shut_down(
     assert list(service.states()) == [1]
 
 
+def test_a_socket_file_that_was_renamed(
+    start: StartService, program: Program, folder: Path
+) -> None:
+    """No client finds it: a reload does not claim to have worked."""
+    path = str(folder / "app.sock")
+    body = f"accept(bound({path!r}, socket.AF_UNIX))\n"
+    program.publish("1", body)
+    service = start(program.command, listen=(path,))
+    program.publish("2", body)
+    assert service.reload().code == 0
+    os.rename(path, f"{path}.old")
+    failed = service.reload()
+    assert failed.code == 1
+    reason = "its socket file was removed, renamed or replaced; restart the service"
+    assert f"no client can connect to {path}: {reason}" in failed.stderr
+    os.rename(f"{path}.old", path)
+    assert service.reload().code == 0, service.stderr
+    assert ask(path) == "2"
+
+
 TELLS = """
 def serve(connection):
     with connection:

@@ -135,7 +135,7 @@ libc.setsockopt(int(sys.argv[1]), socket.SOL_SOCKET, 26, program, len(program))
     with hostile(code, stuck, listener.socket.fileno()) as (process, _):
         wait.until(lambda: is_stuck(process.pid), "the lock to be held")
         with pytest.raises(Blocked):
-            listener_changes.tidy([(listener, 5)], admit=True)
+            listener_changes.tidy([(listener, 5, None)], admit=True)
         with looks.charged("generation"), pytest.raises(Blocked):
             listener_changes.change(listener, (), first=True)
         with pytest.raises(Blocked):
