@@ -5,12 +5,14 @@ starting, that is its predecessor, or the accept queue. `connect` and `connect_e
 `socket.socket` are wrapped as soon as the program imports `socket`, and restored at the first look
 after the start.
 
-`bind`, `listen` and `shutdown` are wrapped for good. While they wait for the supervisor, a signal
-makes them return EINTR (seccomp(2)), which no program expects of them; a call of the shim is one.
+`bind`, `listen` and `shutdown`, and with a Unix listener `os.unlink` and `os.symlink`, are wrapped
+for good. While they wait for the supervisor, a signal makes them return EINTR (seccomp(2)), which
+no program expects of them; a call of the shim is one.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 
 TYPE_CHECKING = False
@@ -21,11 +23,15 @@ if TYPE_CHECKING:
 
 _NAMES = "connect", "connect_ex"
 _NOTIFIED = "bind", "listen", "shutdown"
+_NOTIFIED_OF_FILES = "unlink", "remove", "symlink"
 
 
 def install(supervisor: str, addresses: str) -> None:
     """`addresses` are the ports and the names (in hexadecimal, after `unix:`) of the listeners."""
     looks = _Looks(supervisor, addresses.split())
+    if "unix:" in addresses:
+        for name in _NOTIFIED_OF_FILES:
+            setattr(os, name, _Patient(getattr(os, name)))
     module = sys.modules.get("socket")
     if module is None:
         sys.meta_path.insert(0, _Import(looks))
@@ -59,8 +65,6 @@ class _Looks:
                 return plain(own, address)
             if name == "connect_ex":
                 return error
-            import os
-
             raise OSError(error, os.strerror(error))
 
         return _disguised(connect, plain)
@@ -93,6 +97,28 @@ class _Looks:
             # Another library may have wrapped the wrapper, which has no effect any more.
             if self._class.__dict__.get(name) is wrapper:
                 delattr(self._class, name)
+
+
+class _Patient:
+    """A function of `os`, called again after EINTR.
+
+    Not a function itself: pathlib keeps some in a class, up to Python 3.9, which would bind them.
+    """
+
+    def __init__(self, plain: Callable[..., Any]) -> None:
+        self._plain = plain
+        self.__name__, self.__qualname__ = plain.__name__, plain.__qualname__
+        self.__doc__, self.__module__ = plain.__doc__, plain.__module__
+        # shutil looks there for whether it can delete trees safely.
+        if plain in os.supports_dir_fd:
+            os.supports_dir_fd.add(self)
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        while True:
+            try:
+                return self._plain(*args, **options)
+            except InterruptedError:
+                continue
 
 
 def _patient(plain: Callable[..., Any]) -> Callable[..., Any]:
