@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from functools import partial
 
 from sockact.core.matching import (
     Address,
@@ -31,13 +32,15 @@ from sockact.handover.bound import Bound
 from sockact.handover.callers import shares_mounts
 from sockact.handover.lock_files import lock_paths
 from sockact.handover.own_connects import OwnConnects
+from sockact.handover.own_socket import Replacement
 from sockact.kernel import looks, procfs, seccomp
 from sockact.kernel.looks import Blocked
 from sockact.kernel.seccomp import Call
-from sockact.kernel.sockets.listener import set_nonblocking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sockact.core.matching import Traits
     from sockact.core.settings import Settings
     from sockact.handover.callers import Callers
@@ -65,9 +68,7 @@ class Adoption:
         with looks.charged("paths"):
             self._addresses = tuple(call_arguments.canonical(x.address) for x in listeners)
         self._inodes = {listener.inode for listener in listeners}
-        self._paths = {
-            a.host for a in self._addresses if a.family is Family.UNIX and a.host[:1] == "/"
-        }
+        self._paths = {address.host for address in self._addresses if address.is_file}
         self._lock_paths = lock_paths(self._paths)
         names = map(os.path.basename, self._paths | self._lock_paths)
         self._names = set(map(os.fsencode, names))
@@ -89,6 +90,8 @@ class Adoption:
         self.options = listener_changes.Options(listeners)
         """Those that it sets on the listeners."""
         self._bound = Bound(callers.hold)
+        self.late: Replacement | None = None
+        """What is to be tried again, because its thread got no CPU."""
         # Inode of a socket whose descriptor was replaced → its listener.
         self._replaced: dict[int, Listener] = {}
 
@@ -186,8 +189,20 @@ class Adoption:
         notification = seccomp.receive(fd)
         if notification is None:
             return None
+        self._answer(fd, notification, partial(self._dispatch, fd, notification))
+        return notification.call
+
+    def try_again(self) -> bool:
+        """Go on with the call that is `late`; return whether that has ended."""
+        late, self.late = self.late, None
+        if late is not None and seccomp.still_valid(late.fd, late.notification):
+            self._answer(late.fd, late.notification, partial(self._put, late))
+        return self.late is None
+
+    def _answer(self, fd: int, notification: Notification, act: Callable[[], None]) -> None:
+        """Do what answers a call; if that fails, answer it accordingly."""
         try:
-            self._dispatch(fd, notification)
+            act()
         except (OSError, ValueError) as error:
             if isinstance(error, OSError) and looks.is_for_want(error):
                 self._fail(fd, notification, error)
@@ -201,7 +216,6 @@ class Adoption:
         except Exception:
             seccomp.proceed(fd, notification)  # A thread without an answer would wait for ever.
             raise
-        return notification.call
 
     def _fail(self, fd: int, notification: Notification, error: OSError) -> None:
         """Let a call fail that could not be looked at at this moment."""
@@ -247,14 +261,19 @@ class Adoption:
                 seccomp.proceed(fd, notification)
                 return
             self.options.give(found, None if own is None else own.changes)
-            self._put(fd, notification, target, found, own)
-            inode = found.inode
-        if inode not in self._inodes:
+            listens = partial(self._listens, found.inode, tid)
+            self._put(Replacement(fd, notification, target, own, found, listens))
+        elif inode in self._inodes:
+            seccomp.answer(fd, notification, self._listens(inode, tid))
+        else:
             seccomp.proceed(fd, notification)
-            return
-        # The listener listens already, with the .socket unit's Backlog=.
+
+    def _listens(self, inode: int, tid: int) -> int:
+        """The error of a listen() on a listener, or 0: it listens already, with the .socket unit's
+        Backlog=.
+        """
         free = self._bound.listen(inode, procfs.thread_group(tid))
-        seccomp.answer(fd, notification, 0 if free else errno.EADDRINUSE)
+        return 0 if free else errno.EADDRINUSE
 
     def _shutdown(self, fd: int, notification: Notification) -> None:
         """Ignore a shutdown of a listener, which would end it for all generations."""
@@ -303,36 +322,25 @@ class Adoption:
         elif found is None:
             seccomp.proceed(fd, notification)
         else:
-            self._put(fd, notification, target, found, own)
-            seccomp.answer(fd, notification)
+            bound = partial(self._remember, own, found)
+            self._put(Replacement(fd, notification, target, own, found, bound))
 
-    def _put(
-        self,
-        fd: int,
-        notification: Notification,
-        target: int,
-        found: Listener,
-        own: OwnSocket | None,
-    ) -> None:
-        """Put the listener in place of the program's descriptor `target`."""
-        tid = notification.tid
-        flags, watched = own_socket.place(tid, target, None if own is None else own.inode)
-        if flags & os.O_NONBLOCK:
-            # Never cleared: another generation may rely on it.
-            set_nonblocking(found)
-        cloexec = bool(flags & os.O_CLOEXEC)
-        with own_socket.rewatched(watched, found):
-            # A signal may have withdrawn the call, before Linux 5.19.
-            seccomp.put_fd(fd, notification, found.socket.fileno(), target, cloexec=cloexec)
-        if own is not None:
-            self._remember(own.inode, found)
+    def _put(self, replacement: Replacement) -> None:
+        """Put a listener in place of a descriptor, and answer the call; perhaps not at once."""
+        try:
+            replacement.attempt()
+        except seccomp.Late:
+            self.late = replacement
 
-    def _remember(self, inode: int, found: Listener) -> None:
-        """Remember a socket that other processes may have, too: they get the listener later."""
-        if found.address.kind is Kind.STREAM:
+    def _remember(self, own: OwnSocket | None, found: Listener) -> int:
+        """Remember a socket that other processes may have, too: they get the listener later. 0: the
+        bind() has succeeded.
+        """
+        if own is not None and found.address.kind is Kind.STREAM:
             if len(self._replaced) >= _MOST_REPLACED:
                 del self._replaced[next(iter(self._replaced))]
-            self._replaced[inode] = found
+            self._replaced[own.inode] = found
+        return 0
 
 
 def _reply(fd: int, notification: Notification, *, succeed: bool) -> None:

@@ -59,7 +59,7 @@ def socket_address(notification: Notification) -> Address | None:
 
 def canonical(address: Address) -> Address:
     """The address with the symbolic links of its directory resolved. Raises Unavailable."""
-    if address.family is not Family.UNIX or address.host[:1] != "/":
+    if not address.is_file:
         return address
     return Address(Family.UNIX, address.kind, _resolved(address.host))
 

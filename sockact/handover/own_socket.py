@@ -1,5 +1,8 @@
 """The program's own socket, which adoption replaces: its options and its epoll entries.
 
+The kernel replaces it only once its thread runs. A program can keep a thread from that for long (a
+low priority on a busy CPU), or an overloaded machine does, so a replacement can be tried again.
+
 A program may put its socket into epoll before it binds. Such an entry belongs to the open file, so
 it has to be made anew for the listener, with the same events and data.
 
@@ -18,14 +21,16 @@ from sockact.core.matching import Traits
 from sockact.core.record import asdict, dataclass, replace
 from sockact.handover import gate
 from sockact.handover.gate import Entry
-from sockact.kernel import credentials, looks, pidfd, procfs
+from sockact.kernel import credentials, looks, pidfd, procfs, seccomp
 from sockact.kernel.looks import Unavailable, apart
 from sockact.kernel.sockets import received, sockopt
+from sockact.kernel.sockets.listener import set_nonblocking
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from sockact.kernel.seccomp import Notification
     from sockact.kernel.sockets.listener import Listener
     from sockact.kernel.sockets.sockopt import Change
 
@@ -45,6 +50,34 @@ class OwnSocket:
     traits: Traits
     changes: tuple[Change, ...]
     """The options that the program has set on it."""
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """A listener that takes the place of a program's socket, for a call that waits meanwhile."""
+
+    fd: int
+    """Of the notifications."""
+    notification: Notification
+    target: int
+    """The program's descriptor."""
+    own: OwnSocket | None
+    listener: Listener
+    answer: Callable[[], int]
+    """Called once it is in place; returns the error of the call, or 0."""
+
+    def attempt(self) -> None:
+        """Replace the socket, and answer. Raises OSError; seccomp.Late: nothing has changed."""
+        inode = None if self.own is None else self.own.inode
+        flags, watched = place(self.notification.tid, self.target, inode)
+        if flags & os.O_NONBLOCK:
+            # Never cleared: another generation may rely on it.
+            set_nonblocking(self.listener)
+        source, cloexec = self.listener.socket.fileno(), bool(flags & os.O_CLOEXEC)
+        with rewatched(watched, self.listener):
+            # A signal may have withdrawn the call, before Linux 5.19.
+            seccomp.put_fd(self.fd, self.notification, source, self.target, cloexec=cloexec)
+        seccomp.answer(self.fd, self.notification, self.answer())
 
 
 def look(tid: int, fd: int) -> OwnSocket | None:

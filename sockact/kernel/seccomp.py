@@ -14,6 +14,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import signal
 import struct
 from enum import Enum
 
@@ -250,11 +251,37 @@ def still_valid(fd: int, notification: Notification) -> bool:
     return True
 
 
-def put_fd(fd: int, notification: Notification, source: int, target: int, *, cloexec: bool) -> None:
-    """Replace the caller's descriptor `target` by our descriptor `source`. Raises OSError."""
+class Late(OSError):
+    """The thread has got no CPU to take the descriptor; nothing has changed, so try again later."""
+
+
+def put_fd(
+    fd: int,
+    notification: Notification,
+    source: int,
+    target: int,
+    *,
+    cloexec: bool,
+    within: float = 0.1,
+) -> None:
+    """Replace the caller's descriptor `target` by our descriptor `source`. Raises OSError, and Late
+    after `within` seconds.
+
+    The kernel waits until the thread has taken the descriptor: for ever, if others keep its CPU.
+    Only a signal ends this wait, and the kernel then takes the descriptor back.
+    """
     flags = os.O_CLOEXEC if cloexec else 0
     request = _ADDFD.pack(notification.id, _ADDFD_SETFD, source, target, flags)
-    _retried_ioctl(fd, _NOTIF_ADDFD, request)
+    before = signal.signal(signal.SIGALRM, lambda *_: None)
+    # Again and again: one may come just before the call.
+    timer = signal.setitimer(signal.ITIMER_REAL, within, within)
+    try:
+        fcntl.ioctl(fd, _NOTIF_ADDFD, request)
+    except InterruptedError as error:
+        raise Late(error.errno, "the thread gets no CPU") from None
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *timer)
+        signal.signal(signal.SIGALRM, before)
 
 
 def proceed(fd: int, notification: Notification) -> None:
@@ -275,10 +302,7 @@ def _respond(fd: int, notification: Notification, error: int, flags: int) -> Non
 
 
 def _retried_ioctl(fd: int, request: int, data: bytes) -> None:
-    """Call ioctl(2) again if a signal interrupts it, which Python does not do.
-
-    ADDFD waits until the thread has received the descriptor.
-    """
+    """Call ioctl(2) again if a signal interrupts it, which Python does not do."""
     while True:
         try:
             fcntl.ioctl(fd, request, data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import time
 
 from sockact.handover.adopt import Adoption
 from sockact.kernel import looks
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     from sockact.handover.lock_files import LockFiles
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.base.loop import Loop
+
+_AGAIN = 0.5
+"""Seconds until a call whose thread gets no CPU is tried again. Until then its generation's other
+calls wait, too, so that such threads together cannot keep the supervisor from its work.
+"""
 
 
 class BindRequests:
@@ -69,10 +75,15 @@ class BindRequests:
         with looks.charged(self._generation):
             return self.adoption.own_connects.answer(wanted, pid)
 
+    def is_busy(self) -> bool:
+        """Whether a call was received that is not answered yet."""
+        return self.adoption.late is not None
+
     def close(self) -> None:
         """Answer no more notifications."""
         if self._notifications is not None:
-            self._loop.unwatch(self._notifications)
+            if self._loop.watched(self._notifications):
+                self._loop.unwatch(self._notifications)
             os.close(self._notifications)
             self._notifications = None
 
@@ -84,7 +95,10 @@ class BindRequests:
         if events & select.POLLIN:
             with looks.charged(self._generation):
                 call = self.adoption.handle(self._notifications)
-            if call in (Call.BIND, Call.LISTEN):
+            if self.adoption.late:
+                self._loop.unwatch(self._notifications)
+                self._later()
+            elif call in (Call.BIND, Call.LISTEN):
                 self._answered()
             elif self.adoption.shut:
                 self.adoption.shut.clear()
@@ -93,3 +107,17 @@ class BindRequests:
             # The last process that has the filter has ended.
             self.close()
         # Neither: a signal or a kill has withdrawn the notification. Receiving would block.
+
+    def _later(self) -> None:
+        self._loop.at(time.monotonic() + _AGAIN, self._try_again)
+
+    def _try_again(self) -> None:
+        if self._notifications is None:
+            return
+        with looks.charged(self._generation):
+            ended = self.adoption.try_again()
+        if not ended:
+            self._later()
+            return
+        self._loop.watch(self._notifications, READ, self._notified)
+        self._answered()

@@ -154,8 +154,11 @@ class LiveGeneration:
         return Rules(self.settings.quiet_after, speaks_tls(self.settings.command, ports))
 
     def is_busy(self) -> bool:
-        """Whether its launch, probe or trial is in progress, or its version is being found."""
-        return self.version.under_way or any((self._news, self._readiness, self._trial))
+        """Whether its launch, probe or trial is in progress, its version is being found, or a call
+        is not answered yet.
+        """
+        waits = self.version.under_way or self._binds.is_busy()
+        return waits or any((self._news, self._readiness, self._trial))
 
     def probe(self) -> None:
         """Start the configured readiness probe, if that is not done yet."""
