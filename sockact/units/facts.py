@@ -5,7 +5,6 @@ Raises OperatorError if systemd cannot be asked or does not know the unit.
 
 from __future__ import annotations
 
-import glob
 import os
 import stat
 from dataclasses import dataclass, field
@@ -18,8 +17,6 @@ from sockact.units import stale_files, unitfile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from sockact.core.matching import Address
     from sockact.units.manager import Manager
     from sockact.units.unitfile import Settings
@@ -236,10 +233,9 @@ def _is_null(file: os.stat_result) -> bool:
     return stat.S_ISCHR(file.st_mode) and file.st_rdev == os.makedev(1, 3)
 
 
-def _environment_files(service: Unit) -> Iterator[str]:
-    """The files that systemd reads: EnvironmentFile= may be a pattern."""
-    for pattern in _paths(service.get("EnvironmentFiles")):
-        yield from sorted(glob.glob(pattern)) if glob.has_magic(pattern) else [pattern]
+def _environment_files(service: Unit) -> list[str]:
+    """The files that systemd reads, as far as they are there."""
+    return stale_files.environment_files(_paths(service.get("EnvironmentFiles")))
 
 
 def _paths(environment_files: str) -> list[str]:
