@@ -1,4 +1,6 @@
-"""Kinds of messages to the operator: SOCKACT_EVENT= and MESSAGE_ID= of docs/journal.md."""
+"""Kinds of messages to the operator: SOCKACT_EVENT= of docs/journal.md, and what decides on the
+MESSAGE_ID= (systemd/journal.py).
+"""
 
 from __future__ import annotations
 

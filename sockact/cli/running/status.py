@@ -11,7 +11,9 @@ from sockact.cli.options.name import name_argument
 @click.command(name="status", short_help="Show a service in detail.")
 @name_argument
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; a list if NAME is omitted.")
-@click.option("--watch", "watched", is_flag=True, help="Update at every change and every second.")
+@click.option(
+    "--watch", "watched", is_flag=True, help="Update on every change, and at least once a second."
+)
 def command(name: str | None, as_json: bool, watched: bool) -> int:
     """Show the generations, listeners and last handover of the service NAME.
 

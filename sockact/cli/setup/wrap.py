@@ -69,16 +69,16 @@ _LONGEST = 3600.0
 @click.option(
     "--force",
     is_flag=True,
-    help="Do not try the program under sockact before, and do not prove a reload after the wrap.",
+    help="Skip the test start before wrapping, and the test reload afterwards.",
 )
 def command(unit: str, listen: tuple[str, ...], user_unit: bool, **options: Any) -> None:
     """Put an existing service under sockact, without dropping connections.
 
     Writes NAME.socket, which takes over the addresses of the service, and a drop-in that starts its
     program with `sockact run`. The service's own file is not changed. If the service is running,
-    the program is started once under sockact beside it, the service is restarted, and reloaded
-    once; if any of that fails, everything is undone. `sockact unwrap` undoes all of this. The other
-    options are those of `sockact run`.
+    sockact first starts a second copy of its program as a test, then restarts the service and
+    reloads it once. If any step fails, all changes are undone. `sockact unwrap` undoes all of this.
+    The other options are those of `sockact run`.
 
     \b
     Example:

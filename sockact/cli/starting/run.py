@@ -184,8 +184,8 @@ def _load(context: click.Context, _option: click.Parameter, value: str | None) -
     default="1min",
     show_default=True,
     callback=check_time,
-    help="After 10 consecutive --watch reloads, each for a change less than TIME after the reload "
-    "before it, suspend these reloads until nothing has changed for TIME.",
+    help="If 10 --watch reloads in a row each come less than TIME after the last, suspend them "
+    "until nothing has changed for TIME.",
 )
 @click.option(
     "--identifier",
