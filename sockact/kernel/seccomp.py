@@ -16,6 +16,7 @@ import fcntl
 import os
 import signal
 import struct
+import time
 from enum import Enum
 
 from sockact.core.record import dataclass
@@ -272,13 +273,18 @@ def put_fd(
     """
     flags = os.O_CLOEXEC if cloexec else 0
     request = _ADDFD.pack(notification.id, _ADDFD_SETFD, source, target, flags)
+    until = time.monotonic() + within
     before = signal.signal(signal.SIGALRM, lambda *_: None)
     # Again and again: one may come just before the call.
     timer = signal.setitimer(signal.ITIMER_REAL, within, within)
     try:
-        fcntl.ioctl(fd, _NOTIF_ADDFD, request)
-    except InterruptedError as error:
-        raise Late(error.errno, "the thread gets no CPU") from None
+        while True:
+            try:
+                fcntl.ioctl(fd, _NOTIF_ADDFD, request)
+                return
+            except InterruptedError as error:  # By SIGCHLD, say.
+                if time.monotonic() >= until:
+                    raise Late(error.errno, "the thread gets no CPU") from None
     finally:
         signal.setitimer(signal.ITIMER_REAL, *timer)
         signal.signal(signal.SIGALRM, before)

@@ -151,7 +151,9 @@ def read_news(news: socket.socket) -> int | LaunchFailure | None:
 
     Raises BlockingIOError if there is nothing to read yet.
     """
-    data, fds, _flags, _address = socket.recv_fds(news, _BOUND, 1)
+    data, fds, flags, _address = socket.recv_fds(news, _BOUND, 1)
+    if flags & socket.MSG_CTRUNC:  # No descriptor was left: the kernel has closed it.
+        return LaunchFailure("seccomp", errno.EMFILE)
     if not data:
         return None
     if fds:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ import pytest
 from sockact.supervisor.processes import launch
 from tests import ROOT
 from tests.support import wait
+from tests.support.limits import no_descriptors_left
 from tests.support.program import Program
 from tests.support.service import SOCKACT
 
@@ -163,3 +165,11 @@ def test_too_few_files(folder: Path) -> None:
         (line,) = process.stdout.read().splitlines()
     assert "LimitNOFILE=" in line
     assert "ulimit -n" in line
+
+
+def test_news_for_which_there_is_no_descriptor() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        socket.send_fds(theirs, [b"filter"], [theirs.fileno()])
+        with no_descriptors_left():
+            assert launch.read_news(ours) == launch.LaunchFailure("seccomp", errno.EMFILE)

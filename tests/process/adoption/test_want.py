@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 BIND_IN_WANT = """
 import resource
 supervisor = os.getppid()
+socket.socket().bind(("127.0.0.1", 0))  # By then the supervisor has the notifications.
 limits = resource.prlimit(supervisor, resource.RLIMIT_NOFILE)
 found = socket.socket()
 error = 0
