@@ -90,8 +90,8 @@ def test_a_slow_start_and_a_drain(start: StartService, program: Program, folder:
         connect(("127.0.0.1", program.port)) as client,
         on_terminal(service, "reload", "--wait-drained", "test") as terminal,
     ):
-        client.sendall(b"slow 1.5")
-        terminal.wait_for("test: generation 2 is starting, up to 1 min 30 s left")
+        client.sendall(b"slow 3")
+        terminal.wait_for("test: generation 2 is starting, up to 1 min ")
         go.write_bytes(b"")
         terminal.wait_for("generation 1 is draining: 1 active, 0 new")
         stdout = terminal.end()
@@ -105,7 +105,7 @@ def test_a_slow_start_and_a_drain(start: StartService, program: Program, folder:
 def test_a_stop(start: StartService, program: Program) -> None:
     service = start(program.command, listen=program.listen)
     with connect(("127.0.0.1", program.port)) as client:
-        client.sendall(b"slow 1.5")
+        client.sendall(b"slow 3")
         with on_terminal(service, "stop", "test") as terminal:
             terminal.wait_for("test: generation 1 is draining: 1 active")
             assert terminal.end() == "test: stopped\n"
