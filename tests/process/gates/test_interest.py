@@ -30,19 +30,6 @@ struct.pack_into("=I", queue, tail, 1)
 call(426, ring, 1, 1, 1, None, 0)
 """
 
-# io_uring without a library: one operation on a descriptor is submitted, and waited for.
-RING = """
-import ctypes, mmap, struct
-call = ctypes.CDLL(None).syscall
-parameters = ctypes.create_string_buffer(120)
-ring = call(425, 8, parameters)
-tail, = struct.unpack_from("=I", parameters, 44)
-queue, entries = mmap.mmap(ring, 4096), mmap.mmap(ring, 4096, offset=0x10000000)
-struct.pack_into("=BBHiQQII", entries, 0, OPERATION)
-struct.pack_into("=I", queue, tail, 1)
-call(426, ring, 1, 1, 1, None, 0)
-"""
-
 WAITING = {
     "accept": "listener.accept()",
     "accept in a thread": "threading.Thread(target=listener.accept).start()",

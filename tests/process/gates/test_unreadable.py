@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import resource
 import socket
 from typing import TYPE_CHECKING
 
@@ -19,6 +17,7 @@ from sockact.supervisor.generations.interest_watch import InterestWatch
 from sockact.supervisor.processes.processes import Processes
 from tests.support import wait
 from tests.support.child import child, inode
+from tests.support.limits import no_descriptors_left
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,17 +27,6 @@ if TYPE_CHECKING:
 def listener() -> Iterator[socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as made:
         yield made
-
-
-@contextlib.contextmanager
-def no_descriptors() -> Iterator[None]:
-    """EMFILE from every open()."""
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def refuse(monkeypatch: pytest.MonkeyPatch, refused: int) -> None:
@@ -90,7 +78,7 @@ def test_no_descriptor_is_no_answer() -> None:
         lambda pid: pidfd.send_signal(pid, 0),
         lambda _pid: procfs.processes(),
     ):
-        with no_descriptors(), pytest.raises(procfs.Unavailable):
+        with no_descriptors_left(), pytest.raises(procfs.Unavailable):
             question(os.getpid())
 
 

@@ -1,4 +1,4 @@
-"""shutdown() while its notification waits for the supervisor: seccomp_unotify(2)."""
+"""A call whose notification waits for the supervisor while a signal comes: seccomp_unotify(2)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import sys
 from tests import ROOT
 
 # The signal comes while nobody has received the notification, so that the kernel gives EINTR.
-INTERRUPTED = """
-import signal, socket, threading
+_PROGRAM = """
+import os, pathlib, shutil, signal, sys, tempfile, threading
+sys.path[:0] = PATHS
 from sockact.kernel import seccomp
-from sockact_shim import shutdown
+SETUP
 
 came, ready, fds = threading.Event(), threading.Event(), []
 
@@ -27,24 +28,28 @@ signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
 threading.Thread(target=supervise, daemon=True).start()
 signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
 signal.signal(signal.SIGALRM, lambda *_: came.set())
-one, other = socket.socketpair()
-shutdown.spare([0])
-fds.append(seccomp.install({seccomp.Call.SHUTDOWN}))
+fds.append(seccomp.install({seccomp.Call.CALL}))
 ready.set()
 signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)  # Again: one may come just before the call.
-one.shutdown(socket.SHUT_RDWR)
+STATEMENT
 signal.setitimer(signal.ITIMER_REAL, 0)  # At the end of Python it would be fatal.
-assert came.is_set() and other.recv(1) == b""
+assert came.is_set() and CHECK
 """
 
 
-def test_a_signal_does_not_interrupt_it() -> None:
-    paths = f"import sys; sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / 'sockact' / 'shim')!r}]\n"
+def check(call: str, setup: str, statement: str, fact: str) -> None:
+    """Make the statement, which calls `call`, in a process of its own; then `fact` must be true."""
+    words = {
+        "PATHS": repr([str(ROOT), str(ROOT / "sockact" / "shim")]),
+        "SETUP": setup,
+        "Call.CALL": f"Call.{call}",
+        "STATEMENT": statement,
+        "CHECK": fact,
+    }
+    code = _PROGRAM
+    for word, text in words.items():
+        code = code.replace(word, text)
     done = subprocess.run(
-        [sys.executable, "-I", "-c", paths + INTERRUPTED],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=20,
+        [sys.executable, "-I", "-c", code], capture_output=True, text=True, check=False, timeout=20
     )
     assert (done.returncode, done.stderr) == (0, "")
