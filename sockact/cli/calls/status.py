@@ -55,7 +55,7 @@ def status_of(one: Service, connection: Client, answer: dict[str, Any]) -> dict[
     """The status in an answer, with the pid of the process that answered. Raises Failure."""
     status: dict[str, Any] = answer["status"]
     if status["name"] != one.name:
-        # It would stand in the place of that service.
+        # Its status would be shown as that service's.
         raise Failure(f"{one.name}: the supervisor there calls itself {status['name']!r}")
     status["pid"] = connection.supervisor or status["pid"]
     return status

@@ -98,7 +98,7 @@ def options(command: click.Command) -> dict[str, click.Option]:
 
 
 def takes_numbers(option: click.Option) -> bool:
-    """Whether its value may be a number, in the place of a string."""
+    """Whether its value may be a number instead of a string."""
     return option.metavar in _NUMBERS_TOO
 
 

@@ -25,7 +25,7 @@ def say(text: str, *, end: str = "\n") -> None:
 
 
 def say_anew(text: str) -> None:
-    """Write a result in the place of the last one where that is a terminal. Raises OSError."""
+    """Write a result, which replaces the last one on a terminal. Raises OSError."""
     text = _printable_lines(text)
     _write(f"{_CLEAR}{text}\n" if sys.stdout and sys.stdout.isatty() else f"{text}\n\n")
 
