@@ -1,16 +1,13 @@
-"""The mechanisms of a handover, on top of kernel/: adopt, interest, gate, census.
+"""The mechanisms of a handover, on top of kernel/: interest, gate, census; adopting is a room
+of its own.
 
 Never decides when to use one.
 """
 
 __all__ = (
     "accept_queues",
-    "adopt",
-    "availability",
-    "callers",
     "census",
     "gate",
     "interest",
     "listener_changes",
-    "lock_files",
 )

@@ -6,7 +6,7 @@ import os
 
 from sockact.core.errors import OperatorError
 from sockact.core.settings import Adopt, Settings
-from sockact.handover import availability
+from sockact.handover.adoption import availability
 from sockact.kernel import pidfd
 from sockact.kernel.libc import become_subreaper
 from sockact.supervisor.base import report

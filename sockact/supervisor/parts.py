@@ -14,7 +14,7 @@ from sockact.core.history.failures import Window
 from sockact.core.lifecycle import events
 from sockact.core.lifecycle.model import Gate, Phase, State
 from sockact.core.message_kinds import News
-from sockact.handover.lock_files import LockFiles
+from sockact.handover.adoption.lock_files import LockFiles
 from sockact.supervisor.base import report
 from sockact.supervisor.base.faults import Faults
 from sockact.supervisor.base.loop import Loop

@@ -6,7 +6,7 @@ import os
 import select
 import time
 
-from sockact.handover.adopt import Adoption
+from sockact.handover.adoption.adopt import Adoption
 from sockact.kernel import looks
 from sockact.kernel.seccomp import Call
 from sockact.supervisor.base.loop import READ
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sockact.core.matching import Address, Denied
-    from sockact.handover.callers import Callers
-    from sockact.handover.lock_files import LockFiles
+    from sockact.handover.adoption.callers import Callers
+    from sockact.handover.adoption.lock_files import LockFiles
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.base.loop import Loop
 

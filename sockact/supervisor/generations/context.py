@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from sockact.core.lifecycle.events import Event
     from sockact.core.settings import Adopt, Settings
-    from sockact.handover.lock_files import LockFiles
+    from sockact.handover.adoption.lock_files import LockFiles
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.base.loop import Loop
     from sockact.supervisor.logs.logs import Logs

@@ -13,7 +13,7 @@ from functools import partial
 from sockact.core.connections import Rules, speaks_tls
 from sockact.core.lifecycle.events import LaunchFailed, Proven, TrialFailed, TrialPassed
 from sockact.core.settings import Adopt, Settings
-from sockact.handover.callers import Callers
+from sockact.handover.adoption.callers import Callers
 from sockact.kernel import looks
 from sockact.supervisor.generations.bind_requests import BindRequests
 from sockact.supervisor.generations.launch_news import LaunchNews

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sockact.core.matching import Address
-    from sockact.handover.adopt import Adoption
+    from sockact.handover.adoption.adopt import Adoption
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.base.loop import Loop, Timer
 

@@ -15,7 +15,7 @@ from sockact.supervisor.processes.environment import probe_environment
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sockact.core.settings import Settings
-    from sockact.handover.adopt import Adoption
+    from sockact.handover.adoption.adopt import Adoption
     from sockact.supervisor.generations.context import Context
     from sockact.supervisor.generations.notify_socket import NotifySocket
     from sockact.supervisor.probes.readiness import ReadinessProbe

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from sockact.handover import own_socket
-from sockact.handover.adopt import Adoption
-from sockact.handover.callers import Callers
-from sockact.handover.lock_files import LockFiles
+from sockact.handover.adoption import own_socket
+from sockact.handover.adoption.adopt import Adoption
+from sockact.handover.adoption.callers import Callers
+from sockact.handover.adoption.lock_files import LockFiles
 from sockact.kernel import pidfd, seccomp
 from sockact.kernel.seccomp import Call
 from sockact.kernel.sockets import listener as listeners
@@ -20,7 +20,7 @@ from sockact.kernel.sockets import listener as listeners
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sockact.handover.own_socket import OwnSocket
+    from sockact.handover.adoption.own_socket import OwnSocket
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sockact.handover.callers import Callers
-from sockact.handover.lock_files import LockFiles
+from sockact.handover.adoption.callers import Callers
+from sockact.handover.adoption.lock_files import LockFiles
 from sockact.kernel import procfs, seccomp
 from sockact.kernel.sockets.listener import of_socket
 from sockact.supervisor.generations import bind_requests

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sockact.handover.lock_files import LockFiles
+from sockact.handover.adoption.lock_files import LockFiles
 from tests.support import wait
 from tests.support.installed import upgrade
 from tests.support.program import Program, ask

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from sockact.handover.adopt import Adoption
-from sockact.handover.callers import Callers
-from sockact.handover.lock_files import LockFiles
+from sockact.handover.adoption.adopt import Adoption
+from sockact.handover.adoption.callers import Callers
+from sockact.handover.adoption.lock_files import LockFiles
 from sockact.kernel import helper, looks, pidfd, seccomp
 from sockact.kernel.looks import Blocked
 from sockact.kernel.seccomp import Call

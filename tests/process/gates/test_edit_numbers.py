@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sockact.handover import gate, own_socket
+from sockact.handover import gate
+from sockact.handover.adoption import own_socket
 from sockact.kernel import looks
 from sockact.kernel.sockets import listener as listeners
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sockact.handover import call_arguments, census, gate, listener_changes, own_socket
+from sockact.handover import census, gate, listener_changes
+from sockact.handover.adoption import call_arguments, own_socket
 from sockact.handover.interest import interest
 from sockact.kernel import helper, looks, procfs
 from sockact.kernel.looks import Blocked

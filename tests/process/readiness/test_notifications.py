@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sockact.handover import availability, own_socket
-from sockact.handover.callers import Callers
-from sockact.handover.lock_files import LockFiles
+from sockact.handover.adoption import availability, own_socket
+from sockact.handover.adoption.callers import Callers
+from sockact.handover.adoption.lock_files import LockFiles
 from sockact.kernel import seccomp
 from sockact.kernel.sockets import sockopt
 from sockact.supervisor.base.commands import Command

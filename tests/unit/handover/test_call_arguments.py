@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sockact.core.matching import Address, Family, Kind
-from sockact.handover import call_arguments
+from sockact.handover.adoption import call_arguments
 
 if TYPE_CHECKING:
     from pathlib import Path

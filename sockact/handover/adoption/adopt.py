@@ -27,14 +27,14 @@ from sockact.core.matching import (
     beside,
     match,
 )
-from sockact.handover import call_arguments, listener_changes, own_socket
-from sockact.handover.bound import Bound
-from sockact.handover.callers import shares_mounts
-from sockact.handover.lock_files import lock_paths
-from sockact.handover.own_connects import OwnConnects
-from sockact.handover.own_socket import Replacement
+from sockact.handover import listener_changes
+from sockact.handover.adoption import call_arguments, own_socket
+from sockact.handover.adoption.bound import Bound
+from sockact.handover.adoption.callers import shares_mounts
+from sockact.handover.adoption.lock_files import lock_paths
+from sockact.handover.adoption.own_connects import OwnConnects
+from sockact.handover.adoption.own_socket import Replacement
 from sockact.kernel import looks, procfs, seccomp
-from sockact.kernel.looks import Blocked
 from sockact.kernel.seccomp import Call
 
 TYPE_CHECKING = False
@@ -43,9 +43,9 @@ if TYPE_CHECKING:
 
     from sockact.core.matching import Traits
     from sockact.core.settings import Settings
-    from sockact.handover.callers import Callers
-    from sockact.handover.lock_files import LockFiles
-    from sockact.handover.own_socket import OwnSocket
+    from sockact.handover.adoption.callers import Callers
+    from sockact.handover.adoption.lock_files import LockFiles
+    from sockact.handover.adoption.own_socket import OwnSocket
     from sockact.kernel.seccomp import Notification
     from sockact.kernel.sockets.listener import Listener
 
@@ -206,7 +206,7 @@ class Adoption:
         except (OSError, ValueError) as error:
             if isinstance(error, OSError) and looks.is_for_want(error):
                 self._fail(fd, notification, error)
-            elif isinstance(error, Blocked) and notification.call in _SPARED:
+            elif isinstance(error, looks.Blocked) and notification.call in _SPARED:
                 # It might be a listener, or its file, which the other generations have, too.
                 seccomp.answer(fd, notification, errno.EBUSY)
             else:

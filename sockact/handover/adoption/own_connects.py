@@ -12,7 +12,7 @@ import os
 from sockact.core import own_connects
 from sockact.core.matching import Family
 from sockact.core.settings import Adopt
-from sockact.handover import call_arguments
+from sockact.handover.adoption import call_arguments
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sockact.core.matching import Address
     from sockact.core.settings import Settings
-    from sockact.handover.callers import Callers
+    from sockact.handover.adoption.callers import Callers
     from sockact.kernel.sockets.listener import Listener
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from sockact.core.matching import Address
-    from sockact.handover.own_socket import OwnSocket
+    from sockact.handover.adoption.own_socket import OwnSocket
 
 _MOST_USERS = 64
 
