@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 from sockact.cli.calls import service
 from sockact.cli.terminal.failures import Failure, TimedOut
 from sockact.cli.terminal.output import complain, say
-from sockact.supervisor.control import client, interface
+from sockact.supervisor.control import client, interface, json_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ def perform(
     target = service.one(name)
     supervisor, handover = _reload(target, {"wait_drained": wait_drained, "force": force}, timeout)
     if as_json:
-        say(json.dumps(handover, indent=2))
+        say(json_text.indented(handover))
     _raise_unless_committed(target, handover)
     if not as_json:
         say(f"{target.name}: {_succeeded(handover)}")
