@@ -142,7 +142,7 @@ def _show(unit: str, user: bool) -> dict[str, str] | None:
 
 def _seconds(text: str) -> float:
     """A time span as `systemctl show` writes it, such as `10s` or `1min 30s`; 0 for others."""
-    from sockact.core.timespan import seconds
+    from sockact.core.numbers import seconds
 
     try:
         return seconds(text)

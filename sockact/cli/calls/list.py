@@ -9,7 +9,7 @@ from sockact.cli.calls.show import ago
 from sockact.cli.calls.status import ask_all
 from sockact.cli.terminal.failures import Failure
 from sockact.cli.terminal.output import printable, say
-from sockact.supervisor.control import json_text
+from sockact.core import json_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ import os
 from sockact.cli.calls import service
 from sockact.cli.terminal.failures import Failure, TimedOut
 from sockact.cli.terminal.output import complain, say
-from sockact.supervisor.control import client, interface, json_text
+from sockact.core import json_text
+from sockact.supervisor.control import client, interface
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import os
 import select
 import time
 
-from sockact.supervisor.control import json_text
+from sockact.core import json_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

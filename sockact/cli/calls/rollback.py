@@ -5,7 +5,8 @@ from __future__ import annotations
 from sockact.cli.calls import service
 from sockact.cli.terminal.failures import Failure
 from sockact.cli.terminal.output import say
-from sockact.supervisor.control import client, interface, json_text
+from sockact.core import json_text
+from sockact.supervisor.control import client, interface
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

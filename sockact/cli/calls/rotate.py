@@ -5,7 +5,8 @@ from __future__ import annotations
 from sockact.cli.calls import service
 from sockact.cli.terminal.failures import Failure, TimedOut
 from sockact.cli.terminal.output import complain, say
-from sockact.supervisor.control import client, json_text
+from sockact.core import json_text
+from sockact.supervisor.control import client
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

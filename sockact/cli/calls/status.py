@@ -8,7 +8,7 @@ from sockact.cli.calls import resources, service
 from sockact.cli.calls.show import show
 from sockact.cli.terminal.failures import Failure
 from sockact.cli.terminal.output import complain, say
-from sockact.supervisor.control import json_text
+from sockact.core import json_text
 from sockact.units import unit_facts
 
 TYPE_CHECKING = False

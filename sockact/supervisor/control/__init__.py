@@ -2,4 +2,4 @@
 through the interface `Service`.
 """
 
-__all__ = ("claim", "client", "endpoint", "interface", "json_text", "paths", "server", "varlink")
+__all__ = ("claim", "client", "endpoint", "interface", "paths", "server", "varlink")

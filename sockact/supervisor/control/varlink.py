@@ -11,8 +11,8 @@ This module must do no I/O. See https://varlink.org/Method-Call for the protocol
 
 from __future__ import annotations
 
+from sockact.core import json_text
 from sockact.core.record import dataclass
-from sockact.supervisor.control import json_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -244,7 +244,7 @@ def invalid_parameter(name: str) -> Refused:
 
 
 def _encode(message: JsonObject) -> bytes:
-    return json_text.encode(message).encode("ascii") + b"\0"
+    return json_text.compact(message).encode("ascii") + b"\0"
 
 
 def _decode(data: bytes) -> JsonObject:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockact.supervisor.control import json_text
+from sockact.core import json_text
 from tests import ROOT
 
 VALUES = st.recursive(
@@ -27,19 +27,20 @@ WRONG = ("", "{", "[1,]", '{"a":}', '"\n"', '"\\q"', "no", "1 2", "NaN", "[-Infi
 
 @given(VALUES)
 def test_writes_what_json_writes(value: object) -> None:
-    assert json_text.encode(value) == json.dumps(value, separators=(",", ":"))
+    assert json_text.encode(value) == json.dumps(value)
+    assert json_text.compact(value) == json.dumps(value, separators=(",", ":"))
     assert json_text.indented(value) == json.dumps(value, indent=2)
 
 
 @given(VALUES)
 def test_reads_what_json_writes(value: object) -> None:
-    for text in (json_text.encode(value), json.dumps(value, indent=2), f" {json.dumps(value)}\n"):
+    for text in (json_text.compact(value), json.dumps(value, indent=2), f" {json.dumps(value)}\n"):
         assert json_text.decode(text) == value
 
 
 @pytest.mark.parametrize("text", WRONG)
 def test_refuses_what_is_no_json(text: str) -> None:
-    with pytest.raises(ValueError, match=r"line 1 column|Infinity|NaN|BOM"):
+    with pytest.raises(ValueError, match="not valid JSON"):
         json_text.decode(text)
 
 
@@ -49,7 +50,7 @@ def test_refuses_it_also_where_json_is_not_loaded_yet(text: str) -> None:
     code = f"""
 import sys
 sys.path.append({str(ROOT)!r})
-from sockact.supervisor.control import json_text
+from sockact.core import json_text
 assert "json" not in sys.modules
 try:
     json_text.decode({text!r})

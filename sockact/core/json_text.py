@@ -1,7 +1,7 @@
 """JSON text as the module json reads and writes it, with only its parts in C.
 
-The module loads `re`, which takes longer than a whole call. It is loaded for what is no JSON, or
-has blanks around it, and says what is wrong.
+The module loads `re`, which takes longer than a whole call of a supervisor, and more memory than
+most of its parts.
 """
 
 from __future__ import annotations
@@ -12,32 +12,40 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn
 
+_BLANKS = " \t\n\r"
+
 
 def decode(text: str) -> Any:
     """The value of a JSON text. Raises ValueError, also for NaN and Infinity; RecursionError."""
+    text = text.strip(_BLANKS)
     try:
         value, end = _scan(text, 0)
-    except Exception:  # Without the module it has no error to raise, up to Python 3.13.
+    except RecursionError:
+        raise
+    except Exception:  # The scanner leaves the right one to the module.
         end = -1
-    if end == len(text):
-        return value
-    import json
-
-    return json.loads(text, parse_constant=_refuse)
+    if end != len(text):
+        raise ValueError("not valid JSON")
+    return value
 
 
 def encode(value: object) -> str:
-    """JSON text without blanks, ASCII only, so that lone surrogates of file names survive."""
-    return "".join(_parts(value, 0))
+    """JSON text in a line, ASCII only, so that lone surrogates of file names survive."""
+    return "".join(_spaced(value, 0))
+
+
+def compact(value: object) -> str:
+    """As `encode`, without blanks."""
+    return "".join(_compact(value, 0))
 
 
 def indented(value: object, margin: str = "\n") -> str:
-    """JSON text for people, with two blanks for each level."""
+    """JSON text in lines, with two blanks for each level."""
     inner = f"{margin}  "
     if isinstance(value, dict) and value:
         members = [f"{encode(name)}: {indented(one, inner)}" for name, one in value.items()]
         return f"{{{inner}{f',{inner}'.join(members)}{margin}}}"
-    if isinstance(value, list) and value:
+    if isinstance(value, list | tuple) and value:
         return f"[{inner}{f',{inner}'.join(indented(one, inner) for one in value)}{margin}]"
     return encode(value)
 
@@ -61,7 +69,10 @@ def _unfit(value: object) -> NoReturn:
     raise TypeError(f"a {type(value).__name__} is not JSON")
 
 
+def _encoder(colon: str, comma: str) -> make_encoder:
+    quoted = encode_basestring_ascii
+    return make_encoder(None, _unfit, quoted, None, colon, comma, False, False, allow_nan=False)
+
+
 _scan = make_scanner(_Reading)  # type: ignore[arg-type]
-_parts = make_encoder(
-    None, _unfit, encode_basestring_ascii, None, ":", ",", False, False, allow_nan=False
-)
+_spaced, _compact = _encoder(": ", ", "), _encoder(":", ",")
