@@ -6,6 +6,7 @@ took by the supervisor's own clock. A status is answered at once: there it is al
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import statistics
@@ -46,7 +47,12 @@ class Cost:
 
 
 def compare(paths: Sequence[str], runs: int) -> list[Cost]:
-    """Each command of each installed `sockact`, in turns; without any, of this checkout."""
+    """Each command of each installed `sockact`, in turns; without any, of this checkout.
+
+    Compiles the shim first, as in an installed package, because $PYTHONDONTWRITEBYTECODE may be set
+    for the program, which loads most of it in each reload.
+    """
+    compileall.compile_dir(ROOT / "sockact" / "shim", quiet=1)
     ways = {path: [path] for path in paths}
     ways = ways or {"this checkout": [sys.executable, "-I", "-c", CHECKOUT]}
     with temporary() as folder:

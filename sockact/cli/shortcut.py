@@ -73,7 +73,7 @@ def parse(words: Sequence[str]) -> dict[str, Any] | None:
 
 
 def _time(text: str) -> float | None:
-    from sockact.core.timespan import LONGEST, seconds
+    from sockact.core.numbers import LONGEST, seconds
 
     try:
         span = seconds(text)

@@ -9,6 +9,7 @@ __all__ = (
     "connections",
     "errors",
     "json_data",
+    "json_text",
     "matching",
     "message_kinds",
     "numbers",
@@ -16,5 +17,4 @@ __all__ = (
     "record",
     "release",
     "settings",
-    "timespan",
 )

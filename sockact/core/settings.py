@@ -5,10 +5,10 @@ Field names and defaults are carried to other versions of sockact: they never ch
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from functools import partial
 
+from sockact.core import json_text
 from sockact.core.record import asdict, dataclass
 
 TYPE_CHECKING = False
@@ -105,18 +105,18 @@ class Settings:
 
     def to_json(self) -> str:
         """The settings as JSON, for `from_json`. Names need not be UTF-8."""
-        return json.dumps(asdict(self))
+        return json_text.encode(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Settings:
         """Read what `to_json` wrote. Raises TypeError or ValueError if it does not fit."""
-        return cls.from_dict(json.loads(text))
+        return cls.from_dict(json_text.decode(text))
 
     @classmethod
     def from_older(cls, text: str) -> Settings:
         """Read what an older version wrote: settings that it did not have get their defaults."""
         usual = asdict(cls("", ()))
-        return cls.from_dict(usual | json.loads(text))
+        return cls.from_dict(usual | json_text.decode(text))
 
     @classmethod
     def from_dict(cls, data: dict[str, object]) -> Settings:

@@ -10,23 +10,19 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import re
 
 from sockact.core.record import dataclass
 from sockact.kernel import libc, looks, procfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
 EPOLL_CTL_ADD = 1
 EPOLL_CTL_DEL = 2
 _MOST_BYTES = 16 << 20
 """220,000 entries, which the kernel prints in 0.2 s on one machine."""
 _MOST_FOUND = 50_000
-# "tfd:        5 events:       19 data: 5  pos:0 ino:2f91 sdev:8", hexadecimal except for tfd
-_LINE = rb"^tfd: *([0-9]+) events: *([0-9a-f]+) data: *([0-9a-f]+) +pos:\S+ ino:(%s) "
-_ANY = re.compile(_LINE % rb"[0-9a-f]+", re.MULTILINE)
 
 
 @looks.error
@@ -76,19 +72,37 @@ def of_instance(
     if limit.bytes < 0:
         limit.bytes = 0
         raise _too_many(pid)
-    wanted = _ANY
-    if inodes is not None:
-        # There may be thousands of entries, and hardly ever a wanted one.
-        wanted = re.compile(_LINE % b"|".join(b"%x" % inode for inode in inodes), re.MULTILINE)
     entries: list[EpollEntry] = []
-    for found in wanted.finditer(text):
+    for line in _lines(text, inodes):
         limit.found -= 1
         if limit.found < 0:
             limit.found = 0
             raise _too_many(pid)
-        number, *others = found.groups()
-        entries.append(EpollEntry(int(number), *(int(one, 16) for one in others)))
+        entries.append(_entry(line))
     return entries
+
+
+def _lines(text: bytes, inodes: Collection[int] | None) -> Iterator[bytes]:
+    """The lines of entries in an fdinfo, or only those with one of the `inodes`."""
+    if inodes is None:
+        yield from (line for line in text.split(b"\n") if line.startswith(b"tfd:"))
+        return
+    # There may be thousands of entries, and hardly ever a wanted one: not line by line.
+    for inode in inodes:
+        wanted = b" ino:%x " % inode
+        at = text.find(wanted)
+        while at >= 0:
+            yield text[text.rfind(b"\n", 0, at) + 1 : at + len(wanted)]
+            at = text.find(wanted, at + 1)
+
+
+def _entry(line: bytes) -> EpollEntry:
+    """Read "tfd:        5 events:       19 data: 5  pos:0 ino:2f91 sdev:8": all hexadecimal, except
+    for tfd.
+    """
+    words = line.split()
+    fd, events, data, inode = words[1], words[3], words[5], words[7].partition(b":")[2]
+    return EpollEntry(int(fd), int(events, 16), int(data, 16), int(inode, 16))
 
 
 class _EpollEvent(ctypes.Structure):

@@ -182,8 +182,8 @@ class _Looks:
         self.owner = 0
         self.charged: Hashable = None
         self._helper: Helper | None = None
-        self._functions = 0
-        """Number of those that the helper knows."""
+        self._known: frozenset[str] = frozenset()
+        """The functions that the helper has."""
         self._given_up = GivenUp()
         self._group_of: Callable[[int], Hashable] = lambda _pid: None
         self._say: Callable[[Hashable, str], None] = lambda _group, _text: None
@@ -265,16 +265,11 @@ class _Looks:
 
     def _start(self, name: str) -> Helper:
         """Return the helper, which has the function. Raises OSError."""
-        if self._helper is None or self._functions < len(_FUNCTIONS):
-            try:
-                new = Helper(_answer)
-            except OSError:
-                if self._helper is None or name not in [*_FUNCTIONS][: self._functions]:
-                    raise
-                return self._helper  # It only lacks other modules.
+        if self._helper is None or name not in self._known:
+            new = Helper(_answer)
             self._drop_helper()
             self._helper = new
-            self._functions = len(_FUNCTIONS)
+            self._known = frozenset(_FUNCTIONS)
         return self._helper
 
     def _may_look_here(self, error: OSError) -> bool:

@@ -6,8 +6,7 @@ Needs the rights of procfs, and raises what it raises.
 
 from __future__ import annotations
 
-import re
-
+from sockact.core.numbers import whole
 from sockact.core.record import dataclass
 from sockact.kernel import procfs
 from sockact.kernel.libc import per_machine
@@ -26,8 +25,6 @@ _SYSCALLS = {
     per_machine(299, 243): "recvmmsg",
 }
 _RING = "anon_inode:[io_uring]"
-# "  op=13, task_works=0" after "PollList:", in the fdinfo of an io_uring instance
-_RING_WAITS = re.compile(rb"^ +op=([0-9]+), task_works=", re.MULTILINE)
 _MOST_FDINFO = 1 << 20
 
 
@@ -93,5 +90,13 @@ def io_uring(pid: int) -> list[int]:
                 text = procfs.read(f"/proc/{pid}/fdinfo/{fd}", _MOST_FDINFO)
             except (FileNotFoundError, ProcessLookupError):
                 continue
-            found += map(int, _RING_WAITS.findall(text))
+            opcodes = map(_waiting_opcode, text.split(b"\n"))
+            found += [opcode for opcode in opcodes if opcode is not None]
     return found
+
+
+def _waiting_opcode(line: bytes) -> int | None:
+    """That of "  op=13, task_works=0" after "PollList:", in the fdinfo of an io_uring instance."""
+    operation, waits, _ = line.partition(b", task_works=")
+    name, _, opcode = operation.lstrip(b" ").partition(b"=")
+    return whole(opcode) if waits and name == b"op" and line.startswith(b" ") else None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import socket
 import stat
 import time
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _NUMBERS = {family: number for number, family in FAMILIES.items()}
-_NAMED = re.compile(r"([A-Za-z0-9_.-]+)=(.*)", re.DOTALL)
-_BARE_PORT = re.compile(r"(?:[A-Za-z0-9_.-]+=)?(?:udp:)?[0-9]+", re.ASCII)
+_NAME_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-")
 _CONNECTION = "connection"
 """The name of what systemd passes for Accept=yes: sd_listen_fds_with_names(3)."""
 _LONGEST_QUEUE = 1 << 20  # The kernel limits it to net.core.somaxconn.
@@ -95,8 +93,7 @@ def _name(constant: int) -> str:
 
 def parse(text: str) -> tuple[str, Address]:
     """Parse the argument of --listen: (name, address). Raises OperatorError."""
-    named = _NAMED.fullmatch(text)
-    name, rest = named.groups() if named else ("", text)
+    name, rest = _split(text)
     kind = Kind.STREAM
     if rest.startswith("udp:"):
         kind, rest = Kind.DATAGRAM, rest[4:]
@@ -104,6 +101,17 @@ def parse(text: str) -> tuple[str, Address]:
     if address is None:
         raise OperatorError(f"--listen {text}: not an address; use, for example, {_EXAMPLES}")
     return name or str(address).replace(":", "_"), address
+
+
+def _split(text: str) -> tuple[str, str]:
+    """The NAME in NAME=ADDRESS, "" if there is none, and the address."""
+    name, named, rest = text.partition("=")
+    return (name, rest) if named and name and _NAME_CHARACTERS.issuperset(name) else ("", text)
+
+
+def _is_bare_port(text: str) -> bool:
+    port = _split(text)[1].removeprefix("udp:")
+    return port.isascii() and port.isdecimal()
 
 
 def _parse_address(text: str, kind: Kind) -> Address | None:
@@ -178,7 +186,7 @@ def only_ipv6(texts: tuple[str, ...]) -> set[Address]:
     """
     parsed = [(text, parse(text)[1]) for text in texts]
     every = [address for _, address in parsed]
-    return {a for text, a in parsed if has_ipv4_twin(a, every) and not _BARE_PORT.fullmatch(text)}
+    return {a for text, a in parsed if has_ipv4_twin(a, every) and not _is_bare_port(text)}
 
 
 def takes_as_wanted(found: socket.socket, address: Address, alone: set[Address]) -> bool:

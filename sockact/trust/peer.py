@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import socket
+import _socket  # What `socket` adds to it takes longer to load than a call takes.
 import struct
 
 _CREDENTIALS = struct.Struct("=iII")
 
 
-def credentials(sock: socket.socket) -> tuple[int, int, int]:
+def credentials(sock: _socket.socket) -> tuple[int, int, int]:
     """The pid, uid and gid of the process that has called connect(2) or listen(2) there.
 
     The pid is 0 for a process outside of our PID namespace. Raises OSError.
     """
-    found = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    found = sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, uid, gid = _CREDENTIALS.unpack(found)
     return pid, uid, gid

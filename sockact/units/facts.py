@@ -10,7 +10,7 @@ import stat
 from dataclasses import dataclass, field
 
 from sockact.core.errors import OperatorError
-from sockact.core.timespan import seconds
+from sockact.core.numbers import seconds
 from sockact.systemd import listeners
 from sockact.trust import files, walk
 from sockact.units import stale_files, unitfile

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 
 from sockact.core.errors import OperatorError
 
@@ -12,8 +11,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 _SECONDS = 3.0
-# systemd.unit(5). What begins with a dash could be taken for an option.
-_UNIT = re.compile(r"[A-Za-z0-9:_.\\@][A-Za-z0-9:_.\\@-]{0,247}\.service")
+_NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789:_.\\@-")
+_LONGEST_NAME = 248
+"""Characters before `.service`: systemd.unit(5)."""
 _PROPERTIES = ("MainPID", "NRestarts", "StartLimitBurst", "StartLimitIntervalUSec")
 _STATES = ("LoadState", "ActiveState", "SubState", "Result", "ExecMainStatus", "NRestarts")
 _BOOTED = "/run/systemd/system"
@@ -116,9 +116,15 @@ def unit_in(group: str) -> tuple[str, bool]:
     for name in group.split("/"):
         if name.startswith("user@") and name.endswith(".service"):
             user = True
-        elif _UNIT.fullmatch(name):
+        elif _is_service(name):
             return name, user
     return "", False
+
+
+def _is_service(name: str) -> bool:
+    base = name.removesuffix(".service")
+    # What begins with a dash could be taken for an option.
+    return 0 < len(base) <= _LONGEST_NAME and base[0] != "-" and base != name and _NAME >= {*base}
 
 
 def _show(unit: str, user: bool) -> dict[str, str] | None:
@@ -136,7 +142,7 @@ def _show(unit: str, user: bool) -> dict[str, str] | None:
 
 def _seconds(text: str) -> float:
     """A time span as `systemctl show` writes it, such as `10s` or `1min 30s`; 0 for others."""
-    from sockact.core.timespan import seconds
+    from sockact.core.numbers import seconds
 
     try:
         return seconds(text)

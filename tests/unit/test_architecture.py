@@ -27,9 +27,8 @@ LONGEST_FUNCTION = 50
 
 # What the supervisor loads on top of a bare `python3 -I` before it is told what to run.
 LOADED = (
-    "array collections contextlib copyreg ctypes enum errno fcntl functools gc heapq itertools "
-    "json keyword math operator re reprlib resource select selectors signal sockact socket struct "
-    "types"
+    "array collections contextlib ctypes enum errno fcntl functools gc heapq itertools keyword "
+    "math operator reprlib resource select selectors signal sockact socket struct types"
 )
 FORBIDDEN = (
     "click",

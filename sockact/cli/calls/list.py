@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 from sockact.cli.calls import service
@@ -10,6 +9,7 @@ from sockact.cli.calls.show import ago
 from sockact.cli.calls.status import ask_all
 from sockact.cli.terminal.failures import Failure
 from sockact.cli.terminal.output import printable, say
+from sockact.core import json_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def perform(*, as_json: bool = False) -> int:
     answers = ask_all(services, SECONDS)
     entries = [_entry(one, answer) for one, answer in zip(services, answers, strict=True)]
     if as_json:
-        say(json.dumps(entries, indent=2))
+        say(json_text.indented(entries))
     elif entries:
         say("\n".join(_aligned([_HEADER, *map(_row, services, entries)])))
     else:

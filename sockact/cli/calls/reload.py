@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 from sockact.cli.calls import service
 from sockact.cli.terminal.failures import Failure, TimedOut
 from sockact.cli.terminal.output import complain, say
+from sockact.core import json_text
 from sockact.supervisor.control import client, interface
 
 TYPE_CHECKING = False
@@ -27,7 +27,7 @@ def perform(
     target = service.one(name)
     supervisor, handover = _reload(target, {"wait_drained": wait_drained, "force": force}, timeout)
     if as_json:
-        say(json.dumps(handover, indent=2))
+        say(json_text.indented(handover))
     _raise_unless_committed(target, handover)
     if not as_json:
         say(f"{target.name}: {_succeeded(handover)}")

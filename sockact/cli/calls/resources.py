@@ -6,10 +6,11 @@ the wait (docs/looks.md). So a child process asks, and is left behind if it does
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import time
+
+from sockact.core import json_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def usage(groups: Sequence[Sequence[int]], seconds: float) -> list[Usage]:
     else:
         os.kill(pid, _SIGKILL)
         _left_behind.append(pid)
-    found = [json.loads(line) for line in told.split(b"\n")[:-1]]
+    found = [json_text.decode(line.decode()) for line in told.split(b"\n")[:-1]]
     return [(memory, cpu) for memory, cpu in found] + unknown[len(found) :]
 
 
@@ -61,8 +62,8 @@ def _tell(groups: Sequence[Sequence[int]], until: float, writer: int) -> NoRetur
             found = [(_memory(pid), _cpu(pid)) for pid in _in_time(pids, until)]
             if time.monotonic() >= until:
                 break
-            line = json.dumps([_sum(memory for memory, _ in found), _sum(cpu for _, cpu in found)])
-            os.write(writer, line.encode() + b"\n")
+            sums = [_sum(memory for memory, _ in found), _sum(cpu for _, cpu in found)]
+            os.write(writer, json_text.encode(sums).encode() + b"\n")
     finally:
         os._exit(0)
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 from sockact.cli.calls import service
 from sockact.cli.terminal.failures import Failure
 from sockact.cli.terminal.output import say
+from sockact.core import json_text
 from sockact.supervisor.control import client, interface
 
 TYPE_CHECKING = False
@@ -22,7 +21,7 @@ def perform(name: str | None, *, as_json: bool = False) -> int:
     target = service.one(name)
     handover = _rollback(target)
     if as_json:
-        say(json.dumps(handover, indent=2))
+        say(json_text.indented(handover))
     if handover["outcome"] != "committed" and handover["rollback"]:
         raise Failure(f"{target.name}: {_failed(handover)}")
     if not as_json:

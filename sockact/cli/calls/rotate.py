@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 from sockact.cli.calls import service
 from sockact.cli.terminal.failures import Failure, TimedOut
 from sockact.cli.terminal.output import complain, say
+from sockact.core import json_text
 from sockact.supervisor.control import client
 
 TYPE_CHECKING = False
@@ -21,7 +20,7 @@ def perform(name: str | None, *, as_json: bool = False, timeout: float = TIMEOUT
     """`sockact rotate`; its exit status. Raises Failure."""
     target = service.one(name)
     rotation = _rotate(target, timeout)
-    say(json.dumps(rotation, indent=2) if as_json else f"{target.name}: {_described(rotation)}")
+    say(json_text.indented(rotation) if as_json else f"{target.name}: {_described(rotation)}")
     for one in rotation["errors"]:
         process = "" if one["pid"] is None else f"process {one['pid']}: "
         complain(Failure(f"{target.name}: {process}{one['error']}"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 from sockact.cli.terminal.failures import Failure, Misuse, NotRunning
@@ -11,8 +10,6 @@ from sockact.supervisor.control import client, interface, paths, varlink
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from sockact.supervisor.control.varlink import JsonObject
 
 ANSWER_SECONDS = 10.0
@@ -29,11 +26,9 @@ class Service:
     name: str
     directory: str
 
-    @contextlib.contextmanager
-    def connect(self, seconds: float = ANSWER_SECONDS) -> Iterator[client.Client]:
+    def connect(self, seconds: float = ANSWER_SECONDS) -> _Connecting:
         """A connection, made within this time. Raises Failure for all that goes wrong with it."""
-        with self.explained(), client.Client(self.directory, seconds) as connection:
-            yield connection
+        return _Connecting(self, seconds)
 
     def call(
         self,
@@ -53,15 +48,12 @@ class Service:
             return connection.call(method, parameters, timeout)
         return progress.call(connection, method, parameters, timeout, self.name)
 
-    @contextlib.contextmanager
-    def explained(self) -> Iterator[None]:
+    def explained(self) -> _Explaining:
         """Turn errors of the control socket into a Failure that names the service."""
-        try:
-            yield
-        except (client.ControlError, paths.RuntimeDirError) as error:
-            raise self._failure(error) from error
+        return _Explaining(self)
 
-    def _failure(self, error: Exception) -> Failure:
+    def failure(self, error: Exception) -> Failure:
+        """What an error of the control socket means for this service."""
         if isinstance(error, client.NotRunning):
             return self._not_running()
         if isinstance(error, client.RemoteError):
@@ -96,6 +88,39 @@ class Service:
         if not others:
             hint = f"start it, or {_ELSEWHERE}"
         return NotRunning(f"{self.name} is not running (looked in {self.directory}); {hint}")
+
+
+class _Explaining:
+    """The context of `explained`."""
+
+    # Not by contextlib, which takes longer to load than a call takes.
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, client.ControlError | paths.RuntimeDirError):
+            raise self._service.failure(error) from error
+
+
+class _Connecting:
+    """The context of `connect`."""
+
+    def __init__(self, service: Service, seconds: float) -> None:
+        self._service = service
+        self._seconds = seconds
+
+    def __enter__(self) -> client.Client:
+        with self._service.explained():
+            self._connection = client.Client(self._service.directory, self._seconds)
+        return self._connection
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._connection.close()
+        self._service.explained().__exit__(kind, error, trace)
 
 
 def one(name: str | None) -> Service:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 
 from sockact.cli.terminal.output import printable
@@ -23,6 +22,8 @@ _ACCEPTING = {
     "none": "cannot stop accepting",
 }
 """By the states of a gate."""
+_PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789@%+=:,./-_")
+"""No shell treats these specially."""
 _HEADING = "  GENERATION  STATE"
 
 
@@ -64,7 +65,7 @@ def _folded(line: str) -> Iterator[str]:
 
 def _lines(status: dict[str, Any], previous: dict[str, Any] | None) -> Iterator[str]:
     yield f"{status['name']}: {status['state']} (supervisor pid {status['pid']})"
-    yield f"  {shlex.join(status['command'])} (adopt {status['adopt']}, ready {status['ready']})"
+    yield f"  {_command(status['command'])} (adopt {status['adopt']}, ready {status['ready']})"
     before = {old["number"]: old for old in previous["generations"]} if previous else {}
     if status["generations"]:
         yield _HEADING
@@ -83,6 +84,14 @@ def _lines(status: dict[str, Any], previous: dict[str, Any] | None) -> Iterator[
         yield f"  {_failures(failures, status['starts'])}"
     if handover := status["handover"]:
         yield f"  last handover: {_handover(handover)}"
+
+
+def _command(words: list[str]) -> str:
+    if all(word and _PLAIN.issuperset(word) for word in words):
+        return " ".join(words)
+    import shlex  # With `re`, which takes longer to load than all else here.
+
+    return shlex.join(words)
 
 
 def _generation(generation: dict[str, Any], before: dict[str, Any] | None) -> Iterator[str]:

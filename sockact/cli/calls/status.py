@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 
 from sockact.cli.calls import resources, service
 from sockact.cli.calls.show import show
 from sockact.cli.terminal.failures import Failure
 from sockact.cli.terminal.output import complain, say
+from sockact.core import json_text
 from sockact.units import unit_facts
 
 TYPE_CHECKING = False
@@ -29,12 +29,12 @@ def perform(name: str | None, *, as_json: bool = False) -> int:
     """`sockact status` without --watch; its exit status. Raises Failure."""
     if name:
         status = _completed(ask(service.one(name), SECONDS))
-        say(json.dumps(status, indent=2) if as_json else show(status))
+        say(json_text.indented(status) if as_json else show(status))
         return 0
     answers = ask_all(service.running(), SECONDS)
     statuses = [_completed(one) for one in answers if not isinstance(one, Failure)]
     if as_json:
-        say(json.dumps(statuses, indent=2))
+        say(json_text.indented(statuses))
     elif statuses:
         say("\n\n".join(map(show, statuses)))
     failures = [one for one in answers if isinstance(one, Failure)]

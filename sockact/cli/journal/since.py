@@ -6,7 +6,7 @@ import re
 import time
 from datetime import UTC, datetime
 
-from sockact.core import timespan
+from sockact.core import numbers
 
 _DAY = 86400
 # As `systemctl` prints them: `Mon 2026-03-02 12:00:00 CET`.
@@ -38,13 +38,13 @@ def _moment(text: str, now: float) -> float:
     if text in ("today", "yesterday"):
         return _midnight(now - (_DAY if text == "yesterday" else 0))
     if text.startswith("@"):
-        return float(timespan.seconds(text[1:]))
+        return float(numbers.seconds(text[1:]))
     if text.startswith("-"):
-        return max(0.0, now - timespan.seconds(text[1:]))
+        return max(0.0, now - numbers.seconds(text[1:]))
     text = _WEEKDAY.sub("", text, count=1)
     if text[:1].isdigit() and (":" in text or "-" in text):
         return _written_out(text, now)
-    return max(0.0, now - timespan.seconds(_AGO.sub("", text)))
+    return max(0.0, now - numbers.seconds(_AGO.sub("", text)))
 
 
 def _written_out(text: str, now: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
-from sockact.core.timespan import LONGEST, seconds
+from sockact.core.numbers import LONGEST, seconds
 from sockact.supervisor.control import paths
 
 _LONGEST_IDENTIFIER = 64

@@ -5,10 +5,10 @@ Under systemd they go to the journal, with fields (docs/journal.md); otherwise t
 
 from __future__ import annotations
 
-import json
 import os
 import time
 
+from sockact.core import json_text
 from sockact.core.message_kinds import News
 from sockact.supervisor.base.nonblocking import write_now
 from sockact.systemd.journal import MESSAGE_IDS, Journal, is_journal
@@ -96,7 +96,7 @@ class Reporter:
         if self._in_journal:
             return f"<{level}>{message}"
         if self._style == JSON:
-            return json.dumps({"TIMESTAMP": _now()} | fields)
+            return json_text.encode({"TIMESTAMP": _now()} | fields)
         return f"sockact: {self._name}: {message}"
 
     def _write(self, line: str) -> bool:

@@ -16,8 +16,8 @@ that has stopped.
 
 from __future__ import annotations
 
+import _socket  # What `socket` adds to it takes longer to load than a call takes.
 import os
-import socket
 import stat
 import time
 
@@ -128,7 +128,7 @@ class Client:
     def _connect(self, patience: _Patience) -> None:
         self._receiver = varlink.Receiver(_REPLY_LIMIT)
         try:
-            self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self._sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
             try:
                 with walk.find(self._path, foreign_links=False) as found:
                     self._connect_to(found, patience)
@@ -211,7 +211,7 @@ class Client:
     def _send(self, call: varlink.Call) -> None:
         self._sock.settimeout(self._timeout)
         try:
-            self._sock.sendall(varlink.encode_call(call), socket.MSG_NOSIGNAL)
+            self._sock.sendall(varlink.encode_call(call), _socket.MSG_NOSIGNAL)
         except (BrokenPipeError, ConnectionResetError):
             # Turned away: the reason is there to be read.
             return

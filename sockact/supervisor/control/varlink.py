@@ -11,8 +11,7 @@ This module must do no I/O. See https://varlink.org/Method-Call for the protocol
 
 from __future__ import annotations
 
-import json
-
+from sockact.core import json_text
 from sockact.core.record import dataclass
 
 TYPE_CHECKING = False
@@ -245,26 +244,20 @@ def invalid_parameter(name: str) -> Refused:
 
 
 def _encode(message: JsonObject) -> bytes:
-    # ASCII only, so that lone surrogates from file names survive the trip.
-    return json.dumps(message, separators=(",", ":"), allow_nan=False).encode("ascii") + b"\0"
+    return json_text.compact(message).encode("ascii") + b"\0"
 
 
 def _decode(data: bytes) -> JsonObject:
     if sum(map(data.count, (b",", b"[", b"{"))) > _PARTS_LIMIT:
         raise invalid_message(f"the message has more than {_PARTS_LIMIT} parts")
     try:
-        message = json.loads(data.decode("utf-8"), parse_constant=_no_constant)
+        message = json_text.decode(data.decode("utf-8"))
     except (ValueError, RecursionError):
         # ValueError also stands for bytes that are not UTF-8 and for numbers of absurd length.
         raise invalid_message("the message is not valid JSON") from None
     if not isinstance(message, dict):
         raise invalid_message("the message is not a JSON object")
     return message
-
-
-def _no_constant(name: str) -> None:
-    """NaN and Infinity, which Python would accept, are not JSON."""
-    raise ValueError(name)
 
 
 def _flag(message: JsonObject, key: str) -> bool:

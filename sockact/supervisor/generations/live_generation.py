@@ -108,6 +108,9 @@ class LiveGeneration:
         found._readiness = Readiness(
             context, number, settings, found._binds.adoption, found._notify_socket
         )
+        # Last, so that the program need not wait for it.
+        program, directory = found._launch.command[0], found._launch.directory
+        found.version.find(settings, program, directory, found.own)
         return found
 
     @classmethod
@@ -284,7 +287,6 @@ class LiveGeneration:
             environment["NOTIFY_SOCKET"] = self._notify_socket.address
             if usec := context.environment.get("WATCHDOG_USEC"):
                 environment["WATCHDOG_USEC"] = usec
-        self.version.find(settings, command[0], directory, self.own)
         native = context.adopt is Adopt.NATIVE
         if native:
             adoption.options.begin_all()

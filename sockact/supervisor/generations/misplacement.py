@@ -6,7 +6,6 @@ its silence counts only while it is idle, and sooner if its command line shows w
 
 from __future__ import annotations
 
-import re
 import time
 
 from sockact.kernel import waits
@@ -25,7 +24,8 @@ _TOLD_AFTER = 0.5
 _CERTAIN = 5.0
 _PROBABLE = 30.0
 _AGAIN = 1.0
-_NUMBER = re.compile(r"(?<!\d)\d{1,5}(?!\d)", re.ASCII)
+_DIGITS = frozenset("0123456789")
+_MOST_DIGITS = 5
 _UNDER_WAY = "RD"
 
 
@@ -98,7 +98,7 @@ class Misplacement:
         if self._adoption.refusal:
             return True
         words = " ".join(self._command)
-        ports = {int(number) for number in _NUMBER.findall(words)}
+        ports = _numbers(words)
         named = [a for a in self._missing() if a.port in ports or (not a.port and a.host in words)]
         return not named and any(address.port in ports for address in self._adoption.others)
 
@@ -108,3 +108,9 @@ class Misplacement:
         except OSError:
             return False
         return not any(thread.state in _UNDER_WAY for thread in threads)
+
+
+def _numbers(text: str) -> set[int]:
+    """The numbers in a text that may be ports."""
+    apart = "".join(character if character in _DIGITS else " " for character in text)
+    return {int(digits) for digits in apart.split() if len(digits) <= _MOST_DIGITS}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 from functools import partial
 
 from sockact.core.release import LONGEST_VERSION, tidy
@@ -32,8 +31,9 @@ _LINE = 4096
 _LONGEST = 400
 _DEEPEST = 64
 _SHORT = 12
-_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
-_REF = re.compile(r"refs/[!-~]+")
+_HEXADECIMAL = frozenset("0123456789abcdef")
+_HASHES = (40, 64)
+"""Digits of a commit: SHA-1, SHA-256."""
 # Changes the directory, which posix_spawn(3) cannot do. The shell does not interpret the words.
 _IN_DIRECTORY = ("/bin/sh", "-c", 'cd -- "$0" && exec "$@"')
 
@@ -197,10 +197,10 @@ def _git_directory(path: str) -> tuple[str, bool]:
 def _commit(git: str, told: bool) -> str:
     """Return the commit. `told`: a file, which anybody may have written, names the directory."""
     line = _first_line(os.path.join(git, "HEAD"), told)
-    if _COMMIT.fullmatch(line):
+    if _is_commit(line):
         return line
     ref = line.removeprefix("ref: ")
-    if not _REF.fullmatch(ref) or ".." in ref:
+    if not _is_ref(ref):
         raise Unknown(f"{git}/HEAD does not name a commit")
     common = _common(git, told)
     for directory in (git, common):
@@ -208,9 +208,19 @@ def _commit(git: str, told: bool) -> str:
             found = _first_line(os.path.join(directory, ref), told or directory is common)
         except (FileNotFoundError, NotADirectoryError):
             continue
-        if _COMMIT.fullmatch(found):
+        if _is_commit(found):
             return found
     return _packed(os.path.join(common, "packed-refs"), ref, told or common != git)
+
+
+def _is_commit(text: str) -> bool:
+    return len(text) in _HASHES and _HEXADECIMAL.issuperset(text)
+
+
+def _is_ref(text: str) -> bool:
+    named = text.startswith("refs/") and len(text) > len("refs/")
+    plain = text.isascii() and text.isprintable() and " " not in text and ".." not in text
+    return named and plain
 
 
 def _common(git: str, told: bool) -> str:
@@ -228,7 +238,7 @@ def _packed(path: str, ref: str, told: bool) -> str:
         lines = []
     for line in lines:
         commit, _, name = line.partition(" ")
-        if name == ref and _COMMIT.fullmatch(commit):
+        if name == ref and _is_commit(commit):
             return commit
     raise Unknown(f"{ref} has no commit")
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import time
 from functools import partial
 
+from sockact.core import json_text
 from sockact.core.lifecycle.events import HookEnded
 from sockact.core.lifecycle.hooks import Hook
 from sockact.core.lifecycle.model import Phase
@@ -92,7 +92,7 @@ class HookDispatcher:
         facts = self._facts(due, launched, entry and self._ledger.newest(entry), cause)
         own = launched.own if launched else {}
         base = probe_environment(self._context.environment | own, str(facts["name"]))
-        return base | _variables(facts), json.dumps(facts).encode() + b"\n"
+        return base | _variables(facts), json_text.encode(facts).encode() + b"\n"
 
     def _facts(
         self, due: Due, launched: LiveGeneration | None, entry: LedgerEntry | None, cause: str

@@ -6,10 +6,10 @@ unix(7), SOCK_SEQPACKET. Neither side ever blocks: messages that find no room ar
 from __future__ import annotations
 
 import errno
-import json
 import socket
 from collections import deque
 
+from sockact.core import json_text
 from sockact.kernel.sockets import received
 from sockact.supervisor.logs import messages
 
@@ -41,7 +41,7 @@ class Channel:
 
     def tell(self, message: Message, fd: int | None = None) -> None:
         """Send a message, now or with `flush`; it is lost if the other end is gone."""
-        self._unsent.append((json.dumps(message).encode(), [] if fd is None else [fd]))
+        self._unsent.append((json_text.encode(message).encode(), [] if fd is None else [fd]))
         self.flush()
 
     def flush(self) -> bool:

@@ -6,7 +6,7 @@ understood is left out: unknown messages, fields without a meaning here, values 
 
 from __future__ import annotations
 
-import json
+from sockact.core import json_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ _KINDS: dict[str, dict[str, type]] = {
 def read(data: bytes) -> Message | None:
     """Return the message in a packet, with the fields of its kind; None if it is none."""
     try:
-        found = json.loads(data)
+        found = json_text.decode(data.decode())
     except (ValueError, RecursionError):
         return None
     if not isinstance(found, dict):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 
 from sockact.kernel import procfs
@@ -15,10 +14,15 @@ if TYPE_CHECKING:
 
 _NO_FILES = ("/dev/", "/memfd:")
 _WRITES = os.O_WRONLY | os.O_RDWR
-# Suffixes of logrotate (`start`, `dateext` and `dateformat`) and of the kernel.
-_DELETED = r" \(deleted\)"
-_SUFFIX = r"(?:\.\d{1,4}|[-._]\d{4}-?\d\d-?\d\d(?:[-._T]?\d{2,10})?)"
-_ROTATED = re.compile(f"(.+?)(?:{_SUFFIX}(?:{_DELETED})?|{_DELETED})")
+_DELETED = " (deleted)"
+"""The suffix of the kernel."""
+_DATES = "-00000000", "-0000-00-00", ".00000000", ".0000-00-00", "_00000000", "_0000-00-00"
+_TIMES = [mark + "0" * digits for mark in ("", "-", ".", "_", "T") for digits in range(2, 11)]
+_SUFFIXES = (
+    *("." + "0" * digits for digits in range(1, 5)),
+    *(date + time for date in _DATES for time in ("", *_TIMES)),
+)
+"""Those of logrotate (`start`, `dateext` and `dateformat`), with 0 for each digit."""
 
 
 def writes_files(pid: int) -> bool:
@@ -51,14 +55,20 @@ def _left_behind(pid: int) -> list[str]:
 
 
 def _has_successor(pid: int, name: str) -> bool:
-    found = _ROTATED.fullmatch(name)
-    if found is None:
-        return False
+    before = _before_rotation(name)
     try:
         # In the root directory of that process.
-        return stat.S_ISREG(os.stat(f"/proc/{pid}/root{found[1]}").st_mode)
+        return before != name and stat.S_ISREG(os.stat(f"/proc/{pid}/root{before}").st_mode)
     except OSError:
         return False
+
+
+def _before_rotation(name: str) -> str:
+    """The name that a log file had before it was rotated; its own if it was not."""
+    name = name.removesuffix(_DELETED)
+    shape = "".join("0" if character.isdecimal() else character for character in name)
+    suffixes = (suffix for suffix in _SUFFIXES if shape.endswith(suffix))
+    return name[: len(name) - max(map(len, suffixes), default=0)]
 
 
 def _files(pid: int) -> Iterator[tuple[str, int]]:

@@ -11,8 +11,7 @@ ones.
 
 from __future__ import annotations
 
-import json
-
+from sockact.core import json_text
 from sockact.core.history.failures import Failure
 from sockact.core.history.ledger import Account, Failures, LedgerEntry, Span, Times, Totals
 from sockact.core.json_data import Reader, plain
@@ -310,13 +309,13 @@ _READER = Reader(
 
 def write(carried: CarriedSupervisor) -> bytes:
     """Return the state as JSON, for `read`."""
-    return json.dumps({"format": FORMAT, "state": plain(carried)}, allow_nan=False).encode()
+    return json_text.encode({"format": FORMAT, "state": plain(carried)}).encode()
 
 
 def read(data: bytes) -> CarriedSupervisor:
     """Read what `write` wrote. Raises ValueError, which says what this version cannot read."""
     try:
-        found = json.loads(data)
+        found = json_text.decode(data.decode())
     except RecursionError:
         raise ValueError("its state is nested too deeply") from None
     number = found.get("format") if isinstance(found, dict) else None

@@ -12,9 +12,9 @@ follows no link of others.
 
 from __future__ import annotations
 
-import json
 import os
 
+from sockact.core import json_text
 from sockact.trust import files
 
 TYPE_CHECKING = False
@@ -47,14 +47,14 @@ class StateFile:
     def read(self) -> object:
         """Return the value; None if there is no file, or not one of sockact's."""
         try:
-            found: object = json.loads(files.read_own(self.path, _LARGEST).decode())
+            found: object = json_text.decode(files.read_own(self.path, _LARGEST).decode())
         except (OSError, ValueError, RecursionError):
             return None
         return found
 
     def write(self, value: object) -> None:
         """Replace the value. Raises OSError."""
-        data = json.dumps(value).encode()
+        data = json_text.encode(value).encode()
         try:
             files.replace_own(self.path, data, 0o666)
         except FileNotFoundError:

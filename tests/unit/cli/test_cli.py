@@ -15,7 +15,7 @@ from click.testing import CliRunner
 import sockact
 from sockact.cli import main as cli_main
 from sockact.cli.terminal import output
-from sockact.core import timespan
+from sockact.core import numbers
 from sockact.core.settings import Adopt, Settings
 from tests import ROOT
 
@@ -303,7 +303,7 @@ def test_no_room_for_the_complaint() -> None:
     ],
 )
 def test_time_spans(text: str, expected: float) -> None:
-    assert timespan.seconds(text) == pytest.approx(expected, abs=1e-9)
+    assert numbers.seconds(text) == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ def test_time_spans(text: str, expected: float) -> None:
 )
 def test_no_time_spans(text: str) -> None:
     with pytest.raises(ValueError, match="is not a time span"):
-        timespan.seconds(text)
+        numbers.seconds(text)
 
 
 def test_the_terminal_is_safe() -> None:

@@ -1,4 +1,4 @@
-"""The short way of `sockact run`: it reads what click reads, or leaves it to click."""
+"""The short ways without click: `sockact run` reads what click reads, or leaves it to click."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sockact.cli import shortcut
 from sockact.cli.starting import plain
 from tests import ROOT
 from tests.unit.cli.test_cli import settings_of
@@ -89,3 +90,15 @@ def test_click_is_not_loaded() -> None:
     words = [sys.executable, "-I", "-S", "-c", code]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert done.stdout == "False False\n"
+
+
+@pytest.mark.parametrize("command", shortcut.FLAGS)
+def test_a_short_call_loads_nothing_that_takes_longer_than_the_call(command: str) -> None:
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); import sockact.cli.shortcut; "
+        f"import sockact.cli.calls.{command}; print(*sys.modules)"
+    )
+    words = [sys.executable, "-I", "-S", "-c", code]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    slow = {"click", "contextlib", "enum", "functools", "json", "re", "shlex", "socket", "typing"}
+    assert slow.isdisjoint(done.stdout.split())
