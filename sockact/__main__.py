@@ -14,8 +14,6 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from _frozen_importlib import ModuleSpec
-    from collections.abc import Sequence
     from typing import NoReturn
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -75,7 +73,6 @@ def _run(words: list[str]) -> int:
 
     # What is loaded from here on stays; the supervisor enables the collector before its loop runs.
     gc.disable()
-    sys.meta_path.insert(0, _OwnModules)
 
     # Until the supervisor's loop can take them, they wait instead of killing.
     ours = "SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGCHLD"
@@ -94,33 +91,6 @@ def _run(words: list[str]) -> int:
 
             return supervise(settings.to_json())
     return _run_by_child(words, before)
-
-
-class _OwnModules:
-    """Finds the modules of this package where they are.
-
-    A supervisor has 190 of them. Python's own finders look for each among the built-in modules, the
-    frozen ones and by six suffixes, which takes a sixth of the time to load them. They still find
-    what is not here as a source file.
-    """
-
-    @staticmethod
-    def find_spec(
-        name: str, path: Sequence[str] | None = None, _target: object = None
-    ) -> ModuleSpec | None:
-        from _frozen_importlib import ModuleSpec
-        from _frozen_importlib_external import SourceFileLoader
-
-        if path is None or not name.startswith("sockact."):
-            return None
-        place = f"{path[0]}/{name.rpartition('.')[2]}"
-        for origin, packages in ((f"{place}.py", None), (f"{place}/__init__.py", [place])):
-            if os.path.exists(origin):
-                spec = ModuleSpec(name, SourceFileLoader(name, origin), origin=origin)
-                spec.submodule_search_locations = packages
-                spec.has_location = True
-                return spec
-        return None
 
 
 def _run_by_child(words: list[str], mask: set[int]) -> int:
