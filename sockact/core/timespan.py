@@ -36,3 +36,10 @@ def seconds(text: str) -> float:
         total += float(part[1]) * _UNITS[part[2]]
         position = part.end()
     return total
+
+
+def text(seconds: float) -> str:
+    """A time span as it is typed, to the millisecond: 90s, 2min or 1500ms."""
+    if seconds >= 60 and seconds % 60 == 0:
+        return f"{seconds / 60:.0f}min"
+    return f"{seconds:.0f}s" if seconds == int(seconds) else f"{seconds * 1000:.0f}ms"
