@@ -21,6 +21,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+MOST_EXACT = 100
+"""Failures of one round that are taken one by one."""
+
 _NEGLIGIBLE = 1e-17
 
 
@@ -63,6 +66,26 @@ def _log_choose(total: int, count: int) -> float:
     return math.lgamma(total + 1) - math.lgamma(count + 1) - math.lgamma(total - count + 1)
 
 
+def log_mean_power(odds: float, total: int, failing: int, total_before: int) -> float:
+    """The logarithm of the mean of odds ** (the canary's failures), if the `failing` requests are
+    spread at random. For more than MOST_EXACT an upper bound, that of the binomial distribution:
+    W. Hoeffding, Probability inequalities for sums of bounded random variables, JASA 58 (1963),
+    section 6.
+    """
+    if failing > MOST_EXACT:
+        return failing * math.log1p((odds - 1) * total / (total + total_before))
+    all_ways = _log_choose(total + total_before, failing)
+    logs = [
+        _log_choose(total, failed)
+        + _log_choose(total_before, failing - failed)
+        - all_ways
+        + failed * math.log(odds)
+        for failed in range(max(0, failing - total_before), min(total, failing) + 1)
+    ]
+    largest = max(logs)
+    return largest + math.log(sum(math.exp(one - largest) for one in logs))
+
+
 @dataclass(frozen=True)
 class Ranks:
     """The comparison of two histograms by ranks."""
@@ -98,19 +121,20 @@ def mann_whitney(canary: Sequence[int], baseline: Sequence[int]) -> Ranks | None
     return Ranks(wins / (2 * pairs), min(1.0, p))
 
 
-def quantile(histogram: Sequence[int], share: float) -> float:
-    """The duration, in seconds, that this share of all is shorter than, interpolated within its
-    bucket; 0.0 for an empty histogram.
-    """
+def percentile(histogram: Sequence[int], share: float) -> int:
+    """The index of the bucket that this share of all is in or below; 0 for an empty histogram."""
     wanted = share * sum(histogram)
     below = 0
     for index, count in enumerate(histogram):
-        if count and below + count >= wanted:
-            return edge(index + (wanted - below) / count)
         below += count
-    return 0.0
+        if count and below >= wanted:
+            return index
+    return 0
 
 
 def median(histogram: Sequence[int]) -> float:
-    """The median duration in seconds, interpolated; 0.0 for an empty histogram."""
-    return quantile(histogram, 0.5)
+    """The median in seconds, interpolated within its bucket; 0.0 for an empty histogram."""
+    if not any(histogram):
+        return 0.0
+    index = percentile(histogram, 0.5)
+    return edge(index + (sum(histogram) / 2 - sum(histogram[:index])) / histogram[index])
