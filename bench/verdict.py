@@ -2,8 +2,8 @@
 
     python -m bench.verdict [--seed N] [--canaries N] [PART ...]
 
-Each canary is watched for 20,000 requests of both generations, with a look after each 100. Nothing
-but random numbers: the same seed gives the same table.
+Each canary is watched for 20,000 requests of both generations, with a look after each 100; it has a
+tenth of them, unless the table says otherwise. The same seed gives the same table.
 """
 
 from __future__ import annotations
@@ -156,8 +156,8 @@ class Counters:
         )
 
 
-def watch(part: Part, seed: int, look: int = LOOK) -> Iterator[Judgement]:
-    """The verdicts on one canary, one after each `look` requests."""
+def watch(part: Part, seed: int, look: int = LOOK) -> Iterator[tuple[int, Judgement]]:
+    """After each `look` requests: how many the canary has had, and the verdict."""
     chance = random.Random(seed)
     baseline, canary = Counters(), Counters()
     share = part.shares[0]
@@ -178,22 +178,22 @@ def watch(part: Part, seed: int, look: int = LOOK) -> Iterator[Judgement]:
         counters.count(failed, part.seconds(moment), chance)
         if number % look == look - 1:
             evidence = observe(evidence, now())
-            yield judge(evidence)
+            yield canary.requests, judge(evidence)
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """When a canary was refused: after how many looks, and why."""
+    """When a canary was refused: how many requests it had had, and why."""
 
-    looks: int
+    requests: int
     reason: str
 
 
 def refusal(part: Part, seed: int) -> Refusal | None:
     """Watch one canary until it is refused."""
-    for looks, judgement in enumerate(watch(part, seed), 1):
+    for requests, judgement in watch(part, seed):
         if judgement.verdict is Verdict.WORSE:
-            return Refusal(looks, str(judgement))
+            return Refusal(requests, str(judgement))
     return None
 
 
@@ -201,7 +201,7 @@ def row(part: Part, canaries: int, seed: int) -> list[str]:
     """One line of the table."""
     found = [refusal(part, seed + number) for number in range(canaries)]
     refused = [one for one in found if one is not None]
-    requests = [one.looks * LOOK for one in refused]
+    requests = [one.requests for one in refused]
     sizes = [f"{statistics.median(requests):.0f}", str(max(requests))] if refused else ["-", "-"]
     return [
         part.name,
@@ -225,7 +225,7 @@ def main() -> int:
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"unknown part {min(unknown)!r}; choose from {', '.join(PARTS)}")
     rows = [row(PARTS[name], options.canaries, options.seed) for name in options.parts or PARTS]
-    head = ["canary", "refused", "after requests (median)", "latest", "for example"]
+    head = ["canary", "refused", "its requests (median)", "(most)", "for example"]
     print(render(head, rows))  # noqa: T201
     return 0
 

@@ -25,7 +25,7 @@ that a release that turns bad late meets bets that are not lost yet.
 
 Sources: J. Ville, Étude critique de la notion de collectif (1939). H. Robbins, Statistical methods
 related to the law of the iterated logarithm, Annals of Mathematical Statistics 41 (1970).
-J. ter Schure, M. Pérez-Ortiz, A. Ly, P. Grünwald, The anytime-valid logrank test (2020).
+J. ter Schure, M. Pérez-Ortiz, A. Ly, P. Grünwald, The anytime-valid logrank test, NEJSDS 2 (2024).
 I. Waudby-Smith, A. Ramdas, Estimating means of bounded random variables by betting, JRSS B 86
 (2024). See docs/canary-statistics.md.
 """
@@ -45,11 +45,11 @@ if TYPE_CHECKING:
 
 ODDS = (2.0, 5.0, 20.0, 1000.0)
 """The odds ratios that are bet on, and below the part of the wealth that each gets."""
-ODDS_PARTS = (0.2, 0.2, 0.2, 0.4)
+ODDS_PARTS = (0.15, 0.15, 0.2, 0.5)
 BETS = (0.25, 0.5, 1.0, 1.8)
 """The bets on bounded differences; 1.8 cannot lose everything even at -1/2 - MARGIN."""
 BETS_PARTS = (0.25, 0.25, 0.25, 0.25)
-RESERVE = 0.2
+RESERVE = 0.1
 """Part of the wealth that the first round leaves; round n leaves RESERVE / n."""
 MARGIN = 0.03
 """Difference of the probability of superiority from 1/2 that is no evidence. Durations that are 2 %

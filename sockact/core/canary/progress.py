@@ -115,15 +115,15 @@ def advance(
     return _end(progress, Promote(str(judgement)))
 
 
-def command(plan: Plan, progress: Progress, command: Command, now: float) -> tuple[Progress, Order]:
+def command(plan: Plan, progress: Progress, asked: Command, now: float) -> tuple[Progress, Order]:
     """What follows from a command at this time."""
     if progress.ended:
         return progress, Wait(None)
-    if command is Command.PROMOTE:
+    if asked is Command.PROMOTE:
         return _end(progress, Promote("promoted by hand"))
-    if command is Command.ROLLBACK:
+    if asked is Command.ROLLBACK:
         return _end(progress, Refuse(BY_HAND))
-    if command is Command.PAUSE:
+    if asked is Command.PAUSE:
         progress = replace(progress, held=True)
     elif progress.held:
         return _resume(plan, progress, now)

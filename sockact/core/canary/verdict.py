@@ -186,8 +186,8 @@ def _memory(seen: Pair) -> str:
 
 
 _SOURCES: dict[str, tuple[float, Callable[[Pair], str]]] = {
-    "failures": (0.4, _failures),
-    "durations": (0.3, _durations),
+    "failures": (0.5, _failures),
+    "durations": (0.2, _durations),
     "slow": (0.05, _slow),
     "deaths": (0.05, _deaths),
     "lines": (0.05, _lines),

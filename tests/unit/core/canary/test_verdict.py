@@ -35,16 +35,18 @@ def test_a_worse_canary_is_refused_before_it_has_seen_1000_requests(name: str) -
     for seed in range(5):
         found = refusal(PARTS[name], seed)
         assert found is not None
-        assert found.looks * bench.LOOK / 10 < 1000
+        assert found.requests < 1000
 
 
-@pytest.mark.parametrize("name", ["half", "half50"])
-def test_thirty_requests_are_enough_to_see_that_half_of_them_fail(name: str) -> None:
+@pytest.mark.parametrize(("name", "enough"), [("half", 30), ("half50", 60)])
+def test_few_requests_are_enough_to_see_that_half_of_them_fail(name: str, enough: int) -> None:
+    """With half of the clients, the previous generation has had as few to compare with."""
     part = PARTS[name]
     look = round(10 / part.shares[0])
     for seed in range(50):
-        judgements = bench.watch(part, seed, look)
-        assert Verdict.WORSE in [next(judgements).verdict for _ in range(4)]
+        watched = bench.watch(part, seed, look)
+        judgement = next(judgement for requests, judgement in watched if requests >= enough)
+        assert judgement.verdict is Verdict.WORSE
 
 
 @pytest.mark.parametrize(
@@ -58,7 +60,7 @@ def test_an_equal_canary_is_not_refused(name: str) -> None:
 def test_a_release_that_turns_bad_late_is_refused() -> None:
     found = refusal(PARTS["late"], 1)
     assert found is not None
-    assert 100 < found.looks < 150
+    assert 1000 < found.requests < 1500
 
 
 def test_one_request_a_minute_is_not_enough() -> None:
