@@ -67,6 +67,13 @@ def seconds(text: str) -> float:
         ) from None
 
 
+def span(seconds: float) -> str:
+    """A time span as it is typed, to the millisecond: 90s, 2min or 1500ms."""
+    if seconds >= 60 and seconds % 60 == 0:
+        return f"{seconds / 60:.0f}min"
+    return f"{seconds:.0f}s" if seconds == int(seconds) else f"{seconds * 1000:.0f}ms"
+
+
 def _leading(text: str, characters: str) -> tuple[str, str]:
     """What a text begins with of these characters, and the rest."""
     rest = text.lstrip(characters)

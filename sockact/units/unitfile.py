@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from sockact.core import numbers
 from sockact.core.errors import OperatorError
 from sockact.core.record import dataclass
 
@@ -271,13 +272,6 @@ def properties(text: str) -> dict[str, str]:
     return found
 
 
-def span(seconds: float) -> str:
-    """A time span as in unit files: 90s, 2min or 1500ms."""
-    if seconds >= 60 and seconds % 60 == 0:
-        return f"{seconds / 60:.0f}min"
-    return f"{seconds:.0f}s" if seconds == int(seconds) else f"{seconds * 1000:.0f}ms"
-
-
 def readable_span(seconds: float) -> str:
     """A time span as in messages: 90 s, 2 min or 1500 ms."""
-    return re.sub(r"(?<=\d)(?=[a-z])", " ", span(seconds))
+    return re.sub(r"(?<=\d)(?=[a-z])", " ", numbers.span(seconds))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import signal
 
+from sockact.core import numbers
 from sockact.core.settings import Settings
 from sockact.units import timeouts
 from sockact.units.check.finding import ERROR, WARNING, Finding
-from sockact.units.unitfile import readable_span, span
+from sockact.units.unitfile import readable_span
 from sockact.units.wrap import drop_in
 
 TYPE_CHECKING = False
@@ -161,8 +162,8 @@ def _times(facts: Facts, settings: Settings) -> Iterator[Finding]:
         if has < need:
             message = f"{what} may take {readable_span(need)}"
             message += ", so sockact has to ask systemd for more time" if heard else ""
-            write = f"set {key}={span(need + timeouts.MARGIN)}"
-            now = f"{key}={span(has)}"
+            write = f"set {key}={numbers.span(need + timeouts.MARGIN)}"
+            now = f"{key}={numbers.span(has)}"
             yield Finding(WARNING if heard else ERROR, service.name, now, message, write)
     if service.span("RuntimeMaxUSec") < float("inf"):
         now = f"RuntimeMaxSec={service.get('RuntimeMaxUSec')}"
@@ -182,9 +183,10 @@ def _restart(facts: Facts) -> Iterator[Finding]:
         message = "a program that exits with status 0 is restarted, too"
         yield Finding(WARNING, service.name, "Restart=always", message, "set Restart=on-failure")
     if service.reaches_start_limit:
-        interval, pause = service.span("StartLimitIntervalUSec"), service.span("RestartUSec")
+        spans = service.span("StartLimitIntervalUSec"), service.span("RestartUSec")
+        interval, pause = map(numbers.span, spans)
         burst = service.get("StartLimitBurst")
-        now = f"StartLimitBurst={burst} in {span(interval)}, RestartSec={span(pause)}"
+        now = f"StartLimitBurst={burst} in {interval}, RestartSec={pause}"
         message = "a crash loop reaches the start limit, which also stops the .socket unit"
         write = "set RestartSec=1s, and StartLimitIntervalSec=60s and StartLimitBurst=100 in [Unit]"
         yield Finding(WARNING, service.name, now, message, write)

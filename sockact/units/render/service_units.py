@@ -7,12 +7,13 @@ import os
 import textwrap
 from dataclasses import dataclass, field
 
+from sockact.core import numbers
 from sockact.core.matching import Address, Family, Kind, has_ipv4_twin
 from sockact.core.record import replace
 from sockact.core.settings import Settings
 from sockact.units import socket_files, timeouts
 from sockact.units.render import hardening
-from sockact.units.unitfile import Setting, escape_value, span
+from sockact.units.unitfile import Setting, escape_value
 
 _WIDTH = 98
 _HOMES = ("/home/", "/root/", "/run/user/")
@@ -155,13 +156,13 @@ def _life(plan: Plan) -> list[Setting]:
         ),
         Setting(
             "TimeoutStartSec",
-            span(timeouts.starting(plan.times) + timeouts.MARGIN),
+            numbers.span(timeouts.starting(plan.times) + timeouts.MARGIN),
             "Also applies to reloads. Longer than --start-timeout, --trial and --kill-timeout "
             "together. sockact asks for more time if it needs it",
         ),
         Setting(
             "TimeoutStopSec",
-            span(timeouts.stopping(plan.times) + timeouts.MARGIN),
+            numbers.span(timeouts.stopping(plan.times) + timeouts.MARGIN),
             "Longer than --drain-timeout and --kill-timeout together",
         ),
         Setting("WatchdogSec", "30s"),

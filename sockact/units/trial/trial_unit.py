@@ -15,11 +15,12 @@ import os
 import re
 from dataclasses import replace
 
+from sockact.core import numbers
 from sockact.core.matching import Address, Family
 from sockact.trust import files
 from sockact.units import socket_files, unitfile
 from sockact.units.render import service_units
-from sockact.units.unitfile import Setting, span
+from sockact.units.unitfile import Setting
 from sockact.units.wrap import drop_in
 from sockact.units.wrap.service_files import BESIDE
 
@@ -119,8 +120,8 @@ def _life(facts: Facts, wrap: Wrap, script: str) -> Iterator[Setting]:
     line = drop_in.start_line(facts, wrap)
     yield Setting("ExecStart", _after(script, line) if script else line)
     yield Setting("KillMode", "mixed")
-    yield Setting("TimeoutStartSec", span(drop_in.start_limit(facts, wrap)))
-    yield Setting("TimeoutStopSec", span(drop_in.stop_limit(wrap)))
+    yield Setting("TimeoutStartSec", numbers.span(drop_in.start_limit(facts, wrap)))
+    yield Setting("TimeoutStopSec", numbers.span(drop_in.stop_limit(wrap)))
     # A file of the service would hide why the program does not start.
     yield Setting("StandardOutput", "journal")
     yield Setting("StandardError", "journal")

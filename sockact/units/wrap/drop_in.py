@@ -10,9 +10,10 @@ import re
 import signal
 from dataclasses import dataclass, field, replace
 
+from sockact.core import numbers
 from sockact.core.settings import Settings
 from sockact.units import sandbox, socket_files, timeouts, unitfile
-from sockact.units.unitfile import Setting, span
+from sockact.units.unitfile import Setting
 from sockact.units.wrap import refusals, stop_signal
 from sockact.units.wrap.service_files import DROP_IN, UNFINISHED_LINE
 
@@ -169,7 +170,7 @@ def _life(facts: Facts, wrap: Wrap) -> Iterator[Setting]:
     if service.get("OOMPolicy") in ("stop", "kill"):
         yield Setting("OOMPolicy", "continue")
     if (limit := start_limit(facts, wrap)) > service.span("TimeoutStartUSec"):
-        yield Setting("TimeoutStartSec", span(limit))
+        yield Setting("TimeoutStartSec", numbers.span(limit))
     if service.get("WatchdogUSec") in ("", "0"):
         yield Setting("WatchdogSec", "30s")
     if service.get("FileDescriptorStoreMax") in ("", "0"):
@@ -207,7 +208,7 @@ def _stop(facts: Facts, wrap: Wrap) -> Iterator[Setting]:
     if service.get("SendSIGHUP") == "yes":
         yield Setting("SendSIGHUP", "no")
     if service.span("TimeoutStopUSec") < timeouts.stopping(wrap.settings):
-        yield Setting("TimeoutStopSec", span(stop_limit(wrap)))
+        yield Setting("TimeoutStopSec", numbers.span(stop_limit(wrap)))
 
 
 def stop_limit(wrap: Wrap) -> float:

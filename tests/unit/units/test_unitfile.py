@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sockact.core import numbers
 from sockact.core.errors import OperatorError
 from sockact.units import unitfile
 
@@ -136,4 +137,4 @@ def test_properties_that_are_repeated() -> None:
     ("number", "text"), [(90, "90s"), (120, "2min"), (0.5, "500ms"), (0, "0s")]
 )
 def test_spans(number: float, text: str) -> None:
-    assert unitfile.span(number) == text
+    assert numbers.span(number) == text

@@ -1,0 +1,163 @@
+"""A canary under way: what to do next, given the time, the verdict, and what the operator asks for.
+
+Pure: a Progress goes in, the next one and one Order come out. Time is CLOCK_MONOTONIC in seconds.
+A step ends when its time is over and the canary is not worse; at WORSE it is refused at once,
+whatever else was asked for. After Promote or Refuse nothing follows any more.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from sockact.core.canary.schedule import WHOLE, percent
+from sockact.core.canary.verdict import Unsure, Verdict, when_unsure
+from sockact.core.record import dataclass, replace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sockact.core.canary.schedule import Schedule
+    from sockact.core.canary.verdict import Judgement
+
+BY_HAND = "rolled back by hand"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The settings of a canary."""
+
+    schedule: Schedule
+    unsure: Unsure = Unsure.WAIT
+    timeout: float = 600.0
+    """Longest time in seconds that a step waits for requests after its own time."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a canary is. Plain data, carried to other versions of sockact."""
+
+    step: int
+    """Index of the step; the number of steps: none is left."""
+    share: int
+    """Per mille of the new clients, as steered."""
+    since: float
+    """When it got this share."""
+    held: bool = False
+    """It keeps this share until the operator says how to go on."""
+    ended: bool = False
+
+
+@dataclass(frozen=True)
+class Steer:
+    """Give the canary this share of the new clients, in per mille; begin a step of the evidence."""
+
+    share: int
+
+
+@dataclass(frozen=True)
+class Promote:
+    """Give the canary all clients, and drain the previous generation."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Refuse:
+    """Give the previous generation all clients, and drain the canary."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Nothing changes before this time; None: before something is asked for, or found."""
+
+    until: float | None
+
+
+Order = Steer | Promote | Refuse | Wait
+
+
+class Command(Enum):
+    """What the operator can ask for, besides a share."""
+
+    PAUSE = "pause"
+    RESUME = "resume"
+    PROMOTE = "promote"
+    ROLLBACK = "rollback"
+
+
+def begin(plan: Plan, now: float) -> tuple[Progress, Order]:
+    """The first step."""
+    return _enter(plan, 0, now)
+
+
+def advance(
+    plan: Plan, progress: Progress, judgement: Judgement, now: float
+) -> tuple[Progress, Order]:
+    """What follows from the verdict at this time."""
+    if progress.ended:
+        return progress, Wait(None)
+    if judgement.verdict is Verdict.WORSE:
+        return _end(progress, Refuse(f"worse than the previous generation: {judgement}"))
+    over = _over(plan, progress)
+    if over is None or now < over:
+        return progress, Wait(over)
+    # Beside a canary that gets all clients there is nothing to compare it with.
+    if judgement.verdict is Verdict.NOT_ENOUGH and progress.share < WHOLE:
+        choice = when_unsure(plan.unsure, now - over, plan.timeout)
+        if choice is Unsure.WAIT:
+            return progress, Wait(over + plan.timeout)
+        if choice is Unsure.ROLLBACK:
+            reason = f"not enough seen at {percent(progress.share)}: {judgement}"
+            return _end(progress, Refuse(reason))
+    if progress.step + 1 < len(plan.schedule.steps):
+        return _enter(plan, progress.step + 1, now)
+    return _end(progress, Promote(str(judgement)))
+
+
+def command(plan: Plan, progress: Progress, asked: Command, now: float) -> tuple[Progress, Order]:
+    """What follows from a command at this time."""
+    if progress.ended:
+        return progress, Wait(None)
+    if asked is Command.PROMOTE:
+        return _end(progress, Promote("promoted by hand"))
+    if asked is Command.ROLLBACK:
+        return _end(progress, Refuse(BY_HAND))
+    if asked is Command.PAUSE:
+        progress = replace(progress, held=True)
+    elif progress.held:
+        return _resume(plan, progress, now)
+    return progress, Wait(_over(plan, progress))
+
+
+def set_share(progress: Progress, share: int, now: float) -> tuple[Progress, Order]:
+    """The operator gives the canary this share in per mille, and holds it there."""
+    if progress.ended:
+        return progress, Wait(None)
+    return replace(progress, share=share, since=now, held=True), Steer(share)
+
+
+def _resume(plan: Plan, progress: Progress, now: float) -> tuple[Progress, Order]:
+    """Go on with the step that was paused, or with the first one above the share set by hand."""
+    steps = plan.schedule.steps
+    if progress.share != steps[progress.step].share:
+        step = plan.schedule.above(progress.share)
+        if step == len(steps):
+            return _end(progress, Promote("no step of the canary is left"))
+        return _enter(plan, step, now)
+    progress = replace(progress, held=False)
+    return progress, Wait(_over(plan, progress))
+
+
+def _over(plan: Plan, progress: Progress) -> float | None:
+    """When the time of the step is over; None while the share is held."""
+    return None if progress.held else progress.since + plan.schedule.steps[progress.step].seconds
+
+
+def _enter(plan: Plan, step: int, now: float) -> tuple[Progress, Order]:
+    share = plan.schedule.steps[step].share
+    return Progress(step, share, now), Steer(share)
+
+
+def _end(progress: Progress, order: Order) -> tuple[Progress, Order]:
+    return replace(progress, ended=True), order
