@@ -26,6 +26,7 @@ def test_a_refused_signal_is_told_once_for_each_generation() -> None:
     said: list[int] = []
     ending = Termination(
         cast("Processes", Refused()),
+        None,
         lambda _generation: signal.SIGTERM,
         lambda number, message, level=0, news=News.NOTE: said.append(number),
     )
