@@ -118,7 +118,9 @@ class BaseParts:
     def _make_termination(self, listeners: list[Listener]) -> Termination:
         datagrams = {x.inode for x in listeners if x.address.kind is Kind.DATAGRAM}
         return Termination(
+            self.loop,
             self.processes,
+            self.calls,
             LastDatagrams(self.loop, self.retry, self.processes, datagrams) if datagrams else None,
             self.generations.stop_signal_of,
             self.reports.say,
