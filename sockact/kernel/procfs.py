@@ -80,6 +80,16 @@ def lives(pid: int) -> bool:
 
 
 @apart
+def sleeps(pid: int) -> bool:
+    """Whether the main thread of a process sleeps, and a signal can wake it."""
+    try:
+        stat = read(f"/proc/{pid}/stat")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat[stat.rindex(b")") + 2 :].startswith(b"S")
+
+
+@apart
 def thread_group(tid: int) -> int:
     """The pid of a thread's process; `tid` itself if the thread is gone."""
     try:

@@ -44,18 +44,36 @@ class BlockedCall:
     arguments: tuple[int, ...]
 
 
-def blocked_calls(pid: int) -> list[BlockedCall]:
-    """The calls that a process's threads are blocked in (needs CONFIG_HAVE_ARCH_TRACEHOOK)."""
-    found = []
+def system_calls(pid: int) -> dict[int, tuple[str, ...]]:
+    """Each thread of a process → the words of its proc_pid_syscall(5): the number and arguments of
+    the call that it is blocked in, or `running`, or -1 if it was stopped outside of a call.
+    """
+    found = {}
     for tid in procfs.listdir(f"/proc/{pid}/task"):
         try:
-            words = procfs.read(f"/proc/{pid}/task/{tid}/syscall").split()
+            words = procfs.read(f"/proc/{pid}/task/{tid}/syscall").decode().split()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        # "running", "-1 SP PC" outside of a system call, or the number and six arguments.
-        if len(words) > 6 and (name := _SYSCALLS.get(int(words[0]))):
-            found.append(BlockedCall(name, tuple(int(word, 16) for word in words[1:7])))
+        found[int(tid)] = tuple(words)
     return found
+
+
+def blocked_calls(pid: int) -> list[BlockedCall]:
+    """The calls that a process's threads are blocked in (needs CONFIG_HAVE_ARCH_TRACEHOOK)."""
+    return [call for words in system_calls(pid).values() if (call := blocked_call(words))]
+
+
+def blocked_call(words: tuple[str, ...]) -> BlockedCall | None:
+    """The call that these words of `system_calls` name, if it may wait for connections."""
+    # "running", "-1 SP PC" outside of a system call, or the number and six arguments.
+    if len(words) > 6 and (name := _SYSCALLS.get(int(words[0]))):
+        return BlockedCall(name, tuple(int(word, 16) for word in words[1:7]))
+    return None
+
+
+def in_epoll_wait(words: tuple[str, ...]) -> bool:
+    """Whether these words of `system_calls` say that the thread waits in epoll."""
+    return len(words) > 6 and int(words[0]) in _EPOLL_WAITS
 
 
 def threads(pid: int) -> list[Thread]:
@@ -69,10 +87,10 @@ def _threads(pid: int) -> list[tuple[str, int | None]]:
     for tid in procfs.listdir(f"/proc/{pid}/task"):
         try:
             stat = procfs.read(f"/proc/{pid}/task/{tid}/stat")
-            words = procfs.read(f"/proc/{pid}/task/{tid}/syscall").split()
+            words = procfs.read(f"/proc/{pid}/task/{tid}/syscall").decode().split()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        waits = len(words) > 6 and int(words[0]) in _EPOLL_WAITS
+        waits = in_epoll_wait(tuple(words))
         state = stat[stat.rindex(b")") + 2 :][:1].decode()
         found.append((state, int(words[1], 16) if waits else None))
     return found

@@ -131,6 +131,7 @@ class OutsideParts:
             base.processes,
             parts.gates,
             base.calls,
+            base.termination,
             base.logs,
             base.rotation,
             base.hooks,

@@ -13,6 +13,7 @@ from functools import partial
 from sockact.core.history.failures import Window
 from sockact.core.lifecycle import events
 from sockact.core.lifecycle.model import Gate, Phase, State
+from sockact.core.matching import Kind
 from sockact.core.message_kinds import News
 from sockact.handover.adoption.lock_files import LockFiles
 from sockact.supervisor.base import report
@@ -35,6 +36,7 @@ from sockact.supervisor.logs.program_logs import ProgramLogs
 from sockact.supervisor.logs.rotation import Rotation
 from sockact.supervisor.logs.targets import targets
 from sockact.supervisor.processes.hidden_sockets import HiddenSockets
+from sockact.supervisor.processes.last_datagrams import LastDatagrams
 from sockact.supervisor.processes.processes import Processes
 from sockact.supervisor.processes.shim_calls import ShimCalls
 from sockact.supervisor.processes.termination import Termination
@@ -104,9 +106,7 @@ class BaseParts:
             self.hidden,
             carried,
         )
-        self.termination = Termination(
-            self.processes, self.generations.stop_signal_of, self.reports.say
-        )
+        self.termination = self._make_termination(resources.listeners)
         self.hooks = HookRunner(self.loop)
         self.logs = Logs(self.loop, targets(settings), resources.notice, show)
         reopening = ProgramLogs(
@@ -114,6 +114,17 @@ class BaseParts:
         )
         self.rotation = Rotation(reopening, (self.logs,))
         self.shutdown = Shutdown(self.loop, self.hooks, self.logs)
+
+    def _make_termination(self, listeners: list[Listener]) -> Termination:
+        datagrams = {x.inode for x in listeners if x.address.kind is Kind.DATAGRAM}
+        return Termination(
+            self.loop,
+            self.processes,
+            self.calls,
+            LastDatagrams(self.loop, self.retry, self.processes, datagrams) if datagrams else None,
+            self.generations.stop_signal_of,
+            self.reports.say,
+        )
 
 
 class LifecycleParts:

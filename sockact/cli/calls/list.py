@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 
 from sockact.cli.calls import service
+from sockact.cli.calls.asking import ask_all
 from sockact.cli.calls.show import ago
-from sockact.cli.calls.status import ask_all
+from sockact.cli.calls.status import MOST_FAILURES, tell_more
 from sockact.cli.terminal.failures import Failure
 from sockact.cli.terminal.output import printable, say
 from sockact.core import json_text
@@ -33,9 +34,15 @@ def perform(*, as_json: bool = False) -> int:
     if as_json:
         say(json_text.indented(entries))
     elif entries:
-        say("\n".join(_aligned([_HEADER, *map(_row, services, entries)])))
+        failed = [index for index, entry in enumerate(entries) if entry["error"]]
+        left_out = {*failed[MOST_FAILURES:]}
+        shown = [index for index in range(len(entries)) if index not in left_out]
+        rows = [_row(services[index], entries[index]) for index in shown]
+        say("\n".join(_aligned([_HEADER, *rows])))
+        tell_more(len(left_out))
     else:
         say(f"No service is running; {service.START_ONE}.")
+    service.tell_unseen()
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from sockact.cli.terminal.failures import Failure, Misuse, NotRunning
+from sockact.cli.terminal.output import complain
 from sockact.core.record import dataclass
 from sockact.supervisor.control import client, interface, paths, varlink
 
@@ -66,12 +67,16 @@ class Service:
             return Failure(f"{self.name}: {error}; check its log")
         return Failure(f"{self.name}: {error}")
 
+    def without_socket(self) -> Failure:
+        """Why a service that runs cannot be called: its control socket was removed."""
+        return Failure(
+            f"{self.name}: the supervisor is running, but its control socket in "
+            f"{self.directory} is missing; run `systemctl restart {self.name}` to recreate it"
+        )
+
     def _not_running(self) -> Failure:
         if paths.is_running(self.directory):
-            return Failure(
-                f"{self.name}: the supervisor is running, but its control socket in "
-                f"{self.directory} is missing; run `systemctl restart {self.name}` to recreate it"
-            )
+            return self.without_socket()
         # Only for this does a command read files of systemd.
         from sockact.cli.unit_files import wrapped
 
@@ -195,6 +200,18 @@ def running() -> list[Service]:
             f"start one with `sockact run`, or {_ELSEWHERE}"
         )
     return services
+
+
+def tell_unseen() -> None:
+    """Say in which directories there are more entries than are looked at."""
+    for directory in paths.bases():
+        if paths.is_overfull(directory):
+            complain(
+                Failure(
+                    f"{directory} has more than {paths.MOST_ENTRIES} entries; services in it may "
+                    "be missing here; remove what does not belong there"
+                )
+            )
 
 
 def everywhere() -> list[Service]:

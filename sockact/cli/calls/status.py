@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from sockact.cli.calls import resources, service
+from sockact.cli.calls.asking import ask_all, status_of
 from sockact.cli.calls.show import show
 from sockact.cli.terminal.failures import Failure
 from sockact.cli.terminal.output import complain, say
@@ -16,30 +17,34 @@ if TYPE_CHECKING:
     from typing import Any
 
     from sockact.cli.calls.service import Service
-    from sockact.supervisor.control.client import Client
 
 SECONDS = 5.0
 """How long one service may keep the others from being shown."""
-_AT_ONCE = 64
+MOST_FAILURES = 20
+"""Services that do not answer, to be named."""
 _USAGE_SECONDS = 2.0
-"""Time limit for reading what the processes of one service use."""
+"""Time limit for reading what the processes of all services use."""
 
 
 def perform(name: str | None, *, as_json: bool = False) -> int:
     """`sockact status` without --watch; its exit status. Raises Failure."""
     if name:
-        status = _completed(ask(service.one(name), SECONDS))
+        status = ask(service.one(name), SECONDS)
+        _complete([status])
         say(json_text.indented(status) if as_json else show(status))
         return 0
     answers = ask_all(service.running(), SECONDS)
-    statuses = [_completed(one) for one in answers if not isinstance(one, Failure)]
+    statuses = [one for one in answers if not isinstance(one, Failure)]
+    _complete(statuses)
     if as_json:
         say(json_text.indented(statuses))
     elif statuses:
         say("\n\n".join(map(show, statuses)))
     failures = [one for one in answers if isinstance(one, Failure)]
-    for failure in failures:
+    for failure in failures[:MOST_FAILURES]:
         complain(failure)
+    tell_more(len(failures[MOST_FAILURES:]))
+    service.tell_unseen()
     return 1 if failures else 0
 
 
@@ -51,50 +56,26 @@ def ask(one: Service, seconds: float) -> dict[str, Any]:
         return status_of(one, connection, answer)
 
 
-def status_of(one: Service, connection: Client, answer: dict[str, Any]) -> dict[str, Any]:
-    """The status in an answer, with the pid of the process that answered. Raises Failure."""
-    status: dict[str, Any] = answer["status"]
-    if status["name"] != one.name:
-        # Its status would be shown as that service's.
-        raise Failure(f"{one.name}: the supervisor there calls itself {status['name']!r}")
-    status["pid"] = connection.supervisor or status["pid"]
-    return status
-
-
-def ask_all(services: list[Service], seconds: float) -> list[dict[str, Any] | Failure]:
-    """What each of them answers, or why it does not: all are asked at the same time."""
-    import threading  # A command for one service needs none.
-
-    answers: dict[str, dict[str, Any] | Failure] = {}
-    waiting = iter(services)
-    until = time.monotonic() + seconds
-
-    def work() -> None:
-        for one in waiting:
-            try:
-                if time.monotonic() > until:
-                    raise Failure(f"{one.name}: not asked within {seconds:g} s")
-                answers[one.directory] = ask(one, seconds)
-            except Failure as failure:
-                answers[one.directory] = failure
-
-    threads = [threading.Thread(target=work) for _ in services[:_AT_ONCE]]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return [answers[one.directory] for one in services]
-
-
-def with_usage(status: dict[str, Any]) -> dict[str, Any]:
-    """The status, with what the processes of each generation use; of too many, nothing."""
-    generations = status["generations"]
+def add_usage(statuses: list[dict[str, Any]]) -> None:
+    """Add to each status what the processes of each generation use; of too many, nothing."""
+    generations = [one for status in statuses for one in status["generations"]]
     used = resources.usage([one["pids"] for one in generations], _USAGE_SECONDS)
     for generation, (memory, cpu) in zip(generations, used, strict=True):
         generation["memory_bytes"] = memory
         generation["cpu_seconds"] = cpu
-    return status
 
 
-def _completed(status: dict[str, Any]) -> dict[str, Any]:
-    return with_usage(status) | {"systemd": unit_facts.starts(status, time.time())}
+def tell_more(failures: int) -> None:
+    """Say how many services that have failed to answer are not named."""
+    if failures:
+        plural = "" if failures == 1 else "s"
+        complain(Failure(f"{failures} more service{plural} did not answer; name one to see why"))
+
+
+def _complete(statuses: list[dict[str, Any]]) -> None:
+    """Add what this command finds out by itself, each part of it in a bounded time."""
+    add_usage(statuses)
+    until = time.monotonic() + SECONDS
+    for status in statuses:
+        in_time = time.monotonic() < until
+        status["systemd"] = unit_facts.starts(status, time.time()) if in_time else None

@@ -9,8 +9,9 @@ import selectors
 import time
 
 from sockact.cli.calls import service
+from sockact.cli.calls.asking import status_of
 from sockact.cli.calls.show import show
-from sockact.cli.calls.status import SECONDS, status_of, with_usage
+from sockact.cli.calls.status import SECONDS, add_usage
 from sockact.cli.terminal.failures import Failure, NotRunning
 from sockact.cli.terminal.output import complain, say, say_anew
 from sockact.supervisor.control import client
@@ -33,7 +34,8 @@ def perform(name: str | None, *, as_json: bool = False) -> NoReturn:
         name = status["name"]
         if name in latest:
             previous[name] = latest[name]
-        latest[name] = with_usage(status)
+        add_usage([status])
+        latest[name] = status
         if as_json:
             say(json.dumps(latest[name]))
         elif awaited <= latest.keys():

@@ -6,10 +6,11 @@ nothing, and ends within TIMEOUT seconds, whatever the supervisor does.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import os
 import sys
 
-from . import gate, load, monotonic
+from . import NUDGE, _on_nudge, gate, load, monotonic
 from .wire import Wire
 
 try:
@@ -53,7 +54,9 @@ def answer(supervisor: str) -> None:
 def _converse(supervisor: str) -> None:
     until = monotonic() + TIMEOUT
     with Wire(supervisor) as wire:
-        wire.send(f"hello {os.getpid()} {_VERSION}")
+        # The program may have replaced the handler by one of its own.
+        own = " nudge" if _signal.getsignal(NUDGE) is _on_nudge else ""
+        wire.send(f"hello {os.getpid()} {_VERSION}{own}")
         for _ in range(_ORDERS):
             words = wire.receive()
             if not words or words == ["end"] or monotonic() > until:

@@ -222,9 +222,25 @@ class Client:
         """The next reply. Raises RemoteError when it is an error."""
         return self._receive(_Patience(timeout))
 
+    def arrived(self) -> Reply | None:
+        """The next reply, if it can be had without waiting. Raises as `receive` does."""
+        if not self.buffered():
+            self._sock.settimeout(0)
+            try:
+                self._feed(self._sock.recv(_READ_SIZE))
+            except BlockingIOError:
+                return None
+            except OSError as error:
+                raise self._explain(error) from error
+        reply = self._take()
+        return None if reply is None else self._checked(reply)
+
     def _receive(self, patience: _Patience) -> Reply:
         while (reply := self._take()) is None:
             self._read(patience)
+        return self._checked(reply)
+
+    def _checked(self, reply: Reply) -> Reply:
         try:
             if reply.error is not None:
                 parameters = answers.error(reply.error, reply.parameters)
@@ -273,6 +289,9 @@ class Client:
             raise Timeout(self.directory, patience.seconds) from error
         except OSError as error:
             raise self._explain(error) from error
+        self._feed(data)
+
+    def _feed(self, data: bytes) -> None:
         if not data:
             raise Disconnected(self.directory)
         self._receiver.feed(data)

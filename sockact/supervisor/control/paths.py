@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import itertools
 import os
 
 from sockact.core.errors import OperatorError
@@ -21,6 +22,8 @@ LOCK = "lock"
 SYSTEM_BASE = "/run/sockact"
 _USERS = "/run/user"
 NAME_LIMIT = 64
+MOST_ENTRIES = 20_000
+"""Entries of a directory that are looked at. It may be another user's."""
 _NAME_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789:_.@-")
 # struct sockaddr_un has room for 108 bytes, the last of which is NUL.
 _SOCKET_PATH_LIMIT = 107
@@ -97,13 +100,24 @@ def is_running(directory: str) -> bool:
     # The directory is another user's, who may have put a pipe there: O_NONBLOCK.
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
-        fd = os.open(os.path.join(directory, LOCK), flags)
+        fd = os.open(f"{directory}/{LOCK}", flags)
     except OSError:
         return False
     try:
         return not try_lock(fd, fcntl.LOCK_SH)
     finally:
         os.close(fd)
+
+
+def has_no_socket(directory: str) -> bool:
+    """Whether there is no control socket in this directory; False when we may not look."""
+    try:
+        os.lstat(f"{directory}/{CONTROL}")
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def try_lock(fd: int, operation: int) -> bool:
@@ -143,6 +157,16 @@ def _runtime_directory(environ: Mapping[str, str]) -> str:
 
 def _entries(base: str) -> list[str]:
     try:
-        return os.listdir(base)
+        with os.scandir(base) as found:
+            return [entry.name for entry in itertools.islice(found, MOST_ENTRIES)]
     except OSError:
         return []
+
+
+def is_overfull(base: str) -> bool:
+    """Whether a directory has entries that are not looked at."""
+    try:
+        with os.scandir(base) as found:
+            return next(itertools.islice(found, MOST_ENTRIES, None), None) is not None
+    except OSError:
+        return False

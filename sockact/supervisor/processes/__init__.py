@@ -9,6 +9,7 @@ __all__ = (
     "fd_store",
     "guardian",
     "hidden_sockets",
+    "last_datagrams",
     "launch",
     "processes",
     "shim_calls",

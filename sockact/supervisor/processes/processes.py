@@ -175,18 +175,20 @@ class Processes:
             yield pid, first_of, exit
 
     def signal(self, generation: int, number: int) -> Signalled:
-        """Signal the first process, which stops its own children, or all processes if it is gone.
+        """Signal the processes `to_signal`. Raises procfs.Unavailable."""
+        return send(self.to_signal(generation), number)
+
+    def to_signal(self, generation: int) -> list[int]:
+        """Return the first process, which stops its own children, or all processes if it is gone.
 
         Raises procfs.Unavailable.
         """
         root = self.root(generation)
-        if root is not None:
-            return _signal([root], number)
-        return self.signal_all(generation, number)
+        return self.by_generation().get(generation, []) if root is None else [root]
 
     def signal_all(self, generation: int, number: int) -> Signalled:
         """Signal every process of the generation. Raises procfs.Unavailable."""
-        return _signal(self.by_generation().get(generation, []), number)
+        return send(self.by_generation().get(generation, []), number)
 
     def _remember_failure(self, pid: int, exit: Exit) -> None:
         # The pid cannot have been reused: the child was only just reaped.
@@ -251,8 +253,8 @@ class Processes:
         return whole(environment.get(GENERATION_VARIABLE.encode(), b""))
 
 
-def _signal(pids: list[int], number: int) -> Signalled:
-    # All of them, even after one has been refused.
+def send(pids: list[int], number: int) -> Signalled:
+    """Signal processes: all of them, even after one has been refused. Raises Unavailable."""
     reached, refused = [], []
     for pid in pids:
         try:

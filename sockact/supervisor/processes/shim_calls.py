@@ -45,6 +45,9 @@ if TYPE_CHECKING:
     Heard = Callable[[list[str]], None]
 
 CALL_SIGNAL = 50
+_NUDGE_SIGNAL = 51
+_MOST_NUDGED = 10_000
+"""Processes that are remembered to have the shim's handler of the nudge."""
 _MOST_CONNECTIONS = 64
 _RING_EVERY = 0.1
 _RINGS = 25
@@ -95,6 +98,8 @@ class ShimCalls:
         """Processes with orders that are not called yet, in the order of their orders."""
         self._called: set[int] = set()
         self._calling = False
+        self._nudged: dict[int, int] = {}
+        """Process whose handler of the nudge is the shim's → generation."""
         self._open: dict[Conversation, None] = {}
         """The oldest first."""
         self._closed = False
@@ -130,6 +135,30 @@ class ShimCalls:
     def reaches(self, pid: int) -> bool:
         """Whether this process has the shim."""
         return procfs.catches(pid, CALL_SIGNAL)
+
+    def note_nudge(self, pid: int, generation: int, own: bool) -> None:
+        """Take note of whether the handler of the nudge is the shim's, and not the program's."""
+        if not own:
+            self._nudged.pop(pid, None)
+        elif len(self._nudged) < _MOST_NUDGED:
+            self._nudged[pid] = generation
+
+    def nudge(self, pid: int, generation: int) -> None:
+        """Interrupt the system call that the main thread of a process sleeps in, so that Python
+        notices a signal that arrived just before the call. Only if the process is known to have
+        the shim's handler. Raises procfs.Unavailable.
+        """
+        if (
+            self._nudged.get(pid) == generation
+            # Not while it ends: Python resets its handlers, and then the signal would kill it.
+            and procfs.sleeps(pid)
+            and procfs.catches(pid, _NUDGE_SIGNAL)
+        ):
+            pidfd.send_signal(pid, _NUDGE_SIGNAL)
+
+    def forget_generation(self, generation: int) -> None:
+        """Forget a generation that is gone."""
+        self._nudged = {pid: one for pid, one in self._nudged.items() if one != generation}
 
     def order(
         self,

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
         def answered(self, pid: int) -> None:
             """Stop signalling a process, which has connected."""
 
+        def note_nudge(self, pid: int, generation: int, own: bool) -> None:
+            """Take note of whether the handler of the nudge is the shim's."""
+
         def next_order(self, pid: int) -> str | None:
             """Return the words of the next order to the process, if any."""
 
@@ -115,6 +118,7 @@ class Conversation:
     def _hear(self, words: list[str]) -> None:
         if words[0] == "hello" and not self._ordered:
             self._calls.answered(self.pid)
+            self._calls.note_nudge(self.pid, self.generation, "nudge" in words[3:])
             self._next()
         elif words[0] in ("done", "error") and self._ordered:
             self._ordered = False

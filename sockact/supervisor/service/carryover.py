@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sockact.supervisor.logs.rotation import Rotation
     from sockact.supervisor.processes.processes import Processes
     from sockact.supervisor.processes.shim_calls import ShimCalls
+    from sockact.supervisor.processes.termination import Termination
     from sockact.supervisor.records.history import History
     from sockact.supervisor.service.announcer import Announcer
     from sockact.supervisor.service.lifecycle import Lifecycle
@@ -33,6 +34,7 @@ class CarryOver:
     _processes: Processes
     _gates: Gates
     _calls: ShimCalls
+    _termination: Termination
     _logs: Logs
     _rotation: Rotation
     _hooks: HookRunner
@@ -51,6 +53,8 @@ class CarryOver:
             return "a hook is running"
         if self._calls.busy():
             return "the program has not carried out an order yet"
+        if self._termination.busy():
+            return "a stop signal is to be sent"
         if reason := self._logs.busy():
             return reason
         if self._rotation.busy():

@@ -71,12 +71,12 @@ class Endings:
                 if cut_off:
                     plural = "" if cut_off == 1 else "s"
                     reason += f" ({cut_off} connection{plural} in use)"
-        send = partial(self._termination.terminate, number, reason)
         if self._lifecycle.is_stopping():
-            send()
+            self._termination.terminate(number, reason)
             return
         # In a moment: other generations serve, and this one may shut their listeners down.
         key = actions.Terminate, number
+        send = partial(self._termination.terminate, number, reason, at_once=False)
         self._decoys.lay(number, partial(self._retry.attempt, key, send))
 
     def kill(self, number: int, reason: str, *, cuts_off: bool) -> None:

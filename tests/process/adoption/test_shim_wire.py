@@ -232,12 +232,15 @@ def run(supervisor: Supervisor) -> Iterator[Run]:
     starter.close()
 
 
-def test_says_hello_with_pid_and_version(run: Run, supervisor: Supervisor) -> None:
+@pytest.mark.parametrize("nudge", [" nudge", ""])
+def test_says_hello(run: Run, supervisor: Supervisor, nudge: str) -> None:
     program = run.obedient()
+    if not nudge:
+        program.do("_ = signal.signal(51, lambda *_: None)")
     version = program.do("result = '%d.%d.%d' % sys.version_info[:3]")
     os.kill(program.pid, CALL)
     conversation = supervisor.accept()
-    assert conversation.receive() == f"hello {program.pid} {version}"
+    assert conversation.receive() == f"hello {program.pid} {version}{nudge}"
     conversation.close()
     assert program.do("result = 1") == 1
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 import varlink as pypi_varlink  # type: ignore[import-untyped, unused-ignore]
 
-from sockact.cli.calls import service, status
+from sockact.cli.calls import asking, service
 from sockact.cli.terminal.failures import Failure
 from sockact.supervisor.control import client, endpoint, interface, varlink
 from tests.process.control.bench import HANDOVER, Bench
@@ -159,7 +159,7 @@ def test_no_descriptor_is_left(folder: Path) -> None:
     os.close(free)
     resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
     try:
-        (answer,) = status.ask_all([service.Service("app", str(folder))], 5.0)
+        (answer,) = asking.ask_all([service.Service("app", str(folder))], 5.0)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert isinstance(answer, Failure)

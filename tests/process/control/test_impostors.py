@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sockact.cli.calls import reload, service, status
+from sockact.cli.calls import asking, reload, service, status
 from sockact.cli.terminal.failures import Failure
 from sockact.supervisor.control import answers, client, varlink
 from sockact.units import unit_facts
@@ -246,7 +246,7 @@ def test_one_bad_answer_does_not_hide_the_others(bench: Bench, folder: Path) -> 
         thread = threading.Thread(target=answer)
         thread.start()
         services = [service.Service("bad", str(place)), service.Service("app", str(folder))]
-        bad, good = bench.meanwhile(lambda: status.ask_all(services, 5.0))
+        bad, good = bench.meanwhile(lambda: asking.ask_all(services, 5.0))
         thread.join()
     assert isinstance(bad, Failure)
     assert "status is missing" in bad.message

@@ -6,11 +6,13 @@ import signal
 from typing import TYPE_CHECKING, cast
 
 from sockact.core.message_kinds import News
+from sockact.supervisor.base.loop import Loop
 from sockact.supervisor.processes.processes import Signalled
 from sockact.supervisor.processes.termination import Termination
 
 if TYPE_CHECKING:
     from sockact.supervisor.processes.processes import Processes
+    from sockact.supervisor.processes.shim_calls import ShimCalls
 
 PID = 42
 
@@ -22,10 +24,20 @@ class Refused:
         return Signalled((), (PID,))
 
 
+class Known:
+    """A stand-in for ShimCalls."""
+
+    def forget_generation(self, _generation: int) -> None:
+        pass
+
+
 def test_a_refused_signal_is_told_once_for_each_generation() -> None:
     said: list[int] = []
     ending = Termination(
+        Loop(),
         cast("Processes", Refused()),
+        cast("ShimCalls", Known()),
+        None,
         lambda _generation: signal.SIGTERM,
         lambda number, message, level=0, news=News.NOTE: said.append(number),
     )
