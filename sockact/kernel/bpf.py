@@ -12,9 +12,11 @@ import struct
 
 from sockact.kernel.libc import call
 
-# Load the 32-bit word or the byte at the operand, `and`, jump if equal or if not less, return.
-LOAD_WORD, LOAD_BYTE, AND = 0x20, 0x30, 0x54
-JUMP_IF_EQUAL, JUMP_IF_AT_LEAST, RETURN = 0x15, 0x35, 0x06
+# Load the 32-bit word, the 16 bits or the byte at the operand, or the operand itself.
+LOAD_WORD, LOAD_HALF, LOAD_BYTE, LOAD_CONSTANT = 0x20, 0x28, 0x30, 0x00
+# With the operand; XOR_X with register X, which TO_X sets.
+AND, MULTIPLY, MODULO, SHIFT_RIGHT, XOR_X, TO_X = 0x54, 0x24, 0x94, 0x74, 0xAC, 0x07
+JUMP, JUMP_IF_EQUAL, JUMP_IF_AT_LEAST, RETURN = 0x05, 0x15, 0x35, 0x06
 EVERYTHING = 0xFFFFFFFF
 """What a socket filter returns for a packet that it passes, and 0 for one that it drops."""
 

@@ -3,4 +3,13 @@
 Never decides which socket to use.
 """
 
-__all__ = ("listener", "received", "sock_diag", "sockopt", "steering", "tcp_destroy", "upkeep")
+__all__ = (
+    "admission",
+    "listener",
+    "received",
+    "reuseport",
+    "sock_diag",
+    "sockopt",
+    "tcp_destroy",
+    "upkeep",
+)

@@ -40,6 +40,8 @@ class Listener:
     """Opened by sockact, not by systemd."""
     original: tuple[Option, ...] = ()
     """The options that it had before a program changed them."""
+    lane: int = 0
+    """Which of the sockets at this address it is: docs/lanes.md."""
 
     def close(self, *, keep_file: bool = False) -> None:
         """Close the socket, and remove the socket file if sockact has opened it."""

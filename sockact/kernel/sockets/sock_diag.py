@@ -32,6 +32,8 @@ _NO_COOKIE = b"\xff" * 8
 
 # States in which a connection may belong to a program (include/net/tcp_states.h).
 ESTABLISHED, FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT = 1, 4, 5, 8
+# TCP_SYN_RECV, and TCP_NEW_SYN_RECV of Linux 4.4.
+_HANDSHAKES = 1 << 3 | 1 << 12
 _STATES = 1 << ESTABLISHED | 1 << FIN_WAIT1 | 1 << FIN_WAIT2 | 1 << CLOSE_WAIT
 
 # struct inet_diag_msg: family, state, timer, retrans; sockid; expires, rqueue, wqueue, uid, inode.
@@ -86,13 +88,22 @@ def tcp_connections(
     `family` is AF_INET or AF_INET6; all connections of a dual-stack listener are AF_INET6. Raises
     OSError.
     """
+    for payload in _of_port(family, port, _STATES):
+        if wanted is None or _INODE.unpack_from(payload, _INODE_AT)[0] in wanted:
+            yield _tcp_connection(payload)
+
+
+def tcp_handshakes(family: int, port: int) -> set[bytes]:
+    """The identities of the handshakes under way at a local TCP port. Raises OSError."""
+    return {_tcp_connection(payload).identity for payload in _of_port(family, port, _HANDSHAKES)}
+
+
+def _of_port(family: int, port: int, states: int) -> Iterator[memoryview]:
     ge = struct.pack("=BBH", _BC_S_GE, 8, 20) + struct.pack("=HH", 0, port)
     le = struct.pack("=BBH", _BC_S_LE, 8, 12) + struct.pack("=HH", 0, port)
     bytecode = _ATTRIBUTE.pack(4 + len(ge + le), _INET_DIAG_REQ_BYTECODE) + ge + le
     sockid = bytes(40) + _NO_COOKIE
-    for payload in _ask(_inet_request(family, _STATES) + sockid + bytecode, _NLM_F_DUMP):
-        if wanted is None or _INODE.unpack_from(payload, _INODE_AT)[0] in wanted:
-            yield _tcp_connection(payload)
+    return _ask(_inet_request(family, states) + sockid + bytecode, _NLM_F_DUMP)
 
 
 def tcp_connection(family: int, identity: bytes) -> Connection | None:

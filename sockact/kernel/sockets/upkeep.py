@@ -17,7 +17,7 @@ import struct
 from sockact.core.matching import Family, Kind
 from sockact.kernel import bpf
 from sockact.kernel.libc import call
-from sockact.kernel.sockets import steering
+from sockact.kernel.sockets import admission
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ _AF_UNSPEC = struct.pack("=H14x", 0)
 
 def undo_options(listener: Listener, *, admit: bool = True) -> None:
     """Set the options that keep clients away as on a new socket. If `admit` is false, the filter of
-    `steering.admit_no_more` stays.
+    `admission.admit_no_more` stays.
     """
     sock = listener.socket
     with socket.socket(sock.family, sock.type) as new:
@@ -54,7 +54,7 @@ def undo_options(listener: Listener, *, admit: bool = True) -> None:
             if wanted != _get(sock, level, option, size):
                 _set(sock, level, option, wanted or b"")
     with contextlib.suppress(OSError):
-        if admit or not steering.admits_no_more(sock):
+        if admit or not admission.admits_no_more(sock):
             bpf.detach_filter(sock)
 
 

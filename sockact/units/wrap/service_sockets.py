@@ -1,7 +1,7 @@
 """The listening sockets of a running service, and which new connections they get.
 
 Through a duplicate of each (pidfd_getfd(2), Linux 5.6) we allow a second bind() of its address, for
-the .socket unit, and choose which of the two gets new connections (kernel/sockets/steering.py).
+the .socket unit, and choose which of the two gets new connections (kernel/sockets/reuseport.py).
 Raises OSError if that is refused; nothing is changed then.
 """
 
@@ -13,7 +13,8 @@ import socket
 import time
 
 from sockact.core.matching import Address, Family, Kind
-from sockact.kernel.sockets import listener, steering
+from sockact.kernel.sockets import admission, listener, reuseport
+from sockact.kernel.sockets.reuseport import Steering
 from sockact.units import listening_sockets
 
 TYPE_CHECKING = False
@@ -55,17 +56,17 @@ class ServiceSockets:
         for one in self._all():
             shared = one.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
             self._before.append((one, shared, os.fstat(one.fileno()).st_uid))
-            steering.share(one, os.geteuid())
+            reuseport.share(one, os.geteuid())
 
     def hold_connections(self) -> None:
         """Direct all new connections to these sockets, before another one is bound beside them."""
         for sockets in self._sockets.values():
-            steering.begin(sockets[0])
+            reuseport.begin(sockets[0])
 
     def keep_connections(self) -> None:
         """Direct all new connections to these sockets."""
         for sockets in self._sockets.values():
-            steering.steer(sockets[0], 0)
+            reuseport.attach(sockets[0], Steering(0))
 
     def pass_connections(self) -> bool:
         """Direct all new connections to the sockets that were bound since `share`.
@@ -73,7 +74,7 @@ class ServiceSockets:
         False if the program did not accept all connections that were waiting.
         """
         for sockets in self._sockets.values():
-            steering.steer(sockets[0], len(sockets))
+            reuseport.attach(sockets[0], Steering(len(sockets)))
         emptied = self._wait_empty()
         for sockets in self._sockets.values():
             # Once the first of several is closed, the kernel distributes connections again.
@@ -92,7 +93,7 @@ class ServiceSockets:
         """Undo `admit_no_more`."""
         for one in self._all():
             with contextlib.suppress(OSError):
-                steering.admit_again(one)
+                admission.admit_again(one)
 
     def unshare(self) -> None:
         """Undo `share` and everything after it."""
@@ -107,7 +108,7 @@ class ServiceSockets:
         """Let the kernel choose between the sockets of an address again."""
         for one in self._all():
             with contextlib.suppress(OSError):
-                steering.let_go(one)
+                reuseport.detach(one)
 
     def make_exclusive(self) -> None:
         """Let nobody else bind these addresses any more."""
@@ -148,4 +149,4 @@ class ServiceSockets:
 def _admit_no_more(sockets: Sequence[socket.socket]) -> None:
     for one in sockets:
         if one.type == socket.SOCK_STREAM:
-            steering.admit_no_more(one)
+            admission.admit_no_more(one)
