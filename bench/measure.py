@@ -15,7 +15,18 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bench import commands, drain, faults, kills, logs, reloads, resources, rollback, throughput
+from bench import (
+    commands,
+    drain,
+    faults,
+    kills,
+    lanes,
+    logs,
+    reloads,
+    resources,
+    rollback,
+    throughput,
+)
 from bench.peers import PEERS
 from bench.table import milliseconds, render
 from bench.tally import Failure
@@ -195,6 +206,34 @@ def measure_kills(quick: bool) -> None:
     say(render(head, rows))
 
 
+def measure_lanes(quick: bool) -> None:
+    """How exactly clients are shared out, a UDP server's reloads, a canary that is taken back."""
+    found, sticky, rights = lanes.shares(2_000 if quick else 20_000)
+    rows = [
+        [one.family, f"{one.wanted:g} %", f"{one.found:.2f} %", str(one.connections)]
+        for one in found
+    ]
+    say(f"\nShare of the new connections, steered with CapEff={rights} (goal: within 0.5 points)")
+    say(render(["", "wanted", "found", "connections"], rows))
+    say(
+        f"\nBy client: of {sticky.clients} addresses, {sticky.chosen} reach the member that is to "
+        f"get 20 %, and {sticky.both} reach both (goal: none)"
+    )
+    echo = lanes.datagrams(20_000 if quick else 1_000_000)
+    say(
+        f"\nBlocking UDP echo server without the shim: {echo.sent} datagrams in {echo.reloads} "
+        f"reloads ({echo.failed} failed), {echo.lost} lost (goal: none)"
+    )
+    taken = [lanes.rollback() for _ in range(3 if quick else 10)]
+    times = [one.seconds for one in taken]
+    requests, failures = sum(one.requests for one in taken), sum(one.failures for one in taken)
+    say(
+        f"\nRollback of a canary at 50 %: from the command to its last new client "
+        f"{milliseconds(statistics.median(times))} (longest {milliseconds(max(times))}); "
+        f"{requests} requests, {failures} failures"
+    )
+
+
 def measure_faults(quick: bool) -> None:
     """Reloads under load where something is refused, short, full, gone, or large."""
     reloads = 2 if quick else 5
@@ -235,6 +274,7 @@ PARTS: dict[str, Callable[[bool], None]] = {
     "commands": measure_commands,
     "kills": measure_kills,
     "faults": measure_faults,
+    "lanes": measure_lanes,
 }
 
 

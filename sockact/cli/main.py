@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _COMMANDS = {
     **dict.fromkeys(("run", "dev"), "starting"),
     **dict.fromkeys(("reload", "rollback", "list", "status", "history", "logs"), "running"),
-    **dict.fromkeys(("rotate", "reset", "stop", "upgrade"), "running"),
+    **dict.fromkeys(("canary", "promote", "rotate", "reset", "stop", "upgrade"), "running"),
     **dict.fromkeys(("init", "wrap", "unwrap", "check", "config", "exporter"), "setup"),
 }
 """In the order of the help, each with the room of its module."""

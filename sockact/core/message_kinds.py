@@ -38,3 +38,5 @@ class News(StrEnum):
     """A hook has failed."""
     LISTENER = "listener"
     """The program has shut down a listener."""
+    CANARY = "canary"
+    """A canary gets another share of the clients."""

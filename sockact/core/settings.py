@@ -31,6 +31,14 @@ class Adopt(StrEnum):
         return self in (Adopt.AUTO, Adopt.SECCOMP, Adopt.SECCOMP_CONNECT)
 
 
+class LaneUse(StrEnum):
+    """Whether each generation gets a listener of its own (docs/lanes.md)."""
+
+    OFF = "off"
+    AUTO = "auto"
+    REQUIRE = "require"
+
+
 class UnknownSetting(ValueError):
     """A setting of a newer version of sockact."""
 
@@ -100,6 +108,13 @@ class Settings:
     watch_delay: float = 0.5
     watch_pause: float = 60.0
     """How long nothing must change before another series of reloads may begin."""
+    lanes: LaneUse = LaneUse.OFF
+    canary: str = ""
+    """The steps in which a successor gets clients, as core/canary/schedule.py reads them; empty:
+    all at once.
+    """
+    canary_by: str = "connection"
+    """How clients are shared out: by connection, or by client."""
     terse: bool = False
     """Leave out messages that are only for the record: for `sockact dev`."""
 
@@ -174,6 +189,10 @@ def _adopt(data: dict[str, object], key: str) -> Adopt:
     return Adopt(_text(data, key))
 
 
+def _lane_use(data: dict[str, object], key: str) -> LaneUse:
+    return LaneUse(_text(data, key))
+
+
 def _count(data: dict[str, object], key: str, least: int = 1) -> int:
     value = data.get(key)
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 1000:
@@ -198,6 +217,7 @@ _CHECKS: dict[str, Callable[[dict[str, object], str], object]] = {
     "int": _count,
     "tuple[int, int]": _range,
     "Adopt": _adopt,
+    "LaneUse": _lane_use,
 }
 """By the annotation of a setting."""
 _MAY_BE_ZERO = dict.fromkeys(("start_limit_burst", "reopen_signal"), partial(_count, least=0))

@@ -9,5 +9,6 @@ __all__ = (
     "census",
     "gate",
     "interest",
+    "lanes",
     "listener_changes",
 )

@@ -13,15 +13,18 @@ from sockact.kernel.sockets.listener import accept_queue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from sockact.kernel.sockets.listener import Listener
 
 _QUEUED = (sock_diag.ESTABLISHED, sock_diag.CLOSE_WAIT)
 
 
 class AcceptQueues:
-    """The TCP accept queues of one service. For Unix sockets the kernel does not show them."""
+    """TCP accept queues. For Unix sockets the kernel does not show them."""
 
-    def __init__(self, listeners: list[Listener]) -> None:
+    def __init__(self, listeners: Callable[[], Iterable[Listener]]) -> None:
+        """`listeners` returns those to look at."""
         self._listeners = listeners
         self._before: dict[int, tuple[set[bytes], float]] = {}
 
@@ -31,7 +34,7 @@ class AcceptQueues:
         `now` is CLOCK_MONOTONIC in seconds. 0.0 if every queue is empty or moves, and where the
         kernel does not show it.
         """
-        return max((self._look(listener, now) for listener in self._listeners), default=0.0)
+        return max((self._look(listener, now) for listener in self._listeners()), default=0.0)
 
     def _look(self, listener: Listener, now: float) -> float:
         waiting = _waiting(listener)

@@ -21,6 +21,7 @@ from sockact.supervisor.processes.fd_store import Leftovers
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sockact.core.settings import Adopt
+    from sockact.handover.lanes import Lanes
     from sockact.supervisor.outside import OutsideParts
     from sockact.supervisor.records.carried_state import CarriedSupervisor
     from sockact.supervisor.resources import Resources
@@ -31,13 +32,17 @@ class Supervisor:
     """One supervisor: all its parts, and the loop that drives them."""
 
     def __init__(
-        self, resources: Resources, adopt: Adopt, carried: CarriedSupervisor | None = None
+        self,
+        resources: Resources,
+        lanes: Lanes,
+        adopt: Adopt,
+        carried: CarriedSupervisor | None = None,
     ) -> None:
         """`carried` is the state that the previous version of sockact handed over."""
         engine = carried.engine if carried else None
         self._resources = resources
         self._base = base = BaseParts(resources, engine, self._troubles, self._show)
-        self._parts = LifecycleParts(resources, base, adopt, self._show)
+        self._parts = LifecycleParts(resources, lanes, base, adopt, self._show)
         self._leftovers: Leftovers | None = None
         self._outside: OutsideParts | None = None
         self._control_path = paths.control_path(resources.claim.directory)

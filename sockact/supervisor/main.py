@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 
 from sockact.core.errors import OperatorError
-from sockact.core.settings import Adopt, Settings
+from sockact.core.lanes import lending
+from sockact.core.record import replace
+from sockact.core.settings import Adopt, LaneUse, Settings
+from sockact.handover import lanes
 from sockact.handover.adoption import availability
 from sockact.kernel import pidfd
 from sockact.kernel.libc import become_subreaper
@@ -21,6 +24,7 @@ from sockact.systemd.notify import Notifier
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sockact.handover.lanes import Lanes
     from sockact.kernel.sockets.listener import Listener
     from sockact.systemd.fdstore import Kept, Process
 
@@ -50,7 +54,7 @@ def _run(settings: Settings, reporter: Reporter) -> int:
     status = None
     try:
         resources.listeners.extend(_listeners(settings, reporter, passed, kept, notifier))
-        status = serve(resources, kept.processes)
+        status = serve(resources, _lanes(resources, kept), kept.processes)
         return status
     finally:
         resources.release(status)
@@ -66,17 +70,40 @@ def _listeners(
     if passed is not None:
         if {listeners.parse(text)[1] for text in settings.listen} - {x.address for x in passed}:
             reporter.say("systemd passed listeners; ignoring --listen", report.NOTICE)
-        fd_store.own_listeners((), kept, notifier)  # Remove those that were kept before.
+        # Remove those that were kept before, but for the lanes beside these.
+        fd_store.drop_lanes(kept, {x.address for x in passed}, notifier)
+        fd_store.own_listeners((), replace(kept, lanes=[]), notifier)
         return passed
     if not settings.listen:
         raise OperatorError(
             "no listener: systemd passed none (check that the .socket unit is active), "
             "and --listen ADDRESS is not given"
         )
-    return fd_store.own_listeners(settings.listen, kept, notifier)
+    grouped = settings.lanes is not LaneUse.OFF
+    return fd_store.own_listeners(settings.listen, kept, notifier, grouped=grouped)
 
 
-def serve(resources: Resources, left: list[Process]) -> int:
+def _lanes(resources: Resources, kept: Kept) -> Lanes:
+    """Open the lanes that the settings ask for. Raises OperatorError."""
+    first, use = [*resources.listeners], resources.settings.lanes
+    try:
+        found = lanes.passed(first, wanted=use is not LaneUse.OFF)
+        if found is None:
+            count = 1 if use is LaneUse.OFF else lending.MOST
+            found = fd_store.own_lanes(first, kept, resources.notifier, count)
+        else:
+            fd_store.drop_lanes(kept, (), resources.notifier)
+    except OSError as error:
+        raise OperatorError(f"cannot use the lanes of the service: {error.strerror}") from error
+    resources.listeners[:] = found.listeners
+    why = found.why_none or "they are off; use --lanes auto"
+    if found.count == 1 and (use is LaneUse.REQUIRE or resources.settings.canary):
+        needs = "--lanes require" if use is LaneUse.REQUIRE else "--canary needs lanes"
+        raise OperatorError(f"{needs}: {why}")
+    return found
+
+
+def serve(resources: Resources, opened: Lanes, left: list[Process]) -> int:
     """Run the service once the processes in `left` have ended; return the exit status.
 
     `left` are processes of an earlier supervisor of this service.
@@ -87,7 +114,7 @@ def serve(resources: Resources, left: list[Process]) -> int:
 
     way = _choose(wanted, attempt.reason(), resources.reporter) if attempt else wanted
     # Refuse a probe that cannot work now, not at the first reload.
-    trial_command(resources.settings, resources.listeners)
+    trial_command(resources.settings, opened.addresses)
     if reason := pidfd.unavailable():
         resources.notice(
             f"pidfd_open is refused ({reason}): sending signals by pid, and programs on epoll need "
@@ -95,7 +122,7 @@ def serve(resources: Resources, left: list[Process]) -> int:
             "seccomp profile)"
         )
     become_subreaper()
-    return Supervisor(resources, way).start(left)
+    return Supervisor(resources, opened, way).start(left)
 
 
 def _choose(wanted: Adopt, reason: str, reporter: Reporter) -> Adopt:

@@ -88,7 +88,11 @@ class OutsideParts:
             state_dir(resources.settings.name, base.environment), resources.notice
         )
         self._configuration = ConfigurationReader(
-            base.loop, parts.handovers, base.environment, resources.listeners, resources.reporter
+            base.loop,
+            parts.handovers,
+            base.environment,
+            parts.lending.lanes.addresses,
+            resources.reporter,
         )
         self._reload = (
             self._configuration.reload if resources.settings.config else parts.handovers.reload
@@ -118,7 +122,7 @@ class OutsideParts:
         guard = Guard(
             parts.lifecycle, base.generations, parts.handovers, base.announcer, base.reports
         )
-        queues = AcceptQueues(self._resources.listeners)
+        queues = AcceptQueues(parts.lending.serving)
         probe = (command, environment) if command else None
         return Watchdog(base.loop, interval, queues, probe, guard)
 
@@ -256,4 +260,6 @@ class OutsideParts:
 
 def _carried(listener: Listener) -> CarriedListener:
     options = (CarriedOption(x, y, value.decode("latin-1")) for x, y, value in listener.original)
-    return CarriedListener(listener.socket.fileno(), listener.name, listener.owned, tuple(options))
+    return CarriedListener(
+        listener.socket.fileno(), listener.name, listener.owned, tuple(options), listener.lane
+    )

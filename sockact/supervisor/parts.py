@@ -24,6 +24,8 @@ from sockact.supervisor.base.retry import Retry
 from sockact.supervisor.gates.decoys import Decoys
 from sockact.supervisor.gates.drain_census import DrainCensus
 from sockact.supervisor.gates.gates import Gates
+from sockact.supervisor.gates.lane_gates import LaneGates
+from sockact.supervisor.gates.lending import Lending
 from sockact.supervisor.gates.listener_watch import ListenerWatch
 from sockact.supervisor.gates.websockets import WebSockets
 from sockact.supervisor.generations.accept_watch import AcceptWatch
@@ -35,6 +37,7 @@ from sockact.supervisor.logs.logs import Logs
 from sockact.supervisor.logs.program_logs import ProgramLogs
 from sockact.supervisor.logs.rotation import Rotation
 from sockact.supervisor.logs.targets import targets
+from sockact.supervisor.probes.private_runs import is_private
 from sockact.supervisor.processes.hidden_sockets import HiddenSockets
 from sockact.supervisor.processes.last_datagrams import LastDatagrams
 from sockact.supervisor.processes.processes import Processes
@@ -58,6 +61,7 @@ if TYPE_CHECKING:
     from sockact.core.lifecycle.events import Event
     from sockact.core.lifecycle.model import Policy
     from sockact.core.settings import Adopt
+    from sockact.handover.lanes import Lanes
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.records.carried_state import CarriedProgram
     from sockact.supervisor.resources import Resources
@@ -131,28 +135,51 @@ class LifecycleParts:
     """The lifecycle, and the parts that send events to it or perform its actions."""
 
     def __init__(
-        self, resources: Resources, base: BaseParts, adopt: Adopt, show: Callable[[], None]
+        self,
+        resources: Resources,
+        lanes: Lanes,
+        base: BaseParts,
+        adopt: Adopt,
+        show: Callable[[], None],
     ) -> None:
         """`adopt` is the way of adopting; never AUTO. `show` as for BaseParts."""
         loop, listeners = base.loop, resources.listeners
-        policy = policy_of(resources.settings)
-        self._base = base
-        self._show = show
+        private = partial(is_private, lanes)
+        policy = policy_of(resources.settings, private)
+        self._base, self._show = base, show
         self.lifecycle = Lifecycle(policy, loop, base.retry, lambda: self.performer)
+        self.lending = Lending(loop, lanes, lambda: self.lifecycle.service, base.reports.say)
         self.accept_watch = AcceptWatch(
-            loop, base.processes, listeners, self._who_accepts, self._deaf
+            loop, base.processes, self.lending.listeners_of, self._who_accepts, self._deaf
         )
         self._notice = partial(resources.notice, news=News.LISTENER)
-        self.listener_watch = ListenerWatch(loop, listeners, self._is_wanted, self._hung_up)
-        self.gates = Gates(
-            base.processes, base.calls, listeners, self._gate_moved, base.reports.report_adapter
+        self.listener_watch = ListenerWatch(
+            loop, listeners, self._is_wanted, self._hung_up, lanes.stopped, lanes.listens_again
         )
+        self.gates = self._make_gates(listeners)
         self.drains = self._make_drains(listeners, policy)
-        self.context = Context(
+        self.context = self._make_context(adopt, listeners)
+        self.handovers = Handovers(
+            self.lifecycle,
+            base.settings,
+            base.generations,
+            base.history,
+            base.outcomes,
+            base.announcer,
+            private,
+            self.lending.why_shared,
+        )
+        self.endings = self._make_endings(listeners)
+        self.performer = self._make_performer()
+
+    def _make_context(self, adopt: Adopt, listeners: list[Listener]) -> Context:
+        base = self._base
+        return Context(
             base.settings,
             adopt,
-            loop,
+            base.loop,
             listeners,
+            self.lending,
             base.processes,
             base.environment,
             base.shim_address,
@@ -166,16 +193,17 @@ class LifecycleParts:
             self._version_known,
             self._shut_down,
         )
-        self.handovers = Handovers(
-            self.lifecycle,
-            base.settings,
-            base.generations,
-            base.history,
-            base.outcomes,
-            base.announcer,
+
+    def _make_gates(self, listeners: list[Listener]) -> Gates:
+        base = self._base
+        return Gates(
+            base.processes,
+            base.calls,
+            listeners,
+            LaneGates(self.lending, self._gate_moved),
+            self._gate_moved,
+            base.reports.report_adapter,
         )
-        self.endings = self._make_endings(listeners)
-        self.performer = self._make_performer()
 
     def _make_drains(self, listeners: list[Listener], policy: Policy) -> DrainCensus:
         base = self._base
@@ -183,7 +211,7 @@ class LifecycleParts:
             base.loop,
             base.processes,
             self.gates,
-            WebSockets(self.gates),
+            WebSockets(self.gates.orders),
             listeners,
             policy,
             base.generations.rules_of,
@@ -200,7 +228,7 @@ class LifecycleParts:
             base.retry,
             self.gates,
             self.drains,
-            Decoys(base.loop, self.gates, listeners),
+            Decoys(base.loop, self.gates.orders, listeners),
             base.termination,
             base.history.ledger,
         )

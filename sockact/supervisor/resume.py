@@ -17,6 +17,7 @@ from sockact.core.message_kinds import News
 from sockact.core.numbers import whole
 from sockact.core.record import replace
 from sockact.core.settings import Settings
+from sockact.handover import lanes
 from sockact.kernel import memfd, procfs
 from sockact.kernel.libc import become_subreaper
 from sockact.kernel.sockets.listener import of_descriptor
@@ -35,7 +36,8 @@ from sockact.systemd.notify import Notifier
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sockact.supervisor.records.carried_state import CarriedSupervisor
+    from sockact.kernel.sockets.sockopt import Option
+    from sockact.supervisor.records.carried_state import CarriedListener, CarriedSupervisor
 
 _STDIN = 0
 _LAST_FD = (1 << 31) - 1
@@ -131,20 +133,21 @@ def _take_resources(
     )
     claim = Claim(carried.directory, carried.lock, carried.made_directory)
     listeners = [
-        of_descriptor(
-            x.fd,
-            x.name,
-            owned=x.owned,
-            original=tuple((o.level, o.option, o.value.encode("latin-1")) for o in x.options),
-        )
+        replace(of_descriptor(x.fd, x.name, owned=x.owned, original=_options(x)), lane=x.lane)
         for x in carried.listeners
     ]
     return Resources(settings, reporter, claim, notifier, listeners)
 
 
+def _options(listener: CarriedListener) -> tuple[Option, ...]:
+    return tuple((x.level, x.option, x.value.encode("latin-1")) for x in listener.options)
+
+
 def _continue(resources: Resources, carried: CarriedSupervisor) -> int:
     try:
-        supervisor = Supervisor(resources, carried.engine.adopt, carried)
+        engine = carried.engine
+        found = lanes.group(resources.listeners, engine.steered, engine.lane_orders)
+        supervisor = Supervisor(resources, found, carried.engine.adopt, carried)
         outside = supervisor.resume(carried)
     except Exception as error:
         # Whatever failed: clients are waiting, and only this process has the listeners.
@@ -163,7 +166,10 @@ def _start_anew(resources: Resources, carried: CarriedSupervisor) -> int:
         with contextlib.suppress(OSError):
             left.append(Process(process_name(pid), pid, os.pidfd_open(pid)))
             signal.pidfd_send_signal(left[-1].pidfd, resources.settings.stop_signal)
-    return serve(resources, left)
+    found = lanes.group(resources.listeners, carried.engine.steered)
+    if found.count > 1:
+        lanes.steer_to_clients(found)
+    return serve(resources, found, left)
 
 
 def _children() -> list[int]:

@@ -18,6 +18,7 @@ from sockact.core.numbers import whole
 from sockact.core.record import dataclass, field
 
 _LISTENER = "sockact-listener-"
+_LANE = "sockact-lane-"
 _PROCESS = "sockact-pidfd-"
 TRIAL = "sockact-trial"
 """FDNAME= of the end of a pipe that is stored only to find out whether systemd stores anything."""
@@ -44,6 +45,8 @@ class Kept:
     listeners: list[tuple[str, socket.socket]] = field(default_factory=list)
     """(name in the store, socket)."""
     processes: list[Process] = field(default_factory=list)
+    lanes: list[tuple[str, int, socket.socket]] = field(default_factory=list)
+    """(name in the store, lane, socket) of the lanes from 1 on."""
 
     def take(self, fd: int, name: str) -> bool:
         """Add a passed descriptor if sockact has stored it, and say whether it has."""
@@ -53,6 +56,11 @@ class Kept:
             found = socket.socket(fileno=fd)
             found.set_inheritable(False)
             self.listeners.append((name, found))
+            return True
+        if (lane := _lane(name, fd)) is not None:
+            found = socket.socket(fileno=fd)
+            found.set_inheritable(False)
+            self.lanes.append((name, lane, found))
             return True
         if process is not None and _is_pidfd(fd):
             os.set_inheritable(fd, False)
@@ -67,6 +75,11 @@ class Kept:
 def listener_name(inode: int) -> str:
     """FDNAME= of a listener that sockact has opened, unique among open sockets."""
     return f"{_LISTENER}{inode}"
+
+
+def lane_name(lane: int, inode: int) -> str:
+    """FDNAME= of the listener of a lane from 1 on."""
+    return f"{_LANE}{lane}-{inode}"
 
 
 def process_name(pid: int) -> str:
@@ -114,6 +127,13 @@ def _has_another(path: str, inode: int) -> bool:
 def _number(name: str, prefix: str) -> int | None:
     digits = name.removeprefix(prefix)
     return whole(digits, _LARGEST) if digits != name else None
+
+
+def _lane(name: str, fd: int) -> int | None:
+    """The lane that a listener's name tells, if it is the name of this descriptor."""
+    digits = name.removeprefix(_LANE).partition("-")[0]
+    lane = whole(digits, _LARGEST) if name.startswith(_LANE) else None
+    return lane if lane and name == lane_name(lane, _inode(fd) or 0) else None
 
 
 def _inode(fd: int) -> int | None:

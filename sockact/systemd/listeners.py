@@ -15,7 +15,7 @@ from sockact.core.errors import OperatorError
 from sockact.core.matching import Address, Family, Kind, has_ipv4_twin
 from sockact.core.numbers import whole
 from sockact.core.record import replace
-from sockact.kernel.sockets import upkeep
+from sockact.kernel.sockets import reuseport, upkeep
 from sockact.kernel.sockets.listener import FAMILIES, Listener, address_of, of_socket
 from sockact.systemd import listen_fds
 from sockact.systemd.fdstore import Kept
@@ -147,11 +147,13 @@ def open_all(
     texts: tuple[str, ...],
     kept: Mapping[Address, socket.socket] | None = None,
     patience: float = 0.0,
+    *,
+    grouped: bool = False,
 ) -> list[Listener]:
     """Open a listener for every --listen argument, or for none.
 
     `kept` are sockets from the store, which listen already. An address in use may become free for
-    `patience` seconds. Raises OperatorError.
+    `patience` seconds. `grouped`: others of ours are to listen beside it. Raises OperatorError.
     """
     kept = kept or {}
     deadline = time.monotonic() + patience
@@ -166,7 +168,7 @@ def open_all(
                 opened.append(
                     _listener(name, found, owned=True)
                     if found
-                    else _open_by(deadline, name, address, address in alone)
+                    else _open_by(deadline, name, address, address in alone, grouped)
                 )
             except _InUse as error:
                 before = zip(texts, parsed[: len(opened)], strict=False)
@@ -248,10 +250,12 @@ def _what_is_there(path: str) -> str:
     return "" if stat.S_ISSOCK(mode) else kinds.get(stat.S_IFMT(mode), "special file")
 
 
-def _open_by(deadline: float, name: str, address: Address, only_ipv6: bool) -> Listener:
+def _open_by(
+    deadline: float, name: str, address: Address, only_ipv6: bool, grouped: bool
+) -> Listener:
     while True:
         try:
-            return _open(name, address, only_ipv6)
+            return _open(name, address, only_ipv6, grouped)
         except _InUse:
             # No event tells when another process has closed its socket.
             if time.monotonic() > deadline:
@@ -259,13 +263,15 @@ def _open_by(deadline: float, name: str, address: Address, only_ipv6: bool) -> L
             time.sleep(_PAUSE)
 
 
-def _open(name: str, address: Address, only_ipv6: bool) -> Listener:
+def _open(name: str, address: Address, only_ipv6: bool, grouped: bool) -> Listener:
     kind = socket.SOCK_STREAM if address.kind is Kind.STREAM else socket.SOCK_DGRAM
     found = socket.socket(_NUMBERS[address.family], kind)
     try:
         if address.family is Family.UNIX:
             _bind_unix(found, address.host)
         else:
+            if grouped:
+                reuseport.prepare(found)
             _bind_inet(found, address, only_ipv6)
         if address.kind is Kind.STREAM:
             found.listen(_LONGEST_QUEUE)

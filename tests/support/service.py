@@ -64,7 +64,8 @@ class Service:
         launcher: Sequence[str] = (),
     ) -> None:
         """Start it. `environment` is the whole environment, os.environ when it is None, and
-        `launcher` a command that executes the supervisor in some way.
+        `launcher` a command that executes the supervisor in some way. $SOCKACT_LANES is the value
+        of --lanes, unless `options` have one.
 
         `folder` is for the runtime folder, the notify socket and standard error, and must be short,
         because socket paths are.
@@ -78,6 +79,8 @@ class Service:
         self.environment["SOCKACT_RUNTIME_DIR"] = str(self.runtime)
         self.environment.setdefault("SOCKACT_STATE_DIR", str(folder / "state"))
         arguments = ["run", "--name", name]
+        if (lanes := os.environ.get("SOCKACT_LANES")) and "--lanes" not in options:
+            arguments += ["--lanes", lanes]
         for address in listen:
             arguments += ["--listen", address]
         with self._stderr.open("ab") as stderr:

@@ -2,4 +2,14 @@
 at once make their calls without it.
 """
 
-__all__ = ("list", "reload", "rollback", "rotate", "service", "status", "stop", "watch")
+__all__ = (
+    "canary",
+    "list",
+    "reload",
+    "rollback",
+    "rotate",
+    "service",
+    "status",
+    "stop",
+    "watch",
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from sockact.cli.calls import service
-from sockact.cli.terminal.failures import Failure, TimedOut
+from sockact.cli.terminal.failures import Failure, Misuse, TimedOut
 from sockact.cli.terminal.output import complain, say
 from sockact.core import json_text
 from sockact.supervisor.control import client, interface
@@ -13,6 +13,8 @@ from sockact.supervisor.control import client, interface
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from sockact.supervisor.control.varlink import JsonObject
 
 
 def perform(
@@ -22,15 +24,20 @@ def perform(
     force: bool = False,
     as_json: bool = False,
     timeout: float | None = None,
+    canary: str = "",
+    canary_by: str = "",
 ) -> int:
     """`sockact reload`; its exit status. Raises Failure."""
     target = service.one(name)
-    supervisor, handover = _reload(target, {"wait_drained": wait_drained, "force": force}, timeout)
+    parameters: JsonObject = {"wait_drained": wait_drained, "force": force}
+    if canary:  # Which an earlier version does not know.
+        parameters |= {"canary": canary, "canary_by": canary_by}
+    supervisor, handover = _reload(target, parameters, timeout)
     if as_json:
         say(json_text.indented(handover))
     _raise_unless_committed(target, handover)
     if not as_json:
-        say(f"{target.name}: {_succeeded(handover)}")
+        say(f"{target.name}: {succeeded(handover)}")
         _warn_of_stale_files(target.name, supervisor)
     return 0
 
@@ -39,7 +46,7 @@ def reloaded(target: service.Service) -> str:
     """Reload for another command; the outcome in words. Raises Failure."""
     _, handover = _reload(target, {}, None)
     _raise_unless_committed(target, handover)
-    return _succeeded(handover)
+    return succeeded(handover)
 
 
 def _raise_unless_committed(target: service.Service, handover: dict[str, Any]) -> None:
@@ -52,7 +59,7 @@ def _raise_unless_committed(target: service.Service, handover: dict[str, Any]) -
 
 
 def _reload(
-    target: service.Service, flags: dict[str, bool], timeout: float | None
+    target: service.Service, parameters: JsonObject, timeout: float | None
 ) -> tuple[int, dict[str, Any]]:
     """The pid of the supervisor, and the handover."""
     with target.connect(
@@ -61,7 +68,7 @@ def _reload(
         try:
             # systemd.exec(5): only commands such as ExecReload= get $MAINPID.
             own = os.environ.get("MAINPID") == str(connection.supervisor)
-            answer = target.call(connection, "Reload", {**flags, "exec_reload": own}, timeout)
+            answer = target.call(connection, "Reload", {**parameters, "exec_reload": own}, timeout)
         except client.RemoteError as error:
             if error.name != interface.RELOAD_FAILED:
                 raise _refused(target.name, error) from error
@@ -72,7 +79,7 @@ def _reload(
                 f"see `sockact status {target.name}`"
             ) from error
         handover: dict[str, Any] = answer["handover"]
-        if flags.get("wait_drained") and handover["drained"]:
+        if parameters.get("wait_drained") and handover["drained"]:
             handover |= _cut_off(connection, handover)
         supervisor = connection.supervisor
     return supervisor, handover
@@ -119,6 +126,8 @@ def _refused(name: str, error: client.RemoteError) -> Exception:
             f"{name}: not reloaded: {error.parameters['reason']}; fix the cause, "
             f"then run `sockact reload --force {name}` or `sockact reset {name}`"
         )
+    if error.name == interface.NO_CANARY:
+        return Misuse(f"{name}: not reloaded: {error.parameters['reason']}")
     if error.name == interface.CONFIGURATION_REFUSED:
         return Failure(f"{name}: not reloaded: {error.parameters['reason']}; nothing was changed")
     return error
@@ -138,7 +147,8 @@ def _failed(handover: dict[str, Any]) -> str:
     return text
 
 
-def _succeeded(handover: dict[str, Any]) -> str:
+def succeeded(handover: dict[str, Any]) -> str:
+    """A reload that was committed, in words."""
     seconds = handover["duration_seconds"]
     text = f"generation {handover['to']} is serving (ready in {seconds:.2f} s)"
     if (predecessor := handover["from"]) is not None:

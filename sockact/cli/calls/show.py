@@ -73,6 +73,9 @@ def _lines(status: dict[str, Any], previous: dict[str, Any] | None) -> Iterator[
         yield from _generation(generation, before.get(generation["number"]))
     for listener in status["listeners"]:
         yield f"  listener {listener['name']}: {_listener(listener)}"
+        yield from (f"    {_lane(lane)}" for lane in listener["lanes"])
+        if listener["no_lanes"]:
+            yield f"    no lanes: {listener['no_lanes']}"
     if unit := status.get("systemd"):
         yield f"  {unit_facts.describe(unit)}"
     for log in status["logs"]:
@@ -148,6 +151,13 @@ def _listener(listener: dict[str, Any]) -> str:
     if length is None:
         return text
     return f"{text}, {length} of {'?' if limit is None else limit} queued"
+
+
+def _lane(lane: dict[str, Any]) -> str:
+    numbers = ", ".join(map(str, lane["generations"]))
+    whose = f"generation {numbers}" if numbers else "no generation"
+    waiting = "" if lane["queue_length"] is None else f", {lane['queue_length']} queued"
+    return f"lane {lane['number']}: {whose}, {lane['share'] / 10:g} % of new clients{waiting}"
 
 
 def _log(log: dict[str, Any]) -> str:

@@ -70,6 +70,19 @@ data of a connection.
     programs. native passes listeners as sd_listen_fds(3) describes, to programs that support it.
     auto uses seccomp if the kernel permits it, else shim.
 
+`--lanes` off, auto, require
+    auto: each generation has a listening socket of its own at each address (SO_REUSEPORT), and the
+    kernel is told which of them gets new clients. The program is not touched to stop it from
+    accepting, in any language. Unix sockets have no lanes; then, or where no further socket may be
+    opened, all generations share the listener as with off, and `sockact status` says why. require:
+    refuse to start instead.
+
+`--canary` STEPS
+    Steps such as 1% 1min, 10% 5min, 50% 5min: the new generation gets 1 % of the new clients for a
+    minute, then 10 % for 5 minutes, and so on, and all after the last step. The previous generation
+    gets the others. If the new one dies meanwhile, the previous one gets all. A canary needs lanes.
+    `sockact canary`, `sockact promote` and `sockact rollback` change its course.
+
 `--ready` interest, notify, http://ADDRESS/PATH, exec:COMMAND
     interest: the program waits for connections on each listener. notify: the program sends READY=1
     (sd_notify(3)). http: and exec: are repeated, once the program waits for connections, until they
@@ -285,6 +298,8 @@ COMMANDS = {
     "dev": _DEV,
     "reload": _client("rollback", "status", "reset", examples=_WAIT, status=STATUS_4),
     "rollback": _client("reload", "run"),
+    "canary": _client("reload", "promote", "rollback"),
+    "promote": _client("reload", "canary", "rollback"),
     "list": _client("status"),
     "status": _client("reload", "run", more=_COUNTS),
     "history": _client("status", "reload"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
+from sockact.core.canary import schedule
 from sockact.core.numbers import LONGEST, seconds
 from sockact.supervisor.control import paths
 
@@ -26,6 +27,13 @@ def some_time(text: str) -> float:
     if span == 0:
         raise ValueError(f"{text!r} is too short; use a time greater than 0")
     return span
+
+
+def canary(text: str) -> str:
+    """The steps of a canary; empty for none."""
+    if text:
+        schedule.parse(text)
+    return text
 
 
 def service_name(text: str) -> str:

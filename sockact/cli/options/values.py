@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sockact.cli.options import checks
+from sockact.core.canary import schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +37,8 @@ check_name = _callback(checks.service_name)
 check_identifier = _callback(checks.identifier)
 check_signal = _callback(checks.catchable_signal)
 check_optional_signal = _callback(checks.catchable_signal, 0)
+check_share = _callback(schedule.parse_share)
+check_canary = _callback(checks.canary)
 check_log = _callback(checks.log_file, "")
 check_watch = _callback(checks.watched_path)
 check_pattern = _callback(checks.file_pattern)

@@ -6,7 +6,8 @@ import click
 
 from sockact.cli.calls import reload
 from sockact.cli.options.name import name_argument
-from sockact.cli.options.values import check_some_time
+from sockact.cli.options.values import check_canary, check_some_time
+from sockact.core.canary.progress import BY
 
 
 @click.command(name="reload", short_help="Switch a service to a new generation.")
@@ -19,13 +20,31 @@ from sockact.cli.options.values import check_some_time
 @click.option("--force", is_flag=True, help="Reload even after too many recent failures.")
 @click.option("--json", "as_json", is_flag=True, help="Print the handover as JSON.")
 @click.option(
+    "--canary",
+    metavar="STEPS",
+    default="",
+    callback=check_canary,
+    help="Give the new generation clients step by step, as in '1% 1min, 10% 5min'.",
+)
+@click.option(
+    "--canary-by",
+    type=click.Choice(BY),
+    help="Share out connections, or clients by their address.  [default: as configured]",
+)
+@click.option(
     "--timeout",
     metavar="TIME",
     callback=check_some_time,
     help="Stop waiting after TIME; the reload continues.  [default: no limit]",
 )
 def command(
-    name: str | None, wait_drained: bool, force: bool, as_json: bool, timeout: float | None
+    name: str | None,
+    wait_drained: bool,
+    force: bool,
+    as_json: bool,
+    canary: str,
+    canary_by: str | None,
+    timeout: float | None,
 ) -> int:
     """Start a new generation of the service NAME and switch to it.
 
@@ -37,6 +56,14 @@ def command(
     Example:
       sockact reload --wait-drained --timeout 10min myapp
     """
+    if canary_by and not canary:
+        raise click.UsageError("--canary-by needs --canary, the steps")
     return reload.perform(
-        name, wait_drained=wait_drained, force=force, as_json=as_json, timeout=timeout
+        name,
+        wait_drained=wait_drained,
+        force=force,
+        as_json=as_json,
+        timeout=timeout,
+        canary=canary,
+        canary_by=canary_by or "",
     )

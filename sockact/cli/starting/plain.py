@@ -10,7 +10,7 @@ import os
 
 from sockact.cli.options import checks
 from sockact.cli.starting.default_name import default_name
-from sockact.core.settings import Adopt, Settings
+from sockact.core.settings import Adopt, LaneUse, Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ OPTIONS: dict[str, Callable[[str], Any]] = {
     "--name": checks.service_name,
     "--directory": _directory,
     "--adopt": Adopt,
+    "--lanes": LaneUse,
     "--ready": _ready,
     "--start-timeout": checks.some_time,
     "--drain-timeout": checks.time,

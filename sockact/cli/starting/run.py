@@ -8,6 +8,7 @@ import click
 
 from sockact.cli.options import checks, complete, hooks, probes
 from sockact.cli.options.values import (
+    check_canary,
     check_identifier,
     check_log,
     check_name,
@@ -20,7 +21,8 @@ from sockact.cli.options.values import (
     directory_option,
 )
 from sockact.cli.starting.default_name import default_name
-from sockact.core.settings import Adopt, Settings
+from sockact.core.canary.progress import BY
+from sockact.core.settings import Adopt, LaneUse, Settings
 
 if TYPE_CHECKING:
     from typing import Any
@@ -70,6 +72,27 @@ def _load(context: click.Context, _option: click.Parameter, value: str | None) -
     default=Settings.adopt.value,
     show_default=True,
     help="Method of passing the listeners to PROGRAM.",
+)
+@click.option(
+    "--lanes",
+    type=click.Choice([use.value for use in LaneUse]),
+    default=Settings.lanes.value,
+    show_default=True,
+    help="Give each generation a listener of its own.",
+)
+@click.option(
+    "--canary",
+    metavar="STEPS",
+    default="",
+    callback=check_canary,
+    help="Give each new generation clients step by step, as in '1% 1min, 10% 5min'.",
+)
+@click.option(
+    "--canary-by",
+    type=click.Choice(BY),
+    default=Settings.canary_by,
+    show_default=True,
+    help="Share out connections, or clients by their address.",
 )
 @click.option(
     "--ready",
@@ -223,6 +246,7 @@ def command(
     name: str | None,
     directory: str | None,
     adopt: str,
+    lanes: str,
     **options: Any,
 ) -> Settings:
     """Run PROGRAM under a supervisor, so that `sockact reload` can replace it.
@@ -235,17 +259,18 @@ def command(
       sockact run --name myapp --listen 127.0.0.1:8000 \\
           -- gunicorn --bind 127.0.0.1:8000 app:app
     """
+    options |= {"adopt": Adopt(adopt), "lanes": LaneUse(lanes)}
     if config:
         if program:
             raise click.UsageError(f"{config.path} already names the program; leave it out here")
-        return _configured(config, name, directory, {"adopt": Adopt(adopt), **options})
+        return _configured(config, name, directory, options)
     if not program:
         raise click.UsageError(
             "no program given; put it last, as in `sockact run -- gunicorn app:app`"
         )
     name = name or name_of(program)
     check_together(options)
-    return Settings(name, program, checks.logical(directory), adopt=Adopt(adopt), **options)
+    return Settings(name, program, checks.logical(directory), **options)
 
 
 def check_together(options: dict[str, Any]) -> None:

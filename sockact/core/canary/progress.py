@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from sockact.core.canary.schedule import Schedule
     from sockact.core.canary.verdict import Judgement
 
+BY = ("connection", "client")
+"""How clients can be shared out."""
 BY_HAND = "rolled back by hand"
 
 
@@ -29,6 +31,8 @@ class Plan:
     unsure: Unsure = Unsure.WAIT
     timeout: float = 600.0
     """Longest time in seconds that a step waits for requests after its own time."""
+    by_client: bool = False
+    """No client sees both generations."""
 
 
 @dataclass(frozen=True)

@@ -79,6 +79,9 @@ class Judgement:
         return "; ".join(self.reasons)
 
 
+NOTHING_SEEN = Judgement(Verdict.NOT_ENOUGH, ("nothing has been seen yet",))
+
+
 def judge(evidence: Evidence) -> Judgement:
     """The verdict on what has been seen until the last look."""
     step = evidence.last.since(evidence.step)

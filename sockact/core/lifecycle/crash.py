@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sockact.core.lifecycle.actions import Drained, Report, StartProbe, Terminate
 from sockact.core.lifecycle.events import Exited, Gone, LaunchFailed, Unreachable
-from sockact.core.lifecycle.handover import begin, begin_trial, finish, settle
+from sockact.core.lifecycle.handover import begin, begin_trial, commit, finish, settle
 from sockact.core.lifecycle.model import Exit, Gate, Outcome, Phase, State
 from sockact.core.lifecycle.stop import give_up, quit_when_empty
 from sockact.core.message_kinds import News
@@ -127,6 +127,9 @@ def lose(step: Transition, g: Generation, reason: str) -> None:
         give_up(step, status)
     elif successor := step.state.on_trial:
         _go_on_with_trial(step, g, successor)
+    elif step.state.canary is not None:
+        if handover and handover.predecessor == g.number:
+            _go_on_without_canary(step)
     elif step.state.in_handover:
         _probe_without_predecessor(step)
     elif step.state.serving is None:
@@ -137,6 +140,16 @@ def _go_on_with_trial(step: Transition, g: Generation, successor: Generation) ->
     """There is nothing to go back to, but the trial still tells whether the successor is good."""
     if g.gate is Gate.CLOSING:
         begin_trial(step, successor)
+
+
+def _go_on_without_canary(step: Transition) -> None:
+    """There is nothing to compare the canary with, or to go back to: it gets all clients."""
+    handover = step.state.handover
+    successor = handover and step.state.get(handover.successor)
+    if successor:
+        successor = replace(successor, canary_until=None)
+        step.update(successor)
+        commit(step, successor, None)
 
 
 def _probe_without_predecessor(step: Transition) -> None:

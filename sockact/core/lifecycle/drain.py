@@ -48,8 +48,10 @@ def _stop(step: Transition, g: Generation, event: Census) -> None:
     deadline = g.drain_deadline
     step.terminate(g, IDLE)
     stopped = step.state.get(g.number)
-    if event.quiet and deadline is not None and stopped is not None and stopped.ending:
-        kill_at = max(deadline, step.now) + step.state.policy.kill_timeout
+    if stopped is None or deadline is None:
+        return
+    if event.quiet and stopped.ending and step.now < deadline:
+        kill_at = deadline + step.state.policy.kill_timeout
         census_at = step.now + FINISHING_INTERVAL
         step.update(replace(stopped, finishing=True, kill_at=kill_at, census_at=census_at))
 

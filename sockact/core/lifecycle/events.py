@@ -6,6 +6,8 @@ from sockact.core.record import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sockact.core.canary.progress import Plan
+    from sockact.core.canary.verdict import Judgement
     from sockact.core.lifecycle.model import Exit, Gate
 
 
@@ -16,7 +18,9 @@ class Start:
 
 @dataclass(frozen=True)
 class Reload:
-    """A reload is asked for."""
+    """A reload is asked for. With a plan, the successor gets clients step by step."""
+
+    plan: Plan | None = None
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,26 @@ class Rollback:
 
 
 @dataclass(frozen=True)
+class Promote:
+    """The canary is to get all clients."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """The canary is to get this share of the new clients, in thousandths, and to keep it."""
+
+    share: int
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A verdict on the canary."""
+
+    number: int
+    judgement: Judgement
+
+
+@dataclass(frozen=True)
 class Interest:
     """The generation was seen waiting for connections on every listener."""
 
@@ -49,7 +73,8 @@ class Observed:
     its binds was refused.
 
     `misplaced`: the operator should know the hint now, because it bound other addresses than the
-    listeners'. `hopeless`: it will not bind them any more.
+    listeners'. `hopeless`: it will not bind them any more. `alone`: it shares its lane with no
+    other generation, if there are lanes.
     """
 
     number: int
@@ -58,6 +83,7 @@ class Observed:
     refusal: str = ""
     misplaced: bool = False
     hopeless: bool = False
+    alone: bool = True
 
 
 @dataclass(frozen=True)
@@ -171,6 +197,9 @@ Event = (
     | Stop
     | Hurry
     | Rollback
+    | Promote
+    | Share
+    | Judged
     | Interest
     | Observed
     | Proven

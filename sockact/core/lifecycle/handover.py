@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+from sockact.core.canary.progress import begin as begin_canary
+from sockact.core.canary.schedule import percent
+from sockact.core.canary.verdict import NOTHING_SEEN
 from sockact.core.lifecycle.actions import Finish, Report, StartTrial
-from sockact.core.lifecycle.events import Explained
-from sockact.core.lifecycle.model import Generation, Handover, Outcome, Phase, State
+from sockact.core.lifecycle.events import Explained, Reload
+from sockact.core.lifecycle.model import Canary, Generation, Handover, Outcome, Phase, State
 from sockact.core.message_kinds import News
 from sockact.core.record import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sockact.core.canary.progress import Progress
     from sockact.core.lifecycle.events import Event
     from sockact.core.lifecycle.transition import Transition
 
 
-def reload(step: Transition, _event: Event) -> None:
+def reload(step: Transition, event: Event) -> None:
     """Begin a handover, or queue one while another is under way."""
+    assert isinstance(event, Reload)
     state = step.state
     if state.phase in (Phase.STOPPING, Phase.STOPPED):
         return
     if state.in_handover or state.pending:
         if state.queued is None:
+            identity = state.last_handover + 1
             step.state = replace(
-                state, queued=state.last_handover + 1, last_handover=state.last_handover + 1
+                state, queued=identity, last_handover=identity, queued_plan=event.plan
             )
+        elif state.queued_plan is None:
+            step.state = replace(state, queued_plan=event.plan)
         return
-    step.state = replace(state, last_handover=state.last_handover + 1)
+    step.state = replace(state, last_handover=state.last_handover + 1, queued_plan=event.plan)
     begin(step, step.state.last_handover)
 
 
@@ -35,7 +43,11 @@ def begin(step: Transition, identity: int) -> None:
     successor = step.spawn()
     number = predecessor.number if predecessor else None
     step.state = replace(
-        step.state, handover=Handover(identity, step.now, number, successor), queued=None
+        step.state,
+        handover=Handover(identity, step.now, number, successor),
+        queued=None,
+        plan=step.state.queued_plan or step.state.policy.plan,
+        queued_plan=None,
     )
     step.enter(Phase.RELOADING)
 
@@ -48,9 +60,9 @@ def serve(step: Transition, g: Generation) -> None:
     if predecessor is None or not step.state.in_handover or not tried:
         g = replace(g, introduced=True)
         step.update(g)
-        commit(step, g, predecessor)
+        introduce(step, g, predecessor)
         return
-    if predecessor.state is State.PAUSED:
+    if predecessor.state is State.PAUSED or (step.state.policy.private_trial and g.alone):
         begin_trial(step, g)
     else:
         # The trial begins when the gate has closed, which has a deadline of its own.
@@ -68,6 +80,31 @@ def begin_trial(step: Transition, g: Generation) -> None:
     until = step.now + step.state.policy.trial
     step.update(replace(g, trial_until=until, introduced=True, hook_until=hook_until))
     step.do(StartTrial(g.number))
+
+
+def introduce(step: Transition, g: Generation, predecessor: Generation | None) -> None:
+    """Let a generation that has been proven have clients: all, or at first the share of a canary.
+
+    Clients can be shared out only between two generations that accept connections.
+    """
+    plan = step.state.plan
+    if plan is None or predecessor is None or not step.state.in_handover:
+        commit(step, g, predecessor)
+        return
+    if not g.alone:
+        take_back(step, g, "no lane is free for a canary; try again when fewer generations drain")
+        return
+    if predecessor.state is State.PAUSED:
+        step.resume(predecessor)
+    progress, _ = begin_canary(plan, step.now)
+    step.state = replace(step.state, canary=Canary(plan, progress, NOTHING_SEEN))
+    step.update(replace(g, canary_until=progress.since + plan.schedule.steps[0].seconds))
+    step.do(Report(g.number, describe(progress), news=News.CANARY))
+
+
+def describe(progress: Progress) -> str:
+    """The share of a canary, for the operator."""
+    return f"canary: gets {percent(progress.share)} of the new clients"
 
 
 def commit(step: Transition, g: Generation, predecessor: Generation | None) -> None:
@@ -92,6 +129,20 @@ def _retire(step: Transition, g: Generation) -> None:
     step.last_responses(g.number)
 
 
+def take_back(step: Transition, g: Generation, reason: str) -> None:
+    """The successor is bad: its predecessor serves again, or goes on serving."""
+    predecessor = step.state.predecessor
+    if predecessor is None:
+        step.update(replace(g, trial_until=None, canary_until=None))
+        reason += "; still serving, because the previous generation has ended"
+    else:
+        if predecessor.state is State.PAUSED:
+            step.resume(predecessor)  # First of all: clients wait.
+        step.drain(replace(g, taken_back=True))
+    finish(step, Outcome.FAILED, reason)
+    settle(step)
+
+
 def finish(step: Transition, outcome: Outcome, reason: str = "") -> None:
     """Record the outcome of the handover under way."""
     assert step.state.handover
@@ -104,7 +155,7 @@ def finish(step: Transition, outcome: Outcome, reason: str = "") -> None:
         drained=predecessor is None,
         kept=predecessor is not None and predecessor.keep_until is not None,
     )
-    step.state = replace(step.state, handover=handover)
+    step.state = replace(step.state, handover=handover, plan=None, canary=None)
     step.do(Finish(handover))
 
 

@@ -31,7 +31,7 @@ late news: it changes nothing.
 
 from __future__ import annotations
 
-from sockact.core.lifecycle import crash, drain, gate, handover, hooks, readiness, stop, trial
+from sockact.core.lifecycle import canary, crash, drain, handover, hooks, readiness, stop, trial
 from sockact.core.lifecycle.actions import Announce
 from sockact.core.lifecycle.events import (
     Census,
@@ -43,11 +43,14 @@ from sockact.core.lifecycle.events import (
     HookEnded,
     Hurry,
     Interest,
+    Judged,
     LaunchFailed,
     Observed,
+    Promote,
     Proven,
     Reload,
     Rollback,
+    Share,
     Start,
     Stop,
     Tick,
@@ -92,7 +95,7 @@ def in_progress(state: Service) -> str:
         return "the service is starting"
     if state.phase in (Phase.STOPPING, Phase.STOPPED):
         return stop.STOPPING
-    if state.handover is not None and state.in_handover:
+    if state.handover is not None and state.in_handover and state.canary is None:
         return f"a {'rollback' if state.handover.rollback else 'reload'} is in progress"
     if state.pending is not None:
         return f"generation {state.pending.number} is starting"
@@ -124,9 +127,10 @@ def _tick(step: Transition, _event: Event) -> None:
 _DEADLINES: dict[str, Callable[[Transition, Generation], None]] = {
     "start_deadline": readiness.timed_out,
     "settle_at": readiness.settled,
-    "gate_deadline": gate.timed_out,
+    "gate_deadline": trial.gate_timed_out,
     "hook_until": hooks.timed_out,
     "trial_until": trial.over,
+    "canary_until": canary.due,
     "keep_until": trial.keep_over,
     "census_at": drain.count_due,
     "drain_deadline": drain.timed_out,
@@ -144,13 +148,16 @@ _HANDLERS: dict[type[Event], Callable[[Transition, Event], None]] = {
     Proven: readiness.proven,
     TrialPassed: trial.passed,
     TrialFailed: trial.failed,
+    Judged: canary.judged,
+    Promote: canary.promote,
+    Share: canary.share,
     Explained: handover.explained,
     HookEnded: hooks.ended,
     LaunchFailed: crash.launch_failed,
     Unreachable: crash.unreachable,
     Exited: crash.exited,
     Gone: crash.gone,
-    GateMoved: gate.moved,
+    GateMoved: trial.gate_moved,
     Census: drain.counted,
     Tick: _tick,
 }

@@ -10,6 +10,11 @@ from enum import Enum
 
 from sockact.core.record import dataclass
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sockact.core.canary.progress import Plan, Progress
+    from sockact.core.canary.verdict import Judgement
+
 
 class State(Enum):
     """The state of a generation. One that has drained is no longer listed."""
@@ -74,6 +79,10 @@ class Policy:
     """How long the program may take to carry out an order to its gate."""
     trial: float = 0.0
     """How long a successor serves alone, its predecessor paused, before the commit."""
+    private_ready: bool = False
+    """The probe of readiness reaches a successor alone, while its predecessor serves."""
+    private_trial: bool = False
+    """The probe of the trial does, so a successor on trial gets no clients."""
     probed: bool = False
     """A probe runs during the trial, and has to pass at least once."""
     keep_predecessor: float = 0.0
@@ -93,6 +102,8 @@ class Policy:
     """Differs from service to service (0 to 1)."""
     stable_after: float = 10.0
     """A generation that has served this long resets the count of crashes."""
+    plan: Plan | None = None
+    """How a successor gets clients, unless the reload says something else."""
     hooks: tuple[str, ...] = ()
     """The events for which new generations have commands."""
     hook_bound: float = 10.0
@@ -137,6 +148,8 @@ class Generation:
     gate_deadline: float | None = None
     trial_until: float | None = None
     """It serves on trial until then, its predecessor paused."""
+    canary_until: float | None = None
+    """It gets a share of the clients; what follows is decided then."""
     trial_over: bool = False
     """Its trial only waits for its hook."""
     trial_passed: bool = False
@@ -166,6 +179,8 @@ class Generation:
     """It has bound at least one listener."""
     misplaced: bool = False
     """The operator was told that it bound other addresses than the listeners'."""
+    alone: bool = True
+    """It shares its lane with no other generation, if there are lanes."""
     ending: bool = False
     """It was sent a signal to end, or only its last processes are left."""
     exit: Exit | None = None
@@ -184,7 +199,7 @@ class Generation:
         """When its start, trial, keeping or drain, or the wait after its stop signal, times out."""
         due = (
             *(self.start_deadline, self.trial_until, self.keep_until),
-            *(self.drain_deadline, self.kill_at),
+            *(self.canary_until, self.drain_deadline, self.kill_at),
         )
         return next((one for one in due if one is not None), None)
 
@@ -208,6 +223,16 @@ class Handover:
 
 
 @dataclass(frozen=True)
+class Canary:
+    """A successor that gets a share of the clients, beside its predecessor."""
+
+    plan: Plan
+    progress: Progress
+    judgement: Judgement
+    """The last one."""
+
+
+@dataclass(frozen=True)
 class Service:
     """The whole state of one service."""
 
@@ -223,6 +248,11 @@ class Service:
     crashes: int = 0
     respawn_at: float | None = None
     exit_status: int = 0
+    plan: Plan | None = None
+    """How the successor of the handover under way gets clients, once it is ready; None: at once."""
+    queued_plan: Plan | None = None
+    """The same for the queued handover."""
+    canary: Canary | None = None
 
     def get(self, number: int) -> Generation | None:
         """The listed generation with this number."""
@@ -255,6 +285,14 @@ class Service:
         return next((g for g in self.generations if g.trial_until is not None), None)
 
     @property
+    def predecessor(self) -> Generation | None:
+        """The generation that serves again, or goes on serving, if the trial or canary fails."""
+        before = self.get((self.handover and self.handover.predecessor) or 0)
+        if self.paused or not self.in_handover or before is None:
+            return self.paused
+        return before if before.state is State.RUNNING else None
+
+    @property
     def fallback(self) -> Generation | None:
         """The generation that a rollback would switch to: the newest before the serving one that
         can still accept connections.
@@ -279,7 +317,7 @@ class Service:
         if handover is None or not self.in_handover:
             return self.fallback is not None
         if self.on_trial is not None:
-            return self.paused is not None
+            return self.predecessor is not None
         return handover.rollback or self.serving is not None
 
     @property

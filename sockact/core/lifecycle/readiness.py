@@ -30,6 +30,7 @@ def observed(step: Transition, event: Event) -> None:
         hint=event.hint,
         refusal=event.refusal,
         misplaced=g.misplaced or event.misplaced,
+        alone=event.alone,
     )
     step.update(g)
     if event.hopeless and not g.interested:
@@ -55,7 +56,7 @@ def settled(step: Transition, g: Generation) -> None:
         return
     step.update(replace(g, settle_at=None))
     serving = step.state.serving
-    if serving is None:
+    if serving is None or (step.state.policy.private_ready and g.alone):
         step.do(StartProbe(g.number))
     else:
         # The probe goes through the shared listener: meanwhile no other generation may answer it.

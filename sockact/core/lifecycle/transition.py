@@ -142,6 +142,7 @@ class Transition:
                 start_deadline=None,
                 settle_at=None,
                 trial_until=None,
+                canary_until=None,
                 keep_until=None,
                 hook_until=hook_until,
             )
@@ -227,6 +228,7 @@ def _ending(g: Generation, kill_at: float) -> Generation:
         start_deadline=None,
         settle_at=None,
         trial_until=None,
+        canary_until=None,
         keep_until=None,
         gate_deadline=None,
         census_at=None,

@@ -59,12 +59,17 @@ class CommandRun:
         environment: Mapping[str, str],
         timeout: float | None,
         done: Callable[[str], None],
+        release: Callable[[], None] = lambda: None,
     ) -> None:
-        """Start the command. Raises OSError if there is no such program, or no process left."""
+        """Start the command. `release` is called when it needs its input no more, before `done`.
+
+        Raises OSError if there is no such program, or no process left.
+        """
         self.output = ""
         """The command's output in one line, once it has ended."""
         self._text = ""
         self._done = done
+        self._release = release
         self._pipe = -1
         self._longest = command.longest
         self._late = ""
@@ -112,6 +117,7 @@ class CommandRun:
     def _close(self) -> str:
         if self._timer:
             self._timer.cancel()
+        self._release()
         return self._read()
 
     def _spawn(self, command: Command, environment: Mapping[str, str]) -> int:

@@ -21,7 +21,7 @@ from sockact.supervisor.probes.probe_commands import trial_command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.base.loop import Loop
@@ -36,7 +36,7 @@ _WITHIN = 30.0
 _LONGEST = 2000
 _LARGEST = 1 << 20
 _NEEDS_RESTART = (
-    *("name", "listen", "adopt", "watchdog_probe"),
+    *("name", "listen", "lanes", "adopt", "watchdog_probe"),
     *("log", "log_stderr", "log_format"),
 )
 
@@ -49,7 +49,7 @@ class ConfigurationReader:
         loop: Loop,
         handovers: Handovers,
         environment: Mapping[str, str],
-        listeners: list[Listener],
+        listeners: Sequence[Listener],
         reporter: Reporter,
     ) -> None:
         self._loop = loop
@@ -130,6 +130,8 @@ class ConfigurationReader:
         try:
             settings = Settings.from_json(data.decode())
             trial_command(settings, self._listeners)
+            if settings.canary and (why := self._handovers.lanes_missing()):
+                raise OperatorError(f"canary: {why}")
         except UnknownSetting as error:
             self._refuse(
                 f"{before.config}: {error}; the installed sockact is newer than this supervisor; "

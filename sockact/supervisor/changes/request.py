@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
+    from sockact.core.canary.progress import Plan
     from sockact.core.json_data import Json
     from sockact.core.settings import Settings
 
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
         def use(self, settings: Settings) -> None:
             """Use these settings from now on, and for the next generation."""
 
+        def lanes_missing(self) -> str:
+            """Return why there are no lanes, which a canary needs; "" if there are."""
+
         def failures(self) -> str:
             """Return why a reload must be forced, or ""."""
 
@@ -53,12 +57,15 @@ class ReloadRequest:
         refuse: Refuse,
         wait_drained: bool = False,
         exec_reload: bool = False,
+        plan: Plan | None = None,
     ) -> None:
         self.cause = cause
         self.done = done
         self.refuse = refuse
         self.wait_drained = wait_drained
         self.exec_reload = exec_reload
+        self.plan = plan
+        """The steps in which the successor gets clients, if not those of the settings."""
         self._leave: Callable[[], None] = lambda: None
 
     def began(self, leave: Callable[[], None]) -> None:

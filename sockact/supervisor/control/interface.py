@@ -27,16 +27,24 @@ if TYPE_CHECKING:
             done: Callable[[JsonObject, bool], None],
             refuse: Callable[[str], None],
             exec_reload: bool,
+            canary: tuple[str, str],
         ) -> Callable[[], None]:
             """Begin or join a reload; call `done(handover, ok)` once, now or later, or
             `refuse(reason)` if the configuration is invalid.
 
-            `exec_reload`: systemd knows of the reload.
+            `exec_reload`: systemd knows of the reload. `canary`: the steps in which the successor
+            gets clients, and how they are shared out; "" for those of the settings.
             Returns what to call if the client leaves before `done`.
             """
 
         def rollback(self, done: Callable[[JsonObject, bool], None]) -> Callable[[], None]:
             """Switch back to the previous generation; otherwise like `reload`."""
+
+        def set_share(self, share: int) -> None:
+            """Give the canary this share of the new clients, in thousandths."""
+
+        def promote(self, done: Callable[[JsonObject, bool], None]) -> Callable[[], None]:
+            """Give the canary all clients; otherwise like `reload`."""
 
         def upgrade(self, failed: Callable[[str], None]) -> Callable[[], None]:
             """Let the installed version take over; call `failed(reason)` if it does not.
@@ -68,6 +76,7 @@ RELOAD_FAILED = f"{INTERFACE}.ReloadFailed"
 ROLLBACK_FAILED = f"{INTERFACE}.RollbackFailed"
 TOO_MANY_FAILURES = f"{INTERFACE}.TooManyFailures"
 CONFIGURATION_REFUSED = f"{INTERFACE}.ConfigurationRefused"
+NO_CANARY = f"{INTERFACE}.NoCanary"
 NO_PREDECESSOR = f"{INTERFACE}.NoPredecessor"
 UPGRADE_FAILED = f"{INTERFACE}.UpgradeFailed"
 TOO_MANY_CONNECTIONS = f"{INTERFACE}.TooManyConnections"

@@ -187,6 +187,13 @@ class Server:
         elif call.member == "Rollback":
             call.allow()
             pending.on_leave(self._service.rollback(_handover_to(pending, ROLLBACK_FAILED)))
+        elif call.member == "Promote":
+            call.allow()
+            pending.on_leave(self._service.promote(_handover_to(pending, RELOAD_FAILED)))
+        elif call.member == "SetShare":
+            call.allow("share")
+            self._service.set_share(call.number("share"))
+            pending.finish(varlink.encode_reply({}))
         elif call.member == _UPGRADE:
             call.allow()
             pending.on_leave(self._service.upgrade(partial(_refuse, pending, UPGRADE_FAILED)))
@@ -219,12 +226,13 @@ class Server:
             self._schedule(time.monotonic() + _PUSH_SECONDS)
 
     def _reload(self, call: Call, pending: PendingCall) -> None:
-        call.allow("wait_drained", "force", "exec_reload")
+        call.allow("wait_drained", "force", "exec_reload", "canary", "canary_by")
         done = _handover_to(pending, RELOAD_FAILED)
         drained, force = call.flag("wait_drained"), call.flag("force")
         refuse = partial(_refuse, pending, CONFIGURATION_REFUSED)
         own = call.flag("exec_reload")
-        pending.on_leave(self._service.reload(drained, force, done, refuse, own))
+        canary = call.text("canary"), call.text("canary_by")
+        pending.on_leave(self._service.reload(drained, force, done, refuse, own, canary))
 
     def _status_reply(self) -> bytes:
         return varlink.encode_reply({"status": self._service.status()}, continues=True)

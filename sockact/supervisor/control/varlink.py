@@ -101,6 +101,20 @@ class Call:
             raise invalid_parameter(name)
         return bool(value)
 
+    def text(self, name: str) -> str:
+        """The parameter `name: ?string`, "" when it is absent."""
+        value = self.parameters.get(name)
+        if value is not None and not isinstance(value, str):
+            raise invalid_parameter(name)
+        return value or ""
+
+    def number(self, name: str) -> int:
+        """The parameter `name: int`."""
+        value = self.parameters.get(name)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise invalid_parameter(name)
+        return value
+
 
 @dataclass(frozen=True)
 class Reply:

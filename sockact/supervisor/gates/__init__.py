@@ -2,4 +2,12 @@
 Never decides when.
 """
 
-__all__ = ("decoys", "drain_census", "gates", "listener_watch", "websockets")
+__all__ = (
+    "decoys",
+    "drain_census",
+    "gates",
+    "lane_gates",
+    "lending",
+    "listener_watch",
+    "websockets",
+)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.base.loop import Loop
-    from sockact.supervisor.gates.gates import Gates
+    from sockact.supervisor.gates.shim_orders import ShimOrders
 
 _PATIENCE = 0.5
 """Seconds to wait for the shims. A program that does not answer gets its stop signal all the same.
@@ -25,9 +25,9 @@ _PATIENCE = 0.5
 class Decoys:
     """Orders decoys for the generations of one service."""
 
-    def __init__(self, loop: Loop, gates: Gates, listeners: list[Listener]) -> None:
+    def __init__(self, loop: Loop, orders: ShimOrders, listeners: list[Listener]) -> None:
         self._loop = loop
-        self._gates = gates
+        self._orders = orders
         self._words = " ".join(["gate closed all", *(str(x.inode) for x in listeners)])
 
     def lay(self, generation: int, then: Callable[[], None]) -> None:
@@ -39,5 +39,5 @@ class Decoys:
                 timer.cancel()
                 then()
 
-        if not self._gates.order_all(generation, self._words, laid):
+        if not self._orders.give(generation, self._words, laid):
             laid()

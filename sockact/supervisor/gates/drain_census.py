@@ -134,13 +134,18 @@ class DrainCensus:
             drain.closed, drain.began = True, time.monotonic()
         what = "count connections"
         try:
+            # Before the count: what is accepted meanwhile is counted.
+            if closed and self._gates.has_waiting(number):
+                return Census(number, 0, 1, 0, look_in=self._policy.census_interval)
             found = self._count(number, drain)
             if not (found.busy or found.fresh):
                 what = "tell whether it accepts connections again"
                 found = self._with_reopened(number, drain, found)
         except (GateRefused, OSError) as error:
             return self._failed(number, drain, f"cannot {what} ({error}); retrying")
-        drain.pause = 0.0
+        if not found.busy:
+            # One that still waits for processes to rest does not show that the failure is over.
+            drain.pause = 0.0
         return found
 
     def _with_reopened(self, number: int, drain: _Drain, found: Census) -> Census:

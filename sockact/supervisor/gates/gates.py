@@ -2,7 +2,8 @@
 
 A process that has a listener waits for it in epoll, whose entries are edited from here, or it has
 the shim, which is told to close. Otherwise the generation's gate is `none`, with a reason. If the
-supervisor may not edit the epoll instances of a process, its shim does that, too.
+supervisor may not edit the epoll instances of a process, its shim does that, too. A generation that
+has a lane of its own needs nothing of this (lane_gates.py).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from sockact.handover.interest import accepts, process_interest
 from sockact.kernel import procfs
 from sockact.supervisor.gates.gate_move import GateMove
 from sockact.supervisor.gates.mechanisms import Mechanisms, executes_another
+from sockact.supervisor.gates.shim_orders import ShimOrders
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,18 +24,18 @@ if TYPE_CHECKING:
 
     from sockact.handover.gate import Entry
     from sockact.kernel.sockets.listener import Listener
+    from sockact.supervisor.gates.lane_gates import LaneGates
+    from sockact.supervisor.gates.shim_orders import Notice
     from sockact.supervisor.processes.processes import Processes
     from sockact.supervisor.processes.shim_calls import ShimCalls
     from sockact.supervisor.records.carried_state import CarriedGeneration
 
     # (generation, gate, reason)
     Moved = Callable[[int, Gate, str], None]
-    # (generation, message)
-    Notice = Callable[[int, str], None]
 
 
-_MOST_UNFIT = 50
-"""Adapters to report for a generation. Their names come from the program, which may invent any."""
+LANE = "lane"
+"""What `status` shows for a generation that has a lane of its own."""
 
 
 class Gates:
@@ -44,22 +46,25 @@ class Gates:
         processes: Processes,
         calls: ShimCalls,
         listeners: list[Listener],
+        lanes: LaneGates,
         moved: Moved,
         notice: Notice,
     ) -> None:
         self._processes = processes
         self._calls = calls
         self._mechanisms = Mechanisms(calls, listeners)
+        self._lanes = lanes
         self._descriptors = {x.inode: x.socket.fileno() for x in listeners}
+        self.orders = ShimOrders(processes, calls, self._mechanisms, self._descriptors, notice)
         self._moved = moved
-        self._notice = notice
-        self._unfit: dict[int, set[str]] = {}
         self._removed: dict[int, dict[tuple[int, ...], Entry]] = {}
         self._closing_again: set[int] = set()
         self._moves: dict[int, GateMove] = {}
 
     def close(self, generation: int) -> None:
         """Begin to close; `moved` gets the result. NONE: perhaps closed in part."""
+        if self._lanes.close(generation):
+            return
         orders = partial(self._orders_to_close, generation)
         done = partial(self._moved, generation)
         matters = partial(self._accepts, generation)
@@ -70,6 +75,8 @@ class Gates:
 
         Raises Unavailable: then call it again later.
         """
+        if self._lanes.open(generation):
+            return
         self._supersede(generation)
         try:
             gate.open([*self._removed.get(generation, {}).values()], self._descriptors)
@@ -101,6 +108,8 @@ class Gates:
         `holders`: the processes that have a listener → their epoll instances. Raises GateRefused
         and OSError if there may be some, but none could be closed.
         """
+        if self._lanes.is_closed(generation):
+            return False  # It goes on waiting in its lane, where nobody comes any more.
         found = gate.entries_in(holders, set(self._descriptors))
         taken, denied = self._take_out(generation, found)
         closed, failure = bool(taken), None
@@ -126,65 +135,21 @@ class Gates:
         except PermissionError:
             return False
 
+    def has_waiting(self, generation: int) -> bool:
+        """Whether it has still to accept what its lane had got before its gate closed.
+
+        Raises OSError.
+        """
+        return self._lanes.has_waiting(generation)
+
     def mechanism(self, generation: int, pids: Iterable[int]) -> tuple[str | None, str]:
         """Return gate_by and gate_reason of the Status: how the gate of these processes moves."""
+        if self._lanes.is_own(generation):
+            return LANE, ""
         removed: dict[int, set[int]] = {}
         for entry in self._removed.get(generation, {}).values():
             removed.setdefault(entry.pid, set()).add(entry.inode)
         return self._mechanisms.of(generation, pids, removed)
-
-    def end_connections(self, generation: int) -> None:
-        """Ask every shim to end each connection with its next response, and to keep the program
-        from shutting a listener down.
-        """
-        words = " ".join(map(str, ["drain", *self._descriptors]))
-        # If there are none, the drain only takes longer.
-        self.order_all(generation, words, heard=partial(self._adapted, generation))
-
-    def _adapted(self, generation: int, answer: list[str]) -> None:
-        """Report, once each, the adapters that did not fit: `drain ADAPTER …`."""
-        known = self._unfit.setdefault(generation, set())
-        for word in filter(str.isprintable, answer[1:]):
-            name, unfit, version = word.partition("!")
-            if unfit and name not in known and len(known) < _MOST_UNFIT:
-                known.add(name)
-                found = f" ({name} {version})" if version else ""
-                self._notice(
-                    generation,
-                    f"the adapter for {name} does not support the installed version{found}; "
-                    "its keep-alive connections end only when they are idle",
-                )
-
-    def keep_connections(self, generation: int) -> None:
-        """Undo `end_connections`."""
-        self.order_all(generation, "serve")
-
-    def order_all(
-        self,
-        generation: int,
-        words: str,
-        done: Callable[[], None] | None = None,
-        heard: Callable[[list[str]], None] | None = None,
-    ) -> bool:
-        """Order all processes that have the shim and a listener; return whether there are any.
-
-        `done` is called once, when each has carried the order out or will not; `heard` gets each
-        answer.
-        """
-        try:
-            pids = self._with_shim(generation)
-        except OSError:
-            return False
-        waiting = set(pids)
-
-        def answered(pid: int, _error: str) -> None:
-            waiting.discard(pid)
-            if not waiting and done is not None:
-                done()
-
-        for pid in pids:
-            self._calls.order(pid, words, partial(answered, pid), heard=heard)
-        return bool(pids)
 
     def edited_epolls(self, generation: int) -> dict[int, set[int]]:
         """Return, by process, the epoll instances that a listener was taken out of."""
@@ -193,26 +158,32 @@ class Gates:
             found.setdefault(entry.pid, set()).add(entry.epfd)
         return found
 
+    def is_bypassed(self, generation: int) -> bool:
+        """Whether its gate is closed by steering clients to another lane."""
+        return self._lanes.is_closed(generation)
+
     def carried(self, generation: int) -> tuple[tuple[Entry, ...], tuple[str, ...]]:
         """Return what was taken out of epoll, and the adapters that were reported, for the version
         that takes over.
         """
         removed = tuple(self._removed.get(generation, {}).values())
-        return removed, tuple(sorted(self._unfit.get(generation, ())))
+        return removed, self.orders.unfit(generation)
 
     def take_over(self, carried: CarriedGeneration) -> None:
         """Restore the state of a generation that the previous version handed over."""
         if carried.removed:
             self._removed[carried.number] = {entry.place: entry for entry in carried.removed}
-        if carried.unfit:
-            self._unfit[carried.number] = {*carried.unfit}
+        if carried.bypassed:
+            self._lanes.take_over(carried.number)
+        self.orders.take_over(carried.number, carried.unfit)
 
     def forget(self, generation: int) -> None:
         """Forget a generation that has ended."""
         self._supersede(generation)
+        self._lanes.forget(generation)
         self._removed.pop(generation, None)
         self._mechanisms.forget(generation)
-        self._unfit.pop(generation, None)
+        self.orders.forget(generation)
 
     def _orders_to_close(self, generation: int, told: set[int]) -> dict[int, str]:
         """Take the listeners out of epoll; return the orders to the shims, "" for no order.
@@ -262,7 +233,7 @@ class Gates:
     def _orders_to_open(self, generation: int, told: set[int]) -> dict[int, str]:
         # Processes that were forked while the gate was closed have the listener, too.
         words = "gate open " + " ".join(map(str, self._descriptors))
-        return {pid: words for pid in self._with_shim(generation) if pid not in told}
+        return {pid: words for pid in self.orders.processes(generation) if pid not in told}
 
     def _holders(self, generation: int, told: set[int]) -> tuple[dict[int, set[int]], list[int]]:
         held, hidden = self._mechanisms.holders(self._processes.of(generation))
@@ -308,14 +279,6 @@ class Gates:
         self, pid: int, words: str, done: Callable[[str], None], insist: bool = False
     ) -> None:
         self._calls.order(pid, words, done, insist=insist)
-
-    def _with_shim(self, generation: int) -> list[int]:
-        """Return the processes with the shim that have a listener, or may have one.
-
-        Raises OSError.
-        """
-        held, hidden = self._mechanisms.holders(self._processes.of(generation))
-        return [*(pid for pid in held if self._calls.reaches(pid)), *hidden]
 
 
 def _to_close(inodes: Iterable[int], everywhere: bool) -> str:

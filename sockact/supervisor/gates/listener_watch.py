@@ -70,11 +70,17 @@ class ListenerWatch:
         listeners: list[Listener],
         wanted: Callable[[Listener], bool],
         say: Callable[[str], None],
+        stopped: Callable[[Listener], None],
+        listens_again: Callable[[Listener], None],
     ) -> None:
-        """`wanted` returns whether a listener still has to listen; `say` reports repairs."""
+        """`wanted` returns whether a listener still has to listen; `say` reports repairs.
+        `stopped` is called when one was shut down, `listens_again` after its repair.
+        """
         self._loop = loop
         self._wanted = wanted
         self._say = say
+        self._stopped = stopped
+        self._listens_again = listens_again
         self._epoll = select.epoll()
         self._watched: dict[int, Listener] = {}
         self._listeners = listeners
@@ -137,8 +143,10 @@ class ListenerWatch:
             self._epoll.close()
 
     def _changed(self, _mask: int) -> None:
-        for fd, _events in self._epoll.poll(0):
-            listener = self._watched[fd]
+        found = [self._watched[fd] for fd, _events in self._epoll.poll(0)]
+        for listener in found:
+            self._stopped(listener)
+        for listener in found:
             if self._wanted(listener):
                 self._repair(listener)
             else:
@@ -159,6 +167,8 @@ class ListenerWatch:
             self._say(f"cannot listen again on {listener.address} ({error.strerror}); retrying")
             self._repair_later(listener, _AGAIN)
             return
+        if did:
+            self._listens_again(listener)
         if why:
             self._say(_trouble(listener, why))
             self._release(listener)

@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sockact.supervisor.gates.gates import Gates
+    from sockact.supervisor.gates.shim_orders import ShimOrders
 
 _ORDER = "upgraded"
 
@@ -17,8 +17,8 @@ _ORDER = "upgraded"
 class WebSockets:
     """The questions to the shims of one service."""
 
-    def __init__(self, gates: Gates) -> None:
-        self._gates = gates
+    def __init__(self, orders: ShimOrders) -> None:
+        self._orders = orders
 
     def ask(self, generation: int, told: Callable[[set[int]], None]) -> bool:
         """Ask all processes that have the shim and a listener; return whether there are any.
@@ -32,4 +32,4 @@ class WebSockets:
             """Take an answer: `upgraded INODE…`."""
             found.update(int(word) for word in answer[1:] if word.isdecimal() and len(word) < 20)
 
-        return self._gates.order_all(generation, _ORDER, lambda: told(found), heard)
+        return self._orders.give(generation, _ORDER, lambda: told(found), heard)

@@ -15,7 +15,7 @@ from sockact.handover.interest import interest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.base.loop import Loop
@@ -40,16 +40,17 @@ class AcceptWatch:
         self,
         loop: Loop,
         processes: Processes,
-        listeners: list[Listener],
+        listeners: Callable[[int], Iterable[Listener]],
         serving: Callable[[], int | None],
         deaf: Callable[[int, Listener], None],
     ) -> None:
-        """`serving` returns the generation that has to accept, None while that may change. `deaf`
-        is called with a listener that it no longer waits on.
+        """`listeners` returns those of a generation, `serving` the generation that has to accept,
+        None while that may change. `deaf` is called with a listener that it no longer waits on.
         """
         self._loop = loop
         self._processes = processes
-        self._listeners = {x.inode: x for x in listeners if x.address.kind is Kind.STREAM}
+        self._listeners_of = listeners
+        self._listeners: dict[int, Listener] = {}
         self._serving = serving
         self._deaf = deaf
         self._looking = False
@@ -80,14 +81,16 @@ class AcceptWatch:
         """Report the generation if it is deaf; return whether to look again."""
         if number != self._number:
             self._number, self._since = number, now
+            found = self._listeners_of(number)
+            self._listeners = {x.inode: x for x in found if x.address.kind is Kind.STREAM}
             self._waited = dict.fromkeys(self._listeners, now)
         try:
-            found, unreadable = interest(self._processes.of(number), {*self._listeners})
+            seen, unreadable = interest(self._processes.of(number), {*self._listeners})
         except OSError:
             return now - self._since < _LONGEST
-        if unreadable and not found:
+        if unreadable and not seen:
             return False
-        self._waited.update(dict.fromkeys(found & self._waited.keys(), now))
+        self._waited.update(dict.fromkeys(seen & self._waited.keys(), now))
         inode, since = min(self._waited.items(), key=lambda item: item[1], default=(0, now))
         if now - since < _DEAF_FOR:
             return since < now or now - self._since < _WATCHED_FOR

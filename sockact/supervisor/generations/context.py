@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sockact.handover.adoption.lock_files import LockFiles
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.base.loop import Loop
+    from sockact.supervisor.gates.lending import Lending
     from sockact.supervisor.logs.logs import Logs
     from sockact.supervisor.processes.hidden_sockets import HiddenSockets
     from sockact.supervisor.processes.processes import Processes
@@ -44,6 +45,8 @@ class Context:
     adopt: Adopt
     loop: Loop
     listeners: list[Listener]
+    """All listeners of all lanes."""
+    lending: Lending
     processes: Processes
     environment: dict[str, str]
     shim_address: str

@@ -20,7 +20,6 @@ from sockact.supervisor.generations.launch_news import LaunchNews
 from sockact.supervisor.generations.outputs import Outputs
 from sockact.supervisor.generations.readiness import Readiness
 from sockact.supervisor.generations.release_version import ReleaseVersion
-from sockact.supervisor.probes.probe_commands import trial_command
 from sockact.supervisor.processes import guardian, launch
 from sockact.supervisor.processes.environment import (
     adoption_environment,
@@ -56,6 +55,8 @@ class LiveGeneration:
         self.pid = 0
         self.started = time.time()
         self._context = context
+        self.listeners = context.lending.lend(number, carried.lane if carried else None)
+        """Those of its lane."""
         self.settings = context.settings.next
         """Those of this generation. The next one may have others."""
         self.own: dict[str, str] = {}
@@ -70,7 +71,7 @@ class LiveGeneration:
         self._binds = BindRequests(
             context.loop,
             number,
-            context.listeners,
+            self.listeners,
             self._callers,
             context.locks,
             self._bound,
@@ -106,7 +107,12 @@ class LiveGeneration:
         context.processes.add(found.pid, number)
         found._news = LaunchNews(context.loop, news, found._binds.watch, found._executed)
         found._readiness = Readiness(
-            context, number, settings, found._binds.adoption, found._notify_socket
+            context,
+            number,
+            settings,
+            found.listeners,
+            found._binds.adoption,
+            found._notify_socket,
         )
         # Last, so that the program need not wait for it.
         program, directory = found._launch.command[0], found._launch.directory
@@ -148,12 +154,14 @@ class LiveGeneration:
             self._callers.users(),
             tuple(self.unlisted),
             self._guardian,
+            self._context.lending.lane_of(self.number),
+            gates.is_bypassed(self.number),
         )
 
     @property
     def rules(self) -> Rules:
         """The rules for its connections."""
-        ports = [listener.address.port for listener in self._context.listeners]
+        ports = [listener.address.port for listener in self.listeners]
         return Rules(self.settings.quiet_after, speaks_tls(self.settings.command, ports))
 
     def is_busy(self) -> bool:
@@ -176,15 +184,16 @@ class LiveGeneration:
     def start_trial(self) -> None:
         """Start to watch its trial, if that is not done yet."""
         if self._trial is None:
+            from sockact.supervisor.probes.private_runs import PrivateRuns
             from sockact.supervisor.probes.trial import TrialChecks, TrialMonitor
 
             context, settings = self._context, self.settings
+            environment = probe_environment(context.environment, settings.name)
+            runs = PrivateRuns(context.loop, context.lending, self.number)
             watch = TrialChecks(
-                trial_command(settings, context.listeners),
-                probe_environment(context.environment, settings.name),
-                context.listeners,
+                runs.of_trial(settings, environment),
+                self.listeners,
                 settings.probe_interval,
-                settings.probe_timeout,
                 settings.probe_threshold,
             )
             self._trial = TrialMonitor(
@@ -269,6 +278,7 @@ class LiveGeneration:
             self._outputs.close()
         self._context.logs.pipes.forget(self.number)
         looks.forget(self.number)
+        self._context.lending.forget(self.number)
 
     def _prepare(self, outputs: Outputs) -> launch.Launch:
         context, settings, adoption = self._context, self.settings, self._binds.adoption
@@ -281,7 +291,7 @@ class LiveGeneration:
             context.supervisor,
         )
         environment |= outputs.environment()
-        environment |= adoption_environment(context.adopt, context.listeners, adoption.paths)
+        environment |= adoption_environment(context.adopt, self.listeners, adoption.paths)
         if settings.ready == "notify":
             self._notify_socket = self._open_notify_socket()
             environment["NOTIFY_SOCKET"] = self._notify_socket.address
@@ -296,7 +306,7 @@ class LiveGeneration:
             environment,
             frozenset(adoption.calls if context.adopt is Adopt.SECCOMP else ()),
             adoption.connects(settings) if context.adopt is Adopt.SECCOMP else frozenset(),
-            tuple(x.socket.fileno() for x in context.listeners) if native else (),
+            tuple(x.socket.fileno() for x in self.listeners) if native else (),
             outputs.replacements(),
             settings.stop_signal,
         )

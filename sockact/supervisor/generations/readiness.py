@@ -16,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sockact.core.settings import Settings
     from sockact.handover.adoption.adopt import Adoption
+    from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.generations.context import Context
     from sockact.supervisor.generations.notify_socket import NotifySocket
     from sockact.supervisor.probes.readiness import ReadinessProbe
@@ -39,6 +40,7 @@ class Readiness:
         context: Context,
         number: int,
         settings: Settings,
+        listeners: list[Listener],
         adoption: Adoption,
         notify_socket: NotifySocket | None,
     ) -> None:
@@ -46,6 +48,7 @@ class Readiness:
         self._context = context
         self._number = number
         self._settings = settings
+        self._listeners = listeners
         self._ready = settings.ready
         self._ended = False
         self._environment = probe_environment(context.environment, settings.name)
@@ -57,7 +60,7 @@ class Readiness:
         self._misplacement = Misplacement(
             context.loop,
             adoption,
-            context.listeners,
+            listeners,
             settings.command,
             lambda: context.processes.of(number),
             self._observe,
@@ -67,7 +70,7 @@ class Readiness:
                 context.loop,
                 number,
                 context.processes,
-                context.listeners,
+                listeners,
                 lambda: context.handle(Interest(number)),
                 self._cannot_read,
             )
@@ -75,13 +78,16 @@ class Readiness:
     def probe(self) -> None:
         """Start the configured probe, if that is not done yet."""
         if self._probe is None:
+            from sockact.supervisor.probes.private_runs import PrivateRuns
             from sockact.supervisor.probes.readiness import ReadinessProbe
 
+            context = self._context
+            runs = PrivateRuns(context.loop, context.lending, self._number)
+            command = readiness_command(self._ready)
             self._probe = ReadinessProbe(
-                self._context.loop,
-                readiness_command(self._ready),
-                self._environment,
-                lambda: self._context.handle(Proven(self._number)),
+                context.loop,
+                runs.of(self._ready, command, self._environment, None),
+                lambda: context.handle(Proven(self._number)),
                 self._observe,
             )
             self._observe()
@@ -115,7 +121,10 @@ class Readiness:
         bound = bool(self._adoption.adopted) or self._native
         late = self._misplacement
         hint, refusal = self._hint(bound), self._refusal()
-        self._context.handle(Observed(self._number, bound, hint, refusal, late.told, late.hopeless))
+        alone = self._context.lending.is_alone(self._number)
+        self._context.handle(
+            Observed(self._number, bound, hint, refusal, late.told, late.hopeless, alone)
+        )
 
     def _hint(self, bound: bool) -> str:
         """Return why the generation is not ready; "" if that is unknown."""
@@ -133,13 +142,13 @@ class Readiness:
         if not self._native and (why := self._unbound()):
             return why
         seen = self._interest.seen if self._interest else set()
-        waiting = [str(x.address) for x in self._context.listeners if x.inode not in seen]
+        waiting = [str(x.address) for x in self._listeners if x.inode not in seen]
         return f"nothing waits for connections on {', '.join(waiting)}" if waiting else ""
 
     def _unbound(self) -> str:
         """Return which addresses the program has not bound, and what to do; "" if it has all."""
         adoption = self._adoption
-        missing = [x.address for x in self._context.listeners if x.inode not in adoption.adopted]
+        missing = [x.address for x in self._listeners if x.inode not in adoption.adopted]
         if not missing:
             return ""
         if adoption.refusal:
@@ -176,6 +185,6 @@ class Readiness:
         if not self._adoption.may_have_looked(self._settings):
             return False
         poll = select.poll()
-        for listener in self._context.listeners:
+        for listener in self._listeners:
             poll.register(listener.socket, select.POLLIN)
         return bool(poll.poll(0))

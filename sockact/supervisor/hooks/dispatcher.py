@@ -116,7 +116,7 @@ class HookDispatcher:
             "predecessor_version": entry.from_version if entry else "",
             "successor": entry.successor if entry else None,
             "successor_version": entry.to_version if entry else "",
-            "listen": [str(one.address) for one in self._context.listeners],
+            "listen": [str(one.address) for one in self._context.lending.lanes.addresses],
             "at_usec": round(time.time() * 1_000_000),
         }
 

@@ -8,6 +8,8 @@ from sockact.supervisor.base.commands import python_command, shell_command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sockact.core.settings import Settings
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.base.commands import Command
@@ -18,7 +20,7 @@ def readiness_command(ready: str) -> Command:
     return _command(ready)
 
 
-def trial_command(settings: Settings, listeners: list[Listener]) -> Command | None:
+def trial_command(settings: Settings, listeners: Sequence[Listener]) -> Command | None:
     """Return the command behind --probe, if there is one. Raises OperatorError."""
     if not settings.probe:
         return None
@@ -40,7 +42,7 @@ def _command(probe: str, *arguments: str) -> Command:
     return python_command(__file__, "http_probe.py", probe, *arguments)
 
 
-def _tcp_command(listeners: list[Listener], seconds: float) -> Command:
+def _tcp_command(listeners: Sequence[Listener], seconds: float) -> Command:
     inet = [x.address for x in listeners if x.address.port and x.address.kind is Kind.STREAM]
     if not inet:
         raise OperatorError("--probe tcp: there is no TCP listener; use exec:COMMAND")

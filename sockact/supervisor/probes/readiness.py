@@ -6,17 +6,15 @@ The generation's start timeout ends it.
 from __future__ import annotations
 
 import time
-from functools import partial
 
-from sockact.supervisor.base.commands import CommandRun
 from sockact.supervisor.probes.attempts import Attempts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
-    from sockact.supervisor.base.commands import Command
     from sockact.supervisor.base.loop import Loop, Timer
+    from sockact.supervisor.probes.attempts import Start
 
 _PAUSE = 0.2
 """Seconds between two attempts."""
@@ -28,16 +26,17 @@ class ReadinessProbe:
     def __init__(
         self,
         loop: Loop,
-        command: Command,
-        environment: Mapping[str, str],
+        start: Start,
         passed: Callable[[], None],
         failed: Callable[[], None],
     ) -> None:
-        """`failed` is called when an attempt fails for another reason than the one before."""
+        """`start` starts a run. `failed` is called when one fails for another reason than the one
+        before.
+        """
         self.reason = ""
         """Why the last attempt failed."""
         self._loop = loop
-        self._attempts = Attempts(partial(CommandRun, loop, command, environment, None), self._done)
+        self._attempts = Attempts(start, self._done)
         self._passed = passed
         self._failed = failed
         self._timer: Timer | None = None

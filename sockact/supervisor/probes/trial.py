@@ -6,20 +6,18 @@ Reports only what it finds; core/lifecycle/trial.py decides.
 from __future__ import annotations
 
 import time
-from functools import partial
 
 from sockact.core.record import dataclass
 from sockact.handover.accept_queues import AcceptQueues
-from sockact.supervisor.base.commands import CommandRun
 from sockact.supervisor.probes.attempts import Attempts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from sockact.kernel.sockets.listener import Listener
-    from sockact.supervisor.base.commands import Command
     from sockact.supervisor.base.loop import Loop, Timer
+    from sockact.supervisor.probes.attempts import Start
 
 STUCK_AFTER = 5.0
 """Seconds: no process accepts from a queue that has not moved for this long."""
@@ -30,11 +28,10 @@ _LOOK_EVERY = 1.0
 class TrialChecks:
     """What is checked during a trial, and how often. Times in seconds."""
 
-    command: Command | None
-    environment: Mapping[str, str]
+    start: Start | None
+    """Starts a run of the probe, if there is one."""
     listeners: list[Listener]
     interval: float
-    timeout: float
     threshold: int
     """Number of consecutive failed probes after which the trial fails."""
 
@@ -53,12 +50,9 @@ class TrialMonitor:
         self._checks = checks
         self._passed = passed
         self._failed = failed
-        self._queues = AcceptQueues(checks.listeners)
+        self._queues = AcceptQueues(lambda: checks.listeners)
         self._failures = 0
-        self._attempts = checks.command and Attempts(
-            partial(CommandRun, loop, checks.command, checks.environment, checks.timeout),
-            self._probed,
-        )
+        self._attempts = checks.start and Attempts(checks.start, self._probed)
         self._timer: Timer | None = None
         self._queue_timer: Timer | None = None
         self._look_at_queue()

@@ -10,10 +10,12 @@ import contextlib
 import os
 import select
 import signal
+import socket
 import time
 from functools import partial
 
 from sockact.core.message_kinds import News
+from sockact.handover import lanes
 from sockact.kernel import pidfd
 from sockact.kernel.sockets.listener import address_of
 from sockact.supervisor.base.loop import READ
@@ -22,10 +24,10 @@ from sockact.systemd import fdstore, listeners
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
 
     from sockact.core.matching import Address
+    from sockact.handover.lanes import Lanes
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.base.loop import Loop, Timer
     from sockact.systemd.fdstore import Kept, Process
@@ -38,8 +40,11 @@ _GIVE_UP_AFTER = 5.0
 _CLOSED_WITHIN = 2.0
 
 
-def own_listeners(texts: tuple[str, ...], kept: Kept, notifier: Notifier) -> list[Listener]:
+def own_listeners(
+    texts: tuple[str, ...], kept: Kept, notifier: Notifier, *, grouped: bool = False
+) -> list[Listener]:
     """Return the listeners of --listen: those from the store, else newly opened and stored.
+    `grouped`: lanes are to be opened beside them.
 
     Stored listeners that are no longer wanted, or are unusable, are closed. Raises OperatorError.
     """
@@ -55,23 +60,61 @@ def own_listeners(texts: tuple[str, ...], kept: Kept, notifier: Notifier) -> lis
             fdstore.discard(found, address)
             notifier.remove(name)
     patience = 0.0
-    if len(taken) < len(kept.listeners):
+    if drop_lanes(kept, taken, notifier) or len(taken) < len(kept.listeners):
         # Their addresses are in use until systemd has closed them, too.
         notifier.wait_heard(_HEARD_WITHIN)
         patience = _CLOSED_WITHIN
-    opened = listeners.open_all(texts, taken, patience)
+    opened = listeners.open_all(texts, taken, patience, grouped=grouped)
     for listener in opened:
         if listener.address not in taken:
-            name = fdstore.listener_name(listener.inode)
-            notifier.store(name, listener.socket.fileno(), poll=False)
+            notifier.store(_name(listener), listener.socket.fileno(), poll=False)
     return opened
 
 
+def drop_lanes(kept: Kept, addresses: Container[Address], notifier: Notifier) -> bool:
+    """Close the lanes from the store that are not at these addresses, or that nobody can reach;
+    return whether there are any.
+    """
+    usable = [
+        one
+        for one in kept.lanes
+        if (address := address_of(one[2])) in addresses and fdstore.usable(one[2], address)
+    ]
+    dropped = [one for one in kept.lanes if one not in usable]
+    for name, _lane, found in dropped:
+        with contextlib.suppress(OSError):
+            found.shutdown(socket.SHUT_RD)  # It leaves the group, although systemd still has it.
+        found.close()
+        notifier.remove(name)
+    kept.lanes[:] = usable
+    return bool(dropped)
+
+
+def own_lanes(first: list[Listener], kept: Kept, notifier: Notifier, count: int) -> Lanes:
+    """Return `count` lanes at the addresses of these listeners: those from the store if all are
+    there, else newly opened and stored. If that is impossible, there is one.
+    """
+    stored = {(address_of(found), lane): found for _name, lane, found in kept.lanes}
+    opened = lanes.reopen(first, stored, count)
+    if opened is None:
+        drop_lanes(kept, (), notifier)
+        opened = lanes.open_beside(first, count)
+        for listener in opened.listeners[len(first) :]:
+            notifier.store(_name(listener), listener.socket.fileno(), poll=False)
+    return opened
+
+
+def _name(listener: Listener) -> str:
+    if listener.lane:
+        return fdstore.lane_name(listener.lane, listener.inode)
+    return fdstore.listener_name(listener.inode)
+
+
 def close_listeners(found: list[Listener], notifier: Notifier, *, ended: bool) -> None:
-    """Close the listeners; unless the service has `ended`, those of --listen stay in the store."""
+    """Close the listeners; unless the service has `ended`, our own stay in the store."""
     for listener in found:
         if listener.owned and ended:
-            notifier.remove(fdstore.listener_name(listener.inode))
+            notifier.remove(_name(listener))
         listener.close(keep_file=notifier.stores and not ended)
 
 

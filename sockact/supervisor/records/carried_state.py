@@ -12,10 +12,14 @@ ones.
 from __future__ import annotations
 
 from sockact.core import json_text
+from sockact.core.canary.progress import Plan, Progress
+from sockact.core.canary.schedule import Schedule, Step
+from sockact.core.canary.verdict import Judgement, Unsure, Verdict
 from sockact.core.history.failures import Failure
 from sockact.core.history.ledger import Account, Failures, LedgerEntry, Span, Times, Totals
 from sockact.core.json_data import Reader, plain
 from sockact.core.lifecycle.model import (
+    Canary,
     Exit,
     Gate,
     Generation,
@@ -49,6 +53,9 @@ class CarriedService:
     crashes: int
     respawn_at: float | None
     exit_status: int
+    plan: Plan | None = None
+    queued_plan: Plan | None = None
+    canary: Canary | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,7 @@ class CarriedListener:
     owned: bool
     options: tuple[CarriedOption, ...] = ()
     """Those that it had before a program changed them."""
+    lane: int = 0
 
 
 @dataclass(frozen=True)
@@ -117,6 +125,8 @@ class CarriedGeneration:
     """The addresses that it bound with SO_REUSEPORT and that have no listener."""
     guardian: int | None = None
     """Descriptor that keeps its guardian waiting."""
+    lane: int = 0
+    bypassed: bool = False  # New clients are steered past its lane.
 
 
 @dataclass(frozen=True)
@@ -234,6 +244,8 @@ class CarriedProgram:
     """Descriptor of the socket that the shims try first."""
     shim_path: str = ""
     """The path of that socket."""
+    steered: int = 0  # The lane that new clients wait in.
+    lane_orders: tuple[tuple[int, ...], ...] = ()  # Of each address, by their numbers.
 
 
 @dataclass(frozen=True)
@@ -303,6 +315,7 @@ _READER = Reader(
     *(CarriedHistory, CarriedStoreRequest, CarriedNotification),
     *(Account, Failures, LedgerEntry, Span, Times, Totals),
     *(CarriedLogs, CarriedLog, CarriedLogPipe),
+    *(Canary, Judgement, Plan, Progress, Schedule, Step, Unsure, Verdict),
     *(Adopt, Entry, Exit, Failure, Gate, Generation, Handover, Outcome, Phase, State),
 )
 

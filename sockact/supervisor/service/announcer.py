@@ -6,6 +6,8 @@ import contextlib
 import os
 import time
 
+from sockact.core.canary.schedule import percent
+from sockact.core.lanes.target import share_of
 from sockact.core.lifecycle.model import Outcome, Phase, State
 from sockact.supervisor.base.loop import WRITE
 from sockact.systemd import fdstore
@@ -33,6 +35,8 @@ def status_line(service: Service, failures: str = "", now: float | None = None) 
     for g in service.generations:
         if g.state is not State.FAILED:
             state = g.state.value if g.trial_until is None else "on trial"
+            if (share := share_of(service, g.number)) is not None:
+                state = f"canary, {percent(share)} of new clients"
             parts.append(f"generation {g.number} {state}{_notes(g, now)}")
     if service.handover is not None and service.handover.outcome is not Outcome.PENDING:
         parts.append(_last(service.handover))

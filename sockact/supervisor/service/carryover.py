@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from sockact.core.lifecycle.machine import in_progress
 from sockact.core.record import dataclass
 from sockact.supervisor.records.carried_state import CarriedProgram, service_from, service_of
@@ -78,6 +80,8 @@ class CarryOver:
             self._logs.carried(),
             shim_socket,
             self._calls.path,
+            self._context.lending.lanes.steered,
+            self._context.lending.lanes.orders(),
         )
 
     def resume(self, carried: CarriedProgram) -> None:
@@ -91,3 +95,5 @@ class CarryOver:
         service = service_from(carried.service, self._lifecycle.service.policy)
         self._announcer.take_over(service.phase)
         self._lifecycle.resume(service)
+        # The previous version may have steered otherwise.
+        self._retry.attempt("steer", partial(self._context.lending.follow, anew=True))

@@ -50,11 +50,11 @@ class Endings:
         """Make a draining generation end each connection with its next response."""
         g = self._lifecycle.service.get(number)
         if g is not None and g.last_responses:
-            self._gates.end_connections(number)
+            self._gates.orders.end_connections(number)
 
     def keep_connections(self, number: int) -> None:
         """Undo `end_connections`."""
-        self._gates.keep_connections(number)
+        self._gates.orders.keep_connections(number)
 
     def take_census(self, number: int) -> None:
         """Count the connections of the generation now."""

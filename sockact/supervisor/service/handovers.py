@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from sockact.core.canary.schedule import WHOLE
 from sockact.core.lifecycle import events
 from sockact.core.lifecycle.model import Outcome
 from sockact.core.record import dataclass
-from sockact.supervisor.base.policy import policy_of
-from sockact.supervisor.control.interface import NO_PREDECESSOR, STOPPING
+from sockact.supervisor.base.policy import plan_of, policy_of
+from sockact.supervisor.control.interface import NO_CANARY, NO_PREDECESSOR, STOPPING
 from sockact.supervisor.control.varlink import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sockact.core.canary.progress import Plan
     from sockact.core.json_data import Json
     from sockact.core.lifecycle.model import Handover
     from sockact.core.settings import Settings
@@ -36,6 +38,10 @@ class Handovers:
     _history: History
     _outcomes: Outcomes
     _announcer: Announcer
+    _private: Callable[[str], bool]
+    """Whether a probe can reach one generation alone."""
+    _lanes_missing: Callable[[], str]
+    """Returns why there are no lanes, which a canary needs; "" if there are."""
 
     def reload(self, request: ReloadRequest) -> Callable[[], None]:
         """Begin a reload. Call what it returns if the caller leaves."""
@@ -50,7 +56,47 @@ class Handovers:
             self._history.ledger.asked(service, request.cause)
             request.began(self._outcomes.join(identity, request.wait_drained, request.done))
         with self._announcer.systemd_knows(any(request.exec_reload for request in requests)):
-            self._lifecycle.handle(events.Reload())
+            plan = next((request.plan for request in requests if request.plan), None)
+            self._lifecycle.handle(events.Reload(plan))
+
+    def plan(self, steps: str, by: str) -> Plan | None:
+        """Return the plan of a canary with these steps, if there are any. Raises Refused."""
+        if not steps:
+            return None
+        if reason := self._lanes_missing():
+            raise Refused(NO_CANARY, {"reason": reason})
+        try:
+            return plan_of(steps, by or self._settings.next.canary_by)
+        except ValueError as error:
+            raise Refused(NO_CANARY, {"reason": str(error)}) from None
+
+    def lanes_missing(self) -> str:
+        """Return why there are no lanes, which a canary needs; "" if there are."""
+        return self._lanes_missing()
+
+    def set_share(self, share: int) -> None:
+        """Give the canary this share of the new clients. Raises Refused."""
+        self._need_canary()
+        if not 0 <= share <= WHOLE:
+            raise Refused(NO_CANARY, {"reason": f"a share must be from 0 to {WHOLE} thousandths"})
+        self._lifecycle.handle(events.Share(share))
+
+    def promote(self, done: Done) -> Callable[[], None]:
+        """Give the canary all clients. Call what it returns if the caller leaves.
+
+        Raises Refused if there is none.
+        """
+        identity = self._need_canary()
+        leave = self._outcomes.join(identity, wait_drained=False, done=done)
+        self._lifecycle.handle(events.Promote())
+        return leave
+
+    def _need_canary(self) -> int:
+        """Return the id of the handover that is a canary. Raises Refused."""
+        service = self._lifecycle.service
+        if service.canary is None or service.handover is None:
+            raise Refused(NO_CANARY, {"reason": "no canary is under way"})
+        return service.handover.id
 
     def replace(self, cause: str) -> None:
         """Begin a reload without a caller who waits for it."""
@@ -90,7 +136,7 @@ class Handovers:
         """Use these settings for the next generation and for the supervisor."""
         if settings is not self._settings.next:
             self._settings.use(settings)
-            self._lifecycle.use(policy_of(settings))
+            self._lifecycle.use(policy_of(settings, self._private))
             self._history.set_limits(settings.start_limit_interval, settings.start_limit_burst)
 
     def settings(self) -> Settings:

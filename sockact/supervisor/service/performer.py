@@ -13,7 +13,6 @@ from sockact.core.lifecycle.stop import STOPPING
 from sockact.core.lifecycle.trial import BY_HAND
 from sockact.core.message_kinds import News
 from sockact.core.record import dataclass, replace
-from sockact.kernel.sockets.listener import clear_nonblocking
 from sockact.supervisor.base import report
 
 TYPE_CHECKING = False
@@ -74,6 +73,7 @@ class Performer:
                 self._reports.say(g.number, f"draining for up to {seconds:g} s")
         self._generations.settle(service)
         self._hooks.follow(due(before, service, tuple(actions)), service)
+        self._context.lending.follow()
 
     def changed(self, service: Service) -> None:
         """Pass on the new state: to systemd, to callers, and to `status`."""
@@ -139,10 +139,6 @@ class Performer:
 
     def _spawn(self, number: int) -> None:
         service = self._lifecycle.service
-        if len(service.generations) == 1:
-            # No other generation has the listeners, so the program may block in accept.
-            for listener in self._context.listeners:
-                clear_nonblocking(listener)
         # For want of descriptors, we are called again.
         trouble = self._listener_watch.try_to_repair_all()
         try:

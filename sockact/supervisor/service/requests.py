@@ -74,23 +74,34 @@ class Requests:
         done: Done,
         refuse: Refuse,
         exec_reload: bool = False,
+        canary: tuple[str, str] = ("", ""),
     ) -> Callable[[], None]:
         """Begin a reload, or join the queued one. With `exec_reload` systemd knows of it already.
 
         If the configuration is invalid, calls `refuse(reason)` instead of `done`.
 
-        Raises Refused while stopping, or after too many recent failures without `force`.
+        Raises Refused while stopping, after too many recent failures without `force`, or if there
+        can be no such canary.
         """
         if self._lifecycle.is_stopping():
             raise Refused(STOPPING, {})
         if not force and (failures := self._handovers.failures()):
             raise Refused(TOO_MANY_FAILURES, {"reason": failures})
+        plan = self._handovers.plan(*canary)
         cause = "unit" if exec_reload else "command"
-        return self._reload(ReloadRequest(cause, done, refuse, wait_drained, exec_reload))
+        return self._reload(ReloadRequest(cause, done, refuse, wait_drained, exec_reload, plan))
 
     def rollback(self, done: Done) -> Callable[[], None]:
         """Switch back to the previous generation. Raises Refused if it has ended."""
         return self._handovers.roll_back(done)
+
+    def set_share(self, share: int) -> None:
+        """Give the canary this share of the new clients. Raises Refused."""
+        self._handovers.set_share(share)
+
+    def promote(self, done: Done) -> Callable[[], None]:
+        """Give the canary all clients. Raises Refused if there is none."""
+        return self._handovers.promote(done)
 
     def upgrade(self, failed: Callable[[str], None]) -> Callable[[], None]:
         """Let the installed version of sockact take over. Raises Refused while stopping."""

@@ -14,10 +14,10 @@ from sockact.kernel.sockets.listener import accept_queue
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sockact.core.json_data import Json
-    from sockact.core.lifecycle.model import Generation
-    from sockact.kernel.sockets.listener import Listener
+    from sockact.core.lifecycle.model import Generation, Service
     from sockact.supervisor.changes.reload_trigger import ReloadTrigger
     from sockact.supervisor.gates.gates import Gates
+    from sockact.supervisor.gates.lending import Lending
     from sockact.supervisor.generations.context import Context
     from sockact.supervisor.generations.generations import Generations
     from sockact.supervisor.generations.live_generation import LiveGeneration
@@ -61,11 +61,12 @@ class Status:
                 | _gate(g, self._gates, own[g.number])
                 for g in service.generations
             ],
-            "listeners": [_listener(x) for x in context.listeners],
+            "listeners": _listeners(context.lending),
             "handover": self._outcomes.last(service.handover),
             "starts": self._history.status(),
             "logs": context.logs.status(),
             "watch": self._changes.status(),
+            "canary": _canary(service),
         }
 
 
@@ -110,12 +111,51 @@ def _gate(g: Generation, gates: Gates, pids: list[int]) -> Json:
     return {"gate": g.gate.value, "gate_by": by, "gate_reason": g.gate_reason or reason}
 
 
-def _listener(listener: Listener) -> Json:
-    queue = accept_queue(listener)
+def _listeners(lending: Lending) -> list[Json]:
+    """Describe each address; the queue is that of all its lanes."""
+    lanes = lending.lanes
+    found: list[Json] = []
+    for place, listener in enumerate(lanes.addresses):
+        queues = [accept_queue(lanes[lane][place]) for lane in range(lanes.count)]
+        known = [queue for queue in queues if queue]
+        described = [_lane(lending, lane, queue) for lane, queue in enumerate(queues)]
+        used = [one for one in described if one["generations"] or one["queue_length"]]
+        found.append(
+            {
+                "name": listener.name,
+                "address": str(listener.address),
+                "type": listener.address.kind.value,
+                "queue_length": sum(queue[0] for queue in known) if known else None,
+                "queue_limit": known[0][1] if known else None,
+                "lanes": used if lanes.count > 1 else [],
+                "no_lanes": lanes.why_none,
+            }
+        )
+    return found
+
+
+def _canary(service: Service) -> Json | None:
+    canary, handover = service.canary, service.handover
+    if canary is None or handover is None:
+        return None
+    successor = service.get(handover.successor)
     return {
-        "name": listener.name,
-        "address": str(listener.address),
-        "type": listener.address.kind.value,
+        "generation": handover.successor,
+        "share": canary.progress.share,
+        "by": "client" if canary.plan.by_client else "connection",
+        "step": canary.progress.step + 1,
+        "steps": len(canary.plan.schedule.steps),
+        "seconds_left": _seconds_left(successor) if successor else None,
+        "held": canary.progress.held,
+        "verdict": canary.judgement.verdict.value,
+        "reasons": list(canary.judgement.reasons),
+    }
+
+
+def _lane(lending: Lending, lane: int, queue: tuple[int, int] | None) -> Json:
+    return {
+        "number": lane,
+        "generations": lending.generations_with(lane),
+        "share": lending.share_of(lane),
         "queue_length": queue[0] if queue else None,
-        "queue_limit": queue[1] if queue else None,
     }

@@ -61,6 +61,7 @@ class FakeService:
         self.generations: list[dict[str, Any]] = []
         self.asked = 0
         self.resets = 0
+        self.shares: list[int] = []
         self.padding = ""
         self.refusal: varlink.Refused | None = None
         self.at_once: tuple[dict[str, Any], bool] | None = None
@@ -88,6 +89,8 @@ class FakeService:
                     "type": "stream",
                     "queue_length": 3,
                     "queue_limit": 128,
+                    "lanes": [],
+                    "no_lanes": "",
                 }
             ],
             "handover": HANDOVER,
@@ -102,6 +105,7 @@ class FakeService:
         done: Callable[[dict[str, Any], bool], None],
         _refuse: Callable[[str], None],
         exec_reload: bool = False,
+        canary: tuple[str, str] = ("", ""),
     ) -> Callable[[], None]:
         if self.refusal:
             raise self.refusal
@@ -125,6 +129,12 @@ class FakeService:
 
     def reset(self) -> None:
         self.resets += 1
+
+    def set_share(self, share: int) -> None:
+        self.shares.append(share)
+
+    def promote(self, done: Callable[[dict[str, Any], bool], None]) -> Callable[[], None]:
+        return self.rollback(done)
 
     def rollback(self, done: Callable[[dict[str, Any], bool], None]) -> Callable[[], None]:
         if self.refusal:

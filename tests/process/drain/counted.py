@@ -21,7 +21,7 @@ from sockact.supervisor.gates.gates import Gates
 from sockact.supervisor.gates.websockets import WebSockets
 from sockact.supervisor.processes.processes import Processes
 from sockact.supervisor.processes.shim_calls import ShimCalls
-from tests.support import wait
+from tests.support import lanes, wait
 from tests.support.child import child
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ class Drain:
             processes,
             self._calls,
             found,
+            lanes.shared(found),
             lambda _number, gate, _why: self.moved.append(gate),
             lambda _number, _message: None,
         )
@@ -82,7 +83,7 @@ class Drain:
             self.loop,
             processes,
             gates,
-            WebSockets(gates),
+            WebSockets(gates.orders),
             found,
             policy or Policy(),
             lambda _number: Rules(),

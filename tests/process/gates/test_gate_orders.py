@@ -18,7 +18,7 @@ from sockact.kernel import procfs, waits
 from sockact.kernel.looks import Unavailable
 from sockact.kernel.sockets import listener as listeners
 from sockact.supervisor.gates.gates import Gates
-from tests.support import wait
+from tests.support import lanes, wait
 from tests.support.child import child, inode
 from tests.support.limits import no_descriptors_left
 
@@ -72,10 +72,12 @@ class Scene:
         self.calls, self.processes, self.moved = Held(), Living(), list[Gate]()
         for server in servers:
             self.begin_to_wait(server)
+        web = listeners.of_socket("web", listener, owned=True)
         self.gates = Gates(
             cast("Processes", self.processes),
             cast("ShimCalls", self.calls),
-            [listeners.of_socket("web", listener, owned=True)],
+            [web],
+            lanes.shared([web]),
             lambda _number, gate, _why: self.moved.append(gate),
             lambda _number, _message: None,
         )

@@ -44,7 +44,9 @@ def test_a_listener_is_named_only_if_it_is_the_one(
     loop: Loop, stuck: str, pair: list[Listener], number: int
 ) -> None:
     watched = pair[-number:]
-    watch = ListenerWatch(loop, watched, lambda _: True, pytest.fail)
+    watch = ListenerWatch(
+        loop, watched, lambda _: True, pytest.fail, lambda _: None, lambda _: None
+    )
     with hostile(LOCK, stuck, pair[1].socket.fileno()) as (process, _):
         wait.until(lambda: is_stuck(process.pid), "the lock to be held")
         where = str(watched[0].address) if number == 1 else "one of the listeners"

@@ -37,7 +37,8 @@ def test_an_unread_response_is_not_a_waiting_client(listener: socket.socket) -> 
             fill(served)
         wait.until(lambda: sends_on(listener), "the closed connection to be nobody's")
         with socket.create_connection(listener.getsockname()):
-            queues = AcceptQueues([listeners.of_socket("web", listener, owned=True)])
+            web = listeners.of_socket("web", listener, owned=True)
+            queues = AcceptQueues(lambda: [web])
             assert queues.stuck_for(0.0) == 0.0
             listener.accept()[0].close()
             with socket.create_connection(listener.getsockname()):

@@ -7,6 +7,7 @@ import resource
 import signal
 import socket
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +17,7 @@ from sockact.handover.adoption.callers import Callers
 from sockact.handover.adoption.lock_files import LockFiles
 from sockact.kernel import seccomp
 from sockact.kernel.sockets import sockopt
-from sockact.supervisor.base.commands import Command
+from sockact.supervisor.base.commands import Command, CommandRun
 from sockact.supervisor.base.loop import READ, Loop
 from sockact.supervisor.generations.bind_requests import BindRequests
 from sockact.supervisor.probes.readiness import ReadinessProbe
@@ -252,8 +253,7 @@ def test_probe_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "posix_spawnp", none)
     probe = ReadinessProbe(
         loop,
-        Command(("/bin/true",)),
-        {},
+        partial(CommandRun, loop, Command(("/bin/true",)), {}, None),
         lambda: told.append("passed"),
         lambda: told.append("failed"),
     )

@@ -40,7 +40,7 @@ def test_on_the_command_line() -> None:
     found = given("--on", "running=sh -c 'a b'", "--on", "drained=/bin/true", "--hook-timeout", "2")
     assert found.on == (("running", "sh", "-c", "a b"), ("drained", "/bin/true"))
     assert Settings.from_json(found.to_json()) == found
-    policy = policy_of(found)
+    policy = policy_of(found, lambda _probe: False)
     assert policy.hooks == ("running", "drained")
     assert policy.hook_bound >= 4.0
 

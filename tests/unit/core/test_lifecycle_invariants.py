@@ -8,10 +8,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sockact.core.canary.verdict import Judgement, Verdict
 from sockact.core.lifecycle import actions as do
 from sockact.core.lifecycle import events as on
 from sockact.core.lifecycle.machine import next_deadline, step
-from sockact.core.lifecycle.model import Exit, Gate, Outcome, Phase, Policy, Ready, Service, State
+from sockact.core.lifecycle.model import (
+    Exit,
+    Gate,
+    Generation,
+    Outcome,
+    Phase,
+    Policy,
+    Ready,
+    Service,
+    State,
+)
+from tests.unit.core.states import PLAN, every_state
 
 if TYPE_CHECKING:
     from sockact.core.lifecycle.actions import Action
@@ -21,10 +33,15 @@ NUMBERS = st.integers(1, 6)
 EXITS = st.sampled_from([Exit(), Exit(code=1), Exit(signal=9)])
 EVENTS: dict[type[Event], st.SearchStrategy[Event]] = {
     on.Start: st.just(on.Start()),
-    on.Reload: st.just(on.Reload()),
+    on.Reload: st.builds(on.Reload, st.sampled_from([None, PLAN])),
     on.Stop: st.builds(on.Stop, st.booleans()),
     on.Hurry: st.just(on.Hurry()),
     on.Rollback: st.just(on.Rollback()),
+    on.Promote: st.just(on.Promote()),
+    on.Share: st.builds(on.Share, st.sampled_from([0, 250, 1000])),
+    on.Judged: st.builds(
+        on.Judged, NUMBERS, st.builds(Judgement, st.sampled_from(Verdict), st.just(("figures",)))
+    ),
     on.Interest: st.builds(on.Interest, NUMBERS),
     on.Observed: st.builds(
         on.Observed,
@@ -57,6 +74,9 @@ POLICIES = st.builds(
     Policy,
     ready=st.sampled_from(Ready),
     trial=st.sampled_from([0.0, 20.0]),
+    private_ready=st.booleans(),
+    private_trial=st.booleans(),
+    plan=st.sampled_from([None, PLAN]),
     probed=st.booleans(),
     keep_predecessor=st.sampled_from([0.0, 60.0]),
     max_draining=st.sampled_from([1, 4]),
@@ -73,14 +93,13 @@ def test_every_event_has_a_strategy() -> None:
 def check(before: Service, after: Service, asked: tuple[Action, ...]) -> None:
     """The invariants of every state."""
     paused = after.only(State.PAUSED)
+    if after.canary is not None:
+        assert after.in_handover
+        assert after.handover is not None
+        assert after.get(after.handover.successor) in after.only(State.RUNNING)
     running = [g for g in after.only(State.RUNNING) if not g.ending]
     if len(running) > 1:
-        handover = after.handover
-        assert handover is not None
-        assert handover.rollback
-        assert [g.number for g in running] == [handover.successor, handover.predecessor]
-        assert running[0].gate is Gate.OPENING, "who is rolled back serves no longer than that"
-        assert running[0].gate_deadline is not None, "and that does not wait without a deadline"
+        check_beside(after, running)
     assert len([g for g in paused if g.keep_until is None]) <= 1
     assert len([g for g in paused if g.keep_until is not None]) <= 1
     draining = [
@@ -95,6 +114,8 @@ def check(before: Service, after: Service, asked: tuple[Action, ...]) -> None:
     for g in after.generations:
         if g.trial_until is not None:
             assert (g.state, after.in_handover) == (State.RUNNING, True)
+        if g.canary_until is not None:
+            assert (g.state, after.canary is None) == (State.RUNNING, False)
         if g.keep_until is not None:
             assert g.state is State.PAUSED
         elif g.state is State.PAUSED and not g.ending:
@@ -131,6 +152,22 @@ def check(before: Service, after: Service, asked: tuple[Action, ...]) -> None:
         assert not after.generations
     if after.phase in (Phase.SERVING, Phase.RELOADING) and not after.in_handover:
         assert after.serving is not None, "SERVING is only said when somebody serves"
+
+
+def check_beside(after: Service, running: list[Generation]) -> None:
+    """The invariants of two generations that are running."""
+    handover = after.handover
+    assert handover is not None
+    assert after.in_handover
+    both = [handover.predecessor, handover.successor]
+    if not handover.rollback:
+        assert [g.number for g in running] == both
+        tried = running[1].trial_until is not None
+        assert tried or after.canary is not None, "nobody serves beside another for nothing"
+        return
+    assert [g.number for g in running] == both[::-1]
+    assert running[0].gate is Gate.OPENING, "who is rolled back serves no longer than that"
+    assert running[0].gate_deadline is not None, "and that does not wait without a deadline"
 
 
 def somebody_cares(after: Service) -> None:
@@ -183,73 +220,6 @@ def test_a_stop_needs_only_ticks_to_kill_everything(
     assert state.phase is Phase.STOPPED
 
 
-def every_state() -> list[Service]:
-    """A service in each phase, with a generation in each state and with each gate."""
-    found: list[Service] = []
-    stories: list[list[Event]] = [
-        [],
-        [on.Start()],
-        [on.Start(), on.Interest(1)],
-        [on.Start(), on.Proven(1)],
-        [on.Start(), on.Proven(1), on.Reload()],
-        [on.Start(), on.Proven(1), on.Reload(), on.Reload()],
-        [on.Start(), on.Proven(1), on.Reload(), on.Proven(2)],
-        [on.Start(), on.Proven(1), on.Reload(), on.Proven(2), on.GateMoved(1, Gate.CLOSED)],
-        [on.Start(), on.Proven(1), on.Exited(1, Exit(code=1))],
-        [on.Start(), on.Proven(1), on.Exited(1, Exit(code=1)), on.Exited(2, Exit(code=1))],
-        [on.Start(), on.Proven(1), on.Stop()],
-        [on.Start(), on.Proven(1), on.Reload(), on.Stop()],
-        [on.Start(), on.Stop(), on.Gone(1)],
-    ]
-    for story in stories:
-        state = Service(Policy(ready=Ready.PROBE))
-        for event in story:
-            state, _ = step(state, event, 0.0)
-        found.append(state)
-    paused = found[4]
-    more: list[Event] = [on.Interest(2), on.Tick()]
-    for now, event in enumerate(more):
-        paused, _ = step(paused, event, float(now))
-    found.append(paused)
-    found += [*trials(), *waiting_for_hooks()]
-    assert {s.phase for s in found} == set(Phase)
-    states = {g.state for s in found for g in s.generations}
-    assert states == set(State)
-    return found
-
-
-def trials() -> list[Service]:
-    """A successor on trial with its predecessor closing and closed, and one that is kept."""
-    policy = Policy(trial=20.0, probed=True, keep_predecessor=60.0)
-    state = Service(policy)
-    found = []
-    for event in (on.Start(), on.Proven(1), on.Reload(), on.Proven(2)):
-        state, _ = step(state, event, 0.0)
-    found.append(state)
-    state, _ = step(state, on.GateMoved(1, Gate.CLOSED), 0.0)
-    found.append(state)
-    state, _ = step(state, on.TrialPassed(2), 1.0)
-    state, _ = step(state, on.Tick(), 20.0)
-    found.append(state)
-    assert state.kept is not None
-    going_back, _ = step(state, on.Rollback(), 21.0)
-    return [*found, going_back]
-
-
-def waiting_for_hooks() -> list[Service]:
-    """A trial and the end of a drain that wait only for a hook."""
-    state = Service(Policy(hooks=("running", "draining")))
-    story = (on.Start(), on.Proven(1), on.Reload(), on.Proven(2), on.GateMoved(1, Gate.CLOSED))
-    for event in (*story, on.Tick()):
-        state, _ = step(state, event, 0.0)
-    assert state.on_trial is not None
-    assert state.on_trial.trial_over
-    drains, _ = step(state, on.HookEnded(2, "running"), 0.0)
-    deadline = drains.generations[0].drain_deadline
-    assert deadline is not None
-    return [state, step(drains, on.Tick(), deadline)[0]]
-
-
 @pytest.mark.parametrize("state", every_state(), ids=lambda s: f"{s.phase.value}-{s.last_number}")
 def test_every_state_takes_every_event(state: Service) -> None:
     samples: list[Event] = [
@@ -259,7 +229,14 @@ def test_every_state_takes_every_event(state: Service) -> None:
         on.Stop(now=True),
         on.Hurry(),
         on.Rollback(),
+        on.Promote(),
+        on.Share(500),
         on.Tick(),
+        *(
+            on.Judged(number, Judgement(verdict, ("figures",)))
+            for number in (1, 2, 9)
+            for verdict in Verdict
+        ),
         *(kind(number) for kind in (on.Interest, on.Proven, on.Gone) for number in (1, 2, 9)),
         *(on.Observed(number, bound=True, hint="") for number in (1, 2, 9)),
         *(on.LaunchFailed(number, "reason") for number in (1, 2, 9)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sockact.core.canary.progress import Plan, Progress
+from sockact.core.canary.schedule import Schedule, Step
+from sockact.core.canary.verdict import Judgement, Unsure, Verdict
 from sockact.core.history.failures import Failure
 from sockact.core.json_data import Reader, plain
 from sockact.core.lifecycle.machine import in_progress
 from sockact.core.lifecycle.model import (
+    Canary,
     Exit,
     Gate,
     Generation,
@@ -41,6 +46,7 @@ KINDS: dict[str, Any] = {
     for kind in (
         *(one for one in vars(carried_state).values() if isinstance(one, type)),
         *(Adopt, Entry, Exit, Failure, Gate, Generation, Handover, Outcome, Phase, State),
+        *(Canary, Judgement, Plan, Progress, Schedule, Step, Unsure, Verdict),
     )
 }
 
@@ -55,7 +61,7 @@ def some(annotation: str) -> st.SearchStrategy[Any]:
     if annotation in SIMPLE:
         return SIMPLE[annotation]
     kind = KINDS[annotation]
-    if annotation in ("Adopt", "Gate", "Outcome", "Phase", "State"):
+    if issubclass(kind, Enum):
         return st.sampled_from(list(kind))
     fields = {name: some(hint) for name, hint in kind.__annotations__.items()}
     return st.builds(kind, **fields)

@@ -1,0 +1,100 @@
+"""What waits in a lane that no generation has any more is passed on, or reset and told."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from tests import ROOT
+
+# In a network of its own: tcp_migrate_req holds for all services of one.
+ABANDON = """
+import os, socket, sys
+sys.path.insert(0, {root!r})
+from sockact.core.lifecycle.model import Generation, Policy, Service, State
+from sockact.handover.lanes import open_beside
+from sockact.kernel.sockets.listener import of_socket
+from sockact.supervisor.base.loop import Loop
+from sockact.supervisor.gates.lending import Lending
+
+open("/proc/sys/net/ipv4/tcp_migrate_req", "w").write({migrate!r})
+first = socket.create_server(("127.0.0.1", 8000))
+lanes = open_beside([of_socket("web", first, owned=True)], 4)
+state = [Service(Policy())]
+lending = Lending(Loop(), lanes, lambda: state[0], lambda _number, text: print("told:", text))
+
+def serve(*states):
+    found = (Generation(number, one, 0.0) for number, one in enumerate(states, 1))
+    state[0] = Service(Policy(), generations=tuple(found))
+    lending.follow()
+
+RUNS, WAITS, DRAINS = State.RUNNING, State.PENDING, State.DRAINING
+serve(WAITS)
+lending.lend(1, None)
+serve(RUNS, WAITS)
+(second,) = lending.lend(2, None)
+serve(DRAINS, RUNS)
+assert lanes.steered == 1
+
+def connect():
+    found = socket.create_connection(first.getsockname(), timeout=5)
+    found.sendall(b"hello")
+    return found
+
+serve(RUNS, DRAINS)
+waiting = [connect() for _ in range(20)]
+serve(DRAINS, RUNS)
+assert lanes.waiting(0) == 20
+lending.forget(1)  # It has died.
+second.socket.settimeout(5)
+served = 0
+while lanes.waiting(1):
+    with second.socket.accept()[0] as one:
+        served += one.recv(9) == b"hello"
+        one.sendall(b"x")
+print("served:", served)
+reset = 0
+for one in waiting:
+    try:
+        reset += one.recv(1) != b"x"
+    except ConnectionResetError:
+        reset += 1
+print("reset:", reset)
+print("elsewhere:", sum(lanes.waiting(lane) for lane in range(4)))
+# The numbers of the group are still known.
+for lane, states in ((1, (DRAINS, RUNS)), (0, (RUNS, DRAINS)), (1, (DRAINS, RUNS))):
+    if lane == 0:
+        lending.lend(1, 0)
+    serve(*states)
+    with connect():
+        assert lanes.waiting(lane) == 1, lane
+        lanes[lane][0].socket.accept()[0].close()
+"""
+
+
+def run(migrate: str, program: str = ABANDON) -> list[str]:
+    code = program.format(root=str(ROOT), migrate=migrate)
+    words = ["unshare", "--user", "--map-root-user", "--net", "sh", "-ec"]
+    script = f'ip link set lo up; exec {sys.executable} -c "$0"'
+    done = subprocess.run([*words, script, code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_the_kernel_passes_them_on() -> None:
+    assert run("1") == [
+        "told: 20 connections that it had not accepted were passed on to another generation",
+        *("served: 20", "reset: 0", "elsewhere: 0"),
+    ]
+
+
+def test_without_the_kernels_help_they_are_reset() -> None:
+    told = "told: 20 connections that it had not accepted were reset; "
+    hint = "with net.ipv4.tcp_migrate_req=1, the kernel passes them on"
+    assert run("0") == [told + hint, "served: 0", "reset: 20", "elsewhere: 0"]
+
+
+def test_one_is_told_of_alone() -> None:
+    """The message has the right number."""
+    told, *_ = run("0", ABANDON.replace("range(20)", "range(1)").replace("== 20", "== 1"))
+    assert told.startswith("told: 1 connection that it had not accepted was reset;")

@@ -1,0 +1,106 @@
+"""The numbers that the kernel gives the lanes are known, whatever was shut down meanwhile."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sockact.handover import lanes
+from sockact.handover.lanes import Split, open_beside
+from sockact.kernel.sockets import reuseport
+from sockact.kernel.sockets.listener import of_socket
+from tests.support import wait
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sockact.handover.lanes import Lanes
+
+COUNT = 5
+
+
+@pytest.fixture
+def opened() -> Iterator[Lanes]:
+    with socket.create_server(("127.0.0.1", wait.free_port()), backlog=64) as first:
+        found = open_beside([of_socket("web", first, owned=True)], COUNT)
+        yield found
+        for listener in found.listeners[1:]:
+            listener.close()
+
+
+def reached(opened: Lanes) -> int:
+    """The lane that a new client reaches, which is emptied."""
+    with socket.create_connection(opened.addresses[0].socket.getsockname()):
+        (lane,) = (lane for lane in range(COUNT) if opened.waiting(lane))
+        opened[lane][0].socket.accept()[0].close()
+    return lane
+
+
+def all_reached(opened: Lanes) -> list[int]:
+    found = []
+    for lane in range(COUNT):
+        opened.steer(Split(lane))
+        found.append(reached(opened))
+    return found
+
+
+def shut(opened: Lanes, lane: int) -> None:
+    opened[lane][0].socket.shutdown(socket.SHUT_RD)
+    opened.stopped(opened[lane][0])
+
+
+def listen(opened: Lanes, lane: int) -> None:
+    opened[lane][0].socket.listen(64)
+    opened.listens_again(opened[lane][0])
+
+
+@pytest.mark.parametrize("order", [[1], [0, 3], [3, 0, 4], [4, 3, 2, 1]])
+def test_lanes_that_were_shut_down(opened: Lanes, order: list[int]) -> None:
+    opened.steer(Split(2))
+    for lane in order:
+        shut(opened, lane)
+        if 2 not in order:
+            assert reached(opened) == 2
+    for lane in reversed(order):
+        listen(opened, lane)
+    assert all_reached(opened) == [*range(COUNT)]
+
+
+def test_another_version_takes_over(opened: Lanes) -> None:
+    shut(opened, 0)
+    listen(opened, 0)
+    after = lanes.group(opened.listeners, opened.steered, opened.orders())
+    assert all_reached(after) == [*range(COUNT)]
+
+
+def test_nobody_knows_the_numbers(opened: Lanes) -> None:
+    """After a kill of the supervisor: clients stay, and the numbers are made anew."""
+    for lane in (1, 0):
+        shut(opened, lane)
+        listen(opened, lane)
+    opened.steer(Split(3))
+    address = opened.addresses[0].socket.getsockname()
+    clients = [socket.create_connection(address) for _ in range(3)]
+    after = lanes.group(opened.listeners, 0)
+    lanes.steer_to_clients(after)
+    assert after.steered == 3
+    assert after.waiting(3) == 3
+    for client in clients:
+        after[3][0].socket.accept()[0].close()
+        client.close()
+    assert all_reached(after) == [*range(COUNT)]
+
+
+def test_a_failure_is_not_remembered_as_done(
+    opened: Lanes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: object) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(reuseport, "attach", fail)
+        with pytest.raises(OSError, match="memory"):
+            opened.steer(Split(2))
+    assert opened.steered == 0

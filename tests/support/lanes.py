@@ -1,0 +1,24 @@
+"""Gates without lanes of their own, for tests of what is done inside the program."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from sockact.core.lifecycle.model import Policy, Service
+from sockact.handover.lanes import Lanes
+from sockact.supervisor.gates.lane_gates import LaneGates
+from sockact.supervisor.gates.lending import Lending
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sockact.kernel.sockets.listener import Listener
+    from sockact.supervisor.base.loop import Loop
+
+
+def shared(listeners: Sequence[Listener]) -> LaneGates:
+    """All generations share these listeners."""
+    lending = Lending(
+        cast("Loop", None), Lanes([listeners]), lambda: Service(Policy()), lambda *_said: None
+    )
+    return LaneGates(lending, lambda *_moved: None)
