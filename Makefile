@@ -4,7 +4,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/stamp
 # Tests mostly wait, so there are more jobs than CPUs.
-JOBS := $(shell expr 2 '*' $$(nproc))
+JOBS := $(shell expr 3 '*' $$(nproc) / 2)
 
 .PHONY: help test test-system lint matrix leaks fuzz kills faults demo bench clean
 
