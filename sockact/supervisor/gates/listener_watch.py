@@ -145,7 +145,8 @@ class ListenerWatch:
     def _changed(self, _mask: int) -> None:
         found = [self._watched[fd] for fd, _events in self._epoll.poll(0)]
         for listener in found:
-            self._stopped(listener)
+            with contextlib.suppress(OSError):  # The repair matters more.
+                self._stopped(listener)
         for listener in found:
             if self._wanted(listener):
                 self._repair(listener)
@@ -168,7 +169,8 @@ class ListenerWatch:
             self._repair_later(listener, _AGAIN)
             return
         if did:
-            self._listens_again(listener)
+            with contextlib.suppress(OSError):
+                self._listens_again(listener)
         if why:
             self._say(_trouble(listener, why))
             self._release(listener)
