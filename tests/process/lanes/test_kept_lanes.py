@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -15,6 +16,8 @@ from tests.support import wait
 from tests.support.program import Program, connect, read_all
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.conftest import StartService
     from tests.support.service import Service
 
@@ -86,9 +89,11 @@ def test_lanes_that_are_not_wanted_any_more(
     assert not set(before) & set(now) - {before[-1]}
 
 
-def test_lanes_beside_a_listener_that_systemd_has_passed(
+@contextlib.contextmanager
+def reloaded(
     restarts: Restarts, program: Program
-) -> None:
+) -> Iterator[tuple[Service, tuple[tuple[str, int], ...]]]:
+    """A service that was reloaded, and the listener that systemd has passed to it."""
     before = restarts.first(program)
     restarts.kill(before)
     while before.notify.store:
@@ -98,6 +103,13 @@ def test_lanes_beside_a_listener_that_systemd_has_passed(
         service = restarts.again(before, program, options=LANES, passed=web)
         assert service.reload("--wait-drained").code == 0
         assert steered(service) == 1
+        yield service, web
+
+
+def test_lanes_beside_a_listener_that_systemd_has_passed(
+    restarts: Restarts, program: Program
+) -> None:
+    with reloaded(restarts, program) as (service, web):
         assert len(stored(service)) == MOST - 1
         restarts.kill(service)
         with connect(("127.0.0.1", program.port)) as client:
@@ -112,15 +124,7 @@ def test_clients_wait_for_the_restart_of_a_socket_activated_service(
     restarts: Restarts, program: Program
 ) -> None:
     """While the service stops they are steered to systemd's own listener, which stays."""
-    before = restarts.first(program)
-    restarts.kill(before)
-    while before.notify.store:
-        os.close(before.notify.store.popitem()[1])
-    with socket.create_server(("127.0.0.1", program.port), backlog=64) as passed:
-        web = (("web", passed.fileno()),)
-        service = restarts.again(before, program, options=LANES, passed=web)
-        assert service.reload("--wait-drained").code == 0
-        assert steered(service) == 1
+    with reloaded(restarts, program) as (service, web):
         with program.in_flight(1.0) as busy:
             service.wait_busy()
             service.signal(signal.SIGTERM)
