@@ -103,14 +103,14 @@ def advance(
         return progress, Wait(None)
     if judgement.verdict is Verdict.WORSE:
         return _end(progress, Refuse(f"worse than the previous generation: {judgement}"))
-    over = _over(plan, progress)
-    if over is None or now < over:
-        return progress, Wait(over)
+    until = over(plan, progress)
+    if until is None or now < until:
+        return progress, Wait(until)
     # Beside a canary that gets all clients there is nothing to compare it with.
     if judgement.verdict is Verdict.NOT_ENOUGH and progress.share < WHOLE:
-        choice = when_unsure(plan.unsure, now - over, plan.timeout)
+        choice = when_unsure(plan.unsure, now - until, plan.timeout)
         if choice is Unsure.WAIT:
-            return progress, Wait(over + plan.timeout)
+            return progress, Wait(until + plan.timeout)
         if choice is Unsure.ROLLBACK:
             reason = f"not enough seen at {percent(progress.share)}: {judgement}"
             return _end(progress, Refuse(reason))
@@ -131,7 +131,7 @@ def command(plan: Plan, progress: Progress, asked: Command, now: float) -> tuple
         progress = replace(progress, held=True)
     elif progress.held:
         return _resume(plan, progress, now)
-    return progress, Wait(_over(plan, progress))
+    return progress, Wait(over(plan, progress))
 
 
 def set_share(progress: Progress, share: int, now: float) -> tuple[Progress, Order]:
@@ -150,10 +150,10 @@ def _resume(plan: Plan, progress: Progress, now: float) -> tuple[Progress, Order
             return _end(progress, Promote("no step of the canary is left"))
         return _enter(plan, step, now)
     progress = replace(progress, held=False)
-    return progress, Wait(_over(plan, progress))
+    return progress, Wait(over(plan, progress))
 
 
-def _over(plan: Plan, progress: Progress) -> float | None:
+def over(plan: Plan, progress: Progress) -> float | None:
     """When the time of the step is over; None while the share is held."""
     return None if progress.held else progress.since + plan.schedule.steps[progress.step].seconds
 

@@ -69,7 +69,7 @@ def _follow(step: Transition, g: Generation, now: Progress, order: Order) -> Non
     match order:
         case Steer():
             step.do(Report(g.number, describe(now), news=News.CANARY))
-            step.update(replace(g, canary_until=_until(canary, now)))
+            step.update(replace(g, canary_until=progress.over(canary.plan, now)))
         case Wait(until):
             step.update(replace(g, canary_until=until))
         case Promote(reason):
@@ -79,8 +79,3 @@ def _follow(step: Transition, g: Generation, now: Progress, order: Order) -> Non
             commit(step, g, predecessor)
         case Refuse(reason):
             take_back(step, replace(g, canary_until=None), reason)
-
-
-def _until(canary: Canary, now: Progress) -> float | None:
-    """When the step is over; None while the operator holds it."""
-    return None if now.held else now.since + canary.plan.schedule.steps[now.step].seconds

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sockact.core.canary.progress import begin as begin_canary
+from sockact.core.canary import progress as canary
 from sockact.core.canary.schedule import percent
 from sockact.core.canary.verdict import NOTHING_SEEN
 from sockact.core.lifecycle.actions import Finish, Report, StartTrial
@@ -96,9 +96,9 @@ def introduce(step: Transition, g: Generation, predecessor: Generation | None) -
         return
     if predecessor.state is State.PAUSED:
         step.resume(predecessor)
-    progress, _ = begin_canary(plan, step.now)
+    progress, _ = canary.begin(plan, step.now)
     step.state = replace(step.state, canary=Canary(plan, progress, NOTHING_SEEN))
-    step.update(replace(g, canary_until=progress.since + plan.schedule.steps[0].seconds))
+    step.update(replace(g, canary_until=canary.over(plan, progress)))
     step.do(Report(g.number, describe(progress), news=News.CANARY))
 
 
@@ -130,7 +130,7 @@ def _retire(step: Transition, g: Generation) -> None:
 
 
 def take_back(step: Transition, g: Generation, reason: str) -> None:
-    """The successor is bad: its predecessor serves again, or goes on serving."""
+    """Reject the successor. Its predecessor keeps serving, or serves again if it was paused."""
     predecessor = step.state.predecessor
     if predecessor is None:
         step.update(replace(g, trial_until=None, canary_until=None))
