@@ -93,7 +93,7 @@ class Wealth:
         return self.reserve + sum(self.bets)
 
     def bet_on_rates(self, failed: int, total: int, before: int, total_before: int) -> Wealth:
-        """A round: the canary's failures of so many requests, and those of the baseline."""
+        """A round: failed and total requests of the canary, then those of the baseline."""
         if not total or not total_before:
             return self
         failing = failed + before
@@ -234,7 +234,7 @@ def _end_block(evidence: Evidence, block: Pair, now: Pair) -> Evidence:
 
 
 def comparable(mine: int, others: int) -> bool:
-    """Whether two generations with so many requests or connections need fixed costs alike."""
+    """Whether two numbers of requests or connections are close enough to compare costs."""
     return 0 < mine < COMPARABLE * others and others < COMPARABLE * mine
 
 

@@ -88,7 +88,7 @@ def parse_share(text: str) -> int:
 
 
 def percent(share: int) -> str:
-    """A share of so many per mille as it is typed: 25% or 0.5%."""
+    """A share, given in per mille, as it is typed: 25% or 0.5%."""
     return f"{share / 10:g}%"
 
 

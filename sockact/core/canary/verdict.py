@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 FALSE_ALARMS = 0.01
 """Greatest probability that a release that is equal to the previous one is ever found worse."""
 ENOUGH = 30
-"""Requests that each generation must have had in a step. With so many, a canary that fails one of
-seven shows a failure with a probability of 99 %."""
+"""Requests that each generation must have had in a step. Among 30 requests, a canary that fails one
+in seven shows a failure with a probability of 99 %."""
 FEWEST_FAILURES = 5
 """Failed requests of the canary: one client may repeat one bad request."""
 MORE_FAILURES = 0.001
