@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 # Two processes of each generation write; at its stop signal each tells how far it has come.
 TALK = """
-stopping = threading.Event()
-signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+# No Event: set() in a handler waits for ever for a lock that wait() holds.
+stopping = []
+signal.signal(signal.SIGTERM, lambda *_: stopping.append(True))
 child = os.fork()
 
 def write(text):
@@ -31,7 +32,8 @@ def write(text):
 
 def talk():
     number, longest = 0, 0.0
-    while not stopping.wait(0.001):
+    while not stopping:
+        time.sleep(0.001)
         for number in range(number + 1, number + AT_ONCE + 1):
             longest = max(longest, write(f"{number} {'x' * 60}"))
     write(f"end {number} {longest}")
@@ -67,6 +69,15 @@ class Said:
     def complete(self) -> bool:
         """Each line once, and in order, to the last."""
         return self.numbers == list(range(1, (self.last or 0) + 1)) and self.last is not None
+
+    @property
+    def fault(self) -> str:
+        """Where its lines are not as they should be, for the message of a test."""
+        wanted = range(1, (self.last or 0) + 1)
+        for found, number in zip(self.numbers, wanted, strict=False):
+            if found != number:
+                return f"{found} in the place of {number}, of {self.last}"
+        return f"{len(self.numbers)} lines, the last says {self.last}"
 
     @property
     def missing(self) -> int:

@@ -26,6 +26,9 @@ _WAITED = re.compile("connections waited up to " + _SPAN.format("waited"))
 # What is stated may be so many seconds, and this share, off what is seen.
 _EITHER = 0.1
 _SHARE = 0.2
+# A kernel whose first packet is dropped sends it again after so long (RFC 6298, 2). A busy machine
+# does that to a program whose queue is short: it is not the command's doing.
+_TCP_RETRY = 1.0
 
 
 class Run:
@@ -51,8 +54,10 @@ class Run:
         wait.until(self._answers, f"an answer of {self.case.name}", LONG, 0.2)
         return self
 
-    def __exit__(self, *_error: object) -> None:
+    def __exit__(self, error: object, *_rest: object) -> None:
         """End it, and remove its files."""
+        if error:  # The next service finds the machine as this one did.
+            self.machine.run("sockact", "unwrap", self.case.unit, timeout=LONG)
         for unit in {self.case.unit, *self.case.starts}:
             self.machine.systemctl("kill", "--signal=KILL", unit)
         self.machine.systemctl("stop", *{self.case.unit, *self.case.starts})
@@ -106,7 +111,8 @@ def check_life(run: Run) -> None:
     with contextlib.suppress(TimeoutError):
         # A program may remove one of its own files a moment later.
         wait.until(lambda: run.tree() == before, "the files as before", 10)
-    assert not run.tree() ^ before
+    changed = run.tree() ^ before
+    assert not changed, changed
     report(name, reloads, (wrapped, wrap), (unwrapped, unwrap))
 
 
@@ -117,6 +123,8 @@ def check_stated(said: str, notes: Notes) -> None:
     assert not others or "waiting in the old queue may have been cut off" in said, notes
     unsure = _EITHER + 2 * notes.gap
     assert abs(refused - notes.refused) <= unsure + _SHARE * notes.refused, (said, notes)
+    if notes.dropped.get("TCPSynRetrans") and "TCP tries again" not in said:
+        unsure += _TCP_RETRY
     # "Up to": a client has to come at the worst moment.
     assert notes.waited <= unsure + (1 + _SHARE) * waited, (said, notes)
 

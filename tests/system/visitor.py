@@ -14,7 +14,9 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests import ROOT
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 # Seconds.
 _PAUSE = 0.005
 _PATIENCE = 20.0
+_COUNTERS = ("ListenOverflows", "ListenDrops", "TCPSynRetrans", "TCPReqQFullDrop")
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,9 @@ class Notes:
     """Seconds of the longest connection that was answered."""
     gap: float = 0.0
     """The longest time without a new connection, as the machine was busy: nothing is known of it.
+    """
+    dropped: dict[str, int] = field(default_factory=dict)
+    """Counter of the kernel → how many first packets of connections it has dropped, or sent again.
     """
 
 
@@ -182,11 +188,20 @@ def summary(visits: Sequence[Visit]) -> Notes:
     return notes
 
 
+def _dropped() -> Counter[str]:
+    """What the kernel has counted in this network namespace (proc_net(5), netstat)."""
+    names, values = Path("/proc/self/net/netstat").read_text().splitlines()[:2]
+    found = dict(zip(names.split()[1:], map(int, values.split()[1:]), strict=True))
+    return Counter({name: found[name] for name in _COUNTERS})
+
+
 def main() -> None:
     """The child."""
     address, ask, expect = sys.argv[1:]
     question = Question(address, bytes.fromhex(ask), bytes.fromhex(expect))
+    before = _dropped()
     notes = summary(asyncio.run(_visits(question)))
+    notes.dropped = dict(_dropped() - before)
     sys.stdout.write(json.dumps(asdict(notes)))
 
 
