@@ -69,10 +69,11 @@ class CountedPage:
         # Nothing says that a word is copied at once: 0xff that becomes 0x100 could be read as
         # 0x1ff. The lower one of two looks is never too high.
         now = [*map(min, _words(seen), _words(os.pread(self._fd, SIZE, 0)))]
-        for at in range(KINDS):
+        changed = [at for at in range(COUNTERS) if now[at] != self._counters[at]]
+        for at in (at for at in changed if at < KINDS):
             self._take(at, now[at], MOST, totals)
         room = sum(self._counters[:KINDS]) - sum(self._counters[KINDS:])
-        for at in range(KINDS, COUNTERS):
+        for at in (at for at in changed if at >= KINDS):
             room -= self._take(at, now[at], room, totals)
 
     def _take(self, at: int, now: int, most: int, totals: list[int]) -> int:
