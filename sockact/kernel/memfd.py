@@ -1,4 +1,4 @@
-"""Read-only data in anonymous memory: memfd_create(2), Linux 3.17; seals of fcntl(2).
+"""Data in anonymous memory: memfd_create(2), Linux 3.17; seals of fcntl(2).
 
 The data lives as long as a descriptor of it, also across execve. Functions raise OSError.
 """
@@ -12,18 +12,28 @@ import os
 # linux/memfd.h, Linux 6.3. Without it, vm.memfd_noexec=2 refuses the call, and 0 logs a line.
 _MFD_NOEXEC_SEAL = 0x0008
 _FLAGS = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
-_SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+_SIZE_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+_SEALS = fcntl.F_SEAL_WRITE | _SIZE_SEALS
 _READ = 1 << 20
 
 
 def sealed(name: str, data: bytes) -> int:
     """A close-on-exec descriptor of a sealed file with this data. /proc shows the name."""
+    return _filled(name, data, _SEALS)
+
+
+def fixed(name: str, data: bytes) -> int:
+    """As `sealed`, of a file that can be written to and mapped, but keeps its size."""
+    return _filled(name, data, _SIZE_SEALS)
+
+
+def _filled(name: str, data: bytes, seals: int) -> int:
     fd = _create(name)
     try:
         left = memoryview(data)
         while left:
             left = left[os.write(fd, left) :]
-        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEALS)
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
     except OSError:
         os.close(fd)
         raise

@@ -15,6 +15,7 @@ from sockact.handover.accept_queues import AcceptQueues
 from sockact.supervisor.changes.configuration import ConfigurationReader
 from sockact.supervisor.changes.reload_trigger import ReloadTrigger
 from sockact.supervisor.control.server import Server
+from sockact.supervisor.counting.request_counts import RequestCounts
 from sockact.supervisor.probes.probe_commands import watchdog_command
 from sockact.supervisor.probes.watchdog import Watchdog
 from sockact.supervisor.processes import launch
@@ -105,6 +106,7 @@ class OutsideParts:
             self._announce,
             inotify,
         )
+        self.request_counts = RequestCounts(base.processes, base.calls)
         self._watchdog = self._make_watchdog()
         self.carry_over = self._make_carry_over()
         self._upgrades = Upgrades(base.loop, SIGNALS, self._busy, self._carry, resources.notice)

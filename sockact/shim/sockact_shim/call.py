@@ -58,15 +58,19 @@ def _converse(supervisor: str) -> None:
         own = " nudge" if _signal.getsignal(NUDGE) is _on_nudge else ""
         wire.send(f"hello {os.getpid()} {_VERSION}{own}")
         for _ in range(_ORDERS):
-            words = wire.receive()
-            if not words or words == ["end"] or monotonic() > until:
-                return
-            wire.send(_outcome(words))
+            words, fd = wire.receive_with_fd()
+            try:
+                if not words or words == ["end"] or monotonic() > until:
+                    return
+                wire.send(_outcome(words, fd))
+            finally:
+                if fd is not None:
+                    os.close(fd)
 
 
-def _outcome(words: list[str]) -> str:
+def _outcome(words: list[str], fd: int | None) -> str:
     try:
-        return _obey(words)
+        return _count(fd) if words == ["count"] and fd is not None else _obey(words)
     except Exception as error:
         if is_foreign(error):
             raise
@@ -91,7 +95,18 @@ def _obey(words: list[str]) -> str:
         return " ! ".join([f"done reopen {count}", *errors])
     if words == ["upgraded"]:
         return " ".join(["done", "upgraded", *map(str, load("upgraded").inodes())])
+    if words == ["uncount"]:
+        load("counting.page").stop()
+        return "done uncount"
     return f"error unknown order {words[0]}"
+
+
+def _count(page: int) -> str:
+    # As in `load`: before the lock that it takes.
+    for needed in ("ctypes", "itertools", "math"):
+        __import__(needed)
+    load("counting.page").start(page)
+    return " ".join(["done", "count", *load("adapters").count()])
 
 
 def _inodes(words: list[str]) -> list[int]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.base.loop import Loop, Timer
     from sockact.supervisor.processes.hidden_sockets import HiddenSockets
-    from sockact.supervisor.processes.shim_conversation import Conversation
+    from sockact.supervisor.processes.shim_conversation import Attached, Conversation
     from sockact.supervisor.records.carried_state import CarriedProgram
 
     # (pid) → generation or None
@@ -62,8 +62,16 @@ _FIRST_RINGS = 3
 class Order:
     """An order to a process, and the callbacks for its answer."""
 
-    def __init__(self, words: str, done: Done, insist: bool, heard: Heard | None) -> None:
+    def __init__(
+        self,
+        words: str,
+        done: Done,
+        insist: bool,
+        heard: Heard | None,
+        attached: Attached | None,
+    ) -> None:
         self.words = words
+        self.attached = attached
         self.done = done
         self.insist = insist
         self.heard = heard
@@ -168,6 +176,7 @@ class ShimCalls:
         *,
         insist: bool = False,
         heard: Heard | None = None,
+        attached: Attached | None = None,
     ) -> None:
         """Call the process and give it an order; `done` is called once.
 
@@ -177,7 +186,7 @@ class ShimCalls:
         as long as the process lives; other orders time out.
         """
         queue = self._orders.setdefault(pid, deque())
-        queue.append(Order(words, done, insist, heard))
+        queue.append(Order(words, done, insist, heard, attached))
         if not self._talks(pid):
             self._call(pid)
 
@@ -262,10 +271,10 @@ class ShimCalls:
     def _talks(self, pid: int) -> bool:
         return any(conversation.pid == pid for conversation in self._open)
 
-    def next_order(self, pid: int) -> str | None:
-        """Return the words of the next order to the process, if any."""
+    def next_order(self, pid: int) -> Order | None:
+        """Return the next order to the process, if any."""
         queue = self._orders.get(pid)
-        return queue[0].words if queue else None
+        return queue[0] if queue else None
 
     def finished(self, pid: int, error: str, answer: list[str]) -> None:
         """Take note of the answer to the first order of the process: an error, or its words."""

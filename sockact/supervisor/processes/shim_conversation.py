@@ -29,6 +29,18 @@ if TYPE_CHECKING:
     # (wanted, pid) → whether to refuse its connection, or None if it need not ask any more
     Look = Callable[[Address, int], bool | None]
 
+    class Attached(Protocol):
+        """What goes with an order."""
+
+        def fileno(self) -> int | None:
+            """Return the descriptor for the process; None if it is closed."""
+
+    class Order(Protocol):
+        """An order to a process."""
+
+        words: str
+        attached: Attached | None
+
     class Calls(Protocol):
         """What a conversation needs of ShimCalls."""
 
@@ -38,8 +50,8 @@ if TYPE_CHECKING:
         def note_nudge(self, pid: int, generation: int, own: bool) -> None:
             """Take note of whether the handler of the nudge is the shim's."""
 
-        def next_order(self, pid: int) -> str | None:
-            """Return the words of the next order to the process, if any."""
+        def next_order(self, pid: int) -> Order | None:
+            """Return the next order to the process, if any."""
 
         def finished(self, pid: int, error: str, answer: list[str]) -> None:
             """Take note of the answer to the first order of the process."""
@@ -137,10 +149,10 @@ class Conversation:
         self._timer = self._start_timer()
         order = self._calls.next_order(self.pid)
         self._ordered = order is not None
-        sent = self._send(order or "end")
         if order is None:
+            self._send("end")
             self.end()
-        elif not sent:
+        elif not self._send(order.words, order.attached.fileno() if order.attached else None):
             self.hang_up()
 
     def _answer_bind(self, words: list[str], queue: int | None) -> None:

@@ -56,10 +56,17 @@ def test_the_start_loads_nothing_more() -> None:
 def test_every_adapter_is_known() -> None:
     folder = SHIM / "sockact_shim" / "adapters"
     tree = ast.parse((folder / "__init__.py").read_text())
-    (table,) = [node for node in ast.walk(tree) if isinstance(node, ast.Dict)]
-    named = {key.value for key in table.keys if isinstance(key, ast.Constant)}
+    closing, counting = (
+        {key.value for key in table.keys if isinstance(key, ast.Constant)}
+        for table in ast.walk(tree)
+        if isinstance(table, ast.Dict)
+    )
     files = {path.relative_to(folder).with_suffix("") for path in folder.rglob("*.py")}
-    assert named == {".".join(path.parts) for path in files if path.name != "__init__"}
+    assert closing == {".".join(path.parts) for path in files if path.name != "__init__"}
+    counters = {
+        path.stem for path in folder.glob("*.py") if "def count_requests" in path.read_text()
+    }
+    assert counting == counters
 
 
 def test_the_names_that_earlier_versions_ask_for() -> None:

@@ -1,8 +1,9 @@
-"""Adapters: each makes one server send `Connection: close` with every response while `closing()`.
+"""Adapters: each makes one server send `Connection: close` with every response while `closing()`,
+and counts its requests while there is a page to count in (`counting.page`).
 
 An adapter patches classes, once, so that existing connections are covered. The patched methods ask
-`closing()` for each response, so that `serve` undoes `drain`. An adapter finds its server in
-`sys.modules`, and imports nothing.
+for each response, so that `serve` undoes `drain`. An adapter finds its server in `sys.modules`, and
+imports nothing.
 """
 
 from __future__ import annotations
@@ -32,8 +33,30 @@ _ADAPTERS: dict[str, tuple[str, ...]] = {
     "http2.h2": ("h2.connection",),
 }
 
+# Those that count requests → modules that they patch for it, as above.
+_COUNTING: dict[str, tuple[str, ...]] = {
+    "uvicorn": (*_ADAPTERS["uvicorn"], *_ADAPTERS["http2.uvicorn_h2"]),
+    "gunicorn": (
+        "gunicorn.http.wsgi",
+        "gunicorn.workers.sync",
+        "gunicorn.workers.gthread",
+        "gunicorn.workers.base_async",
+    ),
+    "gunicorn_asgi": ("gunicorn.asgi.protocol",),
+    "hypercorn": ("hypercorn.protocol.http_stream",),
+    "aiohttp": ("aiohttp.web_protocol",),
+    "tornado": ("tornado.http1connection",),
+    "sanic": ("sanic.http",),
+    "twisted": ("twisted.web.http",),
+    "waitress": ("waitress.task",),
+    "cheroot": ("cheroot.server",),
+    "gevent": ("gevent.pywsgi",),
+    "http_server": ("http.server", "werkzeug.serving", "wsgiref.handlers"),
+}
+
 _closing = False
-_taken: set[str] = set()
+# Modules that are patched, each with the function that did it.
+_taken: set[tuple[str, str]] = set()
 
 
 def closing() -> bool:
@@ -48,12 +71,7 @@ def drain() -> list[str]:
     version of the server if it is known.
     """
     global _closing
-    names = []
-    for adapter, modules in _ADAPTERS.items():
-        for module in (found for wanted in modules for found in _loaded(wanted)):
-            outcome = _take(adapter, module)
-            if outcome not in names:
-                names.append(outcome)
+    names = _patch(_ADAPTERS, "close_after_response")
     _closing = True
     return names
 
@@ -64,6 +82,21 @@ def serve() -> None:
     _closing = False
 
 
+def count() -> list[str]:
+    """Patch the servers that are loaded to count requests. Returns names as `drain` does."""
+    return _patch(_COUNTING, "count_requests")
+
+
+def _patch(adapters: dict[str, tuple[str, ...]], function: str) -> list[str]:
+    names = []
+    for adapter, modules in adapters.items():
+        for module in (found for wanted in modules for found in _loaded(wanted)):
+            outcome = _take(adapter, module, function)
+            if outcome not in names:
+                names.append(outcome)
+    return names
+
+
 def _loaded(name: str) -> list[str]:
     """The keys of a module in sys.modules, where a program of `python -m` is `__main__`."""
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
@@ -71,16 +104,16 @@ def _loaded(name: str) -> list[str]:
     return [*as_main, name] if name in sys.modules else as_main
 
 
-def _take(adapter: str, module: str) -> str:
+def _take(adapter: str, module: str, function: str) -> str:
     name = adapter.rpartition(".")[2]
-    if module in _taken:
+    if (module, function) in _taken:
         return name
     try:
-        found = __import__(__name__ + "." + adapter, fromlist=["close_after_response"])
-        found.close_after_response(sys.modules[module])
+        found = __import__(__name__ + "." + adapter, fromlist=[function])
+        getattr(found, function)(sys.modules[module])
     except Exception:
         return f"{name}!{_version(module)}"
-    _taken.add(module)
+    _taken.add((module, function))
     return name
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..counting.page import LEFT, RESET, begin, end
 from . import closing
 
 TYPE_CHECKING = False
@@ -22,3 +23,27 @@ def close_after_response(module: ModuleType) -> None:
         return await plain(self, request)
 
     response._start = _start
+
+
+def count_requests(module: ModuleType) -> None:
+    """Patch aiohttp.web_protocol."""
+    protocol = module.RequestHandler
+    plain = protocol._handle_request
+
+    def _handle_request(self: Any, *arguments: Any) -> Any:
+        began = begin()
+        return counted(self, arguments, began) if began else plain(self, *arguments)
+
+    async def counted(self: Any, arguments: Any, began: float) -> Any:
+        status: Any = RESET
+        try:
+            response, reset = await plain(self, *arguments)
+            status = LEFT if reset else response.status
+            return response, reset
+        except module.asyncio.CancelledError:
+            status = LEFT
+            raise
+        finally:
+            end(began, status)
+
+    protocol._handle_request = _handle_request

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..counting.page import LEFT, RESET, begin, end
 from . import closing
 
 TYPE_CHECKING = False
@@ -27,3 +28,25 @@ def close_after_response(module: ModuleType) -> None:
             self.close_connection = True
 
     request.send_headers = send_headers
+
+
+def count_requests(module: ModuleType) -> None:
+    """Patch cheroot.server."""
+    request = module.HTTPRequest
+    plain = request.respond
+    leaving = module.errors.socket_errors_to_ignore
+
+    def respond(self: Any) -> None:
+        began = begin()
+        if not began:
+            plain(self)
+            return
+        try:
+            plain(self)
+        except BaseException as error:
+            left = isinstance(error, OSError) and error.args[:1] and error.args[0] in leaving
+            end(began, LEFT if left else RESET if self.sent_headers else 500)
+            raise
+        end(began, self.status[:3] or 413)  # cheroot answers only this without setting it
+
+    request.respond = respond

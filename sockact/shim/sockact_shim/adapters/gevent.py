@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..counting.page import RESET, begin, finish
 from . import closing
 
 TYPE_CHECKING = False
@@ -24,3 +25,23 @@ def close_after_response(module: ModuleType) -> None:
             self.close_connection = True
 
     handler.finalize_headers = finalize_headers
+
+
+def count_requests(module: ModuleType) -> None:
+    """Patch gevent.pywsgi."""
+    handler = module.WSGIHandler
+    plain, fail = handler.handle_one_response, handler._send_error_response_if_possible
+
+    def handle_one_response(self: Any) -> None:
+        began = self._sockact_began = begin()
+        plain(self)
+        if began:
+            finish(self, (self.status or "")[:3])
+
+    def _send_error_response_if_possible(self: Any, error_code: int) -> None:
+        if self.response_length:
+            finish(self, RESET)
+        fail(self, error_code)
+
+    handler.handle_one_response = handle_one_response
+    handler._send_error_response_if_possible = _send_error_response_if_possible

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from ..counting.page import LEFT, RESET, begin, end
 from . import closing
 
 TYPE_CHECKING = False
@@ -44,3 +47,48 @@ def _decide_before(protocol: Any) -> None:
 
 def _is_connection(name: str | bytes) -> bool:
     return name.lower() in (b"connection", "connection")
+
+
+def count_requests(module: ModuleType) -> None:
+    """Patch gunicorn.asgi.protocol."""
+    protocol = module.ASGIProtocol
+    plain = protocol._handle_http_request
+
+    def _handle_http_request(self: Any, *arguments: Any, **named: Any) -> Any:
+        handling = partial(plain, self, *arguments, **named)
+        began = begin()
+        return _counted(self, handling, began) if began else handling()
+
+    protocol._handle_http_request = _handle_http_request
+
+
+async def _counted(protocol: Any, handling: Any, began: float) -> Any:
+    """Handle a request, which takes the application from the protocol at once."""
+    app = protocol.app
+    status: Any = None
+    complete = False
+
+    async def counting(scope: Any, receive: Any, send: Any) -> Any:
+        protocol.app = app  # the next request may come before the application has returned
+
+        async def noting(message: Any) -> None:
+            nonlocal status, complete
+            if message["type"] == "http.response.start":
+                status = message.get("status")
+            await send(message)
+            last = message["type"] == "http.response.body" and not message.get("more_body")
+            if last and status is not None and not complete:
+                complete = True
+                end(began, LEFT if protocol._closed else status)
+
+        return await app(scope, receive, noting)
+
+    protocol.app = counting
+    try:
+        return await handling()
+    finally:
+        if protocol.app is counting:
+            protocol.app = app
+        if not complete:
+            cut = RESET if status else 500
+            end(began, LEFT if protocol._closed else cut)

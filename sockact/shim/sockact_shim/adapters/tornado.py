@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..counting.page import LEFT, RESET, begin, finish
 from . import closing
 
 TYPE_CHECKING = False
@@ -25,3 +26,34 @@ def close_after_response(module: ModuleType) -> None:
         return plain(self, start_line, headers, *more, **named)
 
     connection.write_headers = write_headers
+
+
+def count_requests(module: ModuleType) -> None:
+    """Patch tornado.http1connection, whose object is one request of a server."""
+    connection = module.HTTP1Connection
+    parse, plain = connection._parse_headers, connection.finish
+    left, close = connection._on_connection_close, connection.close
+
+    def _parse_headers(self: Any, data: bytes) -> Any:
+        found = parse(self, data)
+        if not self.is_client:
+            self._sockact_began = begin()
+        return found
+
+    def counting_finish(self: Any) -> None:
+        # Before it closes the connection.
+        status = getattr(self._response_start_line, "code", RESET)
+        finish(self, RESET if self._expected_content_remaining else status)
+        plain(self)
+
+    def _on_connection_close(self: Any) -> None:
+        finish(self, LEFT)
+        left(self)
+
+    def counting_close(self: Any) -> None:
+        if self._request_start_line is not None:
+            finish(self, RESET)
+        close(self)
+
+    connection._parse_headers, connection.finish = _parse_headers, counting_finish
+    connection._on_connection_close, connection.close = _on_connection_close, counting_close

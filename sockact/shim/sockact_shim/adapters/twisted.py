@@ -6,6 +6,7 @@ from its request before that. HTTP/2 is covered by the adapter of h2.
 
 from __future__ import annotations
 
+from ..counting.page import LEFT, RESET, begin, finish
 from . import closing
 
 TYPE_CHECKING = False
@@ -27,3 +28,30 @@ def close_after_response(module: ModuleType) -> None:
         plain(self, data)
 
     request.write = write
+
+
+def count_requests(module: ModuleType) -> None:
+    """Patch twisted.web.http. HTTP/2 has the same requests."""
+    request = module.Request
+    got, plain = request.gotLength, request.finish
+    lost, lose = request.connectionLost, request.loseConnection
+
+    def gotLength(self: Any, length: Any) -> None:
+        self._sockact_began = begin()
+        got(self, length)
+
+    def counting_finish(self: Any) -> None:
+        if not self._disconnected:
+            finish(self, self.code)
+        plain(self)
+
+    def connectionLost(self: Any, reason: Any) -> None:
+        finish(self, LEFT)
+        lost(self, reason)
+
+    def loseConnection(self: Any) -> None:
+        finish(self, RESET)
+        lose(self)
+
+    request.gotLength, request.finish = gotLength, counting_finish
+    request.connectionLost, request.loseConnection = connectionLost, loseConnection

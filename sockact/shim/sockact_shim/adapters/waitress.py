@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..counting.page import LEFT, RESET, begin, finish
 from . import closing
 
 TYPE_CHECKING = False
@@ -22,3 +23,34 @@ def close_after_response(module: ModuleType) -> None:
         return plain(self)
 
     task.build_response_header = build_response_header
+
+
+def count_requests(module: ModuleType) -> None:
+    """Patch waitress.task."""
+    task = module.Task
+    service, plain = task.service, task.finish
+
+    def counting_finish(self: Any) -> None:
+        plain(self)
+        finish(self, self.status[:3])
+
+    def counting_service(self: Any) -> None:
+        began = begin()
+        if not began:
+            service(self)
+            return
+        # That of the request which this task answers with an error.
+        self._sockact_began = self.channel.__dict__.pop("_sockact_began", began)
+        try:
+            service(self)
+        except Exception as error:
+            if type(error).__name__ == "ClientDisconnected":
+                finish(self, LEFT)
+            elif self.wrote_header:
+                finish(self, RESET)
+            else:
+                self.channel._sockact_began = self.__dict__.pop("_sockact_began", began)
+            raise
+        finish(self, RESET)  # of the application's OSError, which waitress ignores
+
+    task.service, task.finish = counting_service, counting_finish

@@ -1,0 +1,1 @@
+"""Counting requests while a canary is under way: the page that the supervisor reads."""
