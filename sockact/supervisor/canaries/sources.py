@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sockact.supervisor.canaries.counts import RequestCounts
     from sockact.supervisor.gates.lending import Lending
     from sockact.supervisor.generations.generations import Generations
+    from sockact.supervisor.logs.pipes import Pipes
     from sockact.supervisor.processes.processes import Processes
 
 _CONNECTIONS_EVERY = 5
@@ -39,6 +40,9 @@ class _Run:
         self.usage = (Usage(), Usage())
         self.ages: tuple[float, float] | None = None
         self.connections = [0, 0]
+        self.lines = (0, 0)
+        self.first_lines: tuple[int, int] | None = None
+        """Those when both were known for the first time."""
         self.looks = 0
 
 
@@ -50,6 +54,7 @@ class Sources:
     _processes: Processes
     _generations: Generations
     _lending: Lending
+    _pipes: Pipes
     _counts: RequestCounts
     _run: _Run | None = None
     _at_first: dict[int, int] = field(default_factory=dict)
@@ -99,14 +104,21 @@ class Sources:
             self._count_connections(run, pids)
         run.looks += 1
         counted = [self._counts.read(number) for number in run.numbers]
-        lines = [self._generations.lines_of(number) for number in run.numbers]
+        self._count_lines(run)
         baseline, canary = (
             self._sample(run, place, counted[place] if None not in counted else None)
             for place in (0, 1)
         )
-        if lines[0] is not None and lines[1] is not None:
-            baseline, canary = replace(baseline, lines=lines[0]), replace(canary, lines=lines[1])
         return Pair(baseline, canary), None not in counted
+
+    def _count_lines(self, run: _Run) -> None:
+        found = []
+        for number in run.numbers:
+            lines = self._generations.lines_of(number)
+            found.append(self._pipes.lines(number) if lines is None else lines)
+        if found[0] is not None and found[1] is not None:
+            run.lines = found[0], found[1]
+            run.first_lines = run.first_lines or run.lines
 
     def _count_connections(self, run: _Run, pids: dict[int, list[int]]) -> None:
         listeners = [*self._lending.lanes.addresses]
@@ -122,6 +134,7 @@ class Sources:
         return replace(
             counted or Sample(),
             deaths=run.deaths.of(number),
+            lines=run.lines[place] - run.first_lines[place] if run.first_lines else 0,
             cpu=usage.cpu,
             queue_age=None if run.ages is None else run.ages[place],
             memory=memory,
