@@ -73,8 +73,8 @@ class JudgeRuns:
         self._loop = loop
         self._judges = [_Judge(text) for text in texts]
         self._asking = asking
-        self._next = 0
-        """The judge that is asked, or is asked next."""
+        self._left: list[_Judge] = []
+        """Those that are still to be asked in this round; the first one is being asked."""
         self._run: CommandRun | None = None
         self._relay: OutputRelay | None = None
         self._timer: Timer | None = None
@@ -89,12 +89,14 @@ class JudgeRuns:
         return self._run is not None
 
     def begin_step(self) -> None:
-        """Ask all of them anew, now."""
+        """Ask all of them anew, now. An answer that is under way counts for this step."""
         for judge in self._judges:
             judge.forget()
         if self._run is None:
-            self._next = 0
-            self._ask()
+            self._begin_round()
+        else:
+            asked = self._left[0]
+            self._left = [asked, *(judge for judge in self._judges if judge is not asked)]
 
     def stop(self) -> None:
         """Ask no more, and kill the current run."""
@@ -106,10 +108,14 @@ class JudgeRuns:
         self._close_relay()
         os.close(self._null)
 
-    def _ask(self) -> None:
+    def _begin_round(self) -> None:
         if self._timer:
             self._timer.cancel()
-        judge = self._judges[self._next]
+        self._left = [*self._judges]
+        self._ask()
+
+    def _ask(self) -> None:
+        judge = self._left[0]
         try:
             self._relay = OutputRelay(self._loop, self._null)
             command = replace(self._command(judge.asked), output=self._relay.write_end)
@@ -140,7 +146,7 @@ class JudgeRuns:
         self._run = None
         self._close_relay()
         said = reason if status is None else last or reason
-        self._hear(self._judges[self._next], status, said)
+        self._hear(self._left[0], status, said)
 
     def _hear(self, judge: _Judge, status: int | None, reason: str) -> None:
         """Take an answer: its exit status (None: it did not end by itself), and its last line."""
@@ -155,9 +161,12 @@ class JudgeRuns:
             if text != judge.reported:
                 judge.reported = text
                 self._asking.report(text)
-        self._next = (self._next + 1) % len(self._judges)
-        pause = _EVERY if self._next == 0 else 0.0
-        self._timer = self._loop.at(time.monotonic() + pause, self._ask)
+        del self._left[0]
+        now = time.monotonic()
+        if self._left:
+            self._timer = self._loop.at(now, self._ask)
+        else:
+            self._timer = self._loop.at(now + _EVERY, self._begin_round)
         self._asking.heard()
 
     def _close_relay(self) -> None:

@@ -99,6 +99,18 @@ def test_one_after_the_other(rig: Rig, tmp_path: Path) -> None:
     assert runs.busy()
 
 
+def test_a_step_that_begins_meanwhile(rig: Rig, tmp_path: Path) -> None:
+    """All are asked, and what is under way counts."""
+    log = tmp_path / "log"
+    runs = rig.ask(f"exec:echo a >> {log}", f"exec:echo b >> {log}")
+    rig.wait(lambda: "yet" not in rig.reasons()[0])
+    rig.loop.at(time.monotonic(), rig.loop.stop)
+    rig.loop.run()  # The second one is asked.
+    runs.begin_step()
+    rig.wait(lambda: not any("yet" in reason for reason in rig.reasons()))
+    assert sorted(log.read_text().split()) == ["a", "a", "b"]
+
+
 def test_output_without_end(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is read and thrown away until the deadline, and is no answer."""
     monkeypatch.setattr(judge_runs, "_WITHIN", 0.2)
