@@ -39,4 +39,4 @@ class News(StrEnum):
     LISTENER = "listener"
     """The program has shut down a listener."""
     CANARY = "canary"
-    """A canary gets another share of the clients."""
+    """A canary gets another share of the clients, or cannot be judged."""

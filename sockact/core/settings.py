@@ -115,6 +115,14 @@ class Settings:
     """
     canary_by: str = "connection"
     """How clients are shared out: by connection, or by client."""
+    unsure: str = "wait"
+    """What is done at the end of a step of a canary in which not enough was seen: wait, promote or
+    rollback.
+    """
+    canary_timeout: float = 600.0
+    """How long such a step waits, after its own time."""
+    judge: tuple[str, ...] = ()
+    """Who is asked about a canary, as core/canary/judges.py reads them."""
     terse: bool = False
     """Leave out messages that are only for the record: for `sockact dev`."""
 

@@ -11,4 +11,5 @@ __all__ = (
     "interest",
     "lanes",
     "listener_changes",
+    "queue_ages",
 )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sockact.kernel.sockets.listener import Listener
 
-_QUEUED = (sock_diag.ESTABLISHED, sock_diag.CLOSE_WAIT)
+QUEUED = (sock_diag.ESTABLISHED, sock_diag.CLOSE_WAIT)
 
 
 class AcceptQueues:
@@ -59,4 +59,4 @@ def _waiting(listener: Listener) -> set[bytes]:
 @apart_for("connections")
 def _queued(family: int, port: int) -> set[bytes]:
     found = sock_diag.tcp_connections(family, port, {0})
-    return {x.identity for x in found if x.state in _QUEUED}
+    return {x.identity for x in found if x.state in QUEUED}

@@ -10,8 +10,10 @@ default, a descendant of the same user. The seccomp filters of containers may re
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import signal
+import struct
 
 from sockact.kernel.libc import per_machine, syscall
 from sockact.kernel.looks import as_unavailable
@@ -19,6 +21,11 @@ from sockact.kernel.looks import as_unavailable
 _PIDFD_GETFD = 438
 _KCMP = per_machine(312, 272)
 _KCMP_FILE = 0
+# struct pidfd_info: mask, cgroupid, pid, tgid, ppid, four pairs of ids, exit_code.
+_INFO = struct.Struct("=QQ11Ii")
+_INFO_FIELDS = 13
+_INFO_EXIT = 1 << 3
+_GET_INFO = 3 << 30 | _INFO.size << 16 | 0xFF << 8 | 11
 _NOT_HERE = (errno.EPERM, errno.EACCES, errno.ENOSYS)
 
 
@@ -43,6 +50,20 @@ def same_file(pid: int, one: int, other: int) -> bool:
         return syscall(_KCMP, pid, pid, _KCMP_FILE, one, other) == 0
     except OSError:
         return False
+
+
+def wait_status(pidfd: int) -> int | None:
+    """How the process of a pidfd has ended, as wait(2) tells it; None if it is not reaped yet, or
+    the kernel does not tell. For any process, not only for children: PIDFD_GET_INFO with
+    PIDFD_INFO_EXIT of linux/pidfd.h, Linux 6.15.
+    """
+    info = bytearray(_INFO.pack(_INFO_EXIT, *bytes(_INFO_FIELDS)))
+    try:
+        fcntl.ioctl(pidfd, _GET_INFO, info)
+    except OSError:
+        return None
+    mask, *_, status = _INFO.unpack(info)
+    return int(status) if mask & _INFO_EXIT else None
 
 
 def unavailable() -> str:

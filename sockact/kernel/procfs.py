@@ -21,6 +21,8 @@ _HIGHEST_ADDRESS = (1 << 63) - 1  # what an offset of pread() can express
 _EPOLL = "anon_inode:[eventpoll]"
 
 _CHUNK = 1 << 16
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 _MOST_ENVIRONMENT = 1 << 20
 
 
@@ -52,6 +54,23 @@ def _process(pid: int) -> tuple[int, int, int, bool] | None:
     # The command name is in parentheses, and may contain any character.
     fields = stat[stat.rindex(b")") + 2 :].split()
     return pid, int(fields[1]), int(fields[19]), fields[0] in (b"Z", b"X")
+
+
+@apart
+def usage(pids: list[int]) -> dict[int, tuple[float, int]]:
+    """The CPU time in seconds, of all threads, and the bytes of memory that are no file's, of each
+    of these processes that is there and may be looked at: proc_pid_stat(5), proc_pid_statm(5).
+    """
+    found = {}
+    for pid in pids:
+        try:
+            stat, statm = read(f"/proc/{pid}/stat"), read(f"/proc/{pid}/statm")
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue
+        fields, pages = stat[stat.rindex(b")") + 2 :].split(), [*map(int, statm.split())]
+        ticks = int(fields[11]) + int(fields[12])
+        found[pid] = ticks / _TICKS, (pages[1] - pages[2]) * _PAGE
+    return found
 
 
 @apart

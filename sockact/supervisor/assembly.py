@@ -100,6 +100,7 @@ class Supervisor:
             f"upgraded in place from {before} to {now}", news=News.UPGRADED
         )
         outside.server.take_over(carried.connections, before)
+        outside.canaries.follow()
         return outside
 
     def serve_on(self, outside: OutsideParts) -> int:

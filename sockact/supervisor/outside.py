@@ -12,6 +12,8 @@ import signal
 
 import sockact
 from sockact.handover.accept_queues import AcceptQueues
+from sockact.supervisor.canaries.canaries import Canaries
+from sockact.supervisor.canaries.sources import Sources
 from sockact.supervisor.changes.configuration import ConfigurationReader
 from sockact.supervisor.changes.reload_trigger import ReloadTrigger
 from sockact.supervisor.control.server import Server
@@ -106,8 +108,8 @@ class OutsideParts:
             self._announce,
             inotify,
         )
-        self.request_counts = RequestCounts(base.processes, base.calls)
         self._watchdog = self._make_watchdog()
+        self.canaries = self._make_canaries()
         self.carry_over = self._make_carry_over()
         self._upgrades = Upgrades(base.loop, SIGNALS, self._busy, self._carry, resources.notice)
         self.reaper = self._make_reaper()
@@ -128,6 +130,25 @@ class OutsideParts:
         probe = (command, environment) if command else None
         return Watchdog(base.loop, interval, queues, probe, guard)
 
+    def _make_canaries(self) -> Canaries:
+        base, parts = self._base, self._parts
+        return Canaries(
+            base.loop,
+            lambda: parts.lifecycle.service,
+            parts.lifecycle.handle,
+            Sources(
+                base.loop,
+                base.processes,
+                base.generations,
+                parts.lending,
+                base.logs.pipes,
+                RequestCounts(base.processes, base.calls),
+            ),
+            base.generations.version_of,
+            probe_environment(base.environment, self._resources.settings.name),
+            base.reports.say,
+        )
+
     def _make_carry_over(self) -> CarryOver:
         base, parts = self._base, self._parts
         return CarryOver(
@@ -145,6 +166,7 @@ class OutsideParts:
             base.announcer,
             base.history,
             base.retry,
+            self.canaries,
         )
 
     def _make_reaper(self) -> Reaper:
@@ -196,6 +218,7 @@ class OutsideParts:
         self._configuration.look()
         self.server.changed()
         self.changes.look()
+        self.canaries.follow()
 
     def start_watchdog(self) -> None:
         """Ping systemd from now on, if it wants that."""
@@ -213,6 +236,7 @@ class OutsideParts:
         self._base.hooks.close()  # Before the parts whose closing would start a hook.
         self._configuration.close()
         self.changes.close()
+        self.canaries.close()
         if self._watchdog:
             self._watchdog.close()
 

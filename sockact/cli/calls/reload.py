@@ -24,14 +24,12 @@ def perform(
     force: bool = False,
     as_json: bool = False,
     timeout: float | None = None,
-    canary: str = "",
-    canary_by: str = "",
+    canary: JsonObject | None = None,
 ) -> int:
-    """`sockact reload`; its exit status. Raises Failure."""
+    """`sockact reload`; its exit status. `canary`: the settings of one. Raises Failure."""
     target = service.one(name)
     parameters: JsonObject = {"wait_drained": wait_drained, "force": force}
-    if canary:  # Which an earlier version does not know.
-        parameters |= {"canary": canary, "canary_by": canary_by}
+    parameters |= canary or {}  # Which an earlier version does not know.
     supervisor, handover = _reload(target, parameters, timeout)
     if as_json:
         say(json_text.indented(handover))

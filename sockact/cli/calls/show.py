@@ -76,6 +76,9 @@ def _lines(status: dict[str, Any], previous: dict[str, Any] | None) -> Iterator[
         yield from (f"    {_lane(lane)}" for lane in listener["lanes"])
         if listener["no_lanes"]:
             yield f"    no lanes: {listener['no_lanes']}"
+    if canary := status.get("canary"):
+        yield f"  canary: {_canary(canary)}"
+        yield f"    {canary['verdict'].replace('-', ' ')}: {'; '.join(canary['reasons'])}"
     if unit := status.get("systemd"):
         yield f"  {unit_facts.describe(unit)}"
     for log in status["logs"]:
@@ -158,6 +161,17 @@ def _lane(lane: dict[str, Any]) -> str:
     whose = f"generation {numbers}" if numbers else "no generation"
     waiting = "" if lane["queue_length"] is None else f", {lane['queue_length']} queued"
     return f"lane {lane['number']}: {whose}, {lane['share'] / 10:g} % of new clients{waiting}"
+
+
+def _canary(canary: dict[str, Any]) -> str:
+    text = (
+        f"generation {canary['generation']}, {canary['share'] / 10:g} % of new clients by "
+        f"{canary['by']}, step {canary['step']} of {canary['steps']}"
+    )
+    if canary["held"]:
+        return f"{text}, held until promoted or rolled back"
+    left = canary["seconds_left"]
+    return text if left is None else f"{text}, up to {span(left)} left"
 
 
 def _log(log: dict[str, Any]) -> str:

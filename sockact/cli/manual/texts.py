@@ -80,8 +80,16 @@ data of a connection.
 `--canary` STEPS
     Steps such as 1% 1min, 10% 5min, 50% 5min: the new generation gets 1 % of the new clients for a
     minute, then 10 % for 5 minutes, and so on, and all after the last step. The previous generation
-    gets the others. If the new one dies meanwhile, the previous one gets all. A canary needs lanes.
+    gets the others. If the new one dies meanwhile or is worse, the previous one gets all. A canary
+    needs lanes.
     `sockact canary`, `sockact promote` and `sockact rollback` change its course.
+
+`--judge` promql:URL QUERY < LIMIT, exec:COMMAND
+    promql: ask the Prometheus server at URL; the canary is good while the comparison (<, >, <= or
+    >=) holds. {generation}, {version}, {baseline} and {baseline_version} in QUERY become quoted
+    strings. exec: run COMMAND in a shell; exit status 0 says good, 1 worse, any other that it
+    cannot say, and the last line of its output is the reason. A judge that cannot say leaves the
+    step in doubt (`--unsure`).
 
 `--ready` interest, notify, http://ADDRESS/PATH, exec:COMMAND
     interest: the program waits for connections on each listener. notify: the program sends READY=1

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from sockact.cli.calls import reload
+from sockact.cli.options import canaries
 from sockact.cli.options.name import name_argument
-from sockact.cli.options.values import check_canary, check_some_time
-from sockact.core.canary.progress import BY
+from sockact.cli.options.values import check_some_time
+
+if TYPE_CHECKING:
+    from typing import Any
 
 
 @click.command(name="reload", short_help="Switch a service to a new generation.")
@@ -19,18 +24,7 @@ from sockact.core.canary.progress import BY
 )
 @click.option("--force", is_flag=True, help="Reload even after too many recent failures.")
 @click.option("--json", "as_json", is_flag=True, help="Print the handover as JSON.")
-@click.option(
-    "--canary",
-    metavar="STEPS",
-    default="",
-    callback=check_canary,
-    help="Give the new generation clients step by step, as in '1% 1min, 10% 5min'.",
-)
-@click.option(
-    "--canary-by",
-    type=click.Choice(BY),
-    help="Share out connections, or clients by their address.  [default: as configured]",
-)
+@canaries.of_reload
 @click.option(
     "--timeout",
     metavar="TIME",
@@ -42,9 +36,8 @@ def command(
     wait_drained: bool,
     force: bool,
     as_json: bool,
-    canary: str,
-    canary_by: str | None,
     timeout: float | None,
+    **canary: Any,
 ) -> int:
     """Start a new generation of the service NAME and switch to it.
 
@@ -56,14 +49,11 @@ def command(
     Example:
       sockact reload --wait-drained --timeout 10min myapp
     """
-    if canary_by and not canary:
-        raise click.UsageError("--canary-by needs --canary, the steps")
     return reload.perform(
         name,
         wait_drained=wait_drained,
         force=force,
         as_json=as_json,
         timeout=timeout,
-        canary=canary,
-        canary_by=canary_by or "",
+        canary=canaries.wanted(canary),
     )

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sockact.cli.options import checks, complete, hooks, probes
+from sockact.cli.options import canaries, checks, complete, hooks, probes
 from sockact.cli.options.values import (
-    check_canary,
     check_identifier,
     check_log,
     check_name,
@@ -21,7 +20,6 @@ from sockact.cli.options.values import (
     directory_option,
 )
 from sockact.cli.starting.default_name import default_name
-from sockact.core.canary.progress import BY
 from sockact.core.settings import Adopt, LaneUse, Settings
 
 if TYPE_CHECKING:
@@ -80,20 +78,7 @@ def _load(context: click.Context, _option: click.Parameter, value: str | None) -
     show_default=True,
     help="Give each generation a listener of its own.",
 )
-@click.option(
-    "--canary",
-    metavar="STEPS",
-    default="",
-    callback=check_canary,
-    help="Give each new generation clients step by step, as in '1% 1min, 10% 5min'.",
-)
-@click.option(
-    "--canary-by",
-    type=click.Choice(BY),
-    default=Settings.canary_by,
-    show_default=True,
-    help="Share out connections, or clients by their address.",
-)
+@canaries.of_run
 @click.option(
     "--ready",
     metavar="KIND",

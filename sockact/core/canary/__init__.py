@@ -3,4 +3,4 @@
 Never counts a request or steers a client itself.
 """
 
-__all__ = ("progress", "sample", "schedule", "verdict")
+__all__ = ("evidence", "judges", "progress", "sample", "schedule", "verdict")

@@ -146,6 +146,8 @@ class Evidence:
     """At the end of the last round."""
     looks: int = 0
     """Since the last block."""
+    counted: bool = True
+    """Requests are counted."""
     failures: Wealth = Wealth()
     durations: Wealth = Wealth()
     slow: Wealth = Wealth()
@@ -156,9 +158,9 @@ class Evidence:
     memory: Wealth = Wealth()
 
 
-def begin(now: Pair) -> Evidence:
+def begin(now: Pair, counted: bool = True) -> Evidence:
     """No evidence yet: the canary gets its first clients now."""
-    return Evidence(now, now, now, now)
+    return Evidence(now, now, now, now, counted=counted)
 
 
 def begin_step(evidence: Evidence, now: Pair) -> Evidence:
@@ -166,22 +168,33 @@ def begin_step(evidence: Evidence, now: Pair) -> Evidence:
     return replace(evidence, step=now, block=now, last=now, looks=0)
 
 
-def observe(evidence: Evidence, now: Pair) -> Evidence:
-    """Take in one look at both generations; about once a second."""
+def rebase(evidence: Evidence, now: Pair, counted: bool = True) -> Evidence:
+    """The counters have begun anew, or others are counted. What was won by bets stays."""
+    return replace(begin_step(evidence, now), first=now, counted=counted)
+
+
+def observe(evidence: Evidence, now: Pair, share: float | None = None) -> Evidence:
+    """Take in one look at both generations; about once a second.
+
+    Where requests are not counted, `share` is the greatest share of the clients that the canary has
+    had, from 0 to 1: then all that is compared is what comes with time.
+    """
+    if evidence.counted is not (share is None):
+        return rebase(evidence, now, share is None)
     evidence = replace(evidence, looks=evidence.looks + 1)
     if evidence.looks % BLOCK_LOOKS == 0:
         evidence = replace(evidence, queue=_queue(evidence.queue, now))
     round_ = now.since(evidence.last)
     died = round_.canary.deaths + round_.baseline.deaths
-    if died or round_.least >= ROUND:
-        evidence = _end_round(evidence, round_, now)
+    if died or round_.least >= ROUND or share is not None:
+        evidence = _end_round(evidence, round_, now, share)
     block = now.since(evidence.block)
-    if block.least >= BLOCK and evidence.looks >= BLOCK_LOOKS:
-        evidence = _end_block(evidence, block, now)
+    if evidence.looks >= BLOCK_LOOKS and (block.least >= BLOCK or share is not None):
+        evidence = _end_block(evidence, block, now, share)
     return evidence
 
 
-def _end_round(evidence: Evidence, found: Pair, now: Pair) -> Evidence:
+def _end_round(evidence: Evidence, found: Pair, now: Pair, share: float | None) -> Evidence:
     canary, baseline = found.canary, found.baseline
     ranks = mann_whitney(canary.durations, baseline.durations)
     durations = evidence.durations
@@ -195,15 +208,16 @@ def _end_round(evidence: Evidence, found: Pair, now: Pair) -> Evidence:
         ),
         durations=durations,
         slow=_slow(evidence, found),
-        deaths=_deaths(evidence.deaths, found),
+        deaths=_deaths(evidence.deaths, found, share),
     )
 
 
-def _deaths(deaths: Wealth, found: Pair) -> Wealth:
-    mine, both = found.canary.requests, found.canary.requests + found.baseline.requests
+def _deaths(deaths: Wealth, found: Pair, share: float | None) -> Wealth:
+    if share is None:
+        mine, both = found.canary.requests, found.canary.requests + found.baseline.requests
+        share = mine / both if both else 0.0
     # A worker may die of a request, or of its age.
-    share = max(0.5, mine / both if both else 0.0)
-    return deaths.bet_on_events(found.canary.deaths, found.baseline.deaths, share)
+    return deaths.bet_on_events(found.canary.deaths, found.baseline.deaths, max(0.5, share))
 
 
 def _slow(evidence: Evidence, found: Pair) -> Wealth:
@@ -217,12 +231,12 @@ def _slow(evidence: Evidence, found: Pair) -> Wealth:
     return evidence.slow.bet_on_difference(max(-0.5, min(0.5, difference / (2 * SLOW_CLUMP))))
 
 
-def _end_block(evidence: Evidence, block: Pair, now: Pair) -> Evidence:
+def _end_block(evidence: Evidence, block: Pair, now: Pair, share: float | None) -> Evidence:
     canary, baseline = block.canary, block.baseline
     lines, cpu, memory = evidence.lines, evidence.cpu, evidence.memory
     # Lines may be of requests or of the time.
-    usual = baseline.lines * max(1.0, canary.requests / baseline.requests)
-    if canary.lines or baseline.lines:
+    usual = baseline.lines * max(1.0, canary.requests / max(1, baseline.requests))
+    if (canary.lines or baseline.lines) and (share is None or share <= 0.5):
         lines = lines.bet_on_difference(_sign(canary.lines > LINES_TIMES * usual))
     if canary.cpu and baseline.cpu and comparable(canary.requests, baseline.requests):
         usual = baseline.cpu * canary.requests / baseline.requests

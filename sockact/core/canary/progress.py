@@ -7,8 +7,6 @@ whatever else was asked for. After Promote or Refuse nothing follows any more.
 
 from __future__ import annotations
 
-from enum import Enum
-
 from sockact.core.canary.schedule import WHOLE, percent
 from sockact.core.canary.verdict import Unsure, Verdict, when_unsure
 from sockact.core.record import dataclass, replace
@@ -20,7 +18,9 @@ if TYPE_CHECKING:
 
 BY = ("connection", "client")
 """How clients can be shared out."""
-BY_HAND = "rolled back by hand"
+UNSURE = tuple(one.value for one in Unsure)
+"""What can be done at the end of a step in which not enough was seen."""
+REFUSED = "canary refused"
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class Plan:
     """Longest time in seconds that a step waits for requests after its own time."""
     by_client: bool = False
     """No client sees both generations."""
+    judges: tuple[str, ...] = ()
+    """Who is asked besides, as judges.py reads them."""
 
 
 @dataclass(frozen=True)
@@ -81,15 +83,6 @@ class Wait:
 Order = Steer | Promote | Refuse | Wait
 
 
-class Command(Enum):
-    """What the operator can ask for, besides a share."""
-
-    PAUSE = "pause"
-    RESUME = "resume"
-    PROMOTE = "promote"
-    ROLLBACK = "rollback"
-
-
 def begin(plan: Plan, now: float) -> tuple[Progress, Order]:
     """The first step."""
     return _enter(plan, 0, now)
@@ -102,7 +95,7 @@ def advance(
     if progress.ended:
         return progress, Wait(None)
     if judgement.verdict is Verdict.WORSE:
-        return _end(progress, Refuse(f"worse than the previous generation: {judgement}"))
+        return _end(progress, Refuse(f"{REFUSED}: worse than the previous generation: {judgement}"))
     until = over(plan, progress)
     if until is None or now < until:
         return progress, Wait(until)
@@ -112,26 +105,18 @@ def advance(
         if choice is Unsure.WAIT:
             return progress, Wait(until + plan.timeout)
         if choice is Unsure.ROLLBACK:
-            reason = f"not enough seen at {percent(progress.share)}: {judgement}"
+            reason = f"{REFUSED}: not enough seen at {percent(progress.share)}: {judgement}"
             return _end(progress, Refuse(reason))
     if progress.step + 1 < len(plan.schedule.steps):
         return _enter(plan, progress.step + 1, now)
     return _end(progress, Promote(str(judgement)))
 
 
-def command(plan: Plan, progress: Progress, asked: Command, now: float) -> tuple[Progress, Order]:
-    """What follows from a command at this time."""
+def promote(progress: Progress) -> tuple[Progress, Order]:
+    """The operator gives the canary all clients."""
     if progress.ended:
         return progress, Wait(None)
-    if asked is Command.PROMOTE:
-        return _end(progress, Promote("promoted by hand"))
-    if asked is Command.ROLLBACK:
-        return _end(progress, Refuse(BY_HAND))
-    if asked is Command.PAUSE:
-        progress = replace(progress, held=True)
-    elif progress.held:
-        return _resume(plan, progress, now)
-    return progress, Wait(over(plan, progress))
+    return _end(progress, Promote("promoted by hand"))
 
 
 def set_share(progress: Progress, share: int, now: float) -> tuple[Progress, Order]:
@@ -139,18 +124,6 @@ def set_share(progress: Progress, share: int, now: float) -> tuple[Progress, Ord
     if progress.ended:
         return progress, Wait(None)
     return replace(progress, share=share, since=now, held=True), Steer(share)
-
-
-def _resume(plan: Plan, progress: Progress, now: float) -> tuple[Progress, Order]:
-    """Go on with the step that was paused, or with the first one above the share set by hand."""
-    steps = plan.schedule.steps
-    if progress.share != steps[progress.step].share:
-        step = plan.schedule.above(progress.share)
-        if step == len(steps):
-            return _end(progress, Promote("no step of the canary is left"))
-        return _enter(plan, step, now)
-    progress = replace(progress, held=False)
-    return progress, Wait(over(plan, progress))
 
 
 def over(plan: Plan, progress: Progress) -> float | None:

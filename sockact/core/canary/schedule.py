@@ -37,10 +37,6 @@ class Schedule:
 
     steps: tuple[Step, ...]
 
-    def above(self, share: int) -> int:
-        """The index of the first step with a larger share; the number of steps if there is none."""
-        return sum(step.share <= share for step in self.steps)
-
 
 def parse(text: str) -> Schedule:
     """Read a schedule. Raises ValueError, which says in one line what to write instead."""

@@ -58,6 +58,8 @@ class Verdict(Enum):
     BETTER_OR_SAME = "better-or-same"
     WORSE = "worse"
     NOT_ENOUGH = "not-enough"
+    NOT_COUNTED = "not-counted"
+    """Requests are not counted, and nobody else says whether it is."""
 
 
 class Unsure(Enum):
@@ -81,6 +83,11 @@ class Judgement:
 
 NOTHING_SEEN = Judgement(Verdict.NOT_ENOUGH, ("nothing has been seen yet",))
 
+NOT_COUNTED = Judgement(
+    Verdict.NOT_COUNTED,
+    ("requests are not counted, so only its death, its queue and its lines refuse it",),
+)
+
 
 def judge(evidence: Evidence) -> Judgement:
     """The verdict on what has been seen until the last look."""
@@ -92,6 +99,8 @@ def judge(evidence: Evidence) -> Judgement:
             worse += [text for text in map(finding, (step, whole)) if text][:1]
     if worse:
         return Judgement(Verdict.WORSE, tuple(worse))
+    if not evidence.counted:
+        return NOT_COUNTED
     if step.least < ENOUGH:
         fewer = "new" if step.canary.requests <= step.baseline.requests else "previous"
         reason = f"the {fewer} generation has had {_count(step.least)} of {ENOUGH} requests"

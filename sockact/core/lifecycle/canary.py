@@ -6,7 +6,8 @@ core/canary/ decides when a step is over, and what a verdict means.
 from __future__ import annotations
 
 from sockact.core.canary import progress
-from sockact.core.canary.progress import Command, Promote, Refuse, Steer, Wait
+from sockact.core.canary.progress import Promote, Refuse, Steer, Wait
+from sockact.core.canary.verdict import NOTHING_SEEN
 from sockact.core.lifecycle import events
 from sockact.core.lifecycle.actions import Report
 from sockact.core.lifecycle.handover import commit, describe, take_back
@@ -43,8 +44,7 @@ def promote(step: Transition, _event: Event) -> None:
     """The operator gives it all clients."""
     if (found := _canary(step)) is not None:
         canary, g = found
-        asked = progress.command(canary.plan, canary.progress, Command.PROMOTE, step.now)
-        _follow(step, g, *asked)
+        _follow(step, g, *progress.promote(canary.progress))
 
 
 def share(step: Transition, event: Event) -> None:
@@ -68,6 +68,9 @@ def _follow(step: Transition, g: Generation, now: Progress, order: Order) -> Non
     step.state = replace(step.state, canary=replace(canary, progress=now))
     match order:
         case Steer():
+            # What was seen until now says nothing about this step.
+            now_seen = replace(canary, progress=now, judgement=NOTHING_SEEN)
+            step.state = replace(step.state, canary=now_seen)
             step.do(Report(g.number, describe(now), news=News.CANARY))
             step.update(replace(g, canary_until=progress.over(canary.plan, now)))
         case Wait(until):

@@ -67,6 +67,8 @@ class CommandRun:
         """
         self.output = ""
         """The command's output in one line, once it has ended."""
+        self.exit: Exit | None = None
+        """How it ended by itself, once it has."""
         self._text = ""
         self._done = done
         self._release = release
@@ -93,6 +95,7 @@ class CommandRun:
 
     def _ended(self, exit: Exit) -> None:
         self.output = self._close()
+        self.exit = None if self._late else exit
         self._done("" if exit.clean else self._late or self.output or str(exit))
 
     def _time_out(self, seconds: float) -> None:

@@ -37,6 +37,8 @@ class OutputRelay:
         self._loop = loop
         self._target = target
         self.write_end: int | None = None
+        self.lines = 0
+        """Lines that were read, by this version of sockact."""
         self._rest = b""
         self._tail = b""
         if carried is None:
@@ -109,6 +111,7 @@ class OutputRelay:
             if not data:
                 self._end()
                 return True
+            self.lines += data.count(b"\n")
             self._tail = (self._tail + data)[-_TAIL_BYTES:]
             self._rest = data
             if len(data) < CHUNK:

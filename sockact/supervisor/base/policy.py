@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from sockact.core.canary import schedule
-from sockact.core.canary.progress import BY, Plan
+from sockact.core.canary import judges, schedule
+from sockact.core.canary.progress import BY, UNSURE, Plan
 from sockact.core.canary.verdict import Unsure
 from sockact.core.lifecycle.model import Policy, Ready
 
@@ -19,12 +19,24 @@ _JITTER = 0.25
 _SPARE = 15.0
 
 
-def plan_of(steps: str, by: str) -> Plan:
-    """Return the plan of a canary with these steps. Raises ValueError."""
+def plan_of(settings: Settings) -> Plan:
+    """Return the plan of a canary with these settings. Raises ValueError."""
+    by, unsure = settings.canary_by, settings.unsure
     if by not in BY:
         raise ValueError(f"clients are shared out by connection or by client, not by {by!r}")
-    # Nothing is measured yet: a step ends by its time, unless the canary dies.
-    return Plan(schedule.parse(steps), unsure=Unsure.PROMOTE, by_client=by == "client")
+    if unsure not in UNSURE:
+        raise ValueError(f"what is done in doubt is wait, promote or rollback, not {unsure!r}")
+    if len(settings.judge) > judges.MOST:
+        raise ValueError(f"{len(settings.judge)} judges are too many; use at most {judges.MOST}")
+    for judge in settings.judge:
+        judges.parse(judge)
+    return Plan(
+        schedule.parse(settings.canary),
+        Unsure(unsure),
+        settings.canary_timeout,
+        by == "client",
+        settings.judge,
+    )
 
 
 def policy_of(settings: Settings, private: Callable[[str], bool]) -> Policy:
@@ -44,7 +56,7 @@ def policy_of(settings: Settings, private: Callable[[str], bool]) -> Policy:
         drain_timeout=settings.drain_timeout,
         kill_timeout=settings.kill_timeout,
         jitter=_JITTER,
-        plan=plan_of(settings.canary, settings.canary_by) if settings.canary else None,
+        plan=plan_of(settings) if settings.canary else None,
         hooks=tuple(dict.fromkeys(event for event, *_ in settings.on)),
         # The hooks of a generation run one by one, after a command that prints its version.
         hook_bound=_SPARE + settings.hook_timeout * len(settings.on),

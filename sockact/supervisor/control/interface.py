@@ -27,13 +27,13 @@ if TYPE_CHECKING:
             done: Callable[[JsonObject, bool], None],
             refuse: Callable[[str], None],
             exec_reload: bool,
-            canary: tuple[str, str],
+            canary: JsonObject,
         ) -> Callable[[], None]:
             """Begin or join a reload; call `done(handover, ok)` once, now or later, or
             `refuse(reason)` if the configuration is invalid.
 
-            `exec_reload`: systemd knows of the reload. `canary`: the steps in which the successor
-            gets clients, and how they are shared out; "" for those of the settings.
+            `exec_reload`: systemd knows of the reload. `canary`: the settings of a canary, by
+            their names in core/settings.py; without steps there is none.
             Returns what to call if the client leaves before `done`.
             """
 

@@ -41,6 +41,9 @@ _YOUNG_SECONDS = 1.0
 _PUSH_SECONDS = 1.0
 _RETRY_SECONDS = 1.0
 _NO_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_CANARY_TEXTS = ("canary", "canary_by", "unsure")
+_CANARY_OTHERS = ("canary_timeout", "judge")
+"""The settings of a canary that a reload may have."""
 
 
 class Server:
@@ -226,13 +229,12 @@ class Server:
             self._schedule(time.monotonic() + _PUSH_SECONDS)
 
     def _reload(self, call: Call, pending: PendingCall) -> None:
-        call.allow("wait_drained", "force", "exec_reload", "canary", "canary_by")
+        call.allow("wait_drained", "force", "exec_reload", *_CANARY_TEXTS, *_CANARY_OTHERS)
         done = _handover_to(pending, RELOAD_FAILED)
         drained, force = call.flag("wait_drained"), call.flag("force")
         refuse = partial(_refuse, pending, CONFIGURATION_REFUSED)
         own = call.flag("exec_reload")
-        canary = call.text("canary"), call.text("canary_by")
-        pending.on_leave(self._service.reload(drained, force, done, refuse, own, canary))
+        pending.on_leave(self._service.reload(drained, force, done, refuse, own, _canary(call)))
 
     def _status_reply(self) -> bytes:
         return varlink.encode_reply({"status": self._service.status()}, continues=True)
@@ -267,6 +269,13 @@ def _handover_to(pending: PendingCall, failure: str) -> Callable[[JsonObject, bo
         pending.finish(varlink.encode_reply(answer) if ok else varlink.encode_error(error))
 
     return done
+
+
+def _canary(call: Call) -> JsonObject:
+    """The settings of a canary that are asked for; empty if there is to be none."""
+    found: JsonObject = {name: call.text(name) for name in _CANARY_TEXTS}
+    found |= {"canary_timeout": call.seconds("canary_timeout"), "judge": call.texts("judge")}
+    return {name: value for name, value in found.items() if value} if found["canary"] else {}
 
 
 def _rotated(pending: PendingCall, rotation: JsonObject) -> None:

@@ -12,6 +12,7 @@ This module must do no I/O. See https://varlink.org/Method-Call for the protocol
 from __future__ import annotations
 
 from sockact.core import json_text
+from sockact.core.numbers import LONGEST
 from sockact.core.record import dataclass
 
 TYPE_CHECKING = False
@@ -107,6 +108,20 @@ class Call:
         if value is not None and not isinstance(value, str):
             raise invalid_parameter(name)
         return value or ""
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """The parameter `name: ?[]string`, empty when it is absent."""
+        values = self.parameters.get(name) or []
+        if not isinstance(values, list) or not all(isinstance(one, str) for one in values):
+            raise invalid_parameter(name)
+        return tuple(values)
+
+    def seconds(self, name: str) -> float:
+        """The parameter `name: ?float`, 0 when it is absent."""
+        value = self.parameters.get(name) or 0.0
+        if not isinstance(value, int | float) or not 0 <= value < LONGEST:
+            raise invalid_parameter(name)
+        return float(value)
 
     def number(self, name: str) -> int:
         """The parameter `name: int`."""

@@ -69,6 +69,12 @@ class Generations:
         generation = self.get(number)
         return generation.version.text if generation else ""
 
+    def lines_of(self, number: int) -> int | None:
+        """Return how many lines it has written to standard error; None if that is not seen."""
+        generation = self.get(number)
+        outputs = generation.outputs if generation else None
+        return outputs.lines() if outputs else None
+
     def settings_of(self, number: int) -> Settings:
         """Return the settings that it was launched with."""
         generation = self.get(number)

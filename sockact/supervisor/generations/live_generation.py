@@ -77,7 +77,7 @@ class LiveGeneration:
             self._bound,
             partial(context.shut_down, number),
         )
-        self._outputs: Outputs | None = None
+        self.outputs: Outputs | None = None
         self._notify_socket: NotifySocket | None = None
         self._readiness: Readiness | None = None
         self._trial: TrialMonitor | None = None
@@ -95,15 +95,15 @@ class LiveGeneration:
         identifier = settings.identifier and f"{settings.identifier}-{number}"
         try:
             logs = context.logs.pipes.open(number)
-            found._outputs = Outputs.open(
+            found.outputs = Outputs.open(
                 context.loop, context.environment, identifier, logs, capture=capture
             )
-            found._launch = found._prepare(found._outputs)
+            found._launch = found._prepare(found.outputs)
             found.pid, news = launch.spawn(found._launch)
         except Exception:
             found.close()
             raise
-        found._outputs.launched()
+        found.outputs.launched()
         context.processes.add(found.pid, number)
         found._news = LaunchNews(context.loop, news, found._binds.watch, found._executed)
         found._readiness = Readiness(
@@ -129,7 +129,7 @@ class LiveGeneration:
         found.own = deployed(found.settings)[2]
         found.version = ReleaseVersion(context, carried.number, carried.version)
         if carried.pump:
-            found._outputs = Outputs.take_over(context.loop, carried.pump)
+            found.outputs = Outputs.take_over(context.loop, carried.pump)
         if carried.notified:
             found._notify_socket = found._open_notify_socket(carried.notified)
         found.unlisted.extend(carried.unlisted)
@@ -147,7 +147,7 @@ class LiveGeneration:
             self.started,
             self._binds.fileno(),
             self._notify_socket.carried() if self._notify_socket else None,
-            self._outputs.carried() if self._outputs else None,
+            self.outputs.carried() if self.outputs else None,
             *gates.carried(self.number),
             self.version.text,
             "" if self.settings is self._context.settings.next else self.settings.to_json(),
@@ -236,7 +236,7 @@ class LiveGeneration:
 
     def stderr_tail(self, done: Callable[[list[str]], None]) -> None:
         """Pass the last lines of its stderr to `done`, now or later."""
-        found = self._outputs.tail() if self._outputs else None
+        found = self.outputs.tail() if self.outputs else None
         done(found) if found is not None else self._context.logs.pipes.tail(self.number, done)
 
     def restore_options(self) -> None:
@@ -274,8 +274,8 @@ class LiveGeneration:
             os.close(self._guardian)
             self._guardian = None
         self._binds.close()
-        if self._outputs:
-            self._outputs.close()
+        if self.outputs:
+            self.outputs.close()
         self._context.logs.pipes.forget(self.number)
         looks.forget(self.number)
         self._context.lending.forget(self.number)

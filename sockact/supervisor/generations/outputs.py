@@ -105,6 +105,10 @@ class Outputs:
         """Return the last lines of its stderr, the newest last; None if they are not kept."""
         return self._relay.tail() if self._relay else None
 
+    def lines(self) -> int | None:
+        """Return how many lines of stderr were passed on; None if none pass here."""
+        return self._relay.lines if self._relay else None
+
     def close(self) -> None:
         """Pass on what is left, and close everything."""
         if self._relay:

@@ -256,6 +256,8 @@ class Logs:
                 self._show()
         elif "key" in message:
             self.pipes.learn(message)
+        elif "counted" in message:
+            self.pipes.counted(message)
         elif "missing" in message:
             if self._missing is None:
                 self._missing = self._loop.at(time.monotonic() + _PAUSE, self._tell_missing)

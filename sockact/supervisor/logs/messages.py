@@ -25,12 +25,14 @@ _KINDS: dict[str, dict[str, type]] = {
         "error": str,
     },
     "key": {"key": int, "tail": str, "ended": bool},
+    "counted": {"counted": int, "lines": int},
     "missing": {"missing": int},
     "reopened": {"reopened": int, "error": str},
     # From the supervisor.
     "add": {"add": int, "log": int},
     "reopen": {"reopen": int},
     "tail": {"tail": int},
+    "count": {"count": int},
     "end": {"end": bool},
 }
 

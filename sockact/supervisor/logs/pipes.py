@@ -66,6 +66,8 @@ class _Pipe:
         self.fd = fd
         """The read end; -1 once it is at its end, and closed."""
         self.tail = ""
+        self.lines: int | None = None
+        """Lines that were read from it, as the log pump has told."""
 
 
 class Pipes:
@@ -120,9 +122,25 @@ class Pipes:
                 return
         done([])
 
+    def lines(self, generation: int) -> int | None:
+        """Return how many lines of its standard error were read at the call before; None if the log
+        pump has not told, or if the log has its standard output as well.
+        """
+        for key, pipe in self._pipes.items():
+            if pipe.generation == generation and self._targets[pipe.log].descriptors == (STDERR,):
+                if pipe.fd >= 0:
+                    self._tell({"count": key}, None)
+                return pipe.lines
+        return None
+
     def waiting(self) -> bool:
         """Whether the log pump still has to answer a request for last lines."""
         return bool(self._waiting)
+
+    def counted(self, message: Message) -> None:
+        """Take note of the number of lines of a pipe."""
+        if pipe := self._pipes.get(message["counted"]):
+            pipe.lines = message["lines"]
 
     def learn(self, message: Message) -> None:
         """Take note of the last lines of a pipe, or of its end."""

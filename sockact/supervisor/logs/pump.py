@@ -52,6 +52,8 @@ class _Source:
         self.fd = fd
         self.log = log
         self.lines = Lines()
+        self.count = 0
+        """Lines that were read."""
         self.tail = b""
         # Read all at once: the data then ends with a whole write, and most writes end a line.
         self.size = fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ)
@@ -124,6 +126,7 @@ class LogPump:
         except BlockingIOError:
             return 0
         if data:
+            source.count += data.count(b"\n")
             source.tail = (source.tail + data[-_TAIL:])[-_TAIL:]
             self._put(source, source.lines.feed(data))
         else:
@@ -182,6 +185,10 @@ class LogPump:
                     # At its end, the tail is sent already.
                     if source.fd in self._sources:
                         self._tell_tail(source, ended=False)
+        elif "count" in message:
+            for source in self._sources.values():
+                if source.key == message["count"]:
+                    self._channel.tell({"counted": source.key, "lines": source.count})
         elif "end" in message:
             # Processes that still hold a pipe do not belong to the service.
             for source in tuple(self._sources.values()):

@@ -12,7 +12,9 @@ ones.
 from __future__ import annotations
 
 from sockact.core import json_text
+from sockact.core.canary.evidence import Evidence, Wealth
 from sockact.core.canary.progress import Plan, Progress
+from sockact.core.canary.sample import Pair, Sample
 from sockact.core.canary.schedule import Schedule, Step
 from sockact.core.canary.verdict import Judgement, Unsure, Verdict
 from sockact.core.history.failures import Failure
@@ -246,6 +248,7 @@ class CarriedProgram:
     """The path of that socket."""
     steered: int = 0  # The lane that new clients wait in.
     lane_orders: tuple[tuple[int, ...], ...] = ()  # Of each address, by their numbers.
+    evidence: Evidence | None = None  # What is known of a canary under way.
 
 
 @dataclass(frozen=True)
@@ -303,19 +306,14 @@ class CarriedSupervisor:
 
 
 _READER = Reader(
-    *(
-        CarriedSupervisor,
-        CarriedProgram,
-        CarriedService,
-        CarriedGeneration,
-        CarriedRelay,
-        CarriedNotifySocket,
-    ),
+    *(CarriedSupervisor, CarriedProgram, CarriedService),
+    *(CarriedGeneration, CarriedRelay, CarriedNotifySocket),
     *(CarriedListener, CarriedOption, CarriedProcess, CarriedExit, CarriedConnection),
     *(CarriedHistory, CarriedStoreRequest, CarriedNotification),
     *(Account, Failures, LedgerEntry, Span, Times, Totals),
     *(CarriedLogs, CarriedLog, CarriedLogPipe),
     *(Canary, Judgement, Plan, Progress, Schedule, Step, Unsure, Verdict),
+    *(Evidence, Pair, Sample, Wealth),
     *(Adopt, Entry, Exit, Failure, Gate, Generation, Handover, Outcome, Phase, State),
 )
 

@@ -11,6 +11,7 @@ from sockact.supervisor.records.carried_state import CarriedProgram, service_fro
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from sockact.supervisor.base.retry import Retry
+    from sockact.supervisor.canaries.canaries import Canaries
     from sockact.supervisor.gates.gates import Gates
     from sockact.supervisor.generations.context import Context
     from sockact.supervisor.generations.generations import Generations
@@ -44,6 +45,7 @@ class CarryOver:
     _announcer: Announcer
     _history: History
     _retry: Retry
+    _canaries: Canaries
 
     def busy(self) -> str:
         """Return what has to end first, because it cannot be handed over; "" if nothing has to."""
@@ -57,7 +59,7 @@ class CarryOver:
             return "the program has not carried out an order yet"
         if self._termination.busy():
             return "a stop signal is to be sent"
-        if reason := self._logs.busy():
+        if reason := self._logs.busy() or self._canaries.busy():
             return reason
         if self._rotation.busy():
             return "log files are being reopened"
@@ -82,6 +84,7 @@ class CarryOver:
             self._calls.path,
             self._context.lending.lanes.steered,
             self._context.lending.lanes.orders(),
+            self._canaries.carried(),
         )
 
     def resume(self, carried: CarriedProgram) -> None:
@@ -95,5 +98,6 @@ class CarryOver:
         service = service_from(carried.service, self._lifecycle.service.policy)
         self._announcer.take_over(service.phase)
         self._lifecycle.resume(service)
+        self._canaries.take_over(carried.evidence)
         # The previous version may have steered otherwise.
         self._retry.attempt("steer", partial(self._context.lending.follow, anew=True))

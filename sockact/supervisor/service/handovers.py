@@ -5,14 +5,15 @@ from __future__ import annotations
 from sockact.core.canary.schedule import WHOLE
 from sockact.core.lifecycle import events
 from sockact.core.lifecycle.model import Outcome
-from sockact.core.record import dataclass
+from sockact.core.record import dataclass, replace
 from sockact.supervisor.base.policy import plan_of, policy_of
 from sockact.supervisor.control.interface import NO_CANARY, NO_PREDECESSOR, STOPPING
 from sockact.supervisor.control.varlink import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
     from sockact.core.canary.progress import Plan
     from sockact.core.json_data import Json
@@ -59,14 +60,16 @@ class Handovers:
             plan = next((request.plan for request in requests if request.plan), None)
             self._lifecycle.handle(events.Reload(plan))
 
-    def plan(self, steps: str, by: str) -> Plan | None:
-        """Return the plan of a canary with these steps, if there are any. Raises Refused."""
-        if not steps:
+    def plan(self, canary: Mapping[str, Any] | None) -> Plan | None:
+        """Return the plan of a canary with these settings, if there are any; others are as
+        configured. Raises Refused.
+        """
+        if not canary:
             return None
         if reason := self._lanes_missing():
             raise Refused(NO_CANARY, {"reason": reason})
         try:
-            return plan_of(steps, by or self._settings.next.canary_by)
+            return plan_of(replace(self._settings.next, **canary))
         except ValueError as error:
             raise Refused(NO_CANARY, {"reason": str(error)}) from None
 

@@ -74,7 +74,7 @@ class Requests:
         done: Done,
         refuse: Refuse,
         exec_reload: bool = False,
-        canary: tuple[str, str] = ("", ""),
+        canary: Json | None = None,
     ) -> Callable[[], None]:
         """Begin a reload, or join the queued one. With `exec_reload` systemd knows of it already.
 
@@ -87,7 +87,7 @@ class Requests:
             raise Refused(STOPPING, {})
         if not force and (failures := self._handovers.failures()):
             raise Refused(TOO_MANY_FAILURES, {"reason": failures})
-        plan = self._handovers.plan(*canary)
+        plan = self._handovers.plan(canary)
         cause = "unit" if exec_reload else "command"
         return self._reload(ReloadRequest(cause, done, refuse, wait_drained, exec_reload, plan))
 

@@ -12,7 +12,7 @@ from sockact.supervisor.base.loop import READ, Loop
 from sockact.supervisor.control import endpoint, server, varlink
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 T = TypeVar("T")
@@ -105,7 +105,7 @@ class FakeService:
         done: Callable[[dict[str, Any], bool], None],
         _refuse: Callable[[str], None],
         exec_reload: bool = False,
-        canary: tuple[str, str] = ("", ""),
+        canary: Mapping[str, Any] | None = None,
     ) -> Callable[[], None]:
         if self.refusal:
             raise self.refusal

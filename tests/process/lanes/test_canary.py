@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sockact.core.canary.verdict import NOT_COUNTED
 from tests.support import wait
 from tests.support.program import Hammer, Program
 from tests.support.service import Service
@@ -45,8 +46,9 @@ def test_the_steps_of_a_canary(start: StartService, program: Program) -> None:
     said = [line for line in service.stderr.splitlines() if "canary" in line]
     assert said == [
         "sockact: test: generation 2: canary: gets 20% of the new clients",
+        f"sockact: test: generation 2: canary: {NOT_COUNTED}",
         "sockact: test: generation 2: canary: gets 60% of the new clients",
-        "sockact: test: generation 2: canary: gets all clients (nothing has been seen yet)",
+        f"sockact: test: generation 2: canary: gets all clients ({NOT_COUNTED})",
     ]
     service.wait_drained()
     assert service.states() == {2: "running"}

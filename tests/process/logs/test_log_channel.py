@@ -65,6 +65,9 @@ def test_a_pipe_that_did_not_arrive_is_asked_for(tmp_path: Path) -> None:
         channel.tell({"add": 1, "log": 0}, reader)
     os.write(writer, b"a line\n")
     wait.until(lambda: log.exists() and log.read_bytes() == b"a line\n", "the line")
+    channel.tell({"count": 1})
+    assert select.select([ours], [], [], wait.TIMEOUT)[0]
+    assert {"counted": 1, "lines": 1} in [message for message, _fd in channel.heard()]
     os.close(writer)
     channel.tell({"end": True})
     assert os.waitpid(pid, 0)[1] == 0

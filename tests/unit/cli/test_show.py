@@ -36,3 +36,18 @@ def test_it_fits_a_terminal() -> None:
     told = " ".join(line.strip() for line in lines)
     assert STATUS["handover"]["reason"].strip() in told
     assert " ".join(STATUS["command"]) in told
+
+
+def test_a_canary_and_its_verdict() -> None:
+    canary = {
+        **{"generation": 2, "share": 25, "by": "client", "step": 1, "steps": 3},
+        **{"seconds_left": 90.0, "held": False, "verdict": "not-enough", "reasons": ["few", "x"]},
+    }
+    lines = show({**STATUS, "canary": canary}).splitlines()
+    at = lines.index("    not enough: few; x")
+    assert " ".join(line.strip() for line in lines[at - 2 : at]) == (
+        "canary: generation 2, 2.5 % of new clients by client, step 1 of 3, up to 1 min 30 s left"
+    )
+    canary["held"] = True
+    told = " ".join(show({**STATUS, "canary": canary}).split())
+    assert "held until promoted or rolled back" in told

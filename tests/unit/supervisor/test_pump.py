@@ -41,6 +41,7 @@ def test_everything_is_passed_on_and_the_tail_kept(loop: Loop, pipe: tuple[int, 
     lines = [f"line {number}" for number in range(TAIL_LINES + 5)]
     os.write(program, "\n".join(lines).encode())
     assert pump.tail() == lines[5:]
+    assert pump.lines == len(lines) - 1
     assert os.read(pipe[0], 1 << 16).decode().split("\n") == lines
     os.close(program)
     pump.close()

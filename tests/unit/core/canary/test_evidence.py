@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sockact.core.canary import statistics
-from sockact.core.canary.evidence import Evidence, Wealth, begin, begin_step, observe
+from sockact.core.canary.evidence import Evidence, Wealth, begin, begin_step, observe, rebase
 from sockact.core.canary.sample import Pair, Sample
+from sockact.core.canary.verdict import NOT_COUNTED, Verdict, judge
 from sockact.core.json_data import Reader, plain
 
 READER = Reader(Evidence, Wealth, Pair, Sample)
@@ -201,3 +202,63 @@ def test_evidence_is_carried_as_json() -> None:
 def test_counters_that_go_back_count_nothing() -> None:
     found = Sample(10, 1, durations=(1, 2), cpu=1.0).since(Sample(20, 2, durations=(5, 1, 7)))
     assert found == Sample(0, 0, durations=(0, 1), cpu=1.0)
+
+
+BEFORE = Sample(queue_age=0.0, lines=7, deaths=1)
+
+
+def look(evidence: Evidence, new: Sample, share: float, times: int = 1) -> Evidence:
+    for _ in range(times):
+        evidence = observe(evidence, pair(BEFORE, new), share)
+    return evidence
+
+
+@pytest.mark.parametrize(
+    ("share", "new", "reason"),
+    [
+        (0.5, Sample(queue_age=3.0), "connections wait 3 s to be accepted (before: 0 ms)"),
+        (0.5, Sample(deaths=13), "13 workers died (before: 0)"),
+        (0.9, Sample(deaths=200), "200 workers died (before: 0)"),
+    ],
+)
+def test_what_comes_with_time_counts_without_requests(
+    share: float, new: Sample, reason: str
+) -> None:
+    evidence = begin(pair(BEFORE, Sample(queue_age=0.0)), counted=False)
+    evidence = look(evidence, Sample(queue_age=0.0), share, 5)
+    assert judge(evidence) == NOT_COUNTED
+    found = judge(look(evidence, new, share, 75))
+    assert (found.verdict, found.reasons) == (Verdict.WORSE, (reason,))
+
+
+@pytest.mark.parametrize(("share", "verdict"), [(0.5, "worse"), (0.6, "not-counted")])
+def test_lines_count_while_the_canary_has_no_more_clients(share: float, verdict: str) -> None:
+    evidence = begin(pair(BEFORE, Sample()), counted=False)
+    for lines in range(75):
+        evidence = look(evidence, Sample(lines=lines, queue_age=0.0), share)
+    assert judge(evidence).verdict.value == verdict
+
+
+def test_few_deaths_are_no_evidence_for_a_canary_with_most_clients() -> None:
+    evidence = look(begin(pair(BEFORE, Sample()), counted=False), Sample(deaths=13), 0.9)
+    assert judge(evidence) == NOT_COUNTED
+
+
+def test_requests_that_are_counted_from_now_on_are_compared_from_now_on() -> None:
+    evidence = look(begin(pair(BEFORE, Sample()), counted=False), Sample(), 0.5, 3)
+    many = Sample(requests=10**6, errors=10**5)
+    evidence = observe(evidence, pair(BEFORE, many))
+    assert evidence.counted
+    assert judge(evidence).verdict is Verdict.NOT_ENOUGH
+    evidence = observe(evidence, pair(BEFORE, many))
+    assert evidence.last.since(evidence.first).canary.requests == 0
+
+
+def test_what_was_won_stays_when_counters_begin_anew() -> None:
+    evidence = look(begin(pair(BEFORE, Sample()), counted=False), Sample(deaths=9), 0.5)
+    again = rebase(evidence, pair(BEFORE, Sample()), counted=False)
+    assert again.deaths == evidence.deaths
+    assert again.deaths.total > 100
+    assert again.last.since(again.first) == pair(BEFORE, Sample()).since(pair(BEFORE, Sample()))
+    data = json.loads(json.dumps(plain(again)))
+    assert READER.read(Evidence, data) == again

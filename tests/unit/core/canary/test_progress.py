@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 from sockact.core.canary import progress as canary
 from sockact.core.canary.progress import (
-    Command,
     Order,
     Plan,
     Progress,
@@ -18,13 +15,13 @@ from sockact.core.canary.progress import (
     Wait,
 )
 from sockact.core.canary.schedule import parse
-from sockact.core.canary.verdict import Judgement, Unsure, Verdict
+from sockact.core.canary.verdict import NOT_COUNTED, Judgement, Unsure, Verdict
 from sockact.core.json_data import Reader, plain
 
 GOOD = Judgement(Verdict.BETTER_OR_SAME, ("fine",))
 BAD = Judgement(Verdict.WORSE, ("5 % failed", "slow"))
 FEW = Judgement(Verdict.NOT_ENOUGH, ("3 of 30 requests",))
-REFUSED = Refuse("worse than the previous generation: 5 % failed; slow")
+REFUSED = Refuse("canary refused: worse than the previous generation: 5 % failed; slow")
 
 
 class Story:
@@ -39,8 +36,8 @@ class Story:
         self.now += later
         return self.keep(canary.advance(self.plan, self.progress, judgement, self.now))
 
-    def say(self, command: Command) -> Order:
-        return self.keep(canary.command(self.plan, self.progress, command, self.now))
+    def promote(self) -> Order:
+        return self.keep(canary.promote(self.progress))
 
     def share(self, share: int) -> Order:
         return self.keep(canary.set_share(self.progress, share, self.now))
@@ -68,17 +65,22 @@ def test_a_worse_canary_is_refused_at_once() -> None:
     one = story()
     assert one.look(BAD, 1.0) == REFUSED
     assert one.progress.ended
-    for order in (*map(one.say, Command), one.share(5), one.look(BAD)):
+    for order in (one.promote(), one.share(5), one.look(BAD)):
         assert order == Wait(None)
 
 
-@pytest.mark.parametrize("before", [[Command.PAUSE], [Command.PAUSE, Command.PAUSE]])
-def test_also_while_it_is_paused(before: list[Command]) -> None:
+def test_also_while_its_share_is_held() -> None:
     one = story()
-    for command in before:
-        assert one.say(command) == Wait(None)
+    assert one.share(50) == Steer(50)
     assert one.look(GOOD, 1e6) == Wait(None)
     assert one.look(BAD) == REFUSED
+
+
+def test_steps_end_by_their_time_where_nothing_is_counted() -> None:
+    one = story()
+    assert one.look(NOT_COUNTED, 59.0) == Wait(1060.0)
+    assert one.look(NOT_COUNTED, 1.0) == Steer(100)
+    assert one.look(NOT_COUNTED, 300.0) == Promote(str(NOT_COUNTED))
 
 
 def test_not_enough_waits_and_goes_on_when_there_is_enough() -> None:
@@ -90,7 +92,7 @@ def test_not_enough_waits_and_goes_on_when_there_is_enough() -> None:
 
 def test_not_enough_waits_no_longer_than_the_timeout() -> None:
     one = story()
-    assert one.look(FEW, 160.0) == Refuse("not enough seen at 1%: 3 of 30 requests")
+    assert one.look(FEW, 160.0) == Refuse("canary refused: not enough seen at 1%: 3 of 30 requests")
 
 
 def test_not_enough_may_go_on() -> None:
@@ -110,41 +112,11 @@ def test_a_canary_with_all_clients_has_nothing_beside_it() -> None:
     assert one.look(FEW, 60.0) == Promote("3 of 30 requests")
 
 
-def test_a_pause_in_the_middle_of_a_step() -> None:
+def test_a_promotion_ends_it() -> None:
     one = story()
-    assert one.say(Command.RESUME) == Wait(1060.0)
-    one.say(Command.PAUSE)
-    one.now += 30.0
-    assert one.say(Command.RESUME) == Wait(1060.0)
-    assert one.look(GOOD, 30.0) == Steer(100)
-
-
-def test_a_share_by_hand_is_held_until_it_is_resumed() -> None:
-    one = story()
-    assert one.share(50) == Steer(50)
-    assert one.look(GOOD, 1e6) == Wait(None)
-    assert one.say(Command.RESUME) == Steer(100)
-    assert one.look(GOOD) == Wait(one.now + 300.0)
-
-
-def test_a_share_by_hand_may_go_back() -> None:
-    one = story()
-    one.look(GOOD, 60.0)
-    assert one.share(5) == Steer(5)
-    assert one.say(Command.RESUME) == Steer(10)
-
-
-def test_a_share_by_hand_above_all_steps_is_followed_by_all_clients() -> None:
-    one = story()
-    assert one.share(500) == Steer(500)
-    assert one.say(Command.RESUME) == Promote("no step of the canary is left")
-
-
-def test_commands_that_end_it() -> None:
-    one, other = story(), story()
-    one.say(Command.PAUSE)
-    assert one.say(Command.PROMOTE) == Promote("promoted by hand")
-    assert other.say(Command.ROLLBACK) == Refuse("rolled back by hand")
+    one.share(50)
+    assert one.promote() == Promote("promoted by hand")
+    assert one.promote() == Wait(None)
 
 
 def test_progress_is_carried_as_json() -> None:

@@ -65,11 +65,6 @@ def test_one_share() -> None:
             schedule.parse_share(text)
 
 
-def test_the_first_step_above_a_share() -> None:
-    steps = schedule.parse("1% 1min, 10% 5min, 50% 5min")
-    assert [steps.above(share) for share in (1, 10, 99, 250, 500, 900)] == [0, 1, 1, 2, 3, 3]
-
-
 STEPS = st.lists(st.integers(1, 1000), min_size=1, max_size=20, unique=True).flatmap(
     lambda shares: st.tuples(
         *(
