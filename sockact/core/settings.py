@@ -115,6 +115,8 @@ class Settings:
     """
     canary_by: str = "connection"
     """How clients are shared out: by connection, or by client."""
+    canary_background: bool = False
+    """Callers of a reload are answered when its canary has got its first share."""
     terse: bool = False
     """Leave out messages that are only for the record: for `sockact dev`."""
 

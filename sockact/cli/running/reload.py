@@ -32,6 +32,12 @@ from sockact.core.canary.progress import BY
     help="Share out connections, or clients by their address.  [default: as configured]",
 )
 @click.option(
+    "--canary-background",
+    is_flag=True,
+    help="Return when a canary has got its first share; the canary continues.  [default: as "
+    "configured]",
+)
+@click.option(
     "--timeout",
     metavar="TIME",
     callback=check_some_time,
@@ -44,6 +50,7 @@ def command(
     as_json: bool,
     canary: str,
     canary_by: str | None,
+    canary_background: bool,
     timeout: float | None,
 ) -> int:
     """Start a new generation of the service NAME and switch to it.
@@ -58,6 +65,8 @@ def command(
     """
     if canary_by and not canary:
         raise click.UsageError("--canary-by needs --canary, the steps")
+    if canary_background and wait_drained:
+        raise click.UsageError("--canary-background and --wait-drained contradict each other")
     return reload.perform(
         name,
         wait_drained=wait_drained,
@@ -66,4 +75,5 @@ def command(
         timeout=timeout,
         canary=canary,
         canary_by=canary_by or "",
+        canary_background=canary_background,
     )

@@ -95,6 +95,11 @@ def _load(context: click.Context, _option: click.Parameter, value: str | None) -
     help="Share out connections, or clients by their address.",
 )
 @click.option(
+    "--canary-background",
+    is_flag=True,
+    help="Let a reload return when its canary has got its first share; the canary continues.",
+)
+@click.option(
     "--ready",
     metavar="KIND",
     default=Settings.ready,

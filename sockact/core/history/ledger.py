@@ -6,6 +6,7 @@ if the handover failed, of the successor) has ended. At each moment it is in one
 start: the successor was launched and is not ready
 probe: the successor is probed before it is ready, its predecessor paused
 trial: the successor serves alone, its predecessor paused
+canary: the successor gets a share of the clients, beside its predecessor
 open: the gate of a generation that is to serve again opens
 keep: the predecessor is kept paused for a rollback
 drain: the generation that leaves serves the connections it has
@@ -19,6 +20,8 @@ from __future__ import annotations
 
 from sockact.core.lifecycle.hooks import Hook
 from sockact.core.lifecycle.model import Outcome, State
+from sockact.core.lifecycle.stop import STOPPING
+from sockact.core.lifecycle.trial import BY_HAND
 from sockact.core.numbers import is_count, is_time
 from sockact.core.record import dataclass, field, replace
 
@@ -131,6 +134,10 @@ class Totals:
     """Starts of the supervisor."""
     hooks: tuple[Failures, ...] = ()
     """Failed hooks, by event."""
+    promoted: int = 0
+    """Canaries that got all clients."""
+    refused: int = 0
+    """Canaries that failed, except for those that were rolled back by hand."""
 
 
 @dataclass(frozen=True)
@@ -168,9 +175,19 @@ def finish(account: Account, handover: Handover) -> Account:
     name = f"{kind}_{handover.outcome.value}"
     totals = account.totals
     totals = replace(totals, **{name: getattr(totals, name).plus(seconds)})
-    if handover.outcome is Outcome.FAILED and _served(entry):
+    if entry.phase == "canary":
+        totals = _end_canary(totals, handover)
+    elif handover.outcome is Outcome.FAILED and _served(entry):
         totals = replace(totals, taken_back=totals.taken_back + 1)
     return _put(replace(account, totals=totals), entry, done)
+
+
+def _end_canary(totals: Totals, handover: Handover) -> Totals:
+    if handover.outcome is Outcome.COMMITTED:
+        return replace(totals, promoted=totals.promoted + 1)
+    if handover.reason in (STOPPING, BY_HAND):
+        return totals
+    return replace(totals, refused=totals.refused + 1)
 
 
 def explain(account: Account, handover: Handover) -> Account:
@@ -247,7 +264,10 @@ def about(entries: tuple[LedgerEntry, ...], generation: int) -> LedgerEntry | No
 def recovered(account: Account) -> Account | None:
     """The ledger of an earlier supervisor, with every entry closed; None if it is invalid."""
     totals = account.totals
-    counters = (totals.taken_back, totals.forced, totals.failures, totals.restarts, totals.starts)
+    counters = (
+        *(totals.taken_back, totals.forced, totals.failures, totals.restarts, totals.starts),
+        *(totals.promoted, totals.refused),
+    )
     times = (
         *(totals.reloads_committed, totals.reloads_failed),
         *(totals.rollbacks_committed, totals.rollbacks_failed, totals.drains),
@@ -312,6 +332,8 @@ def _move(account: Account, entry: LedgerEntry, service: Service, now: float) ->
 def _phase(entry: LedgerEntry, service: Service) -> str:
     """The phase of the handover; "" if it is over."""
     if entry.outcome == Outcome.PENDING.value:
+        if service.canary is not None:
+            return "canary"
         return _before_outcome(service.get(entry.successor), service.get(entry.predecessor or 0))
     committed = entry.outcome == Outcome.COMMITTED.value
     left = service.get((entry.predecessor or 0) if committed else entry.successor)

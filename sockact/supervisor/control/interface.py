@@ -28,12 +28,14 @@ if TYPE_CHECKING:
             refuse: Callable[[str], None],
             exec_reload: bool,
             canary: tuple[str, str],
+            background: bool | None,
         ) -> Callable[[], None]:
             """Begin or join a reload; call `done(handover, ok)` once, now or later, or
             `refuse(reason)` if the configuration is invalid.
 
             `exec_reload`: systemd knows of the reload. `canary`: the steps in which the successor
-            gets clients, and how they are shared out; "" for those of the settings.
+            gets clients, and how they are shared out; "" for those of the settings. `background`:
+            call `done` as soon as a canary gets clients; None: as in the settings.
             Returns what to call if the client leaves before `done`.
             """
 

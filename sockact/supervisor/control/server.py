@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from sockact.supervisor.records.carried_state import CarriedConnection
 
 _STATUS, _UPGRADE = "Status", "Upgrade"
+_OF_CANARIES = ("canary", "canary_by", "canary_background")
+"""Parameters of Reload."""
 _YOUNG_SECONDS = 1.0
 """Time that a new connection has for its first call before it may be dropped."""
 _PUSH_SECONDS = 1.0
@@ -226,13 +228,16 @@ class Server:
             self._schedule(time.monotonic() + _PUSH_SECONDS)
 
     def _reload(self, call: Call, pending: PendingCall) -> None:
-        call.allow("wait_drained", "force", "exec_reload", "canary", "canary_by")
+        call.allow("wait_drained", "force", "exec_reload", *_OF_CANARIES)
         done = _handover_to(pending, RELOAD_FAILED)
         drained, force = call.flag("wait_drained"), call.flag("force")
         refuse = partial(_refuse, pending, CONFIGURATION_REFUSED)
         own = call.flag("exec_reload")
         canary = call.text("canary"), call.text("canary_by")
-        pending.on_leave(self._service.reload(drained, force, done, refuse, own, canary))
+        background = call.choice("canary_background")
+        pending.on_leave(
+            self._service.reload(drained, force, done, refuse, own, canary, background)
+        )
 
     def _status_reply(self) -> bytes:
         return varlink.encode_reply({"status": self._service.status()}, continues=True)

@@ -62,6 +62,7 @@ class FakeService:
         self.asked = 0
         self.resets = 0
         self.shares: list[int] = []
+        self.canary: dict[str, Any] | None = None
         self.padding = ""
         self.refusal: varlink.Refused | None = None
         self.at_once: tuple[dict[str, Any], bool] | None = None
@@ -96,6 +97,7 @@ class FakeService:
             "handover": HANDOVER,
             "starts": NO_STARTS,
             "logs": [],
+            "canary": self.canary,
         }
 
     def reload(
@@ -106,6 +108,7 @@ class FakeService:
         _refuse: Callable[[str], None],
         exec_reload: bool = False,
         canary: tuple[str, str] = ("", ""),
+        background: bool | None = None,
     ) -> Callable[[], None]:
         if self.refusal:
             raise self.refusal
