@@ -51,6 +51,15 @@ def ago(usec: int) -> str:
     return f"{span(max(0.0, time.time() - usec / 1e6))} ago"
 
 
+def canary(found: dict[str, Any]) -> str:
+    """How far a canary is."""
+    text = f"canary: {found['share'] / 10:g} % of new clients"
+    if found["held"]:
+        return f"{text}, until it is promoted or rolled back"
+    left = "" if found["seconds_left"] is None else f", up to {span(found['seconds_left'])} left"
+    return f"{text}, step {found['step']} of {found['steps']}{left}"
+
+
 def _folded(line: str) -> Iterator[str]:
     """The line in parts that fit COLUMNS, as far as its words do; further ones are indented."""
     indent = " " * (len(line) - len(line.lstrip()) + 4)
@@ -70,7 +79,8 @@ def _lines(status: dict[str, Any], previous: dict[str, Any] | None) -> Iterator[
     if status["generations"]:
         yield _HEADING
     for generation in status["generations"]:
-        yield from _generation(generation, before.get(generation["number"]))
+        state = _state(generation, status["canary"])
+        yield from _generation(generation, state, before.get(generation["number"]))
     for listener in status["listeners"]:
         yield f"  listener {listener['name']}: {_listener(listener)}"
         yield from (f"    {_lane(lane)}" for lane in listener["lanes"])
@@ -97,9 +107,11 @@ def _command(words: list[str]) -> str:
     return shlex.join(words)
 
 
-def _generation(generation: dict[str, Any], before: dict[str, Any] | None) -> Iterator[str]:
+def _generation(
+    generation: dict[str, Any], state: str, before: dict[str, Any] | None
+) -> Iterator[str]:
     version = f", version {generation['version']}" if generation["version"] else ""
-    yield f"  {generation['number']:<10}  {_state(generation)}{version}"
+    yield f"  {generation['number']:<10}  {state}{version}"
     facts = [f"pid {generation['pid']}", f"started {span(generation['age_seconds'])} ago"]
     if (size := generation["memory_bytes"]) is not None:
         facts.append(f"memory {size / 2**20:.1f} MiB")
@@ -114,7 +126,9 @@ def _generation(generation: dict[str, Any], before: dict[str, Any] | None) -> It
         yield f"    no listener for {unlisted}: its clients lose connections at each reload"
 
 
-def _state(generation: dict[str, Any]) -> str:
+def _state(generation: dict[str, Any], under_way: dict[str, Any] | None) -> str:
+    if under_way and under_way["generation"] == generation["number"]:
+        return canary(under_way)
     state: str = "on trial" if generation["on_trial"] else generation["state"]
     left = generation["seconds_left"]
     return state if left is None else f"{state}, up to {span(left)} left"

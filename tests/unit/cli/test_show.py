@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sockact.cli.calls.show import COLUMNS, show
+from sockact.cli.calls.show import COLUMNS, canary, show
 
 STATUS: dict[str, Any] = {
     "name": "app",
@@ -14,6 +14,7 @@ STATUS: dict[str, Any] = {
     "adopt": "seccomp",
     "ready": "interest",
     "generations": [],
+    "canary": None,
     "listeners": [],
     "starts": {"failures": []},
     "logs": [],
@@ -36,3 +37,12 @@ def test_it_fits_a_terminal() -> None:
     told = " ".join(line.strip() for line in lines)
     assert STATUS["handover"]["reason"].strip() in told
     assert " ".join(STATUS["command"]) in told
+
+
+def test_a_canary() -> None:
+    found = {"share": 5, "step": 2, "steps": 3, "held": False, "seconds_left": 61.0}
+    text = "canary: 0.5 % of new clients, step 2 of 3"
+    assert canary(found) == f"{text}, up to 1 min 1 s left"
+    assert canary({**found, "seconds_left": None}) == text
+    held = {**found, "share": 250, "held": True}
+    assert canary(held) == "canary: 25 % of new clients, until it is promoted or rolled back"
