@@ -1,16 +1,7 @@
 """The ledger: a service's handovers, and counters. See docs/metrics.md.
 
 An entry is one handover. It is open from the request until the last process of the predecessor (or,
-if the handover failed, of the successor) has ended. At each moment it is in one phase:
-
-start: the successor was launched and is not ready
-probe: the successor is probed before it is ready, its predecessor paused
-trial: the successor serves alone, its predecessor paused
-canary: the successor gets a share of the clients, beside its predecessor
-open: the gate of a generation that is to serve again opens
-keep: the predecessor is kept paused for a rollback
-drain: the generation that leaves serves the connections it has
-stop: that generation was sent its stop signal
+if the handover failed, of the successor) has ended. At each moment it is in one phase (phases.py).
 
 Times are CLOCK_MONOTONIC in seconds, except for `at`, which is CLOCK_REALTIME. Field names are
 carried to other versions of sockact: they never change.
@@ -18,8 +9,9 @@ carried to other versions of sockact: they never change.
 
 from __future__ import annotations
 
+from sockact.core.history.phases import phase_of
 from sockact.core.lifecycle.hooks import Hook
-from sockact.core.lifecycle.model import Outcome, State
+from sockact.core.lifecycle.model import Outcome
 from sockact.core.lifecycle.stop import STOPPING
 from sockact.core.lifecycle.trial import BY_HAND
 from sockact.core.numbers import is_count, is_time
@@ -29,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sockact.core.lifecycle.model import Generation, Handover, Service
+    from sockact.core.lifecycle.model import Handover, Service
 
 MOST = 50
 """Number of handovers that are remembered."""
@@ -311,7 +303,7 @@ def _put(account: Account, old: LedgerEntry, new: LedgerEntry) -> Account:
 
 
 def _move(account: Account, entry: LedgerEntry, service: Service, now: float) -> Account:
-    phase = _phase(entry, service)
+    phase = phase_of(service, entry.outcome, entry.predecessor, entry.successor)
     if phase == entry.phase and phase:
         return account
     spans = entry.spans
@@ -327,30 +319,3 @@ def _move(account: Account, entry: LedgerEntry, service: Service, now: float) ->
             totals = replace(account.totals, drains=account.totals.drains.plus(took))
             account = replace(account, totals=totals)
     return account
-
-
-def _phase(entry: LedgerEntry, service: Service) -> str:
-    """The phase of the handover; "" if it is over."""
-    if entry.outcome == Outcome.PENDING.value:
-        if service.canary is not None:
-            return "canary"
-        return _before_outcome(service.get(entry.successor), service.get(entry.predecessor or 0))
-    committed = entry.outcome == Outcome.COMMITTED.value
-    left = service.get((entry.predecessor or 0) if committed else entry.successor)
-    if left is None:
-        return ""
-    if left.keep_until is not None:
-        return "keep"
-    if left.ending or left.state is State.FAILED:
-        return "stop"
-    # Otherwise it serves again.
-    return "drain" if left.state is State.DRAINING else ""
-
-
-def _before_outcome(successor: Generation | None, predecessor: Generation | None) -> str:
-    if successor is not None and successor.trial_until is not None:
-        return "trial"
-    if successor is None or successor.state is not State.PENDING:
-        return "open"
-    paused = predecessor is not None and predecessor.state is State.PAUSED
-    return "probe" if paused else "start"
