@@ -30,6 +30,7 @@ HANDOVER: dict[str, Any] = {
     "duration_seconds": 0.412,
     "drained": False,
     "kept": False,
+    "share": None,
 }
 NO_STARTS: dict[str, Any] = {
     "interval_seconds": 300.0,
