@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     from typing import Any
 
 FLAGS = {
-    "reload": {"--wait-drained": "wait_drained", "--force": "force", "--json": "as_json"},
+    "reload": {
+        "--wait-drained": "wait_drained",
+        "--force": "force",
+        "--json": "as_json",
+        "--canary-background": "canary_background",
+    },
     "rollback": {"--json": "as_json"},
     "rotate": {"--json": "as_json"},
     "status": {"--json": "as_json"},
@@ -26,6 +31,7 @@ FLAGS = {
     "list": {"--json": "as_json"},
 }
 """Command → option → parameter of the call."""
+_CONTRADICTION = {"wait_drained", "canary_background"}
 _TIMED = ("reload", "rotate")
 _NAMELESS = ("list",)
 
@@ -61,6 +67,8 @@ def parse(words: Sequence[str]) -> dict[str, Any] | None:
             call["timeout"] = _time(next(rest, ""))
         else:
             names.append(word)
+    if call.keys() >= _CONTRADICTION:
+        return None
     if command in _NAMELESS:
         return None if names else call
     if not names and (name := os.environ.get("SOCKACT_NAME")):

@@ -123,6 +123,8 @@ class Settings:
     """How long such a step waits, after its own time."""
     judge: tuple[str, ...] = ()
     """Who is asked about a canary, as core/canary/judges.py reads them."""
+    canary_background: bool = False
+    """Callers of a reload are answered when its canary has got its first share."""
     terse: bool = False
     """Leave out messages that are only for the record: for `sockact dev`."""
 

@@ -12,7 +12,7 @@ from tests.support import wait
 if TYPE_CHECKING:
     from pathlib import Path
 
-EVENTS = ("pending", "running", "draining", "drained", "failed", "rolled_back")
+EVENTS = ("pending", "running", "draining", "drained", "failed", "rolled_back", "canary")
 # Records its environment, and then runs the file named like its event.
 SCRIPT = """
 import json, os, sys

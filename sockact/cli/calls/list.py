@@ -6,7 +6,7 @@ import os
 
 from sockact.cli.calls import service
 from sockact.cli.calls.asking import ask_all
-from sockact.cli.calls.show import ago
+from sockact.cli.calls.show import COLUMNS, ago
 from sockact.cli.calls.status import MOST_FAILURES, tell_more
 from sockact.cli.terminal.failures import Failure
 from sockact.cli.terminal.output import printable, say
@@ -23,7 +23,7 @@ SECONDS = 2.0
 """How long one service may keep the others from being listed."""
 
 _HEADER = ("NAME", "STATE", "GENERATION", "VERSION", "CONNECTIONS", "LAST HANDOVER")
-_FACTS = ("state", "generation", "version", "connections", "handover")
+_FACTS = ("state", "share", "generation", "version", "connections", "handover")
 
 
 def perform(*, as_json: bool = False) -> int:
@@ -37,8 +37,7 @@ def perform(*, as_json: bool = False) -> int:
         failed = [index for index, entry in enumerate(entries) if entry["error"]]
         left_out = {*failed[MOST_FAILURES:]}
         shown = [index for index in range(len(entries)) if index not in left_out]
-        rows = [_row(services[index], entries[index]) for index in shown]
-        say("\n".join(_aligned([_HEADER, *rows])))
+        say("\n".join(_table([(services[index], entries[index]) for index in shown])))
         tell_more(len(left_out))
     else:
         say(f"No service is running; {service.START_ONE}.")
@@ -62,6 +61,7 @@ def _facts(status: dict[str, Any]) -> dict[str, Any]:
     handover = status["handover"]
     return {
         "state": status["state"],
+        "share": status["canary"] and status["canary"]["share"],
         "generation": latest and latest["number"],
         "version": latest and latest["version"],
         "connections": {kind: sum(one[kind] for one in counts) for kind in kinds},
@@ -79,7 +79,20 @@ def _handover(handover: dict[str, Any]) -> str:
     return f"{outcome} {ago(handover['requested_usec'])}"
 
 
-def _row(one: Service, entry: dict[str, Any]) -> Sequence[str]:
+def _table(found: list[tuple[Service, dict[str, Any]]]) -> list[str]:
+    """The lines; with the shares of canaries, if they fit."""
+    lines = _aligned([_HEADER, *(_row(*one, _state_and_share(one[1])) for one in found)])
+    if max(map(len, lines)) > COLUMNS:
+        lines = _aligned([_HEADER, *(_row(*one, one[1]["state"]) for one in found)])
+    return lines
+
+
+def _state_and_share(entry: dict[str, Any]) -> str:
+    state: str = entry["state"]
+    return state if entry["share"] is None else f"canary {entry['share'] / 10:g} %"
+
+
+def _row(one: Service, entry: dict[str, Any], state: str) -> Sequence[str]:
     # By its name alone a command finds it only in the usual place.
     name = one.name if os.path.dirname(one.directory) == service.base() else one.directory
     if entry["error"]:
@@ -87,7 +100,7 @@ def _row(one: Service, entry: dict[str, Any]) -> Sequence[str]:
     connections, handover = sum(entry["connections"].values()), entry["handover"]
     return (
         name,
-        entry["state"],
+        state,
         str(entry["generation"] or "-"),
         entry["version"] or "-",
         str(connections),

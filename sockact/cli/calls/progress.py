@@ -9,7 +9,7 @@ from __future__ import annotations
 import selectors
 import time
 
-from sockact.cli.calls.show import span
+from sockact.cli.calls.show import canary, span
 from sockact.cli.terminal import live_line
 from sockact.supervisor.control import client, interface, paths
 
@@ -23,12 +23,13 @@ QUICK = 0.3
 """Seconds that a call may take before its progress is shown."""
 _CONNECT_SECONDS = 2.0
 _DOING = {
+    "Promote": "switching to the canary",
     "Reload": "reloading",
     "Rollback": "switching back",
     "Rotate": "reopening log files",
     "Stop": "stopping",
 }
-_OF_GENERATIONS = ("Reload", "Rollback", "Stop")
+_OF_GENERATIONS = ("Promote", "Reload", "Rollback", "Stop")
 
 
 def call(
@@ -120,8 +121,12 @@ class _Follower:
 
 def describe(method: str, status: dict[str, Any]) -> str:
     """What a service is busy with during a call: as a rule the generations that come and go."""
-    found = status["generations"] if method in _OF_GENERATIONS else ()
-    return "; ".join(text for one in found if (text := _generation(one))) or _DOING[method]
+    if method not in _OF_GENERATIONS:
+        return _DOING[method]
+    found = [_generation(one) for one in status["generations"]]
+    if status["canary"]:
+        found.insert(0, canary(status["canary"]))
+    return "; ".join(filter(None, found)) or _DOING[method]
 
 
 def _generation(one: dict[str, Any]) -> str:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from sockact.supervisor.control.varlink import JsonObject
 
+_PENDING = "pending"
+
 
 def perform(
     name: str | None,
@@ -25,17 +27,20 @@ def perform(
     as_json: bool = False,
     timeout: float | None = None,
     canary: JsonObject | None = None,
+    canary_background: bool = False,
 ) -> int:
     """`sockact reload`; its exit status. `canary`: the settings of one. Raises Failure."""
     target = service.one(name)
     parameters: JsonObject = {"wait_drained": wait_drained, "force": force}
     parameters |= canary or {}  # Which an earlier version does not know.
+    if canary_background:
+        parameters["canary_background"] = True
     supervisor, handover = _reload(target, parameters, timeout)
     if as_json:
         say(json_text.indented(handover))
-    _raise_unless_committed(target, handover)
+    _raise_if_failed(target, handover)
     if not as_json:
-        say(f"{target.name}: {succeeded(handover)}")
+        say(f"{target.name}: {_begun(target.name, handover) or succeeded(handover)}")
         _warn_of_stale_files(target.name, supervisor)
     return 0
 
@@ -43,12 +48,12 @@ def perform(
 def reloaded(target: service.Service) -> str:
     """Reload for another command; the outcome in words. Raises Failure."""
     _, handover = _reload(target, {}, None)
-    _raise_unless_committed(target, handover)
-    return succeeded(handover)
+    _raise_if_failed(target, handover)
+    return _begun(target.name, handover) or succeeded(handover)
 
 
-def _raise_unless_committed(target: service.Service, handover: dict[str, Any]) -> None:
-    if handover["outcome"] != "committed":
+def _raise_if_failed(target: service.Service, handover: dict[str, Any]) -> None:
+    if handover["outcome"] not in ("committed", _PENDING):
         # Loaded here alone: most reloads succeed.
         from sockact.cli.journal import last_words
 
@@ -152,6 +157,14 @@ def succeeded(handover: dict[str, Any]) -> str:
     if (predecessor := handover["from"]) is not None:
         text += f"; generation {predecessor} {_left(handover)}"
     return text
+
+
+def _begun(name: str, handover: dict[str, Any]) -> str:
+    """A reload whose canary goes on in the background, in words; "" for another."""
+    if handover["outcome"] != _PENDING:
+        return ""
+    share = (handover["share"] or 0) / 10
+    return f"canary: gets {share:g} % of the new clients; see `sockact status {name}`"
 
 
 def _left(handover: dict[str, Any]) -> str:

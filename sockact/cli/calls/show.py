@@ -51,6 +51,15 @@ def ago(usec: int) -> str:
     return f"{span(max(0.0, time.time() - usec / 1e6))} ago"
 
 
+def canary(found: dict[str, Any]) -> str:
+    """How far a canary is."""
+    text = f"canary: {found['share'] / 10:g} % of new clients"
+    if found["held"]:
+        return f"{text}, until it is promoted or rolled back"
+    left = "" if found["seconds_left"] is None else f", up to {span(found['seconds_left'])} left"
+    return f"{text}, step {found['step']} of {found['steps']}{left}"
+
+
 def _folded(line: str) -> Iterator[str]:
     """The line in parts that fit COLUMNS, as far as its words do; further ones are indented."""
     indent = " " * (len(line) - len(line.lstrip()) + 4)
@@ -70,15 +79,16 @@ def _lines(status: dict[str, Any], previous: dict[str, Any] | None) -> Iterator[
     if status["generations"]:
         yield _HEADING
     for generation in status["generations"]:
-        yield from _generation(generation, before.get(generation["number"]))
+        state = _state(generation, status["canary"])
+        yield from _generation(generation, state, before.get(generation["number"]))
     for listener in status["listeners"]:
         yield f"  listener {listener['name']}: {_listener(listener)}"
         yield from (f"    {_lane(lane)}" for lane in listener["lanes"])
         if listener["no_lanes"]:
             yield f"    no lanes: {listener['no_lanes']}"
-    if canary := status.get("canary"):
-        yield f"  canary: {_canary(canary)}"
-        yield f"    {canary['verdict'].replace('-', ' ')}: {'; '.join(canary['reasons'])}"
+    if found := status.get("canary"):
+        verdict, reasons = found["verdict"].replace("-", " "), "; ".join(found["reasons"])
+        yield f"  verdict on the canary: {verdict}: {reasons}"
     if unit := status.get("systemd"):
         yield f"  {unit_facts.describe(unit)}"
     for log in status["logs"]:
@@ -100,9 +110,11 @@ def _command(words: list[str]) -> str:
     return shlex.join(words)
 
 
-def _generation(generation: dict[str, Any], before: dict[str, Any] | None) -> Iterator[str]:
+def _generation(
+    generation: dict[str, Any], state: str, before: dict[str, Any] | None
+) -> Iterator[str]:
     version = f", version {generation['version']}" if generation["version"] else ""
-    yield f"  {generation['number']:<10}  {_state(generation)}{version}"
+    yield f"  {generation['number']:<10}  {state}{version}"
     facts = [f"pid {generation['pid']}", f"started {span(generation['age_seconds'])} ago"]
     if (size := generation["memory_bytes"]) is not None:
         facts.append(f"memory {size / 2**20:.1f} MiB")
@@ -117,7 +129,9 @@ def _generation(generation: dict[str, Any], before: dict[str, Any] | None) -> It
         yield f"    no listener for {unlisted}: its clients lose connections at each reload"
 
 
-def _state(generation: dict[str, Any]) -> str:
+def _state(generation: dict[str, Any], under_way: dict[str, Any] | None) -> str:
+    if under_way and under_way["generation"] == generation["number"]:
+        return canary(under_way)
     state: str = "on trial" if generation["on_trial"] else generation["state"]
     left = generation["seconds_left"]
     return state if left is None else f"{state}, up to {span(left)} left"
@@ -161,17 +175,6 @@ def _lane(lane: dict[str, Any]) -> str:
     whose = f"generation {numbers}" if numbers else "no generation"
     waiting = "" if lane["queue_length"] is None else f", {lane['queue_length']} queued"
     return f"lane {lane['number']}: {whose}, {lane['share'] / 10:g} % of new clients{waiting}"
-
-
-def _canary(canary: dict[str, Any]) -> str:
-    text = (
-        f"generation {canary['generation']}, {canary['share'] / 10:g} % of new clients by "
-        f"{canary['by']}, step {canary['step']} of {canary['steps']}"
-    )
-    if canary["held"]:
-        return f"{text}, held until promoted or rolled back"
-    left = canary["seconds_left"]
-    return text if left is None else f"{text}, up to {span(left)} left"
 
 
 def _log(log: dict[str, Any]) -> str:

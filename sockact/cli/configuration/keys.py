@@ -51,7 +51,9 @@ class Checked:
     """The valid values of a document, and the mistakes in it."""
 
     options: dict[str, Any] = field(default_factory=dict)
-    """Name of the option → its value as on a command line: a string, or a list of strings."""
+    """Name of the option → its value as on a command line: a string, a list of strings, or True or
+    False for a flag.
+    """
     command: tuple[str, ...] = ()
     environment: tuple[str, ...] = ()
     """NAME=VALUE."""
@@ -154,6 +156,10 @@ def _written(key: str, option: click.Parameter, value: object) -> Any:
     """Return the value of a key as the option would have it on the command line."""
     if option.multiple:
         return list(_texts(key, value))
+    if isinstance(option, click.Option) and option.is_flag:
+        if not isinstance(value, bool):
+            raise _must_be(key, "true or false", value)
+        return value
     if isinstance(option.type, click.IntRange):
         if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= _LARGEST_NUMBER:
             low, high = option.type.min, option.type.max

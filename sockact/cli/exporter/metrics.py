@@ -18,120 +18,26 @@ from prometheus_client.core import (
 )
 from prometheus_client.samples import Exemplar
 
+from sockact.cli.exporter.families import COUNTER, FAMILIES, HISTOGRAM
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from prometheus_client.core import Metric
 
-COUNTER, GAUGE, HISTOGRAM = "counter", "gauge", "histogram"
+    from sockact.cli.exporter.families import Family
+
 STATES = ("starting", "serving", "reloading", "backoff", "stopping")
 _MOST = 256
 """Number of generations, listeners and handovers of one service; no supervisor has that many."""
+_MOST_LANES = 16
+"""Lanes of one listener, and generations of one lane."""
 _MOST_BOUNDS = 64
 _MOST_KINDS = 32
 """Number of histograms of one family; each has a line for every bound."""
 _LONGEST = 200
 _ID = re.compile(r"[0-9a-f]{32}")
 
-
-@dataclass(frozen=True)
-class Family:
-    """A metric. Each one has the label `service`, too."""
-
-    name: str
-    kind: str
-    help: str
-    labels: tuple[str, ...] = ()
-
-
-FAMILIES = (
-    Family("sockact_up", GAUGE, "Whether the supervisor answered (1) or not (0)."),
-    Family(
-        *("sockact_service_info", GAUGE, "How the service is run, as labels; always 1."),
-        ("version", "adopt", "ready"),
-    ),
-    Family(
-        *("sockact_service_state", GAUGE, "Whether the service is in this state (1) or not (0)."),
-        ("state",),
-    ),
-    Family(
-        *(
-            "sockact_generation_info",
-            GAUGE,
-            "A generation that exists, described by labels; always 1.",
-        ),
-        ("generation", "state", "gate", "version"),
-    ),
-    Family(
-        *(
-            "sockact_generation_start_time_seconds",
-            GAUGE,
-            "Start time of the generation, in seconds since 1970.",
-        ),
-        ("generation",),
-    ),
-    Family(
-        *("sockact_connections", GAUGE, "Open connections: busy, fresh (new) or quiet (idle)."),
-        ("generation", "state"),
-    ),
-    Family(
-        *("sockact_accept_queue_length", GAUGE, "Connections waiting to be accepted."),
-        ("listener", "address"),
-    ),
-    Family(
-        *("sockact_accept_queue_limit", GAUGE, "Maximum length of the accept queue."),
-        ("listener", "address"),
-    ),
-    Family(
-        *("sockact_handovers_total", COUNTER, "Finished handovers."),
-        ("kind", "outcome"),
-    ),
-    Family(
-        *("sockact_last_handover_info", GAUGE, "Always 1: how the last handover ended, and why."),
-        ("kind", "outcome", "reason"),
-    ),
-    Family(
-        *(
-            "sockact_handover_duration_seconds",
-            HISTOGRAM,
-            "Time from the request of a handover to its outcome.",
-        ),
-        ("kind", "outcome"),
-    ),
-    Family(
-        "sockact_drain_duration_seconds",
-        HISTOGRAM,
-        "Time from the switch to the end of the previous generation, except while it was kept.",
-    ),
-    Family(
-        "sockact_rollbacks_total",
-        COUNTER,
-        "Releases rolled back, by command or because their trial failed.",
-        ("cause",),
-    ),
-    Family(
-        "sockact_forced_closes_total",
-        COUNTER,
-        "Connections in use when their generation was stopped.",
-    ),
-    Family("sockact_failures_total", COUNTER, "Generations that failed."),
-    Family(
-        "sockact_restarts_total", COUNTER, "Starts of a generation to replace one that crashed."
-    ),
-    Family("sockact_hook_failures_total", COUNTER, "Hooks that failed.", ("event",)),
-    Family("sockact_supervisor_starts_total", COUNTER, "Starts of the supervisor."),
-    Family(
-        "sockact_start_limit_failures",
-        GAUGE,
-        "Failures that currently count toward the start limit.",
-    ),
-    Family(
-        "sockact_start_limit_burst",
-        GAUGE,
-        "Number of failures after which a reload needs --force; 0: no limit.",
-    ),
-    Family("sockact_start_limit_interval_seconds", GAUGE, "Time for which a failure counts."),
-)
 
 Key = tuple[str, tuple[str, ...]]
 
@@ -175,6 +81,10 @@ def samples(status: Mapping[str, Any], history: Mapping[str, Any] | None) -> Sam
             found.put("sockact_accept_queue_length", listener["queue_length"], *labels)
         if listener["queue_limit"] is not None:
             found.put("sockact_accept_queue_limit", listener["queue_limit"], *labels)
+        for lane in listener["lanes"][:_MOST_LANES]:
+            _lane(found, lane, labels)
+    if status["canary"]:
+        _canary(found, status["canary"], status["generations"])
     if history is not None:
         _history(found, history)
     return found
@@ -250,6 +160,31 @@ def _generation(found: Samples, generation: Mapping[str, Any]) -> None:
             found.put("sockact_connections", generation["connections"][kind], number, kind)
 
 
+def _lane(found: Samples, lane: Mapping[str, Any], listener: tuple[str, str]) -> None:
+    labels = *listener, lane["number"]
+    for generation in lane["generations"][:_MOST_LANES]:
+        found.put("sockact_lane_info", 1, *labels, generation)
+    found.put("sockact_lane_share_ratio", lane["share"] / 1000, *labels)
+    if lane["queue_length"] is not None:
+        found.put("sockact_lane_queue_length", lane["queue_length"], *labels)
+
+
+def _canary(
+    found: Samples, canary: Mapping[str, Any], generations: Sequence[Mapping[str, Any]]
+) -> None:
+    number = canary["generation"]
+    version = next((one["version"] for one in generations if one["number"] == number), "")
+    found.put("sockact_canary_share_ratio", canary["share"] / 1000, number, version)
+    found.put("sockact_canary_step", canary["step"])
+    found.put("sockact_canary_steps", canary["steps"])
+    for name, key in (
+        ("sockact_canary_step_remaining_seconds", "seconds_left"),
+        ("sockact_canary_waiting_seconds", "waiting_seconds"),
+    ):
+        if canary[key] is not None:
+            found.put(name, canary[key])
+
+
 def _history(found: Samples, history: Mapping[str, Any]) -> None:
     totals, handovers = history["totals"], history["handovers"][-_MOST:]
     for last in handovers[-1:]:
@@ -275,6 +210,8 @@ def _history(found: Samples, history: Mapping[str, Any]) -> None:
     found.put("sockact_restarts_total", totals["restarts"])
     for one in totals["hook_failures"][:_MOST]:
         found.put("sockact_hook_failures_total", one["count"], one["event"])
+    for one in totals["canaries"][:_MOST]:
+        found.put("sockact_canaries_total", one["count"], one["outcome"])
     found.put("sockact_supervisor_starts_total", totals["supervisor_starts"])
 
 

@@ -88,6 +88,8 @@ def _keys() -> list[Row]:
 def _value(option: click.Option) -> str:
     if option.multiple:
         return "list of strings"
+    if option.is_flag:
+        return "true or false"
     if isinstance(option.type, click.IntRange):
         return f"number from {option.type.min} to {option.type.max}"
     if isinstance(option.type, click.Choice):

@@ -90,6 +90,9 @@ data of a connection.
     strings. exec: run COMMAND in a shell; exit status 0 says good, 1 worse, any other that it
     cannot say, and the last line of its output is the reason. A judge that cannot say leaves the
     step in doubt (`--unsure`).
+`--canary-background`
+    A reload returns when its canary has got its first share; without this option, when it has got
+    all clients or has failed. `sockact status` shows how it continues, and how it ended.
 
 `--ready` interest, notify, http://ADDRESS/PATH, exec:COMMAND
     interest: the program waits for connections on each listener. notify: the program sends READY=1
@@ -100,8 +103,9 @@ data of a connection.
     pending: a generation was started. running: it is serving; COMMAND is part of the trial, and if
     it fails, the previous generation takes over. draining: it begins to drain; its stop signal
     waits for COMMAND. drained: it has ended. failed: it failed to start or in its trial.
-    rolled_back: it is serving again. COMMAND is split into words like a shell command, but run
-    without a shell. SOCKACT_EVENT, SOCKACT_GENERATION, SOCKACT_VERSION, SOCKACT_HANDOVER,
+    rolled_back: it is serving again. canary: it gets another share of the new clients, in percent
+    in SOCKACT_SHARE; nothing waits for COMMAND. COMMAND is split into words like a shell command,
+    but run without a shell. SOCKACT_EVENT, SOCKACT_GENERATION, SOCKACT_VERSION, SOCKACT_HANDOVER,
     SOCKACT_REASON and others are in its environment, and the same facts as JSON on its standard
     input.
 

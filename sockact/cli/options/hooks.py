@@ -78,7 +78,7 @@ options = group(
         multiple=True,
         callback=check_on,
         help="Command to run when a generation is pending, running, draining, drained, failed or "
-        "rolled_back. May be repeated.",
+        "rolled_back, or gets a share as a canary. May be repeated.",
     ),
     click.option(
         "--hook-timeout",

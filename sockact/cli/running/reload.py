@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print the handover as JSON.")
 @canaries.of_reload
 @click.option(
+    "--canary-background",
+    is_flag=True,
+    help="Return when a canary has got its first share; the canary continues.  [default: as "
+    "configured]",
+)
+@click.option(
     "--timeout",
     metavar="TIME",
     callback=check_some_time,
@@ -36,6 +42,7 @@ def command(
     wait_drained: bool,
     force: bool,
     as_json: bool,
+    canary_background: bool,
     timeout: float | None,
     **canary: Any,
 ) -> int:
@@ -49,6 +56,8 @@ def command(
     Example:
       sockact reload --wait-drained --timeout 10min myapp
     """
+    if canary_background and wait_drained:
+        raise click.UsageError("--canary-background and --wait-drained contradict each other")
     return reload.perform(
         name,
         wait_drained=wait_drained,
@@ -56,4 +65,5 @@ def command(
         as_json=as_json,
         timeout=timeout,
         canary=canaries.wanted(canary),
+        canary_background=canary_background,
     )

@@ -80,6 +80,11 @@ def _load(context: click.Context, _option: click.Parameter, value: str | None) -
 )
 @canaries.of_run
 @click.option(
+    "--canary-background",
+    is_flag=True,
+    help="Let a reload return when its canary has got its first share; the canary continues.",
+)
+@click.option(
     "--ready",
     metavar="KIND",
     default=Settings.ready,

@@ -131,6 +131,13 @@ def over(plan: Plan, progress: Progress) -> float | None:
     return None if progress.held else progress.since + plan.schedule.steps[progress.step].seconds
 
 
+def waiting_since(plan: Plan, progress: Progress, now: float) -> float | None:
+    """Since when the canary only waits: for the operator, or for requests; None if it does not."""
+    until = over(plan, progress)
+    since = progress.since if until is None else until
+    return since if since <= now else None
+
+
 def _enter(plan: Plan, step: int, now: float) -> tuple[Progress, Order]:
     share = plan.schedule.steps[step].share
     return Progress(step, share, now), Steer(share)

@@ -1,15 +1,7 @@
 """The ledger: a service's handovers, and counters. See docs/metrics.md.
 
 An entry is one handover. It is open from the request until the last process of the predecessor (or,
-if the handover failed, of the successor) has ended. At each moment it is in one phase:
-
-start: the successor was launched and is not ready
-probe: the successor is probed before it is ready, its predecessor paused
-trial: the successor serves alone, its predecessor paused
-open: the gate of a generation that is to serve again opens
-keep: the predecessor is kept paused for a rollback
-drain: the generation that leaves serves the connections it has
-stop: that generation was sent its stop signal
+if the handover failed, of the successor) has ended. At each moment it is in one phase (phases.py).
 
 Times are CLOCK_MONOTONIC in seconds, except for `at`, which is CLOCK_REALTIME. Field names are
 carried to other versions of sockact: they never change.
@@ -17,8 +9,11 @@ carried to other versions of sockact: they never change.
 
 from __future__ import annotations
 
+from sockact.core.history.phases import phase_of
 from sockact.core.lifecycle.hooks import Hook
-from sockact.core.lifecycle.model import Outcome, State
+from sockact.core.lifecycle.model import Outcome
+from sockact.core.lifecycle.stop import STOPPING
+from sockact.core.lifecycle.trial import BY_HAND
 from sockact.core.numbers import is_count, is_time
 from sockact.core.record import dataclass, field, replace
 
@@ -26,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sockact.core.lifecycle.model import Generation, Handover, Service
+    from sockact.core.lifecycle.model import Handover, Service
 
 MOST = 50
 """Number of handovers that are remembered."""
@@ -131,6 +126,10 @@ class Totals:
     """Starts of the supervisor."""
     hooks: tuple[Failures, ...] = ()
     """Failed hooks, by event."""
+    promoted: int = 0
+    """Canaries that got all clients."""
+    refused: int = 0
+    """Canaries that failed, except for those that were rolled back by hand."""
 
 
 @dataclass(frozen=True)
@@ -168,9 +167,19 @@ def finish(account: Account, handover: Handover) -> Account:
     name = f"{kind}_{handover.outcome.value}"
     totals = account.totals
     totals = replace(totals, **{name: getattr(totals, name).plus(seconds)})
-    if handover.outcome is Outcome.FAILED and _served(entry):
+    if entry.phase == "canary":
+        totals = _end_canary(totals, handover)
+    elif handover.outcome is Outcome.FAILED and _served(entry):
         totals = replace(totals, taken_back=totals.taken_back + 1)
     return _put(replace(account, totals=totals), entry, done)
+
+
+def _end_canary(totals: Totals, handover: Handover) -> Totals:
+    if handover.outcome is Outcome.COMMITTED:
+        return replace(totals, promoted=totals.promoted + 1)
+    if handover.reason in (STOPPING, BY_HAND):
+        return totals
+    return replace(totals, refused=totals.refused + 1)
 
 
 def explain(account: Account, handover: Handover) -> Account:
@@ -247,7 +256,10 @@ def about(entries: tuple[LedgerEntry, ...], generation: int) -> LedgerEntry | No
 def recovered(account: Account) -> Account | None:
     """The ledger of an earlier supervisor, with every entry closed; None if it is invalid."""
     totals = account.totals
-    counters = (totals.taken_back, totals.forced, totals.failures, totals.restarts, totals.starts)
+    counters = (
+        *(totals.taken_back, totals.forced, totals.failures, totals.restarts, totals.starts),
+        *(totals.promoted, totals.refused),
+    )
     times = (
         *(totals.reloads_committed, totals.reloads_failed),
         *(totals.rollbacks_committed, totals.rollbacks_failed, totals.drains),
@@ -291,7 +303,7 @@ def _put(account: Account, old: LedgerEntry, new: LedgerEntry) -> Account:
 
 
 def _move(account: Account, entry: LedgerEntry, service: Service, now: float) -> Account:
-    phase = _phase(entry, service)
+    phase = phase_of(service, entry.outcome, entry.predecessor, entry.successor)
     if phase == entry.phase and phase:
         return account
     spans = entry.spans
@@ -307,28 +319,3 @@ def _move(account: Account, entry: LedgerEntry, service: Service, now: float) ->
             totals = replace(account.totals, drains=account.totals.drains.plus(took))
             account = replace(account, totals=totals)
     return account
-
-
-def _phase(entry: LedgerEntry, service: Service) -> str:
-    """The phase of the handover; "" if it is over."""
-    if entry.outcome == Outcome.PENDING.value:
-        return _before_outcome(service.get(entry.successor), service.get(entry.predecessor or 0))
-    committed = entry.outcome == Outcome.COMMITTED.value
-    left = service.get((entry.predecessor or 0) if committed else entry.successor)
-    if left is None:
-        return ""
-    if left.keep_until is not None:
-        return "keep"
-    if left.ending or left.state is State.FAILED:
-        return "stop"
-    # Otherwise it serves again.
-    return "drain" if left.state is State.DRAINING else ""
-
-
-def _before_outcome(successor: Generation | None, predecessor: Generation | None) -> str:
-    if successor is not None and successor.trial_until is not None:
-        return "trial"
-    if successor is None or successor.state is not State.PENDING:
-        return "open"
-    paused = predecessor is not None and predecessor.state is State.PAUSED
-    return "probe" if paused else "start"

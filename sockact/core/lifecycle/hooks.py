@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from sockact.core.canary.schedule import WHOLE
 from sockact.core.lifecycle import trial
 from sockact.core.lifecycle.actions import Finish, Report, Spawn
 from sockact.core.lifecycle.events import HookEnded, TrialFailed
@@ -19,7 +20,7 @@ from sockact.core.record import dataclass, replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from sockact.core.lifecycle.actions import Action
     from sockact.core.lifecycle.events import Event
@@ -42,6 +43,8 @@ class Hook(StrEnum):
     """It failed before it served, failed its trial, or crashed."""
     ROLLED_BACK = "rolled_back"
     """It serves again."""
+    CANARY = "canary"
+    """It gets another share of the new clients, or all of them, as a canary."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,10 @@ class Due:
     event: Hook
     number: int
     reason: str = ""
+    share: int | None = None
+    """Of a canary: its share of the new clients in per mille."""
+    step: tuple[int, int] | None = None
+    """Of a canary: the step, from 1, and the number of steps; None once it gets all clients."""
 
 
 def due(before: Service, after: Service, asked: Iterable[Action]) -> tuple[Due, ...]:
@@ -66,11 +73,26 @@ def due(before: Service, after: Service, asked: Iterable[Action]) -> tuple[Due, 
             found.append(Due(Hook.RUNNING, g.number))
         if g.introduced and _begins(State.DRAINING, known, g):
             found.append(Due(Hook.DRAINING, g.number))
+    found += _shared(before, after, actions)
     for g in before.generations:
         ended = after.get(g.number) is None and g.introduced
         if ended and g.state is not State.FAILED and g.number not in failed:
             found.append(Due(Hook.DRAINED, g.number))
     return tuple(found)
+
+
+def _shared(before: Service, after: Service, actions: tuple[Action, ...]) -> Iterator[Due]:
+    """The canary that gets another share, or all clients."""
+    known, now = before.canary, after.canary
+    if now is not None and after.handover is not None:
+        share, step = now.progress.share, now.progress.step
+        if known is None or (known.progress.share, known.progress.step) != (share, step):
+            steps = len(now.plan.schedule.steps)
+            yield Due(Hook.CANARY, after.handover.successor, share=share, step=(step + 1, steps))
+    elif known is not None:
+        for one in actions:
+            if isinstance(one, Finish) and one.handover.outcome is Outcome.COMMITTED:
+                yield Due(Hook.CANARY, one.handover.successor, share=WHOLE)
 
 
 def _begins(state: State, known: Generation | None, g: Generation) -> bool:

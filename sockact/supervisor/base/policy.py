@@ -7,6 +7,7 @@ import os
 from sockact.core.canary import judges, schedule
 from sockact.core.canary.progress import BY, UNSURE, Plan
 from sockact.core.canary.verdict import Unsure
+from sockact.core.lifecycle.hooks import Hook
 from sockact.core.lifecycle.model import Policy, Ready
 
 TYPE_CHECKING = False
@@ -58,7 +59,15 @@ def policy_of(settings: Settings, private: Callable[[str], bool]) -> Policy:
         jitter=_JITTER,
         plan=plan_of(settings) if settings.canary else None,
         hooks=tuple(dict.fromkeys(event for event, *_ in settings.on)),
-        # The hooks of a generation run one by one, after a command that prints its version.
-        hook_bound=_SPARE + settings.hook_timeout * len(settings.on),
+        hook_bound=_SPARE + settings.hook_timeout * _most_in_a_row(settings.on),
         seed=int.from_bytes(os.urandom(4)) / 2**32,
     )
+
+
+def _most_in_a_row(hooks: tuple[tuple[str, ...], ...]) -> int:
+    """Return how many commands may run before one that is waited for has ended.
+
+    The hooks of a generation run one by one, after a command that prints its version. Those of a
+    canary run again at each step: one event may be in progress while another waits.
+    """
+    return len(hooks) + sum(event == Hook.CANARY for event, *_ in hooks)

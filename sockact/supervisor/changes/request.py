@@ -58,6 +58,7 @@ class ReloadRequest:
         wait_drained: bool = False,
         exec_reload: bool = False,
         plan: Plan | None = None,
+        background: bool | None = None,
     ) -> None:
         self.cause = cause
         self.done = done
@@ -66,6 +67,8 @@ class ReloadRequest:
         self.exec_reload = exec_reload
         self.plan = plan
         """The steps in which the successor gets clients, if not those of the settings."""
+        self.background = background
+        """Whether to answer as soon as a canary gets clients; None: as in the settings."""
         self._leave: Callable[[], None] = lambda: None
 
     def began(self, leave: Callable[[], None]) -> None:

@@ -28,12 +28,14 @@ if TYPE_CHECKING:
             refuse: Callable[[str], None],
             exec_reload: bool,
             canary: JsonObject,
+            background: bool | None,
         ) -> Callable[[], None]:
             """Begin or join a reload; call `done(handover, ok)` once, now or later, or
             `refuse(reason)` if the configuration is invalid.
 
             `exec_reload`: systemd knows of the reload. `canary`: the settings of a canary, by
-            their names in core/settings.py; without steps there is none.
+            their names in core/settings.py; without steps there is none. `background`: call `done`
+            as soon as a canary gets clients; None: as in the settings.
             Returns what to call if the client leaves before `done`.
             """
 

@@ -229,12 +229,16 @@ class Server:
             self._schedule(time.monotonic() + _PUSH_SECONDS)
 
     def _reload(self, call: Call, pending: PendingCall) -> None:
-        call.allow("wait_drained", "force", "exec_reload", *_CANARY_TEXTS, *_CANARY_OTHERS)
+        flags = "wait_drained", "force", "exec_reload", "canary_background"
+        call.allow(*flags, *_CANARY_TEXTS, *_CANARY_OTHERS)
         done = _handover_to(pending, RELOAD_FAILED)
         drained, force = call.flag("wait_drained"), call.flag("force")
         refuse = partial(_refuse, pending, CONFIGURATION_REFUSED)
         own = call.flag("exec_reload")
-        pending.on_leave(self._service.reload(drained, force, done, refuse, own, _canary(call)))
+        background = call.choice("canary_background")
+        pending.on_leave(
+            self._service.reload(drained, force, done, refuse, own, _canary(call), background)
+        )
 
     def _status_reply(self) -> bytes:
         return varlink.encode_reply({"status": self._service.status()}, continues=True)

@@ -97,10 +97,14 @@ class Call:
 
     def flag(self, name: str) -> bool:
         """The parameter `name: ?bool`, False when it is absent."""
+        return bool(self.choice(name))
+
+    def choice(self, name: str) -> bool | None:
+        """The parameter `name: ?bool`, None when it is absent."""
         value = self.parameters.get(name)
         if value is not None and not isinstance(value, bool):
             raise invalid_parameter(name)
-        return bool(value)
+        return value
 
     def text(self, name: str) -> str:
         """The parameter `name: ?string`, "" when it is absent."""

@@ -81,6 +81,7 @@ class HookDispatcher:
                 partial(self._failed, due, entry),
                 ended,
                 to_the_end=due.event is not Hook.RUNNING,
+                latest=due.event is Hook.CANARY,
             )
         )
 
@@ -97,7 +98,7 @@ class HookDispatcher:
     def _facts(
         self, due: Due, launched: LiveGeneration | None, entry: LedgerEntry | None, cause: str
     ) -> Json:
-        reason = due.reason
+        reason, (step, steps) = due.reason, due.step or (None, None)
         explained = due.event is Hook.FAILED and entry and entry.reason.startswith(reason)
         if entry and (due.event is Hook.ROLLED_BACK or explained):
             reason = entry.reason
@@ -116,6 +117,9 @@ class HookDispatcher:
             "predecessor_version": entry.from_version if entry else "",
             "successor": entry.successor if entry else None,
             "successor_version": entry.to_version if entry else "",
+            "share": _percent(due.share),
+            "step": step,
+            "steps": steps,
             "listen": [str(one.address) for one in self._context.lending.lanes.addresses],
             "at_usec": round(time.time() * 1_000_000),
         }
@@ -132,6 +136,11 @@ class HookDispatcher:
         if due.event in _BLOCKING:
             reason = reason and f"hook for {due.event.value} failed: {reason}"
             self._context.handle(HookEnded(due.number, due.event.value, reason))
+
+
+def _percent(share: int | None) -> float | None:
+    """Return a share in per cent, whole if it can be."""
+    return share // 10 if share is not None and share % 10 == 0 else share and share / 10
 
 
 def _cause(due: Due, service: Service) -> str:

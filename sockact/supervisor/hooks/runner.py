@@ -44,6 +44,8 @@ class HookBatch:
     """Called once at the end, with the reason of the first failure or ""."""
     to_the_end: bool = True
     """Whether to run the remaining commands after a failure."""
+    latest: bool = False
+    """Whether it takes the place of such a batch of its generation that still waits."""
 
 
 class _Run:
@@ -120,6 +122,8 @@ class HookRunner:
 
     def add(self, batch: HookBatch) -> None:
         """Run a batch after the earlier ones of its generation."""
+        if batch.latest:
+            self._drop_outdated(batch.generation)
         if sum(map(len, self._waiting.values())) >= MOST:
             reason = f"not run: {MOST} other hooks are waiting"
             batch.failed(reason)
@@ -127,6 +131,11 @@ class HookRunner:
             return
         self._waiting.setdefault(batch.generation, []).append(batch)
         self.look(batch.generation)
+
+    def _drop_outdated(self, generation: int) -> None:
+        waiting = self._waiting.pop(generation, [])
+        if left := [one for one in waiting if not one.latest]:
+            self._waiting[generation] = left
 
     def look(self, generation: int) -> None:
         """Continue with this generation, whose input may be known by now."""

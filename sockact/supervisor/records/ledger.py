@@ -132,6 +132,10 @@ class Ledger:
                 "restarts": totals.restarts,
                 "supervisor_starts": totals.starts,
                 "hook_failures": [{"event": one.event, "count": one.count} for one in totals.hooks],
+                "canaries": [
+                    {"outcome": "promoted", "count": totals.promoted},
+                    {"outcome": "refused", "count": totals.refused},
+                ],
             },
         }
 

@@ -83,6 +83,8 @@ class Announcer:
         """The line that was sent last, without the times that are left."""
         self._refresh_at = 0.0
         self._reload_is_known = False
+        self._background = False
+        """A canary is under way, and nobody waits for its end."""
         self._look_after()
 
     @contextlib.contextmanager
@@ -120,6 +122,18 @@ class Announcer:
                 self._notifier.status(line)
         self._look_after()
         self._ask_for_time()
+
+    def awaited(self, service: Service, awaited: bool) -> None:
+        """Take note whether anybody waits for the end of a reload that gives a canary clients.
+
+        If nobody does, the reload is over for systemd, which would show "reloading" for hours.
+        """
+        background = service.canary is not None and not awaited
+        if background is not self._background:
+            self._background = background
+            if background:
+                self._notifier.ready(self._new_line(service))
+            self._ask_for_time()
 
     def changed(self, service: Service) -> None:
         """Update the status line, if it has changed within the phase."""
@@ -186,7 +200,8 @@ class Announcer:
             self._extension.cancel()
             self._extension = None
         if self._phase in _WORKING and self._notifier.active:
-            self._notifier.extend(_EXTEND_BY)
+            if not self._background:
+                self._notifier.extend(_EXTEND_BY)
             if self._service is not None:
                 self.changed(self._service)
             self._extension = self._loop.at(time.monotonic() + _EXTEND_EVERY, self._ask_for_time)

@@ -55,7 +55,12 @@ class Handovers:
         identity = service.queued or service.last_handover + 1
         for request in requests:
             self._history.ledger.asked(service, request.cause)
-            request.began(self._outcomes.join(identity, request.wait_drained, request.done))
+            background = request.background
+            if background is None:
+                background = self._settings.next.canary_background and not request.wait_drained
+            request.began(
+                self._outcomes.join(identity, request.wait_drained, request.done, background)
+            )
         with self._announcer.systemd_knows(any(request.exec_reload for request in requests)):
             plan = next((request.plan for request in requests if request.plan), None)
             self._lifecycle.handle(events.Reload(plan))

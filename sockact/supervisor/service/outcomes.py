@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from sockact.core.lanes.target import share_of
 from sockact.core.lifecycle.model import Gate, Outcome
 from sockact.core.message_kinds import News
 from sockact.core.record import replace
@@ -25,20 +26,24 @@ class Outcomes:
     def __init__(self, say: Say) -> None:
         self._say = say
         self._failed_output: tuple[int, list[str]] = (0, [])
-        self._waiting: dict[int, list[tuple[bool, Done]]] = {}
+        # (whether to wait for the drain, whether the first share of a canary is enough, …)
+        self._waiting: dict[int, list[tuple[bool, bool, Done]]] = {}
         self._closing: dict[int, list[tuple[Handover, Done]]] = {}
         self._draining: dict[int, list[tuple[Handover, Done]]] = {}
 
-    def join(self, identity: int, wait_drained: bool, done: Done) -> Callable[[], None]:
-        """Wait for this handover, with `wait_drained` also for the end of its predecessor.
+    def join(
+        self, identity: int, wait_drained: bool, done: Done, background: bool = False
+    ) -> Callable[[], None]:
+        """Wait for this handover, with `wait_drained` also for the end of its predecessor, in the
+        `background` only until its canary has got its first share, if it is one.
 
         Call what it returns if the caller leaves.
         """
-        self._waiting.setdefault(identity, []).append((wait_drained, done))
+        self._waiting.setdefault(identity, []).append((wait_drained, background, done))
 
         def leave() -> None:
             for waiting in self._waiting.values():
-                waiting[:] = [entry for entry in waiting if entry[1] is not done]
+                waiting[:] = [entry for entry in waiting if entry[2] is not done]
             for later in (*self._closing.values(), *self._draining.values()):
                 later[:] = [entry for entry in later if entry[1] is not done]
 
@@ -53,17 +58,23 @@ class Outcomes:
         """Restore what the previous version returned from `carried`."""
         self._failed_output = about, list(lines)
 
-    def last(self, handover: Handover | None) -> Json | None:
+    def awaited(self) -> bool:
+        """Whether anybody waits for the outcome of a handover."""
+        return any(self._waiting.values())
+
+    def last(self, service: Service) -> Json | None:
         """Return the last handover as `status` shows it."""
+        handover = service.handover
         if handover is None:
             return None
         about, lines = self._failed_output
-        return handover_status(handover, lines if handover.id == about else [])
+        share = share_of(service, handover.successor)
+        return handover_status(handover, lines if handover.id == about else [], share)
 
     def finished(self, handover: Handover, predecessor: Generation | None) -> None:
         """Report a handover that was committed. `predecessor` is None if it has ended."""
         self._report(handover)
-        for wait_drained, done in self._waiting.pop(handover.id, ()):
+        for wait_drained, _, done in self._waiting.pop(handover.id, ()):
             if wait_drained and predecessor is not None:
                 self._draining.setdefault(predecessor.number, []).append((handover, done))
             elif predecessor is not None and _accepts(predecessor):
@@ -75,19 +86,31 @@ class Outcomes:
         """Report a handover that failed, and the last lines of its successor."""
         self._failed_output = (handover.id, stderr)
         self._report(handover)
-        for _wait_drained, done in self._waiting.pop(handover.id, ()):
+        for _, _, done in self._waiting.pop(handover.id, ()):
             done(handover_status(handover, stderr), False)
 
     def changed(self, service: Service) -> None:
-        """Answer the callers whose predecessor no longer accepts connections.
+        """Answer the callers who have waited for this state.
 
-        So a client that connects after the answer to a reload reaches the new release.
+        A reload is answered when the predecessor no longer accepts connections: a client that
+        connects afterwards reaches the new release.
         """
+        self._leave_in_background(service)
         for number in tuple(self._closing):
             g = service.get(number)
             if g is None or not _accepts(g):
                 for handover, done in self._closing.pop(number):
                     done(handover_status(handover, []), True)
+
+    def _leave_in_background(self, service: Service) -> None:
+        """Answer those for whom it is enough that the canary gets clients."""
+        if service.canary is None or service.handover is None:
+            return
+        waiting = self._waiting.pop(service.handover.id, [])
+        self._waiting[service.handover.id] = [entry for entry in waiting if not entry[1]]
+        for _, background, done in waiting:
+            if background:
+                done(self.last(service) or {}, True)
 
     def _report(self, handover: Handover) -> None:
         if handover.outcome is Outcome.COMMITTED:
@@ -113,7 +136,7 @@ def _accepts(g: Generation) -> bool:
     return g.gate is Gate.CLOSING and not g.ending
 
 
-def handover_status(handover: Handover, stderr: list[str]) -> Json:
+def handover_status(handover: Handover, stderr: list[str], share: int | None = None) -> Json:
     """Return the Handover of docs/control.md."""
     now = time.monotonic()
     return {
@@ -128,4 +151,5 @@ def handover_status(handover: Handover, stderr: list[str]) -> Json:
         "duration_seconds": (handover.finished or now) - handover.requested,
         "drained": handover.drained,
         "kept": handover.kept,
+        "share": share,
     }

@@ -79,6 +79,7 @@ class Performer:
         """Pass on the new state: to systemd, to callers, and to `status`."""
         self._announcer.changed(service)
         self._outcomes.changed(service)
+        self._announcer.awaited(service, self._outcomes.awaited())
         self._show()
 
     def perform(self, action: Action) -> None:

@@ -75,8 +75,11 @@ class Requests:
         refuse: Refuse,
         exec_reload: bool = False,
         canary: Json | None = None,
+        background: bool | None = None,
     ) -> Callable[[], None]:
         """Begin a reload, or join the queued one. With `exec_reload` systemd knows of it already.
+
+        With `background`, calls `done` as soon as a canary gets clients; None: as in the settings.
 
         If the configuration is invalid, calls `refuse(reason)` instead of `done`.
 
@@ -89,7 +92,9 @@ class Requests:
             raise Refused(TOO_MANY_FAILURES, {"reason": failures})
         plan = self._handovers.plan(canary)
         cause = "unit" if exec_reload else "command"
-        return self._reload(ReloadRequest(cause, done, refuse, wait_drained, exec_reload, plan))
+        return self._reload(
+            ReloadRequest(cause, done, refuse, wait_drained, exec_reload, plan, background)
+        )
 
     def rollback(self, done: Done) -> Callable[[], None]:
         """Switch back to the previous generation. Raises Refused if it has ended."""

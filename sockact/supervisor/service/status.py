@@ -6,6 +6,7 @@ import os
 import time
 
 import sockact
+from sockact.core.canary.progress import waiting_since
 from sockact.core.lifecycle.model import Gate, State
 from sockact.core.record import dataclass
 from sockact.handover import census
@@ -62,7 +63,7 @@ class Status:
                 for g in service.generations
             ],
             "listeners": _listeners(context.lending),
-            "handover": self._outcomes.last(service.handover),
+            "handover": self._outcomes.last(service),
             "starts": self._history.status(),
             "logs": context.logs.status(),
             "watch": self._changes.status(),
@@ -139,6 +140,8 @@ def _canary(service: Service) -> Json | None:
     if canary is None or handover is None:
         return None
     successor = service.get(handover.successor)
+    now = time.monotonic()
+    since = waiting_since(canary.plan, canary.progress, now)
     return {
         "generation": handover.successor,
         "share": canary.progress.share,
@@ -147,6 +150,7 @@ def _canary(service: Service) -> Json | None:
         "steps": len(canary.plan.schedule.steps),
         "seconds_left": _seconds_left(successor) if successor else None,
         "held": canary.progress.held,
+        "waiting_seconds": None if since is None else now - since,
         "verdict": canary.judgement.verdict.value,
         "reasons": list(canary.judgement.reasons),
     }

@@ -31,7 +31,14 @@ class Rig:
         self.failed: list[str] = []
         self.known = True
 
-    def add(self, name: str, *scripts: str, generation: int = 1, to_the_end: bool = True) -> None:
+    def add(
+        self,
+        name: str,
+        *scripts: str,
+        generation: int = 1,
+        to_the_end: bool = True,
+        latest: bool = False,
+    ) -> None:
         commands = tuple(("/bin/sh", "-c", script, str(self.log)) for script in scripts)
         self.hooks.add(
             HookBatch(
@@ -42,6 +49,7 @@ class Rig:
                 self.failed.append,
                 lambda reason: self.ended.append((name, reason)),
                 to_the_end,
+                latest,
             )
         )
 
@@ -87,6 +95,22 @@ def test_one_after_the_other_of_one_generation(rig: Rig) -> None:
     rig.run()
     assert rig.lines() == [f"{number}{part}" for number in range(5) for part in "ab"]
     assert rig.ended == [(str(number), "") for number in range(5)]
+
+
+def test_only_the_latest_of_some_waits(rig: Rig) -> None:
+    rig.known = False
+    rig.add("running", says("running"))
+    rig.add("first", says("first"), latest=True)
+    rig.add("draining", says("draining"))
+    for number in range(2 * MOST):
+        rig.add(str(number), says(str(number)), latest=True)
+    rig.add("other", says("other"), generation=2, latest=True)
+    rig.known = True
+    rig.hooks.look(1)
+    rig.hooks.look(2)
+    rig.run()
+    assert sorted(rig.lines()) == sorted(["running", "draining", str(2 * MOST - 1), "other"])
+    assert rig.failed == []
 
 
 def test_side_by_side_of_several(rig: Rig) -> None:

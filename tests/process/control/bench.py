@@ -30,6 +30,7 @@ HANDOVER: dict[str, Any] = {
     "duration_seconds": 0.412,
     "drained": False,
     "kept": False,
+    "share": None,
 }
 NO_STARTS: dict[str, Any] = {
     "interval_seconds": 300.0,
@@ -62,6 +63,7 @@ class FakeService:
         self.asked = 0
         self.resets = 0
         self.shares: list[int] = []
+        self.canary: dict[str, Any] | None = None
         self.padding = ""
         self.refusal: varlink.Refused | None = None
         self.at_once: tuple[dict[str, Any], bool] | None = None
@@ -96,6 +98,7 @@ class FakeService:
             "handover": HANDOVER,
             "starts": NO_STARTS,
             "logs": [],
+            "canary": self.canary,
         }
 
     def reload(
@@ -106,6 +109,7 @@ class FakeService:
         _refuse: Callable[[str], None],
         exec_reload: bool = False,
         canary: Mapping[str, Any] | None = None,
+        background: bool | None = None,
     ) -> Callable[[], None]:
         if self.refusal:
             raise self.refusal

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -19,6 +20,16 @@ if TYPE_CHECKING:
 
     from tests.conftest import StartService
 
+CANARY = {
+    "generation": 2,
+    "share": 25,
+    "by": "client",
+    "step": 1,
+    "steps": 2,
+    "held": False,
+    "verdict": "not-enough",
+    "reasons": [],
+}
 HINT = "Try 'sockact --help' for the commands.\n"
 
 
@@ -63,6 +74,19 @@ def test_a_handover_is_shown(app: Running) -> None:
     line = stdout.splitlines()[1]
     assert line.startswith("app   serving  2           v1.4.2\\x1b  36           succeeded ")
     assert line.endswith(" d ago") or line.endswith(" h ago")
+
+
+@pytest.mark.parametrize(("version", "shown"), [("v2", "canary 2.5 %"), ("v2" * 9, "serving")])
+def test_the_share_of_a_canary(app: Running, version: str, shown: str) -> None:
+    """If the line fits 80 columns."""
+    app.service.canary = CANARY
+    app.service.generations = [{**ONE, "version": version}]
+    code, stdout, stderr = sockact_on(app, "list")
+    assert (code, stderr) == (0, "")
+    header, line = stdout.splitlines()
+    assert line[header.index("STATE") : header.index("GENERATION")].strip() == shown
+    (entry,) = json.loads(sockact_on(app, "list", "--json")[1])
+    assert (entry["state"], entry["share"]) == ("serving", 25)
 
 
 def test_without_a_command(app: Running) -> None:

@@ -150,7 +150,7 @@ def test_systemd_hears_of_the_time_left(start: StartService, program: Program) -
 
 def test_rotations_are_not_about_generations() -> None:
     one = {"number": 1, "state": "draining", "on_trial": False, "connections": None}
-    draining = {"generations": [{**one, "seconds_left": 3.0}]}
+    draining = {"generations": [{**one, "seconds_left": 3.0}], "canary": None}
     assert describe("Rotate", draining) == "reopening log files"
     assert describe("Stop", draining) == "generation 1 is draining, up to 3 s left"
-    assert describe("Stop", {"generations": []}) == "stopping"
+    assert describe("Stop", {"generations": [], "canary": None}) == "stopping"

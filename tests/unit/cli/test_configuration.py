@@ -115,7 +115,7 @@ def test_by_the_name_of_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     ("line", "message"),
     [
         ("start_timeout = 1", "unknown key 'start_timeout'; did you mean 'start-timeout'?"),
-        ("zzzzzz = 1", "known keys: adopt, canary, canary-by, canary-timeout, command,"),
+        ("zzzzzz = 1", "known keys: adopt, canary, canary-background, canary-by, "),
         ("adopt = 'magic'", "'auto', 'seccomp', 'seccomp-connect', 'shim', 'native'"),
         ("adopt = 1", "must be one of auto, seccomp, seccomp-connect, shim, native, not 1"),
         ("max-draining = '2'", "must be a number from 1 to 99, not '2'"),

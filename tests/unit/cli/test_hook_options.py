@@ -45,6 +45,13 @@ def test_on_the_command_line() -> None:
     assert policy.hook_bound >= 4.0
 
 
+def test_a_drain_waits_for_the_hooks_of_a_canary_before_it() -> None:
+    """One that runs, and the last one that waits."""
+    words = ("--on", "canary=/bin/true", "--on", "draining=/bin/true", "--hook-timeout")
+    bounds = [policy_of(given(*words, time), lambda _probe: False).hook_bound for time in "12"]
+    assert bounds[1] - bounds[0] == 3.0
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [

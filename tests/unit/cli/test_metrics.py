@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from prometheus_client.exposition import generate_latest
@@ -14,11 +14,14 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from sockact.cli.exporter import metrics
-from sockact.cli.exporter.metrics import COUNTER, FAMILIES, HISTOGRAM, Samples
+from sockact.cli.exporter.families import COUNTER, FAMILIES, HISTOGRAM
 from sockact.core.history.ledger import BOUNDS, Account, LedgerEntry, Span, Times, Totals
 from sockact.supervisor.records.ledger import Ledger
 from tests import ROOT
 from tests.support import markdown
+
+if TYPE_CHECKING:
+    from sockact.cli.exporter.metrics import Samples
 
 ID = "0123456789abcdef" * 2
 ENTRY = LedgerEntry(
@@ -27,7 +30,9 @@ ENTRY = LedgerEntry(
     seconds=0.3,
     spans=(Span("start", 0.3), Span("drain", 1.0), Span("stop", 0.2)),
 )
-TOTALS = Totals(reloads_committed=Times().plus(0.3), drains=Times().plus(1.2), taken_back=4)
+TOTALS = Totals(
+    reloads_committed=Times().plus(0.3), drains=Times().plus(1.2), taken_back=4, promoted=2
+)
 HISTORY: dict[str, Any] = Ledger(Account((ENTRY,), TOTALS), lambda: None).status()
 STATUS: dict[str, Any] = {
     "name": "lies",
@@ -54,9 +59,32 @@ STATUS: dict[str, Any] = {
         },
     ],
     "listeners": [
-        {"name": "web", "address": "[::1]:80", "queue_length": 5, "queue_limit": 128},
-        {"name": "dns", "address": "udp:[::1]:53", "queue_length": None, "queue_limit": None},
+        {
+            "name": "web",
+            "address": "[::1]:80",
+            "queue_length": 5,
+            "queue_limit": 128,
+            "lanes": [
+                {"number": 0, "generations": [2], "share": 995, "queue_length": 5},
+                {"number": 1, "generations": [3], "share": 5, "queue_length": None},
+            ],
+        },
+        {
+            "name": "dns",
+            "address": "udp:[::1]:53",
+            "queue_length": None,
+            "queue_limit": None,
+            "lanes": [],
+        },
     ],
+    "canary": {
+        "generation": 2,
+        "share": 5,
+        "step": 1,
+        "steps": 3,
+        "seconds_left": 59.5,
+        "waiting_seconds": None,
+    },
     "starts": {"interval_seconds": 600.0, "burst": 10, "failures": [{}, {}]},
 }
 
@@ -99,11 +127,34 @@ def test_the_values() -> None:
         'sockact_drain_duration_seconds_bucket{le="+Inf",service="web"} 1.0',
         'sockact_drain_duration_seconds_sum{service="web"} 1.2',
         'sockact_start_limit_failures{service="web"} 2.0',
+        (
+            'sockact_lane_info{address="[::1]:80",generation="3",lane="1",'
+            'listener="web",service="web"} 1.0'
+        ),
+        'sockact_lane_share_ratio{address="[::1]:80",lane="0",listener="web",service="web"} 0.995',
+        'sockact_lane_queue_length{address="[::1]:80",lane="0",listener="web",service="web"} 5.0',
+        'sockact_canary_share_ratio{generation="2",service="web",version="1.4.2"} 0.005',
+        'sockact_canary_step{service="web"} 1.0',
+        'sockact_canary_steps{service="web"} 3.0',
+        'sockact_canary_step_remaining_seconds{service="web"} 59.5',
+        'sockact_canaries_total{outcome="promoted",service="web"} 2.0',
+        'sockact_canaries_total{outcome="refused",service="web"} 0.0',
     ):
         assert line in text.splitlines(), line
     assert 'generation="3",service="web",state="busy"' not in text
+    assert "sockact_canary_waiting_seconds{" not in text
     assert "dns" not in text
     assert "lies" not in text, "a service cannot speak for another"
+
+
+def test_a_canary_that_is_held() -> None:
+    status = copy.deepcopy(STATUS)
+    status["canary"] |= {"seconds_left": None, "waiting_seconds": 7.0}
+    text = page(status)
+    assert 'sockact_canary_waiting_seconds{service="web"} 7.0' in text.splitlines()
+    assert "sockact_canary_step_remaining_seconds{" not in text
+    text = page(status | {"canary": None})
+    assert "sockact_canary_share_ratio{" not in text
 
 
 def test_every_family_is_there() -> None:

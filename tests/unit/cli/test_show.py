@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sockact.cli.calls.show import COLUMNS, show
+from sockact.cli.calls.show import COLUMNS, canary, show
 
 STATUS: dict[str, Any] = {
     "name": "app",
@@ -14,6 +14,7 @@ STATUS: dict[str, Any] = {
     "adopt": "seccomp",
     "ready": "interest",
     "generations": [],
+    "canary": None,
     "listeners": [],
     "starts": {"failures": []},
     "logs": [],
@@ -38,16 +39,19 @@ def test_it_fits_a_terminal() -> None:
     assert " ".join(STATUS["command"]) in told
 
 
-def test_a_canary_and_its_verdict() -> None:
-    canary = {
+def test_a_canary() -> None:
+    found = {"share": 5, "step": 2, "steps": 3, "held": False, "seconds_left": 61.0}
+    text = "canary: 0.5 % of new clients, step 2 of 3"
+    assert canary(found) == f"{text}, up to 1 min 1 s left"
+    assert canary({**found, "seconds_left": None}) == text
+    held = {**found, "share": 250, "held": True}
+    assert canary(held) == "canary: 25 % of new clients, until it is promoted or rolled back"
+
+
+def test_the_verdict_on_a_canary() -> None:
+    found = {
         **{"generation": 2, "share": 25, "by": "client", "step": 1, "steps": 3},
         **{"seconds_left": 90.0, "held": False, "verdict": "not-enough", "reasons": ["few", "x"]},
     }
-    lines = show({**STATUS, "canary": canary}).splitlines()
-    at = lines.index("    not enough: few; x")
-    assert " ".join(line.strip() for line in lines[at - 2 : at]) == (
-        "canary: generation 2, 2.5 % of new clients by client, step 1 of 3, up to 1 min 30 s left"
-    )
-    canary["held"] = True
-    told = " ".join(show({**STATUS, "canary": canary}).split())
-    assert "held until promoted or rolled back" in told
+    lines = show({**STATUS, "canary": found}).splitlines()
+    assert "  verdict on the canary: not enough: few; x" in lines

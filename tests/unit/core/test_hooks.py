@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 
 from hypothesis import given, settings
 
+from sockact.core.canary import schedule
+from sockact.core.canary.progress import Plan
+from sockact.core.canary.verdict import Unsure
 from sockact.core.lifecycle import actions as do
 from sockact.core.lifecycle import events as on
-from sockact.core.lifecycle.hooks import Hook, due
+from sockact.core.lifecycle.hooks import Due, Hook, due
 from sockact.core.lifecycle.machine import next_deadline, step
 from sockact.core.lifecycle.model import Exit, Gate, Outcome, Phase, Policy, Service, State
 from tests.unit.core.test_lifecycle_invariants import HISTORY, POLICIES
@@ -29,6 +32,7 @@ class Story:
         self.now = 0.0
         self.asked: list[Action] = []
         self.due: list[tuple[str, int]] = []
+        self.last = Due(Hook.PENDING, 0)
         self.tell(*events)
 
     def tell(self, *events: Event) -> Story:
@@ -36,7 +40,9 @@ class Story:
             before = self.state
             self.state, asked = step(before, event, self.now)
             self.asked = [*asked]
-            self.due += [(one.event.value, one.number) for one in due(before, self.state, asked)]
+            for one in due(before, self.state, asked):
+                self.due.append((one.event.value, one.number))
+                self.last = one
         return self
 
     def at(self, now: float, *events: Event) -> Story:
@@ -142,6 +148,39 @@ def test_a_failed_hook_of_the_first_launch_changes_nothing() -> None:
     before = story.state
     story.tell(on.HookEnded(1, "running", "exited with status 1"))
     assert (story.state, story.asked) == (before, [])
+
+
+def test_a_canary_is_told_each_share() -> None:
+    plan = Plan(schedule.parse("1% 5s, 50% 10s"), unsure=Unsure.PROMOTE)
+    policy = Policy(hooks=ALL, private_trial=True, plan=plan)
+    story = Story(*SERVING, on.Reload(), on.Proven(2), on.HookEnded(2, "running"), policy=policy)
+    assert story.new()[2:] == [("pending", 2), ("running", 2)]
+    story.tell(on.Tick())
+    assert story.new() == [("canary", 2)]
+    assert (story.last.share, story.last.step) == (10, (1, 2))
+    story.at(6.0, on.Tick(), on.Tick())
+    assert story.new() == [("canary", 2)]
+    assert (story.last.share, story.last.step) == (500, (2, 2))
+    back = Story(policy=policy)
+    back.state, back.now = story.state, story.now
+    story.tell(on.Share(250), on.Share(250))
+    assert story.new() == [("canary", 2)]
+    assert (story.last.share, story.last.step) == (250, (2, 2))
+    story.tell(on.Promote())
+    assert story.new() == [("draining", 1), ("canary", 2)]
+    assert (story.last.share, story.last.step) == (1000, None)
+    back.tell(on.Rollback())
+    assert back.new() == [("failed", 2), ("draining", 2)]
+
+
+def test_a_canary_that_gets_all_clients_because_the_other_died() -> None:
+    policy = Policy(hooks=ALL, plan=Plan(schedule.parse("1% 5s")))
+    story = Story(*SERVING, on.Reload(), on.Proven(2), policy=policy)
+    story.tell(on.GateMoved(1, Gate.CLOSED), on.HookEnded(2, "running"), on.Tick())
+    assert story.new()[-1] == ("canary", 2)
+    story.tell(on.Exited(1, Exit(code=1)))
+    assert ("canary", 2) in story.new()
+    assert story.outcome()[0] is Outcome.COMMITTED
 
 
 @settings(max_examples=300, deadline=None)

@@ -125,3 +125,18 @@ def test_progress_is_carried_as_json() -> None:
     one.share(250)
     data = json.loads(json.dumps(plain(one.progress)))
     assert Reader(Progress).read(Progress, data) == one.progress
+
+
+def test_since_when_it_waits() -> None:
+    story = Story(Plan(parse("1% 10s, 50% 10s"), timeout=60.0))
+    began = story.now
+
+    def waiting() -> float | None:
+        return canary.waiting_since(story.plan, story.progress, story.now)
+
+    story.look(FEW, 9.0)
+    assert waiting() is None
+    story.look(FEW, 11.0)
+    assert waiting() == began + 10.0
+    story.progress, _ = canary.set_share(story.progress, 250, story.now)
+    assert waiting() == story.now
