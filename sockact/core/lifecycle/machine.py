@@ -31,7 +31,7 @@ late news: it changes nothing.
 
 from __future__ import annotations
 
-from sockact.core.lifecycle import canary, crash, drain, handover, hooks, readiness, stop, trial
+from sockact.core.lifecycle import canary, crash, handover, hooks, readiness, stop, trial
 from sockact.core.lifecycle.actions import Announce
 from sockact.core.lifecycle.events import (
     Census,
@@ -132,9 +132,9 @@ _DEADLINES: dict[str, Callable[[Transition, Generation], None]] = {
     "trial_until": trial.over,
     "canary_until": canary.due,
     "keep_until": trial.keep_over,
-    "census_at": drain.count_due,
-    "drain_deadline": drain.timed_out,
-    "kill_at": drain.kill_due,
+    "census_at": stop.count_due,
+    "drain_deadline": stop.drain_timed_out,
+    "kill_at": stop.kill_due,
 }
 
 _HANDLERS: dict[type[Event], Callable[[Transition, Event], None]] = {
@@ -158,6 +158,6 @@ _HANDLERS: dict[type[Event], Callable[[Transition, Event], None]] = {
     Exited: crash.exited,
     Gone: crash.gone,
     GateMoved: trial.gate_moved,
-    Census: drain.counted,
+    Census: stop.counted,
     Tick: _tick,
 }
