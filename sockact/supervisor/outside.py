@@ -12,6 +12,7 @@ import signal
 
 import sockact
 from sockact.handover.accept_queues import AcceptQueues
+from sockact.supervisor import pause
 from sockact.supervisor.changes.configuration import ConfigurationReader
 from sockact.supervisor.changes.reload_trigger import ReloadTrigger
 from sockact.supervisor.control.server import Server
@@ -108,6 +109,9 @@ class OutsideParts:
         self._watchdog = self._make_watchdog()
         self.carry_over = self._make_carry_over()
         self._upgrades = Upgrades(base.loop, SIGNALS, self._busy, self._carry, resources.notice)
+        self.pauses = pause.Pauses(
+            parts.lifecycle, base.loop, parts.gates, parts.lending.lanes.listeners
+        )
         self.reaper = self._make_reaper()
         self._requests = self._make_requests()
         self.server = Server(base.loop, resources.claim.directory, self._requests, control)
@@ -170,6 +174,7 @@ class OutsideParts:
             base.outcomes,
             base.history,
             self.changes,
+            pause.status,
         )
         return Requests(
             parts.lifecycle,
@@ -182,6 +187,7 @@ class OutsideParts:
             base.shutdown,
             self.reaper,
             self._upgrades,
+            self.pauses,
             status,
             self._resources.reporter,
             self._show,
@@ -191,6 +197,7 @@ class OutsideParts:
         """Pass on that something which `status` shows has changed."""
         served = self._parts.handovers.served() if self._resources.settings.config else None
         self._snapshots.keep(served)
+        self.pauses.look()
         self._configuration.look()
         self.server.changed()
         self.changes.look()

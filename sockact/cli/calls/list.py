@@ -6,7 +6,7 @@ import os
 
 from sockact.cli.calls import service
 from sockact.cli.calls.asking import ask_all
-from sockact.cli.calls.show import ago
+from sockact.cli.calls.show import ago, state_of
 from sockact.cli.calls.status import MOST_FAILURES, tell_more
 from sockact.cli.terminal.failures import Failure
 from sockact.cli.terminal.output import printable, say
@@ -23,7 +23,7 @@ SECONDS = 2.0
 """How long one service may keep the others from being listed."""
 
 _HEADER = ("NAME", "STATE", "GENERATION", "VERSION", "CONNECTIONS", "LAST HANDOVER")
-_FACTS = ("state", "generation", "version", "connections", "handover")
+_FACTS = ("state", "pause", "generation", "version", "connections", "handover")
 
 
 def perform(*, as_json: bool = False) -> int:
@@ -62,6 +62,7 @@ def _facts(status: dict[str, Any]) -> dict[str, Any]:
     handover = status["handover"]
     return {
         "state": status["state"],
+        "pause": status["pause"],
         "generation": latest and latest["number"],
         "version": latest and latest["version"],
         "connections": {kind: sum(one[kind] for one in counts) for kind in kinds},
@@ -87,7 +88,7 @@ def _row(one: Service, entry: dict[str, Any]) -> Sequence[str]:
     connections, handover = sum(entry["connections"].values()), entry["handover"]
     return (
         name,
-        entry["state"],
+        state_of(entry),
         str(entry["generation"] or "-"),
         entry["version"] or "-",
         str(connections),

@@ -25,6 +25,9 @@ _CONNECT_SECONDS = 2.0
 _DOING = {
     "Reload": "reloading",
     "Rollback": "switching back",
+    "Pause": "waiting until nobody accepts connections",
+    "Resume": "accepting connections again",
+    "Promote": "giving the canary all clients",
     "Rotate": "reopening log files",
     "Stop": "stopping",
 }

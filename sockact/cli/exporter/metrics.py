@@ -55,6 +55,9 @@ FAMILIES = (
         ("state",),
     ),
     Family(
+        *("sockact_paused", GAUGE, "Whether the operator has paused the service (1) or not (0)."),
+    ),
+    Family(
         *(
             "sockact_generation_info",
             GAUGE,
@@ -233,6 +236,8 @@ def _service(found: Samples, status: Mapping[str, Any]) -> None:
     found.put("sockact_service_info", 1, status["version"], status["adopt"], status["ready"])
     for state in STATES:
         found.put("sockact_service_state", int(status["state"] == state), state)
+    pause = status["pause"]
+    found.put("sockact_paused", int(pause is not None and pause["active"]))
     starts = status["starts"]
     found.put("sockact_start_limit_failures", len(starts["failures"]))
     found.put("sockact_start_limit_burst", starts["burst"])

@@ -38,6 +38,7 @@ def stop(step: Transition, event: Event) -> None:
     if step.state.phase is Phase.STOPPED:
         return
     step.state = replace(step.state, respawn_at=None)
+    step.end_pause(STOPPING)
     step.enter(Phase.STOPPING)
     for number in [g.number for g in step.state.generations]:
         g = step.state.get(number)
@@ -81,6 +82,7 @@ def give_up(step: Transition, status: int) -> None:
     """End the service with this exit status once every process has ended."""
     step.state = replace(step.state, exit_status=status, respawn_at=None)
     _cancel_handovers(step)
+    step.end_pause(STOPPING)
     step.enter(Phase.STOPPING)
     step.release_kept()
     quit_when_empty(step)
