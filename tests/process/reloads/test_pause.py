@@ -11,7 +11,7 @@ import pytest
 
 from sockact.core.lifecycle.pause import EXPIRED
 from tests.process.upgrade.restarts import Restarts, restarts
-from tests.support import wait
+from tests.support import varlink, wait
 from tests.support.exporter import Exporter
 from tests.support.gated import KINDS
 from tests.support.installed import Installed, upgrade
@@ -65,6 +65,16 @@ def test_times_that_are_no_longest_time(start: StartService, program: Program, m
     service = start(program.command, listen=program.listen)
     outcome = service.run("pause", "--max", most, service.name)
     assert (outcome.code, len(outcome.stderr.splitlines())) == (2, 1)
+    assert service.status()["pause"] is None
+
+
+@pytest.mark.parametrize("most", [0, -1, 600.5, 1e300, 10**400, True, "30", [30]], ids=repr)
+def test_calls_with_no_longest_time(start: StartService, program: Program, most: object) -> None:
+    service = start(program.command, listen=program.listen)
+    with pytest.raises(varlink.VarlinkError) as caught:
+        varlink.call(service.control, "Pause", {"max": most})
+    assert caught.value.name == "org.varlink.service.InvalidParameter"
+    assert caught.value.parameters == {"parameter": "max"}
     assert service.status()["pause"] is None
 
 
