@@ -26,10 +26,13 @@ if TYPE_CHECKING:
 _COMMANDS = {
     **dict.fromkeys(("run", "dev"), "starting"),
     **dict.fromkeys(("reload", "rollback", "list", "status", "history", "logs"), "running"),
-    **dict.fromkeys(("canary", "promote", "rotate", "reset", "stop", "upgrade"), "running"),
+    **dict.fromkeys(("canary", "promote", "pause", "resume"), "running"),
+    **dict.fromkeys(("rotate", "reset", "stop", "upgrade"), "running"),
     **dict.fromkeys(("init", "wrap", "unwrap", "check", "config", "exporter"), "setup"),
 }
 """In the order of the help, each with the room of its module."""
+_TOGETHER = {"resume": "pause"}
+"""Those that are in the module of another command."""
 
 
 class Commands(click.Group):
@@ -41,7 +44,9 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command = importlib.import_module(f"sockact.cli.{_COMMANDS[cmd_name]}.{cmd_name}").command
+        name = _TOGETHER.get(cmd_name, cmd_name)
+        module = importlib.import_module(f"sockact.cli.{_COMMANDS[cmd_name]}.{name}")
+        command = module.command if name == cmd_name else getattr(module, cmd_name)
         assert isinstance(command, click.Command)
         return command
 

@@ -40,3 +40,5 @@ class News(StrEnum):
     """The program has shut down a listener."""
     CANARY = "canary"
     """A canary gets another share of the clients, or cannot be judged."""
+    PAUSE = "pause"
+    """The operator has paused the service, or the pause has ended."""

@@ -36,6 +36,10 @@ class AcceptQueues:
         """
         return max((self._look(listener, now) for listener in self._listeners()), default=0.0)
 
+    def forget(self) -> None:
+        """Forget what earlier calls tell."""
+        self._before.clear()
+
     def _look(self, listener: Listener, now: float) -> float:
         waiting = _waiting(listener)
         before, since = self._before.get(listener.inode, (set(), now))

@@ -13,7 +13,7 @@ import socket
 
 from sockact.kernel import looks
 from sockact.kernel.looks import apart, apart_for
-from sockact.kernel.sockets import sockopt, upkeep
+from sockact.kernel.sockets import admission, sockopt, upkeep
 from sockact.kernel.sockets.listener import of_descriptor
 
 TYPE_CHECKING = False
@@ -101,13 +101,21 @@ def socket_file(listener: Listener) -> File | None:
 
 def tidy(found: list[tuple[Listener, int, File | None]], *, admit: bool) -> list[str]:
     """Make all of them listen again, with a queue of this limit, and undo the options that keep
-    clients away; if `admit` is false, the filter of `sockact unwrap` stays. Return for each why no
+    clients away; if `admit` is false, the filter of `admission` stays. Return for each why no
     client can connect to it, or "". Raises Unavailable.
     """
     plain = [(listener.socket.fileno(), limit, file) for listener, limit, file in found]
     if not plain:
         return []
     return looks.in_fork_or_here(_GROUP, _tidy, [fd for fd, *_ in plain], plain, admit)
+
+
+def admit(listeners: list[Listener], *, more: bool) -> None:
+    """Let connections begin at these TCP listeners, or at none of them: their clients try again.
+    Raises OSError.
+    """
+    found = [listener.socket.fileno() for listener in listeners]
+    looks.in_fork_or_here(_GROUP, _admit, found, found, more)
 
 
 def shut(listener: Listener) -> None:
@@ -166,6 +174,16 @@ def _tidied(fd: int, limit: int, file: File | None, admit: bool) -> str:
     except OSError as error:
         return f"the program shut it down, and listening again failed ({error.strerror})"
     return why or (_MOVED if file and _socket_file(file[0]) != file else "")
+
+
+@apart
+def _admit(found: list[int], more: bool) -> None:
+    for number in found:
+        with socket.socket(fileno=os.dup(number)) as listener:
+            if not more:
+                admission.admit_no_more(listener)
+            elif admission.admits_no_more(listener):
+                admission.admit_again(listener)
 
 
 @apart_for(_GROUP)

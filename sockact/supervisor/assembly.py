@@ -95,6 +95,7 @@ class Supervisor:
         base.announcer.changed(lifecycle.service)
         outside.start_watchdog()
         outside.changes.look()
+        outside.pauses.look()
         before, now = carried.version, sockact.__version__
         self._resources.reporter.say(
             f"upgraded in place from {before} to {now}", news=News.UPGRADED

@@ -12,6 +12,7 @@ import signal
 
 import sockact
 from sockact.handover.accept_queues import AcceptQueues
+from sockact.supervisor import pause
 from sockact.supervisor.canaries.canaries import Canaries
 from sockact.supervisor.canaries.sources import Sources
 from sockact.supervisor.changes.configuration import ConfigurationReader
@@ -112,6 +113,9 @@ class OutsideParts:
         self.canaries = self._make_canaries()
         self.carry_over = self._make_carry_over()
         self._upgrades = Upgrades(base.loop, SIGNALS, self._busy, self._carry, resources.notice)
+        self.pauses = pause.Pauses(
+            parts.lifecycle, base.loop, parts.gates, parts.lending.lanes.listeners
+        )
         self.reaper = self._make_reaper()
         self._requests = self._make_requests()
         self.server = Server(base.loop, resources.claim.directory, self._requests, control)
@@ -194,6 +198,7 @@ class OutsideParts:
             base.outcomes,
             base.history,
             self.changes,
+            pause.status,
         )
         return Requests(
             parts.lifecycle,
@@ -206,6 +211,7 @@ class OutsideParts:
             base.shutdown,
             self.reaper,
             self._upgrades,
+            self.pauses,
             status,
             self._resources.reporter,
             self._show,
@@ -215,6 +221,7 @@ class OutsideParts:
         """Pass on that something which `status` shows has changed."""
         served = self._parts.handovers.served() if self._resources.settings.config else None
         self._snapshots.keep(served)
+        self.pauses.look()
         self._configuration.look()
         self.server.changed()
         self.changes.look()

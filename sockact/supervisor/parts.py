@@ -21,6 +21,7 @@ from sockact.supervisor.base.faults import Faults
 from sockact.supervisor.base.loop import Loop
 from sockact.supervisor.base.policy import policy_of
 from sockact.supervisor.base.retry import Retry
+from sockact.supervisor.gates.admission_gates import AdmissionGates
 from sockact.supervisor.gates.decoys import Decoys
 from sockact.supervisor.gates.drain_census import DrainCensus
 from sockact.supervisor.gates.gates import Gates
@@ -201,6 +202,7 @@ class LifecycleParts:
             base.calls,
             listeners,
             LaneGates(self.lending, self._gate_moved),
+            AdmissionGates(base.loop, self.lending, self._gate_moved),
             self._gate_moved,
             base.reports.report_adapter,
         )
@@ -286,7 +288,8 @@ class LifecycleParts:
     def _who_accepts(self) -> int | None:
         """Return the generation that has to accept connections; None while that may change."""
         service = self.lifecycle.service
-        running = service.only(State.RUNNING) if service.phase is Phase.SERVING else ()
+        serves = service.phase is Phase.SERVING and not service.is_paused
+        running = service.only(State.RUNNING) if serves else ()
         return running[0].number if running and running[0].exit is None else None
 
     def _deaf(self, number: int, listener: Listener) -> None:

@@ -35,6 +35,7 @@ MESSAGE_IDS = {
     News.HOOK: "17d17134d1564e95bb62f9386bc53324",
     News.LISTENER: "c6c1f50fc8af4d08ab3d4b223950cadd",
     News.CANARY: "c02cf1691b994038afc0047f24806c13",
+    News.PAUSE: "5f9433ef0bc24092a968e1a287c26466",
 }
 """MESSAGE_ID= of each kind of message: sd-id128(3), `systemd-id128 new`. They never change."""
 

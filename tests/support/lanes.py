@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from sockact.core.lifecycle.model import Policy, Service
 from sockact.handover.lanes import Lanes
+from sockact.supervisor.gates.admission_gates import AdmissionGates
 from sockact.supervisor.gates.lane_gates import LaneGates
 from sockact.supervisor.gates.lending import Lending
 
@@ -18,7 +19,15 @@ if TYPE_CHECKING:
 
 def shared(listeners: Sequence[Listener]) -> LaneGates:
     """All generations share these listeners."""
-    lending = Lending(
+    return LaneGates(_lending(listeners), lambda *_moved: None)
+
+
+def admission(listeners: Sequence[Listener]) -> AdmissionGates:
+    """Closes no gate in these tests."""
+    return AdmissionGates(cast("Loop", None), _lending(listeners), lambda *_moved: None)
+
+
+def _lending(listeners: Sequence[Listener]) -> Lending:
+    return Lending(
         cast("Loop", None), Lanes([listeners]), lambda: Service(Policy()), lambda *_said: None
     )
-    return LaneGates(lending, lambda *_moved: None)

@@ -121,11 +121,20 @@ def read_all(sock: socket.socket) -> str:
 class Hammer:
     """Clients that open one new connection after the other, and count each failure."""
 
-    def __init__(self, port: int, clients: int = 2, pause: float = 0.003) -> None:
+    def __init__(
+        self,
+        port: int,
+        clients: int = 2,
+        pause: float = 0.003,
+        command: str = "fast",
+        timeout: float = wait.TIMEOUT,
+    ) -> None:
         self.failures: list[str] = []
         self.answers: Counter[str] = Counter()
         self._port = port
         self._pause = pause
+        self._command = command
+        self._timeout = timeout
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._run) for _ in range(clients)]
 
@@ -144,10 +153,13 @@ class Hammer:
         before = self.answers[version]
         wait.until(lambda: self.answers[version] > before, f"an answer of {version}", timeout)
 
+    def _ask(self) -> str:
+        return ask(("127.0.0.1", self._port), self._command, self._timeout)
+
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                self.answers[ask(("127.0.0.1", self._port))] += 1
+                self.answers[self._ask()] += 1
             except OSError as error:
                 self.failures.append(repr(error))
             self._stop.wait(self._pause)

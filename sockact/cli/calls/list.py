@@ -6,7 +6,7 @@ import os
 
 from sockact.cli.calls import service
 from sockact.cli.calls.asking import ask_all
-from sockact.cli.calls.show import COLUMNS, ago
+from sockact.cli.calls.show import COLUMNS, ago, state_of
 from sockact.cli.calls.status import MOST_FAILURES, tell_more
 from sockact.cli.terminal.failures import Failure
 from sockact.cli.terminal.output import printable, say
@@ -23,7 +23,7 @@ SECONDS = 2.0
 """How long one service may keep the others from being listed."""
 
 _HEADER = ("NAME", "STATE", "GENERATION", "VERSION", "CONNECTIONS", "LAST HANDOVER")
-_FACTS = ("state", "share", "generation", "version", "connections", "handover")
+_FACTS = ("state", "pause", "share", "generation", "version", "connections", "handover")
 
 
 def perform(*, as_json: bool = False) -> int:
@@ -62,6 +62,7 @@ def _facts(status: dict[str, Any]) -> dict[str, Any]:
     return {
         "state": status["state"],
         "share": status["canary"] and status["canary"]["share"],
+        "pause": status["pause"],
         "generation": latest and latest["number"],
         "version": latest and latest["version"],
         "connections": {kind: sum(one[kind] for one in counts) for kind in kinds},
@@ -83,13 +84,14 @@ def _table(found: list[tuple[Service, dict[str, Any]]]) -> list[str]:
     """The lines; with the shares of canaries, if they fit."""
     lines = _aligned([_HEADER, *(_row(*one, _state_and_share(one[1])) for one in found)])
     if max(map(len, lines)) > COLUMNS:
-        lines = _aligned([_HEADER, *(_row(*one, one[1]["state"]) for one in found)])
+        lines = _aligned([_HEADER, *(_row(*one, state_of(one[1])) for one in found)])
     return lines
 
 
 def _state_and_share(entry: dict[str, Any]) -> str:
-    state: str = entry["state"]
-    return state if entry["share"] is None else f"canary {entry['share'] / 10:g} %"
+    if entry["share"] is None or entry["pause"]:
+        return state_of(entry)
+    return f"canary {entry['share'] / 10:g} %"
 
 
 def _row(one: Service, entry: dict[str, Any], state: str) -> Sequence[str]:

@@ -26,6 +26,8 @@ _DOING = {
     "Promote": "switching to the canary",
     "Reload": "reloading",
     "Rollback": "switching back",
+    "Pause": "waiting until nobody accepts connections",
+    "Resume": "accepting connections again",
     "Rotate": "reopening log files",
     "Stop": "stopping",
 }

@@ -262,6 +262,8 @@ def _user(uid: int) -> str:
 def _refusal(error: client.RemoteError) -> str:
     if error.name == interface.STOPPING:
         return "is stopping; wait until it has stopped, then start it again"
+    if error.name == interface.PAUSED:
+        return "is paused by the operator; run `sockact resume` first"
     if error.name == varlink.PERMISSION_DENIED:
         return (
             f"takes calls only from root and its own user, not from user {_user(os.geteuid())}; "

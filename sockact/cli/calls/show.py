@@ -60,6 +60,22 @@ def canary(found: dict[str, Any]) -> str:
     return f"{text}, step {found['step']} of {found['steps']}{left}"
 
 
+def state_of(status: dict[str, Any]) -> str:
+    """The state of a service, from its status or its entry in a list."""
+    pause = status["pause"]
+    if pause is None or not pause["active"]:
+        state: str = status["state"]
+        return state
+    if not pause["complete"]:
+        return "about to pause (by the operator)"
+    return f"paused (by the operator) for {span(pause['seconds_left'] or 0.0)} more"
+
+
+def _pause(pause: dict[str, Any]) -> str:
+    ended = ago(pause["ended_usec"] or 0)
+    return f"ended {ended} after {span(pause['duration_seconds'])}: {pause['reason']}"
+
+
 def _folded(line: str) -> Iterator[str]:
     """The line in parts that fit COLUMNS, as far as its words do; further ones are indented."""
     indent = " " * (len(line) - len(line.lstrip()) + 4)
@@ -73,7 +89,7 @@ def _folded(line: str) -> Iterator[str]:
 
 
 def _lines(status: dict[str, Any], previous: dict[str, Any] | None) -> Iterator[str]:
-    yield f"{status['name']}: {status['state']} (supervisor pid {status['pid']})"
+    yield f"{status['name']}: {state_of(status)} (supervisor pid {status['pid']})"
     yield f"  {_command(status['command'])} (adopt {status['adopt']}, ready {status['ready']})"
     before = {old["number"]: old for old in previous["generations"]} if previous else {}
     if status["generations"]:
@@ -96,6 +112,9 @@ def _lines(status: dict[str, Any], previous: dict[str, Any] | None) -> Iterator[
             yield f"  log {log['path']}: {_log(log)}"
     if watch := status["watch"]:
         yield "; ".join(filter(None, (f"  watching {', '.join(watch['paths'])}", watch["stopped"])))
+    pause = status["pause"]
+    if pause and not pause["active"]:
+        yield f"  last pause: {_pause(pause)}"
     if failures := status["starts"]["failures"]:
         yield f"  {_failures(failures, status['starts'])}"
     if handover := status["handover"]:

@@ -28,6 +28,9 @@ FAMILIES = (
         ("state",),
     ),
     Family(
+        *("sockact_paused", GAUGE, "Whether the operator has paused the service (1) or not (0)."),
+    ),
+    Family(
         *(
             "sockact_generation_info",
             GAUGE,

@@ -143,6 +143,8 @@ def _service(found: Samples, status: Mapping[str, Any]) -> None:
     found.put("sockact_service_info", 1, status["version"], status["adopt"], status["ready"])
     for state in STATES:
         found.put("sockact_service_state", int(status["state"] == state), state)
+    pause = status["pause"]
+    found.put("sockact_paused", int(pause is not None and pause["active"]))
     starts = status["starts"]
     found.put("sockact_start_limit_failures", len(starts["failures"]))
     found.put("sockact_start_limit_burst", starts["burst"])

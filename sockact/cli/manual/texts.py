@@ -312,6 +312,8 @@ COMMANDS = {
     "rollback": _client("reload", "run"),
     "canary": _client("reload", "promote", "rollback"),
     "promote": _client("reload", "canary", "rollback"),
+    "pause": _client("resume", "reload", "status"),
+    "resume": _client("pause", "status"),
     "list": _client("status"),
     "status": _client("reload", "run", more=_COUNTS),
     "history": _client("status", "reload"),

@@ -8,6 +8,7 @@ import signal
 from sockact.core.canary import judges, schedule
 from sockact.core.numbers import LONGEST, seconds
 from sockact.supervisor.control import paths
+from sockact.supervisor.control.interface import LONGEST_PAUSE
 
 _LONGEST_IDENTIFIER = 64
 _OUTPUTS = ("/dev/stdout", "/dev/stderr")
@@ -26,6 +27,14 @@ def some_time(text: str) -> float:
     span = time(text)
     if span == 0:
         raise ValueError(f"{text!r} is too short; use a time greater than 0")
+    return span
+
+
+def pause(text: str) -> float:
+    """The longest time of a pause."""
+    span = some_time(text)
+    if span > LONGEST_PAUSE:
+        raise ValueError(f"{text!r} is too long; the maximum is {LONGEST_PAUSE / 60:g}min")
     return span
 
 

@@ -33,6 +33,7 @@ def _callback(check: Callable[[str], Any], missing: Any = None) -> Callback:
 
 check_time = _callback(checks.time)
 check_some_time = _callback(checks.some_time)
+check_pause = _callback(checks.pause)
 check_name = _callback(checks.service_name)
 check_identifier = _callback(checks.identifier)
 check_signal = _callback(checks.catchable_signal)

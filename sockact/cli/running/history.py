@@ -1,4 +1,4 @@
-"""`sockact history`: the last handovers of a service, as its supervisor remembers them."""
+"""`sockact history`: the last handovers and pauses that the supervisor of a service remembers."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from sockact.cli.terminal.output import printable, say
 @name_argument
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, including the counters.")
 def command(name: str | None, as_json: bool) -> None:
-    """Show the last 50 handovers of the service NAME, oldest first.
+    """Show the last 50 handovers and pauses of the service NAME, oldest first.
 
-    Each entry shows the time, what triggered the handover, its outcome and the reason, the duration
-    of each phase, and the ID to pass to `sockact logs --handover`. NAME defaults to $SOCKACT_NAME,
-    or to the only running service.
+    Each entry of a handover shows the time, what triggered it, its outcome and the reason, how long
+    each phase took, and the ID to pass to `sockact logs --handover`. NAME defaults to
+    $SOCKACT_NAME, or to the only running service.
 
     \b
     Example:
@@ -34,17 +34,21 @@ def command(name: str | None, as_json: bool) -> None:
     if as_json:
         say(json.dumps(answer, indent=2))
         return
-    if not answer["handovers"]:
+    # A supervisor from before an upgrade knows of no pauses.
+    pauses = answer["pauses"]["last"] if answer["pauses"] else []
+    if not (answer["handovers"] or pauses):
         say(f"{target.name}: no handover yet")
-    for handover in answer["handovers"]:
-        for line in _lines(handover):
+    found = [(one["requested_usec"], _lines(one)) for one in answer["handovers"]]
+    found += [(one["began_usec"], [_pause(one)]) for one in pauses]
+    for _, lines in sorted(found, key=lambda one: one[0]):
+        for line in lines:
             say(printable(line))
     for line in last_words.of_history(target.name, answer["handovers"]):
         say(printable(line))
 
 
 def _lines(handover: dict[str, Any]) -> list[str]:
-    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(handover["requested_usec"] / 1e6))
+    when = _time(handover["requested_usec"])
     before = handover["from"]
     successor = _named(handover["to"], handover["to_version"])
     way = f"to {successor}"
@@ -68,6 +72,16 @@ def _lines(handover: dict[str, Any]) -> list[str]:
         f"  {handover['id']}{'  ' if detail else ''}{detail}",
         *(f"  hook failed: {one}" for one in handover["hooks_failed"]),
     ]
+
+
+def _pause(pause: dict[str, Any]) -> str:
+    what = "pause" if pause["complete"] else "pause that was not complete"
+    when, seconds = _time(pause["began_usec"]), f"{pause['seconds']:.2f} s"
+    return f"{when}  {what} by the operator, ended after {seconds}: {pause['reason']}"
+
+
+def _time(usec: int) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(usec / 1e6))
 
 
 def _named(number: int, version: str) -> str:

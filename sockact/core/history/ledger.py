@@ -21,6 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sockact.core.history.pauses import PauseEntry
     from sockact.core.lifecycle.model import Handover, Service
 
 MOST = 50
@@ -138,6 +139,7 @@ class Account:
 
     entries: tuple[LedgerEntry, ...] = ()
     totals: Totals = field(default_factory=Totals)
+    pauses: tuple[PauseEntry, ...] = ()
 
     def entry(self, number: int) -> LedgerEntry | None:
         """The open entry with this number."""
@@ -269,9 +271,10 @@ def recovered(account: Account) -> Account | None:
         return None
     if not all(map(is_count, counters)) or not all(one.sound for one in times):
         return None
-    if not all(map(_sound, account.entries)):
+    if not (all(map(_sound, account.entries)) and all(one.sound for one in account.pauses)):
         return None
-    return replace(account, entries=tuple(map(_closed, account.entries[-MOST:])))
+    entries = tuple(map(_closed, account.entries[-MOST:]))
+    return replace(account, entries=entries, pauses=account.pauses[-MOST:])
 
 
 def _sound(entry: LedgerEntry) -> bool:

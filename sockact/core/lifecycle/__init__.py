@@ -3,4 +3,4 @@
 Decides what happens next, and never performs it.
 """
 
-__all__ = ("actions", "events", "hooks", "machine", "model", "stop", "trial")
+__all__ = ("actions", "events", "hooks", "machine", "model", "pause", "stop", "trial")

@@ -7,7 +7,7 @@ from sockact.core.record import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sockact.core.lifecycle.model import Handover, Phase
+    from sockact.core.lifecycle.model import Handover, Pause, Phase
 
 
 IDLE = "all connections finished"
@@ -41,6 +41,16 @@ class MoveGate:
 
     number: int
     closed: bool
+    hold: bool = False
+    """If it cannot be closed in the program, let no connection begin at its listeners: nobody else
+    is to get them."""
+
+
+@dataclass(frozen=True)
+class EndPause:
+    """Let connections begin again at all listeners, and record the pause by the operator."""
+
+    pause: Pause
 
 
 @dataclass(frozen=True)
@@ -125,6 +135,7 @@ Action = (
     | StartProbe
     | StartTrial
     | MoveGate
+    | EndPause
     | LastResponses
     | KeepConnections
     | TakeCensus

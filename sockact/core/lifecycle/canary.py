@@ -56,8 +56,9 @@ def share(step: Transition, event: Event) -> None:
 
 
 def _canary(step: Transition) -> tuple[Canary, Generation] | None:
+    """The canary, unless the operator has paused the service."""
     canary, handover = step.state.canary, step.state.handover
-    g = step.state.get(handover.successor) if handover else None
+    g = step.state.get(handover.successor) if handover and not step.state.is_paused else None
     return (canary, g) if canary is not None and g is not None else None
 
 

@@ -6,6 +6,7 @@ systemd's StartLimitBurst= never sees a crash loop.
 
 from __future__ import annotations
 
+from sockact.core.lifecycle import pause
 from sockact.core.lifecycle.actions import Drained, Report, StartProbe, Terminate
 from sockact.core.lifecycle.events import Exited, Gone, LaunchFailed, Unreachable
 from sockact.core.lifecycle.handover import begin, begin_trial, commit, finish, settle
@@ -175,7 +176,9 @@ def _fail_handover(step: Transition, reason: str) -> None:
 
 def _replace(step: Transition) -> None:
     """Nothing serves: go back to the generation that was kept for that, or launch again."""
-    if kept := step.state.kept:
+    if step.state.is_paused:
+        pause.wait(step)
+    elif kept := step.state.kept:
         step.resume(kept)
         step.do(Report(kept.number, "serving again", error=True, news=News.SERVES_AGAIN))
         settle(step)

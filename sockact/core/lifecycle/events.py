@@ -41,6 +41,18 @@ class Rollback:
 
 
 @dataclass(frozen=True)
+class Pause:
+    """The operator wants nobody to accept connections, for this many seconds at most."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Resume:
+    """The operator ends the pause."""
+
+
+@dataclass(frozen=True)
 class Promote:
     """The canary is to get all clients."""
 
@@ -197,6 +209,8 @@ Event = (
     | Stop
     | Hurry
     | Rollback
+    | Pause
+    | Resume
     | Promote
     | Share
     | Judged

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 def reload(step: Transition, event: Event) -> None:
-    """Begin a handover, or queue one while another is under way."""
+    """Begin a handover, or queue one while another is under way or the service is paused."""
     assert isinstance(event, Reload)
     state = step.state
     if state.phase in (Phase.STOPPING, Phase.STOPPED):
         return
-    if state.in_handover or state.pending:
+    if state.in_handover or state.pending or state.is_paused:
         if state.queued is None:
             identity = state.last_handover + 1
             step.state = replace(
@@ -173,5 +173,5 @@ def settle(step: Transition) -> None:
         return
     # systemd has to hear that the last reload is over before the next one begins.
     step.enter(Phase.SERVING)
-    if step.state.queued is not None:
+    if step.state.queued is not None and not step.state.is_paused:
         begin(step, step.state.queued)

@@ -25,13 +25,16 @@ is queued once, for all who ask.
 Time comes in as `now`. A deadline is a field of the state, `next_deadline` tells the earliest, and
 a timeout is a Tick that finds a deadline passed. Nothing here waits.
 
+While the operator has paused the service, the gates of running generations are closed, and nothing
+is launched.
+
 An event about a generation that is not listed, or in a state where the event has no meaning, is
 late news: it changes nothing.
 """
 
 from __future__ import annotations
 
-from sockact.core.lifecycle import canary, crash, drain, handover, hooks, readiness, stop, trial
+from sockact.core.lifecycle import canary, crash, handover, hooks, pause, readiness, stop, trial
 from sockact.core.lifecycle.actions import Announce
 from sockact.core.lifecycle.events import (
     Census,
@@ -46,9 +49,11 @@ from sockact.core.lifecycle.events import (
     Judged,
     LaunchFailed,
     Observed,
+    Pause,
     Promote,
     Proven,
     Reload,
+    Resume,
     Rollback,
     Share,
     Start,
@@ -74,12 +79,15 @@ def step(state: Service, event: Event, now: float) -> tuple[Service, tuple[Actio
     """
     transition = Transition(state, now)
     _HANDLERS[type(event)](transition, event)
+    pause.follow(transition)
     return transition.state, tuple(transition.actions)
 
 
 def next_deadline(state: Service) -> float | None:
     """When the next Tick is due (CLOCK_MONOTONIC in seconds), or None."""
     times = [state.respawn_at]
+    if state.pause is not None and state.is_paused:
+        times.append(state.pause.until)
     times += [getattr(g, field) for g in state.generations for field in _DEADLINES]
     return min((t for t in times if t is not None), default=None)
 
@@ -113,6 +121,9 @@ def _start(step: Transition, _event: Event) -> None:
 
 
 def _tick(step: Transition, _event: Event) -> None:
+    paused = step.state.pause
+    if paused is not None and step.state.is_paused and paused.until <= step.now:
+        pause.over(step)
     if step.state.respawn_at is not None and step.state.respawn_at <= step.now:
         step.spawn()
     for number in [g.number for g in step.state.generations]:
@@ -132,9 +143,9 @@ _DEADLINES: dict[str, Callable[[Transition, Generation], None]] = {
     "trial_until": trial.over,
     "canary_until": canary.due,
     "keep_until": trial.keep_over,
-    "census_at": drain.count_due,
-    "drain_deadline": drain.timed_out,
-    "kill_at": drain.kill_due,
+    "census_at": stop.count_due,
+    "drain_deadline": stop.drain_timed_out,
+    "kill_at": stop.kill_due,
 }
 
 _HANDLERS: dict[type[Event], Callable[[Transition, Event], None]] = {
@@ -143,6 +154,8 @@ _HANDLERS: dict[type[Event], Callable[[Transition, Event], None]] = {
     Stop: stop.stop,
     Hurry: stop.hurry,
     Rollback: trial.rollback,
+    Pause: pause.pause,
+    Resume: pause.resume,
     Interest: readiness.interest,
     Observed: readiness.observed,
     Proven: readiness.proven,
@@ -158,6 +171,6 @@ _HANDLERS: dict[type[Event], Callable[[Transition, Event], None]] = {
     Exited: crash.exited,
     Gone: crash.gone,
     GateMoved: trial.gate_moved,
-    Census: drain.counted,
+    Census: stop.counted,
     Tick: _tick,
 }

@@ -233,6 +233,20 @@ class Canary:
 
 
 @dataclass(frozen=True)
+class Pause:
+    """The operator has paused the service: nobody accepts connections."""
+
+    since: float
+    until: float
+    """It ends by itself then."""
+    complete: bool = False
+    """Every gate has closed."""
+    ended: float | None = None
+    reason: str = ""
+    """Why it has ended."""
+
+
+@dataclass(frozen=True)
 class Service:
     """The whole state of one service."""
 
@@ -253,6 +267,8 @@ class Service:
     queued_plan: Plan | None = None
     """The same for the queued handover."""
     canary: Canary | None = None
+    pause: Pause | None = None
+    """The pause by the operator, or the last one."""
 
     def get(self, number: int) -> Generation | None:
         """The listed generation with this number."""
@@ -323,6 +339,11 @@ class Service:
     @property
     def pending(self) -> Generation | None:
         return next(iter(self.only(State.PENDING)), None)
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the operator has paused the service."""
+        return self.pause is not None and self.pause.ended is None
 
     @property
     def in_handover(self) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from sockact.core.lifecycle.actions import (
     IDLE,
     Announce,
+    EndPause,
     KeepConnections,
     Kill,
     LastResponses,
@@ -110,13 +111,22 @@ class Transition:
         self.update(replace(g, gate=Gate.OPENING, gate_deadline=None))
         self.do(MoveGate(g.number, closed=False))
 
+    def end_pause(self, reason: str) -> None:
+        """End the pause by the operator, if there is one. The gates stay as they are."""
+        if self.state.pause is not None and self.state.is_paused:
+            pause = replace(self.state.pause, ended=self.now, reason=reason)
+            self.state = replace(self.state, pause=pause)
+            self.do(EndPause(pause))
+
     def limit_opening(self, number: int) -> None:
         """Set the gate timeout for the order to open, while another generation serves."""
         deadline = self.now + self.state.policy.gate_timeout
         self.update(replace(self._current(number), gate_deadline=deadline))
 
-    def close_gate(self, g: Generation) -> None:
-        """Order the gate closed, unless it is closed or the order is already out."""
+    def close_gate(self, g: Generation, *, hold: bool = False) -> None:
+        """Order the gate closed, unless it is closed or the order is already out. `hold` as for
+        MoveGate.
+        """
         if g.gate is Gate.CLOSED:
             self.update(g)
             return
@@ -124,7 +134,7 @@ class Transition:
         deadline = g.gate_deadline if ordered else self.now + self.state.policy.gate_timeout
         self.update(replace(g, gate=Gate.CLOSING, gate_deadline=deadline))
         if not ordered:
-            self.do(MoveGate(g.number, closed=True))
+            self.do(MoveGate(g.number, closed=True, hold=hold))
 
     def drain(self, g: Generation) -> None:
         """Let the generation accept no more connections, serve those it has, then end."""

@@ -77,7 +77,8 @@ def rollback(step: Transition, event: Event) -> None:
     """Take back the release under way, or the last one."""
     assert isinstance(event, Rollback)
     state = step.state
-    if state.phase in (Phase.STOPPING, Phase.STOPPED) or not state.can_go_back:
+    stopping = state.phase in (Phase.STOPPING, Phase.STOPPED)
+    if stopping or state.is_paused or not state.can_go_back:
         return
     if state.in_handover:
         _cancel(step)
@@ -182,6 +183,8 @@ def _closed(step: Transition, g: Generation, event: GateMoved) -> None:
         step.update(replace(g, census_at=step.now))
         return
     step.update(g)
+    if g.state is State.RUNNING:
+        return  # The operator has paused the service.
     if g.keep_until is not None:
         if g.gate is Gate.NONE:
             step.drain(g)  # It would go on accepting beside its successor.

@@ -81,7 +81,8 @@ def defect(listener: Listener) -> str:
     """
     if listener.address.family is Family.UNIX and _is_shut(listener.socket):
         return "it was shut down, which cannot be undone for a Unix socket"
-    if bpf.read_filter(listener.socket) != b"":
+    sock = listener.socket
+    if bpf.read_filter(sock) != b"" and not admission.admits_no_more(sock):
         return "a socket filter was locked on it"
     return ""
 

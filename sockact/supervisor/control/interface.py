@@ -48,6 +48,18 @@ if TYPE_CHECKING:
         def promote(self, done: Callable[[JsonObject, bool], None]) -> Callable[[], None]:
             """Give the canary all clients; otherwise like `reload`."""
 
+        def pause(
+            self, seconds: float, done: Callable[[JsonObject, str], None]
+        ) -> Callable[[], None]:
+            """Let nobody accept connections for so long at most; call `done(answer, reason)` when
+            nobody does, with a reason if that is impossible.
+
+            Returns what to call if the client leaves.
+            """
+
+        def resume(self, done: Callable[[JsonObject, str], None]) -> Callable[[], None]:
+            """End the pause; otherwise like `pause`."""
+
         def upgrade(self, failed: Callable[[str], None]) -> Callable[[], None]:
             """Let the installed version take over; call `failed(reason)` if it does not.
 
@@ -73,6 +85,11 @@ if TYPE_CHECKING:
             """
 
 
+PAUSE, LONGEST_PAUSE = 30.0, 600.0
+"""Seconds after which a pause ends by itself, unless the call says otherwise, and at the latest:
+most clients have given up by then.
+"""
+
 STOPPING = f"{INTERFACE}.Stopping"
 RELOAD_FAILED = f"{INTERFACE}.ReloadFailed"
 ROLLBACK_FAILED = f"{INTERFACE}.RollbackFailed"
@@ -80,5 +97,8 @@ TOO_MANY_FAILURES = f"{INTERFACE}.TooManyFailures"
 CONFIGURATION_REFUSED = f"{INTERFACE}.ConfigurationRefused"
 NO_CANARY = f"{INTERFACE}.NoCanary"
 NO_PREDECESSOR = f"{INTERFACE}.NoPredecessor"
+NOT_PAUSED = f"{INTERFACE}.NotPaused"
+PAUSED = f"{INTERFACE}.Paused"
+PAUSE_FAILED = f"{INTERFACE}.PauseFailed"
 UPGRADE_FAILED = f"{INTERFACE}.UpgradeFailed"
 TOO_MANY_CONNECTIONS = f"{INTERFACE}.TooManyConnections"

@@ -18,6 +18,8 @@ from sockact.supervisor.control import answers, endpoint, paths, varlink
 from sockact.supervisor.control.connection import Connection, PendingCall
 from sockact.supervisor.control.interface import (
     CONFIGURATION_REFUSED,
+    PAUSE,
+    PAUSE_FAILED,
     RELOAD_FAILED,
     ROLLBACK_FAILED,
     TOO_MANY_CONNECTIONS,
@@ -197,6 +199,12 @@ class Server:
             call.allow("share")
             self._service.set_share(call.number("share"))
             pending.finish(varlink.encode_reply({}))
+        elif call.member == "Pause":
+            call.allow("max")
+            pending.on_leave(self._service.pause(call.real("max", PAUSE), _paused_to(pending)))
+        elif call.member == "Resume":
+            call.allow()
+            pending.on_leave(self._service.resume(_paused_to(pending)))
         elif call.member == _UPGRADE:
             call.allow()
             pending.on_leave(self._service.upgrade(partial(_refuse, pending, UPGRADE_FAILED)))
@@ -280,6 +288,16 @@ def _canary(call: Call) -> JsonObject:
     found: JsonObject = {name: call.text(name) for name in _CANARY_TEXTS}
     found |= {"canary_timeout": call.seconds("canary_timeout"), "judge": call.texts("judge")}
     return {name: value for name, value in found.items() if value} if found["canary"] else {}
+
+
+def _paused_to(pending: PendingCall) -> Callable[[JsonObject, str], None]:
+    """Return what answers a call to pause or to resume, as an error if there is a reason."""
+
+    def done(answer: JsonObject, reason: str) -> None:
+        error = Refused(PAUSE_FAILED, {"reason": reason})
+        pending.finish(varlink.encode_error(error) if reason else varlink.encode_reply(answer))
+
+    return done
 
 
 def _rotated(pending: PendingCall, rotation: JsonObject) -> None:

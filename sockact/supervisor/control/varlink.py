@@ -55,6 +55,7 @@ error PermissionDenied ()
 
 # Longer names are nobody's method or parameter, and would only come back in an error.
 _NAME_LIMIT = 255
+_LARGEST = 1e15
 # In a message: `[{},{},…` takes 24 times as much memory once it is read.
 _PARTS_LIMIT = 200_000
 
@@ -120,12 +121,22 @@ class Call:
             raise invalid_parameter(name)
         return tuple(values)
 
-    def seconds(self, name: str) -> float:
-        """The parameter `name: ?float`, 0 when it is absent."""
-        value = self.parameters.get(name) or 0.0
-        if not isinstance(value, int | float) or not 0 <= value < LONGEST:
+    def real(self, name: str, default: float) -> float:
+        """The parameter `name: ?float`, or this default when it is absent."""
+        value = self.parameters.get(name)
+        if value is None:
+            return default
+        # JSON can have integers that no float can hold.
+        if type(value) not in (int, float) or not abs(value) <= _LARGEST:
             raise invalid_parameter(name)
         return float(value)
+
+    def seconds(self, name: str) -> float:
+        """The parameter `name: ?float`, 0 when it is absent."""
+        value = self.real(name, 0.0)
+        if not 0 <= value < LONGEST:
+            raise invalid_parameter(name)
+        return value
 
     def number(self, name: str) -> int:
         """The parameter `name: int`."""

@@ -3,6 +3,7 @@ Never decides when.
 """
 
 __all__ = (
+    "admission_gates",
     "decoys",
     "drain_census",
     "gates",

@@ -3,7 +3,8 @@
 A process that has a listener waits for it in epoll, whose entries are edited from here, or it has
 the shim, which is told to close. Otherwise the generation's gate is `none`, with a reason. If the
 supervisor may not edit the epoll instances of a process, its shim does that, too. A generation that
-has a lane of its own needs nothing of this (lane_gates.py).
+has a lane of its own needs nothing of this (lane_gates.py). While nobody is to get the clients, a
+gate that cannot be closed in the program is closed at the listeners (admission_gates.py).
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from __future__ import annotations
 from functools import partial
 
 from sockact.core.lifecycle.model import Gate
+from sockact.core.matching import Kind
 from sockact.handover import gate
 from sockact.handover.interest import accepts, process_interest
-from sockact.kernel import procfs
+from sockact.kernel import looks, procfs
 from sockact.supervisor.gates.gate_move import GateMove
 from sockact.supervisor.gates.mechanisms import Mechanisms, executes_another
 from sockact.supervisor.gates.shim_orders import ShimOrders
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from sockact.handover.gate import Entry
     from sockact.kernel.sockets.listener import Listener
+    from sockact.supervisor.gates.admission_gates import AdmissionGates
     from sockact.supervisor.gates.lane_gates import LaneGates
     from sockact.supervisor.gates.shim_orders import Notice
     from sockact.supervisor.processes.processes import Processes
@@ -47,6 +50,7 @@ class Gates:
         calls: ShimCalls,
         listeners: list[Listener],
         lanes: LaneGates,
+        admission: AdmissionGates,
         moved: Moved,
         notice: Notice,
     ) -> None:
@@ -54,6 +58,8 @@ class Gates:
         self._calls = calls
         self._mechanisms = Mechanisms(calls, listeners)
         self._lanes = lanes
+        self._admission = admission
+        self._datagrams = {x.inode for x in listeners if x.address.kind is Kind.DATAGRAM}
         self._descriptors = {x.inode: x.socket.fileno() for x in listeners}
         self.orders = ShimOrders(processes, calls, self._mechanisms, self._descriptors, notice)
         self._moved = moved
@@ -61,12 +67,14 @@ class Gates:
         self._closing_again: set[int] = set()
         self._moves: dict[int, GateMove] = {}
 
-    def close(self, generation: int) -> None:
-        """Begin to close; `moved` gets the result. NONE: perhaps closed in part."""
+    def close(self, generation: int, *, hold: bool = False) -> None:
+        """Begin to close; `moved` gets the result. NONE: perhaps closed in part. With `hold`, keep
+        connections from beginning if it cannot be closed in the program.
+        """
         if self._lanes.close(generation):
             return
         orders = partial(self._orders_to_close, generation)
-        done = partial(self._moved, generation)
+        done = partial(self._hold_if_needed if hold else self._moved, generation)
         matters = partial(self._accepts, generation)
         self._begin(generation, GateMove(Gate.CLOSED, orders, self._tell, done, matters))
 
@@ -101,6 +109,34 @@ class Gates:
         # failure would be taken for a failure to open.
         if move := self._moves.pop(generation, None):
             move.supersede()
+
+    def _hold_if_needed(self, generation: int, moved: Gate, reason: str) -> None:
+        """Take note of a gate that had to close in the program, or close it otherwise."""
+        out = {entry.inode for entry in self._removed.get(generation, {}).values()}
+        if moved is Gate.CLOSED and self._lanes.inodes(generation) & self._datagrams - out:
+            moved, reason = Gate.NONE, "it waits for datagrams outside of epoll"
+        if moved is Gate.NONE:
+            self._admission.close(generation, reason)
+        else:
+            self._moved(generation, moved, reason)
+
+    def keep_closed(self, generation: int) -> None:
+        """Close what accepts again, or hold it back: a new worker, say. Raises OSError."""
+        if self._admission.is_closing(generation):
+            return
+        held, _ = self._mechanisms.holders(self._processes.of(generation))
+        epolls = {pid: procfs.sockets_and_epolls(pid)[1] for pid in held}
+        try:
+            self.close_reopened(generation, epolls)
+        except gate.GateRefused as error:
+            self._admission.close(generation, str(error))
+
+    def end_hold(self) -> None:
+        """Let connections begin again at all listeners. Raises Unavailable."""
+        try:
+            self._admission.open()
+        except OSError as error:
+            raise looks.as_unavailable(error) from None
 
     def close_reopened(self, generation: int, holders: dict[int, list[int]]) -> bool:
         """Close what accepts again (a new worker, say). Return whether there was any.

@@ -84,6 +84,10 @@ class LaneGates:
                 return True
         return not lanes.is_empty(self._lending.lane_of(number))
 
+    def inodes(self, number: int) -> set[int]:
+        """Return the listeners that a generation has."""
+        return {listener.inode for listener in self._lending.listeners_of(number)}
+
     def is_own(self, number: int) -> bool:
         """Whether a generation has a lane of its own."""
         return self._lending.is_alone(number)

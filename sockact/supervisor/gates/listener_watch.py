@@ -104,12 +104,14 @@ class ListenerWatch:
             return ""
 
     def repair_after_end(self) -> None:
-        """Repair the listeners now that a generation has ended, but let `sockact unwrap` go on."""
+        """Repair the listeners now that a generation has ended, but let `sockact unwrap`, or a
+        pause, go on.
+        """
         with contextlib.suppress(Unavailable):
             self.try_to_repair_all(admit=False)
 
     def try_to_repair_all(self, *, admit: bool = True) -> str:
-        """As `repair_all`; if `admit` is false, the filter of `sockact unwrap` stays.
+        """As `repair_all`; if `admit` is false, their filter stays.
 
         Raises Unavailable if there are no descriptors left for it.
         """

@@ -71,6 +71,7 @@ class AcceptWatch:
         now = time.monotonic()
         number = self._serving()
         if number is None and now - self._since < _LONGEST:
+            self._number = None  # What was seen before says nothing of what follows.
             self._loop.at(now + _EVERY, self._look)
         elif number is None or not self._judge(number, now):
             self._looking, self._number = False, None

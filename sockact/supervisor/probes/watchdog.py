@@ -28,6 +28,9 @@ if TYPE_CHECKING:
         def phase(self) -> Phase:
             """Return its phase."""
 
+        def is_paused(self) -> bool:
+            """Whether the operator has paused it, so that nobody accepts connections."""
+
         def silent_for(self) -> float | None:
             """Return the seconds since the program's last WATCHDOG=1; None if it never sent one."""
 
@@ -84,7 +87,10 @@ class Watchdog:
             return
         self._loop.at(time.monotonic() + self._interval, self._look)
         stuck = self._queues.stuck_for(time.monotonic())
-        if phase is not Phase.SERVING:
+        if self._service.is_paused():
+            self._queues.forget()  # Those who wait now are nobody's fault.
+            self._service.ping()
+        elif phase is not Phase.SERVING:
             # Starts, reloads, stops and back-offs have time limits of their own.
             self._service.ping()
         elif stuck >= self._interval:
@@ -97,7 +103,7 @@ class Watchdog:
             self._judge("")
 
     def _probed(self, reason: str) -> None:
-        if self._service.phase() is Phase.SERVING:
+        if self._service.phase() is Phase.SERVING and not self._service.is_paused():
             self._judge(reason and f"the watchdog probe failed: {reason}")
         else:
             self._service.ping()

@@ -19,6 +19,7 @@ from sockact.core.canary.schedule import Schedule, Step
 from sockact.core.canary.verdict import Judgement, Unsure, Verdict
 from sockact.core.history.failures import Failure
 from sockact.core.history.ledger import Account, Failures, LedgerEntry, Span, Times, Totals
+from sockact.core.history.pauses import PauseEntry
 from sockact.core.json_data import Reader, plain
 from sockact.core.lifecycle.model import (
     Canary,
@@ -27,6 +28,7 @@ from sockact.core.lifecycle.model import (
     Generation,
     Handover,
     Outcome,
+    Pause,
     Phase,
     Service,
     State,
@@ -58,6 +60,7 @@ class CarriedService:
     plan: Plan | None = None
     queued_plan: Plan | None = None
     canary: Canary | None = None
+    pause: Pause | None = None
 
 
 @dataclass(frozen=True)
@@ -242,10 +245,8 @@ class CarriedProgram:
     """The failed handover whose last lines are in `failed_lines`."""
     failed_lines: tuple[str, ...]
     logs: CarriedLogs | None = None
-    shim_socket: int | None = None
-    """Descriptor of the socket that the shims try first."""
-    shim_path: str = ""
-    """The path of that socket."""
+    shim_socket: int | None = None  # Descriptor of the socket that the shims try first.
+    shim_path: str = ""  # The path of that socket.
     steered: int = 0  # The lane that new clients wait in.
     lane_orders: tuple[tuple[int, ...], ...] = ()  # Of each address, by their numbers.
     evidence: Evidence | None = None  # What is known of a canary under way.
@@ -278,8 +279,7 @@ class CarriedSupervisor:
     engine: CarriedProgram
     anew: str = ""
     """Why the service must be restarted; only the listeners are carried over then."""
-    inotify: int | None = None
-    """Descriptor with the watched directories and their pending events."""
+    inotify: int | None = None  # Descriptor with the watched directories and pending events.
 
     def descriptors(self) -> list[int]:
         """Return the descriptors that must stay open across execve(2)."""
@@ -310,11 +310,11 @@ _READER = Reader(
     *(CarriedGeneration, CarriedRelay, CarriedNotifySocket),
     *(CarriedListener, CarriedOption, CarriedProcess, CarriedExit, CarriedConnection),
     *(CarriedHistory, CarriedStoreRequest, CarriedNotification),
-    *(Account, Failures, LedgerEntry, Span, Times, Totals),
+    *(Account, Failures, LedgerEntry, PauseEntry, Span, Times, Totals),
     *(CarriedLogs, CarriedLog, CarriedLogPipe),
     *(Canary, Judgement, Plan, Progress, Schedule, Step, Unsure, Verdict),
     *(Evidence, Pair, Sample, Wealth),
-    *(Adopt, Entry, Exit, Failure, Gate, Generation, Handover, Outcome, Phase, State),
+    *(Adopt, Entry, Exit, Failure, Gate, Generation, Handover, Outcome, Pause, Phase, State),
 )
 
 

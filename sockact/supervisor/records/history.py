@@ -11,6 +11,7 @@ import time
 from sockact.core.history import ledger
 from sockact.core.history.failures import MOST, Failure, Window, describe
 from sockact.core.history.ledger import Account, Failures, LedgerEntry, Span, Times, Totals
+from sockact.core.history.pauses import PauseEntry
 from sockact.core.json_data import Reader, plain
 from sockact.core.numbers import is_count, is_time
 from sockact.supervisor.records.ledger import Ledger
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 FILE = "starts.json"
 _LONGEST = 4096
 """Characters of a reason that are read from the file."""
-_READER = Reader(Account, Failures, LedgerEntry, Span, Times, Totals)
+_READER = Reader(Account, Failures, LedgerEntry, PauseEntry, Span, Times, Totals)
 
 
 class History:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 
-from sockact.core.history import ledger
+from sockact.core.history import ledger, pauses
 from sockact.core.history.ledger import Account, LedgerEntry
 from sockact.core.lifecycle import actions
 from sockact.core.lifecycle.model import Phase
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from sockact.core.history.ledger import Times
+    from sockact.core.history.pauses import PauseEntry
     from sockact.core.json_data import Json
-    from sockact.core.lifecycle.model import Handover, Service
+    from sockact.core.lifecycle.model import Handover, Pause, Service
 
 _CAUSE = "supervisor"
 """The cause of a handover that nobody requested."""
@@ -99,6 +100,12 @@ class Ledger:
             self.account = ledger.force(self.account, generation, connections)
             self._save()
 
+    def paused(self, pause: Pause) -> None:
+        """Record a pause by the operator, which has just ended."""
+        entries = pauses.add(self.account.pauses, pause, self._clock())
+        self.account = replace(self.account, pauses=entries)
+        self._save()
+
     def failed(self) -> None:
         """Count a failed generation; the caller saves."""
         totals = self.account.totals
@@ -120,6 +127,7 @@ class Ledger:
         )
         return {
             "handovers": [_entry(one) for one in self.account.entries],
+            "pauses": {"last": [_pause(one) for one in self.account.pauses]},
             "totals": {
                 "handovers": [
                     {"kind": kind, "outcome": outcome, "seconds": _times(times)}
@@ -181,6 +189,16 @@ def _entry(entry: LedgerEntry) -> Json:
         "from_version": entry.from_version,
         "to_version": entry.to_version,
         "hooks_failed": list(entry.hooks_failed),
+    }
+
+
+def _pause(entry: PauseEntry) -> Json:
+    """Return the PauseRecord of docs/control.md."""
+    return {
+        "began_usec": round(entry.at * 1_000_000),
+        "seconds": entry.seconds,
+        "complete": entry.complete,
+        "reason": entry.reason,
     }
 
 

@@ -31,7 +31,7 @@ def status_line(service: Service, failures: str = "", now: float | None = None) 
     """Return the status line for `systemctl status`. `failures` describes recent failures. Times
     that are left are given if the time is known (CLOCK_MONOTONIC).
     """
-    parts = [service.phase.value]
+    parts = [_state(service)]
     for g in service.generations:
         if g.state is not State.FAILED:
             state = g.state.value if g.trial_until is None else "on trial"
@@ -43,6 +43,14 @@ def status_line(service: Service, failures: str = "", now: float | None = None) 
     if failures:
         parts.append(failures)
     return "; ".join(parts)
+
+
+def _state(service: Service) -> str:
+    if service.pause is None or not service.is_paused:
+        return service.phase.value
+    # systemd gets no line for each second: the time of day needs none.
+    at = time.localtime(time.time() + service.pause.until - time.monotonic())
+    return f"paused by the operator until {time.strftime('%H:%M:%S', at)} at the latest"
 
 
 def _notes(g: Generation, now: float | None) -> str:

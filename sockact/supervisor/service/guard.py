@@ -30,6 +30,10 @@ class Guard:
         """Return the phase of the service."""
         return self._lifecycle.service.phase
 
+    def is_paused(self) -> bool:
+        """Whether the operator has paused the service."""
+        return self._lifecycle.service.is_paused
+
     def silent_for(self) -> float | None:
         """Return the seconds since the program's last WATCHDOG=1; None if it has never sent one."""
         serving = self._lifecycle.service.serving

@@ -162,7 +162,7 @@ class Handovers:
         return self._lifecycle.is_stopping()
 
     def is_idle(self) -> bool:
-        """Whether no generation is starting or on trial."""
+        """Whether no generation is starting or on trial, and the service is not paused."""
         return self._lifecycle.is_idle()
 
     def failures(self) -> str:

@@ -119,8 +119,9 @@ class Lifecycle:
         return self.service.phase in (Phase.STOPPING, Phase.STOPPED)
 
     def is_idle(self) -> bool:
-        """Whether no generation is starting or on trial."""
-        return not self.service.in_handover and self.service.pending is None
+        """Whether no generation is starting or on trial, and the service is not paused."""
+        service = self.service
+        return not service.in_handover and service.pending is None and not service.is_paused
 
     def gate_is_closed(self, number: int) -> bool:
         """Whether a generation no longer accepts connections."""

@@ -91,8 +91,13 @@ class Performer:
                 self._generations[number].probe()
             case actions.StartTrial(number):
                 self._start_trial(number)
-            case actions.MoveGate(number, closed):
-                (self._gates.close if closed else self._endings.take_back)(number)
+            case actions.MoveGate(number, True, hold):
+                self._gates.close(number, hold=hold)
+            case actions.MoveGate(number):
+                self._endings.take_back(number)
+            case actions.EndPause(pause):
+                self._gates.end_hold()
+                self._history.ledger.paused(pause)
             case actions.LastResponses(number):
                 self._endings.end_connections_soon(number)
             case actions.KeepConnections(number):

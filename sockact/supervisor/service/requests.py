@@ -10,7 +10,7 @@ from sockact.core.message_kinds import News
 from sockact.core.record import dataclass
 from sockact.supervisor.base import report
 from sockact.supervisor.changes.request import ReloadRequest
-from sockact.supervisor.control.interface import STOPPING, TOO_MANY_FAILURES
+from sockact.supervisor.control.interface import PAUSED, STOPPING, TOO_MANY_FAILURES
 from sockact.supervisor.control.varlink import Refused
 
 TYPE_CHECKING = False
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from sockact.supervisor.service.shutdown import Shutdown
     from sockact.supervisor.service.status import Status
 
+    # (answer, why it failed or "")
+    Paused = Callable[[Json, str], None]
+
     class Upgrades(Protocol):
         """Carries out upgrades in place."""
 
@@ -38,6 +41,15 @@ if TYPE_CHECKING:
             """Upgrade as soon as nothing else is in progress. Call what it returns if the caller
             leaves.
             """
+
+    class Pauses(Protocol):
+        """Carries out pauses by the operator."""
+
+        def pause(self, seconds: float, done: Paused) -> Callable[[], None]:
+            """Pause the service for so long at most. Raises Refused."""
+
+        def resume(self, done: Paused) -> Callable[[], None]:
+            """End the pause. Raises Refused."""
 
 
 @dataclass
@@ -54,6 +66,7 @@ class Requests:
     _shutdown: Shutdown
     _reaper: Reaper
     _upgrades: Upgrades
+    _pauses: Pauses
     _status: Status
     _reporter: Reporter
     _show: Callable[[], None]
@@ -83,11 +96,10 @@ class Requests:
 
         If the configuration is invalid, calls `refuse(reason)` instead of `done`.
 
-        Raises Refused while stopping, after too many recent failures without `force`, or if there
-        can be no such canary.
+        Raises Refused while stopping or paused, after too many recent failures without `force`, or
+        if there can be no such canary.
         """
-        if self._lifecycle.is_stopping():
-            raise Refused(STOPPING, {})
+        self._refuse_if_paused()
         if not force and (failures := self._handovers.failures()):
             raise Refused(TOO_MANY_FAILURES, {"reason": failures})
         plan = self._handovers.plan(canary)
@@ -97,16 +109,27 @@ class Requests:
         )
 
     def rollback(self, done: Done) -> Callable[[], None]:
-        """Switch back to the previous generation. Raises Refused if it has ended."""
+        """Switch back to the previous generation. Raises Refused if it has ended, or in a pause."""
+        self._refuse_if_paused()
         return self._handovers.roll_back(done)
 
     def set_share(self, share: int) -> None:
         """Give the canary this share of the new clients. Raises Refused."""
+        self._refuse_if_paused()
         self._handovers.set_share(share)
 
     def promote(self, done: Done) -> Callable[[], None]:
-        """Give the canary all clients. Raises Refused if there is none."""
+        """Give the canary all clients. Raises Refused if there is none, or in a pause."""
+        self._refuse_if_paused()
         return self._handovers.promote(done)
+
+    def pause(self, seconds: float, done: Paused) -> Callable[[], None]:
+        """Let nobody accept connections for so long at most. Raises Refused."""
+        return self._pauses.pause(seconds, done)
+
+    def resume(self, done: Paused) -> Callable[[], None]:
+        """End the pause. Raises Refused if there is none."""
+        return self._pauses.resume(done)
 
     def upgrade(self, failed: Callable[[str], None]) -> Callable[[], None]:
         """Let the installed version of sockact take over. Raises Refused while stopping."""
@@ -146,6 +169,13 @@ class Requests:
                 self._stop_now()
             case signal.SIGUSR1:
                 self._rotation.ask(self._report_rotation)
+
+    def _refuse_if_paused(self) -> None:
+        """Raise Refused if the service is stopping or paused: who gets clients cannot change."""
+        if self._lifecycle.is_stopping():
+            raise Refused(STOPPING, {})
+        if self._lifecycle.service.is_paused:
+            raise Refused(PAUSED, {})
 
     def _reload(self, request: ReloadRequest) -> Callable[[], None]:
         self._changes.reload_requested()

@@ -14,8 +14,10 @@ from sockact.kernel.sockets.listener import accept_queue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sockact.core.json_data import Json
-    from sockact.core.lifecycle.model import Generation, Service
+    from sockact.core.lifecycle.model import Generation, Pause, Service
     from sockact.supervisor.changes.reload_trigger import ReloadTrigger
     from sockact.supervisor.gates.gates import Gates
     from sockact.supervisor.gates.lending import Lending
@@ -38,6 +40,8 @@ class Status:
     _outcomes: Outcomes
     _history: History
     _changes: ReloadTrigger
+    _pause: Callable[[Pause | None], Json | None]
+    """Describes the pause by the operator."""
 
     def of_service(self) -> Json:
         """Return the Status."""
@@ -68,6 +72,7 @@ class Status:
             "logs": context.logs.status(),
             "watch": self._changes.status(),
             "canary": _canary(service),
+            "pause": self._pause(service.pause),
         }
 
 

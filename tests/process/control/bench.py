@@ -64,6 +64,7 @@ class FakeService:
         self.resets = 0
         self.shares: list[int] = []
         self.canary: dict[str, Any] | None = None
+        self.pauses: list[float] = []
         self.padding = ""
         self.refusal: varlink.Refused | None = None
         self.at_once: tuple[dict[str, Any], bool] | None = None
@@ -139,6 +140,19 @@ class FakeService:
 
     def promote(self, done: Callable[[dict[str, Any], bool], None]) -> Callable[[], None]:
         return self.rollback(done)
+
+    def pause(
+        self, seconds: float, done: Callable[[dict[str, Any], str], None]
+    ) -> Callable[[], None]:
+        self.pauses.append(seconds)
+        done({"seconds_left": seconds, "datagrams": False}, "")
+        return lambda: None
+
+    def resume(self, done: Callable[[dict[str, Any], str], None]) -> Callable[[], None]:
+        if self.refusal:
+            raise self.refusal
+        done({}, "")
+        return lambda: None
 
     def rollback(self, done: Callable[[dict[str, Any], bool], None]) -> Callable[[], None]:
         if self.refusal:

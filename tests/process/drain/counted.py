@@ -72,6 +72,7 @@ class Drain:
             self._calls,
             found,
             lanes.shared(found),
+            lanes.admission(found),
             lambda _number, gate, _why: self.moved.append(gate),
             lambda _number, _message: None,
         )

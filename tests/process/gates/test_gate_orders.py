@@ -78,6 +78,7 @@ class Scene:
             cast("ShimCalls", self.calls),
             [web],
             lanes.shared([web]),
+            lanes.admission([web]),
             lambda _number, gate, _why: self.moved.append(gate),
             lambda _number, _message: None,
         )

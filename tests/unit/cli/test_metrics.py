@@ -38,6 +38,7 @@ STATUS: dict[str, Any] = {
     "name": "lies",
     "version": "1.0",
     "state": "serving",
+    "pause": None,
     "adopt": "seccomp",
     "ready": "interest",
     "generations": [

@@ -9,6 +9,7 @@ from sockact.cli.calls.show import COLUMNS, canary, show
 STATUS: dict[str, Any] = {
     "name": "app",
     "state": "serving",
+    "pause": None,
     "pid": 1,
     "command": ["gunicorn", *["--an-option=value"] * 12, "/srv/" + "x" * 100, "app:app"],
     "adopt": "seccomp",
@@ -55,3 +56,14 @@ def test_the_verdict_on_a_canary() -> None:
     }
     lines = show({**STATUS, "canary": found}).splitlines()
     assert "  verdict on the canary: not enough: few; x" in lines
+
+
+def test_a_pause() -> None:
+    pause = {"active": True, "complete": True, "seconds_left": 12.3, "ended_usec": None}
+    assert show({**STATUS, "pause": pause}).startswith(
+        "app: paused (by the operator) for 12 s more"
+    )
+    closing = {**pause, "complete": False}
+    assert show({**STATUS, "pause": closing}).startswith("app: about to pause (by the operator)")
+    over = {"active": False, "ended_usec": 0, "duration_seconds": 30.0, "reason": "it was over"}
+    assert "ago after 30 s: it was over" in show({**STATUS, "pause": over})

@@ -44,7 +44,8 @@ def every_state() -> list[Service]:
     for now, event in enumerate(more):
         paused, _ = step(paused, event, float(now))
     found.append(paused)
-    found += [*trials(), *waiting_for_hooks(), *canaries()]
+    serving, _ = step(found[1], on.Proven(1), 0.0)
+    found += [*trials(), *waiting_for_hooks(), *canaries(), *paused_by_the_operator(serving, 0.0)]
     assert {s.phase for s in found} == set(Phase)
     states = {g.state for s in found for g in s.generations}
     assert states == set(State)
@@ -84,7 +85,19 @@ def canaries() -> list[Service]:
     held, _ = step(state, on.Share(250), 56.0)
     assert held.canary is not None
     assert held.canary.progress.held
-    return [found[3], state, held]
+    return [found[3], state, held, *paused_by_the_operator(state, 60.0)]
+
+
+def paused_by_the_operator(serving: Service, now: float) -> list[Service]:
+    """A service that is about to pause, that is paused, and whose generation has crashed then."""
+    closing, _ = step(serving, on.Pause(30.0), now)
+    closed = closing
+    for g in closing.only(State.RUNNING):
+        closed, _ = step(closed, on.GateMoved(g.number, Gate.CLOSED), now)
+    assert closed.pause is not None
+    assert closed.pause.complete
+    crashed, _ = step(closed, on.Exited(1, Exit(code=1)), now)
+    return [closing, closed, crashed]
 
 
 def waiting_for_hooks() -> list[Service]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from sockact.core.lifecycle import actions as do
 from sockact.core.lifecycle import events as on
-from sockact.core.lifecycle.drain import KILL_AGAIN
 from sockact.core.lifecycle.machine import next_deadline
 from sockact.core.lifecycle.model import (
     Exit,
@@ -13,6 +12,7 @@ from sockact.core.lifecycle.model import (
     Phase,
     State,
 )
+from sockact.core.lifecycle.stop import KILL_AGAIN
 from sockact.core.message_kinds import News
 from tests.unit.core.story import POLICY, Story, kinds
 

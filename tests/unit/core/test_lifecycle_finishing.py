@@ -6,9 +6,9 @@ import pytest
 
 from sockact.core.lifecycle import actions as do
 from sockact.core.lifecycle import events as on
-from sockact.core.lifecycle.drain import FINISHING_INTERVAL
 from sockact.core.lifecycle.machine import next_deadline
 from sockact.core.lifecycle.model import Exit, Gate, Policy, State
+from sockact.core.lifecycle.stop import FINISHING_INTERVAL
 from sockact.core.record import replace
 from tests.unit.core.story import POLICY, Story, kinds
 

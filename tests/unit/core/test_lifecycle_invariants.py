@@ -37,6 +37,8 @@ EVENTS: dict[type[Event], st.SearchStrategy[Event]] = {
     on.Stop: st.builds(on.Stop, st.booleans()),
     on.Hurry: st.just(on.Hurry()),
     on.Rollback: st.just(on.Rollback()),
+    on.Pause: st.builds(on.Pause, st.sampled_from([1.0, 20.0])),
+    on.Resume: st.just(on.Resume()),
     on.Promote: st.just(on.Promote()),
     on.Share: st.builds(on.Share, st.sampled_from([0, 250, 1000])),
     on.Judged: st.builds(
@@ -140,9 +142,21 @@ def check(before: Service, after: Service, asked: tuple[Action, ...]) -> None:
             assert due is not None, "nothing drains without a deadline"
             assert g.gate in (Gate.CLOSING, Gate.CLOSED, Gate.NONE), "nobody new while it drains"
         if g.state is State.RUNNING and not g.ending:
-            assert g.gate in (Gate.OPEN, Gate.OPENING), "clients reach whoever runs"
+            shut = (Gate.CLOSING, Gate.CLOSED)
+            wanted = shut if after.is_paused else (Gate.OPEN, Gate.OPENING)
+            assert g.gate in wanted, "clients reach whoever runs, unless the operator pauses it"
         if g.gate is Gate.CLOSING and not g.ending:
             assert g.gate_deadline is not None, "no order waits without a deadline"
+    if after.is_paused:
+        assert after.pause is not None
+        assert after.phase not in (Phase.STOPPING, Phase.STOPPED)
+        assert not spawned, "nothing is launched that would accept"
+        assert next_deadline(after) is not None, "no pause lasts for ever"
+        complete = all(g.gate is Gate.CLOSED for g in after.only(State.RUNNING))
+        assert after.pause.complete is complete
+    assert sum(isinstance(a, do.EndPause) for a in asked) == (
+        before.is_paused and not after.is_paused
+    )
     if before.phase is Phase.STOPPING:
         assert after.phase in (Phase.STOPPING, Phase.STOPPED)
         assert not spawned, "nothing is launched while the service stops"
@@ -229,6 +243,8 @@ def test_every_state_takes_every_event(state: Service) -> None:
         on.Stop(now=True),
         on.Hurry(),
         on.Rollback(),
+        on.Pause(20.0),
+        on.Resume(),
         on.Promote(),
         on.Share(500),
         on.Tick(),
