@@ -120,12 +120,12 @@ def _quoted(text: str) -> str:
 
 
 def combine(counted: Judgement, judges: Sequence[Judgement]) -> Judgement:
-    """The verdict of what is counted and of all judges: the worst of any, then the least certain.
+    """The verdict of what is counted and of all judges: worse if any is, then the least certain.
 
     Where nothing is counted, the judges alone decide.
     """
     every = (counted, *judges)
-    for verdict in (Verdict.WORSE, Verdict.NOT_ENOUGH, Verdict.BETTER_OR_SAME):
+    for verdict in (Verdict.WORSE, Verdict.PENDING, Verdict.NOT_ENOUGH, Verdict.BETTER_OR_SAME):
         if found := [one for one in every if one.verdict is verdict]:
             return Judgement(verdict, tuple(text for one in found for text in one.reasons))
     return counted

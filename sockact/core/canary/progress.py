@@ -21,6 +21,7 @@ BY = ("connection", "client")
 UNSURE = tuple(one.value for one in Unsure)
 """What can be done at the end of a step in which not enough was seen."""
 REFUSED = "canary refused"
+_UNSURE = (Verdict.NOT_ENOUGH, Verdict.PENDING)
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,10 @@ def advance(
     if until is None or now < until:
         return progress, Wait(until)
     # Beside a canary that gets all clients there is nothing to compare it with.
-    if judgement.verdict is Verdict.NOT_ENOUGH and progress.share < WHOLE:
-        choice = when_unsure(plan.unsure, now - until, plan.timeout)
+    if judgement.verdict in _UNSURE and progress.share < WHOLE:
+        # An answer is on its way.
+        unsure = Unsure.WAIT if judgement.verdict is Verdict.PENDING else plan.unsure
+        choice = when_unsure(unsure, now - until, plan.timeout)
         if choice is Unsure.WAIT:
             return progress, Wait(until + plan.timeout)
         if choice is Unsure.ROLLBACK:

@@ -58,6 +58,8 @@ class Verdict(Enum):
     BETTER_OR_SAME = "better-or-same"
     WORSE = "worse"
     NOT_ENOUGH = "not-enough"
+    PENDING = "pending"
+    """A judge has not answered yet."""
     NOT_COUNTED = "not-counted"
     """Requests are not counted, and nobody else says whether it is."""
 

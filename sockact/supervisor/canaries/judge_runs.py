@@ -50,7 +50,7 @@ class _Judge:
     def forget(self) -> None:
         """Wait for an answer on the step that begins."""
         reason = f"{self.asked.name} has not answered yet"
-        self.said = Judgement(Verdict.NOT_ENOUGH, (reason,))
+        self.said = Judgement(Verdict.PENDING, (reason,))
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from sockact.core.canary.verdict import NOT_COUNTED, Judgement, Verdict
 
 GOOD = Judgement(Verdict.BETTER_OR_SAME, ("fine",))
 BAD = Judgement(Verdict.WORSE, ("slow",))
+LATE = Judgement(Verdict.PENDING, ("late",))
 FEW = Judgement(Verdict.NOT_ENOUGH, ("few",))
 SERVER = "http://localhost:9090"
 
@@ -88,6 +89,8 @@ def test_a_value_stays_within_its_quotes(value: str) -> None:
         (NOT_COUNTED, [GOOD, FEW], FEW),
         (GOOD, [FEW], FEW),
         (FEW, [GOOD], FEW),
+        (FEW, [GOOD, LATE], LATE),
+        (BAD, [LATE], BAD),
         (GOOD, [FEW, BAD], BAD),
         (BAD, [GOOD], BAD),
         (BAD, [BAD], Judgement(Verdict.WORSE, ("slow", "slow"))),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from sockact.core.canary import progress as canary
 from sockact.core.canary.progress import (
     Order,
@@ -105,6 +107,15 @@ def test_not_enough_may_be_refused() -> None:
     one = story(unsure=Unsure.ROLLBACK)
     assert one.look(FEW, 59.0) == Wait(1060.0)
     assert isinstance(one.look(FEW, 1.0), Refuse)
+
+
+@pytest.mark.parametrize("unsure", Unsure)
+def test_an_answer_on_its_way_is_waited_for(unsure: Unsure) -> None:
+    one = story(unsure=unsure)
+    late = Judgement(Verdict.PENDING, ("late",))
+    assert one.look(late, 60.0) == Wait(1160.0)
+    assert one.look(GOOD, 1.0) == Steer(100)
+    assert one.look(late, 400.0) == Refuse("canary refused: not enough seen at 10%: late")
 
 
 def test_a_canary_with_all_clients_has_nothing_beside_it() -> None:
