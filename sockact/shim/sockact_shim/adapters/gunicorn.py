@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from ..counting.page import LEFT, RESET, begin, end
+from ..counting.page import LEFT, RESET, begin, end, finish
 from . import closing
 
 TYPE_CHECKING = False
@@ -52,7 +52,7 @@ def _count_responses(response: Any) -> None:
 
     def close(self: Any) -> None:
         plain(self)
-        end(self.req.__dict__.pop("_sockact_began", 0.0), self.status_code)
+        finish(self.req, self.status_code)
 
     response.close = close
 
