@@ -164,7 +164,7 @@ class Lanes:
         The kernel chooses one of the group by a hash, so lanes that nobody has must not be in the
         group meanwhile.
         """
-        waiting, moves = self.waiting(lane), _kernel_migrates()
+        waiting, moves = self.waiting(lane), reuseport.migrates()
         idle = [one for one in range(self.count) if one not in live] if moves else [lane]
         self._listen_anew(idle)
         return waiting, moves
@@ -228,14 +228,6 @@ class Lanes:
 @apart_for("connections")
 def _handshakes(ports: tuple[tuple[int, int], ...]) -> set[bytes]:
     return {found for port in ports for found in sock_diag.tcp_handshakes(*port)}
-
-
-def _kernel_migrates() -> bool:
-    try:
-        with open("/proc/sys/net/ipv4/tcp_migrate_req") as file:
-            return file.read().strip() == "1"
-    except OSError:
-        return False
 
 
 def group(

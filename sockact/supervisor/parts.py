@@ -15,6 +15,7 @@ from sockact.core.lifecycle import events
 from sockact.core.lifecycle.model import Gate, Phase, State
 from sockact.core.matching import Kind
 from sockact.core.message_kinds import News
+from sockact.core.settings import LaneUse
 from sockact.handover.adoption.lock_files import LockFiles
 from sockact.supervisor.base import report
 from sockact.supervisor.base.faults import Faults
@@ -148,7 +149,13 @@ class LifecycleParts:
         policy = policy_of(resources.settings, private)
         self._base, self._show = base, show
         self.lifecycle = Lifecycle(policy, loop, base.retry, lambda: self.performer)
-        self.lending = Lending(loop, lanes, lambda: self.lifecycle.service, base.reports.say)
+        self.lending = Lending(
+            loop,
+            lanes,
+            lambda: self.lifecycle.service,
+            base.reports.say,
+            strict=resources.settings.lanes is LaneUse.REQUIRE,
+        )
         self.accept_watch = AcceptWatch(
             loop, base.processes, self.lending.listeners_of, self._who_accepts, self._deaf
         )

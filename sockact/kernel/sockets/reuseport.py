@@ -7,7 +7,10 @@ of listen(2) (UDP: bind(2)); when one is closed, the last takes its number. A cl
 the group (SO_ATTACH_REUSEPORT_CBPF, Linux 4.5) returns the number of the member that gets a new
 connection, or a datagram. It sees the packet, whose IP header is at SKF_NET_OFF. Where the number
 is none of the group's, the kernel chooses by a hash. No privilege is needed. Unix sockets have no
-groups. Functions raise OSError.
+groups.
+
+What waits in a member that is shut down is reset, or moved to another member, chosen by a hash:
+ip-sysctl(5) of the kernel's documentation, tcp_migrate_req (Linux 5.14). Functions raise OSError.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 WHOLE = 1000
 """All clients, as a share."""
 
+_MIGRATES = "/proc/sys/net/ipv4/tcp_migrate_req"
 _SO_ATTACH_REUSEPORT_CBPF = 51
 _SO_DETACH_REUSEPORT_BPF = 68
 # Offsets of linux/filter.h: skb->protocol, a random number, and the IP header.
@@ -74,6 +78,15 @@ def attach(member: socket.socket, steering: Steering) -> None:
 def detach(member: socket.socket) -> None:
     """Undo `attach`: the kernel spreads new clients over all members (Linux 5.3)."""
     member.setsockopt(socket.SOL_SOCKET, _SO_DETACH_REUSEPORT_BPF, 0)
+
+
+def migrates() -> bool:
+    """Whether the kernel moves what waits in a member that is shut down. Raises nothing."""
+    try:
+        with open(_MIGRATES) as file:
+            return file.read().strip() == "1"
+    except OSError:
+        return False
 
 
 def share(listener: socket.socket, owner: int) -> None:

@@ -14,6 +14,7 @@ from sockact.core.lanes.target import shares, target
 from sockact.core.lifecycle.model import Phase
 from sockact.handover.lanes import Split
 from sockact.kernel import looks
+from sockact.kernel.sockets import reuseport
 from sockact.kernel.sockets.listener import clear_nonblocking
 from sockact.kernel.sockets.reuseport import WHOLE
 
@@ -40,9 +41,14 @@ class Lending:
         lanes: Lanes,
         service: Callable[[], Service],
         say: Callable[[int, str], None],
+        *,
+        strict: bool = False,
     ) -> None:
-        """`say` reports what became of connections that no generation had accepted."""
+        """`say` reports what became of connections that no generation had accepted. `strict`: as
+        for `lending.choose`.
+        """
         self.lanes = lanes
+        self._strict = strict
         self._loop = loop
         self._say = say
         self._service = service
@@ -54,7 +60,7 @@ class Lending:
         """
         if lane is None:
             lanes, lent = self.lanes, self._lent
-            lane = lending.choose(self._service(), lent, lanes.steered, lanes.count)
+            lane = self._choose()
             if lane not in lent.values():
                 # Nobody else has these listeners, so the program may block in accept.
                 for listener in lanes[lane]:
@@ -63,6 +69,13 @@ class Lending:
                     lanes.drop_datagrams(lane)
         self._lent[number] = lane
         return [*self.lanes[lane]]
+
+    def _choose(self) -> int:
+        service, lanes = self._service(), self.lanes
+        moves = reuseport.migrates()
+        return lending.choose(
+            service, self._lent, lanes.steered, lanes.count, moves=moves, strict=self._strict
+        )
 
     def lane_of(self, number: int) -> int:
         """Return the lane of a generation; 0 if it has none."""
@@ -129,6 +142,15 @@ class Lending:
         # Each canary has other clients: the id of the handover differs.
         by_client, salt = service.canary.plan.by_client, service.handover.id
         return Split(lent[number], shared, by_client, salt)
+
+    def pass_on(self, number: int) -> None:
+        """Have the kernel pass on what waits in the lane of a generation that does not accept it
+        and that is bypassed. Where the kernel does not, it waits as long as the generation lives.
+        """
+        if reuseport.migrates():
+            lane = self._lent[number]
+            live = {*self._lent.values(), self.lanes.steered} - {lane}
+            self._say(number, _told(*self.lanes.abandon(lane, live)))
 
     def forget(self, number: int) -> None:
         """Take the lane of a generation back. What waits there goes to the others, or is told."""

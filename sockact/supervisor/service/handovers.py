@@ -99,9 +99,9 @@ class Handovers:
         return service.handover.id
 
     def replace(self, cause: str) -> None:
-        """Begin a reload without a caller who waits for it."""
+        """Replace the generation that should serve, and does not."""
         self._history.ledger.asked(self._lifecycle.service, cause)
-        self._lifecycle.handle(events.Reload())
+        self._lifecycle.handle(events.Reload(gives_up=True))
 
     def roll_back(self, done: Done) -> Callable[[], None]:
         """Switch back to the previous generation. Call what it returns if the caller leaves.
