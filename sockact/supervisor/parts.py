@@ -161,7 +161,13 @@ class LifecycleParts:
         )
         self._notice = partial(resources.notice, news=News.LISTENER)
         self.listener_watch = ListenerWatch(
-            loop, listeners, self._is_wanted, self._hung_up, lanes.stopped, lanes.listens_again
+            loop,
+            listeners,
+            self._is_wanted,
+            self._hung_up,
+            lanes.stopped,
+            lanes.listens_again,
+            lambda: lanes.steer(lanes.split),
         )
         self.gates = self._make_gates(listeners)
         self.drains = self._make_drains(listeners, policy)

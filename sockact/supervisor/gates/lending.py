@@ -9,9 +9,10 @@ import contextlib
 import time
 from functools import partial
 
-from sockact.core.lanes import lending
+from sockact.core.lanes import lending, missing
 from sockact.core.lanes.target import shares, target
 from sockact.core.lifecycle.model import Phase
+from sockact.handover import listener_changes
 from sockact.handover.lanes import Split
 from sockact.kernel import looks
 from sockact.kernel.sockets import reuseport
@@ -56,11 +57,11 @@ class Lending:
 
     def lend(self, number: int, lane: int | None) -> list[Listener]:
         """Lend a lane to a generation, and return its listeners. One that is about to be launched
-        has none yet.
+        has none yet. Raises Unavailable.
         """
         if lane is None:
             lanes, lent = self.lanes, self._lent
-            lane = self._choose()
+            lane = self._choose(number)
             if lane not in lent.values():
                 # Nobody else has these listeners, so the program may block in accept.
                 for listener in lanes[lane]:
@@ -70,9 +71,14 @@ class Lending:
         self._lent[number] = lane
         return [*self.lanes[lane]]
 
-    def _choose(self) -> int:
+    def _choose(self, number: int) -> int:
+        """Choose the lane of a generation that is about to be launched. Raises Unavailable."""
         service, lanes = self._service(), self.lanes
-        moves = reuseport.migrates()
+        if lanes.count > 1 and listener_changes.receives_multicast(self.serving()):
+            # Each lane would get a copy of what is sent to the group, and nobody reads some.
+            self._say(number, "shares a listener: the program has joined a multicast group")
+            return lanes.steered
+        moves = bool(reuseport.migrates())
         return lending.choose(
             service, self._lent, lanes.steered, lanes.count, moves=moves, strict=self._strict
         )
@@ -105,7 +111,7 @@ class Lending:
         """Return why all generations share the listeners; "" if each has a lane."""
         if self.lanes.count > 1:
             return ""
-        return self.lanes.why_none or "the service runs without lanes (--lanes auto)"
+        return self.lanes.why_none or missing.OFF
 
     def is_alone(self, number: int) -> bool:
         """Whether a generation has a lane of its own."""

@@ -95,7 +95,9 @@ class Handovers:
         """Return the id of the handover that is a canary. Raises Refused."""
         service = self._lifecycle.service
         if service.canary is None or service.handover is None:
-            raise Refused(NO_CANARY, {"reason": "no canary is under way"})
+            missing = self._lanes_missing()
+            never = f", and there can be none: {missing}" if missing else ""
+            raise Refused(NO_CANARY, {"reason": f"no canary is under way{never}"})
         return service.handover.id
 
     def replace(self, cause: str) -> None:

@@ -12,7 +12,7 @@ ABANDON = """
 import os, socket, sys
 sys.path.insert(0, {root!r})
 from sockact.core.lifecycle.model import Generation, Policy, Service, State
-from sockact.handover.lanes import open_beside
+from sockact.handover.lane_opening import open_beside
 from sockact.kernel.sockets.listener import of_socket
 from sockact.supervisor.base.loop import Loop
 from sockact.supervisor.gates.lending import Lending
