@@ -103,7 +103,7 @@ def steer_to_clients(found: Lanes) -> None:
     """
     kept = max(range(found.count), key=found.waiting)
     found.split = Split(kept)
-    found.renumber(kept)
+    found.lost = found.renumber(kept)
     found.steer(Split(kept))
 
 

@@ -59,6 +59,8 @@ class Lanes:
         """
         self._lanes = [tuple(lane) for lane in lanes]
         self.why_none = why_none
+        self.lost = ""
+        """What became of connections that waited in other lanes at the start."""
         self.split = Split(0)
         # A socket of ours → the place of an address, and the rule for what comes from it.
         self._private: dict[socket.socket, tuple[int, tuple[str, int, int]]] = {}
@@ -170,10 +172,12 @@ class Lanes:
         self._listen_anew(idle)
         return waiting, moves
 
-    def renumber(self, kept: int) -> None:
+    def renumber(self, kept: int) -> str:
         """Make the order of all numbers known: the lane that is kept comes first. What waits in the
-        others is moved to it, or reset. Only while no program has a lane. Raises OSError.
+        others is moved to it, or reset; return what there is to say of that. Only while no program
+        has a lane. Raises OSError.
         """
+        waiting = sum(self.waiting(lane) for lane in range(self.count) if lane != kept)
         others = self._streams([lane for lane in range(self.count) if lane != kept])
         for listener in others:
             listener.socket.shutdown(socket.SHUT_RD)
@@ -182,6 +186,8 @@ class Lanes:
             self._order[self._lanes[kept].index(listener)] = [kept]
             self._steer(listener)
         self._listen_again(others)
+        moved = bool(reuseport.migrates())
+        return fate(waiting, "that waited in other lanes", moved=moved) if waiting else ""
 
     def _streams(self, lanes: Sequence[int]) -> list[Listener]:
         found = [one for lane in lanes for one in self._lanes[lane]]
@@ -243,6 +249,14 @@ class Lanes:
         streams = [x for x in self.addresses if x.address.kind is Kind.STREAM]
         ports = {(int(x.socket.family), x.address.port) for x in streams}
         return frozenset(_handshakes(tuple(sorted(ports))))
+
+
+def fate(count: int, which: str, *, moved: bool) -> str:
+    """What became of connections that waited in a lane, for the operator."""
+    what = f"1 connection {which} was" if count == 1 else f"{count} connections {which} were"
+    if moved:
+        return f"{what} passed on to another generation"
+    return f"{what} reset; with net.ipv4.tcp_migrate_req=1, the kernel passes them on"
 
 
 @apart_for("connections")

@@ -96,6 +96,8 @@ def _lanes(resources: Resources, kept: Kept) -> Lanes:
     except OSError as error:
         raise OperatorError(f"cannot use the lanes of the service: {error.strerror}") from error
     resources.listeners[:] = found.listeners
+    if found.lost:
+        resources.notice(found.lost)
     why = found.why_none or missing.OFF
     if found.count == 1 and (use is LaneUse.REQUIRE or resources.settings.canary):
         needs = "--lanes require" if use is LaneUse.REQUIRE else "--canary needs lanes"

@@ -13,7 +13,7 @@ from sockact.core.lanes import lending, missing
 from sockact.core.lanes.target import shares, target
 from sockact.core.lifecycle.model import Phase
 from sockact.handover import listener_changes
-from sockact.handover.lanes import Split
+from sockact.handover.lanes import Split, fate
 from sockact.kernel import looks
 from sockact.kernel.sockets import reuseport
 from sockact.kernel.sockets.listener import clear_nonblocking
@@ -156,7 +156,7 @@ class Lending:
         if reuseport.migrates():
             lane = self._lent[number]
             live = {*self._lent.values(), self.lanes.steered} - {lane}
-            self._say(number, _told(*self.lanes.abandon(lane, live)))
+            self._tell(number, lane, live)
 
     def forget(self, number: int) -> None:
         """Take the lane of a generation back. What waits there goes to the others, or is told."""
@@ -172,13 +172,9 @@ class Lending:
         if lane in live or not self._lent or not self.lanes.waiting(lane):
             return
         with contextlib.suppress(OSError):  # They wait for the next generation that gets the lane.
-            self._say(number, _told(*self.lanes.abandon(lane, live)))
+            self._tell(number, lane, live)
 
-
-def _told(count: int, moved: bool) -> str:
-    which = f"{count} connections that it had not accepted were"
-    if count == 1:
-        which = "1 connection that it had not accepted was"
-    if moved:
-        return f"{which} passed on to another generation"
-    return f"{which} reset; with net.ipv4.tcp_migrate_req=1, the kernel passes them on"
+    def _tell(self, number: int, lane: int, live: set[int]) -> None:
+        """Abandon a lane, and say what became of what waited there. Raises OSError."""
+        count, moved = self.lanes.abandon(lane, live)
+        self._say(number, fate(count, "that it had not accepted", moved=moved))

@@ -111,9 +111,9 @@ class ServiceSockets:
                 reuseport.detach(one)
 
     def make_exclusive(self) -> None:
-        """Let nobody else bind these addresses any more."""
-        self.stop_steering()
-        for one in self._all():
+        """Let nobody else bind these addresses any more, except where they have lanes."""
+        for one in (found[0] for found in self._sockets.values() if len(found) == 1):
+            reuseport.detach(one)
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
 
     def close(self) -> None:
