@@ -40,7 +40,7 @@ def stack() -> Iterator[contextlib.ExitStack]:
 
 def lines(stack: contextlib.ExitStack, port: int, count: int = COUNT) -> list[Listener]:
     """What systemd opens for so many equal lines with ReusePort=yes."""
-    found = []
+    found: list[Listener] = []
     for _ in range(count):
         one = stack.enter_context(socket.socket())
         for option in (socket.SO_REUSEPORT, socket.SO_REUSEADDR):
