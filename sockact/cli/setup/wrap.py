@@ -18,7 +18,7 @@ from sockact.cli.terminal.output import complain, say
 from sockact.cli.unit_files import lane_lines, passing, wrapped
 from sockact.core.errors import OperatorError
 from sockact.core.matching import Family
-from sockact.core.settings import Settings
+from sockact.core.settings import LaneUse, Settings
 from sockact.supervisor.control import paths
 from sockact.systemd import listeners
 from sockact.units import facts, unitfile
@@ -180,6 +180,7 @@ class Draft:
             marked_files.marked(drop_in.render(found, self.wrap, unfinished=True)),
             marked_files.marked(drop_in.render(found, self.wrap)),
             access=unwrapping.own_access(found.service),
+            has_lanes=self.lanes > 1 or options["lanes"] != LaneUse.OFF.value,
         )
         if later := drop_in.overriding(found, self.wrap):
             raise OperatorError(

@@ -20,7 +20,7 @@ from sockact.units import listening_sockets
 from sockact.units.listening_sockets import Bound
 from sockact.units.wrap import socket_unit
 from sockact.units.wrap.service_sockets import ServiceSockets
-from tests.process.units.test_service_sockets import IPV4, TCP, serving
+from tests.process.units.test_service_sockets import IPV4, NOBODY, TCP, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,3 +133,21 @@ def test_what_systemd_will_show() -> None:
         "ReusePort": "yes",
     }
     assert socket_unit.properties([WEB.address], 1)["ReusePort"] == "no"
+
+
+def test_the_old_sockets_are_closed_in_between(stack: contextlib.ExitStack) -> None:
+    """The service may not start, and what was changed on them has to be undone."""
+    with serving(IPV4, TCP, HOST, owner=NOBODY) as (port, found):
+        old = stack.enter_context(ServiceSockets([found]))
+        old.share()
+        old.close()
+        old.regain()
+        old.unshare()
+        with listening_sockets.duplicate(found) as again:
+            assert again.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT) == 0
+            assert os.fstat(again.fileno()).st_uid == NOBODY
+        old.close()
+    with pytest.raises(ProcessLookupError):
+        old.regain()
+    with socket.socket() as free:
+        free.bind((HOST, port))
