@@ -9,6 +9,7 @@ __all__ = (
     "census",
     "gate",
     "interest",
+    "lane_opening",
     "lanes",
     "listener_changes",
     "queue_ages",

@@ -2,31 +2,31 @@
 
 The lanes of an address are one group of sockets (kernel/sockets/reuseport.py), and the kernel is
 told which of them gets new clients. Lane 0 is the listener that systemd has passed, or that
---listen has opened; the others are opened beside it. With one lane, all generations share it.
+--listen has opened; the others are opened beside it (lane_opening.py). With one lane, all
+generations share it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import select
 import socket
 
-from sockact.core.matching import Family, Kind
-from sockact.core.record import dataclass, replace
+from sockact.core.matching import Kind
+from sockact.core.record import dataclass
 from sockact.kernel.looks import apart_for
-from sockact.kernel.sockets import reuseport, sock_diag, sockopt
-from sockact.kernel.sockets.listener import accept_queue, of_socket
+from sockact.kernel.sockets import reuseport, sock_diag
+from sockact.kernel.sockets.listener import accept_queue
 from sockact.kernel.sockets.reuseport import Steering
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from sockact.core.matching import Address
     from sockact.kernel.sockets.listener import Listener
 
-_LONGEST_QUEUE = 1 << 20  # The kernel limits it to net.core.somaxconn.
+LONGEST_QUEUE = 1 << 20
+"""Of connections that wait to be accepted: the kernel limits it to net.core.somaxconn."""
 _MOST_DATAGRAMS = 10_000
 
 
@@ -59,6 +59,8 @@ class Lanes:
         """
         self._lanes = [tuple(lane) for lane in lanes]
         self.why_none = why_none
+        self.lost = ""
+        """What became of connections that waited in other lanes at the start."""
         self.split = Split(0)
         # A socket of ours → the place of an address, and the rule for what comes from it.
         self._private: dict[socket.socket, tuple[int, tuple[str, int, int]]] = {}
@@ -105,10 +107,10 @@ class Lanes:
 
     def listens_again(self, listener: Listener) -> None:
         """Take note that a listener was shut down and listens again: it is the last member of its
-        group now. Raises OSError.
+        group now. If that raises OSError, `steer` with the same split is to be tried again.
         """
         if self.count > 1:
-            self.stopped(listener)
+            self._take_out(listener)
             self._order[self._lanes[listener.lane].index(listener)].append(listener.lane)
             self._steer(listener)
 
@@ -128,8 +130,9 @@ class Lanes:
         steering = Steering(
             order.index(split.default), shares, split.by_client, split.salt, private
         )
-        # By any member: this one may not listen at the moment.
-        reuseport.attach(self._lanes[order[0]][place].socket, steering)
+        found = (self._lanes[lane][place].socket for lane in order)
+        if member := next(filter(reuseport.is_member, found), None):
+            reuseport.attach(member, steering)
 
     def open_private(self, place: int, source: str, lane: int) -> socket.socket:
         """Bind a socket to this IP address whose connections to the address of this place reach the
@@ -164,25 +167,42 @@ class Lanes:
         The kernel chooses one of the group by a hash, so lanes that nobody has must not be in the
         group meanwhile.
         """
-        waiting, moves = self.waiting(lane), _kernel_migrates()
+        waiting, moves = self.waiting(lane), bool(reuseport.migrates())
         idle = [one for one in range(self.count) if one not in live] if moves else [lane]
         self._listen_anew(idle)
         return waiting, moves
 
-    def renumber(self, kept: int) -> None:
+    def renumber(self, kept: int) -> str:
         """Make the order of all numbers known: the lane that is kept comes first. What waits in the
-        others is moved to it, or reset. Only while no program has a lane. Raises OSError.
+        others is moved to it, or reset; return what there is to say of that. Only while no program
+        has a lane. Raises OSError.
         """
-        self._listen_anew([lane for lane in range(self.count) if lane != kept])
+        waiting = sum(self.waiting(lane) for lane in range(self.count) if lane != kept)
+        others = self._streams([lane for lane in range(self.count) if lane != kept])
+        for listener in others:
+            listener.socket.shutdown(socket.SHUT_RD)
+        for listener in self._streams([kept]):
+            # Not before: the numbers are unknown, and an unknown one means a choice by a hash.
+            self._order[self._lanes[kept].index(listener)] = [kept]
+            self._steer(listener)
+        self._listen_again(others)
+        moved = bool(reuseport.migrates())
+        return fate(waiting, "that waited in other lanes", moved=moved) if waiting else ""
+
+    def _streams(self, lanes: Sequence[int]) -> list[Listener]:
+        found = [one for lane in lanes for one in self._lanes[lane]]
+        return [one for one in found if one.address.kind is Kind.STREAM]
 
     def _listen_anew(self, lanes: Sequence[int]) -> None:
-        found = [one for lane in lanes for one in self._lanes[lane]]
-        streams = [one for one in found if one.address.kind is Kind.STREAM]
+        streams = self._streams(lanes)
         for listener in streams:
             listener.socket.shutdown(socket.SHUT_RD)
             self.stopped(listener)
+        self._listen_again(streams)
+
+    def _listen_again(self, streams: Sequence[Listener]) -> None:
         for listener in streams:
-            listener.socket.listen(_LONGEST_QUEUE)
+            listener.socket.listen(LONGEST_QUEUE)
             self.listens_again(listener)
 
     def drop_datagrams(self, lane: int) -> None:
@@ -194,15 +214,21 @@ class Lanes:
                         listener.socket.recv(1, socket.MSG_DONTWAIT)
 
     def stopped(self, listener: Listener) -> None:
-        """Take note that a listener was shut down: the last member has got its number.
-
-        Raises OSError.
+        """Take note that a listener was shut down: the last member has got its number. Several of
+        one address have to be told in the order in which they were. Raises OSError as
+        `listens_again` does.
         """
+        if self._take_out(listener):
+            self._steer(listener)
+
+    def _take_out(self, listener: Listener) -> bool:
+        """Take a listener out of the order; return whether it was there."""
         order = self._order[self._lanes[listener.lane].index(listener)]
-        if listener.lane in order:
+        there = listener.lane in order
+        if there:
             order[order.index(listener.lane)] = order[-1]
             order.pop()
-            self._steer(listener)
+        return there
 
     def is_empty(self, lane: int) -> bool:
         """Whether nothing waits in this lane that the kernel has received."""
@@ -225,116 +251,14 @@ class Lanes:
         return frozenset(_handshakes(tuple(sorted(ports))))
 
 
+def fate(count: int, which: str, *, moved: bool) -> str:
+    """What became of connections that waited in a lane, for the operator."""
+    what = f"1 connection {which} was" if count == 1 else f"{count} connections {which} were"
+    if moved:
+        return f"{what} passed on to another generation"
+    return f"{what} reset; with net.ipv4.tcp_migrate_req=1, the kernel passes them on"
+
+
 @apart_for("connections")
 def _handshakes(ports: tuple[tuple[int, int], ...]) -> set[bytes]:
     return {found for port in ports for found in sock_diag.tcp_handshakes(*port)}
-
-
-def _kernel_migrates() -> bool:
-    try:
-        with open("/proc/sys/net/ipv4/tcp_migrate_req") as file:
-            return file.read().strip() == "1"
-    except OSError:
-        return False
-
-
-def group(
-    listeners: Sequence[Listener], steered: int, orders: Sequence[Sequence[int]] = ()
-) -> Lanes:
-    """The lanes that these listeners are, with clients steered to one of them."""
-    count = 1 + max((x.lane for x in listeners), default=0)
-    lanes = [[x for x in listeners if x.lane == lane] for lane in range(count)]
-    found = Lanes(lanes, orders=orders)
-    found.split = Split(steered)
-    return found
-
-
-def reopen(
-    first: Sequence[Listener], stored: Mapping[tuple[Address, int], socket.socket], count: int
-) -> Lanes | None:
-    """The lanes of an earlier life of the service, by (address, lane); None if one is missing.
-
-    Clients wait in one of them since then: new ones are steered there. Raises OSError.
-    """
-    wanted = {(x.address, lane) for x in first for lane in range(1, count)}
-    if not stored or stored.keys() != wanted:
-        return None
-    found = Lanes(
-        [
-            first,
-            *([_lane(x, stored[x.address, lane], lane) for x in first] for lane in range(1, count)),
-        ]
-    )
-    steer_to_clients(found)
-    return found
-
-
-def passed(listeners: Sequence[Listener], *, wanted: bool) -> Lanes | None:
-    """The lanes that systemd has opened: several ListenStream= lines with the same address, and
-    ReusePort=yes. It has called listen(2) in the order of the lines. None if there is one line for
-    each address. If no lanes are `wanted`, all clients go to the first line. Raises OSError.
-    """
-    by_address: dict[Address, list[Listener]] = {}
-    for listener in listeners:
-        same = by_address.setdefault(listener.address, [])
-        same.append(replace(listener, lane=len(same)))
-    every = by_address.values()
-    count = min(map(len, every))
-    if len(by_address) == len(listeners):
-        return None
-    for same in every:
-        if len(same) > 1:
-            reuseport.attach(same[0].socket, Steering(0))
-    if count == 1 or not wanted:
-        few = next(str(address) for address, same in by_address.items() if len(same) == count)
-        why = f"only one ListenStream= line for {few}; write as many for each address"
-        return Lanes([[same[0] for same in every]], why if wanted else "")
-    found = Lanes([[same[lane] for same in every] for lane in range(count)])
-    steer_to_clients(found)
-    return found
-
-
-def steer_to_clients(found: Lanes) -> None:
-    """Steer new clients to the lane in which most clients wait since an earlier life of the
-    service, of which nobody knows the numbers of the lanes. Raises OSError.
-    """
-    kept = max(range(found.count), key=found.waiting)
-    found.split = Split(kept)
-    found.renumber(kept)
-    found.steer(Split(kept))
-
-
-def open_beside(first: Sequence[Listener], count: int) -> Lanes:
-    """Open `count` lanes, the first of which is there. If that is impossible, there is one.
-
-    A listener that systemd has opened gets SO_REUSEPORT and this process's user as its owner.
-    """
-    if count == 1:
-        return Lanes([first])
-    if any(x.address.family is Family.UNIX for x in first):
-        return Lanes([first], "Unix sockets have no lanes")
-    opened: list[list[Listener]] = [[*first], *([] for _ in range(1, count))]
-    with contextlib.ExitStack() as undo:
-        try:
-            for one in first:
-                reuseport.share(one.socket, os.geteuid())
-                reuseport.begin(one.socket)
-                for lane in range(1, count):
-                    opened[lane].append(_beside(one, lane))
-                    undo.callback(opened[lane][-1].close)
-        except OSError as error:
-            return Lanes([first], f"cannot open another socket at {one.address}: {error.strerror}")
-        undo.pop_all()
-    return Lanes(opened)
-
-
-def _beside(first: Listener, lane: int) -> Listener:
-    other = reuseport.join(first.socket, _LONGEST_QUEUE)
-    # What the .socket unit has set holds for each lane.
-    sockopt.put_back(other, first.original)
-    return _lane(first, other, lane)
-
-
-def _lane(first: Listener, other: socket.socket, lane: int) -> Listener:
-    found = of_socket(first.name, other, owned=True, original=first.original)
-    return replace(found, lane=lane)

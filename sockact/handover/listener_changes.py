@@ -11,14 +11,15 @@ import contextlib
 import os
 import socket
 
+from sockact.core.matching import Kind
 from sockact.kernel import looks
 from sockact.kernel.looks import apart, apart_for
-from sockact.kernel.sockets import admission, sockopt, upkeep
+from sockact.kernel.sockets import admission, multicast, sockopt, upkeep
 from sockact.kernel.sockets.listener import of_descriptor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from sockact.kernel.sockets.listener import Listener
     from sockact.kernel.sockets.sockopt import Change, Option
@@ -118,6 +119,12 @@ def admit(listeners: list[Listener], *, more: bool) -> None:
     looks.in_fork_or_here(_GROUP, _admit, found, found, more)
 
 
+def receives_multicast(listeners: Iterable[Listener]) -> bool:
+    """Whether a program has made one of them a member of a multicast group. Raises Unavailable."""
+    found = [x.socket.fileno() for x in listeners if x.address.kind is Kind.DATAGRAM]
+    return bool(found) and looks.in_fork_or_here(_GROUP, _receives_multicast, found, found)
+
+
 def shut(listener: Listener) -> None:
     """Refuse its new clients. Raises OSError."""
     fd = listener.socket.fileno()
@@ -193,6 +200,15 @@ def _socket_file(path: str) -> File | None:
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None
     return path, found.st_dev, found.st_ino
+
+
+@apart
+def _receives_multicast(found: list[int]) -> bool:
+    for fd in found:
+        with _duplicate(fd) as listener:
+            if multicast.receives(listener.socket):
+                return True
+    return False
 
 
 @apart

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 
 from sockact.core.errors import OperatorError
-from sockact.core.lanes import lending
+from sockact.core.lanes import lending, missing
 from sockact.core.record import replace
 from sockact.core.settings import Adopt, LaneUse, Settings
-from sockact.handover import lanes
+from sockact.handover import lane_opening
 from sockact.handover.adoption import availability
 from sockact.kernel import pidfd
 from sockact.kernel.libc import become_subreaper
@@ -87,7 +87,7 @@ def _lanes(resources: Resources, kept: Kept) -> Lanes:
     """Open the lanes that the settings ask for. Raises OperatorError."""
     first, use = [*resources.listeners], resources.settings.lanes
     try:
-        found = lanes.passed(first, wanted=use is not LaneUse.OFF)
+        found = lane_opening.passed(first, wanted=use is not LaneUse.OFF)
         if found is None:
             count = 1 if use is LaneUse.OFF else lending.MOST
             found = fd_store.own_lanes(first, kept, resources.notifier, count)
@@ -96,7 +96,9 @@ def _lanes(resources: Resources, kept: Kept) -> Lanes:
     except OSError as error:
         raise OperatorError(f"cannot use the lanes of the service: {error.strerror}") from error
     resources.listeners[:] = found.listeners
-    why = found.why_none or "they are off; use --lanes auto"
+    if found.lost:
+        resources.notice(found.lost)
+    why = found.why_none or missing.OFF
     if found.count == 1 and (use is LaneUse.REQUIRE or resources.settings.canary):
         needs = "--lanes require" if use is LaneUse.REQUIRE else "--canary needs lanes"
         raise OperatorError(f"{needs}: {why}")

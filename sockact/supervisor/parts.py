@@ -15,6 +15,7 @@ from sockact.core.lifecycle import events
 from sockact.core.lifecycle.model import Gate, Phase, State
 from sockact.core.matching import Kind
 from sockact.core.message_kinds import News
+from sockact.core.settings import LaneUse
 from sockact.handover.adoption.lock_files import LockFiles
 from sockact.supervisor.base import report
 from sockact.supervisor.base.faults import Faults
@@ -149,13 +150,25 @@ class LifecycleParts:
         policy = policy_of(resources.settings, private)
         self._base, self._show = base, show
         self.lifecycle = Lifecycle(policy, loop, base.retry, lambda: self.performer)
-        self.lending = Lending(loop, lanes, lambda: self.lifecycle.service, base.reports.say)
+        self.lending = Lending(
+            loop,
+            lanes,
+            lambda: self.lifecycle.service,
+            base.reports.say,
+            strict=resources.settings.lanes is LaneUse.REQUIRE,
+        )
         self.accept_watch = AcceptWatch(
             loop, base.processes, self.lending.listeners_of, self._who_accepts, self._deaf
         )
         self._notice = partial(resources.notice, news=News.LISTENER)
         self.listener_watch = ListenerWatch(
-            loop, listeners, self._is_wanted, self._hung_up, lanes.stopped, lanes.listens_again
+            loop,
+            listeners,
+            self._is_wanted,
+            self._hung_up,
+            lanes.stopped,
+            lanes.listens_again,
+            lambda: lanes.steer(lanes.split),
         )
         self.gates = self._make_gates(listeners)
         self.drains = self._make_drains(listeners, policy)

@@ -17,7 +17,7 @@ from sockact.core.message_kinds import News
 from sockact.core.numbers import whole
 from sockact.core.record import replace
 from sockact.core.settings import Settings
-from sockact.handover import lanes
+from sockact.handover import lane_opening
 from sockact.kernel import memfd, procfs
 from sockact.kernel.libc import become_subreaper
 from sockact.kernel.sockets.listener import of_descriptor
@@ -146,7 +146,7 @@ def _options(listener: CarriedListener) -> tuple[Option, ...]:
 def _continue(resources: Resources, carried: CarriedSupervisor) -> int:
     try:
         engine = carried.engine
-        found = lanes.group(resources.listeners, engine.steered, engine.lane_orders)
+        found = lane_opening.group(resources.listeners, engine.steered, engine.lane_orders)
         supervisor = Supervisor(resources, found, carried.engine.adopt, carried)
         outside = supervisor.resume(carried)
     except Exception as error:
@@ -166,9 +166,9 @@ def _start_anew(resources: Resources, carried: CarriedSupervisor) -> int:
         with contextlib.suppress(OSError):
             left.append(Process(process_name(pid), pid, os.pidfd_open(pid)))
             signal.pidfd_send_signal(left[-1].pidfd, resources.settings.stop_signal)
-    found = lanes.group(resources.listeners, carried.engine.steered)
+    found = lane_opening.group(resources.listeners, carried.engine.steered)
     if found.count > 1:
-        lanes.steer_to_clients(found)
+        lane_opening.steer_to_clients(found)
     return serve(resources, found, left)
 
 

@@ -84,7 +84,14 @@ class Unit:
         return burst.isdecimal() and int(burst) * pause < interval < float("inf")
 
     def addresses(self) -> tuple[list[Address], list[str]]:
-        """What a .socket unit listens on, and those of its lines that sockact cannot use."""
+        """What a .socket unit listens on, each once, and those of its lines that sockact cannot
+        use.
+        """
+        found, others = self.lines()
+        return [*dict.fromkeys(found)], others
+
+    def lines(self) -> tuple[list[Address], list[str]]:
+        """The same, with each of several equal lines."""
         found, others = [], []
         for line in self.get("Listen").splitlines():
             text, _, kind = line.rpartition(" (")

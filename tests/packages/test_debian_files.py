@@ -93,3 +93,15 @@ def test_units_start_the_command_of_the_package() -> None:
         lines = [line for line in text.splitlines() if line.startswith(starts)]
         assert all(line.partition("=")[2].startswith("/usr/bin/sockact ") for line in lines)
         assert bool(lines) is name.endswith(".service")
+
+
+def test_the_setting_for_lanes_is_only_an_example() -> None:
+    """It concerns every program of the machine."""
+    where = "packaging/sysctl/60-sockact-lanes.conf"
+    lines = (ROOT / where).read_text().splitlines()
+    settings = [line for line in lines if line and not line.startswith("#")]
+    assert settings == ["net.ipv4.tcp_migrate_req = 1"]
+    assert where in (DEBIAN / "sockact.examples").read_text().split()
+    (doc,) = re.findall(r"^%doc (.*)$", (ROOT / "packaging/sockact.spec").read_text(), re.MULTILINE)
+    assert "packaging/sysctl" in doc.split()
+    assert "sysctl" not in (DEBIAN / "sockact.install").read_text()

@@ -96,6 +96,31 @@ def test_a_service_of_init_reloads(site: Site, user: tuple[str, ...]) -> None:
     assert site.show("web.service", "User") == (user[1] if user else "web")
 
 
+def test_lanes_that_systemd_opens(site: Site) -> None:
+    """A supervisor that is not root can open none, least of all on a privileged port."""
+    address = "127.0.0.1:81"
+    program = ("gunicorn", "--bind", address, "site_app:app")
+    site.init("web", "--listen", address, "--listen-lanes", "3", "--", *program)
+    assert site.show("web.socket", "Listen").split("\n") == [f"{address} (Stream)"] * 3
+    assert site.get(f"http://{address}/") == "served"
+    site.machine.systemctl("start", "web.service", check=True)
+    for _ in range(2):
+        site.reload("web.service")
+        assert site.get(f"http://{address}/") == "served"
+    site.machine.systemctl("restart", "web.service", check=True)
+    assert site.get(f"http://{address}/") == "served"
+    status = json.loads(site.machine.run("sockact", "status", "--json", "web").stdout)
+    assert [g["gate_by"] for g in status["generations"]] == ["lane"]
+    code, findings = site.check("web")
+    assert (code, [one for one in findings if not one.startswith("advice ")]) == (0, [])
+    site.stop("web.socket", "web.service")
+    site.init("web", "--listen", address, "--lanes", "require", "--listen-lanes=0", "--", *program)
+    assert site.machine.systemctl("start", "web.service").returncode != 0
+    assert f"write ListenStream={address} 3 times" in site.machine.journal("web.service")
+    code, (finding, *_) = site.check("web")
+    assert (code, "one line is none" in finding) == (1, True)
+
+
 def test_an_address_in_use(site: Site) -> None:
     """systemctl's message does not name the cause."""
     address = f"127.0.0.1:{next(PORTS)}"

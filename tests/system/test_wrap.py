@@ -61,6 +61,26 @@ def test_wrap_reload_unwrap_under_load(
     site.is_plain(text)
 
 
+def test_lanes_under_load(site: Site) -> None:
+    """systemd opens them beside the running program, whose user could not."""
+    text = site.install(*debian(site.machine))
+    with site.load(LOAD) as load:
+        site.wrap("--listen-lanes", "3")
+        for version in "23":
+            site.releases.publish(version)
+            site.systemctl("reload", site.unit)
+            assert site.ask() == answers.fast(version).decode()
+        report = load.stop()
+    assert not report.failures(), report.explain()
+    lines = site.machine.path(SOCKET).read_text().splitlines()
+    assert lines.count(f"ListenStream={ADDRESS}") == 3
+    assert {g["gate_by"] for g in site.status()["generations"]} == {"lane"}
+    assert [one for one in site.findings() if "tcp_migrate_req" not in one] == []
+    site.unwrap()
+    site.wait_serving()
+    site.is_plain(text)
+
+
 def test_a_socket_file_in_the_folder_of_the_service(site: Site) -> None:
     path = "/run/site/http.sock"
     text = site.install(

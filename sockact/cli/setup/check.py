@@ -16,10 +16,10 @@ from sockact.cli.starting import run
 from sockact.cli.terminal.failures import Failure
 from sockact.cli.terminal.output import complain, say
 from sockact.core.errors import OperatorError
-from sockact.core.settings import Adopt, Settings
+from sockact.core.settings import Adopt, LaneUse, Settings
 from sockact.units import facts
 from sockact.units.check import all_services
-from sockact.units.check.finding import ERROR, Finding
+from sockact.units.check.finding import ERROR, WARNING, Finding
 from sockact.units.check.rules import check
 from sockact.units.manager import Manager
 
@@ -91,7 +91,7 @@ def _show(found: Facts, findings: list[Finding]) -> None:
     for finding in findings:
         say(str(finding))
     errors = _errors(findings)
-    warnings = len(findings) - errors
+    warnings = sum(finding.level is WARNING for finding in findings)
     say(f"{found.service.name}: {_count(errors, 'error')}, {_count(warnings, 'warning')}")
 
 
@@ -138,8 +138,8 @@ def _settings(found: Facts) -> Settings | None:
         program = config.checked.command if config else tuple(values.pop("program"))
         values.pop("program", None)
         name = values.pop("name") or (run.name_of(program) if program else "NAME")
-        adopt = Adopt(values.pop("adopt"))
-        return Settings(name, program, adopt=adopt, **values)
+        adopt, lanes = Adopt(values.pop("adopt")), LaneUse(values.pop("lanes"))
+        return Settings(name, program, adopt=adopt, lanes=lanes, **values)
 
 
 def _without_directory(options: tuple[str, ...]) -> list[str]:

@@ -15,7 +15,7 @@ from sockact.cli.setup import access, enabling, removing
 from sockact.cli.starting import run
 from sockact.cli.terminal.failures import Failure
 from sockact.cli.terminal.output import complain, say
-from sockact.cli.unit_files import passing, wanted, wrapped
+from sockact.cli.unit_files import lane_lines, passing, wanted, wrapped
 from sockact.cli.unit_files.files import check_free, write_all
 from sockact.core.errors import OperatorError
 from sockact.systemd import listeners
@@ -55,6 +55,7 @@ _JITS = ("node", "java", "pypy", "dotnet", "deno", "bun", "ruby", "luajit", "php
     metavar="USER",
     help="User to run the service as.  [default: NAME, created by systemd if missing]",
 )
+@lane_lines.option
 @directory_option("/")
 @click.option(
     "--env-file",
@@ -178,6 +179,12 @@ def _plan(name: str, found: wanted.Wanted, options: dict[str, Any]) -> service_u
         start=command_line((sockact, "run", *found.start)),
         reload=command_line((sockact, "reload", name)),
         addresses=where,
+        lanes=lane_lines.number(
+            options["listen_lanes"],
+            where,
+            asked=lane_lines.are_asked(found.times.lanes, found.times.canary),
+            opens=user == "root" or options["user_unit"],
+        ),
         label=passing.label(found.listen),
         user=user,
         env_file=escape_value(env_file),

@@ -15,10 +15,10 @@ from sockact.cli.setup.outcome import describe, failure, start_child
 from sockact.cli.starting import run
 from sockact.cli.terminal.failures import Failure
 from sockact.cli.terminal.output import complain, say
-from sockact.cli.unit_files import passing, wrapped
+from sockact.cli.unit_files import lane_lines, passing, wrapped
 from sockact.core.errors import OperatorError
 from sockact.core.matching import Family
-from sockact.core.settings import Settings
+from sockact.core.settings import LaneUse, Settings
 from sockact.supervisor.control import paths
 from sockact.systemd import listeners
 from sockact.units import facts, unitfile
@@ -63,6 +63,7 @@ _LONGEST = 3600.0
     help="Address to take over, as for `sockact run`. May be repeated.  [default: all addresses "
     "that the service listens on]",
 )
+@lane_lines.option
 @click.option("--user-unit", is_flag=True, help="Wrap a unit of `systemctl --user`.")
 @click.option("--dry-run", is_flag=True, help="Show the files without writing them.")
 @click.option("--no-restart", is_flag=True, help="Write the files without restarting the service.")
@@ -160,6 +161,7 @@ class Draft:
         self.left: list[Bound] = []
         self.bound: list[Bound] = []
         self.addresses = self._addresses(listen)
+        self.lanes = self._lanes(options)
         self.label = passing.label(listen)
         times = ("start_timeout", "trial", "drain_timeout", "kill_timeout")
         self.wrap = drop_in.Wrap(
@@ -168,7 +170,7 @@ class Draft:
             sockets=tuple(s.name for s in found.sockets) or (self.files.socket,),
             native=self.native,
             socket_paths=tuple(a.host for a in self.addresses),
-            options=tuple(passing.given()),
+            options=(*passing.given(), *lane_lines.options(options["listen_lanes"])),
             settings=Settings(self.name, (), **{name: options[name] for name in times}),
             user_unit=self.user_unit,
             changes_user=found.service.is_root and service.has_changed_user(),
@@ -178,6 +180,7 @@ class Draft:
             marked_files.marked(drop_in.render(found, self.wrap, unfinished=True)),
             marked_files.marked(drop_in.render(found, self.wrap)),
             access=unwrapping.own_access(found.service),
+            has_lanes=self.lanes > 1 or options["lanes"] != LaneUse.OFF.value,
         )
         if later := drop_in.overriding(found, self.wrap):
             raise OperatorError(
@@ -221,15 +224,40 @@ class Draft:
         self.bound = taken if not wanted or {*found} == {*wanted} else []
         return wanted or found
 
+    def _lanes(self, options: dict[str, Any]) -> int:
+        """The lines for each address of NAME.socket."""
+        given = options["listen_lanes"]
+        if self.native:
+            if given:
+                names = ", ".join(socket.name for socket in self.facts.sockets)
+                raise click.UsageError(
+                    f"--listen-lanes is only for services without a .socket unit; write {given} "
+                    f"equal lines and ReusePort=yes in {names}"
+                )
+            return 1
+        found = lane_lines.number(
+            given,
+            self.addresses,
+            asked=lane_lines.are_asked(options["lanes"], options["canary"]),
+            opens=self.facts.service.is_root or self.user_unit,
+        )
+        socket_unit.check_lanes(self.bound, found)
+        return found
+
     def _socket(self) -> str:
         return socket_unit.text(
-            self.name, self.addresses, self.bound, label=self.label, user_unit=self.user_unit
+            self.name,
+            self.addresses,
+            self.bound,
+            lanes=self.lanes,
+            label=self.label,
+            user_unit=self.user_unit,
         )
 
     def _check(self) -> list[Finding]:
         """What `sockact check` will report. Raises OperatorError for an error."""
-        lines = "\n".join(map(socket_unit.listen_line, self.addresses))
-        ours = facts.Unit(self.files.socket, {"ActiveState": "inactive", "Listen": lines})
+        loaded = socket_unit.properties(self.addresses, self.lanes)
+        ours = facts.Unit(self.files.socket, loaded)
         sockets = self.facts.sockets if self.native else (ours,)
         findings = examine(drop_in.merged(self.facts, self.wrap, sockets))
         errors = [finding for finding in findings if finding.level is ERROR]

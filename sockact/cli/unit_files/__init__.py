@@ -2,4 +2,4 @@
 its files, and writing them. Has no commands.
 """
 
-__all__ = ("files", "passing", "wanted", "wrapped")
+__all__ = ("files", "lane_lines", "passing", "wanted", "wrapped")

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from sockact.cli.configuration.loader import FOLDER
 from sockact.cli.starting import run
-from sockact.cli.unit_files import passing
+from sockact.cli.unit_files import lane_lines, passing
 from sockact.core.errors import OperatorError
-from sockact.core.settings import Settings
+from sockact.core.settings import LaneUse, Settings
 
 if TYPE_CHECKING:
     from sockact.cli.configuration.loader import Loaded
@@ -31,7 +31,7 @@ class Wanted:
     directory: str
     listen: tuple[str, ...]
     times: Settings
-    """Settings of which only the times are used."""
+    """Settings of which only the times, and whether there are lanes, are used."""
     logs: tuple[str, ...]
     """The files of --log and --log-stderr; "" for none."""
     config: str = ""
@@ -45,13 +45,16 @@ def of_words(
     """Read what is wanted from the command line. Raises OperatorError."""
     directory = os.path.abspath(options["directory"]) if options["directory"] else ""
     words = (_program(program, directory), *program[1:])
-    given = _given(options)
+    given = [*_given(options), *lane_lines.options(options["listen_lanes"])]
     # systemd would use the name of what it starts, which is sockact.
     identifier = [] if "--identifier" in given else ["--identifier", name]
     where = ["--directory", directory] if directory else []
     start = ("--name", name, *where, *identifier, *given, "--", *words)
     times = ("start_timeout", "trial", "drain_timeout", "kill_timeout")
-    settings = Settings(name, words, **{key: options[key] for key in times})
+    lanes, canary = LaneUse(options["lanes"]), options["canary"]
+    settings = Settings(
+        name, words, lanes=lanes, canary=canary, **{key: options[key] for key in times}
+    )
     logs = options["log"], options["log_stderr"]
     return Wanted(start, words, directory, listen, settings, logs)
 
@@ -71,6 +74,8 @@ def of_file(name: str, listen: tuple[str, ...], options: dict[str, Any]) -> Want
         raise OperatorError(f"--path-unit replaces watch; remove watch from {settings.config}")
     if not (listen or settings.listen):
         raise OperatorError(f"no address; set listen in {settings.config}, or add --listen")
+    if (options["listen_lanes"] or 0) > 1 and settings.lanes is LaneUse.OFF:
+        raise OperatorError(f'--listen-lanes: set lanes = "auto" in {settings.config}')
     own = [] if settings.name == name else ["--name", name]
     identifier = [] if settings.identifier else ["--identifier", name]
     start = ("--config", _reference(name, settings.config), *own, *identifier, *given)

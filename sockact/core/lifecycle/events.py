@@ -21,6 +21,8 @@ class Reload:
     """A reload is asked for. With a plan, the successor gets clients step by step."""
 
     plan: Plan | None = None
+    gives_up: bool = False
+    """The generation that should serve does not: its clients wait for the successor."""
 
 
 @dataclass(frozen=True)

@@ -34,19 +34,19 @@ def reload(step: Transition, event: Event) -> None:
             step.state = replace(state, queued_plan=event.plan)
         return
     step.state = replace(state, last_handover=state.last_handover + 1, queued_plan=event.plan)
-    begin(step, step.state.last_handover)
+    begin(step, step.state.last_handover, gives_up=event.gives_up)
 
 
-def begin(step: Transition, identity: int) -> None:
-    """Launch the successor."""
+def begin(step: Transition, identity: int, *, gives_up: bool = False) -> None:
+    """Launch the successor. `gives_up`: the predecessor does not serve, so there is no canary."""
     predecessor = step.state.serving
     successor = step.spawn()
     number = predecessor.number if predecessor else None
     step.state = replace(
         step.state,
-        handover=Handover(identity, step.now, number, successor),
+        handover=Handover(identity, step.now, number, successor, gives_up=gives_up),
         queued=None,
-        plan=step.state.queued_plan or step.state.policy.plan,
+        plan=None if gives_up else step.state.queued_plan or step.state.policy.plan,
         queued_plan=None,
     )
     step.enter(Phase.RELOADING)

@@ -220,6 +220,8 @@ class Handover:
     """The predecessor is kept paused for a rollback."""
     rollback: bool = False
     """A rollback: the successor is a generation that was there before."""
+    gives_up: bool = False
+    """The predecessor does not serve: its clients wait for the successor."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,10 @@ of listen(2) (UDP: bind(2)); when one is closed, the last takes its number. A cl
 the group (SO_ATTACH_REUSEPORT_CBPF, Linux 4.5) returns the number of the member that gets a new
 connection, or a datagram. It sees the packet, whose IP header is at SKF_NET_OFF. Where the number
 is none of the group's, the kernel chooses by a hash. No privilege is needed. Unix sockets have no
-groups. Functions raise OSError.
+groups.
+
+What waits in a member that is shut down is reset, or moved to another member, chosen by a hash:
+ip-sysctl(5) of the kernel's documentation, tcp_migrate_req (Linux 5.14). Functions raise OSError.
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 WHOLE = 1000
 """All clients, as a share."""
 
+_LONGEST_DEVICE = 16
+_MIGRATES = "/proc/sys/net/ipv4/tcp_migrate_req"
 _SO_ATTACH_REUSEPORT_CBPF = 51
 _SO_DETACH_REUSEPORT_BPF = 68
 # Offsets of linux/filter.h: skb->protocol, a random number, and the IP header.
@@ -74,6 +79,32 @@ def attach(member: socket.socket, steering: Steering) -> None:
 def detach(member: socket.socket) -> None:
     """Undo `attach`: the kernel spreads new clients over all members (Linux 5.3)."""
     member.setsockopt(socket.SOL_SOCKET, _SO_DETACH_REUSEPORT_BPF, 0)
+
+
+def migrates() -> bool | None:
+    """Whether the kernel moves what waits in a member that is shut down; None if this kernel never
+    does. Raises nothing.
+    """
+    try:
+        with open(_MIGRATES) as file:
+            return file.read().strip() == "1"
+    except OSError:
+        return None
+
+
+def is_member(found: socket.socket) -> bool:
+    """Whether a socket of a group is still in it. To `attach` by one that was shut down would begin
+    another group with that alone, and it could not listen beside the others again.
+    """
+    if found.type != socket.SOCK_STREAM:
+        return True
+    return bool(found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+
+
+def device(member: socket.socket) -> bytes:
+    """The network device to which the socket is bound, b"" for none. A group has one device."""
+    name = member.getsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, _LONGEST_DEVICE)
+    return name.partition(b"\0")[0]
 
 
 def share(listener: socket.socket, owner: int) -> None:
@@ -123,6 +154,8 @@ def _beside(listener: socket.socket) -> socket.socket:
     # The second one is for addresses of connections that are open.
     for option in (socket.SO_REUSEPORT, socket.SO_REUSEADDR):
         other.setsockopt(socket.SOL_SOCKET, option, 1)
+    if name := device(listener):
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name)
     if listener.family == socket.AF_INET6:
         alone = listener.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
         other.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, alone)

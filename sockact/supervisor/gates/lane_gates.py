@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _HANDSHAKE = 3.0
 """Seconds after which a handshake is no longer waited for: its client is gone."""
+_STUCK = 1.0
+"""Seconds after which an accept queue that is not getting shorter is passed on."""
 
 
 @dataclass
@@ -32,6 +34,10 @@ class _Closed:
     since: float
     handshakes: frozenset[bytes]
     """Those that had begun before, and may end in the lane."""
+    waiting: int = 0
+    """The length of the accept queue at the last look."""
+    unchanged: float = 0.0
+    """Since when it has had this length."""
 
 
 class LaneGates:
@@ -71,7 +77,7 @@ class LaneGates:
 
     def has_waiting(self, number: int) -> bool:
         """Whether a generation whose gate is closed by steering has not accepted all that came
-        before. Raises OSError.
+        before. What one that is stuck does not accept is passed on. Raises OSError.
         """
         closed = self._closed.get(number)
         if closed is None:
@@ -82,7 +88,16 @@ class LaneGates:
             closed.handshakes &= lanes.handshakes()
             if closed.handshakes:
                 return True
-        return not lanes.is_empty(self._lending.lane_of(number))
+        lane = self._lending.lane_of(number)
+        if lanes.is_empty(lane):
+            return False
+        waiting, now = lanes.waiting(lane), time.monotonic()
+        if waiting != closed.waiting:
+            closed.waiting, closed.unchanged = waiting, now
+        elif waiting and now - closed.unchanged >= _STUCK:
+            # Nobody is in accept(2), which the shutdown would end: the queue would be empty.
+            self._lending.pass_on(number)
+        return True
 
     def inodes(self, number: int) -> set[int]:
         """Return the listeners that a generation has."""

@@ -9,11 +9,13 @@ import contextlib
 import time
 from functools import partial
 
-from sockact.core.lanes import lending
+from sockact.core.lanes import lending, missing
 from sockact.core.lanes.target import shares, target
 from sockact.core.lifecycle.model import Phase
-from sockact.handover.lanes import Split
+from sockact.handover import listener_changes
+from sockact.handover.lanes import Split, fate
 from sockact.kernel import looks
+from sockact.kernel.sockets import reuseport
 from sockact.kernel.sockets.listener import clear_nonblocking
 from sockact.kernel.sockets.reuseport import WHOLE
 
@@ -40,9 +42,14 @@ class Lending:
         lanes: Lanes,
         service: Callable[[], Service],
         say: Callable[[int, str], None],
+        *,
+        strict: bool = False,
     ) -> None:
-        """`say` reports what became of connections that no generation had accepted."""
+        """`say` reports what became of connections that no generation had accepted. `strict`: as
+        for `lending.choose`.
+        """
         self.lanes = lanes
+        self._strict = strict
         self._loop = loop
         self._say = say
         self._service = service
@@ -50,11 +57,11 @@ class Lending:
 
     def lend(self, number: int, lane: int | None) -> list[Listener]:
         """Lend a lane to a generation, and return its listeners. One that is about to be launched
-        has none yet.
+        has none yet. Raises Unavailable.
         """
         if lane is None:
             lanes, lent = self.lanes, self._lent
-            lane = lending.choose(self._service(), lent, lanes.steered, lanes.count)
+            lane = self._choose(number)
             if lane not in lent.values():
                 # Nobody else has these listeners, so the program may block in accept.
                 for listener in lanes[lane]:
@@ -63,6 +70,18 @@ class Lending:
                     lanes.drop_datagrams(lane)
         self._lent[number] = lane
         return [*self.lanes[lane]]
+
+    def _choose(self, number: int) -> int:
+        """Choose the lane of a generation that is about to be launched. Raises Unavailable."""
+        service, lanes = self._service(), self.lanes
+        if lanes.count > 1 and listener_changes.receives_multicast(self.serving()):
+            # Each lane would get a copy of what is sent to the group, and nobody reads some.
+            self._say(number, "shares a listener: the program has joined a multicast group")
+            return lanes.steered
+        moves = bool(reuseport.migrates())
+        return lending.choose(
+            service, self._lent, lanes.steered, lanes.count, moves=moves, strict=self._strict
+        )
 
     def lane_of(self, number: int) -> int:
         """Return the lane of a generation; 0 if it has none."""
@@ -92,7 +111,7 @@ class Lending:
         """Return why all generations share the listeners; "" if each has a lane."""
         if self.lanes.count > 1:
             return ""
-        return self.lanes.why_none or "the service runs without lanes (--lanes auto)"
+        return self.lanes.why_none or missing.OFF
 
     def is_alone(self, number: int) -> bool:
         """Whether a generation has a lane of its own."""
@@ -130,6 +149,15 @@ class Lending:
         by_client, salt = service.canary.plan.by_client, service.handover.id
         return Split(lent[number], shared, by_client, salt)
 
+    def pass_on(self, number: int) -> None:
+        """Have the kernel pass on what waits in the lane of a generation that does not accept it
+        and that is bypassed. Where the kernel does not, it waits as long as the generation lives.
+        """
+        if reuseport.migrates():
+            lane = self._lent[number]
+            live = {*self._lent.values(), self.lanes.steered} - {lane}
+            self._tell(number, lane, live)
+
     def forget(self, number: int) -> None:
         """Take the lane of a generation back. What waits there goes to the others, or is told."""
         lane = self._lent.pop(number, None)
@@ -144,13 +172,9 @@ class Lending:
         if lane in live or not self._lent or not self.lanes.waiting(lane):
             return
         with contextlib.suppress(OSError):  # They wait for the next generation that gets the lane.
-            self._say(number, _told(*self.lanes.abandon(lane, live)))
+            self._tell(number, lane, live)
 
-
-def _told(count: int, moved: bool) -> str:
-    which = f"{count} connections that it had not accepted were"
-    if count == 1:
-        which = "1 connection that it had not accepted was"
-    if moved:
-        return f"{which} passed on to another generation"
-    return f"{which} reset; with net.ipv4.tcp_migrate_req=1, the kernel passes them on"
+    def _tell(self, number: int, lane: int, live: set[int]) -> None:
+        """Abandon a lane, and say what became of what waited there. Raises OSError."""
+        count, moved = self.lanes.abandon(lane, live)
+        self._say(number, fate(count, "that it had not accepted", moved=moved))

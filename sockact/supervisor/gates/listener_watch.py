@@ -72,15 +72,19 @@ class ListenerWatch:
         say: Callable[[str], None],
         stopped: Callable[[Listener], None],
         listens_again: Callable[[Listener], None],
+        steer: Callable[[], None],
     ) -> None:
         """`wanted` returns whether a listener still has to listen; `say` reports repairs.
-        `stopped` is called when one was shut down, `listens_again` after its repair.
+        `stopped` is called when one was shut down, `listens_again` after its repair. If one of them
+        raises OSError, `steer` is called until it does not.
         """
         self._loop = loop
         self._wanted = wanted
         self._say = say
         self._stopped = stopped
         self._listens_again = listens_again
+        self._steer = steer
+        self._missteered = False
         self._epoll = select.epoll()
         self._watched: dict[int, Listener] = {}
         self._listeners = listeners
@@ -145,10 +149,10 @@ class ListenerWatch:
             self._epoll.close()
 
     def _changed(self, _mask: int) -> None:
+        # In the order in which they were shut down, on which the numbers of lanes depend.
         found = [self._watched[fd] for fd, _events in self._epoll.poll(0)]
         for listener in found:
-            with contextlib.suppress(OSError):  # The repair matters more.
-                self._stopped(listener)
+            self._tell(self._stopped, listener)
         for listener in found:
             if self._wanted(listener):
                 self._repair(listener)
@@ -171,13 +175,32 @@ class ListenerWatch:
             self._repair_later(listener, _AGAIN)
             return
         if did:
-            with contextlib.suppress(OSError):
-                self._listens_again(listener)
+            self._tell(self._listens_again, listener)
         if why:
             self._say(_trouble(listener, why))
             self._release(listener)
         elif did and repairs.is_news(now):
             self._say(f"the program {did} {listener.address}; listening again")
+
+    def _tell(self, tell: Callable[[Listener], None], listener: Listener) -> None:
+        """Call one of `stopped` and `listens_again`. The repair goes on without it."""
+        try:
+            tell(listener)
+        except OSError:
+            self._steer_later()
+
+    def _steer_later(self) -> None:
+        # Until then the kernel has the numbers of before: clients may wait in a lane of nobody.
+        if not self._missteered:
+            self._missteered = True
+            self._loop.at(time.monotonic() + _AGAIN, self._steer_anew)
+
+    def _steer_anew(self) -> None:
+        self._missteered = False
+        try:
+            self._steer()
+        except OSError:
+            self._steer_later()
 
     def _repair_later(self, listener: Listener, pause: float) -> None:
         fd = listener.socket.fileno()

@@ -15,7 +15,7 @@ import time
 from functools import partial
 
 from sockact.core.message_kinds import News
-from sockact.handover import lanes
+from sockact.handover import lane_opening
 from sockact.kernel import pidfd
 from sockact.kernel.sockets.listener import address_of
 from sockact.supervisor.base.loop import READ
@@ -95,10 +95,10 @@ def own_lanes(first: list[Listener], kept: Kept, notifier: Notifier, count: int)
     there, else newly opened and stored. If that is impossible, there is one.
     """
     stored = {(address_of(found), lane): found for _name, lane, found in kept.lanes}
-    opened = lanes.reopen(first, stored, count)
+    opened = lane_opening.reopen(first, stored, count)
     if opened is None:
         drop_lanes(kept, (), notifier)
-        opened = lanes.open_beside(first, count)
+        opened = lane_opening.open_beside(first, count)
         for listener in opened.listeners[len(first) :]:
             notifier.store(_name(listener), listener.socket.fileno(), poll=False)
     return opened

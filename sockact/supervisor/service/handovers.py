@@ -103,13 +103,15 @@ class Handovers:
         """Return the id of the handover that is a canary. Raises Refused."""
         service = self._lifecycle.service
         if service.canary is None or service.handover is None:
-            raise Refused(NO_CANARY, {"reason": "no canary is under way"})
+            missing = self._lanes_missing()
+            never = f", and there can be none: {missing}" if missing else ""
+            raise Refused(NO_CANARY, {"reason": f"no canary is under way{never}"})
         return service.handover.id
 
     def replace(self, cause: str) -> None:
-        """Begin a reload without a caller who waits for it."""
+        """Replace the generation that should serve, and does not."""
         self._history.ledger.asked(self._lifecycle.service, cause)
-        self._lifecycle.handle(events.Reload())
+        self._lifecycle.handle(events.Reload(gives_up=True))
 
     def roll_back(self, done: Done) -> Callable[[], None]:
         """Switch back to the previous generation. Call what it returns if the caller leaves.

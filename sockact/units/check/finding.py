@@ -13,9 +13,11 @@ class Level(StrEnum):
     """Clients or the operator notice it in everyday use."""
     WARNING = "warning"
     """They notice it only if something else goes wrong, too."""
+    ADVICE = "advice"
+    """Nothing is wrong, but more would be possible."""
 
 
-ERROR, WARNING = Level.ERROR, Level.WARNING
+ERROR, WARNING, ADVICE = Level.ERROR, Level.WARNING, Level.ADVICE
 
 
 @dataclass(frozen=True)

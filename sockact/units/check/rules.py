@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sockact.units.check import lifecycle, permissions, sockets, wrapped
-from sockact.units.check.finding import WARNING
+from sockact.units.check import lanes, lifecycle, permissions, sockets, wrapped
+from sockact.units.check.finding import Level
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 
 def check(facts: Facts, settings: Settings | None) -> list[Finding]:
-    """All findings, errors first. `settings` are those of `sockact run`, None if unreadable."""
-    return sorted(_findings(facts, settings), key=lambda finding: finding.level is WARNING)
+    """All findings, the worst first. `settings` are those of `sockact run`, None if unreadable."""
+    order = [*Level]
+    return sorted(_findings(facts, settings), key=lambda finding: order.index(finding.level))
 
 
 def _findings(facts: Facts, settings: Settings | None) -> Iterator[Finding]:
@@ -25,5 +26,5 @@ def _findings(facts: Facts, settings: Settings | None) -> Iterator[Finding]:
         # `sockact wrap` would change everything that the other rules could report.
         yield wrapped.not_run(facts)
         return
-    for rules in (lifecycle, sockets, permissions):
+    for rules in (lifecycle, sockets, lanes, permissions):
         yield from rules.findings(facts, settings)

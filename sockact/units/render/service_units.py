@@ -33,6 +33,8 @@ class Plan:
     reload: str
     """The value of ExecReload=."""
     addresses: tuple[Address, ...] = ()
+    lanes: int = 1
+    """Number of equal lines for each address."""
     label: str = ""
     """FileDescriptorName=; empty for systemd's default."""
     user: str = ""
@@ -264,7 +266,7 @@ def _sandbox(plan: Plan) -> list[Setting]:
 
 def _socket(plan: Plan) -> list[Setting]:
     addresses = plan.addresses
-    listen = [_listen(address) for address in addresses]
+    listen = [_listen(address) for address in addresses for _ in range(plan.lanes)]
     if plan.name == _TEMPLATE:
         listen = []
     elif addresses:
@@ -285,6 +287,9 @@ def _socket_options(plan: Plan) -> list[Setting]:
     if tcp or plan.name == _TEMPLATE:
         why = "Most servers set this themselves, but sockact cannot see it in every program"
         found.append(Setting("NoDelay", "yes", why))
+    if plan.lanes > 1:
+        why = "Each of several equal lines is the listener of one generation, a lane"
+        found.append(Setting("ReusePort", "yes", why))
     decided = any(setting.key == "BindIPv6Only" for setting in plan.socket_settings)
     if not decided and any(has_ipv4_twin(a, plan.addresses) for a in plan.addresses):
         why = "Otherwise, [::] would take the IPv4 port, too, and the socket could not be opened"

@@ -89,7 +89,8 @@ class Service:
         with contextlib.suppress(OSError):
             own = listening_sockets.find_bound([int(self.main_pid())])
             control = f"{self.files.runtime}/"
-            return [one.address for one in own if not one.address.host.startswith(control)]
+            found = [one.address for one in own if not one.address.host.startswith(control)]
+            return [*dict.fromkeys(found)]  # Lanes have the same.
         return []
 
     def restart(self) -> None:

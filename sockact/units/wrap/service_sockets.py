@@ -36,12 +36,16 @@ class ServiceSockets:
         if any(one.address.family is Family.UNIX for one in found):
             # The last to bind gets the path, and the first to end removes it.
             raise OSError("a socket file cannot be shared")
+        self._found = found
         self._sockets: dict[Address, list[socket.socket]] = {}
-        # Each with its option SO_REUSEPORT and its owner before `share`.
-        self._before: list[tuple[socket.socket, int, int]] = []
+        # The option SO_REUSEPORT and the owner of each before `share`.
+        self._before: list[tuple[int, int]] = []
+        self._duplicate()
+
+    def _duplicate(self) -> None:
         with contextlib.ExitStack() as undo:
             undo.callback(self.close)
-            for one in found:
+            for one in self._found:
                 self._sockets.setdefault(one.address, []).append(listening_sockets.duplicate(one))
             undo.pop_all()
 
@@ -55,7 +59,7 @@ class ServiceSockets:
         """Let systemd, if it runs as our user, bind the same addresses."""
         for one in self._all():
             shared = one.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
-            self._before.append((one, shared, os.fstat(one.fileno()).st_uid))
+            self._before.append((shared, os.fstat(one.fileno()).st_uid))
             reuseport.share(one, os.geteuid())
 
     def hold_connections(self) -> None:
@@ -99,7 +103,7 @@ class ServiceSockets:
         """Undo `share` and everything after it."""
         self.admit_again()
         self.stop_steering()
-        for one, shared, owner in self._before:
+        for one, (shared, owner) in zip(self._all(), self._before, strict=False):
             with contextlib.suppress(OSError):
                 one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, shared)
                 os.fchown(one.fileno(), owner, -1)
@@ -111,15 +115,23 @@ class ServiceSockets:
                 reuseport.detach(one)
 
     def make_exclusive(self) -> None:
-        """Let nobody else bind these addresses any more."""
-        self.stop_steering()
-        for one in self._all():
+        """Let nobody else bind these addresses any more, except where they have lanes."""
+        for one in (found[0] for found in self._sockets.values() if len(found) == 1):
+            reuseport.detach(one)
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
 
     def close(self) -> None:
         """Close the duplicates. Steering stays in effect as long as the sockets exist."""
         for one in self._all():
             one.close()
+        self._sockets.clear()
+
+    def regain(self) -> None:
+        """Duplicate the sockets anew after `close`, if the program still has them. Raises
+        OSError.
+        """
+        if not self._sockets:
+            self._duplicate()
 
     def _all(self) -> list[socket.socket]:
         return [one for sockets in self._sockets.values() for one in sockets]

@@ -81,10 +81,32 @@ def check_files(bound: Sequence[Bound], wanted: Sequence[Address], *, user_unit:
             )
 
 
-def listen_line(address: Address) -> str:
-    """A line of the property Listen as `systemctl show` prints it."""
+def properties(addresses: Sequence[Address], lanes: int) -> dict[str, str]:
+    """What `systemctl show` prints about the unit, once systemd has loaded it."""
+    lines = [_listen_line(address) for address in addresses for _ in range(lanes)]
+    reuse = "yes" if lanes > 1 else "no"
+    return {"ActiveState": "inactive", "Listen": "\n".join(lines), "ReusePort": reuse}
+
+
+def _listen_line(address: Address) -> str:
     kind = "Stream" if address.kind is Kind.STREAM else "Datagram"
     return f"{str(address).removeprefix('udp:')} ({kind})"
+
+
+def check_lanes(bound: Sequence[Bound], lanes: int) -> None:
+    """Raises OperatorError if the running program's sockets do not let systemd open lanes beside
+    them: the kernel gives their numbers to systemd's when they close.
+    """
+    taken: set[Address] = set()
+    for one in bound if lanes > 1 else ():
+        if one.address.kind is Kind.DATAGRAM or one.address in taken:
+            what = "a UDP socket" if one.address not in taken else "several sockets"
+            raise OperatorError(
+                f"the running program has {what} at {one.address}, beside which systemd cannot "
+                f"open lanes; stop the service first (then --listen names its addresses), or add "
+                f"--listen-lanes 0"
+            )
+        taken.add(one.address)
 
 
 def text(
@@ -92,10 +114,12 @@ def text(
     addresses: tuple[Address, ...],
     bound: Sequence[Bound],
     *,
+    lanes: int,
     label: str,
     user_unit: bool,
 ) -> str:
-    """The text of NAME.socket; `label` is the name of its listeners, if any.
+    """The text of NAME.socket; `lanes` is the number of lines for each address, `label` the name of
+    its listeners, if any.
 
     Raises OperatorError, also for a path that a unit file cannot contain.
     """
@@ -105,6 +129,7 @@ def text(
         start="",
         reload="",
         addresses=addresses,
+        lanes=lanes,
         label=label,
         user_unit=user_unit,
         socket_settings=settings,

@@ -49,6 +49,8 @@ class Texts:
     """NotifyAccess= of the service itself."""
     prove: bool = False
     """Whether a reload has to succeed before the wrap is done."""
+    has_lanes: bool = False
+    """Whether the service has lanes: once it starts, the old sockets may be open no longer."""
 
 
 def _say_nothing(_line: str) -> None:
@@ -153,6 +155,8 @@ def _take_over(undo: ExitStack, job: _Job) -> tuple[float, bool]:
     if texts.socket:
         own = {one.inode for one in found}
         undo.callback(_return_connections, service, sockets, old, job.outage, own)
+    if sockets:
+        undo.callback(_regain, sockets)
     shared = sockets is not None and _listen_beside(service, texts.socket, sockets)
     if texts.prove:
         _try_release(undo, job, shared=shared)
@@ -164,6 +168,9 @@ def _take_over(undo: ExitStack, job: _Job) -> tuple[float, bool]:
         service.stop_unit(files.stand_in)
         passed = time.monotonic()
         emptied = _pass_connections(sockets, service)
+        if texts.has_lanes:
+            # The kernel numbers the lanes by what listens at the address.
+            sockets.close()
     elif sockets:
         sockets.close()
     service.restart()
@@ -214,6 +221,11 @@ def _pass_connections(sockets: ServiceSockets, service: Service) -> bool:
             f"cannot direct new connections to {service.files.socket}: {error.strerror or error}; "
             f"add --no-restart, and restart {service.files.service} at a quiet time"
         ) from error
+
+
+def _regain(sockets: ServiceSockets) -> None:
+    with contextlib.suppress(OSError):  # The program has ended.
+        sockets.regain()
 
 
 def _duplicate(found: Sequence[Bound]) -> ServiceSockets | None:

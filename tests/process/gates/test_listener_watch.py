@@ -45,7 +45,7 @@ def test_a_listener_is_named_only_if_it_is_the_one(
 ) -> None:
     watched = pair[-number:]
     watch = ListenerWatch(
-        loop, watched, lambda _: True, pytest.fail, lambda _: None, lambda _: None
+        loop, watched, lambda _: True, pytest.fail, lambda _: None, lambda _: None, lambda: None
     )
     with hostile(LOCK, stuck, pair[1].socket.fileno()) as (process, _):
         wait.until(lambda: is_stuck(process.pid), "the lock to be held")

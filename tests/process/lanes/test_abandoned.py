@@ -12,7 +12,7 @@ ABANDON = """
 import os, socket, sys
 sys.path.insert(0, {root!r})
 from sockact.core.lifecycle.model import Generation, Policy, Service, State
-from sockact.handover.lanes import open_beside
+from sockact.handover.lane_opening import open_beside
 from sockact.kernel.sockets.listener import of_socket
 from sockact.supervisor.base.loop import Loop
 from sockact.supervisor.gates.lending import Lending
@@ -98,3 +98,32 @@ def test_one_is_told_of_alone() -> None:
     """The message has the right number."""
     told, *_ = run("0", ABANDON.replace("range(20)", "range(1)").replace("== 20", "== 1"))
     assert told.startswith("told: 1 connection that it had not accepted was reset;")
+
+
+DIED = "lending.forget(1)  # It has died.\n"
+STUCK = """
+from sockact.supervisor.gates import lane_gates
+lane_gates._STUCK = 0.0
+gates = lane_gates.LaneGates(lending, lambda *_moved: None)
+gates.take_over(1)
+print("looks:", *(gates.has_waiting(1) for _ in range(3)))
+"""
+
+
+def test_what_a_stuck_generation_does_not_accept_is_passed_on() -> None:
+    """It lives, and may wake up: nothing was done to it."""
+    awake = "lanes[0][0].socket.setblocking(False)\nassert first.getsockname()\n"
+    assert run("1", ABANDON.replace(DIED, STUCK + awake)) == [
+        "told: 20 connections that it had not accepted were passed on to another generation",
+        "looks: True True False",
+        *("served: 20", "reset: 0", "elsewhere: 0"),
+    ]
+
+
+def test_without_the_kernels_help_they_wait_as_long_as_it_lives() -> None:
+    told = "told: 20 connections that it had not accepted were reset; "
+    hint = "with net.ipv4.tcp_migrate_req=1, the kernel passes them on"
+    assert run("0", ABANDON.replace(DIED, STUCK + DIED)) == [
+        "looks: True True True",
+        *(told + hint, "served: 0", "reset: 20", "elsewhere: 0"),
+    ]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sockact.core.canary.verdict import NOT_COUNTED
+from sockact.core.lanes import missing
 from tests.support import wait
 from tests.support.program import Hammer, Program
 from tests.support.service import Service
@@ -187,18 +188,17 @@ def test_without_lanes(start: StartService, program: Program) -> None:
     service = start(program.command, listen=program.listen, options=("--lanes", "off"))
     outcome = service.reload("--canary", HELD)
     assert outcome.code == 2
-    assert outcome.stderr == (
-        "sockact: test: not reloaded: the service runs without lanes (--lanes auto)\n"
-    )
+    assert outcome.stderr == f"sockact: test: not reloaded: {missing.OFF}\n"
     assert service.states() == {1: "running"}
     for command in (("canary", service.name, "5%"), ("promote", service.name)):
         outcome = service.run(*command)
         assert outcome.code == 2
-        assert outcome.stderr == "sockact: test: no canary is under way; nothing was changed\n"
+        never = f"no canary is under way, and there can be none: {missing.OFF}"
+        assert outcome.stderr == f"sockact: test: {never}; nothing was changed\n"
 
 
 def test_at_the_start(program: Program, folder: Path) -> None:
     options = ("--canary", HELD, "--lanes", "off")
     with Service(program.command, folder=folder, listen=program.listen, options=options) as service:
         assert service.process.wait(30.0) == 2
-    assert "--canary needs lanes: they are off; use --lanes auto" in service.stderr
+    assert f"--canary needs lanes: {missing.OFF}" in service.stderr

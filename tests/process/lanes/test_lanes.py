@@ -222,13 +222,18 @@ def test_unix_sockets_have_none(folder: Path, start: StartService) -> None:
     program.publish("1", f"accept(bound({str(path)!r}, socket.AF_UNIX))\n")
     service = start(program.command, listen=(str(path),), options=("--lanes", "auto"))
     (listener,) = service.status()["listeners"]
-    assert (listener["lanes"], listener["no_lanes"]) == ([], "Unix sockets have no lanes")
-    assert "no lanes: Unix sockets have no lanes" in service.run("status", service.name).stdout
+    why = f"Unix sockets have no lanes ({path}); listen on a TCP port instead, as in "
+    assert listener["lanes"] == []
+    assert listener["no_lanes"].startswith(why)
+    shown = " ".join(service.run("status", service.name).stdout.split())
+    assert f"no lanes: {why}" in shown
 
 
 def test_lanes_that_cannot_be_had(folder: Path) -> None:
-    with Service(
-        ["true"], folder=folder, listen=(str(folder / "web.sock"),), options=LANES
-    ) as service:
+    path = folder / "web.sock"
+    with Service(["true"], folder=folder, listen=(str(path),), options=LANES) as service:
         assert service.process.wait(30.0) == 2
-    assert service.stderr == "sockact: test: --lanes require: Unix sockets have no lanes\n"
+    assert service.stderr == (
+        f"sockact: test: --lanes require: Unix sockets have no lanes ({path}); listen on a TCP "
+        "port instead, as in `sockact init --listen-lanes 3 --listen 127.0.0.1:8000 …`\n"
+    )

@@ -7,16 +7,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sockact.handover import lanes
-from sockact.handover.lanes import Split, open_beside
+from sockact.handover import lane_opening
+from sockact.handover.lane_opening import open_beside
+from sockact.handover.lanes import Split
 from sockact.kernel.sockets import reuseport
 from sockact.kernel.sockets.listener import of_socket
+from sockact.supervisor.gates import listener_watch
+from sockact.supervisor.gates.listener_watch import ListenerWatch
 from tests.support import wait
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sockact.handover.lanes import Lanes
+    from sockact.supervisor.base.loop import Loop
 
 COUNT = 5
 
@@ -71,7 +75,7 @@ def test_lanes_that_were_shut_down(opened: Lanes, order: list[int]) -> None:
 def test_another_version_takes_over(opened: Lanes) -> None:
     shut(opened, 0)
     listen(opened, 0)
-    after = lanes.group(opened.listeners, opened.steered, opened.orders())
+    after = lane_opening.group(opened.listeners, opened.steered, opened.orders())
     assert all_reached(after) == [*range(COUNT)]
 
 
@@ -83,8 +87,8 @@ def test_nobody_knows_the_numbers(opened: Lanes) -> None:
     opened.steer(Split(3))
     address = opened.addresses[0].socket.getsockname()
     clients = [socket.create_connection(address) for _ in range(3)]
-    after = lanes.group(opened.listeners, 0)
-    lanes.steer_to_clients(after)
+    after = lane_opening.group(opened.listeners, 0)
+    lane_opening.steer_to_clients(after)
     assert after.steered == 3
     assert after.waiting(3) == 3
     for client in clients:
@@ -104,3 +108,60 @@ def test_a_failure_is_not_remembered_as_done(
         with pytest.raises(OSError, match="memory"):
             opened.steer(Split(2))
     assert opened.steered == 0
+
+
+@pytest.fixture
+def watch(opened: Lanes, loop: Loop) -> Iterator[ListenerWatch]:
+    def steer() -> None:
+        opened.steer(opened.split)
+        loop.stop()
+
+    found = ListenerWatch(
+        loop,
+        opened.listeners,
+        lambda _: True,
+        lambda _: None,
+        opened.stopped,
+        opened.listens_again,
+        steer,
+    )
+    yield found
+    found.close()
+
+
+@pytest.mark.parametrize("order", [[0, 1], [1, 0], [2, 0, 1], [4, 0], [0, 4, 1, 3]])
+def test_programs_shut_several_down_at_once(
+    opened: Lanes, watch: ListenerWatch, order: list[int]
+) -> None:
+    """The numbers of the others depend on the order, which is still known."""
+    for lane in order:
+        opened[lane][0].socket.shutdown(socket.SHUT_RD)
+    assert watch.repair_all() == ""
+    assert all_reached(opened) == [*range(COUNT)]
+
+
+@pytest.mark.parametrize("failures", [1, 2, 3])
+def test_a_failure_to_steer_after_a_repair_is_made_up_for(
+    opened: Lanes,
+    watch: ListenerWatch,
+    loop: Loop,
+    monkeypatch: pytest.MonkeyPatch,
+    failures: int,
+) -> None:
+    """The last number has become that of the lane that was shut down."""
+    monkeypatch.setattr(listener_watch, "_AGAIN", 0.0)
+    left, attach = [failures], reuseport.attach
+
+    def fail(member: socket.socket, steering: reuseport.Steering) -> None:
+        if left[0]:
+            left[0] -= 1
+            raise OSError(12, "Cannot allocate memory")
+        attach(member, steering)
+
+    opened.steer(Split(COUNT - 1))
+    monkeypatch.setattr(reuseport, "attach", fail)
+    opened[1][0].socket.shutdown(socket.SHUT_RD)
+    assert watch.repair_all() == ""
+    loop.run()
+    assert reached(opened) == COUNT - 1
+    assert all_reached(opened) == [*range(COUNT)]

@@ -12,11 +12,14 @@ from sockact.core.lifecycle.model import (
     Exit,
     Gate,
     Generation,
+    Handover,
     Outcome,
     Policy,
+    Ready,
     Service,
     State,
 )
+from sockact.core.record import replace
 from tests.unit.core.states import PLAN
 
 RUNS, WAITS, DRAINS = State.RUNNING, State.PENDING, State.DRAINING
@@ -140,6 +143,54 @@ def test_which_lane_is_lent(
     state: Service, lent: dict[int, int], steered: int, wanted: int
 ) -> None:
     assert lending.choose(state, lent, steered, count=3) == wanted
+
+
+GIVEN_UP = Handover(1, 0.0, 1, 2, gives_up=True)
+TRIED = (
+    Policy(trial=9.0),
+    Policy(hooks=("running",)),
+    Policy(trial=9.0, private_ready=True, ready=Ready.PROBE),
+    Policy(ready=Ready.PROBE),
+)
+PRIVATE = (
+    Policy(),
+    Policy(trial=9.0, private_trial=True),
+    Policy(ready=Ready.PROBE, private_ready=True),
+)
+
+
+def chosen(state: Service, *, moves: bool = False, strict: bool = False) -> int:
+    return lending.choose(state, {1: 0}, 0, 3, moves=moves, strict=strict)
+
+
+@pytest.mark.parametrize("policy", TRIED)
+def test_clients_of_a_successor_that_is_not_proven(policy: Policy) -> None:
+    """They must not be lost if it is taken back."""
+    state = replace(service(RUNS, WAITS), policy=policy)
+    assert chosen(state) == 0
+    assert chosen(state, moves=True) == 1
+    assert chosen(state, strict=True) == 1
+    assert chosen(replace(state, plan=PLAN)) == 1
+
+
+@pytest.mark.parametrize("policy", PRIVATE)
+def test_a_successor_that_gets_no_clients_before_it_is_proven(policy: Policy) -> None:
+    assert chosen(replace(service(RUNS, WAITS), policy=policy)) == 1
+
+
+def test_the_clients_of_one_that_does_not_serve() -> None:
+    state = replace(service(RUNS, WAITS), handover=GIVEN_UP)
+    assert chosen(state) == chosen(state, strict=True) == 0
+    assert chosen(state, moves=True) == 1
+    assert chosen(replace(state, handover=replace(GIVEN_UP, outcome=Outcome.COMMITTED))) == 1
+
+
+def test_one_that_does_not_serve_is_replaced_without_a_canary() -> None:
+    state, _ = step(Service(Policy(plan=PLAN)), on.Start(), 0.0)
+    for event in (on.Proven(1), on.Reload(gives_up=True)):
+        state, _ = step(state, event, 1.0)
+    assert state.handover is not None
+    assert (state.handover.gives_up, state.plan) == (True, None)
 
 
 def test_who_has_a_lane_alone() -> None:

@@ -128,3 +128,11 @@ def test_both_families_on_one_port() -> None:
     assert socket("0.0.0.0:80", "[::]:80")["BindIPv6Only"] == ["ipv6-only"]
     assert "BindIPv6Only" not in socket("80")
     assert "BindIPv6Only" not in socket("0.0.0.0:80", "[::]:81")
+
+
+def test_lanes_are_equal_lines() -> None:
+    found = socket("127.0.0.1:80", "udp:[::1]:53", lanes=3, label="web")
+    assert found["ListenStream"] == ["127.0.0.1:80"] * 3
+    assert found["ListenDatagram"] == ["[::1]:53"] * 3
+    assert (found["ReusePort"], found["FileDescriptorName"]) == (["yes"], ["web"])
+    assert "ReusePort" not in socket()
