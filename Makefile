@@ -92,7 +92,8 @@ test-packages: $(STAMP)
 	bench/setup.sh rpm
 	SOCKACT_TEST_PACKAGES=insist $(PYTHON) -m pytest tests/packages
 
-$(STAMP): pyproject.toml tests/requirements.txt bench/setup.sh tests/servers/apps/go_server.go
+$(STAMP): pyproject.toml tests/requirements.txt bench/setup.sh tests/servers/apps/go_server.go \
+		tests/servers/apps/blocking_server.c tests/servers/apps/JavaServer.java
 	bench/setup.sh venv $(VENV)
 	touch $@
 

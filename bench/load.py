@@ -33,6 +33,7 @@ from bench.exchange import HttpConnection, Target
 from bench.fastcgi import FastCgiClient, FastCgiSlowClient, FastCgiStreamClient
 from bench.rpc import RpcClient, RpcKeptClient, RpcSlowClient, RpcStreamClient
 from bench.silent import EventsClient, WebSocketClient
+from bench.stores import MemcachedClient, RedisClient
 from bench.tally import Report, Tally
 
 if TYPE_CHECKING:
@@ -62,9 +63,16 @@ class Kind(Enum):
     FASTCGI = "fastcgi"  # a new connection for each short request
     FASTCGI_SLOW = "fastcgi-slow"
     FASTCGI_STREAM = "fastcgi-stream"
+    MEMCACHED = "memcached"  # a new connection for each request
+    REDIS = "redis"
 
 
-SHORT = frozenset({Kind.NEW, Kind.LINE, Kind.DATAGRAM, Kind.RPC, Kind.FASTCGI})
+SHORT = frozenset(
+    {
+        *(Kind.NEW, Kind.LINE, Kind.DATAGRAM, Kind.RPC, Kind.FASTCGI),
+        *(Kind.MEMCACHED, Kind.REDIS),
+    }
+)
 KEPT = frozenset({Kind.KEEP_ALIVE, Kind.RPC_KEPT})
 
 
@@ -120,6 +128,8 @@ CLIENTS: dict[Kind, type[Client]] = {
     Kind.FASTCGI: FastCgiClient,
     Kind.FASTCGI_SLOW: FastCgiSlowClient,
     Kind.FASTCGI_STREAM: FastCgiStreamClient,
+    Kind.MEMCACHED: MemcachedClient,
+    Kind.REDIS: RedisClient,
 }
 
 

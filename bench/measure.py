@@ -25,6 +25,7 @@ from bench import (
     reloads,
     resources,
     rollback,
+    steered,
     throughput,
 )
 from bench.peers import PEERS
@@ -207,7 +208,7 @@ def measure_kills(quick: bool) -> None:
 
 
 def measure_lanes(quick: bool) -> None:
-    """How exactly clients are shared out, a UDP server's reloads, a canary that is taken back."""
+    """How exactly clients are shared out, and a canary that is taken back."""
     found, sticky, rights = lanes.shares(2_000 if quick else 20_000)
     rows = [
         [one.family, f"{one.wanted:g} %", f"{one.found:.2f} %", str(one.connections)]
@@ -219,11 +220,6 @@ def measure_lanes(quick: bool) -> None:
         f"\nBy client: of {sticky.clients} addresses, {sticky.chosen} reach the member that is to "
         f"get 20 %, and {sticky.both} reach both (goal: none)"
     )
-    echo = lanes.datagrams(20_000 if quick else 1_000_000)
-    say(
-        f"\nBlocking UDP echo server without the shim: {echo.sent} datagrams in {echo.reloads} "
-        f"reloads ({echo.failed} failed), {echo.lost} lost (goal: none)"
-    )
     taken = [lanes.rollback() for _ in range(3 if quick else 10)]
     times = [one.seconds for one in taken]
     requests, failures = sum(one.requests for one in taken), sum(one.failures for one in taken)
@@ -232,6 +228,36 @@ def measure_lanes(quick: bool) -> None:
         f"{milliseconds(statistics.median(times))} (longest {milliseconds(max(times))}); "
         f"{requests} requests, {failures} failures"
     )
+
+
+def measure_datagrams(quick: bool, count: int | None = None) -> None:
+    """Datagrams that a blocking UDP server loses in reloads."""
+    echo = lanes.datagrams(count or (20_000 if quick else 1_000_000))
+    say(
+        f"\nBlocking UDP echo server without the shim: {echo.sent} datagrams in {echo.reloads} "
+        f"reloads ({echo.failed} failed), {echo.lost} lost (goal: none)"
+    )
+
+
+def measure_steered(quick: bool) -> None:
+    """Who meets a release that fails its private proof; services with lanes and without."""
+    proof = steered.proof(5_000 if quick else 50_000)
+    say(
+        f"\nA release that responds with status 500, deployed {proof.reloads} times "
+        f"({proof.accepted} accepted): {proof.requests} requests of clients, {proof.failures} "
+        f"failures, {proof.seen} met it (goal: none)"
+    )
+    pairs, seconds = (3, 1.0) if quick else (15, 5.0)
+    rows = []
+    for server in steered.SERVERS:
+        one = steered.steady(server, pairs, seconds)
+        rates = [f"{rate:.0f}" for rate in one.rates]
+        times = [milliseconds(p99) for p99 in one.p99s]
+        ratios = [f"{statistics.median(x):.3f}" for x in (one.rate_ratios, one.p99_ratios)]
+        rows.append([server.name, *rates, ratios[0], *times, ratios[1], str(one.failures)])
+    say(f"\nNew connections to a service without lanes and with, {pairs} pairs of {seconds:g} s")
+    head = ["server", "per second", "with lanes", "ratio", "p99", "with lanes", "ratio", "failures"]
+    say(render(head, rows))
 
 
 def measure_faults(quick: bool) -> None:
@@ -275,6 +301,8 @@ PARTS: dict[str, Callable[[bool], None]] = {
     "kills": measure_kills,
     "faults": measure_faults,
     "lanes": measure_lanes,
+    "datagrams": measure_datagrams,
+    "steered": measure_steered,
 }
 
 
@@ -289,11 +317,15 @@ def main() -> int:
     parser.add_argument(
         "--sockact", action="append", metavar="PATH", help="a command to compare by `commands`"
     )
+    parser.add_argument(
+        "--datagrams", type=int, metavar="N", help="number of datagrams that `datagrams` sends"
+    )
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     options = parser.parse_intermixed_args()
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"unknown part {sorted(unknown)[0]!r}; choose from {', '.join(PARTS)}")
     PARTS["commands"] = partial(measure_commands, paths=options.sockact or ())
+    PARTS["datagrams"] = partial(measure_datagrams, count=options.datagrams)
     for name in options.parts or PARTS:
         PARTS[name](options.quick)
     return 0

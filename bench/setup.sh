@@ -2,8 +2,8 @@
 # Install what tests, demonstration and measurements need; quick if everything is installed.
 #
 #     bench/setup.sh venv DIR    a virtual environment with the project (editable) and the servers
-#     bench/setup.sh servers DIR the servers that are not Python packages; the Go server, PHP-FPM
-#                                and Prometheus' promtool go to DIR/bin
+#     bench/setup.sh servers DIR the servers that are not Python packages; those that are built here
+#                                or that need no more than one file go to DIR/bin
 #     bench/setup.sh system      debootstrap, for the tests in a booted systemd
 #     bench/setup.sh rpm         rpmbuild and rpmlint, for the RPM package
 #     bench/setup.sh tools DIR   wrk, strace, Server::Starter and circus, for the measurements
@@ -95,6 +95,51 @@ make_other_servers() {
     command -v puma >/dev/null || (install puma) || true
     command -v php-fpm >/dev/null || [ -x "$1/bin/php-fpm" ] || (make_php_fpm "$1") ||
         echo "setup: PHP-FPM is missing; its tests are skipped"
+    gcc -O2 -pthread -o "$1/bin/zoo-c" tests/servers/apps/blocking_server.c ||
+        echo "setup: no C compiler; the tests of the programs in C are skipped"
+    make_java "$1" || echo "setup: no JDK; the tests of its server are skipped"
+    (extract "$1" nginx /usr/sbin/nginx nginx -v) ||
+        echo "setup: nginx is missing; its tests are skipped"
+    (extract "$1" memcached /usr/bin/memcached memcached --version) ||
+        echo "setup: memcached is missing; its tests are skipped"
+    (extract "$1" redis-tools /usr/bin/redis-check-rdb redis-server --version) ||
+        echo "setup: Redis is missing; its tests are skipped"
+}
+
+make_java() {
+    command -v javac >/dev/null && command -v java >/dev/null || return
+    javac --release 11 -d "$1/lib/zoo-java" tests/servers/apps/JavaServer.java || return
+    cat >"$1/bin/zoo-java" <<'END'
+#!/bin/sh
+exec java -cp "$(dirname "$0")/../lib/zoo-java" JavaServer "$@"
+END
+    chmod 755 "$1/bin/zoo-java"
+}
+
+# Put one file of a Debian package into DIR/bin, as NAME, and install the libraries that it needs:
+# the package itself would start a server. With the arguments that follow, the program must succeed.
+# Call it in a subshell.
+extract() {
+    local place=$1 package=$2 file=$3 name=$4 folder library missing=()
+    shift 4
+    ! command -v "$name" >/dev/null && [ ! -x "$place/bin/$name" ] || return 0
+    command -v apt-get >/dev/null || return
+    folder=$(mktemp -d)
+    trap "rm -rf '$folder'" EXIT
+    # The list of packages may be old.
+    fetch "$folder" "$package" || { [ "$(id -u)" = 0 ] && update && fetch "$folder" "$package"; } ||
+        return
+    dpkg-deb --fsys-tarfile "$folder"/*.deb | tar -xO ".$file" >"$folder/$name" || return
+    chmod 755 "$folder/$name"
+    for library in $(dpkg-deb -f "$folder"/*.deb Depends | grep -oE '\blib[a-z0-9.+-]+'); do
+        dpkg -s "$library" >/dev/null 2>&1 || missing+=("$library")
+    done
+    [ ${#missing[@]} = 0 ] || install "${missing[@]}"
+    "$folder/$name" "$@" >/dev/null 2>&1 && mv "$folder/$name" "$place/bin/$name"
+}
+
+fetch() {
+    (cd "$1" && apt-get -q -o APT::Sandbox::User=root download "$2" >/dev/null)
 }
 
 # Only this file: the package would start a server.

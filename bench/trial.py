@@ -170,8 +170,9 @@ def run_trial(
 def waits_in(service: Service) -> zoo.Gate:
     """How the program waits for clients, and so how its gate is closed."""
     status = service.status()
-    if status["generations"][0]["gate_by"] == "none":
-        return zoo.Gate.NONE
+    by = status["generations"][0]["gate_by"]
+    if by in (zoo.Gate.NONE.value, zoo.Gate.LANE.value):
+        return zoo.Gate(by)
     ours = set(procfs.sockets(status["pid"]).values())
     pids = status["generations"][0]["pids"]
     return zoo.Gate.EPOLL if gate.entries(pids, ours) else zoo.Gate.SHIM

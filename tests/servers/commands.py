@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from tests import ROOT
+
 APPS = "tests.servers.apps"
 WSGI = f"{APPS}.wsgi:app"
 ASGI = f"{APPS}.asgi:app"
@@ -68,6 +70,19 @@ def script(module: str, *options: str) -> Command:
     def command(address: Address) -> list[str]:
         name = f"{APPS}.{module}"
         return ["python", "-m", name, address.host, str(address.port), *options]
+
+    return command
+
+
+def isolated(module: str, *options: str) -> Command:
+    """As `script`, in a Python that ignores PYTHONPATH and has no shim."""
+    start = (
+        f"import runpy, sys; sys.path[:0] = [{str(ROOT)!r}, '']; "
+        f"runpy.run_module({APPS + '.' + module!r}, run_name='__main__')"
+    )
+
+    def command(address: Address) -> list[str]:
+        return ["python", "-I", "-c", start, address.host, str(address.port), *options]
 
     return command
 
@@ -203,3 +218,37 @@ def php_fpm(address: Address) -> list[str]:
     prefix = str(Path(address.path).parent)
     options = ["--nodaemonize", "--allow-to-run-as-root", "--fpm-config", "php-fpm.conf"]
     return ["php-fpm", *options, "--prefix", prefix]
+
+
+def c(way: str) -> Command:
+    """A program in C, which bench/setup.sh builds: it waits in `accept` or in `poll`."""
+
+    def command(address: Address) -> list[str]:
+        return ["zoo-c", way, address.host, str(address.port)]
+
+    return command
+
+
+def java(address: Address) -> list[str]:
+    """The JDK's own HTTP server, which bench/setup.sh compiles."""
+    return ["zoo-java", address.host, str(address.port)]
+
+
+def nginx(_address: Address) -> list[str]:
+    """nginx, the distribution's; its configuration is in the release."""
+    return ["nginx", "-e", "stderr", "-p", ".", "-c", "nginx.conf"]
+
+
+def redis(address: Address) -> list[str]:
+    """Redis, the distribution's; its configuration is in the release.
+
+    It reports errors on standard output, of which sockact keeps nothing.
+    """
+    where = f"--bind {address.host} --port {address.port}"
+    return ["sh", "-c", f"exec redis-server redis.conf {where} >&2"]
+
+
+def memcached(address: Address) -> list[str]:
+    """memcached, the distribution's; its options are in the release."""
+    where = f"-U 0 -u root -l {address.host} -p {address.port}"
+    return ["sh", "-c", f"read -r options <memcached.options && exec memcached {where} $options"]

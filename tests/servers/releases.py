@@ -44,15 +44,45 @@ pm.max_children = 12
 env[VERSION] = {version}
 """
 
+NGINX = """daemon off;
+master_process on;
+worker_processes 2;
+pid nginx.pid;
+error_log stderr;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path temporary;
+    proxy_temp_path temporary;
+    fastcgi_temp_path temporary;
+    uwsgi_temp_path temporary;
+    scgi_temp_path temporary;
+    server {{
+        listen {listen};
+        root public;
+    }}
+}}
+"""
+
+# Their clients see a version by the most connections that the server takes.
+CONNECTIONS = 1000
+REDIS = """maxclients {connections}
+save ""
+"""
+MEMCACHED = "--conn-limit={connections}\n"
+
 CGI_SCRIPTS = {"slow": CGI_SLOW, "stream": CGI_STREAM, "upload": CGI_UPLOAD}
 
 
 class Releases:
     """The releases in a folder; `current` is the one that the next launch of a program finds."""
 
-    def __init__(self, folder: Path, import_seconds: float = 0.0) -> None:
-        """`import_seconds` is how long the program takes to import a release."""
+    def __init__(self, folder: Path, import_seconds: float = 0.0, listen: str = "") -> None:
+        """`import_seconds` is how long the program takes to import a release; `listen` is for
+        programs whose configuration has the address.
+        """
         self.folder = folder
+        self.listen = listen
         self.import_seconds = import_seconds
         self.current = folder / "current"
         folder.mkdir(exist_ok=True)
@@ -66,6 +96,11 @@ class Releases:
             module += f"import time\ntime.sleep({self.import_seconds})\n"
         release = self._release(version, module)
         (release / "php-fpm.conf").write_text(PHP_FPM.format(version=version))
+        (release / "nginx.conf").write_text(NGINX.format(listen=self.listen))
+        if version.isdigit():
+            connections = CONNECTIONS + int(version)
+            (release / "redis.conf").write_text(REDIS.format(connections=connections))
+            (release / "memcached.options").write_text(MEMCACHED.format(connections=connections))
         public = release / "public"
         (public / "fast").write_bytes(answers.fast(version))
         (public / "big").write_bytes(answers.big(version))

@@ -40,11 +40,11 @@ def choose(
     server: zoo.Server, folder: Path, import_seconds: float = 0.0
 ) -> tuple[Address, Releases]:
     """An address for a server, and version 1 of its releases on disk; a certificate in TLS."""
-    releases = Releases(folder / "releases", import_seconds)
-    releases.publish("1")
     udp = server.transport is Transport.UDP
     port = wait.free_port(socket.SOCK_DGRAM if udp else socket.SOCK_STREAM)
     address = server.address(folder, port)
+    releases = Releases(folder / "releases", import_seconds, address.bind)
+    releases.publish("1")
     if address.certificate:
         certificate.make(address.certificate)
     return address, releases

@@ -4,7 +4,7 @@ One list for the tests, the demonstration, the measurements and docs/servers/. N
 of sockact. tests/servers/commands.py has the command lines.
 """
 
-from tests.servers.zoo import plain, ways
+from tests.servers.zoo import lanes, plain, ways
 from tests.servers.zoo.loads import CGI, CONCURRENT, KEEP_ALIVE, OTHERS
 from tests.servers.zoo.plain import HAS_CGI
 from tests.servers.zoo.server import (
@@ -34,5 +34,5 @@ __all__ = [
     "search_path",
 ]
 
-SERVERS = (*plain.SERVERS, *ways.SERVERS)
+SERVERS = (*plain.SERVERS, *ways.SERVERS, *lanes.SERVERS)
 BY_NAME = {server.name: server for server in SERVERS}

@@ -26,6 +26,7 @@ class Gate(Enum):
     EPOLL = "epoll"  # from outside
     SHIM = "shim"  # poll, select or accept: from inside
     NONE = "none"  # poll, select or accept in another language: it cannot be closed
+    LANE = "lane"  # whatever it waits in: each generation has a lane
 
 
 CLOSES = "closes"
