@@ -38,5 +38,7 @@ class News(StrEnum):
     """A hook has failed."""
     LISTENER = "listener"
     """The program has shut down a listener."""
+    WARM = "warm"
+    """A successor was warmed up, or why it was not."""
     CANARY = "canary"
     """A canary gets another share of the clients."""

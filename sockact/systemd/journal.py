@@ -34,6 +34,7 @@ MESSAGE_IDS = {
     News.LOG: "29495df4c3514e4594cbaf75902245c0",
     News.HOOK: "17d17134d1564e95bb62f9386bc53324",
     News.LISTENER: "c6c1f50fc8af4d08ab3d4b223950cadd",
+    News.WARM: "d95c966dfd6745898a1d164f6d8c7f23",
     News.CANARY: "c02cf1691b994038afc0047f24806c13",
 }
 """MESSAGE_ID= of each kind of message: sd-id128(3), `systemd-id128 new`. They never change."""

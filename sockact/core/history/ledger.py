@@ -5,6 +5,7 @@ if the handover failed, of the successor) has ended. At each moment it is in one
 
 start: the successor was launched and is not ready
 probe: the successor is probed before it is ready, its predecessor paused
+warm: the successor is ready and warmed up, its predecessor serves
 trial: the successor serves alone, its predecessor paused
 open: the gate of a generation that is to serve again opens
 keep: the predecessor is kept paused for a rollback
@@ -326,6 +327,8 @@ def _phase(entry: LedgerEntry, service: Service) -> str:
 
 
 def _before_outcome(successor: Generation | None, predecessor: Generation | None) -> str:
+    if successor is not None and successor.warm_until is not None:
+        return "warm"
     if successor is not None and successor.trial_until is not None:
         return "trial"
     if successor is None or successor.state is not State.PENDING:
