@@ -15,7 +15,7 @@ import socket
 from sockact.core.matching import Family, Kind
 from sockact.core.record import dataclass, replace
 from sockact.kernel.looks import apart_for
-from sockact.kernel.sockets import reuseport, sock_diag, sockopt
+from sockact.kernel.sockets import own_port, reuseport, sock_diag, sockopt
 from sockact.kernel.sockets.listener import accept_queue, of_socket
 from sockact.kernel.sockets.reuseport import Steering
 
@@ -135,10 +135,8 @@ class Lanes:
         """Bind a socket to this IP address whose connections to the address of this place reach the
         lane, until `close_private`. Raises OSError.
         """
-        found = socket.socket(socket.AF_INET6 if ":" in source else socket.AF_INET)
+        found = own_port.bound(source)
         try:
-            # Without SO_REUSEADDR: nobody else can use the port as long as the socket exists.
-            found.bind((source, 0))
             self._private[found] = place, (source, found.getsockname()[1], lane)
             self._steer(self.addresses[place])
         except OSError:

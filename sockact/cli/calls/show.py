@@ -116,6 +116,8 @@ def _generation(generation: dict[str, Any], before: dict[str, Any] | None) -> It
 
 def _state(generation: dict[str, Any]) -> str:
     state: str = "on trial" if generation["on_trial"] else generation["state"]
+    if (warming := generation.get("warming")) is not None:
+        state = f"warming up: {warming}" if warming else "warming up"
     left = generation["seconds_left"]
     return state if left is None else f"{state}, up to {span(left)} left"
 

@@ -50,7 +50,7 @@ def of_words(
     identifier = [] if "--identifier" in given else ["--identifier", name]
     where = ["--directory", directory] if directory else []
     start = ("--name", name, *where, *identifier, *given, "--", *words)
-    times = ("start_timeout", "trial", "drain_timeout", "kill_timeout")
+    times = ("start_timeout", "warm", "warm_timeout", "trial", "drain_timeout", "kill_timeout")
     settings = Settings(name, words, **{key: options[key] for key in times})
     logs = options["log"], options["log_stderr"]
     return Wanted(start, words, directory, listen, settings, logs)

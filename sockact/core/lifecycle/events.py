@@ -103,7 +103,7 @@ class Warming:
 
 @dataclass(frozen=True)
 class Warmed:
-    """The warm-up is over. `reason`: why it ended although the generation is not known to be warm."""
+    """The warm-up is over; `reason` says why the generation may not be warm."""
 
     number: int
     reason: str = ""

@@ -15,8 +15,8 @@ back by opening its gate.
        ▼                                      └────────── drain timeout ──────────┘
      failed ◀── died, or not ready in time
 
-A successor that is ready is warmed up, if that is asked for, while its predecessor serves everybody.
-Then it is on trial, or a canary, or gets all clients.
+A successor that is ready is warmed up, if that is asked for, while its predecessor serves. Then it
+is on trial, or a canary, or gets all clients.
 
 A generation is listed until the last of its processes has ended (Gone), never less. Its first
 process may end earlier (Exited).

@@ -202,9 +202,7 @@ class Generation:
 
     @property
     def times_out_at(self) -> float | None:
-        """When its start, warm-up, trial, keeping or drain, or the wait after its stop signal, times
-        out.
-        """
+        """When the first of its time limits ends: that of its start, warm-up, trial, and so on."""
         due = (
             *(self.start_deadline, self.warm_until, self.trial_until, self.keep_until),
             *(self.canary_until, self.drain_deadline, self.kill_at),

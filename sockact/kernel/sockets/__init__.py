@@ -6,6 +6,7 @@ Never decides which socket to use.
 __all__ = (
     "admission",
     "listener",
+    "own_port",
     "received",
     "reuseport",
     "sock_diag",
