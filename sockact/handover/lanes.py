@@ -207,7 +207,8 @@ class Lanes:
         poll = select.poll()
         for listener in self._lanes[lane]:
             poll.register(listener.socket, select.POLLIN)
-        return not poll.poll(0)
+        # One that was shut down has nothing any more, but can be read all the same.
+        return all(mask & select.POLLHUP for _, mask in poll.poll(0))
 
     def waiting(self, lane: int) -> int:
         """Number of connections that wait to be accepted in this lane."""
