@@ -154,3 +154,11 @@ def test_rotations_are_not_about_generations() -> None:
     assert describe("Rotate", draining) == "reopening log files"
     assert describe("Stop", draining) == "generation 1 is draining, up to 3 s left"
     assert describe("Stop", {"generations": []}) == "stopping"
+
+
+def test_a_warm_up_is_in_the_progress() -> None:
+    one = {"number": 2, "state": "running", "on_trial": False, "seconds_left": 28.4}
+    for warming, text in (("", ""), ("45 requests, 1.2 s -> 15 ms",) * 2):
+        told = describe("Reload", {"generations": [{**one, "warming": warming}]})
+        progress = f": {text}" if text else ""
+        assert told == f"generation 2 is warming up{progress}, up to 28 s left"
