@@ -42,6 +42,8 @@ MOST_ROUNDS = 100
 RATIO = 1.2
 NOISE = 0.01
 """Seconds."""
+REST = 0.01
+"""Share of the slowest round: on a busy machine, response times differ by more than NOISE."""
 _PAUSE = 0.25
 """Seconds from the start of a round to the start of the next, at least: a worker process that
 starts later than the others is warmed up, too.
@@ -56,23 +58,28 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 class Flatness:
     """Whether answers are as fast as they get: in each of the last three rounds, the slowest answer
-    for each URL took at most 1.2 times as long as that of its best round, or 10 ms longer.
+    for each URL took at most 1.2 times as long as that of its best round, or longer by 10 ms or 1 %
+    of its slowest round.
     """
 
     def __init__(self) -> None:
         self._best: Times = {}
+        self._worst: Times = {}
         self._last: deque[Times] = deque(maxlen=FLAT_ROUNDS)
 
     def add(self, slowest: Times) -> bool:
         """Add a round, and return whether that is so."""
         for url, seconds in slowest.items():
             self._best[url] = min(seconds, self._best.get(url, seconds))
+            self._worst[url] = max(seconds, self._worst.get(url, seconds))
         self._last.append(slowest)
         return len(self._last) == FLAT_ROUNDS and all(
-            seconds <= max(RATIO * self._best[url], self._best[url] + NOISE)
-            for times in self._last
-            for url, seconds in times.items()
+            seconds <= self._limit(url) for times in self._last for url, seconds in times.items()
         )
+
+    def _limit(self, url: str) -> float:
+        best = self._best[url]
+        return max(RATIO * best, best + max(NOISE, REST * self._worst[url]))
 
 
 class Tally:

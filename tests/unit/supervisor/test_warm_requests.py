@@ -34,6 +34,9 @@ def rounds(*seconds: float) -> int | None:
         ((1.0, 1.21, 1.0, 1.0, 1.0), 5),
         # Slowly faster: each is flat beside the one before, but not beside the best.
         ((1.0, 0.9, 0.8, 0.7, 0.6, 0.5), None),
+        # A busy machine: 50 ms are 1 % of the first.
+        ((5.0, 0.04, 0.09, 0.08), 4),
+        ((5.0, 0.04, 0.1, 0.04), None),
         # Noise of 10 ms is none of its business.
         ((0.001, 0.011, 0.001), 3),
         ((0.001, 0.012, 0.001), None),
