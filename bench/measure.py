@@ -27,6 +27,7 @@ from bench import (
     rollback,
     steered,
     throughput,
+    warm,
 )
 from bench.peers import PEERS
 from bench.table import milliseconds, render
@@ -260,6 +261,27 @@ def measure_steered(quick: bool) -> None:
     say(render(head, rows))
 
 
+def measure_warm(quick: bool) -> None:
+    """Response times before and after a reload of an application that is slow at first."""
+    seconds, runs = (3.0, 1) if quick else (10.0, 3)
+    rows = []
+    for server in warm.SERVERS:
+        for option in ("", "--warm"):
+            found = [warm.measure(server, bool(option), seconds) for _ in range(runs)]
+            one = sorted(found, key=lambda each: each.ratio)[runs // 2]
+            times = (one.steady.p99, one.during.p99, one.after.p99)
+            ratio = f"{one.ratio:.2f}"
+            counts = [f"{one.seconds:.1f} s", str(one.failures), one.told]
+            rows.append([server, option, *map(milliseconds, times), ratio, *counts])
+    say(
+        f"\nWarm-up: p99 in the {seconds:g} s before and after a reload, by an application whose\n"
+        f"first request in each worker takes {warm.FIRST_USE:g} s (goal: ratio of at most 1.2);\n"
+        f"of {runs} runs each, the one with the median ratio"
+    )
+    head = ["server", "", "p99", "p99 in reload", "p99 after", "ratio", "reload", "failures", ""]
+    say(render(head, rows))
+
+
 def measure_faults(quick: bool) -> None:
     """Reloads under load where something is refused, short, full, gone, or large."""
     reloads = 2 if quick else 5
@@ -303,6 +325,7 @@ PARTS: dict[str, Callable[[bool], None]] = {
     "lanes": measure_lanes,
     "datagrams": measure_datagrams,
     "steered": measure_steered,
+    "warm": measure_warm,
 }
 
 

@@ -38,6 +38,8 @@ class News(StrEnum):
     """A hook has failed."""
     LISTENER = "listener"
     """The program has shut down a listener."""
+    WARM = "warm"
+    """A successor was warmed up, or why it was not."""
     CANARY = "canary"
     """A canary gets another share of the clients, or cannot be judged."""
     PAUSE = "pause"

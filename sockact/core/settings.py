@@ -109,6 +109,9 @@ class Settings:
     watch_pause: float = 60.0
     """How long nothing must change before another series of reloads may begin."""
     lanes: LaneUse = LaneUse.OFF
+    warm: tuple[str, ...] = ()
+    """What a successor is asked before it gets clients: URLs, or @FILE with paths."""
+    warm_timeout: float = 30.0
     canary: str = ""
     """The steps in which a successor gets clients, as core/canary/schedule.py reads them; empty:
     all at once.

@@ -62,6 +62,23 @@ def interest(pids: list[int], inodes: set[int]) -> tuple[set[int], set[int]]:
 
 
 @apart
+def waiting(pids: list[int], inodes: set[int]) -> set[int]:
+    """Which of the processes wait on a listener. Those that cannot be read count.
+
+    Raises procfs.Unavailable.
+    """
+    found = set()
+    for pid in pids:
+        try:
+            waits_here = bool(_interest(pid, inodes))
+        except (PermissionError, epoll.TooMany):
+            waits_here = True
+        if waits_here:
+            found.add(pid)
+    return found
+
+
+@apart
 def accepts(pid: int, inodes: set[int]) -> bool:
     """Whether a thread is blocked in accept, poll or select on one of the listeners.
 

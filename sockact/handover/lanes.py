@@ -15,7 +15,7 @@ import socket
 from sockact.core.matching import Kind
 from sockact.core.record import dataclass
 from sockact.kernel.looks import apart_for
-from sockact.kernel.sockets import reuseport, sock_diag
+from sockact.kernel.sockets import own_port, reuseport, sock_diag
 from sockact.kernel.sockets.listener import accept_queue
 from sockact.kernel.sockets.reuseport import Steering
 
@@ -138,10 +138,8 @@ class Lanes:
         """Bind a socket to this IP address whose connections to the address of this place reach the
         lane, until `close_private`. Raises OSError.
         """
-        found = socket.socket(socket.AF_INET6 if ":" in source else socket.AF_INET)
+        found = own_port.bound(source)
         try:
-            # Without SO_REUSEADDR: nobody else can use the port as long as the socket exists.
-            found.bind((source, 0))
             self._private[found] = place, (source, found.getsockname()[1], lane)
             self._steer(self.addresses[place])
         except OSError:
@@ -235,7 +233,8 @@ class Lanes:
         poll = select.poll()
         for listener in self._lanes[lane]:
             poll.register(listener.socket, select.POLLIN)
-        return not poll.poll(0)
+        # One that was shut down has nothing any more, but can be read all the same.
+        return all(mask & select.POLLHUP for _, mask in poll.poll(0))
 
     def waiting(self, lane: int) -> int:
         """Number of connections that wait to be accepted in this lane."""

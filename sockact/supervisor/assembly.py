@@ -89,6 +89,9 @@ class Supervisor:
             if not g.ending:
                 # The previous version may have decided on this and not carried it out.
                 self._parts.endings.end_connections(g.number)
+            if g.warm_until is not None:
+                launched = base.generations[g.number]
+                launched.proving.start_warm_up(launched.settings)  # Anew.
         # SIGCHLD of what has ended meanwhile may have gone to the previous version.
         outside.reaper.reap()
         outside.reaper.look_for_gone()

@@ -99,9 +99,14 @@ def _lanes(resources: Resources, kept: Kept) -> Lanes:
     if found.lost:
         resources.notice(found.lost)
     why = found.why_none or missing.OFF
-    if found.count == 1 and (use is LaneUse.REQUIRE or resources.settings.canary):
-        needs = "--lanes require" if use is LaneUse.REQUIRE else "--canary needs lanes"
-        raise OperatorError(f"{needs}: {why}")
+    needs = {
+        "--lanes require": use is LaneUse.REQUIRE,
+        "--canary needs lanes": bool(resources.settings.canary),
+        "--warm needs lanes": bool(resources.settings.warm),
+    }
+    for need, wanted in needs.items():
+        if wanted and found.count == 1:
+            raise OperatorError(f"{need}: {why}")
     return found
 
 
@@ -115,8 +120,12 @@ def serve(resources: Resources, opened: Lanes, left: list[Process]) -> int:
     from sockact.supervisor.assembly import Supervisor  # Most of the code: loaded meanwhile.
 
     way = _choose(wanted, attempt.reason(), resources.reporter) if attempt else wanted
-    # Refuse a probe that cannot work now, not at the first reload.
+    # Refuse a probe or a warm-up that cannot work now, not at the first reload.
     trial_command(resources.settings, opened.addresses)
+    if resources.settings.warm:
+        from sockact.supervisor.probes import warm_up  # Few services have one.
+
+        warm_up.check(resources.settings, opened.addresses)
     if reason := pidfd.unavailable():
         resources.notice(
             f"pidfd_open is refused ({reason}): sending signals by pid, and programs on epoll need "

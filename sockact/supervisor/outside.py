@@ -45,7 +45,7 @@ from sockact.systemd.notify import watchdog_interval
 from sockact.core.history import cause  # noqa: F401
 from sockact.supervisor.generations import notify_socket  # noqa: F401
 from sockact.supervisor.logs import pump  # noqa: F401
-from sockact.supervisor.probes import readiness, trial  # noqa: F401
+from sockact.supervisor.probes import readiness, trial, warm_up  # noqa: F401
 from sockact.supervisor.processes import shim_conversation  # noqa: F401
 
 TYPE_CHECKING = False

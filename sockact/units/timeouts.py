@@ -12,7 +12,8 @@ MARGIN = 20.0
 
 def starting(settings: Settings) -> float:
     """The longest that a start, or a reload, may take; TimeoutStartSec= without the margin."""
-    return settings.start_timeout + settings.trial + settings.kill_timeout
+    warm = settings.warm_timeout if settings.warm else 0.0
+    return settings.start_timeout + warm + settings.trial + settings.kill_timeout
 
 
 def stopping(settings: Settings) -> float:

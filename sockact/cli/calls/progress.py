@@ -133,7 +133,10 @@ def describe(method: str, status: dict[str, Any]) -> str:
 
 def _generation(one: dict[str, Any]) -> str:
     number, state = one["number"], one["state"]
-    if one["on_trial"]:
+    # A supervisor from before an upgrade does not say.
+    if (warming := one.get("warming")) is not None:
+        text = f"generation {number} is warming up" + (f": {warming}" if warming else "")
+    elif one["on_trial"]:
         text = f"generation {number} is on trial"
     elif state == "pending":
         text = f"generation {number} is starting"

@@ -152,6 +152,8 @@ def _state(generation: dict[str, Any], under_way: dict[str, Any] | None) -> str:
     if under_way and under_way["generation"] == generation["number"]:
         return canary(under_way)
     state: str = "on trial" if generation["on_trial"] else generation["state"]
+    if (warming := generation.get("warming")) is not None:
+        state = f"warming up: {warming}" if warming else "warming up"
     left = generation["seconds_left"]
     return state if left is None else f"{state}, up to {span(left)} left"
 

@@ -129,7 +129,7 @@ def _unknown(key: str, known: list[str]) -> str:
 def _option(option: click.Parameter, value: object, context: click.Context) -> Any:
     key = key_of(option)
     written = _written(key, option, value)
-    for path in written if key == "watch" else [written] * (key in _PATHS):
+    for path in _paths_in(key, written):
         if not os.path.isabs(path):
             raise _Wrong(_relative(key, path))
     try:
@@ -142,6 +142,16 @@ def _option(option: click.Parameter, value: object, context: click.Context) -> A
             message = message[:1].lower() + message[1:]
         raise _Wrong(f"{key}: {message.removesuffix('.')}") from None
     return written
+
+
+def _paths_in(key: str, written: Any) -> Iterator[str]:
+    """The paths in the value of a key."""
+    if key in _PATHS:
+        yield written
+    elif key == "watch":
+        yield from written
+    elif key == "warm":
+        yield from (one.removeprefix("@") for one in written if one.startswith("@"))
 
 
 def _relative(key: str, path: str) -> str:

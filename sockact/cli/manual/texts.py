@@ -77,6 +77,14 @@ data of a connection.
     opened, all generations share the listener as with off, and `sockact status` says why. require:
     refuse to start instead.
 
+`--warm` http://ADDRESS/PATH, @FILE
+    A generation that is ready gets requests for these URLs, of this service, before clients reach
+    it, while the previous generation serves. FILE has paths, one in a line, to request at the first
+    TCP address of the service; it is read at each reload. Rounds of all URLs are repeated until the
+    response times of three rounds in a row are as short as those of the best, or until
+    `--warm-timeout` expires. Slow or failed responses are reported and refuse no release. Needs
+    lanes.
+
 `--canary` STEPS
     Steps such as 1% 1min, 10% 5min, 50% 5min: the new generation gets 1 % of the new clients for a
     minute, then 10 % for 5 minutes, and so on, and all after the last step. The previous generation

@@ -46,7 +46,7 @@ def check_watchdog_probe(_context: click.Context, _option: click.Parameter, valu
 def _is_request_or_command(value: str) -> bool:
     kind, _, rest = value.partition(":")
     if kind == "http":
-        _check_url(value)
+        check_url(value)
         return True
     if kind == "exec":
         try:
@@ -56,7 +56,8 @@ def _is_request_or_command(value: str) -> bool:
     return False
 
 
-def _check_url(value: str) -> None:
+def check_url(value: str) -> None:
+    """Raises BadParameter if this is not an http:// URL that can be requested."""
     from urllib.parse import urlsplit  # slow to import, and seldom needed
 
     try:

@@ -163,7 +163,7 @@ class Draft:
         self.addresses = self._addresses(listen)
         self.lanes = self._lanes(options)
         self.label = passing.label(listen)
-        times = ("start_timeout", "trial", "drain_timeout", "kill_timeout")
+        times = ("start_timeout", "warm", "warm_timeout", "trial", "drain_timeout", "kill_timeout")
         self.wrap = drop_in.Wrap(
             name=self.name,
             sockact=passing.sockact_command(),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from sockact.cli.options import canaries, checks, complete, hooks, probes
+from sockact.cli.options import canaries, checks, complete, hooks, probes, warm
 from sockact.cli.options.values import (
     check_identifier,
     check_log,
@@ -102,6 +102,7 @@ def _load(context: click.Context, _option: click.Parameter, value: str | None) -
     callback=check_some_time,
     help="Time limit for a generation to become ready.",
 )
+@warm.warm_options
 @probes.trial_options
 @click.option(
     "--drain-timeout",
@@ -266,6 +267,7 @@ def command(
 def check_together(options: dict[str, Any]) -> None:
     """Raises UsageError for options that contradict each other, or name missing programs."""
     probes.check_together(options)
+    warm.check_together(options)
     if options["reopen_signal"] == options["stop_signal"]:
         raise click.UsageError("--reopen-signal and --stop-signal must be different signals")
     hooks.check_there(options["on"])

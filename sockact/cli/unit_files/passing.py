@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Container
 
 _RAW = "sockact.raw"
-_PATHS = ("log", "log_stderr", "watch")
+_PATHS = ("log", "log_stderr", "watch", "warm")
 
 
 class Verbatim(click.Command):

@@ -50,10 +50,13 @@ def of_words(
     identifier = [] if "--identifier" in given else ["--identifier", name]
     where = ["--directory", directory] if directory else []
     start = ("--name", name, *where, *identifier, *given, "--", *words)
-    times = ("start_timeout", "trial", "drain_timeout", "kill_timeout")
-    lanes, canary = LaneUse(options["lanes"]), options["canary"]
+    times = ("start_timeout", "warm_timeout", "trial", "drain_timeout", "kill_timeout")
+    others = ("canary", "warm")
     settings = Settings(
-        name, words, lanes=lanes, canary=canary, **{key: options[key] for key in times}
+        name,
+        words,
+        lanes=LaneUse(options["lanes"]),
+        **{key: options[key] for key in (*times, *others)},
     )
     logs = options["log"], options["log_stderr"]
     return Wanted(start, words, directory, listen, settings, logs)

@@ -2,6 +2,7 @@
 
 start: the successor was launched and is not ready
 probe: the successor is probed before it is ready, its predecessor paused
+warm: the successor is ready and warmed up, its predecessor serves
 trial: the successor serves alone, its predecessor paused
 canary: the successor gets a share of the clients, beside its predecessor
 open: the gate of a generation that is to serve again opens
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
 
 def phase_of(service: Service, outcome: str, predecessor: int | None, successor: int) -> str:
     """The phase of a handover with this outcome so far; "" if it is over."""
-    before = service.get(predecessor or 0)
+    before, g = service.get(predecessor or 0), service.get(successor)
     if outcome == Outcome.PENDING.value:
-        if service.canary is not None:
-            return "canary"
-        return _before_outcome(service.get(successor), before)
-    left = before if outcome == Outcome.COMMITTED.value else service.get(successor)
+        if g is not None and g.warm_until is not None:
+            return "warm"
+        return "canary" if service.canary is not None else _before_outcome(g, before)
+    left = before if outcome == Outcome.COMMITTED.value else g
     if left is None:
         return ""
     if left.keep_until is not None:

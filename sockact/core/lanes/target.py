@@ -22,7 +22,7 @@ def target(service: Service) -> int | None:
         return service.predecessor.number
     found = (
         _last(g for g in running if g.gate is Gate.OPENING)
-        or _last(g for g in running if g.trial_until is None)
+        or _last(g for g in running if g.trial_until is None and g.warm_until is None)
         or _last(running)
         # Its predecessor is paused, or has crashed.
         or service.pending

@@ -29,6 +29,13 @@ class StartProbe:
 
 
 @dataclass(frozen=True)
+class StartWarmUp:
+    """Send the generation requests that reach nobody else; answered by Warming and Warmed."""
+
+    number: int
+
+
+@dataclass(frozen=True)
 class StartTrial:
     """Watch the generation until its trial is over. If it is watched already, go on."""
 
@@ -133,6 +140,7 @@ class Quit:
 Action = (
     Spawn
     | StartProbe
+    | StartWarmUp
     | StartTrial
     | MoveGate
     | EndPause

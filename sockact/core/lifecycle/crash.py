@@ -9,7 +9,14 @@ from __future__ import annotations
 from sockact.core.lifecycle import pause
 from sockact.core.lifecycle.actions import Drained, Report, StartProbe, Terminate
 from sockact.core.lifecycle.events import Exited, Gone, LaunchFailed, Unreachable
-from sockact.core.lifecycle.handover import begin, begin_trial, commit, finish, settle
+from sockact.core.lifecycle.handover import (
+    begin,
+    begin_trial,
+    commit,
+    end_warm_up,
+    finish,
+    settle,
+)
 from sockact.core.lifecycle.model import Exit, Gate, Outcome, Phase, State
 from sockact.core.lifecycle.stop import give_up, quit_when_empty
 from sockact.core.message_kinds import News
@@ -128,6 +135,9 @@ def lose(step: Transition, g: Generation, reason: str) -> None:
         give_up(step, status)
     elif successor := step.state.on_trial:
         _go_on_with_trial(step, g, successor)
+    elif warming := step.state.warming:
+        if handover and handover.predecessor == g.number:
+            end_warm_up(step, warming, "the previous generation has ended")
     elif step.state.canary is not None:
         if handover and handover.predecessor == g.number:
             _go_on_without_canary(step)

@@ -108,6 +108,22 @@ class Proven:
 
 
 @dataclass(frozen=True)
+class Warming:
+    """What the warm-up of the generation has come to, for the operator."""
+
+    number: int
+    progress: str
+
+
+@dataclass(frozen=True)
+class Warmed:
+    """The warm-up is over; `reason` says why the generation may not be warm."""
+
+    number: int
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class TrialPassed:
     """The probe of the trial has passed once."""
 
@@ -219,6 +235,8 @@ Event = (
     | Interest
     | Observed
     | Proven
+    | Warming
+    | Warmed
     | TrialPassed
     | TrialFailed
     | LaunchFailed

@@ -1,12 +1,14 @@
-"""A reload: the successor is launched, serves on trial or for good, and its predecessor drains."""
+"""A reload: the successor is launched and warmed up, serves on trial or for good, and its
+predecessor drains.
+"""
 
 from __future__ import annotations
 
 from sockact.core.canary import progress as canary
 from sockact.core.canary.schedule import percent
 from sockact.core.canary.verdict import NOTHING_SEEN
-from sockact.core.lifecycle.actions import Finish, Report, StartTrial
-from sockact.core.lifecycle.events import Explained, Reload
+from sockact.core.lifecycle.actions import Finish, Report, StartTrial, StartWarmUp
+from sockact.core.lifecycle.events import Explained, Reload, Warmed, Warming
 from sockact.core.lifecycle.model import Canary, Generation, Handover, Outcome, Phase, State
 from sockact.core.message_kinds import News
 from sockact.core.record import replace
@@ -53,9 +55,54 @@ def begin(step: Transition, identity: int, *, gives_up: bool = False) -> None:
 
 
 def serve(step: Transition, g: Generation) -> None:
-    """A pending generation is ready: it serves, on trial if its predecessor can be paused."""
+    """A pending generation is ready: it is warmed up first if another one serves meanwhile."""
     predecessor = step.state.serving
     g = replace(g, state=State.RUNNING, since=step.now, start_deadline=None, settle_at=None)
+    if predecessor is None or not step.state.in_handover or not step.state.policy.warm:
+        _prove(step, g, predecessor)
+    elif not g.alone:
+        step.do(Report(g.number, "not warmed up, because no lane is free", news=News.WARM))
+        _prove(step, g, predecessor)
+    else:
+        step.update(replace(g, warm_until=step.now + step.state.policy.warm))
+        if predecessor.state is State.PAUSED:
+            step.resume(predecessor)
+        step.do(StartWarmUp(g.number))
+
+
+def warming(step: Transition, event: Event) -> None:
+    """Requests were sent to the generation."""
+    assert isinstance(event, Warming)
+    g = step.state.get(event.number)
+    if g is not None and g.warm_until is not None:
+        step.update(replace(g, warmth=event.progress))
+
+
+def warmed(step: Transition, event: Event) -> None:
+    """The generation is warm, or cannot be warmed up, which is no reason to refuse it."""
+    assert isinstance(event, Warmed)
+    g = step.state.get(event.number)
+    if g is not None and g.warm_until is not None:
+        end_warm_up(step, g, event.reason)
+
+
+def warm_up_over(step: Transition, g: Generation) -> None:
+    """The generation is not warm in time."""
+    end_warm_up(step, g, f"response times did not settle within {step.state.policy.warm:g} s")
+
+
+def end_warm_up(step: Transition, g: Generation, reason: str) -> None:
+    """Go on after the warm-up; `reason`: why the generation may not be warm."""
+    told = [one for one in (reason, g.warmth) if one]
+    outcome = "not warm, going on" if reason else "warmed up"
+    step.do(Report(g.number, ": ".join([outcome, *told]), news=News.WARM))
+    g = replace(g, warm_until=None)
+    step.update(g)
+    _prove(step, g, step.state.predecessor)
+
+
+def _prove(step: Transition, g: Generation, predecessor: Generation | None) -> None:
+    """Let a generation serve, on trial if its predecessor can be paused."""
     tried = step.state.policy.trial or "running" in g.hooks
     if predecessor is None or not step.state.in_handover or not tried:
         g = replace(g, introduced=True)

@@ -15,6 +15,9 @@ back by opening its gate.
        ▼                                      └────────── drain timeout ──────────┘
      failed ◀── died, or not ready in time
 
+A successor that is ready is warmed up, if that is asked for, while its predecessor serves. Then it
+is on trial, or a canary, or gets all clients.
+
 A generation is listed until the last of its processes has ended (Gone), never less. Its first
 process may end earlier (Exited).
 
@@ -62,6 +65,8 @@ from sockact.core.lifecycle.events import (
     TrialFailed,
     TrialPassed,
     Unreachable,
+    Warmed,
+    Warming,
 )
 from sockact.core.lifecycle.model import Gate, Generation, Phase, Service
 from sockact.core.lifecycle.transition import Transition
@@ -97,13 +102,14 @@ def in_progress(state: Service) -> str:
 
     The next version gets the state alone. So nothing may be in progress that only the running code
     knows of: a launch, a probe, a gate that moves. A drain may be: it is in the state, and in the
-    kernel.
+    kernel. A warm-up begins anew.
     """
     if state.phase is Phase.STARTING:
         return "the service is starting"
     if state.phase in (Phase.STOPPING, Phase.STOPPED):
         return stop.STOPPING
-    if state.handover is not None and state.in_handover and state.canary is None:
+    beside = state.canary is not None or state.warming is not None
+    if state.handover is not None and state.in_handover and not beside:
         return f"a {'rollback' if state.handover.rollback else 'reload'} is in progress"
     if state.pending is not None:
         return f"generation {state.pending.number} is starting"
@@ -140,6 +146,7 @@ _DEADLINES: dict[str, Callable[[Transition, Generation], None]] = {
     "settle_at": readiness.settled,
     "gate_deadline": trial.gate_timed_out,
     "hook_until": hooks.timed_out,
+    "warm_until": handover.warm_up_over,
     "trial_until": trial.over,
     "canary_until": canary.due,
     "keep_until": trial.keep_over,
@@ -159,6 +166,8 @@ _HANDLERS: dict[type[Event], Callable[[Transition, Event], None]] = {
     Interest: readiness.interest,
     Observed: readiness.observed,
     Proven: readiness.proven,
+    Warming: handover.warming,
+    Warmed: handover.warmed,
     TrialPassed: trial.passed,
     TrialFailed: trial.failed,
     Judged: canary.judged,

@@ -77,6 +77,8 @@ class Policy:
     """How long a generation has to wait for connections, and live, before it counts as ready."""
     gate_timeout: float = 3.0
     """How long the program may take to carry out an order to its gate."""
+    warm: float = 0.0
+    """How long a successor may be warmed up, at the most, before it gets clients; 0: not at all."""
     trial: float = 0.0
     """How long a successor serves alone, its predecessor paused, before the commit."""
     private_ready: bool = False
@@ -146,6 +148,10 @@ class Generation:
     settle_at: float | None = None
     census_at: float | None = None
     gate_deadline: float | None = None
+    warm_until: float | None = None
+    """It is warmed up, until then at the most: its predecessor serves everybody."""
+    warmth: str = ""
+    """What its warm-up has come to."""
     trial_until: float | None = None
     """It serves on trial until then, its predecessor paused."""
     canary_until: float | None = None
@@ -196,9 +202,9 @@ class Generation:
 
     @property
     def times_out_at(self) -> float | None:
-        """When its start, trial, keeping or drain, or the wait after its stop signal, times out."""
+        """When the first of its time limits ends: that of its start, warm-up, trial, and so on."""
         due = (
-            *(self.start_deadline, self.trial_until, self.keep_until),
+            *(self.start_deadline, self.warm_until, self.trial_until, self.keep_until),
             *(self.canary_until, self.drain_deadline, self.kill_at),
         )
         return next((one for one in due if one is not None), None)
@@ -298,13 +304,20 @@ class Service:
         return next((g for g in self.generations if g.keep_until is not None), None)
 
     @property
+    def warming(self) -> Generation | None:
+        """The successor that is warmed up."""
+        return next((g for g in self.generations if g.warm_until is not None), None)
+
+    @property
     def on_trial(self) -> Generation | None:
         """The successor that serves on trial."""
         return next((g for g in self.generations if g.trial_until is not None), None)
 
     @property
     def predecessor(self) -> Generation | None:
-        """The generation that serves again, or goes on serving, if the trial or canary fails."""
+        """The generation that serves again, or goes on serving, if the successor that is warmed up,
+        on trial or a canary fails.
+        """
         before = self.get((self.handover and self.handover.predecessor) or 0)
         if self.paused or not self.in_handover or before is None:
             return self.paused

@@ -92,7 +92,7 @@ def _cancel(step: Transition) -> None:
     successor = step.state.get(handover.successor)
     if successor is None or handover.rollback:
         return
-    if successor.trial_until is not None or step.state.canary is not None:
+    if successor.state is State.RUNNING:
         take_back(step, successor, BY_HAND)
     elif successor.state is State.PENDING:
         fail(step, successor, BY_HAND)

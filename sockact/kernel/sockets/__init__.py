@@ -7,6 +7,7 @@ __all__ = (
     "admission",
     "listener",
     "multicast",
+    "own_port",
     "received",
     "reuseport",
     "sock_diag",

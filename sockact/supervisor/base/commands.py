@@ -27,7 +27,8 @@ class Command:
 
     With `reports`, the command writes one line that says how it failed; `longest` bytes of its
     standard output are kept. `stdin` is the descriptor that it reads from, /dev/null by default.
-    `output` is the descriptor that receives all of its output.
+    `output` is the descriptor that receives all of its output. It has the descriptors `inherited`
+    under the same numbers.
     """
 
     words: tuple[str, ...]
@@ -35,6 +36,7 @@ class Command:
     stdin: int | None = None
     longest: int = 200
     output: int | None = None
+    inherited: tuple[int, ...] = ()
 
 
 def shell_command(command_line: str) -> Command:
@@ -134,6 +136,8 @@ class CommandRun:
             actions += [(os.POSIX_SPAWN_DUP2, command.output, fd) for fd in (1, 2)]
         if command.stdin is not None:
             actions.append((os.POSIX_SPAWN_DUP2, command.stdin, 0))
+        # To its own number: that clears FD_CLOEXEC (posix_spawn_file_actions_adddup2(3)).
+        actions += [(os.POSIX_SPAWN_DUP2, fd, fd) for fd in command.inherited]
         try:
             return os.posix_spawnp(
                 command.words[0],

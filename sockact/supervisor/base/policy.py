@@ -48,6 +48,7 @@ def policy_of(settings: Settings, private: Callable[[str], bool]) -> Policy:
     return Policy(
         ready=ready.get(settings.ready, Ready.PROBE),
         start_timeout=settings.start_timeout,
+        warm=settings.warm_timeout if settings.warm else 0.0,
         trial=settings.trial,
         private_ready=private(settings.ready),
         private_trial=private(settings.probe),

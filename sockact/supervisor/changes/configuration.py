@@ -17,6 +17,7 @@ from sockact.core.message_kinds import News
 from sockact.core.settings import Settings, UnknownSetting
 from sockact.supervisor.base import report
 from sockact.supervisor.base.commands import Command, CommandRun
+from sockact.supervisor.probes import warm_up
 from sockact.supervisor.probes.probe_commands import trial_command
 
 TYPE_CHECKING = False
@@ -130,8 +131,10 @@ class ConfigurationReader:
         try:
             settings = Settings.from_json(data.decode())
             trial_command(settings, self._listeners)
-            if settings.canary and (why := self._handovers.lanes_missing()):
-                raise OperatorError(f"canary: {why}")
+            warm_up.check(settings, self._listeners)
+            needs = "canary" if settings.canary else "warm"
+            if getattr(settings, needs) and (why := self._handovers.lanes_missing()):
+                raise OperatorError(f"{needs}: {why}")
         except UnknownSetting as error:
             self._refuse(
                 f"{before.config}: {error}; the installed sockact is newer than this supervisor; "

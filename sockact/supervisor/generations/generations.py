@@ -56,13 +56,15 @@ class Generations:
         self._live.pop(number).close()
 
     def settle(self, service: Service) -> None:
-        """Stop to watch generations that are no longer pending, or no longer on trial."""
+        """Stop to watch generations that are no longer pending, warmed up, or on trial."""
         for number, generation in self._live.items():
             g = service.get(number)
             if g is None or g.state is not State.PENDING:
                 generation.settle()
             if g is None or g.trial_until is None:
-                generation.end_trial()
+                generation.proving.end_trial()
+            if g is None or g.warm_until is None:
+                generation.proving.end_warm_up()
 
     def version_of(self, number: int) -> str:
         """Return the version of its release; "" while it is unknown."""

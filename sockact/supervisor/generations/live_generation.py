@@ -11,20 +11,20 @@ import time
 from functools import partial
 
 from sockact.core.connections import Rules, speaks_tls
-from sockact.core.lifecycle.events import LaunchFailed, Proven, TrialFailed, TrialPassed
+from sockact.core.lifecycle.events import LaunchFailed, Proven
 from sockact.core.settings import Adopt, Settings
 from sockact.handover.adoption.callers import Callers
 from sockact.kernel import looks
 from sockact.supervisor.generations.bind_requests import BindRequests
 from sockact.supervisor.generations.launch_news import LaunchNews
 from sockact.supervisor.generations.outputs import Outputs
+from sockact.supervisor.generations.proving import Proving
 from sockact.supervisor.generations.readiness import Readiness
 from sockact.supervisor.generations.release_version import ReleaseVersion
 from sockact.supervisor.processes import guardian, launch
 from sockact.supervisor.processes.environment import (
     adoption_environment,
     deployed,
-    probe_environment,
     program_environment,
 )
 
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from sockact.supervisor.gates.gates import Gates
     from sockact.supervisor.generations.context import Context
     from sockact.supervisor.generations.notify_socket import NotifySocket
-    from sockact.supervisor.probes.trial import TrialMonitor
     from sockact.supervisor.processes.processes import Processes
     from sockact.supervisor.records.carried_state import CarriedGeneration, CarriedNotifySocket
 
@@ -80,7 +79,7 @@ class LiveGeneration:
         self.outputs: Outputs | None = None
         self._notify_socket: NotifySocket | None = None
         self._readiness: Readiness | None = None
-        self._trial: TrialMonitor | None = None
+        self.proving = Proving(context, number)
         self._news: LaunchNews | None = None
         self.unlisted: list[str] = []
         """The addresses that it bound with SO_REUSEPORT and that have no listener."""
@@ -169,7 +168,7 @@ class LiveGeneration:
         is not answered yet.
         """
         waits = self.version.under_way or self._binds.is_busy()
-        return waits or any((self._news, self._readiness, self._trial))
+        return waits or any((self._news, self._readiness, self.proving.on_trial))
 
     def probe(self) -> None:
         """Start the configured readiness probe, if that is not done yet."""
@@ -180,34 +179,6 @@ class LiveGeneration:
         """Return the seconds since its last WATCHDOG=1; None if it has never sent one."""
         at = self._notify_socket.alive_at if self._notify_socket else None
         return None if at is None else time.monotonic() - at
-
-    def start_trial(self) -> None:
-        """Start to watch its trial, if that is not done yet."""
-        if self._trial is None:
-            from sockact.supervisor.probes.private_runs import PrivateRuns
-            from sockact.supervisor.probes.trial import TrialChecks, TrialMonitor
-
-            context, settings = self._context, self.settings
-            environment = probe_environment(context.environment, settings.name)
-            runs = PrivateRuns(context.loop, context.lending, self.number)
-            watch = TrialChecks(
-                runs.of_trial(settings, environment),
-                self.listeners,
-                settings.probe_interval,
-                settings.probe_threshold,
-            )
-            self._trial = TrialMonitor(
-                context.loop,
-                watch,
-                lambda: context.handle(TrialPassed(self.number)),
-                lambda reason: context.handle(TrialFailed(self.number, reason)),
-            )
-
-    def end_trial(self) -> None:
-        """Stop to watch its trial."""
-        if self._trial:
-            self._trial.stop()
-            self._trial = None
 
     def where(self, wanted: Address, pid: int, queue: int | None) -> Listener | Denied | None:
         """Answer the shim of this process: a listener, a refusal, or None if the program may bind
@@ -262,7 +233,7 @@ class LiveGeneration:
     def close(self) -> None:
         """Release everything: its last process has ended."""
         self.settle()
-        self.end_trial()
+        self.proving.close()
         self.version.close()
         if self._notify_socket:
             # Not earlier: a program that still sends STATUS= must not get an error.

@@ -2,4 +2,4 @@
 never waits for one.
 """
 
-__all__ = ("private_runs", "probe_commands", "readiness", "trial", "watchdog")
+__all__ = ("private_runs", "probe_commands", "readiness", "trial", "warm_up", "watchdog")

@@ -43,8 +43,7 @@ def target(probe: str, listeners: Sequence[Listener]) -> tuple[int, str] | None:
     """
     if probe == "tcp":
         streams = [place for place, one in enumerate(listeners) if one.address.kind is Kind.STREAM]
-        host = listeners[streams[0]].address.host if len(streams) == 1 else ""
-        ip = _ANY.get(host, host)
+        ip = local(listeners[streams[0]].address.host) if len(streams) == 1 else ""
         return (streams[0], ip) if _is_local(ip) else None
     scheme, _, rest = probe.partition("://")
     host, port = _host_and_port(rest) if scheme == "http" else ("", 0)
@@ -54,6 +53,11 @@ def target(probe: str, listeners: Sequence[Listener]) -> tuple[int, str] | None:
             if (address.kind, address.port) == (Kind.STREAM, port) and _covers(listener, ip):
                 return place, ip
     return None
+
+
+def local(host: str) -> str:
+    """An IP address of this machine at which a listener with this one takes connections."""
+    return _ANY.get(host, host)
 
 
 def _host_and_port(rest: str) -> tuple[str, int]:

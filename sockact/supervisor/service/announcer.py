@@ -35,6 +35,8 @@ def status_line(service: Service, failures: str = "", now: float | None = None) 
     for g in service.generations:
         if g.state is not State.FAILED:
             state = g.state.value if g.trial_until is None else "on trial"
+            if g.warm_until is not None:
+                state = f"warming up: {g.warmth}" if g.warmth else "warming up"
             if (share := share_of(service, g.number)) is not None:
                 state = f"canary, {percent(share)} of new clients"
             parts.append(f"generation {g.number} {state}{_notes(g, now)}")

@@ -89,6 +89,8 @@ class Performer:
                 self._spawn(number)
             case actions.StartProbe(number):
                 self._generations[number].probe()
+            case actions.StartWarmUp(number):
+                self._start_warm_up(number)
             case actions.StartTrial(number):
                 self._start_trial(number)
             case actions.MoveGate(number, True, hold):
@@ -118,6 +120,8 @@ class Performer:
                 self._lifecycle.handle(events.LaunchFailed(number, reason))
                 if self._generations.get(number) is None:
                     self._lifecycle.handle(events.Gone(number))
+            case actions.StartWarmUp(number):
+                self._lifecycle.handle(events.Warmed(number, reason))
             case actions.StartTrial(number):
                 self._lifecycle.handle(events.TrialFailed(number, reason))
             case actions.MoveGate(number):
@@ -159,8 +163,15 @@ class Performer:
         entry = self._history.ledger.entry(number)
         self._reports.say(number, f"starting (reload: {entry.cause})" if entry else "starting")
 
+    def _start_warm_up(self, number: int) -> None:
+        seconds = self._lifecycle.service.policy.warm
+        self._reports.say(number, f"ready; warming up for up to {seconds:g} s")
+        launched = self._generations[number]
+        launched.proving.start_warm_up(launched.settings)
+
     def _start_trial(self, number: int) -> None:
-        self._generations[number].start_trial()
+        launched = self._generations[number]
+        launched.proving.start_trial(launched.settings)
         # Without a time, it only waits for its hook.
         if seconds := self._lifecycle.service.policy.trial:
             self._reports.say(number, f"ready; on trial for {seconds:g} s")

@@ -95,6 +95,7 @@ def _generation(
         "version": known.version.text if known else "",
         "age_seconds": max(0.0, time.time() - started),
         "unlisted": list(known.unlisted) if known else [],
+        "warming": None if g.warm_until is None else g.warmth,
         "connections": found and {"busy": found.busy, "fresh": found.fresh, "quiet": found.quiet},
     }
 

@@ -78,6 +78,14 @@ def test_an_invalid_file_changes_nothing(start: StartService, folder: Path) -> N
     assert one.service.reload().code == 0
 
 
+def test_a_warm_up_without_lanes(start: StartService, folder: Path) -> None:
+    one = Configured(start, folder)
+    one.write(warm=["http://127.0.0.1:1/"])
+    one.refused("--warm http://127.0.0.1:1/: not an address of the service")
+    one.write(warm=[f"http://127.0.0.1:{one.program.port}/"])
+    one.refused("warm: the service runs without lanes")
+
+
 @pytest.mark.parametrize(
     ("more", "key"),
     [

@@ -154,3 +154,13 @@ def test_rotations_are_not_about_generations() -> None:
     assert describe("Rotate", draining) == "reopening log files"
     assert describe("Stop", draining) == "generation 1 is draining, up to 3 s left"
     assert describe("Stop", {"generations": [], "canary": None}) == "stopping"
+
+
+def test_a_warm_up_is_in_the_progress() -> None:
+    one = {"number": 2, "state": "running", "on_trial": False, "seconds_left": 28.4}
+    for warming, text in (("", ""), ("45 requests, 1.2 s -> 15 ms",) * 2):
+        status = {"generations": [{**one, "warming": warming}], "canary": None}
+        progress = f": {text}" if text else ""
+        assert describe("Reload", status) == (
+            f"generation 2 is warming up{progress}, up to 28 s left"
+        )

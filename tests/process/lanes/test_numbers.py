@@ -165,3 +165,12 @@ def test_a_failure_to_steer_after_a_repair_is_made_up_for(
     loop.run()
     assert reached(opened) == COUNT - 1
     assert all_reached(opened) == [*range(COUNT)]
+
+
+def test_nothing_waits_in_a_lane_that_was_shut_down(opened: Lanes) -> None:
+    """It can be read for ever: otherwise its generation would never get its stop signal."""
+    opened.steer(Split(2))
+    with socket.create_connection(opened.addresses[0].socket.getsockname()):
+        assert not opened.is_empty(2)
+        opened[2][0].socket.shutdown(socket.SHUT_RD)
+        assert opened.is_empty(2)

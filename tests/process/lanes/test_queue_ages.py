@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sockact.handover import lanes
-from sockact.handover.lanes import Split
+from sockact.handover import lane_opening
+from sockact.handover.lanes import Lanes, Split
 from sockact.handover.queue_ages import QueueAges, bounds
 from sockact.kernel.sockets.listener import of_socket
 from tests.support import wait
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def opened() -> Iterator[lanes.Lanes]:
+def opened() -> Iterator[Lanes]:
     """Two lanes of one address, which nobody accepts from."""
     first = socket.create_server(("127.0.0.1", 0))
-    found = lanes.open_beside([of_socket("web", first, owned=True)], 2)
+    found = lane_opening.open_beside([of_socket("web", first, owned=True)], 2)
     assert found.count == 2, found.why_none
     with contextlib.ExitStack() as stack:
         for listener in found.listeners:
@@ -30,14 +30,14 @@ def opened() -> Iterator[lanes.Lanes]:
         yield found
 
 
-def connect(opened: lanes.Lanes, lane: int, stack: contextlib.ExitStack) -> None:
+def connect(opened: Lanes, lane: int, stack: contextlib.ExitStack) -> None:
     opened.steer(Split(lane))
     address = opened.addresses[0].socket.getsockname()
     stack.enter_context(socket.create_connection(address))
     wait.until(lambda: opened.waiting(lane), "the connection in its lane")
 
 
-def test_whose_connection_waits(opened: lanes.Lanes) -> None:
+def test_whose_connection_waits(opened: Lanes) -> None:
     ages = QueueAges(opened[0], opened[1])
     assert ages.look(1000.0) == (0.0, 0.0)
     with contextlib.ExitStack() as stack:

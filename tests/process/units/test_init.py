@@ -105,6 +105,17 @@ def test_enable(home: Home) -> None:
     assert "`systemctl --user enable web.socket web.service` and " in done.stdout
 
 
+def test_a_warm_up(home: Home) -> None:
+    """The unit has another working directory, and waits for the warm-up at a reload."""
+    (home.folder / "paths").write_text("/\n")
+    words = ("--lanes", "auto", "--warm", "@paths", "--warm-timeout", "5min")
+    done = home.init("web", "--user-unit", *LISTEN, *words, "--", "gunicorn")
+    assert done.returncode == 0, done.stderr
+    unit = (home.units / "web.service").read_text()
+    assert f"--warm @{home.folder}/paths --warm-timeout 5min" in " ".join(unit.split())
+    assert "TimeoutStartSec=7min\n" in unit
+
+
 def test_units_of_a_running_service(home: Home) -> None:
     arguments = ("web", "--user-unit", *LISTEN, "--", "gunicorn")
     assert home.init(*arguments).returncode == 0

@@ -127,6 +127,8 @@ def test_by_the_name_of_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("start-timeout = inf", "use, for example, 90"),
         ("listen = '127.0.0.1:80'", 'must be a list of strings such as ["a", "b"]'),
         ("listen = ['a', 1]", "listen, entry 2: must be a string, not 1"),
+        ("warm = ['@paths']", "warm: 'paths' is not an absolute path"),
+        ("warm = ['/x']", "use http://ADDRESS/PATH or @FILE"),
         ("stop-signal = 'KILL'", "SIGKILL cannot be caught"),
         ("directory = 'sub'", "use one that begins with /"),
         ("directory = '/nowhere/at/all'", "does not exist"),

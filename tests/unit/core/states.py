@@ -45,10 +45,24 @@ def every_state() -> list[Service]:
         paused, _ = step(paused, event, float(now))
     found.append(paused)
     serving, _ = step(found[1], on.Proven(1), 0.0)
-    found += [*trials(), *waiting_for_hooks(), *canaries(), *paused_by_the_operator(serving, 0.0)]
+    found += [*warm_ups(), *trials(), *waiting_for_hooks(), *canaries()]
+    found += paused_by_the_operator(serving, 0.0)
     assert {s.phase for s in found} == set(Phase)
     states = {g.state for s in found for g in s.generations}
     assert states == set(State)
+    return found
+
+
+def warm_ups() -> list[Service]:
+    """A successor that is warmed up: with a predecessor that serves, and one that was paused."""
+    found = []
+    for ready in (Ready.NOTIFY, Ready.PROBE):
+        state = Service(Policy(ready=ready, warm=30.0, trial=20.0))
+        story: list[Event] = [on.Start(), on.Proven(1), on.Reload(), on.Interest(2), on.Tick()]
+        for now, event in enumerate([*story, on.GateMoved(1, Gate.CLOSED), on.Proven(2)]):
+            state, _ = step(state, event, float(now))
+        assert state.warming is not None
+        found.append(state)
     return found
 
 

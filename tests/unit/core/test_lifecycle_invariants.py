@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sockact.core.canary.verdict import Judgement, Verdict
+from sockact.core.lanes.target import target
 from sockact.core.lifecycle import actions as do
 from sockact.core.lifecycle import events as on
 from sockact.core.lifecycle.machine import next_deadline, step
@@ -54,6 +55,8 @@ EVENTS: dict[type[Event], st.SearchStrategy[Event]] = {
         hopeless=st.booleans(),
     ),
     on.Proven: st.builds(on.Proven, NUMBERS),
+    on.Warming: st.builds(on.Warming, NUMBERS, st.just("9 requests")),
+    on.Warmed: st.builds(on.Warmed, NUMBERS, st.sampled_from(["", "no process left"])),
     on.TrialPassed: st.builds(on.TrialPassed, NUMBERS),
     on.TrialFailed: st.builds(on.TrialFailed, NUMBERS, st.just("status 500")),
     on.LaunchFailed: st.builds(on.LaunchFailed, NUMBERS, st.just("no such file")),
@@ -71,10 +74,11 @@ EVENTS: dict[type[Event], st.SearchStrategy[Event]] = {
 HISTORY = st.lists(
     st.tuples(st.one_of(*EVENTS.values()), st.floats(0, 30)), min_size=1, max_size=60
 )
-# Every kind of readiness, with and without a trial, its probe, and a kept predecessor.
+# Every kind of readiness, with and without a warm-up, a trial, its probe, and a kept predecessor.
 POLICIES = st.builds(
     Policy,
     ready=st.sampled_from(Ready),
+    warm=st.sampled_from([0.0, 10.0]),
     trial=st.sampled_from([0.0, 20.0]),
     private_ready=st.booleans(),
     private_trial=st.booleans(),
@@ -116,6 +120,11 @@ def check(before: Service, after: Service, asked: tuple[Action, ...]) -> None:
     for g in after.generations:
         if g.trial_until is not None:
             assert (g.state, after.in_handover) == (State.RUNNING, True)
+        if g.warm_until is not None:
+            assert (g.state, after.in_handover) == (State.RUNNING, True)
+            assert after.predecessor is not None, "somebody else serves meanwhile"
+            assert (g.trial_until, g.introduced, after.canary) == (None, False, None)
+            assert target(after) == after.predecessor.number, "no client reaches it"
         if g.canary_until is not None:
             assert (g.state, after.canary is None) == (State.RUNNING, False)
         if g.keep_until is not None:
@@ -176,7 +185,7 @@ def check_beside(after: Service, running: list[Generation]) -> None:
     both = [handover.predecessor, handover.successor]
     if not handover.rollback:
         assert [g.number for g in running] == both
-        tried = running[1].trial_until is not None
+        tried = running[1].trial_until is not None or running[1].warm_until is not None
         assert tried or after.canary is not None, "nobody serves beside another for nothing"
         return
     assert [g.number for g in running] == both[::-1]
@@ -257,6 +266,8 @@ def test_every_state_takes_every_event(state: Service) -> None:
         *(on.Observed(number, bound=True, hint="") for number in (1, 2, 9)),
         *(on.LaunchFailed(number, "reason") for number in (1, 2, 9)),
         *(on.Unreachable(number, "reason") for number in (1, 2, 9)),
+        *(on.Warming(number, "9 requests") for number in (1, 2, 9)),
+        *(on.Warmed(number, "reason") for number in (1, 2, 9)),
         *(on.TrialPassed(number) for number in (1, 2, 9)),
         *(
             on.HookEnded(number, name, "")
