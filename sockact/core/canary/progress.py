@@ -54,6 +54,16 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Canary:
+    """A successor that gets a share of the clients, beside its predecessor."""
+
+    plan: Plan
+    progress: Progress
+    judgement: Judgement
+    """The last one."""
+
+
+@dataclass(frozen=True)
 class Steer:
     """Give the canary this share of the new clients, in per mille; begin a step of the evidence."""
 

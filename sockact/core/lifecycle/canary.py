@@ -16,9 +16,9 @@ from sockact.core.record import replace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sockact.core.canary.progress import Order, Progress
+    from sockact.core.canary.progress import Canary, Order, Progress
     from sockact.core.lifecycle.events import Event
-    from sockact.core.lifecycle.model import Canary, Generation
+    from sockact.core.lifecycle.model import Generation
     from sockact.core.lifecycle.transition import Transition
 
 

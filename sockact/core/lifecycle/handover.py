@@ -9,7 +9,7 @@ from sockact.core.canary.schedule import percent
 from sockact.core.canary.verdict import NOTHING_SEEN
 from sockact.core.lifecycle.actions import Finish, Report, StartTrial, StartWarmUp
 from sockact.core.lifecycle.events import Explained, Reload, Warmed, Warming
-from sockact.core.lifecycle.model import Canary, Generation, Handover, Outcome, Phase, State
+from sockact.core.lifecycle.model import Generation, Handover, Outcome, Phase, State
 from sockact.core.message_kinds import News
 from sockact.core.record import replace
 
@@ -144,7 +144,7 @@ def introduce(step: Transition, g: Generation, predecessor: Generation | None) -
     if predecessor.state is State.PAUSED:
         step.resume(predecessor)
     progress, _ = canary.begin(plan, step.now)
-    step.state = replace(step.state, canary=Canary(plan, progress, NOTHING_SEEN))
+    step.state = replace(step.state, canary=canary.Canary(plan, progress, NOTHING_SEEN))
     step.update(replace(g, canary_until=canary.over(plan, progress)))
     step.do(Report(g.number, describe(progress), news=News.CANARY))
 

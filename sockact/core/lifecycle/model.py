@@ -12,8 +12,7 @@ from sockact.core.record import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from sockact.core.canary.progress import Plan, Progress
-    from sockact.core.canary.verdict import Judgement
+    from sockact.core.canary.progress import Canary, Plan
 
 
 class State(Enum):
@@ -231,27 +230,14 @@ class Handover:
 
 
 @dataclass(frozen=True)
-class Canary:
-    """A successor that gets a share of the clients, beside its predecessor."""
-
-    plan: Plan
-    progress: Progress
-    judgement: Judgement
-    """The last one."""
-
-
-@dataclass(frozen=True)
 class Pause:
     """The operator has paused the service: nobody accepts connections."""
 
     since: float
-    until: float
-    """It ends by itself then."""
-    complete: bool = False
-    """Every gate has closed."""
+    until: float  # It ends by itself then.
+    complete: bool = False  # Every gate has closed.
     ended: float | None = None
-    reason: str = ""
-    """Why it has ended."""
+    reason: str = ""  # Why it has ended.
 
 
 @dataclass(frozen=True)
@@ -272,11 +258,9 @@ class Service:
     exit_status: int = 0
     plan: Plan | None = None
     """How the successor of the handover under way gets clients, once it is ready; None: at once."""
-    queued_plan: Plan | None = None
-    """The same for the queued handover."""
+    queued_plan: Plan | None = None  # The same for the queued handover.
     canary: Canary | None = None
-    pause: Pause | None = None
-    """The pause by the operator, or the last one."""
+    pause: Pause | None = None  # By the operator; or the last one.
 
     def get(self, number: int) -> Generation | None:
         """The listed generation with this number."""

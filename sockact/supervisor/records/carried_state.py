@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from sockact.core import json_text
 from sockact.core.canary.evidence import Evidence, Wealth
-from sockact.core.canary.progress import Plan, Progress
+from sockact.core.canary.progress import Canary, Plan, Progress
 from sockact.core.canary.sample import Pair, Sample
 from sockact.core.canary.schedule import Schedule, Step
 from sockact.core.canary.verdict import Judgement, Unsure, Verdict
@@ -22,7 +22,6 @@ from sockact.core.history.ledger import Account, Failures, LedgerEntry, Span, Ti
 from sockact.core.history.pauses import PauseEntry
 from sockact.core.json_data import Reader, plain
 from sockact.core.lifecycle.model import (
-    Canary,
     Exit,
     Gate,
     Generation,

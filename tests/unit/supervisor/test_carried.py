@@ -11,14 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sockact.core.canary.progress import Plan, Progress
+from sockact.core.canary.progress import Canary, Plan, Progress
 from sockact.core.canary.schedule import Schedule, Step
 from sockact.core.canary.verdict import Judgement, Unsure, Verdict
 from sockact.core.history.failures import Failure
 from sockact.core.json_data import Reader, plain
 from sockact.core.lifecycle.machine import in_progress
 from sockact.core.lifecycle.model import (
-    Canary,
     Exit,
     Gate,
     Generation,
