@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from sockact.core.matching import Address
     from sockact.kernel.sockets.listener import Listener
 
-_LONGEST_QUEUE = 1 << 20  # The kernel limits it to net.core.somaxconn.
+LONGEST_QUEUE = 1 << 20
+"""The kernel limits it to net.core.somaxconn."""
 _MOST_DATAGRAMS = 10_000
 
 
@@ -156,35 +157,6 @@ class Lanes:
         finally:
             source.close()
 
-    def abandon(self, lane: int, live: set[int]) -> tuple[int, bool]:
-        """End what waits in a lane that no generation has any more. Return how many connections
-        that are, and whether the kernel has moved them to the lanes of `live` generations (Linux
-        5.14, net.ipv4.tcp_migrate_req=1); else it has reset them. Raises OSError.
-
-        The kernel chooses one of the group by a hash, so lanes that nobody has must not be in the
-        group meanwhile.
-        """
-        waiting, moves = self.waiting(lane), _kernel_migrates()
-        idle = [one for one in range(self.count) if one not in live] if moves else [lane]
-        self._listen_anew(idle)
-        return waiting, moves
-
-    def renumber(self, kept: int) -> None:
-        """Make the order of all numbers known: the lane that is kept comes first. What waits in the
-        others is moved to it, or reset. Only while no program has a lane. Raises OSError.
-        """
-        self._listen_anew([lane for lane in range(self.count) if lane != kept])
-
-    def _listen_anew(self, lanes: Sequence[int]) -> None:
-        found = [one for lane in lanes for one in self._lanes[lane]]
-        streams = [one for one in found if one.address.kind is Kind.STREAM]
-        for listener in streams:
-            listener.socket.shutdown(socket.SHUT_RD)
-            self.stopped(listener)
-        for listener in streams:
-            listener.socket.listen(_LONGEST_QUEUE)
-            self.listens_again(listener)
-
     def drop_datagrams(self, lane: int) -> None:
         """Drop what came to a lane while nobody had it: the clients have given up."""
         for listener in self._lanes[lane]:
@@ -230,14 +202,6 @@ def _handshakes(ports: tuple[tuple[int, int], ...]) -> set[bytes]:
     return {found for port in ports for found in sock_diag.tcp_handshakes(*port)}
 
 
-def _kernel_migrates() -> bool:
-    try:
-        with open("/proc/sys/net/ipv4/tcp_migrate_req") as file:
-            return file.read().strip() == "1"
-    except OSError:
-        return False
-
-
 def group(
     listeners: Sequence[Listener], steered: int, orders: Sequence[Sequence[int]] = ()
 ) -> Lanes:
@@ -252,21 +216,16 @@ def group(
 def reopen(
     first: Sequence[Listener], stored: Mapping[tuple[Address, int], socket.socket], count: int
 ) -> Lanes | None:
-    """The lanes of an earlier life of the service, by (address, lane); None if one is missing.
-
-    Clients wait in one of them since then: new ones are steered there. Raises OSError.
-    """
+    """The lanes of an earlier life of the service, by (address, lane); None if one is missing."""
     wanted = {(x.address, lane) for x in first for lane in range(1, count)}
     if not stored or stored.keys() != wanted:
         return None
-    found = Lanes(
+    return Lanes(
         [
             first,
             *([_lane(x, stored[x.address, lane], lane) for x in first] for lane in range(1, count)),
         ]
     )
-    steer_to_clients(found)
-    return found
 
 
 def passed(listeners: Sequence[Listener], *, wanted: bool) -> Lanes | None:
@@ -289,19 +248,7 @@ def passed(listeners: Sequence[Listener], *, wanted: bool) -> Lanes | None:
         few = next(str(address) for address, same in by_address.items() if len(same) == count)
         why = f"only one ListenStream= line for {few}; write as many for each address"
         return Lanes([[same[0] for same in every]], why if wanted else "")
-    found = Lanes([[same[lane] for same in every] for lane in range(count)])
-    steer_to_clients(found)
-    return found
-
-
-def steer_to_clients(found: Lanes) -> None:
-    """Steer new clients to the lane in which most clients wait since an earlier life of the
-    service, of which nobody knows the numbers of the lanes. Raises OSError.
-    """
-    kept = max(range(found.count), key=found.waiting)
-    found.split = Split(kept)
-    found.renumber(kept)
-    found.steer(Split(kept))
+    return Lanes([[same[lane] for same in every] for lane in range(count)])
 
 
 def open_beside(first: Sequence[Listener], count: int) -> Lanes:
@@ -329,7 +276,7 @@ def open_beside(first: Sequence[Listener], count: int) -> Lanes:
 
 
 def _beside(first: Listener, lane: int) -> Listener:
-    other = reuseport.join(first.socket, _LONGEST_QUEUE)
+    other = reuseport.join(first.socket, LONGEST_QUEUE)
     # What the .socket unit has set holds for each lane.
     sockopt.put_back(other, first.original)
     return _lane(first, other, lane)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 
 from sockact.core.errors import OperatorError
 from sockact.core.lanes import lending
@@ -86,13 +87,16 @@ def _listeners(
 def _lanes(resources: Resources, kept: Kept) -> Lanes:
     """Open the lanes that the settings ask for. Raises OperatorError."""
     first, use = [*resources.listeners], resources.settings.lanes
+    steer = partial(steer_to_clients, resources)
     try:
         found = lanes.passed(first, wanted=use is not LaneUse.OFF)
         if found is None:
             count = 1 if use is LaneUse.OFF else lending.MOST
-            found = fd_store.own_lanes(first, kept, resources.notifier, count)
+            found = fd_store.own_lanes(first, kept, resources.notifier, count, steer)
         else:
             fd_store.drop_lanes(kept, (), resources.notifier)
+            if found.count > 1:
+                steer(found)
     except OSError as error:
         raise OperatorError(f"cannot use the lanes of the service: {error.strerror}") from error
     resources.listeners[:] = found.listeners
@@ -101,6 +105,16 @@ def _lanes(resources: Resources, kept: Kept) -> Lanes:
         needs = "--lanes require" if use is LaneUse.REQUIRE else "--canary needs lanes"
         raise OperatorError(f"{needs}: {why}")
     return found
+
+
+def steer_to_clients(resources: Resources, found: Lanes) -> None:
+    """Steer new clients to the lane in which most wait since an earlier life of the service, and
+    say what became of the others. Raises OSError.
+    """
+    from sockact.handover import abandoned  # A start anew does without it.
+
+    if (others := abandoned.steer_to_clients(found)).count:
+        resources.notice(others.told("the generations of an earlier supervisor had"))
 
 
 def serve(resources: Resources, opened: Lanes, left: list[Process]) -> int:

@@ -25,7 +25,7 @@ from sockact.supervisor.assembly import Supervisor
 from sockact.supervisor.base import report
 from sockact.supervisor.base.report import Reporter
 from sockact.supervisor.control.claim import Claim
-from sockact.supervisor.main import serve
+from sockact.supervisor.main import serve, steer_to_clients
 from sockact.supervisor.processes import launch
 from sockact.supervisor.processes.family import descendants
 from sockact.supervisor.records import carried_state
@@ -168,7 +168,7 @@ def _start_anew(resources: Resources, carried: CarriedSupervisor) -> int:
             signal.pidfd_send_signal(left[-1].pidfd, resources.settings.stop_signal)
     found = lanes.group(resources.listeners, carried.engine.steered)
     if found.count > 1:
-        lanes.steer_to_clients(found)
+        steer_to_clients(resources, found)
     return serve(resources, found, left)
 
 

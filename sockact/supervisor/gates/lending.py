@@ -12,6 +12,7 @@ from functools import partial
 from sockact.core.lanes import lending
 from sockact.core.lanes.target import shares, target
 from sockact.core.lifecycle.model import Phase
+from sockact.handover.abandoned import abandon
 from sockact.handover.lanes import Split
 from sockact.kernel import looks
 from sockact.kernel.sockets.listener import clear_nonblocking
@@ -141,16 +142,7 @@ class Lending:
 
     def _abandon(self, number: int, lane: int) -> None:
         live = {*self._lent.values(), self.lanes.steered}
-        if lane in live or not self._lent or not self.lanes.waiting(lane):
+        if lane in live or not self.lanes.waiting(lane):
             return
         with contextlib.suppress(OSError):  # They wait for the next generation that gets the lane.
-            self._say(number, _told(*self.lanes.abandon(lane, live)))
-
-
-def _told(count: int, moved: bool) -> str:
-    which = f"{count} connections that it had not accepted were"
-    if count == 1:
-        which = "1 connection that it had not accepted was"
-    if moved:
-        return f"{which} passed on to another generation"
-    return f"{which} reset; with net.ipv4.tcp_migrate_req=1, the kernel passes them on"
+            self._say(number, abandon(self.lanes, lane, live).told("it had"))

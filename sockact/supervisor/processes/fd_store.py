@@ -72,14 +72,11 @@ def own_listeners(
 
 
 def drop_lanes(kept: Kept, addresses: Container[Address], notifier: Notifier) -> bool:
-    """Close the lanes from the store that are not at these addresses, or that nobody can reach;
-    return whether there are any.
+    """Close the lanes from the store that are not at these addresses; return whether there are any.
+
+    One that was shut down can listen again.
     """
-    usable = [
-        one
-        for one in kept.lanes
-        if (address := address_of(one[2])) in addresses and fdstore.usable(one[2], address)
-    ]
+    usable = [one for one in kept.lanes if address_of(one[2]) in addresses]
     dropped = [one for one in kept.lanes if one not in usable]
     for name, _lane, found in dropped:
         with contextlib.suppress(OSError):
@@ -90,9 +87,15 @@ def drop_lanes(kept: Kept, addresses: Container[Address], notifier: Notifier) ->
     return bool(dropped)
 
 
-def own_lanes(first: list[Listener], kept: Kept, notifier: Notifier, count: int) -> Lanes:
+def own_lanes(
+    first: list[Listener],
+    kept: Kept,
+    notifier: Notifier,
+    count: int,
+    steer: Callable[[Lanes], None],
+) -> Lanes:
     """Return `count` lanes at the addresses of these listeners: those from the store if all are
-    there, else newly opened and stored. If that is impossible, there is one.
+    there, which `steer` gets, else newly opened and stored. If that is impossible, there is one.
     """
     stored = {(address_of(found), lane): found for _name, lane, found in kept.lanes}
     opened = lanes.reopen(first, stored, count)
@@ -101,6 +104,8 @@ def own_lanes(first: list[Listener], kept: Kept, notifier: Notifier, count: int)
         opened = lanes.open_beside(first, count)
         for listener in opened.listeners[len(first) :]:
             notifier.store(_name(listener), listener.socket.fileno(), poll=False)
+    else:
+        steer(opened)
     return opened
 
 

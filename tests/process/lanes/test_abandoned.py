@@ -98,3 +98,24 @@ def test_one_is_told_of_alone() -> None:
     """The message has the right number."""
     told, *_ = run("0", ABANDON.replace("range(20)", "range(1)").replace("== 20", "== 1"))
     assert told.startswith("told: 1 connection that it had not accepted was reset;")
+
+
+# Two more generations have lanes: one that is not proven, and one that has its stop signal.
+OTHERS = ABANDON.replace(
+    "lending.forget(1)",
+    "lending.lend(3, 2), lending.lend(4, 3); lending.forget(1)",
+)
+
+
+def test_they_are_passed_on_to_the_generation_that_serves() -> None:
+    assert run("1", OTHERS)[1:] == ["served: 20", "reset: 0", "elsewhere: 0"]
+
+
+# All generations have died, and the next one gets the lane that clients are steered to.
+NOBODY = ABANDON.replace(
+    "lending.forget(1)", "lending.forget(2); lending.forget(1); lending.lend(2, 1)"
+)
+
+
+def test_they_wait_for_the_next_generation() -> None:
+    assert run("1", NOBODY)[1:] == ["served: 20", "reset: 0", "elsewhere: 0"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sockact.handover import lanes
+from sockact.handover import abandoned, lanes
 from sockact.handover.lanes import Split, open_beside
 from sockact.kernel.sockets import reuseport
 from sockact.kernel.sockets.listener import of_socket
@@ -84,7 +84,7 @@ def test_nobody_knows_the_numbers(opened: Lanes) -> None:
     address = opened.addresses[0].socket.getsockname()
     clients = [socket.create_connection(address) for _ in range(3)]
     after = lanes.group(opened.listeners, 0)
-    lanes.steer_to_clients(after)
+    abandoned.steer_to_clients(after)
     assert after.steered == 3
     assert after.waiting(3) == 3
     for client in clients:
@@ -104,3 +104,13 @@ def test_a_failure_is_not_remembered_as_done(
         with pytest.raises(OSError, match="memory"):
             opened.steer(Split(2))
     assert opened.steered == 0
+
+
+@pytest.mark.parametrize("deaf", [[0], [3], [*range(COUNT)]])
+def test_lanes_that_did_not_listen_at_a_kill(opened: Lanes, deaf: list[int]) -> None:
+    """The supervisor was killed between shutdown() and listen()."""
+    for lane in deaf:
+        opened[lane][0].socket.shutdown(socket.SHUT_RD)
+    after = lanes.group(opened.listeners, 0)
+    assert abandoned.steer_to_clients(after).count == 0
+    assert all_reached(after) == [*range(COUNT)]
