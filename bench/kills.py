@@ -223,6 +223,8 @@ def _kill(unit: _Unit, who: str, chance: random.Random) -> bool:
     try:
         if pid := unit.victim(who, chance):
             os.kill(pid, signal.SIGKILL)
+            if pid == unit.service.process.pid:
+                unit.service.process.wait()  # Its clients hear of its end a moment earlier.
             return True
     except (OSError, varlink.VarlinkError):
         pass  # It ended by itself.
