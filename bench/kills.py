@@ -24,7 +24,8 @@ from bench.load import Kind, Load, Plan
 from bench.process import LoadProcess
 from bench.tally import Report
 from tests.servers import zoo
-from tests.support import deployment, leaks, passing, varlink, wait
+from tests.support import deployment, leaks, network, passing, varlink, wait
+from tests.support.lanes import told
 from tests.support.service import Service
 
 if TYPE_CHECKING:
@@ -38,6 +39,17 @@ WHO = ("supervisor", "previous", "next", "worker", "log pump")
 LOADS = (Load(Kind.NEW, 4, pause=0.005, timeout=60.0), Load(Kind.KEEP_ALIVE, 1, pause=0.005))
 LATEST = (0.15, 0.5, 1.2)
 """Seconds after the beginning of the reload."""
+LANES = ("--lanes", "require", "--canary", "30% 1s, 60% 1s")
+LANES_WHO = ("supervisor", "previous", "next")
+LANES_LATEST = (0.5, 1.5, 3.0)
+ASKED: tuple[tuple[str, dict[str, int]] | None, ...] = (
+    None,
+    None,
+    ("Promote", {}),
+    ("Rollback", {}),
+    ("SetShare", {"share": 450}),
+)
+"""What a supervisor with a canary is asked for just before the kill."""
 LONGEST = 3600.0
 BACK_WITHIN = 60.0
 LOG_PUMP = "sockact-log"
@@ -52,13 +64,16 @@ class Killed:
     restarts: int = 0
     report: Report = field(default_factory=Report)
     trouble: list[str] = field(default_factory=list)
+    told: Counter[str] = field(default_factory=Counter)
+    """What the journal says of connections that waited for what was killed."""
 
 
 class _Unit:
     """The service, and what systemd is to it."""
 
-    def __init__(self, server: zoo.Server, folder: Path) -> None:
+    def __init__(self, server: zoo.Server, folder: Path, options: tuple[str, ...] = ()) -> None:
         self._server = server
+        self._options = options
         self._folder = folder
         self.address: Address
         self.releases: Releases
@@ -84,7 +99,7 @@ class _Unit:
                 options=(
                     *("--directory", str(self._server.directory(self.releases))),
                     *("--log", str(self._folder / "log"), "--drain-timeout", "5s"),
-                    *("--start-limit-burst", "0"),
+                    *("--start-limit-burst", "0", *self._options),
                 ),
                 environment={**environment, **handed.variables, "SOCKACT_STATE_DIR": state},
                 pass_fds=handed.fds,
@@ -146,6 +161,18 @@ class _Unit:
             one["state"] == "running" for one in status["generations"]
         )
 
+    def ask(self, method: str, parameters: dict[str, int]) -> None:
+        """Call a method of the supervisor, if it lives, and do not wait for the answer."""
+        with suppress(OSError):
+            varlink.begin(self.service.control, method, parameters).close()
+
+    def told(self) -> Counter[str]:
+        """What all its supervisors have said of connections that were not accepted."""
+        found = Counter[str]()
+        for number in range(1, self.starts + 1):
+            found.update(told((self._folder / str(number) / "stderr").read_text(errors="replace")))
+        return found
+
     def close(self) -> None:
         """Stop it, and close the listener."""
         self.restart_if_ended()
@@ -153,23 +180,34 @@ class _Unit:
         self._listener.close()
 
 
-def measure(name: str, kills: int, seed: int = 1) -> Killed:
+def measure_lanes(name: str, kills: int, *, migrate: bool) -> Killed:
+    """Kill in reloads with canaries, in a network of its own; see network.alone."""
+    with network.alone(migrate=migrate):
+        return measure(name, kills, lanes=True)
+
+
+def measure(name: str, kills: int, seed: int = 1, *, lanes: bool = False) -> Killed:
     """Kill so many processes of a service, each in a reload of its own."""
+    whom, latest = (LANES_WHO, LANES_LATEST) if lanes else (WHO, LATEST)
     chance = random.Random(f"{name} {seed}")
     leaks.become_subreaper()
     found = Killed(name)
     with ExitStack() as stack:
-        unit = _Unit(zoo.BY_NAME[name], stack.enter_context(temporary()))
+        unit = _Unit(zoo.BY_NAME[name], stack.enter_context(temporary()), LANES if lanes else ())
         stack.callback(unit.close)
         pool = stack.enter_context(ThreadPoolExecutor(1))
         load = stack.enter_context(LoadProcess(Plan(unit.address.target, LOADS, LONGEST)))
         load.wait_started()
         for number in range(kills):
-            who = WHO[number % len(WHO)]
+            who = whom[number % len(whom)]
             unit.releases.publish(str(number + 2))
             reload = pool.submit(unit.service.reload)
-            threading.Event().wait(chance.random() * chance.choice(LATEST))
+            threading.Event().wait(chance.random() * chance.choice(latest))
+            if lanes and (asked := chance.choice(ASKED)):
+                unit.ask(*asked)
             found.kills[who] += _kill(unit, who, chance)
+            if lanes:
+                unit.ask("Promote", {})  # A share that was set by hand would last.
             reload.result()
             try:
                 found.restarts += _recover(unit)
@@ -177,6 +215,7 @@ def measure(name: str, kills: int, seed: int = 1) -> Killed:
                 found.trouble.append(f"kill {number + 1}, {who}: {error}")
                 break
         found.report = load.stop()
+        found.told = unit.told()
     return found
 
 
@@ -184,6 +223,8 @@ def _kill(unit: _Unit, who: str, chance: random.Random) -> bool:
     try:
         if pid := unit.victim(who, chance):
             os.kill(pid, signal.SIGKILL)
+            if pid == unit.service.process.pid:
+                unit.service.process.wait()  # Its clients hear of its end a moment earlier.
             return True
     except (OSError, varlink.VarlinkError):
         pass  # It ended by itself.

@@ -208,6 +208,25 @@ def measure_kills(quick: bool) -> None:
     say(render(head, rows))
 
 
+def measure_lane_kills(quick: bool) -> None:
+    """SIGKILL at random moments of canaries, under load, with and without the kernel's help."""
+    rows = []
+    for server in kills.SERVERS[::2]:
+        for migrate in (True, False):
+            one = kills.measure_lanes(server, 6 if quick else 50, migrate=migrate)
+            total = one.report.total()
+            refused = str(total.failures.pop(Failure.REFUSED, 0))
+            others = ", ".join(f"{number} {kind.value}" for kind, number in total.failures.items())
+            numbers = [str(one.kills.total()), str(one.restarts), str(total.requests), refused]
+            told = [str(one.told["passed on"]), str(one.told["reset"])]
+            sysctl = str(int(migrate))
+            rows.append([server, sysctl, *numbers, others, *told, "; ".join(one.trouble)])
+    say("\nSIGKILL in canaries, each to one of: " + ", ".join(kills.LANES_WHO))
+    say("(goal: nobody refused; with tcp_migrate_req=1, none reset in a queue)")
+    head = ["server", "migrate", "kills", "restarts", "requests", "refused", "lost"]
+    say(render([*head, "told: passed on", "told: reset", ""], rows))
+
+
 def measure_lanes(quick: bool) -> None:
     """How exactly clients are shared out, and a canary that is taken back."""
     found, sticky, rights = lanes.shares(2_000 if quick else 20_000)
@@ -321,6 +340,7 @@ PARTS: dict[str, Callable[[bool], None]] = {
     "logs": measure_logs,
     "commands": measure_commands,
     "kills": measure_kills,
+    "lane-kills": measure_lane_kills,
     "faults": measure_faults,
     "lanes": measure_lanes,
     "datagrams": measure_datagrams,

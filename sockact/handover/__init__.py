@@ -5,6 +5,7 @@ Never decides when to use one.
 """
 
 __all__ = (
+    "abandoned",
     "accept_queues",
     "census",
     "gate",

@@ -11,6 +11,7 @@ import os
 from sockact.core.lanes import missing
 from sockact.core.matching import Family
 from sockact.core.record import replace
+from sockact.handover.abandoned import steer_to_clients
 from sockact.handover.lanes import LONGEST_QUEUE, Lanes, Split
 from sockact.kernel.sockets import multicast, reuseport, sockopt
 from sockact.kernel.sockets.listener import of_socket
@@ -95,16 +96,6 @@ def _why_never(listeners: Sequence[Listener]) -> str:
         if multicast.receives(one.socket):
             return missing.multicast(one.address)
     return ""
-
-
-def steer_to_clients(found: Lanes) -> None:
-    """Steer new clients to the lane in which most clients wait since an earlier life of the
-    service, of which nobody knows the numbers of the lanes. Raises OSError.
-    """
-    kept = max(range(found.count), key=found.waiting)
-    found.split = Split(kept)
-    found.lost = found.renumber(kept)
-    found.steer(Split(kept))
 
 
 def open_beside(first: Sequence[Listener], count: int) -> Lanes:

@@ -157,51 +157,14 @@ class Lanes:
         finally:
             source.close()
 
-    def abandon(self, lane: int, live: set[int]) -> tuple[int, bool]:
-        """End what waits in a lane that no generation has any more. Return how many connections
-        that are, and whether the kernel has moved them to the lanes of `live` generations (Linux
-        5.14, net.ipv4.tcp_migrate_req=1); else it has reset them. Raises OSError.
-
-        The kernel chooses one of the group by a hash, so lanes that nobody has must not be in the
-        group meanwhile.
+    def renumber(self, kept: int) -> None:
+        """Take note that the streams of all other lanes were shut down, and steer to those of the
+        lane that is kept: their numbers are known then. Raises OSError.
         """
-        waiting, moves = self.waiting(lane), bool(reuseport.migrates())
-        idle = [one for one in range(self.count) if one not in live] if moves else [lane]
-        self._listen_anew(idle)
-        return waiting, moves
-
-    def renumber(self, kept: int) -> str:
-        """Make the order of all numbers known: the lane that is kept comes first. What waits in the
-        others is moved to it, or reset; return what there is to say of that. Only while no program
-        has a lane. Raises OSError.
-        """
-        waiting = sum(self.waiting(lane) for lane in range(self.count) if lane != kept)
-        others = self._streams([lane for lane in range(self.count) if lane != kept])
-        for listener in others:
-            listener.socket.shutdown(socket.SHUT_RD)
-        for listener in self._streams([kept]):
-            # Not before: the numbers are unknown, and an unknown one means a choice by a hash.
-            self._order[self._lanes[kept].index(listener)] = [kept]
-            self._steer(listener)
-        self._listen_again(others)
-        moved = bool(reuseport.migrates())
-        return fate(waiting, "that waited in other lanes", moved=moved) if waiting else ""
-
-    def _streams(self, lanes: Sequence[int]) -> list[Listener]:
-        found = [one for lane in lanes for one in self._lanes[lane]]
-        return [one for one in found if one.address.kind is Kind.STREAM]
-
-    def _listen_anew(self, lanes: Sequence[int]) -> None:
-        streams = self._streams(lanes)
-        for listener in streams:
-            listener.socket.shutdown(socket.SHUT_RD)
-            self.stopped(listener)
-        self._listen_again(streams)
-
-    def _listen_again(self, streams: Sequence[Listener]) -> None:
-        for listener in streams:
-            listener.socket.listen(LONGEST_QUEUE)
-            self.listens_again(listener)
+        for place, listener in enumerate(self._lanes[kept]):
+            if listener.address.kind is Kind.STREAM:
+                self._order[place] = [kept]
+                self._steer(listener)
 
     def drop_datagrams(self, lane: int) -> None:
         """Drop what came to a lane while nobody had it: the clients have given up."""
@@ -248,14 +211,6 @@ class Lanes:
         streams = [x for x in self.addresses if x.address.kind is Kind.STREAM]
         ports = {(int(x.socket.family), x.address.port) for x in streams}
         return frozenset(_handshakes(tuple(sorted(ports))))
-
-
-def fate(count: int, which: str, *, moved: bool) -> str:
-    """What became of connections that waited in a lane, for the operator."""
-    what = f"1 connection {which} was" if count == 1 else f"{count} connections {which} were"
-    if moved:
-        return f"{what} passed on to another generation"
-    return f"{what} reset; with net.ipv4.tcp_migrate_req=1, the kernel passes them on"
 
 
 @apart_for("connections")

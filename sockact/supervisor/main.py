@@ -96,8 +96,6 @@ def _lanes(resources: Resources, kept: Kept) -> Lanes:
     except OSError as error:
         raise OperatorError(f"cannot use the lanes of the service: {error.strerror}") from error
     resources.listeners[:] = found.listeners
-    if found.lost:
-        resources.notice(found.lost)
     why = found.why_none or missing.OFF
     needs = {
         "--lanes require": use is LaneUse.REQUIRE,
@@ -115,6 +113,8 @@ def serve(resources: Resources, opened: Lanes, left: list[Process]) -> int:
 
     `left` are processes of an earlier supervisor of this service.
     """
+    if opened.lost:
+        resources.notice(opened.lost)
     wanted = resources.settings.adopt
     attempt = availability.Attempt() if wanted.may_be_seccomp else None
     from sockact.supervisor.assembly import Supervisor  # Most of the code: loaded meanwhile.

@@ -18,6 +18,7 @@ from sockact.core.numbers import whole
 from sockact.core.record import replace
 from sockact.core.settings import Settings
 from sockact.handover import lane_opening
+from sockact.handover.abandoned import steer_to_clients
 from sockact.kernel import memfd, procfs
 from sockact.kernel.libc import become_subreaper
 from sockact.kernel.sockets.listener import of_descriptor
@@ -168,7 +169,7 @@ def _start_anew(resources: Resources, carried: CarriedSupervisor) -> int:
             signal.pidfd_send_signal(left[-1].pidfd, resources.settings.stop_signal)
     found = lane_opening.group(resources.listeners, carried.engine.steered)
     if found.count > 1:
-        lane_opening.steer_to_clients(found)
+        steer_to_clients(found)
     return serve(resources, found, left)
 
 

@@ -1,7 +1,8 @@
-"""Gates without lanes of their own, for tests of what is done inside the program."""
+"""Lanes in tests: gates without any, and what the journal says of those that nobody has."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, cast
 
 from sockact.core.lifecycle.model import Policy, Service
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.base.loop import Loop
+
+_TOLD = re.compile(r"(\d+) connections? that .* (?:was|were) (reset|passed on)")
 
 
 def shared(listeners: Sequence[Listener]) -> LaneGates:
@@ -31,3 +34,11 @@ def _lending(listeners: Sequence[Listener]) -> Lending:
     return Lending(
         cast("Loop", None), Lanes([listeners]), lambda: Service(Policy()), lambda *_said: None
     )
+
+
+def told(text: str) -> dict[str, int]:
+    """How many connections that nobody had accepted were passed on, and how many reset."""
+    found = {"passed on": 0, "reset": 0}
+    for count, what in _TOLD.findall(text):
+        found[what] += int(count)
+    return found

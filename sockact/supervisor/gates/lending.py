@@ -13,7 +13,8 @@ from sockact.core.lanes import lending, missing
 from sockact.core.lanes.target import shares, target
 from sockact.core.lifecycle.model import Phase
 from sockact.handover import listener_changes
-from sockact.handover.lanes import Split, fate
+from sockact.handover.abandoned import abandon
+from sockact.handover.lanes import Split
 from sockact.kernel import looks
 from sockact.kernel.sockets import reuseport
 from sockact.kernel.sockets.listener import clear_nonblocking
@@ -169,12 +170,11 @@ class Lending:
 
     def _abandon(self, number: int, lane: int) -> None:
         live = {*self._lent.values(), self.lanes.steered}
-        if lane in live or not self._lent or not self.lanes.waiting(lane):
+        if lane in live or not self.lanes.waiting(lane):
             return
         with contextlib.suppress(OSError):  # They wait for the next generation that gets the lane.
             self._tell(number, lane, live)
 
     def _tell(self, number: int, lane: int, live: set[int]) -> None:
         """Abandon a lane, and say what became of what waited there. Raises OSError."""
-        count, moved = self.lanes.abandon(lane, live)
-        self._say(number, fate(count, "that it had not accepted", moved=moved))
+        self._say(number, abandon(self.lanes, lane, live).told("that it had not accepted"))

@@ -72,14 +72,11 @@ def own_listeners(
 
 
 def drop_lanes(kept: Kept, addresses: Container[Address], notifier: Notifier) -> bool:
-    """Close the lanes from the store that are not at these addresses, or that nobody can reach;
-    return whether there are any.
+    """Close the lanes from the store that are not at these addresses; return whether there are any.
+
+    One that was shut down can listen again.
     """
-    usable = [
-        one
-        for one in kept.lanes
-        if (address := address_of(one[2])) in addresses and fdstore.usable(one[2], address)
-    ]
+    usable = [one for one in kept.lanes if address_of(one[2]) in addresses]
     dropped = [one for one in kept.lanes if one not in usable]
     for name, _lane, found in dropped:
         with contextlib.suppress(OSError):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from tests import ROOT
 
 # In a network of its own: tcp_migrate_req holds for all services of one.
@@ -127,3 +129,23 @@ def test_without_the_kernels_help_they_wait_as_long_as_it_lives() -> None:
         "looks: True True True",
         *(told + hint, "served: 0", "reset: 20", "elsewhere: 0"),
     ]
+
+
+# Two more generations have lanes: one that is not proven, and one that has its stop signal.
+OTHERS = "lending.lend(3, 2), lending.lend(4, 3)\n"
+
+
+@pytest.mark.parametrize("ends", [DIED, STUCK])
+def test_they_are_passed_on_to_the_generation_that_serves(ends: str) -> None:
+    found = run("1", ABANDON.replace(DIED, OTHERS + ends))
+    assert found[-3:] == ["served: 20", "reset: 0", "elsewhere: 0"]
+
+
+# All generations have died, and the next one gets the lane that clients are steered to.
+NOBODY = ABANDON.replace(
+    "lending.forget(1)", "lending.forget(2); lending.forget(1); lending.lend(2, 1)"
+)
+
+
+def test_they_wait_for_the_next_generation() -> None:
+    assert run("1", NOBODY)[1:] == ["served: 20", "reset: 0", "elsewhere: 0"]

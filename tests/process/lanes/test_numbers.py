@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sockact.handover import lane_opening
+from sockact.handover.abandoned import steer_to_clients
 from sockact.handover.lane_opening import open_beside
 from sockact.handover.lanes import Split
 from sockact.kernel.sockets import reuseport
@@ -88,7 +89,7 @@ def test_nobody_knows_the_numbers(opened: Lanes) -> None:
     address = opened.addresses[0].socket.getsockname()
     clients = [socket.create_connection(address) for _ in range(3)]
     after = lane_opening.group(opened.listeners, 0)
-    lane_opening.steer_to_clients(after)
+    steer_to_clients(after)
     assert after.steered == 3
     assert after.waiting(3) == 3
     for client in clients:
@@ -174,3 +175,14 @@ def test_nothing_waits_in_a_lane_that_was_shut_down(opened: Lanes) -> None:
         assert not opened.is_empty(2)
         opened[2][0].socket.shutdown(socket.SHUT_RD)
         assert opened.is_empty(2)
+
+
+@pytest.mark.parametrize("deaf", [[0], [3], [*range(COUNT)]])
+def test_lanes_that_did_not_listen_at_a_kill(opened: Lanes, deaf: list[int]) -> None:
+    """The supervisor was killed between shutdown() and listen()."""
+    for lane in deaf:
+        opened[lane][0].socket.shutdown(socket.SHUT_RD)
+    after = lane_opening.group(opened.listeners, 0)
+    steer_to_clients(after)
+    assert after.lost == ""
+    assert all_reached(after) == [*range(COUNT)]
