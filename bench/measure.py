@@ -20,17 +20,15 @@ from bench import (
     drain,
     faults,
     kills,
-    lanes,
     logs,
+    measure_lanes,
     reloads,
     resources,
     rollback,
-    steered,
     throughput,
-    warm,
 )
 from bench.peers import PEERS
-from bench.table import milliseconds, render
+from bench.table import milliseconds, render, say
 from bench.tally import Failure
 from tests.servers import zoo
 
@@ -38,12 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 MANY, FEW = 10, 3
-
-
-def say(text: str) -> None:
-    """Print a line at once."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
 
 
 def measure_throughput(quick: bool) -> None:
@@ -208,99 +200,6 @@ def measure_kills(quick: bool) -> None:
     say(render(head, rows))
 
 
-def measure_lane_kills(quick: bool) -> None:
-    """SIGKILL at random moments of canaries, under load, with and without the kernel's help."""
-    rows = []
-    for server in kills.SERVERS[::2]:
-        for migrate in (True, False):
-            one = kills.measure_lanes(server, 6 if quick else 50, migrate=migrate)
-            total = one.report.total()
-            refused = str(total.failures.pop(Failure.REFUSED, 0))
-            others = ", ".join(f"{number} {kind.value}" for kind, number in total.failures.items())
-            numbers = [str(one.kills.total()), str(one.restarts), str(total.requests), refused]
-            told = [str(one.told["passed on"]), str(one.told["reset"])]
-            sysctl = str(int(migrate))
-            rows.append([server, sysctl, *numbers, others, *told, "; ".join(one.trouble)])
-    say("\nSIGKILL in canaries, each to one of: " + ", ".join(kills.LANES_WHO))
-    say("(goal: nobody refused; with tcp_migrate_req=1, none reset in a queue)")
-    head = ["server", "migrate", "kills", "restarts", "requests", "refused", "lost"]
-    say(render([*head, "told: passed on", "told: reset", ""], rows))
-
-
-def measure_lanes(quick: bool) -> None:
-    """How exactly clients are shared out, and a canary that is taken back."""
-    found, sticky, rights = lanes.shares(2_000 if quick else 20_000)
-    rows = [
-        [one.family, f"{one.wanted:g} %", f"{one.found:.2f} %", str(one.connections)]
-        for one in found
-    ]
-    say(f"\nShare of the new connections, steered with CapEff={rights} (goal: within 0.5 points)")
-    say(render(["", "wanted", "found", "connections"], rows))
-    say(
-        f"\nBy client: of {sticky.clients} addresses, {sticky.chosen} reach the member that is to "
-        f"get 20 %, and {sticky.both} reach both (goal: none)"
-    )
-    taken = [lanes.rollback() for _ in range(3 if quick else 10)]
-    times = [one.seconds for one in taken]
-    requests, failures = sum(one.requests for one in taken), sum(one.failures for one in taken)
-    say(
-        f"\nRollback of a canary at 50 %: from the command to its last new client "
-        f"{milliseconds(statistics.median(times))} (longest {milliseconds(max(times))}); "
-        f"{requests} requests, {failures} failures"
-    )
-
-
-def measure_datagrams(quick: bool, count: int | None = None) -> None:
-    """Datagrams that a blocking UDP server loses in reloads."""
-    echo = lanes.datagrams(count or (20_000 if quick else 1_000_000))
-    say(
-        f"\nBlocking UDP echo server without the shim: {echo.sent} datagrams in {echo.reloads} "
-        f"reloads ({echo.failed} failed), {echo.lost} lost (goal: none)"
-    )
-
-
-def measure_steered(quick: bool) -> None:
-    """Who meets a release that fails its private proof; services with lanes and without."""
-    proof = steered.proof(5_000 if quick else 50_000)
-    say(
-        f"\nA release that responds with status 500, deployed {proof.reloads} times "
-        f"({proof.accepted} accepted): {proof.requests} requests of clients, {proof.failures} "
-        f"failures, {proof.seen} met it (goal: none)"
-    )
-    pairs, seconds = (3, 1.0) if quick else (15, 5.0)
-    rows = []
-    for server in steered.SERVERS:
-        one = steered.steady(server, pairs, seconds)
-        rates = [f"{rate:.0f}" for rate in one.rates]
-        times = [milliseconds(p99) for p99 in one.p99s]
-        ratios = [f"{statistics.median(x):.3f}" for x in (one.rate_ratios, one.p99_ratios)]
-        rows.append([server.name, *rates, ratios[0], *times, ratios[1], str(one.failures)])
-    say(f"\nNew connections to a service without lanes and with, {pairs} pairs of {seconds:g} s")
-    head = ["server", "per second", "with lanes", "ratio", "p99", "with lanes", "ratio", "failures"]
-    say(render(head, rows))
-
-
-def measure_warm(quick: bool) -> None:
-    """Response times before and after a reload of an application that is slow at first."""
-    seconds, runs = (3.0, 1) if quick else (10.0, 3)
-    rows = []
-    for server in warm.SERVERS:
-        for option in ("", "--warm"):
-            found = [warm.measure(server, bool(option), seconds) for _ in range(runs)]
-            one = sorted(found, key=lambda each: each.ratio)[runs // 2]
-            times = (one.steady.p99, one.during.p99, one.after.p99)
-            ratio = f"{one.ratio:.2f}"
-            counts = [f"{one.seconds:.1f} s", str(one.failures), one.told]
-            rows.append([server, option, *map(milliseconds, times), ratio, *counts])
-    say(
-        f"\nWarm-up: p99 in the {seconds:g} s before and after a reload, by an application whose\n"
-        f"first request in each worker takes {warm.FIRST_USE:g} s (goal: ratio of at most 1.2);\n"
-        f"of {runs} runs each, the one with the median ratio"
-    )
-    head = ["server", "", "p99", "p99 in reload", "p99 after", "ratio", "reload", "failures", ""]
-    say(render(head, rows))
-
-
 def measure_faults(quick: bool) -> None:
     """Reloads under load where something is refused, short, full, gone, or large."""
     reloads = 2 if quick else 5
@@ -340,12 +239,8 @@ PARTS: dict[str, Callable[[bool], None]] = {
     "logs": measure_logs,
     "commands": measure_commands,
     "kills": measure_kills,
-    "lane-kills": measure_lane_kills,
     "faults": measure_faults,
-    "lanes": measure_lanes,
-    "datagrams": measure_datagrams,
-    "steered": measure_steered,
-    "warm": measure_warm,
+    **measure_lanes.PARTS,
 }
 
 
@@ -368,7 +263,7 @@ def main() -> int:
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"unknown part {sorted(unknown)[0]!r}; choose from {', '.join(PARTS)}")
     PARTS["commands"] = partial(measure_commands, paths=options.sockact or ())
-    PARTS["datagrams"] = partial(measure_datagrams, count=options.datagrams)
+    PARTS["datagrams"] = partial(measure_lanes.datagrams, count=options.datagrams)
     for name in options.parts or PARTS:
         PARTS[name](options.quick)
     return 0

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.bare import temporary
-from tests.support.wait import free_port
 from tests.support.service import Service
+from tests.support.wait import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,3 +27,9 @@ def _cell(text: str, width: int) -> str:
 def milliseconds(seconds: float) -> str:
     """Format a time in ms, with one decimal."""
     return f"{seconds * 1000:.1f} ms"
+
+
+def say(text: str) -> None:
+    """Print a line at once."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
