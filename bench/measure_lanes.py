@@ -127,7 +127,8 @@ def canaries(quick: bool) -> None:
             ]
         )
     say(
-        f"\nCanaries that get a tenth of the clients, for at most {requests:,} requests (goal: "
+        f"\nCanaries that get a tenth of the clients, for at most {requests:,} requests, "
+        f"{refusals.RATE} a second (goal: "
         f"worse ones are refused before they have had 5 % of these)"
     )
     head = ["release", "requests", "by the canary", "unanswered", "time", "answer of the reload"]
