@@ -83,7 +83,7 @@ def test_a_warm_up_without_lanes(start: StartService, folder: Path) -> None:
     one.write(warm=["http://127.0.0.1:1/"])
     one.refused("--warm http://127.0.0.1:1/: not an address of the service")
     one.write(warm=[f"http://127.0.0.1:{one.program.port}/"])
-    one.refused("warm: the service runs without lanes")
+    one.refused("warm: the service runs with --lanes off")
 
 
 @pytest.mark.parametrize(

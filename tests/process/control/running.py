@@ -30,6 +30,7 @@ ONE: dict[str, Any] = {
     "connections": {"busy": 11, "fresh": 12, "quiet": 13},
     "on_trial": False,
     "seconds_left": None,
+    "warming": None,
     "version": "",
     "unlisted": [],
 }

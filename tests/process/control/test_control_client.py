@@ -7,7 +7,7 @@ import resource
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import varlink as pypi_varlink  # type: ignore[import-untyped, unused-ignore]
@@ -21,6 +21,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def without_nulls(found: Any) -> Any:
+    """As that client gives it: without the fields that are null."""
+    if isinstance(found, list):
+        return [without_nulls(one) for one in found]
+    if not isinstance(found, dict):
+        return found
+    return {name: without_nulls(one) for name, one in found.items() if one is not None}
+
+
 def test_an_independent_client_understands_us(bench: Bench) -> None:
     bench.service.at_once = (HANDOVER, True)
 
@@ -30,8 +39,9 @@ def test_an_independent_client_understands_us(bench: Bench) -> None:
             with service.open(varlink.SERVICE) as connection:
                 assert connection.GetInfo()["product"] == "sockact"
             with service.open(varlink.INTERFACE) as connection:
-                assert connection.Status()["status"] == bench.service.status()
-                assert connection.Reload(wait_drained=True) == {"handover": HANDOVER}
+                assert connection.Status()["status"] == without_nulls(bench.service.status())
+                done = connection.Reload(wait_drained=True)
+                assert done == without_nulls({"handover": HANDOVER})
                 first = next(connection.Status(_more=True))
                 assert first["status"]["name"] == "app"
 

@@ -193,7 +193,10 @@ def refusal(program: Program, folder: Path, *options: str) -> str:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (("--warm", "URL", "--lanes", "off"), "--warm needs lanes: they are off; use --lanes auto"),
+        (
+            ("--warm", "URL", "--lanes", "off"),
+            "--warm needs lanes: the service runs with --lanes off",
+        ),
         ((*LANES, "--warm", "https://127.0.0.1/"), "use http://ADDRESS/PATH or @FILE"),
         ((*LANES, "--warm", "/path"), "use http://ADDRESS/PATH or @FILE"),
         ((*LANES, "--warm", "http:///path"), "is not a valid URL"),
