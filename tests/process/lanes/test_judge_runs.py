@@ -101,12 +101,14 @@ def test_one_after_the_other(rig: Rig, tmp_path: Path) -> None:
 
 def test_a_step_that_begins_meanwhile(rig: Rig, tmp_path: Path) -> None:
     """All are asked, and what is under way counts."""
-    log = tmp_path / "log"
-    runs = rig.ask(f"exec:echo a >> {log}", f"exec:echo b >> {log}")
+    log, go = tmp_path / "log", tmp_path / "go"
+    os.mkfifo(go)
+    runs = rig.ask(f"exec:echo a >> {log}", f"exec:read -r _ < {go}; echo b >> {log}")
     rig.wait(lambda: "yet" not in rig.reasons()[0])
     rig.loop.at(time.monotonic(), rig.loop.stop)
     rig.loop.run()  # The second one is asked.
     runs.begin_step()
+    go.write_text("\n")
     rig.wait(lambda: not any("yet" in reason for reason in rig.reasons()))
     assert sorted(log.read_text().split()) == ["a", "a", "b"]
 
