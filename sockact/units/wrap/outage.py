@@ -77,17 +77,20 @@ class Outage:
 
     def _measure(self) -> None:
         last = time.monotonic()
+        before: set[Address] = set()
         lost = dict.fromkeys(self.addresses, 0.0)
         while not self._over.wait(_STEP):
-            free = [one for one in self.addresses if not self._answers(one)]
+            free = {one for one in self.addresses if not self._answers(one)}
             now = time.monotonic()
-            for address in free:
-                lost[address] += now - last
+            for address in free | before:
+                # A change is taken to lie halfway between two looks: on a busy machine, they may be
+                # far from each other.
+                lost[address] += (now - last) / (1 if address in free & before else 2)
             if free:
                 self.first = self.first or now
                 self.last = now
             self.seconds = max(lost.values(), default=0.0)
-            last = now
+            last, before = now, free
 
     def _answers(self, address: Address) -> bool:
         """Whether a client could connect now. Raises OSError."""
