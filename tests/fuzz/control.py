@@ -1,6 +1,6 @@
 """The control socket: calls that are no calls, in parts, by clients that do not wait or do not end.
 
-None of it is a valid Reload, Rollback, Rotate, Stop or Upgrade.
+None of it is a valid call that would change what runs.
 """
 
 from __future__ import annotations
@@ -21,8 +21,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HARMLESS = ("Status", "History", "Reset")
-OTHERS = ("Reload", "Stop", "Rollback", "Rotate", "Upgrade")
-FLAGS = ("wait_drained", "force", "exec_reload", "now", "x", "")
+OTHERS = (
+    *("Reload", "Stop", "Rollback", "Rotate", "Upgrade"),
+    *("SetShare", "Promote", "Pause", "Resume"),
+)
+FLAGS = (
+    *("wait_drained", "force", "exec_reload", "now", "x", ""),
+    *("canary", "canary_by", "canary_timeout", "unsure", "judge", "share", "max"),
+)
 WRONG: tuple[object, ...] = (1, "a", [], {}, 1.5)
 SERVICES = ("org.varlink.service.GetInfo", "org.varlink.service.GetInterfaceDescription")
 METHODS = (*(f"{INTERFACE}.{name}" for name in HARMLESS), *SERVICES, f"{INTERFACE}.", "a.b", ".")
@@ -86,7 +92,7 @@ class _Client:
             case 2:
                 # Valid but for the parameters, which no method takes like that.
                 wrong: dict[str, object] = {
-                    chance.choice(FLAGS): chance.choice((1, "a", [], {}, 1.5)),
+                    chance.choice(FLAGS): chance.choice(WRONG),
                     "": 0,
                 }
                 method = f"{INTERFACE}.{chance.choice(OTHERS)}"
