@@ -11,8 +11,8 @@ import pytest
 
 from sockact.supervisor.base.loop import Loop
 from sockact.supervisor.hooks.runner import MOST, HookBatch, HookRunner
-from sockact.supervisor.processes.processes import exit_of
 from tests.support import wait
+from tests.support.reaping import reap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,7 @@ class Rig:
 
     def __init__(self, log: Path) -> None:
         self.loop = Loop()
-        self.loop.catch([signal.SIGCHLD], self._reap)
+        self.loop.catch([signal.SIGCHLD], partial(reap, self.loop))
         self.hooks = HookRunner(self.loop)
         self.log = log
         self.ended: list[tuple[str, str]] = []
@@ -61,16 +61,6 @@ class Rig:
 
     def lines(self) -> list[str]:
         return self.log.read_text().split()
-
-    def _reap(self, _number: int) -> None:
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if not pid:
-                return
-            self.loop.child_ended(pid, exit_of(status))
 
 
 @pytest.fixture

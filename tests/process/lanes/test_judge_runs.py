@@ -6,6 +6,7 @@ import itertools
 import os
 import signal
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,8 +15,8 @@ from sockact.core.canary.verdict import Verdict
 from sockact.supervisor.base.loop import Loop
 from sockact.supervisor.canaries import judge_runs
 from sockact.supervisor.canaries.judge_runs import Asking, JudgeRuns
-from sockact.supervisor.processes.processes import exit_of
 from tests.support import wait
+from tests.support.reaping import reap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,7 +30,7 @@ class Rig:
 
     def __init__(self) -> None:
         self.loop = Loop()
-        self.loop.catch([signal.SIGCHLD], self._reap)
+        self.loop.catch([signal.SIGCHLD], partial(reap, self.loop))
         self.reported: list[str] = []
         self.runs: JudgeRuns | None = None
         self._wanted: Callable[[], bool] = bool
@@ -60,16 +61,6 @@ class Rig:
     def _heard(self) -> None:
         if self._wanted():
             self.loop.stop()
-
-    def _reap(self, _number: int) -> None:
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if not pid:
-                return
-            self.loop.child_ended(pid, exit_of(status))
 
 
 @pytest.fixture
