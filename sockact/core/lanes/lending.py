@@ -35,7 +35,8 @@ def choose(
     """The lane of the generation that is launched next, of `count`.
 
     `lent` has the lane of each generation that has a process, `steered` is where clients go now.
-    `moves`: the kernel moves what waits in a lane. `strict`: a proof is no reason to share one.
+    `moves`: the kernel can move connections that wait in a lane to another one. `strict`: a
+    generation has a lane of its own even if it gets clients before it is proven.
     """
     serves = service.only(State.RUNNING, State.PAUSED)
     if not serves:

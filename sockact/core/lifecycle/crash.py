@@ -170,7 +170,7 @@ def _probe_without_predecessor(step: Transition) -> None:
 
 
 def _fail_handover(step: Transition, reason: str) -> None:
-    """The successor failed: the predecessor goes on serving."""
+    """The successor failed: the predecessor continues to serve."""
     serving = step.state.serving
     stopping = step.state.phase is Phase.STOPPING
     if serving is not None and serving.state is State.PAUSED and not stopping:

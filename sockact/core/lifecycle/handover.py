@@ -79,7 +79,7 @@ def warming(step: Transition, event: Event) -> None:
 
 
 def warmed(step: Transition, event: Event) -> None:
-    """The generation is warm, or cannot be warmed up, which is no reason to refuse it."""
+    """The warm-up has ended. The generation gets clients even if it is not warm."""
     assert isinstance(event, Warmed)
     g = step.state.get(event.number)
     if g is not None and g.warm_until is not None:

@@ -299,8 +299,8 @@ class Service:
 
     @property
     def predecessor(self) -> Generation | None:
-        """The generation that serves again, or goes on serving, if the successor that is warmed up,
-        on trial or a canary fails.
+        """The generation that has all clients again if the successor, which is being warmed up, on
+        trial or a canary, fails.
         """
         before = self.get((self.handover and self.handover.predecessor) or 0)
         if self.paused or not self.in_handover or before is None:

@@ -2,7 +2,7 @@
 
 On trial a successor serves alone: its predecessor is paused, so that a probe through the shared
 listener can reach nobody else, and is brought back by opening its gate. Where a probe reaches the
-successor alone all the same (docs/lanes.md), its predecessor goes on serving. See docs/trial.md.
+successor alone all the same (docs/lanes.md), its predecessor keeps serving. See docs/trial.md.
 
 A generation that should serve is never left with a gate that is closed, even in part: an order to
 open goes out, and if that cannot be carried out, another generation takes its place.
