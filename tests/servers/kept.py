@@ -222,7 +222,12 @@ listener = socket.socket(fileno=int(sys.argv[1]))
 app.run(sock=listener, single_process=True, motd=False, access_log=False)
 """
 UVICORN = ("-m", "uvicorn", "--log-level=error", "--fd=FD", "applications:asgi")
-GUNICORN = ("-m", "gunicorn", "--log-level=error", "--bind=fd://FD", "--worker-tmp-dir=.")
+GUNICORN = (
+    *("-m", "gunicorn", "--log-level=error", "--bind=fd://FD", "--worker-tmp-dir=."),
+    # The sync worker waits for a client that says nothing, and would be killed for that: the client
+    # gets a 500.
+    "--timeout=0",
+)
 KEEPS = "--keep-alive=30"
 
 

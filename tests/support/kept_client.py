@@ -85,8 +85,10 @@ class Client:
         return self._answers.read(4) == bytes([_TEXT, 2]) + b"hi"
 
     def _head(self) -> bool:
-        assert self._status() == b"200"
-        connection = [value for name, value in self._headers() if name == b"connection"]
+        status = self._status()
+        headers = list(self._headers())
+        assert status == b"200", (status, headers)
+        connection = [value for name, value in headers if name == b"connection"]
         assert connection in ([], [b"keep-alive"], [b"close"])
         return connection == [b"close"]
 

@@ -164,7 +164,7 @@ class Program:
             os.killpg(self.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
-        self.process.communicate()
+        print(self.process.communicate()[0])  # pytest shows it if the test has failed
 
     def line(self) -> str:
         """The next line that it prints."""
