@@ -184,10 +184,10 @@ def observe(evidence: Evidence, now: Pair, share: float | None = None) -> Eviden
     evidence = replace(evidence, looks=evidence.looks + 1)
     if evidence.looks % BLOCK_LOOKS == 0:
         evidence = replace(evidence, queue=_queue(evidence.queue, now))
-    round_ = now.since(evidence.last)
-    died = round_.canary.deaths + round_.baseline.deaths
-    if died or round_.least >= ROUND or share is not None:
-        evidence = _end_round(evidence, round_, now, share)
+    last = evidence.last
+    died = now.canary.deaths > last.canary.deaths or now.baseline.deaths > last.baseline.deaths
+    if died or now.least_since(last) >= ROUND or share is not None:
+        evidence = _end_round(evidence, now.since(last), now, share)
     enough = now.least_since(evidence.block) >= BLOCK or share is not None
     if evidence.looks >= BLOCK_LOOKS and enough:
         evidence = _end_block(evidence, now.since(evidence.block), now, share)
