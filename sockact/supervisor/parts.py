@@ -155,6 +155,7 @@ class LifecycleParts:
             lanes,
             lambda: self.lifecycle.service,
             base.reports.say,
+            base.history.ledger.unaccepted,
             strict=resources.settings.lanes is LaneUse.REQUIRE,
         )
         self.accept_watch = AcceptWatch(
