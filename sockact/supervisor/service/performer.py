@@ -64,10 +64,12 @@ class Performer:
 
     def stepped(self, service: Service, actions: Sequence[Action], now: float) -> None:
         """Steer new clients, and record a step before anything of it is reported."""
-        # First of all: until then, clients reach a canary that is being rolled back.
-        with suppress(Unavailable):  # `followed` tries again.
-            self._context.lending.follow()
-        self._history.ledger.stepped(service, actions, now)
+        try:
+            # First of all: until then, clients reach a canary that is being rolled back.
+            with suppress(Unavailable):  # `followed` tries again.
+                self._context.lending.follow()
+        finally:
+            self._history.ledger.stepped(service, actions, now)
 
     def followed(self, before: Service, service: Service, actions: Sequence[Action]) -> None:
         """Stop the watches that a step has made pointless, and run the hooks that are due."""

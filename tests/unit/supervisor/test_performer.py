@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from sockact.core.lifecycle.model import Policy, Service
 from sockact.kernel.procfs import Unavailable
 from sockact.supervisor.service.performer import Performer
@@ -35,4 +37,11 @@ def test_clients_are_steered_before_a_step_is_recorded_on_disk() -> None:
 def test_a_step_is_recorded_even_if_clients_cannot_be_steered_yet() -> None:
     events: list[str] = []
     performer(events, Unavailable("no memory")).stepped(Service(Policy()), (), 0.0)
+    assert events == ["steered", "recorded"]
+
+
+def test_a_step_is_recorded_even_if_steering_has_a_bug() -> None:
+    events: list[str] = []
+    with pytest.raises(ValueError, match="bug"):
+        performer(events, ValueError("bug")).stepped(Service(Policy()), (), 0.0)
     assert events == ["steered", "recorded"]
