@@ -5,12 +5,11 @@ The shares are measured as user 65534 without a capability, as `sockact run` in 
 
 from __future__ import annotations
 
-import collections
 import json
 import os
 import socket
+import subprocess
 import sys
-import time
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +18,9 @@ from typing import TYPE_CHECKING
 from bench.bare import temporary
 from sockact.kernel.sockets import reuseport
 from sockact.kernel.sockets.reuseport import WHOLE, Steering
+from tests.support import wait
 from tests.support.program import Hammer, Program
 from tests.support.service import Service
-from tests.support.wait import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -154,7 +153,7 @@ class Datagrams:
 def datagrams(count: int) -> Datagrams:
     """Send `count` datagrams, each after the answer to the one before, during reloads."""
     with temporary() as folder:
-        port = free_port(socket.SOCK_DGRAM)
+        port = wait.free_port(socket.SOCK_DGRAM)
         program = Program(folder, port)
         program.write(f"PORT = {port}\n{ECHO}")
         options = ("--lanes", "require")
@@ -194,7 +193,7 @@ def _echoes(port: int, count: int) -> int:
 class Taken:
     """A canary of half of the clients that is taken back by hand, under load."""
 
-    seconds: float  # from the call to the last connection that it got
+    seconds: float  # from the command's arrival at the supervisor to its last new client
     requests: int
     failures: int
 
@@ -212,6 +211,29 @@ accept_and_tell(bound())
 """
 
 
+ANSWERS = 400
+"""That the canary gives before it is taken back, and its predecessor afterwards."""
+CALLER = """
+import socket, sys, time
+control = socket.socket(socket.AF_UNIX)
+control.connect(sys.argv[1])
+sys.stdin.readline()
+asked = time.time()
+control.sendall(b'{"method": "org.sockact.Service.Rollback"}\\0')
+control.recv(100_000)
+print(asked)
+"""
+
+
+def _calling(control: Path) -> subprocess.Popen[str]:
+    """A process that is connected to the supervisor. With the first line that it gets, it has the
+    canary taken back; it prints when it sent the call. Its own start takes no part in that, nor do
+    the threads of this process.
+    """
+    command = [sys.executable, "-c", CALLER, str(control)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
 def rollback() -> Taken:
     """Take a canary back at 50 %."""
     with temporary() as folder:
@@ -224,15 +246,15 @@ def rollback() -> Taken:
         ) as service:
             service.wait_ready()
             program.publish("2", text)
-            with Hammer(program.port, clients=4, pause=0.0) as hammer:
+            with (
+                _calling(service.control) as caller,
+                Hammer(program.port, clients=4) as hammer,
+            ):
                 service.reload("--canary", "50% 1h", "--timeout", "10ms")
-                hammer.wait_for("2")
-                asked = time.time()
-                service.run("rollback", service.name)
-                answered = time.time()
-                hammer.wait_for("1")
+                wait.until(lambda: hammer.answers["2"] > ANSWERS, "the canary's answers")
+                asked = float(caller.communicate("\n")[0])
+                before = hammer.answers["1"]
+                wait.until(lambda: hammer.answers["1"] > before + ANSWERS, "answers")
         lines = [line.split() for line in log.read_text().splitlines()]
     last = max(float(at) for version, at in lines if version == "2")
-    answers = collections.Counter(hammer.answers).total()
-    # The command itself takes a while before the supervisor hears of it.
-    return Taken(max(0.0, last - asked) if last < answered else 0.0, answers, len(hammer.failures))
+    return Taken(max(0.0, last - asked), sum(hammer.answers.values()), len(hammer.failures))

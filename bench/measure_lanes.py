@@ -52,8 +52,9 @@ def shares(quick: bool) -> None:
     times = [one.seconds for one in taken]
     requests, failures = sum(one.requests for one in taken), sum(one.failures for one in taken)
     say(
-        f"\nRollback of a canary at 50 %: from the command to its last new client "
-        f"{milliseconds(statistics.median(times))} (longest {milliseconds(max(times))}); "
+        f"\nRollback of a canary at 50 %: from the command's arrival at the supervisor to the "
+        f"canary's last new client {milliseconds(statistics.median(times))} "
+        f"(longest of {len(times)}: {milliseconds(max(times))}; goal: 10 ms); "
         f"{requests} requests, {failures} failures"
     )
 

@@ -11,8 +11,8 @@ import contextlib
 import os
 import socket
 
+from sockact.core.lanes.unaccepted import Unaccepted
 from sockact.core.matching import Kind
-from sockact.core.record import dataclass
 from sockact.handover.lanes import LONGEST_QUEUE, Split
 from sockact.kernel.sockets import reuseport
 
@@ -26,32 +26,14 @@ if TYPE_CHECKING:
 _SO_INCOMING_CPU = 49
 
 
-@dataclass(frozen=True)
-class Abandoned:
-    """What became of connections that no generation had accepted."""
-
-    count: int
-    moved: bool
-    """The kernel has moved them to other lanes; otherwise it has reset them."""
-
-    def told(self, which: str) -> str:
-        """Return a message for the operator about the connections `which` they are."""
-        what = f"1 connection {which} was"
-        if self.count != 1:
-            what = f"{self.count} connections {which} were"
-        if self.moved:
-            return f"{what} passed on to another generation"
-        return f"{what} reset; with net.ipv4.tcp_migrate_req=1, the kernel passes them on"
-
-
-def abandon(lanes: Lanes, lane: int, live: set[int]) -> Abandoned:
+def abandon(lanes: Lanes, lane: int, live: set[int]) -> Unaccepted:
     """End what waits in a lane whose generation accepts nothing any more, while those that have
     the lanes `live` do.
 
     The connections are moved to the lane that new clients are steered to, before Linux 6.2 to any
     lane that is live. Raises OSError.
     """
-    found = Abandoned(lanes.waiting(lane), bool(reuseport.migrates()))
+    found = Unaccepted(lanes.waiting(lane), bool(reuseport.migrates()))
     # The kernel may choose any member, so lanes that nobody has must not be in the group meanwhile.
     idle = [one for one in range(lanes.count) if one not in live] if found.moved else [lane]
     streams = _streams(lanes, idle)
@@ -74,8 +56,8 @@ def steer_to_clients(lanes: Lanes) -> None:
         if not reuseport.is_member(listener.socket):
             # The supervisor was killed between shutdown(2) and listen(2).
             listener.socket.listen(LONGEST_QUEUE)
-    found = Abandoned(sum(map(lanes.waiting, others)), bool(reuseport.migrates()))
-    lanes.lost = found.told("that waited in other lanes") if found.count else ""
+    found = Unaccepted(sum(map(lanes.waiting, others)), bool(reuseport.migrates()))
+    lanes.lost = found if found.count else None
     lanes.split = Split(kept)
     streams = _streams(lanes, others)
     with _preferred(lanes):

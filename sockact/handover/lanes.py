@@ -23,6 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sockact.core.lanes.unaccepted import Unaccepted
     from sockact.kernel.sockets.listener import Listener
 
 LONGEST_QUEUE = 1 << 20
@@ -59,8 +60,8 @@ class Lanes:
         """
         self._lanes = [tuple(lane) for lane in lanes]
         self.why_none = why_none
-        self.lost = ""
-        """What became of connections that waited in other lanes at the start."""
+        self.lost: Unaccepted | None = None
+        """Connections that waited in other lanes at the start."""
         self.split = Split(0)
         # A socket of ours → the place of an address, and the rule for what comes from it.
         self._private: dict[socket.socket, tuple[int, tuple[str, int, int]]] = {}

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
+    from sockact.core.lanes.unaccepted import Unaccepted
     from sockact.core.lifecycle.events import Event
     from sockact.core.settings import Adopt
     from sockact.handover.lanes import Lanes
@@ -53,6 +54,9 @@ if TYPE_CHECKING:
 
         def shut_down(self, number: int) -> None:
             """Take note that generation `number` has tried to shut a listener down."""
+
+        def unaccepted(self, found: Unaccepted) -> None:
+            """Count connections that their generation had not accepted."""
 
         def version_known(self, number: int) -> None:
             """Take note that a command has printed the version of a generation."""
@@ -103,6 +107,7 @@ class LaunchParts:
             lanes,
             lambda: self._told().lifecycle.service,
             lambda number, message: self._told().reports.say(number, message),
+            lambda found: self._told().unaccepted(found),
             strict=settings.lanes is LaneUse.REQUIRE,
         )
         self.listener_watch = ListenerWatch(

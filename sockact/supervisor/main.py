@@ -114,7 +114,7 @@ def serve(resources: Resources, opened: Lanes, left: list[Process]) -> int:
     `left` are processes of an earlier supervisor of this service.
     """
     if opened.lost:
-        resources.notice(opened.lost)
+        resources.notice(opened.lost.told("that waited in other lanes"))
     wanted = resources.settings.adopt
     attempt = availability.Attempt() if wanted.may_be_seccomp else None
     from sockact.supervisor.assembly import Supervisor  # Most of the code: loaded meanwhile.

@@ -47,6 +47,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sockact.core.lanes.unaccepted import Unaccepted
     from sockact.core.lifecycle.events import Event
     from sockact.core.lifecycle.model import Policy
     from sockact.kernel.sockets.listener import Listener
@@ -223,6 +224,10 @@ class LifecycleParts:
             self._launching.listener_watch.shut_owned()
         elif number == self._who_accepts():
             self.suspect()
+
+    def unaccepted(self, found: Unaccepted) -> None:
+        """Count connections that their generation had not accepted."""
+        self._base.history.ledger.unaccepted(found)
 
     def version_known(self, number: int) -> None:
         """Report the version of a generation that a command has printed."""

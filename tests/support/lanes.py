@@ -31,9 +31,8 @@ def admission(listeners: Sequence[Listener]) -> AdmissionGates:
 
 
 def _lending(listeners: Sequence[Listener]) -> Lending:
-    return Lending(
-        cast("Loop", None), Lanes([listeners]), lambda: Service(Policy()), lambda *_said: None
-    )
+    loop, lanes = cast("Loop", None), Lanes([listeners])
+    return Lending(loop, lanes, lambda: Service(Policy()), lambda *_said: None, lambda _: None)
 
 
 def told(text: str) -> dict[str, int]:

@@ -102,6 +102,9 @@ def _lines(status: dict[str, Any], previous: dict[str, Any] | None) -> Iterator[
         yield from (f"    {_lane(lane)}" for lane in listener["lanes"])
         if listener["no_lanes"]:
             yield f"    no lanes: {listener['no_lanes']}"
+    if (left := status.get("unaccepted")) and any(left.values()):
+        passed = f"{left['passed_on']} passed on, {left['reset']} reset"
+        yield f"  connections that a generation had not accepted: {passed}"
     if found := status.get("canary"):
         verdict, reasons = found["verdict"].replace("-", " "), "; ".join(found["reasons"])
         yield f"  verdict on the canary: {verdict}: {reasons}"

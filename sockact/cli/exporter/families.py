@@ -75,6 +75,12 @@ FAMILIES = (
         ("listener", "address", "lane"),
     ),
     Family(
+        "sockact_unaccepted_total",
+        COUNTER,
+        "Connections that their generation had not accepted at its end.",
+        ("outcome",),
+    ),
+    Family(
         *(
             "sockact_canary_share_ratio",
             GAUGE,

@@ -83,6 +83,8 @@ def samples(status: Mapping[str, Any], history: Mapping[str, Any] | None) -> Sam
             found.put("sockact_accept_queue_limit", listener["queue_limit"], *labels)
         for lane in listener["lanes"][:_MOST_LANES]:
             _lane(found, lane, labels)
+    for outcome, count in (status["unaccepted"] or {}).items():
+        found.put("sockact_unaccepted_total", count, outcome)
     if status["canary"]:
         _canary(found, status["canary"], status["generations"])
     if history is not None:

@@ -184,13 +184,13 @@ def observe(evidence: Evidence, now: Pair, share: float | None = None) -> Eviden
     evidence = replace(evidence, looks=evidence.looks + 1)
     if evidence.looks % BLOCK_LOOKS == 0:
         evidence = replace(evidence, queue=_queue(evidence.queue, now))
-    round_ = now.since(evidence.last)
-    died = round_.canary.deaths + round_.baseline.deaths
-    if died or round_.least >= ROUND or share is not None:
-        evidence = _end_round(evidence, round_, now, share)
-    block = now.since(evidence.block)
-    if evidence.looks >= BLOCK_LOOKS and (block.least >= BLOCK or share is not None):
-        evidence = _end_block(evidence, block, now, share)
+    last = evidence.last
+    died = now.canary.deaths > last.canary.deaths or now.baseline.deaths > last.baseline.deaths
+    if died or now.least_since(last) >= ROUND or share is not None:
+        evidence = _end_round(evidence, now.since(last), now, share)
+    enough = now.least_since(evidence.block) >= BLOCK or share is not None
+    if evidence.looks >= BLOCK_LOOKS and enough:
+        evidence = _end_block(evidence, now.since(evidence.block), now, share)
     return evidence
 
 
@@ -222,7 +222,7 @@ def _deaths(deaths: Wealth, found: Pair, share: float | None) -> Wealth:
 
 def _slow(evidence: Evidence, found: Pair) -> Wealth:
     # What is slow was known before this round.
-    known = evidence.last.since(evidence.first).baseline.durations
+    known = evidence.last.baseline.since(evidence.first.baseline).durations
     mine, others = found.canary.durations, found.baseline.durations
     if sum(known) < SLOW_BASIS or not any(mine) or not any(others):
         return evidence.slow

@@ -13,6 +13,7 @@ effect size statistics, Journal of Educational and Behavioral Statistics 25 (200
 from __future__ import annotations
 
 import math
+from itertools import accumulate, zip_longest
 
 from sockact.core.canary.sample import edge
 from sockact.core.record import dataclass
@@ -72,6 +73,8 @@ def log_mean_power(odds: float, total: int, failing: int, total_before: int) -> 
     W. Hoeffding, Probability inequalities for sums of bounded random variables, JASA 58 (1963),
     section 6.
     """
+    if not failing:
+        return 0.0
     if failing > MOST_EXACT:
         return failing * math.log1p((odds - 1) * total / (total + total_before))
     all_ways = _log_choose(total + total_before, failing)
@@ -107,9 +110,9 @@ def mann_whitney(canary: Sequence[int], baseline: Sequence[int]) -> Ranks | None
     if not mine or not others:
         return None
     wins = below = ties = 0
-    for index in range(max(len(canary), len(baseline))):
-        count = canary[index] if index < len(canary) else 0
-        other = baseline[index] if index < len(baseline) else 0
+    for count, other in zip_longest(canary, baseline, fillvalue=0):
+        if not count and not other:
+            continue
         # Twice the number of pairs that the canary wins: whole numbers are exact.
         wins += count * (2 * below + other)
         below += other
@@ -124,12 +127,8 @@ def mann_whitney(canary: Sequence[int], baseline: Sequence[int]) -> Ranks | None
 def percentile(histogram: Sequence[int], share: float) -> int:
     """The index of the bucket that this share of all is in or below; 0 for an empty histogram."""
     wanted = share * sum(histogram)
-    below = 0
-    for index, count in enumerate(histogram):
-        below += count
-        if count and below >= wanted:
-            return index
-    return 0
+    sums = enumerate(accumulate(histogram))
+    return next((index for index, below in sums if below >= wanted), 0)
 
 
 def median(histogram: Sequence[int]) -> float:

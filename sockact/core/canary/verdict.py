@@ -94,13 +94,12 @@ NOT_COUNTED = Judgement(
 def judge(evidence: Evidence) -> Judgement:
     """The verdict on what has been seen until the last look."""
     step = evidence.last.since(evidence.step)
-    whole = evidence.last.since(evidence.first)
     worse = []
     for name, (part, finding) in _SOURCES.items():
         if getattr(evidence, name).total * FALSE_ALARMS * part >= 1:
-            worse += [text for text in map(finding, (step, whole)) if text][:1]
-    if worse:
-        return Judgement(Verdict.WORSE, tuple(worse))
+            worse.append(finding(step) or finding(evidence.last.since(evidence.first)))
+    if any(worse):
+        return Judgement(Verdict.WORSE, tuple(filter(None, worse)))
     if not evidence.counted:
         return NOT_COUNTED
     if step.least < ENOUGH:

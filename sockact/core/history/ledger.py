@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sockact.core.history.pauses import PauseEntry
+    from sockact.core.lanes.unaccepted import Unaccepted
     from sockact.core.lifecycle.model import Handover, Service
 
 MOST = 50
@@ -131,6 +132,10 @@ class Totals:
     """Canaries that got all clients."""
     refused: int = 0
     """Canaries that failed, except for those that were rolled back by hand."""
+    passed_on: int = 0
+    """Connections that a generation had not accepted, and that another one got."""
+    reset: int = 0
+    """Connections that a generation had not accepted, and that nobody got."""
 
 
 @dataclass(frozen=True)
@@ -217,6 +222,16 @@ def force(account: Account, generation: int, connections: int) -> Account:
     return _put(account, entry, replace(entry, forced=entry.forced + connections))
 
 
+def leave(account: Account, found: Unaccepted) -> Account:
+    """Count connections that their generation had not accepted."""
+    totals = account.totals
+    if found.moved:
+        totals = replace(totals, passed_on=totals.passed_on + found.count)
+    else:
+        totals = replace(totals, reset=totals.reset + found.count)
+    return replace(account, totals=totals)
+
+
 def name(account: Account, version_of: Callable[[int], str]) -> Account:
     """Record the versions of the generations of open entries, as far as they are known."""
     for entry in account.entries:
@@ -260,7 +275,7 @@ def recovered(account: Account) -> Account | None:
     totals = account.totals
     counters = (
         *(totals.taken_back, totals.forced, totals.failures, totals.restarts, totals.starts),
-        *(totals.promoted, totals.refused),
+        *(totals.promoted, totals.refused, totals.passed_on, totals.reset),
     )
     times = (
         *(totals.reloads_committed, totals.reloads_failed),

@@ -24,6 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sockact.core.lanes.unaccepted import Unaccepted
     from sockact.core.lifecycle.model import Service
     from sockact.handover.lanes import Lanes
     from sockact.kernel.sockets.listener import Listener
@@ -43,18 +44,22 @@ class Lending:
         lanes: Lanes,
         service: Callable[[], Service],
         say: Callable[[int, str], None],
+        count: Callable[[Unaccepted], None],
         *,
         strict: bool = False,
     ) -> None:
-        """`say` reports what became of connections that no generation had accepted. `strict`: as
-        for `lending.choose`.
+        """`say` and `count` are told of connections that their generation had not accepted.
+        `strict`: as for `lending.choose`.
         """
         self.lanes = lanes
         self._strict = strict
         self._loop = loop
         self._say = say
+        self._count = count
         self._service = service
         self._lent: dict[int, int] = {}
+        if lanes.lost:
+            count(lanes.lost)
 
     def lend(self, number: int, lane: int | None) -> list[Listener]:
         """Lend a lane to a generation, and return its listeners. One that is about to be launched
@@ -181,4 +186,6 @@ class Lending:
 
     def _tell(self, number: int, lane: int, live: set[int]) -> None:
         """Abandon a lane, and say what became of what waited there. Raises OSError."""
-        self._say(number, abandon(self.lanes, lane, live).told("that it had not accepted"))
+        found = abandon(self.lanes, lane, live)
+        self._say(number, found.told("that it had not accepted"))
+        self._count(found)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sockact.core.history.ledger import Times
     from sockact.core.history.pauses import PauseEntry
     from sockact.core.json_data import Json
+    from sockact.core.lanes.unaccepted import Unaccepted
     from sockact.core.lifecycle.model import Handover, Pause, Service
 
 _CAUSE = "supervisor"
@@ -100,6 +101,11 @@ class Ledger:
             self.account = ledger.force(self.account, generation, connections)
             self._save()
 
+    def unaccepted(self, found: Unaccepted) -> None:
+        """Count connections that their generation had not accepted."""
+        self.account = ledger.leave(self.account, found)
+        self._save()
+
     def paused(self, pause: Pause) -> None:
         """Record a pause by the operator, which has just ended."""
         entries = pauses.add(self.account.pauses, pause, self._clock())
@@ -115,6 +121,11 @@ class Ledger:
         """Count a start of the supervisor; the caller saves."""
         totals = self.account.totals
         self.account = replace(self.account, totals=replace(totals, starts=totals.starts + 1))
+
+    def unaccepted_so_far(self) -> Json:
+        """Return the Unaccepted of docs/control.md."""
+        totals = self.account.totals
+        return {"passed_on": totals.passed_on, "reset": totals.reset}
 
     def status(self) -> Json:
         """Return the reply to History of docs/control.md."""

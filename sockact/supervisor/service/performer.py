@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 
 from sockact.core import own_connects
@@ -13,6 +14,7 @@ from sockact.core.lifecycle.stop import STOPPING
 from sockact.core.lifecycle.trial import BY_HAND
 from sockact.core.message_kinds import News
 from sockact.core.record import dataclass, replace
+from sockact.kernel.procfs import Unavailable
 from sockact.supervisor.base import report
 
 TYPE_CHECKING = False
@@ -62,8 +64,13 @@ class Performer:
     """Called after each change that `status` shows."""
 
     def stepped(self, service: Service, actions: Sequence[Action], now: float) -> None:
-        """Record a step before anything of it is reported."""
-        self._history.ledger.stepped(service, actions, now)
+        """Steer new clients, and record a step before anything of it is reported."""
+        try:
+            # First of all: until then, clients reach a canary that is being rolled back.
+            with suppress(Unavailable):  # `followed` tries again.
+                self._context.lending.follow()
+        finally:
+            self._history.ledger.stepped(service, actions, now)
 
     def followed(self, before: Service, service: Service, actions: Sequence[Action]) -> None:
         """Stop the watches that a step has made pointless, and run the hooks that are due."""

@@ -67,6 +67,7 @@ class Status:
                 for g in service.generations
             ],
             "listeners": _listeners(context.lending),
+            "unaccepted": self._history.ledger.unaccepted_so_far(),
             "handover": self._outcomes.last(service),
             "starts": self._history.status(),
             "logs": context.logs.status(),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sockact.handover.interest import process_interest
-from tests.process.gates.waiting import EPOLL, HEAD, OTHERS, PYTHON, REFUSED, Waiting
+from tests.process.gates.waiting import EPOLL, GATES, HEAD, OTHERS, PYTHON, REFUSED, Waiting
 from tests.support import wait
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def test_a_process_of_another_user_is_told(start: StartService, folder: Path) ->
     service = start(
         [*PYTHON, "-c", HEAD + OTHER_USER, str(port)],
         listen=(f"127.0.0.1:{port}",),
-        options=("--ready", "notify", "--drain-timeout", "60s"),
+        options=("--ready", "notify", "--drain-timeout", "60s", *GATES),
         launcher=("setpriv", "--inh-caps=-sys_ptrace", "--bounding-set=-sys_ptrace"),
     )
     gates = {g["number"]: (g["gate"], g["gate_by"]) for g in service.status()["generations"]}

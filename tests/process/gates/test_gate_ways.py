@@ -13,6 +13,7 @@ from bench.trial import run_trial
 from tests.process.gates.waiting import (
     EPOLL,
     EPOLL_WORKERS,
+    GATES,
     OTHERS,
     PYTHON,
     REFUSED,
@@ -120,6 +121,6 @@ def test_no_client_notices_a_reload_where_pidfd_getfd_is_refused(folder: Path, n
     for package in server.packages:
         pytest.importorskip(package)
     loads = KEPT if server.announces_close else NOT_KEPT
-    done = run_trial(server, folder, 2, loads=loads, launcher=REFUSED)
+    done = run_trial(server, folder, 2, loads=loads, settings=GATES, launcher=REFUSED)
     assert not done.problems(), done.stderr[-2000:]
     assert "cannot be made to stop accepting" not in done.stderr

@@ -88,6 +88,8 @@ OTHERS = {
 }
 # A trial of the start timeout's length would be long: the test ends the successor.
 OPTIONS = ("--start-timeout", "60s", "--drain-timeout", "5s", "--kill-timeout", "1s")
+# With lanes, nothing in the program is touched.
+GATES = ("--lanes", "off")
 REFUSED = refuse.LAUNCHER
 PYTHON = (sys.executable,)
 
@@ -113,7 +115,7 @@ class Waiting:
         self.service: Service = start(
             [*python, "-c", HEAD + code, str(self.port), *arguments],
             listen=tuple(f"127.0.0.1:{port}" for port in (self.port, *also)),
-            options=("--ready", f"exec:test -e {self._good}", *OPTIONS, *options),
+            options=("--ready", f"exec:test -e {self._good}", *GATES, *OPTIONS, *options),
             launcher=launcher,
         )
 

@@ -21,9 +21,11 @@ from sockact.supervisor.gates.lending import Lending
 
 open("/proc/sys/net/ipv4/tcp_migrate_req", "w").write({migrate!r})
 first = socket.create_server(("127.0.0.1", 8000))
+def say(_number, text): print("told:", text)
+def count(found): print("counted:", found.count, found.moved)
 lanes = open_beside([of_socket("web", first, owned=True)], 4)
 state = [Service(Policy())]
-lending = Lending(Loop(), lanes, lambda: state[0], lambda _number, text: print("told:", text))
+lending = Lending(Loop(), lanes, lambda: state[0], say, count)
 
 def serve(*states):
     found = (Generation(number, one, 0.0) for number, one in enumerate(states, 1))
@@ -86,6 +88,7 @@ def run(migrate: str, program: str = ABANDON) -> list[str]:
 def test_the_kernel_passes_them_on() -> None:
     assert run("1") == [
         "told: 20 connections that it had not accepted were passed on to another generation",
+        "counted: 20 True",
         *("served: 20", "reset: 0", "elsewhere: 0"),
     ]
 
@@ -93,7 +96,7 @@ def test_the_kernel_passes_them_on() -> None:
 def test_without_the_kernels_help_they_are_reset() -> None:
     told = "told: 20 connections that it had not accepted were reset; "
     hint = "with net.ipv4.tcp_migrate_req=1, the kernel passes them on"
-    assert run("0") == [told + hint, "served: 0", "reset: 20", "elsewhere: 0"]
+    assert run("0") == [told + hint, "counted: 20 False", "served: 0", "reset: 20", "elsewhere: 0"]
 
 
 def test_one_is_told_of_alone() -> None:
@@ -117,6 +120,7 @@ def test_what_a_stuck_generation_does_not_accept_is_passed_on() -> None:
     awake = "lanes[0][0].socket.setblocking(False)\nassert first.getsockname()\n"
     assert run("1", ABANDON.replace(DIED, STUCK + awake)) == [
         "told: 20 connections that it had not accepted were passed on to another generation",
+        "counted: 20 True",
         "looks: True True False",
         *("served: 20", "reset: 0", "elsewhere: 0"),
     ]
@@ -127,7 +131,7 @@ def test_without_the_kernels_help_they_wait_as_long_as_it_lives() -> None:
     hint = "with net.ipv4.tcp_migrate_req=1, the kernel passes them on"
     assert run("0", ABANDON.replace(DIED, STUCK + DIED)) == [
         "looks: True True True",
-        *(told + hint, "served: 0", "reset: 20", "elsewhere: 0"),
+        *(told + hint, "counted: 20 False", "served: 0", "reset: 20", "elsewhere: 0"),
     ]
 
 
@@ -148,4 +152,4 @@ NOBODY = ABANDON.replace(
 
 
 def test_they_wait_for_the_next_generation() -> None:
-    assert run("1", NOBODY)[1:] == ["served: 20", "reset: 0", "elsewhere: 0"]
+    assert run("1", NOBODY)[2:] == ["served: 20", "reset: 0", "elsewhere: 0"]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import StartService
     from tests.support.program import Program
+    from tests.support.service import Service
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a network of its own needs root")
 
@@ -58,6 +59,11 @@ def reloading(
             scene.close()
 
 
+def counted(service: Service) -> dict[str, int]:
+    """What the status says, in the words of the journal."""
+    return {what.replace("_", " "): n for what, n in service.status()["unaccepted"].items()}
+
+
 @at_each_step
 @pytest.mark.parametrize("victim", [1, 2])
 def test_a_generation(
@@ -74,6 +80,7 @@ def test_a_generation(
         what = "passed on" if migrate else "reset"
         if (step, victim) not in LENT_AGAIN:
             wait.until(lambda: told(service.stderr)[what] == waited, "the number in the journal")
+            assert counted(service) == told(service.stderr)
         assert len({program.ask() for _ in range(10)}) == 1
 
 
@@ -103,4 +110,5 @@ def test_the_supervisor(
         moved = sum(queued for _, queued in lanes.values()) - kept
         assert reset == (0 if migrate else moved)
         assert told(again.stderr) == {"passed on": moved - reset, "reset": reset}
+        assert counted(again) == told(again.stderr)
         assert {program.ask() for _ in range(10)} == {"2"}

@@ -39,7 +39,8 @@ def test_rollback_of_a_kept_predecessor(start: StartService, program: Program, b
 
 
 def test_rollback_to_a_program_that_does_not_answer(start: StartService, program: Program) -> None:
-    more = ("--keep-predecessor", "10m", *LIMITS)
+    """With lanes, it needs no answer to get clients."""
+    more = ("--keep-predecessor", "10m", "--lanes", "off", *LIMITS)
     service = start(program.command, listen=program.listen, options=more)
     program.publish("2")
     assert service.reload().code == 0

@@ -207,9 +207,12 @@ def test_queued_reload_follows_a_refused_one(
 
 
 def test_a_reload_is_done_when_the_predecessor_no_longer_accepts(
-    service: Service, program: Program
+    start: StartService, program: Program
 ) -> None:
-    """A client that connects after that reaches the new release."""
+    """A client that connects after that reaches the new release. With lanes, the program need not
+    be waited for.
+    """
+    service = start(program.command, listen=program.listen, options=("--lanes", "off"))
     program.publish("2")
     before = service.status()["generations"][0]["pids"][0]
     os.kill(before, signal.SIGSTOP)

@@ -44,11 +44,13 @@ def options(healthy: Path, trial: str = "60s", *more: str) -> tuple[str, ...]:
 class Reloading:
     """A reload in the background whose trial has begun."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, *, private: bool = False) -> None:
+        """`private`: only probes reach the successor, and its predecessor is not paused."""
         self._service = service
         service.process.send_signal(signal.SIGHUP)
-        wait.until(lambda: service.states() == {1: "paused", 2: "running"}, "the trial")
-        wait.until(lambda: service.status()["generations"][0]["gate"] == "closed", "its gate")
+        first, gate = ("running", "open") if private else ("paused", "closed")
+        wait.until(lambda: service.states() == {1: first, 2: "running"}, "the trial")
+        wait.until(lambda: service.status()["generations"][0]["gate"] == gate, "its gate")
 
     def outcome(self) -> tuple[str, str]:
         """Its outcome and reason, once it has one."""
@@ -229,12 +231,14 @@ def test_tcp_probe(start: StartService, program: Program, host: str) -> None:
     assert service.reload().code == 0
 
 
+@pytest.mark.parametrize("lanes", ["off", "require"])
 def test_tcp_probe_of_a_successor_that_accepts_no_more(
-    start: StartService, program: Program
+    start: StartService, program: Program, lanes: str
 ) -> None:
-    service = start(program.command, listen=program.listen, options=(*TCP, *LIMITS))
+    options = (*TCP, *LIMITS, "--lanes", lanes)
+    service = start(program.command, listen=program.listen, options=options)
     program.publish("2")
-    reloading = Reloading(service)
+    reloading = Reloading(service, private=lanes == "require")
     pid = service.status()["generations"][1]["pid"]
     os.kill(pid, signal.SIGSTOP)
     wait.until(lambda: stopped(pid), "the successor to stop")

@@ -69,7 +69,7 @@ def test_no_client_is_lost_to_a_lane_that_nobody_has(stack: contextlib.ExitStack
     assert waiting(opened) == [18, 0, 0]
     lanes = lane_opening.passed(opened, wanted=True)
     assert lanes is not None
-    assert (lanes.count, lanes.steered, lanes.lost) == (COUNT, 0, "")
+    assert (lanes.count, lanes.steered, lanes.lost) == (COUNT, 0, None)
     assert waiting(opened) == [18, 0, 0]
     for lane in range(COUNT):
         lanes.steer(Split(lane))
@@ -90,7 +90,8 @@ def test_clients_that_came_before_the_first_start_are_told_of(stack: contextlib.
     lanes = lane_opening.passed(opened, wanted=True)
     assert lanes is not None
     assert lanes.steered == 1
-    assert lanes.lost.startswith("1 connection that waited in other lanes was ")
+    assert lanes.lost is not None
+    assert lanes.lost.count == 1
     assert sum(waiting(opened)) == (4 if reuseport.migrates() else 3)
 
 

@@ -35,6 +35,7 @@ TOTALS = Totals(
 )
 HISTORY: dict[str, Any] = Ledger(Account((ENTRY,), TOTALS), lambda: None).status()
 STATUS: dict[str, Any] = {
+    "unaccepted": {"passed_on": 20, "reset": 1},
     "name": "lies",
     "version": "1.0",
     "state": "serving",
@@ -135,6 +136,8 @@ def test_the_values() -> None:
         'sockact_lane_share_ratio{address="[::1]:80",lane="0",listener="web",service="web"} 0.995',
         'sockact_lane_queue_length{address="[::1]:80",lane="0",listener="web",service="web"} 5.0',
         'sockact_canary_share_ratio{generation="2",service="web",version="1.4.2"} 0.005',
+        'sockact_unaccepted_total{outcome="passed_on",service="web"} 20.0',
+        'sockact_unaccepted_total{outcome="reset",service="web"} 1.0',
         'sockact_canary_step{service="web"} 1.0',
         'sockact_canary_steps{service="web"} 3.0',
         'sockact_canary_step_remaining_seconds{service="web"} 59.5',

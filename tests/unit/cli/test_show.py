@@ -40,6 +40,12 @@ def test_it_fits_a_terminal() -> None:
     assert " ".join(STATUS["command"]) in told
 
 
+def test_connections_that_nobody_accepted() -> None:
+    line = "  connections that a generation had not accepted: 20 passed on, 1 reset"
+    assert line in show({**STATUS, "unaccepted": {"passed_on": 20, "reset": 1}}).splitlines()
+    assert "not accepted" not in show({**STATUS, "unaccepted": {"passed_on": 0, "reset": 0}})
+
+
 def test_a_canary() -> None:
     found = {"share": 5, "step": 2, "steps": 3, "held": False, "seconds_left": 61.0}
     text = "canary: 0.5 % of new clients, step 2 of 3"

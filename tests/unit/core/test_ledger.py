@@ -9,6 +9,7 @@ import pytest
 
 from sockact.core.history.failures import Window
 from sockact.core.history.ledger import BOUNDS, MOST, Account, LedgerEntry, Span, Times, Totals
+from sockact.core.lanes.unaccepted import Unaccepted
 from sockact.core.lifecycle import events as on
 from sockact.core.lifecycle.model import Exit, Gate, Policy
 from sockact.core.record import replace
@@ -177,6 +178,14 @@ def test_restarts_after_crashes_are_no_handovers() -> None:
     assert told.totals().restarts == 1
 
 
+def test_unaccepted_connections() -> None:
+    told = Told()
+    for count, moved in ((20, True), (3, False), (1, True)):
+        told.ledger.unaccepted(Unaccepted(count, moved))
+    assert told.ledger.unaccepted_so_far() == {"passed_on": 21, "reset": 3}
+    assert told.saves == 3
+
+
 def test_forced_closes() -> None:
     told = serving()
     told.hear(on.Reload())
@@ -282,6 +291,7 @@ def test_an_upgrade_goes_on_with_what_is_open(tmp_path: Path) -> None:
     "change",
     [
         {"totals": {"forced": -1}},
+        {"totals": {"reset": -1}},
         {"totals": {"drains": {"counts": [1], "sum": 0.0}}},
         {"totals": {"drains": {"counts": [0] * 14, "sum": float("nan")}}},
         {"totals": {"drains": {"counts": [-1] + [0] * 13, "sum": 0.0}}},
