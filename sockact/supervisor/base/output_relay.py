@@ -107,24 +107,26 @@ class OutputRelay:
         self._end()
 
     def _readable(self, _mask: int) -> None:
-        blocked = not self._move()
-        if not self._open:
-            return
-        self._unwatch()
-        often = _BUSY_PAUSE if self._moved > self._much else PAUSE
-        pause = _BLOCKED_PAUSE if blocked else often
-        self._timer = self._loop.at(time.monotonic() + pause, self._resume)
+        taken = self._move()
+        if self._open:
+            self._unwatch()
+            self._wait(taken)
 
     def _resume(self) -> None:
         if self._rest:
             taken = self._move()
             if taken and not self._moved:
                 taken = self._pass_on(half=True)
-            if self._rest and self._open:
-                pause = PAUSE if taken else _BLOCKED_PAUSE
-                self._timer = self._loop.at(time.monotonic() + pause, self._resume)
+            if self._rest:
+                self._wait(taken)
         if self._open and not self._rest:
             self._loop.watch(self._read, READ, self._readable)
+
+    def _wait(self, taken: bool) -> None:
+        """Read again after a pause; `taken`: the target takes more."""
+        pause = _BUSY_PAUSE if self._moved > self._much else PAUSE
+        when = time.monotonic() + (pause if taken else _BLOCKED_PAUSE)
+        self._timer = self._loop.at(when, self._resume)
 
     def _unwatch(self) -> None:
         if self._loop.watched(self._read):
