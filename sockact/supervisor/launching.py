@@ -110,16 +110,19 @@ class LaunchParts:
             lambda found: self._told().unaccepted(found),
             strict=settings.lanes is LaneUse.REQUIRE,
         )
-        self.listener_watch = ListenerWatch(
+        self.listener_watch = self._make_listener_watch(lanes)
+        self.context = self._make_context(adopt)
+
+    def _make_listener_watch(self, lanes: Lanes) -> ListenerWatch:
+        return ListenerWatch(
             self.loop,
-            resources.listeners,
+            self._resources.listeners,
             self._is_wanted,
             self._hung_up,
             lanes.stopped,
             lanes.listens_again,
             lambda: lanes.steer(lanes.split),
         )
-        self.context = self._make_context(adopt)
 
     def _make_context(self, adopt: Adopt) -> Context:
         return Context(
