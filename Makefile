@@ -32,7 +32,7 @@ help:
 # and says why.
 test: lint
 	@[ "$$(id -u)" != 0 ] || bench/setup.sh system || true
-	$(PYTHON) -m pytest -n $(JOBS)
+	$(PYTHON) -m pytest -n $(JOBS) --durations=25
 
 test-system: $(STAMP)
 	bench/setup.sh system

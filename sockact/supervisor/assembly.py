@@ -2,11 +2,15 @@
 
 Each part gets what it needs in its constructor. What concerns several parts (`_show`, `_troubles`)
 is a method here, because the parts that call it are made before the parts that it asks.
+
+The modules take longer to load than the program to start, so the parts are made in three steps, and
+the first generation is launched after the first of them.
 """
 
 from __future__ import annotations
 
 import gc
+from functools import partial
 
 import sockact
 from sockact.core.lifecycle import events
@@ -14,16 +18,19 @@ from sockact.core.message_kinds import News
 from sockact.kernel import looks
 from sockact.supervisor.base import report
 from sockact.supervisor.control import endpoint, paths
-from sockact.supervisor.parts import BaseParts, LifecycleParts
+from sockact.supervisor.launching import LaunchParts
 from sockact.supervisor.processes import fd_store
 from sockact.supervisor.processes.fd_store import Leftovers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
+
     from sockact.core.settings import Adopt
     from sockact.handover.lanes import Lanes
     from sockact.supervisor.outside import OutsideParts
-    from sockact.supervisor.records.carried_state import CarriedSupervisor
+    from sockact.supervisor.parts import BaseParts, LifecycleParts
+    from sockact.supervisor.records.carried_state import CarriedProgram, CarriedSupervisor
     from sockact.supervisor.resources import Resources
     from sockact.systemd.fdstore import Process
 
@@ -31,71 +38,80 @@ if TYPE_CHECKING:
 class Supervisor:
     """One supervisor: all its parts, and the loop that drives them."""
 
+    _base: BaseParts
+    _parts: LifecycleParts | None = None
+    _outside: OutsideParts | None = None
+    _leftovers: Leftovers | None = None
+
     def __init__(
         self,
         resources: Resources,
         lanes: Lanes,
         adopt: Adopt,
-        carried: CarriedSupervisor | None = None,
+        carried: CarriedProgram | None = None,
     ) -> None:
         """`carried` is the state that the previous version of sockact handed over."""
-        engine = carried.engine if carried else None
-        self._resources = resources
-        self._base = base = BaseParts(resources, engine, self._troubles, self._show)
-        self._parts = LifecycleParts(resources, lanes, base, adopt, self._show)
-        self._leftovers: Leftovers | None = None
-        self._outside: OutsideParts | None = None
+        self._resources, self._carried = resources, carried
         self._control_path = paths.control_path(resources.claim.directory)
-        if carried:
-            self._control = endpoint.take_over(carried.control)
-        else:
-            self._control = endpoint.listen(self._control_path)
+        self._launching = LaunchParts(
+            resources, lanes, adopt, carried, lambda: self._parts, self._show
+        )
 
     def start(self, left: list[Process]) -> int:
         """Serve once the processes in `left` have ended; return the exit status.
 
         `left` are processes of an earlier supervisor of this service.
         """
-        resources, base, lifecycle = self._resources, self._base, self._parts.lifecycle
+        resources, launching = self._resources, self._launching
         forget = resources.notifier.remove
+        control = endpoint.listen(self._control_path)
         try:
-            looks.begin(base.processes.group_of, self._report_blocked)
+            looks.begin(launching.processes.group_of, self._report_blocked)
             left = fd_store.living(left, forget)
-            base.logs.start()
+            launching.logs.start()
+            # What changes in watched files during the launch counts.
+            if not left and not resources.settings.watch:
+                launching.launch_first()
+            parts = self._complete()
             if resources.settings.watch:
-                self._look_outside(None)
-                self._show()  # Watches from here on: what changes during the launch counts.
+                self._look_outside(control, None)
+                self._show()
             if left:
-                base.announcer.phase(lifecycle.service.phase, lifecycle.service)
-                self._leftovers = Leftovers(base.loop, left, forget, resources.notice)
-                self._leftovers.wait(resources.settings.kill_timeout, self._launch_late)
+                service = parts.lifecycle.service
+                self._base.announcer.phase(service.phase, service)
+                self._leftovers = Leftovers(launching.loop, left, forget, resources.notice)
+                late = partial(self._launch_late, parts)
+                self._leftovers.wait(resources.settings.kill_timeout, late)
             else:
-                self._launch()
-            outside = self._outside or self._look_outside(None)
+                parts.lifecycle.handle(events.Start())
+            outside = self._outside or self._look_outside(control, None)
             if not left:
                 outside.start_watchdog()
             self._show()
             return self._run(outside)
         finally:
+            if not self._outside:
+                endpoint.close(control, self._control_path)
             self._close()
 
     def resume(self, carried: CarriedSupervisor) -> OutsideParts:
         """Restore the state that the previous version handed over. Call `serve_on` next."""
-        base, lifecycle = self._base, self._parts.lifecycle
-        looks.begin(base.processes.group_of, self._report_blocked)
-        outside = self._look_outside(carried.inotify)
+        launching, parts = self._launching, self._complete()
+        lifecycle = parts.lifecycle
+        looks.begin(launching.processes.group_of, self._report_blocked)
+        outside = self._look_outside(endpoint.take_over(carried.control), carried.inotify)
         outside.carry_over.resume(carried.engine)
         for g in lifecycle.service.generations:
             if not g.ending:
                 # The previous version may have decided on this and not carried it out.
-                self._parts.endings.end_connections(g.number)
+                parts.endings.end_connections(g.number)
             if g.warm_until is not None:
-                launched = base.generations[g.number]
+                launched = launching.generations[g.number]
                 launched.proving.start_warm_up(launched.settings)  # Anew.
         # SIGCHLD of what has ended meanwhile may have gone to the previous version.
         outside.reaper.reap()
         outside.reaper.look_for_gone()
-        base.announcer.changed(lifecycle.service)
+        self._base.announcer.changed(lifecycle.service)
         outside.start_watchdog()
         outside.changes.look()
         outside.pauses.look()
@@ -114,20 +130,33 @@ class Supervisor:
         finally:
             self._close()
 
-    def _launch(self) -> None:
-        self._parts.lifecycle.handle(events.Start())
+    def _complete(self) -> LifecycleParts:
+        """Make the parts that no launch needs."""
+        from sockact.supervisor.parts import BaseParts, LifecycleParts
 
-    def _launch_late(self) -> None:
-        self._launch()
+        launching = self._launching
+        self._base = BaseParts(self._resources, launching, self._carried, self._troubles)
+        self._parts = LifecycleParts(self._resources, launching, self._base, self._show)
+        return self._parts
+
+    def _launch_late(self, parts: LifecycleParts) -> None:
+        parts.lifecycle.handle(events.Start())
         if self._outside:
             self._outside.start_watchdog()
 
-    def _look_outside(self, inotify: int | None) -> OutsideParts:
-        """Make the last parts, of which a launch needs none: meanwhile, the program starts."""
+    def _look_outside(self, control: socket.socket, inotify: int | None) -> OutsideParts:
+        """Make the last parts, which the lifecycle does not need."""
         from sockact.supervisor.outside import OutsideParts
 
+        assert self._parts is not None
         self._outside = OutsideParts(
-            self._resources, self._base, self._parts, self._control, inotify, self._show
+            self._resources,
+            self._launching,
+            self._base,
+            self._parts,
+            control,
+            inotify,
+            self._show,
         )
         return self._outside
 
@@ -135,30 +164,25 @@ class Supervisor:
         outside.catch_signals()
         gc.freeze()  # What is loaded stays.
         gc.enable()
-        self._base.loop.run()
+        self._launching.loop.run()
         assert self._base.shutdown.exit_status is not None
         return self._base.shutdown.exit_status
 
     def _close(self) -> None:
-        base = self._base
         if self._outside:
             self._outside.close()
-        else:
-            endpoint.close(self._control, self._control_path)
-            base.hooks.close()
-        base.generations.close()
+        elif self._parts:
+            self._base.hooks.close()
         if self._leftovers:
             self._leftovers.close()
-        self._parts.listener_watch.close()
-        base.logs.close()
-        base.calls.close()
-        base.hidden.close()
-        base.loop.close()
+        self._launching.close()
         looks.end()
 
     def _report_blocked(self, group: object, message: str) -> None:
         """Report that looks at a generation, or at something else, are refused for now."""
-        self._base.reports.say(group if isinstance(group, int) else 0, message, report.ERROR)
+        if self._parts:
+            number = group if isinstance(group, int) else 0
+            self._parts.reports.say(number, message, report.ERROR)
 
     def _show(self) -> None:
         """Pass on that something which `status` shows has changed."""

@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sockact.kernel.sockets.listener import Listener
+    from sockact.supervisor.launching import LaunchParts
     from sockact.supervisor.parts import BaseParts, LifecycleParts
     from sockact.supervisor.resources import Resources
 
@@ -75,6 +76,7 @@ class OutsideParts:
     def __init__(
         self,
         resources: Resources,
+        launching: LaunchParts,
         base: BaseParts,
         parts: LifecycleParts,
         control: socket.socket,
@@ -85,24 +87,25 @@ class OutsideParts:
         version of sockact handed over. `show` is called after each change that `status` shows.
         """
         self._resources = resources
+        self._launching = launching
         self._base = base
         self._parts = parts
         self._show = show
         self._snapshots = Snapshots(
-            state_dir(resources.settings.name, base.environment), resources.notice
+            state_dir(resources.settings.name, launching.environment), resources.notice
         )
         self._configuration = ConfigurationReader(
-            base.loop,
+            launching.loop,
             parts.handovers,
-            base.environment,
-            parts.lending.lanes.addresses,
+            launching.environment,
+            launching.lending.lanes.addresses,
             resources.reporter,
         )
         self._reload = (
             self._configuration.reload if resources.settings.config else parts.handovers.reload
         )
         self.changes = ReloadTrigger(
-            base.loop,
+            launching.loop,
             parts.handovers,
             self._reload,
             resources.reporter,
@@ -112,58 +115,64 @@ class OutsideParts:
         self._watchdog = self._make_watchdog()
         self.canaries = self._make_canaries()
         self.carry_over = self._make_carry_over()
-        self._upgrades = Upgrades(base.loop, SIGNALS, self._busy, self._carry, resources.notice)
-        self.pauses = pause.Pauses(
-            parts.lifecycle, base.loop, parts.gates, parts.lending.lanes.listeners
-        )
+        loop = launching.loop
+        self._upgrades = Upgrades(loop, SIGNALS, self._busy, self._carry, resources.notice)
+        lanes = launching.lending.lanes
+        self.pauses = pause.Pauses(parts.lifecycle, loop, parts.gates, lanes.listeners)
         self.reaper = self._make_reaper()
         self._requests = self._make_requests()
-        self.server = Server(base.loop, resources.claim.directory, self._requests, control)
+        self.server = Server(loop, resources.claim.directory, self._requests, control)
 
     def _make_watchdog(self) -> Watchdog | None:
-        base, parts, settings = self._base, self._parts, self._resources.settings
-        interval = watchdog_interval(base.environment) if self._resources.notifier.active else None
+        launching, settings = self._launching, self._resources.settings
+        interval = (
+            watchdog_interval(launching.environment) if self._resources.notifier.active else None
+        )
         if not interval:
             return None
         command = watchdog_command(settings, interval / 2)
-        environment = probe_environment(base.environment, settings.name)
+        environment = probe_environment(launching.environment, settings.name)
         guard = Guard(
-            parts.lifecycle, base.generations, parts.handovers, base.announcer, base.reports
+            self._parts.lifecycle,
+            launching.generations,
+            self._parts.handovers,
+            self._base.announcer,
+            self._base.reports,
         )
-        queues = AcceptQueues(parts.lending.serving)
+        queues = AcceptQueues(launching.lending.serving)
         probe = (command, environment) if command else None
-        return Watchdog(base.loop, interval, queues, probe, guard)
+        return Watchdog(launching.loop, interval, queues, probe, guard)
 
     def _make_canaries(self) -> Canaries:
-        base, parts = self._base, self._parts
+        launching, parts = self._launching, self._parts
         return Canaries(
-            base.loop,
+            launching.loop,
             lambda: parts.lifecycle.service,
             parts.lifecycle.handle,
             Sources(
-                base.loop,
-                base.processes,
-                base.generations,
-                parts.lending,
-                base.logs.pipes,
-                RequestCounts(base.processes, base.calls),
+                launching.loop,
+                launching.processes,
+                launching.generations,
+                launching.lending,
+                launching.logs.pipes,
+                RequestCounts(launching.processes, launching.calls),
             ),
-            base.generations.version_of,
-            probe_environment(base.environment, self._resources.settings.name),
-            base.reports.say,
+            launching.generations.version_of,
+            probe_environment(launching.environment, self._resources.settings.name),
+            parts.reports.say,
         )
 
     def _make_carry_over(self) -> CarryOver:
-        base, parts = self._base, self._parts
+        launching, base, parts = self._launching, self._base, self._parts
         return CarryOver(
             parts.lifecycle,
-            parts.context,
-            base.generations,
-            base.processes,
+            launching.context,
+            launching.generations,
+            launching.processes,
             parts.gates,
-            base.calls,
+            launching.calls,
             base.termination,
-            base.logs,
+            launching.logs,
             base.rotation,
             base.hooks,
             base.outcomes,
@@ -174,26 +183,26 @@ class OutsideParts:
         )
 
     def _make_reaper(self) -> Reaper:
-        base, parts = self._base, self._parts
+        launching, base, parts = self._launching, self._base, self._parts
         return Reaper(
             parts.lifecycle,
-            base.loop,
+            launching.loop,
             base.retry,
-            base.processes,
-            base.generations,
+            launching.processes,
+            launching.generations,
             parts.endings,
-            parts.listener_watch,
-            base.calls,
+            launching.listener_watch,
+            launching.calls,
             base.announcer,
             base.outcomes,
         )
 
     def _make_requests(self) -> Requests:
-        base, parts = self._base, self._parts
+        launching, base, parts = self._launching, self._base, self._parts
         status = Status(
             parts.lifecycle,
-            parts.context,
-            base.generations,
+            launching.context,
+            launching.generations,
             parts.gates,
             base.outcomes,
             base.history,
@@ -234,7 +243,7 @@ class OutsideParts:
 
     def catch_signals(self) -> None:
         """Let signals reach the service."""
-        self._base.loop.catch(SIGNALS, self._requests.signalled)
+        self._launching.loop.catch(SIGNALS, self._requests.signalled)
 
     def close(self) -> None:
         """Close the control socket and these parts. The other parts are still there."""

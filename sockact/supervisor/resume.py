@@ -148,7 +148,7 @@ def _continue(resources: Resources, carried: CarriedSupervisor) -> int:
     try:
         engine = carried.engine
         found = lane_opening.group(resources.listeners, engine.steered, engine.lane_orders)
-        supervisor = Supervisor(resources, found, carried.engine.adopt, carried)
+        supervisor = Supervisor(resources, found, engine.adopt, engine)
         outside = supervisor.resume(carried)
     except Exception as error:
         # Whatever failed: clients are waiting, and only this process has the listeners.

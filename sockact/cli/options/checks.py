@@ -1,14 +1,15 @@
-"""What the values of options have to be. Free of click: raises ValueError with the message."""
+"""What the values of options have to be. Free of click: raises ValueError with the message.
+
+What few command lines need is imported within a function: `sockact run` waits for this module.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 
-from sockact.core.canary import judges, schedule
 from sockact.core.numbers import LONGEST, seconds
 from sockact.supervisor.control import paths
-from sockact.supervisor.control.interface import LONGEST_PAUSE
 
 _LONGEST_IDENTIFIER = 64
 _OUTPUTS = ("/dev/stdout", "/dev/stderr")
@@ -32,6 +33,8 @@ def some_time(text: str) -> float:
 
 def pause(text: str) -> float:
     """The longest time of a pause."""
+    from sockact.supervisor.control.interface import LONGEST_PAUSE
+
     span = some_time(text)
     if span > LONGEST_PAUSE:
         raise ValueError(f"{text!r} is too long; the maximum is {LONGEST_PAUSE / 60:g}min")
@@ -41,15 +44,19 @@ def pause(text: str) -> float:
 def canary(text: str) -> str:
     """The steps of a canary; empty for none."""
     if text:
+        from sockact.core.canary import schedule
+
         schedule.parse(text)
     return text
 
 
 def judge(text: str) -> str:
     """Who is asked about a canary."""
+    from sockact.core.canary import judges
+
     found = judges.parse(text)
     if isinstance(found, judges.Command):
-        import shlex  # seldom needed
+        import shlex
 
         shlex.split(found.line)
     return text

@@ -58,8 +58,6 @@ class Lending:
         self._count = count
         self._service = service
         self._lent: dict[int, int] = {}
-        if lanes.lost:
-            count(lanes.lost)
 
     def lend(self, number: int, lane: int | None) -> list[Listener]:
         """Lend a lane to a generation, and return its listeners. One that is about to be launched
@@ -79,7 +77,11 @@ class Lending:
 
     def _choose(self, number: int) -> int:
         """Choose the lane of a generation that is about to be launched. Raises Unavailable."""
-        service, lanes = self._service(), self.lanes
+        lanes = self.lanes
+        if not self._lent:
+            # As `choose` would say. The first generation is launched before there is a service.
+            return lanes.steered
+        service = self._service()
         if lanes.count > 1 and listener_changes.receives_multicast(self.serving()):
             # Each lane would get a copy of what is sent to the group, and nobody reads some.
             self._say(number, "shares a listener: the program has joined a multicast group")

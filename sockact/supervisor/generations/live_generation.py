@@ -113,9 +113,6 @@ class LiveGeneration:
             found._binds.adoption,
             found._notify_socket,
         )
-        # Last, so that the program need not wait for it.
-        program, directory = found._launch.command[0], found._launch.directory
-        found.version.find(settings, program, directory, found.own)
         return found
 
     @classmethod
@@ -169,6 +166,11 @@ class LiveGeneration:
         """
         waits = self.version.under_way or self._binds.is_busy()
         return waits or any((self._news, self._readiness, self.proving.on_trial))
+
+    def find_version(self) -> None:
+        """Find out the version of its release."""
+        program, directory = self._launch.command[0], self._launch.directory
+        self.version.find(self.settings, program, directory, self.own)
 
     def probe(self) -> None:
         """Start the configured readiness probe, if that is not done yet."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sockact.supervisor.gates.listener_watch import ListenerWatch
     from sockact.supervisor.generations.context import Context
     from sockact.supervisor.generations.generations import Generations
+    from sockact.supervisor.generations.live_generation import LiveGeneration
     from sockact.supervisor.hooks.dispatcher import HookDispatcher
     from sockact.supervisor.records.history import History
     from sockact.supervisor.service.announcer import Announcer
@@ -155,20 +156,27 @@ class Performer:
                 self._shutdown.quit(status)
 
     def _spawn(self, number: int) -> None:
-        service = self._lifecycle.service
-        # For want of descriptors, we are called again.
-        trouble = self._listener_watch.try_to_repair_all()
-        try:
-            if trouble:
-                raise OperatorError(trouble)
-            launched = self._generations.launch(self._context, number, capture=service.in_handover)
-        except (OperatorError, OSError) as error:
-            self._lifecycle.handle(events.LaunchFailed(number, str(error)))
-            self._lifecycle.handle(events.Gone(number))
+        launched = self._generations.get(number) or self._launch(number)
+        if launched is None:
             return
+        launched.find_version()  # Last, so that the program need not wait for it.
         self._announcer.launched(launched.pid)
         entry = self._history.ledger.entry(number)
         self._reports.say(number, f"starting (reload: {entry.cause})" if entry else "starting")
+
+    def _launch(self, number: int) -> LiveGeneration | None:
+        """Launch a generation; None if it fails. Raises Unavailable."""
+        # For want of descriptors, we are called again.
+        trouble = self._listener_watch.try_to_repair_all()
+        capture = self._lifecycle.service.in_handover
+        try:
+            if trouble:
+                raise OperatorError(trouble)
+            return self._generations.launch(self._context, number, capture=capture)
+        except (OperatorError, OSError) as error:
+            self._lifecycle.handle(events.LaunchFailed(number, str(error)))
+            self._lifecycle.handle(events.Gone(number))
+            return None
 
     def _start_warm_up(self, number: int) -> None:
         seconds = self._lifecycle.service.policy.warm

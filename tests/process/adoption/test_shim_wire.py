@@ -164,7 +164,7 @@ class Program:
             os.killpg(self.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
-        print(self.process.communicate()[0])  # pytest shows it if the test has failed
+        sys.stdout.write(self.process.communicate()[0])  # pytest shows it if the test has failed
 
     def line(self) -> str:
         """The next line that it prints."""

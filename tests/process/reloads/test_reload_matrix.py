@@ -20,7 +20,7 @@ from bench.bare import temporary
 from bench.load import Kind, Load
 from bench.table import milliseconds, render
 from bench.tally import Failure
-from bench.trial import Trial, run_trial
+from bench.trial import Trial, gate_of, run_trial
 from tests.servers.zoo import CANNOT, KEEP_ALIVE, SERVERS, Gate, Server
 from tests.support import leaks
 
@@ -155,7 +155,7 @@ def test_no_client_notices_a_reload(server: Server, trials: dict[str, Future[Tri
 @named(
     one
     for one in SERVERS
-    if one.keep_alive == CANNOT and (one.gate is not Gate.LANE or RELOADS > 2)
+    if one.keep_alive == CANNOT and (gate_of(one) is not Gate.LANE or RELOADS > 2)
 )
 def test_what_a_kept_connection_notices(server: Server, trials: dict[str, Future[Trial]]) -> None:
     """Each is closed unannounced at most once for a reload, and that is all that fails."""
