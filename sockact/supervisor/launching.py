@@ -102,14 +102,7 @@ class LaunchParts:
             carried,
         )
         self.logs = Logs(self.loop, targets(settings), resources.notice, show)
-        self.lending = Lending(
-            self.loop,
-            lanes,
-            lambda: self._told().lifecycle.service,
-            lambda number, message: self._told().reports.say(number, message),
-            lambda found: self._told().unaccepted(found),
-            strict=settings.lanes is LaneUse.REQUIRE,
-        )
+        self.lending = self._make_lending(lanes)
         self.listener_watch = ListenerWatch(
             self.loop,
             resources.listeners,
@@ -120,6 +113,16 @@ class LaunchParts:
             lambda: lanes.steer(lanes.split),
         )
         self.context = self._make_context(adopt)
+
+    def _make_lending(self, lanes: Lanes) -> Lending:
+        return Lending(
+            self.loop,
+            lanes,
+            lambda: self._told().lifecycle.service,
+            lambda number, message: self._told().reports.say(number, message),
+            lambda found: self._told().unaccepted(found),
+            strict=self._resources.settings.lanes is LaneUse.REQUIRE,
+        )
 
     def _make_context(self, adopt: Adopt) -> Context:
         return Context(
