@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -42,6 +43,24 @@ def test_no_client_notices_a_reload(deploy: Deploy, server: Server) -> None:
     assert set(report.total().versions) == {"1", "2", "3"}
     assert service.main_pid == before
     assert service.show("NRestarts") == "0"
+
+
+def test_a_reason_on_standard_output(deploy: Deploy) -> None:
+    units = servers.GUNICORN.units()
+    check = 'test -e refused || exec "$@"; echo "no database"; exit 1'
+    service = deploy(replace(units, command=("/bin/sh", "-c", check, "sh", *units.command)))
+    service.releases.publish("2")
+    service.machine.write("/srv/app/current/refused", "")
+    done = service.systemctl("reload", service.unit, check=False)
+    assert done.returncode == 1
+    reason = "the program exited with status 1 before it was ready: no database"
+    service.wait_status_text(f"generation 1 running; last reload failed: {reason}")
+    for command in ("status", "history"):
+        shown = " ".join(service.run("sockact", command, service.name).stdout.split())
+        assert reason in shown
+    lines = service.journal().splitlines()
+    for line in ("no database", f"generation 2: reload failed: {reason}"):
+        assert lines.count(line) == 1
 
 
 def test_a_broken_release_fails_the_reload_and_nothing_else(deploy: Deploy) -> None:

@@ -2,7 +2,7 @@
 
 In the order of preference: the last exception (its line ends a Python traceback, or has the name
 of an error and a message), the last line that a logger marked as an error, and, for a program or
-worker that ended by itself, its last line.
+worker that ended by itself, its last line. A heading comes with what is below it.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ _ABOUT_WORKERS = (
 # The lines below name what is wrong.
 _LISTED = "validation error"
 _MOST_LISTED = 2
+_MOST_BELOW = 3
+"""Lines below a heading."""
 
 
 def cause(lines: Sequence[str], *, ended: bool) -> str:
@@ -42,11 +44,12 @@ def cause(lines: Sequence[str], *, ended: bool) -> str:
         return _short(best[-1])
     told = [text for text in texts if text.strip()]
     own = [text for text in told if not any(map(text.__contains__, _ABOUT_WORKERS))]
-    if best := [text for text in own if _has_level(text, _ERRORS)]:
-        return _short(best[-1])
+    if places := [n for n, text in enumerate(own) if _has_level(text, _ERRORS)]:
+        return _short(_with_rest(own[places[-1] :]))
     if ended or any(_WORKER_ENDED in text for text in told):
-        best = [text for text in own if not _has_level(text, _OTHERS)]
-        return _short(best[-1]) if best else ""
+        last = [text for text in own if not _has_level(text, _OTHERS)][-_MOST_BELOW - 1 :]
+        headings = [n for n, text in enumerate(last) if _is_heading(text)]
+        return _short(_with_rest(last[headings[-1] if headings else -1 :]))
     return ""
 
 
@@ -108,6 +111,32 @@ def _with_list(text: str, below: Sequence[str]) -> str:
     if _LISTED not in text and not text.rstrip().endswith(":"):
         return text
     return " ".join([text, *(one.strip() for one in below[:_MOST_LISTED])])
+
+
+def _is_heading(text: str) -> bool:
+    """Whether the lines below say what this one only announces: `Errors:`, `*** ERROR ***`."""
+    text = text.strip()
+    return text.endswith(":") or (text[:3] == text[-3:] and not text[:3].isalnum())
+
+
+def _with_rest(lines: Sequence[str]) -> str:
+    """The first line and, if it is a heading, those below, without what a logger repeats."""
+    if not lines or not _is_heading(lines[0]):
+        return "".join(lines[:1])
+    first, found = lines[0].split(), [lines[0]]
+    for text in lines[1 : 1 + _MOST_BELOW]:
+        if _has_level(text, _OTHERS):
+            break
+        words = text.split()
+        same = (_shape(a) == _shape(b) for a, b in zip(words, first, strict=False))
+        repeated = next((n for n, equal in enumerate(same) if not equal), 0)
+        found.append(" ".join(words[repeated:]))
+    return " ".join(found)
+
+
+def _shape(word: str) -> str:
+    """The same for all times and pids."""
+    return "".join("0" if c.isdigit() else c for c in word)
 
 
 def _has_level(text: str, levels: Sequence[str]) -> bool:

@@ -22,14 +22,19 @@ def writable(fd: int) -> bool:
 
 
 def write_now(fd: int, data: bytes) -> int:
-    """Write as much as possible at once; return the number of bytes written.
+    """Write as much as possible at once, in whole lines if they are short enough; return the number
+    of bytes written.
 
     If the reader is gone, all bytes count as written.
     """
     taken = 0
     while taken < len(data) and writable(fd):
+        end = taken + CHUNK
+        if end < len(data):
+            # Another process may write between two writes: its line would tear one of these.
+            end = data.rfind(b"\n", taken, end) + 1 or end
         try:
-            taken += os.write(fd, data[taken : taken + CHUNK])
+            taken += os.write(fd, data[taken:end])
         except BlockingIOError:
             break
         except OSError:

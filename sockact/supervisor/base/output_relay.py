@@ -1,22 +1,27 @@
 """A relay for a process's output: passes it on unchanged and keeps the last lines.
 
-The first generation writes straight to the supervisor's own standard error. That of a successor
-goes through a relay, because its last lines tell the operator why it failed; those of a hook do
+The first generation writes straight to the supervisor's own outputs. Those of a successor go
+through relays, because its last lines tell the operator why it failed; that of a hook does
 likewise. The relay reads at most every PAUSE seconds, so that a program that logs each request
-wakes the supervisor a few times a second and not for each line. When the pipe is full, the program
-blocks, just as it would without sockact.
+wakes the supervisor a few times a second and not for each line, and more often only if the pipe
+would be full before. When it is full, the program blocks, just as it would without sockact. Half a
+line waits for its end as long as the program writes on: the line of another process would tear it.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import time
 
 from sockact.supervisor.base.loop import READ
-from sockact.supervisor.base.nonblocking import CHUNK, writable, write_now
+from sockact.supervisor.base.nonblocking import CHUNK, write_now
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sockact.supervisor.base.loop import Loop, Timer
     from sockact.supervisor.records.carried_state import CarriedRelay
 
@@ -26,8 +31,24 @@ TAIL_LINES = 200
 _TAIL_BYTES = 32768
 _READ = 1 << 16
 _BLOCKED_PAUSE = 0.2
+_BUSY_PAUSE = 0.01
+"""After a read of a part of the pipe: one in _OFTEN."""
+_OFTEN = 4
+_SIZE = 1 << 18
+"""Bytes in the pipe."""
+_LONGEST = 1 << 16
+"""Bytes of a line that waits for its end."""
 # A program that writes all the time must not keep the loop from its other work.
 _MOST_READS = 16
+
+
+def joined(tails: Sequence[list[str]]) -> list[str]:
+    """Return the last lines of several outputs, one after the other: TAIL_LINES at most, and no
+    output takes the place of another.
+    """
+    found = [tail for tail in tails if tail]
+    share = TAIL_LINES // max(1, len(found))
+    return [line for tail in found for line in tail[-share:]]
 
 
 class OutputRelay:
@@ -45,9 +66,15 @@ class OutputRelay:
             self._read, self.write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
             # The program's end blocks like any stderr; each end has its own O_NONBLOCK flag.
             os.set_blocking(self.write_end, True)
+            # Beyond fs.pipe-user-pages-soft the pipe keeps its default size.
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(self._read, fcntl.F_SETPIPE_SZ, _SIZE)
         else:
             self._read = carried.fd
             self._rest, self._tail = (x.encode("latin-1") for x in (carried.rest, carried.tail))
+        self._much = fcntl.fcntl(self._read, fcntl.F_GETPIPE_SZ) // _OFTEN
+        self._moved = 0
+        """Bytes that were read at once."""
         self._timer: Timer | None = None
         self._open = True
         loop.watch(self._read, READ, self._readable)
@@ -75,22 +102,31 @@ class OutputRelay:
     def close(self) -> None:
         """Pass on what is left, then close the pipe."""
         self._move()
+        self._pass_on(half=True)
         self.launched()
         self._end()
 
     def _readable(self, _mask: int) -> None:
-        blocked = not self._move()
-        if not self._open:
-            return
-        self._unwatch()
-        pause = _BLOCKED_PAUSE if blocked else PAUSE
-        self._timer = self._loop.at(time.monotonic() + pause, self._resume)
+        taken = self._move()
+        if self._open:
+            self._unwatch()
+            self._wait(taken)
 
     def _resume(self) -> None:
-        if self._rest and not writable(self._target):
-            self._timer = self._loop.at(time.monotonic() + _BLOCKED_PAUSE, self._resume)
-        else:
+        if self._rest:
+            taken = self._move()
+            if taken and not self._moved:
+                taken = self._pass_on(half=True)
+            if self._rest:
+                self._wait(taken)
+        if self._open and not self._rest:
             self._loop.watch(self._read, READ, self._readable)
+
+    def _wait(self, taken: bool) -> None:
+        """Read again after a pause; `taken`: the target takes more."""
+        pause = _BUSY_PAUSE if self._moved > self._much else PAUSE
+        when = time.monotonic() + (pause if taken else _BLOCKED_PAUSE)
+        self._timer = self._loop.at(when, self._resume)
 
     def _unwatch(self) -> None:
         if self._loop.watched(self._read):
@@ -98,26 +134,39 @@ class OutputRelay:
 
     def _move(self) -> bool:
         """Pass on what there is; return False if the target takes no more."""
+        self._moved = 0
         if not self._open:
             return True
         for _ in range(_MOST_READS):
-            self._rest = self._rest[write_now(self._target, self._rest) :]
-            if self._rest:
+            if not self._pass_on():
                 return False
             try:
                 data = os.read(self._read, _READ)
             except BlockingIOError:
                 return True
             if not data:
+                if not self._pass_on(half=True):
+                    return False
                 self._end()
                 return True
+            self._moved += len(data)
             self.lines += data.count(b"\n")
             self._tail = (self._tail + data)[-_TAIL_BYTES:]
-            self._rest = data
+            self._rest += data
             if len(data) < CHUNK:
-                self._rest = self._rest[write_now(self._target, self._rest) :]
-                return not self._rest
-        return True
+                break
+        return self._pass_on()
+
+    def _pass_on(self, *, half: bool = False) -> bool:
+        """Pass on whole lines, with `half` also the beginning of one; return False if the target
+        takes no more.
+        """
+        end = self._rest.rfind(b"\n") + 1
+        if half or (not end and len(self._rest) > _LONGEST):
+            end = len(self._rest)
+        taken = write_now(self._target, self._rest[:end])
+        self._rest = self._rest[taken:]
+        return taken == end
 
     def _end(self) -> None:
         """Close the pipe, at its end of file or earlier."""

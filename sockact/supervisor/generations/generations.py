@@ -40,7 +40,7 @@ class Generations:
         return tuple(self._live.values())
 
     def launch(self, context: Context, number: int, *, capture: bool) -> LiveGeneration:
-        """Launch generation `number`; `capture` keeps the end of its stderr.
+        """Launch generation `number`; `capture` keeps its last lines.
 
         Raises OperatorError, OSError.
         """

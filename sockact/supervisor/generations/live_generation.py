@@ -15,6 +15,7 @@ from sockact.core.lifecycle.events import LaunchFailed, Proven
 from sockact.core.settings import Adopt, Settings
 from sockact.handover.adoption.callers import Callers
 from sockact.kernel import looks
+from sockact.supervisor.base.output_relay import joined
 from sockact.supervisor.generations.bind_requests import BindRequests
 from sockact.supervisor.generations.launch_news import LaunchNews
 from sockact.supervisor.generations.outputs import Outputs
@@ -87,7 +88,7 @@ class LiveGeneration:
 
     @classmethod
     def start(cls, context: Context, number: int, *, capture: bool) -> LiveGeneration:
-        """Launch a generation; `capture` keeps the end of its stderr. Raises OperatorError."""
+        """Launch a generation; `capture` keeps its last lines. Raises OperatorError."""
         found = cls(context, number)
         found._binds.adoption.own_connects.begin()
         settings = found.settings
@@ -124,8 +125,8 @@ class LiveGeneration:
             found.settings = Settings.from_older(carried.settings)
         found.own = deployed(found.settings)[2]
         found.version = ReleaseVersion(context, carried.number, carried.version)
-        if carried.pump:
-            found.outputs = Outputs.take_over(context.loop, carried.pump)
+        if carried.output or carried.pump:
+            found.outputs = Outputs.take_over(context.loop, carried.output, carried.pump)
         if carried.notified:
             found._notify_socket = found._open_notify_socket(carried.notified)
         found.unlisted.extend(carried.unlisted)
@@ -137,13 +138,14 @@ class LiveGeneration:
         """Return the state for the version that takes over."""
         from sockact.supervisor.records.carried_state import CarriedGeneration
 
+        output, error = self.outputs.carried() if self.outputs else (None, None)
         return CarriedGeneration(
             self.number,
             self.pid,
             self.started,
             self._binds.fileno(),
             self._notify_socket.carried() if self._notify_socket else None,
-            self.outputs.carried() if self.outputs else None,
+            error,
             *gates.carried(self.number),
             self.version.text,
             "" if self.settings is self._context.settings.next else self.settings.to_json(),
@@ -152,6 +154,7 @@ class LiveGeneration:
             self._guardian,
             self._context.lending.lane_of(self.number),
             gates.is_bypassed(self.number),
+            output,
         )
 
     @property
@@ -207,10 +210,10 @@ class LiveGeneration:
         by_filter = self._context.adopt is Adopt.SECCOMP
         return by_filter and self._binds.adoption.may_have_looked(self.settings)
 
-    def stderr_tail(self, done: Callable[[list[str]], None]) -> None:
-        """Pass the last lines of its stderr to `done`, now or later."""
-        found = self.outputs.tail() if self.outputs else None
-        done(found) if found is not None else self._context.logs.pipes.tail(self.number, done)
+    def last_lines(self, done: Callable[[list[str]], None]) -> None:
+        """Pass the last lines that it wrote to `done`, now or later."""
+        found = self.outputs.tails() if self.outputs else []
+        self._context.logs.pipes.tails(self.number, lambda more: done(joined([*found, *more])))
 
     def restore_options(self) -> None:
         """Give the listeners the options that they had before: another generation serves."""

@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import os
 import time
+from functools import partial
 
 from sockact.supervisor.base.output_relay import TAIL_LINES
 from sockact.supervisor.logs.targets import STDERR
@@ -114,13 +115,20 @@ class Pipes:
                 pipe.generation = 0
                 self._drop(key, pipe)
 
-    def tail(self, generation: int, done: Callable[[list[str]], None]) -> None:
-        """Call `done` soon, with the last lines of the pipe with the standard error."""
-        for key, pipe in self._pipes.items():
-            if pipe.generation == generation and STDERR in self._targets[pipe.log].descriptors:
-                self._ask(key, pipe, done)
-                return
-        done([])
+    def tails(self, generation: int, done: Callable[[list[list[str]]], None]) -> None:
+        """Call `done` soon, with the last lines of each pipe, those of standard error last."""
+        asked = [(key, pipe) for key, pipe in self._pipes.items() if pipe.generation == generation]
+        found: dict[int, list[str]] = {}
+
+        def answer(key: int, lines: list[str]) -> None:
+            found[key] = lines
+            if len(found) == len(asked):
+                done([found[key] for key, _ in asked])
+
+        if not asked:
+            done([])
+        for key, pipe in asked:
+            self._ask(key, pipe, partial(answer, key))
 
     def lines(self, generation: int) -> int | None:
         """Return how many lines of its standard error were read at the call before; None if the log

@@ -115,6 +115,7 @@ class CarriedGeneration:
     """Descriptor of its seccomp filter."""
     notified: CarriedNotifySocket | None
     pump: CarriedRelay | None
+    """Of its standard error."""
     removed: tuple[Entry, ...]
     """The epoll entries of its listeners that were removed."""
     unfit: tuple[str, ...]
@@ -131,6 +132,7 @@ class CarriedGeneration:
     """Descriptor that keeps its guardian waiting."""
     lane: int = 0
     bypassed: bool = False  # New clients are steered past its lane.
+    output: CarriedRelay | None = None  # Of its standard output.
 
 
 @dataclass(frozen=True)
@@ -296,9 +298,9 @@ class CarriedSupervisor:
                 found.append(generation.guardian)
             if generation.notifications is not None:
                 found.append(generation.notifications)
-            found += [one.fd for one in (generation.notified, generation.pump) if one]
-            if generation.pump and generation.pump.stream is not None:
-                found.append(generation.pump.stream)
+            relays = [one for one in (generation.output, generation.pump) if one]
+            found += [one.fd for one in (generation.notified, *relays) if one]
+            found += {one.stream for one in relays if one.stream is not None}
         if self.engine.logs:
             found += [self.engine.logs.channel, *(one.fd for one in self.engine.logs.pipes)]
         return found

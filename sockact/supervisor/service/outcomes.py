@@ -50,7 +50,7 @@ class Outcomes:
         return leave
 
     def carried(self) -> tuple[int, tuple[str, ...]]:
-        """Return the handover that failed last and its stderr, for the version that takes over."""
+        """Return the handover that failed last and its lines, for the version that takes over."""
         about, lines = self._failed_output
         return about, tuple(lines)
 
@@ -82,12 +82,12 @@ class Outcomes:
             else:
                 done(handover_status(handover, []), True)
 
-    def failed(self, handover: Handover, stderr: list[str]) -> None:
+    def failed(self, handover: Handover, lines: list[str]) -> None:
         """Report a handover that failed, and the last lines of its successor."""
-        self._failed_output = (handover.id, stderr)
+        self._failed_output = (handover.id, lines)
         self._report(handover)
         for _, _, done in self._waiting.pop(handover.id, ()):
-            done(handover_status(handover, stderr), False)
+            done(handover_status(handover, lines), False)
 
     def changed(self, service: Service) -> None:
         """Answer the callers who have waited for this state.
@@ -136,7 +136,7 @@ def _accepts(g: Generation) -> bool:
     return g.gate is Gate.CLOSING and not g.ending
 
 
-def handover_status(handover: Handover, stderr: list[str], share: int | None = None) -> Json:
+def handover_status(handover: Handover, lines: list[str], share: int | None = None) -> Json:
     """Return the Handover of docs/control.md."""
     now = time.monotonic()
     return {
@@ -146,7 +146,7 @@ def handover_status(handover: Handover, stderr: list[str], share: int | None = N
         "from": handover.predecessor,
         "to": handover.successor,
         "reason": handover.reason,
-        "stderr": stderr,
+        "stderr": lines,
         "requested_usec": round((time.time() - (now - handover.requested)) * 1_000_000),
         "duration_seconds": (handover.finished or now) - handover.requested,
         "drained": handover.drained,

@@ -205,14 +205,14 @@ class Performer:
             ended = g is None or bool(g.exit and g.exit.code)
             looked = successor is not None and successor.may_have_looked
             failed = partial(self._failed, handover, ended, looked)
-            failed([]) if successor is None else successor.stderr_tail(failed)
+            failed([]) if successor is None else successor.last_lines(failed)
             return
         if not handover.rollback:
             self._history.reload_succeeded()
         predecessor = self._lifecycle.service.get(handover.predecessor or 0)
         self._outcomes.finished(handover, predecessor)
 
-    def _failed(self, handover: Handover, ended: bool, looked: bool, stderr: list[str]) -> None:
+    def _failed(self, handover: Handover, ended: bool, looked: bool, lines: list[str]) -> None:
         """Report a failed handover, with the cause that its successor has written. `looked`: it may
         have found its address in use.
         """
@@ -220,10 +220,10 @@ class Performer:
             if not handover.rollback:
                 from sockact.core.history import cause
 
-                reason = cause.with_cause(handover.reason, stderr, ended=ended)
-                if looked and ended and own_connects.tell(stderr):
+                reason = cause.with_cause(handover.reason, lines, ended=ended)
+                if looked and ended and own_connects.tell(lines):
                     reason = f"{reason}; {own_connects.ADVICE}"
                 handover = replace(handover, reason=reason)
             self._history.refused(handover)
-        self._outcomes.failed(handover, stderr)
+        self._outcomes.failed(handover, lines)
         self._lifecycle.handle(events.Explained(handover.id, handover.reason))

@@ -4,6 +4,7 @@ edit the program's epoll instances and where pidfd_getfd is refused.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -110,17 +111,30 @@ def test_a_process_that_waits_in_both(start: StartService, folder: Path) -> None
 
 NOT_KEPT = (load.Load(load.Kind.NEW, 4, pause=0.005), load.Load(load.Kind.SLOW, 2))
 KEPT = (*NOT_KEPT, load.Load(load.Kind.KEEP_ALIVE, 2, pause=0.005))
+GRANIAN = zoo.BY_NAME["granian"]
+TWO_WORKERS = replace(
+    GRANIAN,
+    name="granian --workers 2",
+    command=lambda address: [*GRANIAN.command(address), "--workers", "2"],
+)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["uvicorn uvloop", "uvicorn asyncio", "gunicorn gthread", "gunicorn sync", "granian"]
+    "server",
+    [
+        *map(zoo.BY_NAME.__getitem__, ("uvicorn uvloop", "uvicorn asyncio")),
+        *map(zoo.BY_NAME.__getitem__, ("gunicorn gthread", "gunicorn sync")),
+        *(GRANIAN, TWO_WORKERS),
+    ],
+    ids=lambda server: server.name,
 )
-def test_no_client_notices_a_reload_where_pidfd_getfd_is_refused(folder: Path, name: str) -> None:
-    server = zoo.BY_NAME[name]
+def test_no_client_notices_a_reload_where_pidfd_getfd_is_refused(
+    folder: Path, server: zoo.Server
+) -> None:
     for package in server.packages:
         pytest.importorskip(package)
     loads = KEPT if server.announces_close else NOT_KEPT
-    done = run_trial(server, folder, 2, loads=loads, settings=GATES, launcher=REFUSED)
+    done = run_trial(server, folder, 3, loads=loads, settings=GATES, launcher=REFUSED)
     assert not done.problems(), done.stderr[-2000:]
     assert "cannot be made to stop accepting" not in done.stderr

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conftest import StartService
+    from tests.support.program import Program
     from tests.support.service import Service
 
 WSGI = """
@@ -132,3 +133,37 @@ def test_with_a_log(start: StartService, folder: Path) -> None:
     assert "before it was ready: no database" in outcome.stderr.splitlines()[0]
     wait.until(hook.exists, "the hook")
     assert "exited with status 1" in json.loads(hook.read_text())["reason"]
+
+
+OUT, ERR = "print({!r}, flush=True)\n", "print({!r}, file=sys.stderr, flush=True)\n"
+
+
+@pytest.mark.parametrize("log", ["", "--log {}/log", "--log {}/out --log-stderr {}/err"])
+@pytest.mark.parametrize(
+    ("says", "cause"),
+    [
+        (OUT.format("*** FATAL CONFIG FILE ERROR ***") + OUT.format("Bad directive"), "Bad dir"),
+        (OUT.format("[ERROR] no database") + ERR.format("bye"), "[ERROR] no database"),
+        (OUT.format("no database") + ERR.format("WARNING: bye"), "no database"),
+        (OUT.format("starting") + ERR.format("no database"), "no database"),
+    ],
+)
+def test_whatever_stream_it_wrote_to(
+    start: StartService, program: Program, folder: Path, log: str, says: str, cause: str
+) -> None:
+    options = tuple(log.replace("{}", str(folder)).split())
+    service = start(program.command, listen=program.listen, options=options)
+    program.publish("2", f"{says}sys.exit(1)\n")
+    outcome = service.reload()
+    headline, *quoted = outcome.stderr.splitlines()
+    assert cause in headline
+    status = service.status()["handover"]
+    recorded = varlink.call(service.control, "History")["handovers"][-1]
+    assert status["reason"] in headline
+    assert recorded["reason"] == status["reason"]
+    said = [line for line in says.split("'") if line in status["stderr"]]
+    assert sorted(quoted) == sorted(f"  | {line}" for line in said)
+    assert len(said) == 2
+    if not log:
+        written = service.stderr.splitlines()
+        assert [written.count(line) for line in said] == [1, 1]

@@ -106,6 +106,47 @@ def test_a_message_of_several_lines() -> None:
     assert "ValidationError: 1 validation error for Settings database_url Field required" in found
 
 
+REDIS_7 = """
+*** FATAL CONFIG FILE ERROR (Redis 7.0.15) ***
+Reading the configuration file, at line 2
+>>> 'databasess 3'
+Bad directive or wrong number of arguments
+"""
+REDIS_8 = """\
+7:M 30 Nov 2026 23:21:38.839 * Running mode=standalone, port=7001.
+7:M 30 Nov 2026 23:21:38.839 # Unresolved Configuration(s) Detected:
+7:M 30 Nov 2026 23:21:38.840 # >>> 'databasess 3'
+7:M 30 Nov 2026 23:21:38.840 # No ApplyConfig call: aborting
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            REDIS_7,
+            (
+                "*** FATAL CONFIG FILE ERROR (Redis 7.0.15) *** Reading the configuration file, "
+                "at line 2 >>> 'databasess 3' Bad directive or wrong number of arguments"
+            ),
+        ),
+        (
+            REDIS_8,
+            (
+                "7:M 30 Nov 2026 23:21:38.839 # Unresolved Configuration(s) Detected: "
+                ">>> 'databasess 3' No ApplyConfig call: aborting"
+            ),
+        ),
+        ("[ERROR] missing:\n[ERROR] a\n[INFO] bye\nx", "[ERROR] a"),
+        ("[ERROR] missing:\n  a\n[INFO] bye\nx", "[ERROR] missing: a"),
+        ("missing:", "missing:"),
+        ("---\n---\n---", "---"),
+    ],
+)
+def test_a_heading_comes_with_what_is_below(text: str, expected: str) -> None:
+    assert cause(text.splitlines(), ended=True) == expected
+
+
 def test_the_last_line_tells_only_of_an_end() -> None:
     lines = ["[INFO] starting", "DATABASE_URL is not set", ""]
     assert cause(lines, ended=True) == "DATABASE_URL is not set"

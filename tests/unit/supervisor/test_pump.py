@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sockact.supervisor.base import report
-from sockact.supervisor.base.nonblocking import write_now
-from sockact.supervisor.base.output_relay import TAIL_LINES, OutputRelay
+from sockact.supervisor.base.nonblocking import CHUNK, write_now
+from sockact.supervisor.base.output_relay import TAIL_LINES, OutputRelay, joined
 from sockact.supervisor.base.report import ERROR, Reporter
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ def test_everything_is_passed_on_and_the_tail_kept(loop: Loop, pipe: tuple[int, 
     os.write(program, "\n".join(lines).encode())
     assert pump.tail() == lines[5:]
     assert pump.lines == len(lines) - 1
-    assert os.read(pipe[0], 1 << 16).decode().split("\n") == lines
     os.close(program)
     pump.close()
+    assert os.read(pipe[0], 1 << 16).decode().split("\n") == lines
 
 
 def test_the_end_of_the_program_ends_the_pump(loop: Loop, pipe: tuple[int, int]) -> None:
@@ -68,6 +68,26 @@ def test_lines_arrive_by_the_loop(loop: Loop, pipe: tuple[int, int]) -> None:
     os.write(program, b"two\n")
     loop.run()
     assert os.read(pipe[0], 99) == b"two\n"
+    loop.unwatch(pipe[0])
+    os.close(program)
+    pump.close()
+
+
+def test_half_a_line_waits_while_more_comes(loop: Loop, pipe: tuple[int, int]) -> None:
+    pump = OutputRelay(loop, pipe[1])
+    program = program_end(pump)
+    loop.watch(pipe[0], 1, lambda _mask: loop.stop())
+    os.write(program, b"one\nha")
+    loop.run()
+    assert os.read(pipe[0], 99) == b"one\n"
+    os.write(program, b"lf\nprompt: ")
+    loop.run()
+    assert os.read(pipe[0], 99) == b"half\n"
+    loop.run()
+    assert os.read(pipe[0], 99) == b"prompt: "
+    os.write(program, b"x" * 70_000)
+    loop.run()
+    assert os.read(pipe[0], 99) == b"x" * 99
     loop.unwatch(pipe[0])
     os.close(program)
     pump.close()
@@ -102,6 +122,28 @@ def test_write_now_writes_what_fits(pipe: tuple[int, int]) -> None:
     taken = write_now(pipe[1], bytes(1 << 20))
     assert 0 < taken < 1 << 20
     assert write_now(pipe[1], b"more") == 0
+
+
+def test_lines_are_not_torn(pipe: tuple[int, int]) -> None:
+    fill(pipe[1])
+    os.read(pipe[0], CHUNK)
+    line = b"x" * 99 + b"\n"
+    assert write_now(pipe[1], line * 99) == CHUNK // len(line) * len(line)
+    os.read(pipe[0], 1 << 20)
+    assert write_now(pipe[1], b"x" * (CHUNK + 1)) == CHUNK + 1
+
+
+@pytest.mark.parametrize(
+    ("tails", "expected"),
+    [
+        ([], []),
+        ([["a"], ["b"]], ["a", "b"]),
+        ([["a"] * 300, []], ["a"] * TAIL_LINES),
+        ([["a"] * 300, ["b"]], ["a"] * (TAIL_LINES // 2) + ["b"]),
+    ],
+)
+def test_last_lines_of_two_outputs(tails: list[list[str]], expected: list[str]) -> None:
+    assert joined(tails) == expected
 
 
 def test_write_now_to_nobody_loses_it() -> None:

@@ -56,11 +56,10 @@ def test_it_takes_the_place_of_the_journals_only(
     journald: socket.socket, loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(journal_stream, "outputs", lambda environ: (1,))
-    outputs = Outputs.open(loop, {}, "web-2", WriteEnds(), capture=True)
+    outputs = Outputs.open(loop, {}, "web-2", WriteEnds(), capture=False)
     laid = {target: source for source, target in outputs.replacements()}
     found = os.fstat(laid[1])
     assert outputs.environment() == {"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"}
-    # The pump has standard error, and passes it on to our own.
     os.write(laid[1], b"out\n")
     outputs.launched()
     outputs.close()
@@ -73,14 +72,23 @@ def test_what_is_pumped_is_the_generations_too(
 ) -> None:
     monkeypatch.setattr(journal_stream, "outputs", lambda environ: (1, 2))
     outputs = Outputs.open(loop, {}, "web-2", WriteEnds(), capture=True)
-    # The pump decides last about standard error.
-    assert [target for _source, target in outputs.replacements()] == [1, 2, 2]
-    os.write(outputs.replacements()[-1][0], b"error\n")
+    laid = {target: source for source, target in outputs.replacements()}
+    found = os.fstat(laid[1])
+    assert outputs.environment() == {"JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"}
+    os.write(laid[1], b"out\n")
+    os.write(laid[2], b"error\n")
     outputs.launched()
-    assert outputs.tail() == ["error"]
+    assert outputs.tails() == [["out"], ["error"]]
     outputs.close()
     with _accept(journald) as theirs, theirs.makefile("rb") as file:
-        assert file.read() == HEAD + b"error\n"
+        assert file.read() == HEAD + b"out\nerror\n"
+
+
+def test_a_terminal_stays_the_programs(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "isatty", lambda fd: True)
+    outputs = Outputs.open(loop, {}, "", WriteEnds(), capture=True)
+    assert [target for _source, target in outputs.replacements()] == [2]
+    outputs.close()
 
 
 def test_what_goes_to_a_log_does_not_go_to_the_journal(
@@ -94,7 +102,7 @@ def test_what_goes_to_a_log_does_not_go_to_the_journal(
     assert (outputs.replacements(), outputs.environment()) == (((writer, 1), (writer, 2)), {})
     outputs.launched()
     assert os.read(reader, 1) == b""
-    assert outputs.tail() is None
+    assert outputs.tails() == []
     outputs.close()
     os.close(reader)
 
