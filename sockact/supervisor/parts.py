@@ -119,6 +119,8 @@ class LifecycleParts:
         self._launching, self._base, self._show = launching, base, show
         self.reports = base.reports
         self.lifecycle = Lifecycle(policy, loop, base.retry, lambda: self.performer)
+        if lending.lanes.lost:
+            self.unaccepted(lending.lanes.lost)
         self._accept_watch = AcceptWatch(
             loop, launching.processes, lending.listeners_of, self._who_accepts, self._deaf
         )

@@ -58,8 +58,6 @@ class Lending:
         self._count = count
         self._service = service
         self._lent: dict[int, int] = {}
-        if lanes.lost:
-            count(lanes.lost)
 
     def lend(self, number: int, lane: int | None) -> list[Listener]:
         """Lend a lane to a generation, and return its listeners. One that is about to be launched
