@@ -94,7 +94,7 @@ class _Bringing:
         self._peers = peers
         self._reports = reports
         self._tracer = Tracer()
-        self._waiting = [*range(len(peers))]
+        self._waiting = [*range(len(peers))][::-1]
         """Indexes of the connections that no thread takes yet, the next one last."""
         self._under_way: dict[int, _Taken] = {}
         self._polling: dict[int, Call] = {}
