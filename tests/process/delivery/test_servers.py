@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import http.client
+import os
 import shutil
 import socket
 import subprocess
 import sys
+import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
+from sockact.handover import gate
+from sockact.handover.delivery.parked import Parked
 from sockact.handover.interest import waiting
 from sockact.kernel import procfs
 from tests.support import wait
@@ -22,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COUNT = 20
+PAUSE = 0.02
 FILES = {
     "asgi.py": """
 async def app(scope, receive, send):
@@ -81,24 +87,21 @@ func main() {
 """,
 }
 PYTHON = [sys.executable, "-W", "ignore"]
-GUNICORN = [
-    *PYTHON,
-    "-m",
-    "gunicorn",
-    "--bind=fd://LFD",
-    "--log-level=critical",
-    "--no-control-socket",
-]
+GUNICORN = [*PYTHON, "-m", "gunicorn", "--bind=fd://LFD", "--log-level=critical"]
+GTHREAD = ["--worker-class=gthread", "--threads=4", "--keep-alive=60", "--no-control-socket"]
 UVICORN = [*PYTHON, "-m", "uvicorn", "--fd=LFD", "--lifespan=off", "--log-level=critical"]
 SERVERS = {
     "uvicorn on asyncio": [*UVICORN, "--loop=asyncio", "asgi:app"],
     "uvicorn on uvloop": [*UVICORN, "--loop=uvloop", "asgi:app"],
-    "gunicorn gthread": [*GUNICORN, "--worker-class=gthread", "--threads=4", "wsgi:app"],
+    "gunicorn gthread": [*GUNICORN, *GTHREAD, "wsgi:app"],
     "aiohttp": [*PYTHON, "aio.py", "LFD"],
     "http.server": [*PYTHON, "threads.py", "LFD"],
     "node": ["node", "node.js", "LFD"],
     "go": ["./server", "LFD"],
 }
+
+MOVABLE = ["uvicorn on asyncio", "uvicorn on uvloop", "aiohttp", "node", "go"]
+"""Servers whose quiet connections are in epoll."""
 
 
 @pytest.fixture
@@ -116,20 +119,45 @@ def has(name: str) -> bool:
     return name not in ("node", "go") or shutil.which(name) is not None
 
 
+class Servers:
+    """Servers of one kind on one listener."""
+
+    def __init__(self, name: str) -> None:
+        self._command = SERVERS[name]
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener.setblocking(name == "http.server")
+        self._started: list[Delivered] = []
+
+    def start(self) -> Delivered:
+        """Start one, and wait until it waits for connections."""
+        program = Delivered(self.listener, self._command)
+        self._started.append(program)
+        with program.answered():
+            wait.until(lambda: bool(workers(program)), "it to wait for connections")
+        return program
+
+    def kill(self, program: Delivered) -> None:
+        """Kill one of them."""
+        self._started.remove(program)
+        program.close()
+
+    def close(self) -> None:
+        """Kill all of them."""
+        for program in self._started:
+            program.close()
+        self.listener.close()
+
+
 @pytest.fixture(params=SERVERS)
-def server(request: pytest.FixtureRequest, place: Path) -> Iterator[Delivered]:
-    """A server that waits for connections."""
+def servers(request: pytest.FixtureRequest, place: Path) -> Iterator[Servers]:
+    """Servers of each kind."""
     if not has(request.param):
         pytest.skip("not installed")
     if request.param == "go":
         subprocess.run(["go", "build", "-o", "server", "server.go"], check=True)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.setblocking(request.param == "http.server")
-        program = Delivered(listener, SERVERS[request.param])
-        with program.answered():
-            wait.until(lambda: bool(workers(program)), "it to wait for connections")
-        yield program
-        program.close()
+    made = Servers(request.param)
+    yield made
+    made.close()
 
 
 def workers(program: Delivered) -> list[int]:
@@ -145,9 +173,8 @@ def ask(connection: socket.socket) -> bytes:
     return response.read()
 
 
-def test_it_answers_on_connections_that_it_did_not_get_from_its_listener(
-    server: Delivered,
-) -> None:
+def test_it_answers_on_connections_that_it_did_not_get_from_its_listener(servers: Servers) -> None:
+    server = servers.start()
     with Connections() as made:
         clients = made.make(COUNT)
         assert server.deliver(made.accepted, workers(server)[-1]) == ""
@@ -158,3 +185,84 @@ def test_it_answers_on_connections_that_it_did_not_get_from_its_listener(
                 assert [ask(client) for client in clients] == [b"ok"] * COUNT
             with socket.create_connection(server.listener.getsockname(), wait.TIMEOUT) as client:
                 assert ask(client) == b"ok"
+
+
+class Visitors:
+    """Clients on kept connections that go on asking, each as soon as it has its answer."""
+
+    def __init__(self, listener: socket.socket, count: int) -> None:
+        self._end = threading.Event()
+        self.answers = 0
+        self.failures: list[str] = []
+        address = listener.getsockname()
+        self._threads = [threading.Thread(target=self._visit, args=[address]) for _ in range(count)]
+        for thread in self._threads:
+            thread.start()
+
+    def _visit(self, address: tuple[str, int]) -> None:
+        try:
+            with socket.create_connection(address, wait.TIMEOUT) as client:
+                while not self._end.is_set():
+                    assert ask(client) == b"ok"
+                    self.answers += 1
+                    self._end.wait(PAUSE)
+        except Exception as error:
+            self.failures.append(repr(error))
+
+    def wait_for(self, answers: int) -> None:
+        """Wait until they have got so many answers more."""
+        wanted = self.answers + answers
+        wait.until(lambda: self.failures or self.answers >= wanted, "answers")
+
+    def leave(self) -> None:
+        """Let them go."""
+        self._end.set()
+        for thread in self._threads:
+            thread.join()
+
+
+@pytest.mark.parametrize("servers", MOVABLE, indirect=True)
+def test_clients_do_not_notice_that_their_server_is_replaced(servers: Servers) -> None:
+    """Their connections are parked, and go to the new one with the next request."""
+    old = servers.start()
+    with old.answered():
+        visitors = Visitors(servers.listener, COUNT)
+        visitors.wait_for(3 * COUNT)
+        new = servers.start()
+        listeners = {inode(servers.listener): servers.listener.fileno()}
+        gate.close(gate.entries(workers(old), {*listeners}), listeners)
+        visitors.wait_for(COUNT)
+        move_all(old, new)
+    servers.kill(old)
+    with new.answered():
+        visitors.wait_for(3 * COUNT)
+        visitors.leave()
+    assert visitors.failures == []
+
+
+def move_all(old: Delivered, new: Delivered) -> None:
+    """Move the connections of a server that has closed its gate."""
+    found = [old.pid, *procfs.children(old.pid)]
+    sockets = {its for pid in found for its in procfs.sockets(pid).values()}
+    entries = gate.entries(found, sockets - {inode(old.listener)})
+    entries = [one for one in entries if procfs.socket_protocol(one.pid, one.fd) == "TCP"]
+    assert len(entries) == COUNT
+    parked = Parked(entries)
+    left = COUNT
+    while left:
+        assert wait.readable(parked.fileno())
+        for news in parked.news() or []:
+            assert news.fd is not None
+            with socket.socket(fileno=news.fd) as connection:
+                wait.until(partial(is_taken, new, connection), "it to be taken")
+            parked.delivered(news.index)
+            left -= 1
+    parked.end()
+    os.waitpid(parked.pid, 0)
+    parked.close()
+
+
+def is_taken(server: Delivered, connection: socket.socket) -> bool:
+    """Whether a worker of the server that waits at this moment has accepted the connection."""
+    waiting = workers(server)
+    return bool(waiting) and not server.deliver([connection], waiting[-1])
