@@ -74,6 +74,8 @@ class Delivered:
 
     def __init__(self, listener: socket.socket, command: Sequence[str]) -> None:
         self.listener = listener
+        self.taken: list[int] = []
+        """Our descriptors of what was accepted of the last delivery."""
         self.accepts = Accepts({inode(listener): listener.fileno()})
         ours, child_end = socket.socketpair()
         with ours, child_end:
@@ -115,6 +117,7 @@ class Delivered:
             pass
         self.accepts.end()
         why = delivery.end()
+        self.taken = [parcel.fd for parcel in delivery.taken]
         os.waitpid(delivery.pid, 0)
         return why
 

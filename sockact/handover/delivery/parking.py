@@ -147,9 +147,10 @@ class _Parking:
     def _look(self, index: int, parked: _Parked) -> None:
         """Report a request; anything else, an end of the connection too, goes back."""
         try:
-            data = socket.socket(fileno=os.dup(parked.own))
-            with data:
-                first = data.recv(LONGEST, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            with socket.socket(fileno=os.dup(parked.own)) as connection:
+                first = connection.recv(LONGEST, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return  # The program was told of these bytes before, and has read them.
         except OSError:
             first = b""
         self._loop.unregister(parked.own)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sockact.handover import gate
+from sockact.handover.delivery import parking
 from sockact.handover.delivery.parked import Parked
 from sockact.kernel import procfs
 from tests.support import wait
@@ -68,8 +70,8 @@ def echoes() -> Iterator[Echoes]:
             yield made
 
 
-@pytest.fixture
-def parked(echoes: Echoes) -> Iterator[Parked]:
+@contextlib.contextmanager
+def parking_of(echoes: Echoes) -> Iterator[Parked]:
     made = Parked(echoes.entries)
     # It is parked once the program's entry waits for nothing.
     inodes = {entry.inode for entry in echoes.entries}
@@ -78,6 +80,12 @@ def parked(echoes: Echoes) -> Iterator[Parked]:
     made.end()
     os.waitpid(made.pid, 0)
     made.close()
+
+
+@pytest.fixture
+def parked(echoes: Echoes) -> Iterator[Parked]:
+    with parking_of(echoes) as made:
+        yield made
 
 
 def one(parked: Parked) -> News:
@@ -129,6 +137,30 @@ def test_an_end_goes_back(echoes: Echoes, parked: Parked) -> None:
     echoes.client.shutdown(socket.SHUT_WR)
     assert one(parked).fd is None
     assert os.read(echoes.output, 10) == b"closed"
+
+
+def test_what_the_program_reads_by_itself_is_not_looked_at(
+    echoes: Echoes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was told of it before it was parked."""
+    look = parking._Parking._look
+
+    def late(looking: parking._Parking, index: int, its: parking._Parked) -> None:
+        with socket.socket(fileno=os.dup(its.own)) as connection:
+            if connection.recv(5, socket.MSG_PEEK) != b"hello":
+                look(looking, index, its)
+                return
+            data = connection.recv(5)
+            look(looking, index, its)
+            connection.sendall(data)
+
+    monkeypatch.setattr(parking._Parking, "_look", late)
+    with parking_of(echoes) as parked:
+        echoes.echoes(b"hello")
+        echoes.client.sendall(REQUEST)
+        news = one(parked)
+        assert news.fd is not None
+        os.close(news.fd)
 
 
 def test_what_is_left_goes_back_at_the_end(echoes: Echoes) -> None:

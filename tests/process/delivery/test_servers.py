@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import threading
-from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -248,21 +247,24 @@ def move_all(old: Delivered, new: Delivered) -> None:
     entries = [one for one in entries if procfs.socket_protocol(one.pid, one.fd) == "TCP"]
     assert len(entries) == COUNT
     parked = Parked(entries)
+    waiting: dict[int, socket.socket] = {}
     left = COUNT
     while left:
-        assert wait.readable(parked.fileno())
-        for news in parked.news() or []:
-            assert news.fd is not None
-            with socket.socket(fileno=news.fd) as connection:
-                wait.until(partial(is_taken, new, connection), "it to be taken")
-            parked.delivered(news.index)
+        if wait.readable(parked.fileno(), timeout=0 if waiting else wait.TIMEOUT):
+            for news in parked.news() or []:
+                assert news.fd is not None
+                waiting[news.index] = socket.socket(fileno=news.fd)
+        for index in taken(new, waiting):
+            parked.delivered(index)
+            waiting.pop(index).close()
             left -= 1
     parked.end()
     os.waitpid(parked.pid, 0)
     parked.close()
 
 
-def is_taken(server: Delivered, connection: socket.socket) -> bool:
-    """Whether a worker of the server that waits at this moment has accepted the connection."""
-    waiting = workers(server)
-    return bool(waiting) and not server.deliver([connection], waiting[-1])
+def taken(server: Delivered, connections: dict[int, socket.socket]) -> list[int]:
+    """Deliver connections to a server; return which of them it has accepted."""
+    pid = wait.until(lambda: max(workers(server), default=None), "it to wait for connections")
+    server.deliver([*connections.values()], pid)
+    return [index for index, one in connections.items() if one.fileno() in server.taken]
