@@ -150,6 +150,13 @@ def open(found: list[Entry], listeners: dict[int, int]) -> None:
         raise GateRefused(f"pidfd_getfd of process {pid}: {why}")
 
 
+def restore(found: list[Entry]) -> dict[int, str]:
+    """Give entries of connections the events that they had, as far as they are there. Returns
+    process → reason for those that refuse. Raises OSError.
+    """
+    return _edit(epoll.EPOLL_CTL_MOD, found, {})
+
+
 def _edit(operation: int, found: list[Entry], listeners: dict[int, int]) -> dict[int, str]:
     """Edit in a child process. Returns process → reason for those that refuse. Raises OSError."""
     if not found:

@@ -112,7 +112,7 @@ def _interest(pid: int, inodes: set[int], limit: Limit | None = None) -> set[int
     if found >= set(held.values()):
         return found  # Reading the blocked calls needs more rights.
     for call in waits.blocked_calls(pid):
-        found |= {held[fd] for fd in _waits_on(pid, call) if fd in held}
+        found |= {held[fd] for fd in waits_on(pid, call) if fd in held}
     return found if found >= set(held.values()) else found | _in_rings(pid, held)
 
 
@@ -133,7 +133,7 @@ def _in_rings(pid: int, held: dict[int, int]) -> set[int]:
     )
 
 
-def _waits_on(pid: int, call: BlockedCall) -> list[int]:
+def waits_on(pid: int, call: BlockedCall) -> list[int]:
     """The descriptors that a blocked system call waits to read from."""
     try:
         if call.name in ("poll", "ppoll"):
@@ -203,7 +203,7 @@ def _waits_for_next(pid: int, held: set[int], calls: dict[int, tuple[str, ...]])
         return False  # A thread is running.
     return any(
         waits.in_epoll_wait(words)
-        or ((call := waits.blocked_call(words)) and not held.isdisjoint(_waits_on(pid, call)))
+        or ((call := waits.blocked_call(words)) and not held.isdisjoint(waits_on(pid, call)))
         for words in calls.values()
     )
 

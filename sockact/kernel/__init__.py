@@ -7,6 +7,7 @@ __all__ = (
     "bpf",
     "credentials",
     "epoll",
+    "helper",
     "inotify",
     "libc",
     "looks",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 EPOLL_CTL_ADD = 1
 EPOLL_CTL_DEL = 2
+EPOLL_CTL_MOD = 3
 _MOST_BYTES = 16 << 20
 """220,000 entries, which the kernel prints in 0.2 s on one machine."""
 _MOST_FOUND = 50_000
@@ -114,7 +115,7 @@ class _EpollEvent(ctypes.Structure):
 
 
 def control(epfd: int, operation: int, fd: int, events: int = 0, data: int = 0) -> None:
-    """Add or remove `fd`. The kernel identifies an entry by open file and descriptor number.
+    """Add, remove or change `fd`. The kernel identifies an entry by open file and number.
 
     Raises FileNotFoundError (EPOLL_CTL_DEL without an entry), FileExistsError (EPOLL_CTL_ADD of an
     entry that exists), OSError.

@@ -91,6 +91,24 @@ class Helper:
                 wanted = _LENGTH.size + _LENGTH.unpack_from(found)[0]
         return bytes(found[_LENGTH.size :])
 
+    def begin(self, request: bytes) -> None:
+        """Send a request, for whose answer the caller waits in a loop. Raises OSError."""
+        self._socket.sendall(_LENGTH.pack(len(request)) + request)
+
+    def fileno(self) -> int:
+        """Return what can be read when it has answered, or ended."""
+        return self._socket.fileno()
+
+    def result(self) -> bytes | None:
+        """Return its answer, of a few bytes, after `fileno` can be read; None if it has ended
+        without one.
+        """
+        try:
+            data = self._socket.recv(_CHUNK)
+        except OSError:
+            return None
+        return data[_LENGTH.size :] if len(data) >= _LENGTH.size else None
+
     def _wait(self, events: int, until: float) -> bool:
         """Wait for the socket; return False if the helper sleeps, or takes too long."""
         self._poll.modify(self._socket, events)

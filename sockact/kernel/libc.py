@@ -1,4 +1,5 @@
-"""System calls that Python does not wrap, or only in part: syscall(2), prctl(2), close_range(2)."""
+"""System calls that Python does not wrap, or only in part: syscall(2), prctl(2), ptrace(2),
+close_range(2)."""
 
 from __future__ import annotations
 
@@ -19,6 +20,9 @@ def per_machine(x86_64: int, aarch64: int) -> int:
     return {"x86_64": x86_64, "aarch64": aarch64}.get(MACHINE, -1)
 
 
+_PTRACE = per_machine(101, 117)
+
+
 def syscall(number: int, *arguments: int) -> int:
     """Make a system call; every argument is passed as a long. Raises OSError with errno set."""
     return call("syscall", ctypes.c_long(number), *map(ctypes.c_long, arguments))
@@ -27,6 +31,11 @@ def syscall(number: int, *arguments: int) -> int:
 def prctl(option: int, argument: int) -> None:
     """prctl(2) with one argument. Raises OSError."""
     call("prctl", option, *map(ctypes.c_ulong, (argument, 0, 0, 0)))
+
+
+def ptrace(request: int, tid: int, address: int = 0, data: int = 0) -> None:
+    """ptrace(2) as the kernel has it: what is read is stored at `data`. Raises OSError."""
+    syscall(_PTRACE, request, tid, address, data)
 
 
 PR_SET_PDEATHSIG = 1

@@ -54,6 +54,9 @@ CONNECT_BOUND = 32
 """connect(2) of descriptors from here on is not notified: a program that is starting has lower
 ones."""
 
+BIND_LENGTHS = range(1, 129)
+"""Lengths of an address with which bind(2) may succeed: up to struct sockaddr_storage."""
+
 # struct seccomp_notif: id, pid, flags, then seccomp_data: nr, arch, instruction_pointer, args[6].
 _NOTIF = struct.Struct("=QIIiIQ6Q")
 _RESPONSE = struct.Struct("=QqiI")
@@ -271,8 +274,22 @@ def put_fd(
     The kernel waits until the thread has taken the descriptor: for ever, if others keep its CPU.
     Only a signal ends this wait, and the kernel then takes the descriptor back.
     """
-    flags = os.O_CLOEXEC if cloexec else 0
-    request = _ADDFD.pack(notification.id, _ADDFD_SETFD, source, target, flags)
+    _add(fd, (notification.id, _ADDFD_SETFD, source, target), cloexec, within)
+
+
+def add_fd(
+    fd: int, notification: Notification, source: int, *, cloexec: bool, within: float = 0.1
+) -> int:
+    """As `put_fd`, but at the lowest free number, which is returned. The caller answers the call
+    then: SECCOMP_ADDFD_FLAG_SEND (Linux 5.14) would do both, but when a signal ends the wait, the
+    call returns 0 without a descriptor.
+    """
+    return _add(fd, (notification.id, 0, source, 0), cloexec, within)
+
+
+def _add(fd: int, request: tuple[int, int, int, int], cloexec: bool, within: float) -> int:
+    # The number is returned only where the buffer may change.
+    data = bytearray(_ADDFD.pack(*request, os.O_CLOEXEC if cloexec else 0))
     until = time.monotonic() + within
     before = signal.signal(signal.SIGALRM, lambda *_: None)
     # Again and again: one may come just before the call.
@@ -280,8 +297,7 @@ def put_fd(
     try:
         while True:
             try:
-                fcntl.ioctl(fd, _NOTIF_ADDFD, request)
-                return
+                return int(fcntl.ioctl(fd, _NOTIF_ADDFD, data))
             except InterruptedError as error:  # By SIGCHLD, say.
                 if time.monotonic() >= until:
                     raise Late(error.errno, "the thread gets no CPU") from None
@@ -295,14 +311,14 @@ def proceed(fd: int, notification: Notification) -> None:
     _respond(fd, notification, 0, _FLAG_CONTINUE)
 
 
-def answer(fd: int, notification: Notification, error: int = 0) -> None:
-    """Let the call return 0, or fail with the errno `error`, without carrying it out."""
-    _respond(fd, notification, -error, 0)
+def answer(fd: int, notification: Notification, error: int = 0, value: int = 0) -> None:
+    """Let the call return `value`, or fail with the errno `error`, without carrying it out."""
+    _respond(fd, notification, -error, 0, value)
 
 
-def _respond(fd: int, notification: Notification, error: int, flags: int) -> None:
+def _respond(fd: int, notification: Notification, error: int, flags: int, value: int = 0) -> None:
     try:
-        _retried_ioctl(fd, _NOTIF_SEND, _RESPONSE.pack(notification.id, 0, error, flags))
+        _retried_ioctl(fd, _NOTIF_SEND, _RESPONSE.pack(notification.id, value, error, flags))
     except FileNotFoundError:
         return  # The thread was killed meanwhile.
 

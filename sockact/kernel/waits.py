@@ -66,14 +66,25 @@ def blocked_calls(pid: int) -> list[BlockedCall]:
 def blocked_call(words: tuple[str, ...]) -> BlockedCall | None:
     """The call that these words of `system_calls` name, if it may wait for connections."""
     # "running", "-1 SP PC" outside of a system call, or the number and six arguments.
-    if len(words) > 6 and (name := _SYSCALLS.get(int(words[0]))):
-        return BlockedCall(name, tuple(int(word, 16) for word in words[1:7]))
+    if len(words) > 6 and int(words[0]) in _SYSCALLS:
+        return waiting_call(int(words[0]), tuple(int(word, 16) for word in words[1:7]))
     return None
+
+
+def waiting_call(number: int, arguments: tuple[int, ...]) -> BlockedCall | None:
+    """The system call with this number, if it may wait for connections."""
+    name = _SYSCALLS.get(number)
+    return BlockedCall(name, arguments) if name else None
 
 
 def in_epoll_wait(words: tuple[str, ...]) -> bool:
     """Whether these words of `system_calls` say that the thread waits in epoll."""
-    return len(words) > 6 and int(words[0]) in _EPOLL_WAITS
+    return len(words) > 6 and is_epoll_wait(int(words[0]))
+
+
+def is_epoll_wait(number: int) -> bool:
+    """Whether this is the number of epoll_wait, epoll_pwait or epoll_pwait2."""
+    return number in _EPOLL_WAITS
 
 
 def threads(pid: int) -> list[Thread]:

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from sockact.handover.adoption.callers import Callers
     from sockact.handover.adoption.lock_files import LockFiles
     from sockact.handover.adoption.own_socket import OwnSocket
+    from sockact.handover.delivery.accepts import Accepts
     from sockact.kernel.seccomp import Notification
     from sockact.kernel.sockets.listener import Listener
 
@@ -92,6 +93,7 @@ class Adoption:
         self._bound = Bound(callers.hold)
         self.late: Replacement | None = None
         """What is to be tried again, because its thread got no CPU."""
+        self._accepts: Accepts | None = None
         # Inode of a socket whose descriptor was replaced → its listener.
         self._replaced: dict[int, Listener] = {}
 
@@ -181,6 +183,10 @@ class Adoption:
         if lost and wanted not in self.unlisted and len(self.unlisted) < _REMEMBERED:
             self.unlisted.append(wanted)
 
+    def accept_by(self, accepts: Accepts) -> None:
+        """Have the accepts of deliveries answered, from the first one on."""
+        self._accepts = accepts
+
     def handle(self, fd: int) -> Call | None:
         """Answer the next notification of this generation's notification fd.
 
@@ -232,23 +238,13 @@ class Adoption:
             case Call.BIND:
                 self._bind(fd, notification)
             case Call.CONNECT:
-                self._connect(fd, notification)
+                self.own_connects.handle(fd, notification)
             case Call.LISTEN:
                 self._listen(fd, notification)
             case Call.SHUTDOWN:
                 self._shutdown(fd, notification)
             case _:
                 _reply(fd, notification, succeed=self._spare(fd, notification))
-
-    def _connect(self, fd: int, notification: Notification) -> None:
-        """Refuse a connection to a listener that the program has not bound yet."""
-        over = self.own_connects.over
-        wanted = None if over else call_arguments.socket_address(notification)
-        free = wanted is not None and self.own_connects.finds_free(wanted, notification.tid)
-        if free and seccomp.still_valid(fd, notification):
-            seccomp.answer(fd, notification, errno.ECONNREFUSED)
-        else:
-            seccomp.proceed(fd, notification)
 
     def _listen(self, fd: int, notification: Notification) -> None:
         tid, target = notification.tid, notification.arguments[0] & 0xFFFFFFFF
@@ -306,6 +302,8 @@ class Adoption:
         return True
 
     def _bind(self, fd: int, notification: Notification) -> None:
+        if self._accepts is not None and self._accepts.answer(fd, notification):
+            return
         tid, target = notification.tid, notification.arguments[0] & 0xFFFFFFFF
         try:
             wanted = call_arguments.socket_address(notification)

@@ -7,12 +7,14 @@ it would wait in the accept queue.
 
 from __future__ import annotations
 
+import errno
 import os
 
 from sockact.core import own_connects
 from sockact.core.matching import Family
 from sockact.core.settings import Adopt
 from sockact.handover.adoption import call_arguments
+from sockact.kernel import seccomp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from sockact.core.matching import Address
     from sockact.core.settings import Settings
     from sockact.handover.adoption.callers import Callers
+    from sockact.kernel.seccomp import Notification
     from sockact.kernel.sockets.listener import Listener
 
 
@@ -72,6 +75,17 @@ class OwnConnects:
         Raises OSError.
         """
         return None if self.over else self.finds_free(wanted, pid)
+
+    def handle(self, fd: int, notification: Notification) -> None:
+        """Refuse a notified connection to a listener that the program has not bound yet; leave
+        others to the kernel. Raises OSError, ValueError.
+        """
+        wanted = None if self.over else call_arguments.socket_address(notification)
+        free = wanted is not None and self.finds_free(wanted, notification.tid)
+        if free and seccomp.still_valid(fd, notification):
+            seccomp.answer(fd, notification, errno.ECONNREFUSED)
+        else:
+            seccomp.proceed(fd, notification)
 
     def finds_free(self, wanted: Address, tid: int) -> bool:
         """Whether a connection of this thread has to be refused. Raises OSError."""

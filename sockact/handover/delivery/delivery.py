@@ -1,0 +1,137 @@
+"""One delivery: some connections on their way into a process that waits on a listener.
+
+Another process has the target accept them (bringing.py), and this one answers the notifications of
+its seccomp filter. Either of them may be killed: docs/delivery.md.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import marshal
+import os
+import socket
+from functools import partial
+
+from sockact.core.record import dataclass
+from sockact.handover.delivery import bringing
+from sockact.kernel import libc, looks, seccomp
+from sockact.kernel.helper import Helper
+from sockact.kernel.looks import apart_for
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sockact.kernel.seccomp import Notification
+
+_LONGEST_ADDRESS = 128
+_MOST = 256
+"""Connections of one delivery. Their reports fit into the pipe, so bringing never waits for it."""
+_GROUP = "connections"
+_ENDED = "the process that traces it was killed"
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A connection to deliver."""
+
+    fd: int
+    """Our descriptor, which stays open."""
+    peer: bytes
+    """The address of its client, as a struct sockaddr."""
+
+
+def parcels(fds: Sequence[int]) -> list[Parcel]:
+    """Parcels of these connections. A descriptor whose client is gone gets none.
+
+    Raises OSError if the kernel cannot tell at this moment.
+    """
+    if looks.is_begun():
+        peers = looks.in_fork(_GROUP, _peers, fds, 0, list(fds))
+    else:
+        peers = _peers(list(fds))
+    return [Parcel(fd, peer) for fd, peer in zip(fds, peers, strict=True) if peer]
+
+
+@apart_for(_GROUP)
+def _peers(fds: list[int]) -> list[bytes]:
+    """getpeername(2) of each; b"" if it is not connected."""
+    return [_peer(fd) for fd in fds]
+
+
+def _peer(fd: int) -> bytes:
+    data = ctypes.create_string_buffer(_LONGEST_ADDRESS)
+    length = ctypes.c_uint32(len(data))
+    try:
+        libc.call("getpeername", fd, data, ctypes.byref(length))
+    except OSError:
+        return b""
+    return data.raw[: length.value]
+
+
+class Delivery:
+    """A delivery under way. Ends by itself, shortly after `within` seconds at the latest."""
+
+    def __init__(self, pid: int, inode: int, found: Sequence[Parcel], within: float) -> None:
+        """Deliver to this process, which waits on the listener with this inode. Raises OSError."""
+        self._parcels = tuple(found[:_MOST])
+        self._accepts: dict[int, tuple[int, int]] = {}
+        self.taken: list[Parcel] = []
+        """Those that the process has accepted."""
+        self._reports, reports = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            self._helper = Helper(partial(bringing.bring, reports=reports), keep=[reports])
+        except OSError:
+            os.close(self._reports)
+            raise
+        finally:
+            os.close(reports)
+        peers = tuple(parcel.peer for parcel in self._parcels)
+        self._helper.begin(marshal.dumps((pid, inode, peers, within)))
+
+    @property
+    def pid(self) -> int:
+        """The process that has the target accept."""
+        return self._helper.pid
+
+    def fileno(self) -> int:
+        """Return what can be read at the end."""
+        return self._helper.fileno()
+
+    def answer(self, fd: int, notification: Notification) -> bool:
+        """Answer a notified bind() that is an accept with its connection; False if there is none
+        for it, or it cannot be given. Then it is not answered.
+        """
+        self._read_reports()
+        index, flags = self._accepts.pop(notification.tid, (-1, 0))
+        if index < 0:
+            return False
+        parcel = self._parcels[index]
+        before = os.get_blocking(parcel.fd)
+        os.set_blocking(parcel.fd, not flags & socket.SOCK_NONBLOCK)
+        try:
+            cloexec = bool(flags & socket.SOCK_CLOEXEC)
+            number = seccomp.add_fd(fd, notification, parcel.fd, cloexec=cloexec)
+        except OSError:
+            os.set_blocking(parcel.fd, before)
+            return False
+        seccomp.answer(fd, notification, value=number)
+        self.taken.append(parcel)
+        return True
+
+    def end(self) -> str:
+        """End it; return why not all connections were taken, "" if they were."""
+        found = self._helper.result() if self._helper.has_ended() else None
+        os.close(self._reports)
+        self._helper.close()
+        if len(self.taken) == len(self._parcels):
+            return ""
+        return _ENDED if found is None else found.decode()
+
+    def _read_reports(self) -> None:
+        try:
+            data = os.read(self._reports, _MOST * bringing.REPORT.size)
+        except BlockingIOError:
+            return
+        for tid, index, flags in bringing.REPORT.iter_unpack(data):
+            self._accepts[tid] = index, flags
