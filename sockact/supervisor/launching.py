@@ -151,8 +151,7 @@ class LaunchParts:
         What fails is left to that, which reports it.
         """
         try:
-            if not self.listener_watch.try_to_repair_all():
-                self.generations.launch(self.context, _FIRST, capture=False)
+            self.generations.launch(self.context, _FIRST, capture=False)
         except (OperatorError, OSError):
             pass
 

@@ -6,7 +6,7 @@ once. The stream listeners are in an epoll instance that reports a hang-up, whic
 and that they can be written to, which only connected sockets can. New connections do not wake the
 supervisor.
 
-Options that keep clients away are undone before each launch and before a commit (`repair_all`), and
+Options that keep clients away are undone at each launch and before a commit (`repair_all`), and
 when a generation has ended (`repair_after_end`, which leaves the socket filter with which
 `sockact unwrap` makes clients wait).
 """

@@ -156,9 +156,14 @@ class Performer:
                 self._shutdown.quit(status)
 
     def _spawn(self, number: int) -> None:
-        launched = self._generations.get(number) or self._launch(number)
-        if launched is None:
-            return
+        launched = self._generations.get(number)
+        if launched:
+            # The first one, which is starting already. It is not ready before they are repaired.
+            self._listener_watch.repair_all()
+        else:
+            launched = self._launch(number)
+            if launched is None:
+                return
         launched.find_version()  # Last, so that the program need not wait for it.
         self._announcer.launched(launched.pid)
         entry = self._history.ledger.entry(number)
