@@ -22,6 +22,7 @@ TREE = (
 )
 _SPAN = r"(?P<{}>\d+\.\d\d) s"
 _REFUSED = re.compile("connections were refused for " + _SPAN.format("refused"))
+_GIVE_OR_TAKE = re.compile("give or take " + _SPAN.format("off"))
 _WAITED = re.compile("connections waited up to " + _SPAN.format("waited"))
 # What is stated may be so many seconds, and this share, off what is seen.
 _EITHER = 0.1
@@ -122,7 +123,8 @@ def check_stated(said: str, notes: Notes) -> None:
     others = notes.failures.keys() - {"refused"}
     assert not others or "waiting in the old queue may have been cut off" in said, notes
     unsure = _EITHER + 2 * notes.gap
-    assert abs(refused - notes.refused) <= unsure + _SHARE * notes.refused, (said, notes)
+    off = unsure + stated(_GIVE_OR_TAKE, said)
+    assert abs(refused - notes.refused) <= off + _SHARE * notes.refused, (said, notes)
     if notes.dropped.get("TCPSynRetrans") and "TCP tries again" not in said:
         unsure += _TCP_RETRY
     # "Up to": a client has to come at the worst moment.

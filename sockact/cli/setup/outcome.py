@@ -12,6 +12,11 @@ from sockact.units.wrap.transaction import NotRestored, ServiceError
 if TYPE_CHECKING:
     from sockact.units.wrap.outage import Outage, Outcome
 
+_UNSAID = 0.05
+"""Seconds that a stated time may be off without a word."""
+_SHARE = 0.1
+"""The share of it that it may be off without a word."""
+
 
 def start_child(name: str, *, user_unit: bool) -> None:
     """Continue in a child process, which undoes the steps even if this process is killed."""
@@ -26,7 +31,7 @@ def failure(error: OperatorError, now: str, outage: Outage) -> Failure:
     the service.
     """
     lines = error.lines if isinstance(error, ServiceError) else ()
-    clients = _refused(outage.seconds)
+    clients = _refused(outage.seconds, outage.unsure)
     if outage.cut_off:
         plural = "connection was" if outage.cut_off == 1 else "connections were"
         clients.append(f"{outage.cut_off} waiting {plural} cut off")
@@ -34,15 +39,19 @@ def failure(error: OperatorError, now: str, outage: Outage) -> Failure:
     return Failure("; ".join([str(error), *state, *clients]), lines)
 
 
-def _refused(seconds: float | None) -> list[str]:
+def _refused(seconds: float | None, unsure: float) -> list[str]:
     if seconds is None:
         return ["how long connections were refused could not be measured"]
-    return [f"connections were refused for {seconds:.2f} s"] if seconds else []
+    if not seconds:
+        return []
+    # Only on a machine that is so busy that the addresses were looked at seldom.
+    off = f", give or take {unsure:.2f} s" if unsure > max(_UNSAID, _SHARE * seconds) else ""
+    return [f"connections were refused for {seconds:.2f} s{off}"]
 
 
 def describe(outcome: Outcome) -> str:
     """What clients noticed."""
-    clients = _refused(outcome.refused)
+    clients = _refused(outcome.refused, outcome.unsure)
     if outcome.cut_off:
         clients.append("connections waiting in the old queue may have been cut off")
     last = f"new connections waited up to {outcome.waited:.2f} s"

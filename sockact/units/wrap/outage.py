@@ -37,6 +37,8 @@ class Outcome:
     """Connections may still have waited in the queue of the old socket when it was closed."""
     retried: bool = False
     """New connections were not answered meanwhile, and their clients' kernels tried again."""
+    unsure: float = 0.0
+    """How much longer or shorter connections may have been refused."""
 
 
 class Outage:
@@ -54,6 +56,8 @@ class Outage:
         self._asked: dict[Address, float] = {}
         self.seconds: float | None = 0.0
         """The total, for the address that was worst off; None if the tables cannot be read."""
+        self.unsure = 0.0
+        """How much longer or shorter that may have been."""
         self.first: float | None = None
         """When connections were first refused, by time.monotonic()."""
         self.last = 0.0
@@ -79,17 +83,21 @@ class Outage:
         last = time.monotonic()
         before: set[Address] = set()
         lost = dict.fromkeys(self.addresses, 0.0)
+        unsure = dict.fromkeys(self.addresses, 0.0)
         while not self._over.wait(_STEP):
             free = {one for one in self.addresses if not self._answers(one)}
             now = time.monotonic()
             for address in free | before:
                 # A change is taken to lie halfway between two looks: on a busy machine, they may be
                 # far from each other.
-                lost[address] += (now - last) / (1 if address in free & before else 2)
+                changed = address not in free & before
+                lost[address] += (now - last) / (2 if changed else 1)
+                unsure[address] += (now - last) / 2 if changed else 0.0
             if free:
                 self.first = self.first or now
                 self.last = now
             self.seconds = max(lost.values(), default=0.0)
+            self.unsure = max(unsure.values(), default=0.0)
             last, before = now, free
 
     def _answers(self, address: Address) -> bool:

@@ -101,7 +101,7 @@ def unwrap(
             _test_start(service, tell)
         with outage:
             outcome = carry_out(lambda undo: _restart(undo, service, texts, outage))
-        outcome = replace(outcome, refused=outage.seconds)
+        outcome = replace(outcome, refused=outage.seconds, unsure=outage.unsure)
     elif texts.socket and service.main_pid() == "0":
         service.stop_unit(files.socket)
     try:

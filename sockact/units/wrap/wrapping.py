@@ -85,7 +85,7 @@ def wrap(
         waited, emptied = carry_out(lambda undo: _steps(undo, job))
     if found:
         _make_exclusive(service, outage.addresses)
-    return Outcome(outage.seconds, waited, cut_off=not emptied)
+    return Outcome(outage.seconds, waited, cut_off=not emptied, unsure=outage.unsure)
 
 
 @dataclass(frozen=True)

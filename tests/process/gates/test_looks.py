@@ -174,7 +174,8 @@ def test_a_helper_that_somebody_ends(
     (first,) = helpers(os.getpid())
     os.kill(first, number)
     assert procfs.lives(os.getpid())
-    assert first not in helpers(os.getpid())
+    # It is killed, which takes the kernel a moment.
+    wait.until(lambda: first not in helpers(os.getpid()), "its end")
     assert told == []
 
 

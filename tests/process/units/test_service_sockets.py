@@ -229,6 +229,8 @@ def test_a_client_that_is_never_accepted() -> None:
     both = describe(Outcome(0.5, 1.0, cut_off=True, retried=True))
     assert both.startswith("connections were refused for 0.50 s; ")
     assert "may have been cut off; new connections waited up to 1.00 s (TCP tries" in both
+    rough = describe(Outcome(0.5, 1.0, unsure=0.3))
+    assert rough.startswith("connections were refused for 0.50 s, give or take 0.30 s; ")
 
 
 def test_admitting_no_more() -> None:
@@ -266,6 +268,7 @@ def test_an_outage_is_measured() -> None:
             os.kill(found.pid, 9)
             assert wait.ended(found.pid)
             wait.until(lambda: outage.seconds, "the outage to be seen")
+        assert 0 < outage.unsure <= (outage.seconds or 0)
 
 
 @pytest.mark.parametrize("error", [OSError("gone"), RuntimeError("strange")])
