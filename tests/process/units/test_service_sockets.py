@@ -267,7 +267,7 @@ def test_an_outage_is_measured() -> None:
         with Outage([found.address]) as outage:
             os.kill(found.pid, 9)
             assert wait.ended(found.pid)
-            wait.until(lambda: outage.seconds, "the outage to be seen")
+            wait.until(lambda: bool(outage.seconds), "the outage to be seen")
         assert 0 < outage.unsure <= (outage.seconds or 0)
 
 
@@ -296,7 +296,7 @@ def test_a_socket_file_is_asked_by_its_path(folder: Path) -> None:
         assert can_connect(str(path))
         with Outage([Address(Family.UNIX, Kind.STREAM, str(path))]) as outage:
             path.unlink()
-            wait.until(lambda: outage.seconds, "clients to be refused")
+            wait.until(lambda: bool(outage.seconds), "clients to be refused")
         assert not can_connect(str(path))
 
 
