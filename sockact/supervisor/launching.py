@@ -4,10 +4,10 @@ are loaded.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from functools import partial
 
-from sockact.core.errors import OperatorError
 from sockact.core.lifecycle.model import Phase
 from sockact.core.message_kinds import News
 from sockact.core.settings import LaneUse
@@ -148,12 +148,10 @@ class LaunchParts:
     def launch_first(self) -> None:
         """Launch the first generation before the lifecycle is there, which begins with the same.
 
-        What fails is left to that, which reports it.
+        What fails, a bug included, is left to that, which reports it and goes on.
         """
-        try:
+        with contextlib.suppress(Exception):
             self.generations.launch(self.context, _FIRST, capture=False)
-        except (OperatorError, OSError):
-            pass
 
     def close(self) -> None:
         """Close everything. What else uses the loop has to be closed before."""
