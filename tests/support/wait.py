@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-TIMEOUT = 15.0
+TIMEOUT = 30.0
 INTERVAL = 0.01
 # Below those that the kernel gives out by itself, to clients above all.
 PORTS = range(16384, 32768)
@@ -27,7 +27,7 @@ SHARE = 256
 def until(
     fact: Callable[[], T | None], what: str, timeout: float = TIMEOUT, interval: float = INTERVAL
 ) -> T:
-    """The fact, as soon as it is neither None nor False; else raises TimeoutError.
+    """The fact, as soon as it is true: 0 and what is empty are none. Else raises TimeoutError.
 
     For facts that no file descriptor announces; look for an event to wait for first.
     """
@@ -35,7 +35,7 @@ def until(
     pause = threading.Event()
     while True:
         value = fact()
-        if value is not None and value is not False:
+        if value:
             return value
         if time.monotonic() > deadline:
             raise TimeoutError(f"waited {timeout:g} s for {what}")

@@ -41,6 +41,36 @@ class Outcome:
     """How much longer or shorter connections may have been refused."""
 
 
+class Refusals:
+    """How long one address was free, by looks at it, each at some moment between two times.
+
+    On a busy machine, looks take long and are far from each other: a change is taken to lie halfway
+    between the beginning of the one before it and the end of the one after it.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.unsure = 0.0
+        """How much longer or shorter that may have been."""
+        self._before = 0.0
+        self._free_since: float | None = None
+        self._total = 0.0
+
+    def look(self, began: float, ended: float, *, free: bool) -> None:
+        """Take note of a look."""
+        was_free = self._free_since is not None
+        earliest = self._before or began
+        if free is not was_free:
+            self.unsure += (ended - earliest) / 2
+            changed = (earliest + ended) / 2
+            if self._free_since is not None:
+                self._total += changed - self._free_since
+            self._free_since = changed if free else None
+        since = self._free_since
+        self.seconds = self._total + (0.0 if since is None else ended - since)
+        self._before = began
+
+
 class Outage:
     """The time for which clients of addresses are refused.
 
@@ -80,25 +110,17 @@ class Outage:
             self.seconds = None
 
     def _measure(self) -> None:
-        last = time.monotonic()
-        before: set[Address] = set()
-        lost = dict.fromkeys(self.addresses, 0.0)
-        unsure = dict.fromkeys(self.addresses, 0.0)
+        refusals = {address: Refusals() for address in self.addresses}
         while not self._over.wait(_STEP):
-            free = {one for one in self.addresses if not self._answers(one)}
-            now = time.monotonic()
-            for address in free | before:
-                # A change is taken to lie halfway between two looks: on a busy machine, they may be
-                # far from each other.
-                changed = address not in free & before
-                lost[address] += (now - last) / (2 if changed else 1)
-                unsure[address] += (now - last) / 2 if changed else 0.0
-            if free:
-                self.first = self.first or now
-                self.last = now
-            self.seconds = max(lost.values(), default=0.0)
-            self.unsure = max(unsure.values(), default=0.0)
-            last, before = now, free
+            for address, its in refusals.items():
+                began = time.monotonic()
+                free = not self._answers(address)
+                ended = time.monotonic()
+                its.look(began, ended, free=free)
+                if free:
+                    self.first, self.last = self.first or ended, ended
+            self.seconds = max((its.seconds for its in refusals.values()), default=0.0)
+            self.unsure = max((its.unsure for its in refusals.values()), default=0.0)
 
     def _answers(self, address: Address) -> bool:
         """Whether a client could connect now. Raises OSError."""

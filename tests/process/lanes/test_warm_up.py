@@ -119,7 +119,7 @@ def test_an_upgrade_carries_it(begin: Begin) -> None:
     assert {scene.program.ask() for _ in range(20)} == {"1"}
     scene.open()
     wait.until(lambda: scene.program.ask() == "2", "the switch")
-    assert "warmed up: " in scene.service.stderr
+    wait.until(lambda: "warmed up: " in scene.service.stderr, "the report")
 
 
 def test_a_rollback_ends_it(begin: Begin) -> None:
@@ -142,7 +142,8 @@ def test_a_second_reload_waits(begin: Begin) -> None:
     scene.service.signal(signal.SIGHUP)
     scene.open()
     wait.until(lambda: scene.program.ask() == "3", "the queued reload")
-    assert scene.service.stderr.count(": warmed up: ") == 2
+    # Clients are steered before it is said.
+    wait.until(lambda: scene.service.stderr.count(": warmed up: ") == 2, "the report of both")
 
 
 def test_a_stop_ends_it(begin: Begin) -> None:

@@ -287,7 +287,8 @@ def test_many_ask_at_the_same_time(start: StartService, program: Program, log: P
     with ThreadPoolExecutor(5) as pool:
         asked = [pool.submit(service.run, "rotate", "test") for _ in range(5)]
         service.signal(signal.SIGUSR1)
-        assert [one.result().code for one in asked] == [0] * 5
+        outcomes = [one.result() for one in asked]
+    assert [one.code for one in outcomes] == [0] * 5, outcomes
 
 
 def test_a_process_that_is_stopped(start: StartService, program: Program, log: Path) -> None:

@@ -16,7 +16,7 @@ from sockact.cli.setup.outcome import describe
 from sockact.core.matching import Address, Family, Kind
 from sockact.units import listening_sockets
 from sockact.units.wrap import outage as outage_module
-from sockact.units.wrap.outage import Outage, Outcome, can_connect
+from sockact.units.wrap.outage import Outage, Outcome, Refusals, can_connect
 from sockact.units.wrap.service_sockets import ServiceSockets
 from tests.support import wait
 
@@ -269,6 +269,15 @@ def test_an_outage_is_measured() -> None:
             assert wait.ended(found.pid)
             wait.until(lambda: bool(outage.seconds), "the outage to be seen")
         assert 0 < outage.unsure <= (outage.seconds or 0)
+
+
+def test_a_look_that_takes_long() -> None:
+    """Its result is that of a moment while it lasts, and not of its end."""
+    refusals = Refusals()
+    for began, ended, free in ((8, 8, False), (9, 9, True), (10, 30, True), (31, 31, False)):
+        refusals.look(began, ended, free=free)
+    assert refusals.seconds == (10 + 31) / 2 - (8 + 9) / 2
+    assert refusals.unsure == (31 - 10) / 2 + (9 - 8) / 2
 
 
 @pytest.mark.parametrize("error", [OSError("gone"), RuntimeError("strange")])
