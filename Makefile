@@ -30,7 +30,7 @@ help:
 
 # Only root can boot systemd. For other users, and without debootstrap, pytest skips tests/system
 # and says why.
-test: lint
+test: lint compiled
 	@[ "$$(id -u)" != 0 ] || bench/setup.sh system || true
 	$(PYTHON) -m pytest -n $(JOBS) --durations=25
 
@@ -38,6 +38,11 @@ test-system: $(STAMP)
 	bench/setup.sh system
 	SOCKACT_TEST_SYSTEM=insist SOCKACT_TEST_SUITES="bookworm trixie sid" SOCKACT_KILLS=20 \
 		$(PYTHON) -m pytest tests/system
+
+# Tests start thousands of Python processes, and $$PYTHONDONTWRITEBYTECODE may be set.
+.PHONY: compiled
+compiled: $(STAMP)
+	$(PYTHON) -m compileall -q sockact tests bench
 
 lint: $(STAMP)
 	$(VENV)/bin/ruff check .

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -38,6 +39,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "concurrent: shares processes with other tests; its module checks for leaks"
     )
+    # What pytest makes of a test module is kept, whatever $PYTHONDONTWRITEBYTECODE says to others.
+    sys.dont_write_bytecode = False
     leaks.become_subreaper()
     # A shell that started us in the background had it ignored, and so would all that we start.
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -54,4 +54,4 @@ def test_a_surviving_program_ends_before_the_next_generation(deploy: Deploy) -> 
         killing.wait_other_main(service, before)
         assert answer(client) == answers.fast("1").decode()
     assert service.ask() == answers.fast("2").decode()
-    assert "of an earlier supervisor to exit" in service.journal()
+    service.wait_journal("of an earlier supervisor to exit")

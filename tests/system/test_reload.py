@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import pytest
 
 from sockact.core.settings import Settings
 from tests.servers.apps import answers
+from tests.support import wait
 from tests.system import servers
 from tests.system.service import PATIENCE
 from tests.system.units import USER
@@ -26,13 +28,13 @@ def test_no_client_notices_a_reload(deploy: Deploy, server: Server) -> None:
     with service.load(*servers.SHORT, server.long) as load:
         service.releases.publish("2")
         service.systemctl("reload", service.unit)
-        # The long requests are still being served.
-        service.wait_status_text(
-            r"^serving; generation 1 draining \(up to \d+ s left\); generation 2 running; "
+        # The long requests are still being served, as long as they take.
+        expected = re.compile(
+            r'Status: "serving; generation 1 draining \(up to \d+ s left\); generation 2 running; '
             "last reload: switched from 1 to 2"
         )
-        shown = service.systemctl("status", "--lines=0", service.unit).stdout
-        assert 'Status: "serving; generation 1 draining (up to ' in shown
+        status = "status", "--lines=0", "--full", service.unit
+        wait.until(lambda: expected.search(service.systemctl(*status).stdout), "the status line")
         assert service.ask() == answers.fast("2").decode()
         service.releases.publish("3")
         service.systemctl("reload", service.unit)
@@ -58,9 +60,11 @@ def test_a_reason_on_standard_output(deploy: Deploy) -> None:
     for command in ("status", "history"):
         shown = " ".join(service.run("sockact", command, service.name).stdout.split())
         assert reason in shown
+    expected = "no database", f"generation 2: reload failed: {reason}"
+    for line in expected:
+        service.wait_journal(line)
     lines = service.journal().splitlines()
-    for line in ("no database", f"generation 2: reload failed: {reason}"):
-        assert lines.count(line) == 1
+    assert [lines.count(line) for line in expected] == [1, 1]
 
 
 def test_a_broken_release_fails_the_reload_and_nothing_else(deploy: Deploy) -> None:
@@ -71,7 +75,7 @@ def test_a_broken_release_fails_the_reload_and_nothing_else(deploy: Deploy) -> N
         # At once, and not at the end of the start timeout, which nothing here waits for.
         assert Settings.start_timeout > PATIENCE
         assert service.systemctl("reload", service.unit, check=False).returncode == 1
-        assert "RuntimeError: release 2 is broken" in service.journal()
+        service.wait_journal("RuntimeError: release 2 is broken")
         service.wait_status_text("generation 1 running; last reload failed: the program exited")
         assert service.show("ActiveState") == "active"
         assert service.ask() == answers.fast("1").decode()

@@ -66,7 +66,7 @@ def test_no_client_notices_an_upgrade(machine: Machine, deploy: Deploy, server: 
     assert not report.failures(), report.explain()
     assert set(report.total().versions) == {"1", "2", "3"}
     goes_on(service, before)
-    assert "upgraded in place from 1.0 to 1.0.1" in service.journal()
+    service.wait_journal("upgraded in place from 1.0 to 1.0.1")
     # The watchdog timeout has long expired.
     service.systemctl("stop", service.unit)
     assert service.show("Result") == "success"
@@ -92,7 +92,7 @@ def test_a_broken_package_changes_nothing(machine: Machine, deploy: Deploy) -> N
     )
     assert not report.failures(), report.explain()
     goes_on(service, before)
-    assert "still running version" in service.journal()
+    service.wait_journal("still running version")
     assert service.run("sockact", "upgrade", "--all").returncode == 0
 
 

@@ -23,7 +23,7 @@ def test_a_hung_event_loop_is_replaced(deploy: Deploy) -> None:
         service.wait_busy()
         # This client waits in the queue of a program that will never accept.
         assert service.ask() == answers.fast("2").decode()
-        assert "generation 1: not accepting connections for" in service.journal()
+        service.wait_journal("generation 1: not accepting connections for")
         service.wait_status_text("^serving; generation 2 running; last reload: switched from 1")
     # It was replaced by a handover, not by a restart.
     assert service.main_pid == before

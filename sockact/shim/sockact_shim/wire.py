@@ -15,7 +15,7 @@ import sys
 
 from . import monotonic, sleep
 
-TIMEOUT = 2.0
+TIMEOUT = 5.0
 LARGEST = 4096
 _RETRY = 0.005
 

@@ -51,7 +51,7 @@ def test_no_client_reaches_it_before_it_is_warm(begin: Begin) -> None:
     ports = {port for path, *rest in scene.requests("2") if path == "/warm" for port in rest}
     assert len(ports) == 2, "two at once, each with one port for all of its requests"
     said = r"generation 2: warmed up: \d+ requests, \d+(\.\d s| ms) -> \d+ m?s\n"
-    assert re.search(said, scene.service.stderr)
+    wait.until(lambda: re.search(said, scene.service.stderr), "the report")
     history = scene.service.run("history", scene.service.name).stdout
     assert re.search(r"start \d\.\d\d s, warm \d+\.\d\d s", history)
     assert wait.until(lambda: scene.helpers() == [], "the end of the requests")
