@@ -142,6 +142,9 @@ def _resolved(path: str) -> str:
     """
     directory, name = os.path.split(path)
     try:
-        return os.path.join(os.path.realpath(directory), name)
-    except RecursionError:
-        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), directory) from None
+        os.stat(directory)
+    except OSError as error:
+        # Python may resolve more links (3.13), or fail with RecursionError.
+        if error.errno == errno.ELOOP:
+            raise
+    return os.path.join(os.path.realpath(directory), name)
