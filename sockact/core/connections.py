@@ -53,8 +53,10 @@ SHARE_OF_AGE = 0.01
 PATIENCE = 1.0
 """Seconds after its gate has closed that a generation may take to come to rest."""
 
-FIN_WAIT2 = 5
-"""TCP_FIN_WAIT2 of include/net/tcp_states.h: the client has acknowledged the server's FIN."""
+ESTABLISHED, FIN_WAIT2 = 1, 5
+"""TCP_ESTABLISHED, and TCP_FIN_WAIT2 of include/net/tcp_states.h: the client has acknowledged the
+server's FIN.
+"""
 
 
 class Activity(Enum):
@@ -126,6 +128,18 @@ def classify(connection: Connection, rules: Rules = USUAL) -> Activity:
     if _may_have_shaken_hands(c) and (rules.tls or c.last_sent < UNASKED_FOR * 1000):
         return Activity.FRESH
     return Activity.QUIET if c.last_sent >= rules.quiet_after * 1000 else Activity.BUSY
+
+
+def may_park(connection: Connection) -> bool:
+    """Whether the program may be waiting for the client's next request.
+
+    It has read all that has come, and the last event, as far as ages show, was that it sent
+    something; or nothing has come yet. What follows decides: docs/delivery.md.
+    """
+    c = connection
+    if c.state != ESTABLISHED or c.unread:
+        return False
+    return not c.received or (bool(c.data_segments_out) and c.last_sent <= c.last_received)
 
 
 def quiet_in(connection: Connection, rules: Rules = USUAL) -> float:

@@ -13,5 +13,6 @@ __all__ = (
     "lane_opening",
     "lanes",
     "listener_changes",
+    "movable",
     "queue_ages",
 )

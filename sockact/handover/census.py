@@ -101,10 +101,12 @@ def count(
     generations: dict[int, Iterable[int]],
     listeners: list[Listener],
     rules: Callable[[int], Rules] = lambda _: USUAL,
+    moved: Collection[int] = (),
 ) -> dict[int, Counts] | None:
     """Count the connections: generation → counts, from generation → pids.
 
-    `rules` returns the rules for the connections of a generation.
+    `rules` returns the rules for the connections of a generation; `moved` are inodes of those that
+    are another generation's although it has them.
     Returns None if no listener has connections. A process that may not be read (a set-user-ID
     helper) is left out, and so is a generation that cannot be looked at now, unless there is no
     other. Raises OSError if the kernel has no sock_diag, refuses it, or cannot tell at this moment,
@@ -127,6 +129,8 @@ def count(
     if failed and not counted:
         raise failed
     own_rules = {number: _fields_of(rules(number)) for number in counted}
+    for inode in moved:
+        owners.pop(inode, None)
     found = _tally(_queries(streams), owners, own_rules)
     return {number: Counts(*counts) for number, counts in found.items()}
 
@@ -148,15 +152,17 @@ def count_fully(
     listeners: list[Listener],
     rules: Rules = USUAL,
     upgraded: Collection[int] = (),
+    moved: Collection[int] = (),
 ) -> FullCount:
     """Count the connections of one generation. Raises OSError as `count` does.
 
-    `upgraded` are inodes of connections that need it even if they are quiet.
+    `upgraded` are inodes of connections that need it even if they are quiet, `moved` of those that
+    are another generation's although it has them.
     """
     held = _held([*pids])
     inodes = {listener.inode for listener in listeners}
     found = FullCount(holders={pid: its[1] for pid, its in held.items() if inodes & its[0]})
-    owned = {inode for inodes, _epolls in held.values() for inode in inodes}
+    owned = {inode for inodes, _epolls in held.values() for inode in inodes} - {*moved}
     queries = _queries(_streams(listeners))
     counts, witnesses = _survey(queries, owned, _fields_of(rules), {*upgraded})
     found.counts = Counts(*counts)

@@ -9,8 +9,9 @@ import socket
 import threading
 from typing import TYPE_CHECKING
 
+from sockact.handover.delivery import addresses
 from sockact.handover.delivery.accepts import Accepts
-from sockact.handover.delivery.delivery import Delivery, parcels
+from sockact.handover.delivery.delivery import Delivery, Parcel
 from sockact.kernel import procfs, seccomp
 from sockact.kernel.seccomp import Call
 from tests.support import wait
@@ -32,6 +33,11 @@ def listening(host: str, backlog: int) -> socket.socket:
 def greeted(clients: Sequence[socket.socket]) -> list[int]:
     """The process that each client has been accepted by."""
     return [int(client.recv(20)) for client in clients]
+
+
+def parcels(connections: Sequence[socket.socket]) -> list[Parcel]:
+    """Parcels of these connections."""
+    return [Parcel(one.fileno(), addresses.peer(one.fileno())) for one in connections]
 
 
 class Connections:
@@ -110,7 +116,7 @@ class Delivered:
         self, connections: Sequence[socket.socket], pid: int = 0, within: float = wait.TIMEOUT
     ) -> str:
         """Deliver connections to the program, or this process of it; return why not."""
-        found = parcels([one.fileno() for one in connections])
+        found = parcels(connections)
         delivery = Delivery(pid or self.pid, inode(self.listener), found, within)
         self.accepts.begin(delivery)
         while not self.pump(delivery.fileno()):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import marshal
+import math
 import os
 import socket
 import struct
@@ -41,6 +42,10 @@ REPORT = struct.Struct("=III")
 _POLLFD = struct.Struct("=ihh")
 _INT = struct.Struct("=i")
 _POLLIN = 1
+_ALONE = 0.02
+"""Seconds for which the threads of the loop itself are traced alone. Mostly it is one of these that
+accepts, and each thread more that is traced slows down the program.
+"""
 _GRACE = 1.0
 """Seconds after the deadline for which accepts that are being answered are waited for."""
 
@@ -59,7 +64,8 @@ class Order:
 
 
 def bring(request: bytes, reports: int) -> bytes:
-    """Carry out an order; return why not all were taken, "" if they were. A Helper's answer.
+    """Carry out an order; return why not all were taken, "" if they were, and whether none will be
+    later. A Helper's answer.
 
     An accept is reported to the pipe `reports` before it is made a bind().
     """
@@ -72,7 +78,8 @@ def bring(request: bytes, reports: int) -> bytes:
         why = _Bringing(found, order.peers, reports).run(until)
     except OSError as error:
         why = error.strerror or str(error)
-    return why.encode()
+        return marshal.dumps((why, isinstance(error, targets.Impossible)))
+    return marshal.dumps((why, False))
 
 
 @dataclass(frozen=True)
@@ -105,26 +112,42 @@ class _Bringing:
     def run(self, until: float) -> str:
         """Raises OSError, Refused."""
         try:
-            for tid in self._target.threads:
-                self._tracer.seize(tid)
+            self._seize(self._target.threads)
         except PermissionError:
-            pid = self._target.pid
-            raise targets.Refused(
-                0, f"the kernel does not permit tracing process {pid} (kernel.yama.ptrace_scope)"
-            ) from None
+            why = "the kernel does not permit tracing process {} (kernel.yama.ptrace_scope)"
+            raise targets.Impossible(0, why.format(self._target.pid)) from None
         # First the event, so that the loops have one when they are interrupted: otherwise their
         # epoll_wait would fail with EINTR.
         self._wake.begin()
-        for tid in tuple(self._tracer.threads):
-            self._tracer.interrupt(tid)
+        self._interrupt(tuple(self._tracer.threads))
+        others_at = time.monotonic() + _ALONE if self._target.others else math.inf
+        waited = len(self._waiting)
         while not self._is_over():
-            late = _GRACE if self._under_way else 0
-            if (stop := self._tracer.wait(until + late)) is None:
+            if time.monotonic() > others_at:
+                is_alone = len(self._waiting) < waited
+                others_at = time.monotonic() + _ALONE if is_alone else math.inf
+                waited = len(self._waiting)
+                self._interrupt(() if is_alone else self._seize(self._target.others))
+            limit = until + (_GRACE if self._under_way else 0)
+            if (stop := self._tracer.wait(min(limit, others_at))) is None:
+                if others_at < limit:
+                    others_at = 0.0
+                    continue
                 return f"process {self._target.pid} did not accept in time"
             with contextlib.suppress(ProcessLookupError):
                 self._stopped(stop)
             self._tracer.resume(stop.tid)
         return "the connection was not given" if self._refused else ""
+
+    def _seize(self, threads: tuple[int, ...]) -> tuple[int, ...]:
+        """Raises PermissionError."""
+        for tid in threads:
+            self._tracer.seize(tid)
+        return threads
+
+    def _interrupt(self, threads: tuple[int, ...]) -> None:
+        for tid in threads:
+            self._tracer.interrupt(tid)
 
     def _is_over(self) -> bool:
         return not (self._under_way or self._wants())

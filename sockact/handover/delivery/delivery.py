@@ -6,7 +6,6 @@ its seccomp filter. Either of them may be killed: docs/delivery.md.
 
 from __future__ import annotations
 
-import ctypes
 import marshal
 import os
 import socket
@@ -14,9 +13,8 @@ from functools import partial
 
 from sockact.core.record import dataclass
 from sockact.handover.delivery import bringing
-from sockact.kernel import libc, looks, seccomp
+from sockact.kernel import seccomp
 from sockact.kernel.helper import Helper
-from sockact.kernel.looks import apart_for
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,10 +22,8 @@ if TYPE_CHECKING:
 
     from sockact.kernel.seccomp import Notification
 
-_LONGEST_ADDRESS = 128
-_MOST = 256
+MOST = 256
 """Connections of one delivery. Their reports fit into the pipe, so bringing never waits for it."""
-_GROUP = "connections"
 _ENDED = "the process that traces it was killed"
 
 
@@ -38,35 +34,7 @@ class Parcel:
     fd: int
     """Our descriptor, which stays open."""
     peer: bytes
-    """The address of its client, as a struct sockaddr."""
-
-
-def parcels(fds: Sequence[int]) -> list[Parcel]:
-    """Parcels of these connections. A descriptor whose client is gone gets none.
-
-    Raises OSError if the kernel cannot tell at this moment.
-    """
-    if looks.is_begun():
-        peers = looks.in_fork(_GROUP, _peers, fds, 0, list(fds))
-    else:
-        peers = _peers(list(fds))
-    return [Parcel(fd, peer) for fd, peer in zip(fds, peers, strict=True) if peer]
-
-
-@apart_for(_GROUP)
-def _peers(fds: list[int]) -> list[bytes]:
-    """getpeername(2) of each; b"" if it is not connected."""
-    return [_peer(fd) for fd in fds]
-
-
-def _peer(fd: int) -> bytes:
-    data = ctypes.create_string_buffer(_LONGEST_ADDRESS)
-    length = ctypes.c_uint32(len(data))
-    try:
-        libc.call("getpeername", fd, data, ctypes.byref(length))
-    except OSError:
-        return b""
-    return data.raw[: length.value]
+    """The address of its client, as a struct sockaddr: addresses.py."""
 
 
 class Delivery:
@@ -74,10 +42,12 @@ class Delivery:
 
     def __init__(self, pid: int, inode: int, found: Sequence[Parcel], within: float) -> None:
         """Deliver to this process, which waits on the listener with this inode. Raises OSError."""
-        self._parcels = tuple(found[:_MOST])
+        self._parcels = tuple(found[:MOST])
         self._accepts: dict[int, tuple[int, int]] = {}
         self.taken: list[Parcel] = []
         """Those that the process has accepted."""
+        self.is_impossible = False
+        """Nothing will be delivered to the process later, either: known at the end."""
         self._reports, reports = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             self._helper = Helper(partial(bringing.bring, reports=reports), keep=[reports])
@@ -126,11 +96,15 @@ class Delivery:
         self._helper.close()
         if len(self.taken) == len(self._parcels):
             return ""
-        return _ENDED if found is None else found.decode()
+        if found is None:
+            return _ENDED
+        why: str
+        why, self.is_impossible = marshal.loads(found)
+        return why
 
     def _read_reports(self) -> None:
         try:
-            data = os.read(self._reports, _MOST * bringing.REPORT.size)
+            data = os.read(self._reports, MOST * bringing.REPORT.size)
         except BlockingIOError:
             return
         for tid, index, flags in bringing.REPORT.iter_unpack(data):

@@ -1,5 +1,5 @@
-"""Parks quiet connections of a process: it is told nothing of them any more, and their next bytes
-are looked at. Runs in a process of its own: docs/delivery.md.
+"""Parks quiet connections of a generation: the program is told nothing of them any more, and their
+next bytes are looked at. Runs in a process of its own: docs/delivery.md.
 
 The connection stays in the program's epoll instance with no events (EPOLL_CTL_MOD of epoll_ctl(2)),
 so that whatever the program does with its entry succeeds. What is parked goes back when the
@@ -17,29 +17,35 @@ import select
 import socket
 import struct
 
+from sockact.core.connections import may_park
 from sockact.core.record import dataclass
+from sockact.handover.delivery import addresses
 from sockact.handover.delivery.request_line import LONGEST, begins_request
 from sockact.kernel import epoll, libc, pidfd
+from sockact.kernel.sockets import sock_diag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection
 
     # (pid, epfd, fd, events, data, inode) of an entry: gate.Entry.
     Plain = tuple[int, int, int, int, int, int]
 
-MESSAGE = struct.Struct("=BI")
-"""(kind, index of the entry), in either direction."""
-REQUEST, RETURNED = 0, 1
-"""To the supervisor: a request has begun (with the connection); it has gone back."""
-DELIVERED, RETURN = 2, 3
-"""From the supervisor: the connection is another process's; it is to go back."""
-_INPUT = select.EPOLLIN | select.EPOLLRDHUP
+NEWS = struct.Struct("=BIB")
+"""To the supervisor: (kind, index of the entry, length of the client's address)."""
+REQUEST, RETURNED, BUSY = 0, 1, 2
+"""A request has begun (with the connection, the client's address, and its own); it has gone back;
+it was not parked, because it is not quiet any more."""
+PARK, DELIVERED, RETURN = 0, 1, 2
+"""From the supervisor, (kind, data): entries by index; indexes of connections that are another
+process's, or that are to go back."""
+LONGEST_ORDER = 1 << 17
+_EVENTS = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLOUT | select.EPOLLET
 _CHANNEL = -1
 """The event data of the channel; that of a connection is its index."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Parked:
     """A parked connection."""
 
@@ -51,6 +57,10 @@ class _Parked:
     """That of the program."""
     events: int
     data: int
+    sent: int = 0
+    """Segments of data that the program had sent when it was parked."""
+    writable: bool = False
+    """It was reported to be."""
 
     def edit(self, operation: int, events: int = 0) -> None:
         """Edit its entry; that may be gone. Raises OSError."""
@@ -64,21 +74,21 @@ class _Parked:
 
 def park(request: bytes, channel: int) -> bytes:
     """Park connections and look at them until the supervisor ends it, or itself. A Helper's answer,
-    whose descriptors below the entries' numbers are free. `channel` is a SOCK_SEQPACKET socket.
+    whose descriptors below the number in the request are free. `channel` is a SOCK_SEQPACKET
+    socket.
     """
-    entries: list[Plain] = marshal.loads(request)
+    above: int = marshal.loads(request)
     libc.prctl(libc.PR_SET_PDEATHSIG, 0)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    above = 1 + max(fd for _pid, _epfd, fd, *_ in entries)
     number = fcntl.fcntl(channel, fcntl.F_DUPFD_CLOEXEC, above)
     os.close(channel)
-    _Parking(socket.socket(fileno=number), above).run(entries)
+    _Parking(socket.socket(fileno=number), above).run()
     return b""
 
 
 class _Parking:
-    """The parked connections of one process."""
+    """The parked connections of one generation."""
 
     def __init__(self, channel: socket.socket, above: int) -> None:
         self._channel = channel
@@ -91,14 +101,9 @@ class _Parking:
         fd, number = channel.fileno(), self._loop.fileno()
         epoll.control(number, epoll.EPOLL_CTL_ADD, fd, select.EPOLLIN, _CHANNEL & 0xFFFFFFFF)
 
-    def run(self, entries: Iterable[Plain]) -> None:
-        """Park, look, and give back what is left."""
+    def run(self) -> None:
+        """Park and look, and give back what is left."""
         try:
-            for index, entry in enumerate(entries):
-                try:
-                    self._park(index, entry)
-                except OSError:
-                    self._tell(RETURNED, index)
             while self._serve():
                 pass
         except (BrokenPipeError, ConnectionError):
@@ -109,7 +114,7 @@ class _Parking:
                     parked.edit(epoll.EPOLL_CTL_MOD, parked.events)
 
     def _park(self, index: int, entry: Plain) -> None:
-        """Raises OSError."""
+        """Park one, unless it is not quiet any more. Raises OSError."""
         pid, epfd, fd, events, data, inode = entry
         if (pid, epfd) not in self._instances:
             self._instances[pid, epfd] = self._duplicate(pid, epfd)
@@ -117,10 +122,17 @@ class _Parking:
         if os.fstat(own).st_ino != inode:
             os.close(own)
             raise OSError(0, "the program has closed it")
-        parked = _Parked(self._instances[pid, epfd], own, fd, events, data)
+        parked = self._parked[index] = _Parked(self._instances[pid, epfd], own, fd, events, data)
         parked.edit(epoll.EPOLL_CTL_MOD)
-        self._parked[index] = parked
-        epoll.control(self._loop.fileno(), epoll.EPOLL_CTL_ADD, own, _INPUT, index)
+        with socket.socket(fileno=os.dup(own)) as connection:
+            now = sock_diag.of_socket(connection)
+        if not may_park(now):
+            # The program may have been told of what has come.
+            self._give_back([index])
+            self._tell(BUSY, index)
+            return
+        parked.sent = now.data_segments_out
+        epoll.control(self._loop.fileno(), epoll.EPOLL_CTL_ADD, own, _EVENTS, index)
 
     def _duplicate(self, pid: int, fd: int) -> int:
         low = pidfd.getfd(pid, fd)
@@ -134,41 +146,78 @@ class _Parking:
 
     def _serve(self) -> bool:
         """Look at what has come; return False when the supervisor wants no more."""
-        for index, _events in self._loop.poll():
+        for index, events in self._loop.poll():
             if index == _CHANNEL:
-                data = self._channel.recv(MESSAGE.size)
+                data = self._channel.recv(LONGEST_ORDER)
                 if not data:
                     return False
-                self._obey(*MESSAGE.unpack(data))
+                self._obey(*marshal.loads(data))
             elif index in self._parked:
-                self._look(index, self._parked[index])
+                self._report(index, self._parked[index], events)
         return True
+
+    def _report(self, index: int, parked: _Parked, events: int) -> None:
+        """Act on what has happened to a parked connection."""
+        if events != select.EPOLLOUT:
+            parked.writable |= bool(events & select.EPOLLOUT)
+            self._look(index, parked)
+        elif parked.writable:
+            # Its buffer was full, and is not any more: the program may wait for that.
+            self._return(index)
+        else:
+            parked.writable = True  # It was all the time.
 
     def _look(self, index: int, parked: _Parked) -> None:
         """Report a request; anything else, an end of the connection too, goes back."""
+        client = b""
         try:
             with socket.socket(fileno=os.dup(parked.own)) as connection:
                 first = connection.recv(LONGEST, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+                now = sock_diag.of_socket(connection)
+                # Otherwise, it may be in the middle of a response to a client that does not wait.
+                answers = now.unsent or now.data_segments_out != parked.sent
+                if begins_request(first) and not answers:
+                    client = addresses.peer(parked.own)
         except BlockingIOError:
             return  # The program was told of these bytes before, and has read them.
         except OSError:
-            first = b""
-        self._loop.unregister(parked.own)
-        if begins_request(first):
-            self._tell(REQUEST, index, [parked.own])
+            pass
+        if client:
+            self._loop.unregister(parked.own)
+            own = addresses.local(parked.own)
+            message = NEWS.pack(REQUEST, index, len(client)) + client + own
+            socket.send_fds(self._channel, [message], [parked.own])
         else:
-            self._obey(RETURN, index)
-            self._tell(RETURNED, index)
+            self._return(index)
 
-    def _obey(self, kind: int, index: int) -> None:
-        parked = self._parked.pop(index)
-        with contextlib.suppress(OSError):
-            if kind == DELIVERED:
-                # A hang-up would be reported even without events.
-                parked.edit(epoll.EPOLL_CTL_DEL)
-            else:
-                parked.edit(epoll.EPOLL_CTL_MOD, parked.events)
-        os.close(parked.own)
+    def _return(self, index: int) -> None:
+        self._give_back([index])
+        self._tell(RETURNED, index)
 
-    def _tell(self, kind: int, index: int, fds: list[int] | None = None) -> None:
-        socket.send_fds(self._channel, [MESSAGE.pack(kind, index)], fds or [])
+    def _obey(self, kind: int, about: dict[int, Plain] | list[int]) -> None:
+        if isinstance(about, dict):
+            for index, entry in about.items():
+                try:
+                    self._park(index, entry)
+                except OSError:
+                    self._give_back({index} & self._parked.keys())
+                    self._tell(RETURNED, index)
+        elif kind == DELIVERED:
+            # A hang-up would be reported even without events.
+            self._edit(about, epoll.EPOLL_CTL_DEL)
+        else:
+            self._give_back(about)
+
+    def _give_back(self, indexes: Collection[int]) -> None:
+        self._edit(indexes, epoll.EPOLL_CTL_MOD)
+
+    def _edit(self, indexes: Collection[int], operation: int) -> None:
+        """Park these no more, and edit their entries."""
+        for index in indexes:
+            parked = self._parked.pop(index)
+            with contextlib.suppress(OSError):
+                parked.edit(operation, parked.events)
+            os.close(parked.own)
+
+    def _tell(self, kind: int, index: int) -> None:
+        self._channel.send(NEWS.pack(kind, index, 0))

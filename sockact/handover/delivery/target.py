@@ -28,6 +28,10 @@ class Refused(OSError):
         return str(self.strerror)
 
 
+class Impossible(Refused):
+    """The same, and later, too."""
+
+
 @dataclass(frozen=True)
 class Target:
     """Where connections are to be delivered."""
@@ -37,6 +41,8 @@ class Target:
     """The descriptors of the process that are the listener."""
     threads: tuple[int, ...]
     """Those of which one will call accept, or all of which do."""
+    others: tuple[int, ...] = ()
+    """Those of which one might call it instead: a loop may give its work to others."""
     entries: tuple[tuple[int, EpollEntry], ...] = ()
     """(descriptor of an epoll instance, entry of the listener in it), if it waits in epoll."""
 
@@ -48,7 +54,7 @@ def find(pid: int, inode: int, most: int) -> Target:
     """
     _check(pid, pid)
     target = _find(pid, inode, most)
-    for tid in target.threads:
+    for tid in (*target.threads, *target.others):
         _check(pid, tid)
     return target
 
@@ -68,8 +74,10 @@ def _find(pid: int, inode: int, most: int) -> Target:
         for entry in epoll.of_instance(pid, epfd, {inode})
         if entry.events & _INPUT
     )
-    if entries and (found := _of_loops(pid, calls, {epfd for epfd, _ in entries})):
-        return Target(pid, held, found, entries)
+    if entries:
+        first, others = _of_loops(pid, calls, {epfd for epfd, _ in entries})
+        if first:
+            return Target(pid, held, first, others, entries)
     if found := _that_wait(pid, blocked, held, _POLLS, most):
         return Target(pid, held, found)
     raise Refused(0, f"process {pid} does not wait for connections now")
@@ -91,11 +99,12 @@ def _that_wait(
     return tuple(tid for tid, _ in zip(found, range(most), strict=False))
 
 
-def _of_loops(pid: int, calls: dict[int, tuple[str, ...]], loops: set[int]) -> tuple[int, ...]:
-    """The threads of event loops on these epoll instances; none if no loop is there to be woken.
-
-    Whichever thread a loop gives its work to may call accept: one that waits for work, or runs. No
-    other is interrupted, because its call might fail.
+def _of_loops(
+    pid: int, calls: dict[int, tuple[str, ...]], loops: set[int]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The threads that wait on these epoll instances, and those that may get their work: those that
+    run, or wait for work. If none waits, the others are the first. None if no loop is there to be
+    woken. No other thread is interrupted, because its call might fail.
     """
     waiting = {
         tid
@@ -104,7 +113,9 @@ def _of_loops(pid: int, calls: dict[int, tuple[str, ...]], loops: set[int]) -> t
     }
     running = {tid for tid, words in calls.items() if words[:1] == ("running",)}
     idle = {tid for tid, words in calls.items() if words and whole(words[0]) in _FUTEXES}
-    return (*waiting, *running, *idle) if waiting or running else ()
+    if waiting:
+        return tuple(waiting), (*running, *idle)
+    return ((*running, *idle) if running else ()), ()
 
 
 def _is_one_of(pid: int, epfd: int, loops: set[int]) -> bool:
@@ -118,18 +129,18 @@ def _check(pid: int, tid: int) -> None:
     if not fields:
         return  # It has ended.
     if tracer := whole(fields.get(b"TracerPid", b"0")):
-        raise Refused(0, f"process {pid} is traced by process {tracer} (strace or a debugger)")
+        raise Impossible(0, f"process {pid} is traced by process {tracer} (strace or a debugger)")
     if fields.get(b"State", b"")[:1] in (b"T", b"t"):
         raise Refused(0, f"process {pid} is stopped")
     ours = whole(_fields("/proc/self/status").get(b"Seccomp_filters", b"-"))
     its = whole(fields.get(b"Seccomp_filters", b"-"))
     if ours is None or its is None:
-        raise Refused(0, "the kernel does not tell the number of seccomp filters (Linux 5.9)")
+        raise Impossible(0, "the kernel does not tell the number of seccomp filters (Linux 5.9)")
     # Its own filter may kill it for a call that it has never made before.
     if its > ours + 1:
-        raise Refused(0, f"process {pid} has a seccomp filter of its own")
+        raise Impossible(0, f"process {pid} has a seccomp filter of its own")
     if its <= ours:
-        raise Refused(0, f"process {pid} was started without a seccomp filter (--adopt shim)")
+        raise Impossible(0, f"process {pid} was started without a seccomp filter (--adopt shim)")
 
 
 def _fields(path: str) -> dict[bytes, bytes]:

@@ -8,9 +8,11 @@ guards against the impossible.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import socket
 import struct
+import sys
 
 from sockact.core.connections import Connection
 from sockact.core.record import dataclass
@@ -48,6 +50,8 @@ _TCP_AGES_AT = 44
 # data_segs_out.
 _TCP_COUNTS = struct.Struct("=QQIIIIII")
 _TCP_COUNTS_AT = 120
+
+_SIOCINQ, _SIOCOUTQ = 0x541B, 0x5411
 
 _LISTEN = 10
 _UDIAG_SHOW_NAME, _UDIAG_SHOW_VFS = 1, 2
@@ -174,28 +178,33 @@ def _tcp_connection(payload: memoryview) -> Connection:
     _family, state, _timer, _retrans, identity, _expires, rqueue, wqueue, _uid, inode = (
         _INET_MESSAGE.unpack_from(payload)
     )
-    ages = (0, 0, 0, 0)
-    counts = (0,) * 8
-    for kind, value in _attributes(payload[_INET_MESSAGE.size :]):
-        if kind == _INET_DIAG_INFO and len(value) >= _TCP_COUNTS_AT + _TCP_COUNTS.size:
-            ages = _TCP_AGES.unpack_from(value, _TCP_AGES_AT)
-            counts = _TCP_COUNTS.unpack_from(value, _TCP_COUNTS_AT)
-            break
-    last_sent, _, last_received, last_ack = ages
-    _acked, received, _out, _in, _unsent, _rtt, data_in, data_out = counts
-    return Connection(
-        inode,
-        state,
-        rqueue,
-        wqueue,
-        last_sent,
-        last_received,
-        last_ack,
-        received,
-        data_in,
-        data_out,
-        identity,
+    info = next(
+        (v for k, v in _attributes(payload[_INET_MESSAGE.size :]) if k == _INET_DIAG_INFO), b""
     )
+    return Connection(inode, state, rqueue, wqueue, *_counters(info), identity)
+
+
+def _counters(info: memoryview | bytes) -> tuple[int, int, int, int, int, int]:
+    """The fields of a Connection from its last_sent on, of a struct tcp_info."""
+    if len(info) < _TCP_COUNTS_AT + _TCP_COUNTS.size:
+        return (0,) * 6
+    last_sent, _, last_received, last_ack = _TCP_AGES.unpack_from(info, _TCP_AGES_AT)
+    counts = _TCP_COUNTS.unpack_from(info, _TCP_COUNTS_AT)
+    _acked, received, _out, _in, _unsent, _rtt, data_in, data_out = counts
+    return last_sent, last_received, last_ack, received, data_in, data_out
+
+
+def of_socket(connection: socket.socket) -> Connection:
+    """The same of one's own descriptor: tcp(7), TCP_INFO, SIOCINQ, SIOCOUTQ. Raises OSError."""
+    size = _TCP_COUNTS_AT + _TCP_COUNTS.size
+    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, size)
+    unread, unsent = (_length(connection, queue) for queue in (_SIOCINQ, _SIOCOUTQ))
+    inode = os.fstat(connection.fileno()).st_ino
+    return Connection(inode, info[0], unread, unsent, *_counters(info))
+
+
+def _length(connection: socket.socket, queue: int) -> int:
+    return int.from_bytes(fcntl.ioctl(connection, queue, bytes(4)), sys.byteorder)
 
 
 def _attributes(data: memoryview) -> Iterator[tuple[int, memoryview]]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from sockact.handover.delivery.delivery import Delivery, parcels
+from sockact.handover.delivery.delivery import Delivery
 from sockact.handover.delivery.wake import Wake
 from sockact.kernel import seccomp
 from sockact.kernel.tracing import memory, registers
@@ -21,7 +21,7 @@ from sockact.kernel.tracing.tracer import Tracer
 from tests.process.delivery.programs import ACCEPT, LEVEL, POLL, SELECT
 from tests.support import wait
 from tests.support.child import inode
-from tests.support.delivered import Connections, greeted
+from tests.support.delivered import Connections, greeted, parcels
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,7 +108,7 @@ def test_the_supervisor_is_killed(
 
 
 def begin(program: Delivered, made: Connections) -> Delivery:
-    found = parcels([one.fileno() for one in made.accepted])
+    found = parcels(made.accepted)
     return Delivery(program.pid, inode(program.listener), found, wait.TIMEOUT)
 
 

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sockact.handover import gate
-from sockact.handover.delivery import parking
 from sockact.handover.delivery.parked import Parked
-from sockact.kernel import procfs
+from sockact.kernel import pidfd, procfs
 from tests.support import wait
 from tests.support.child import child, inode
 
@@ -82,6 +81,11 @@ def parking_of(echoes: Echoes) -> Iterator[Parked]:
     made.close()
 
 
+def process_socket(echoes: Echoes) -> socket.socket:
+    """The program's end of the connection."""
+    return socket.socket(fileno=pidfd.getfd(echoes.pid, echoes.entries[0].fd))
+
+
 @pytest.fixture
 def parked(echoes: Echoes) -> Iterator[Parked]:
     with parking_of(echoes) as made:
@@ -139,28 +143,27 @@ def test_an_end_goes_back(echoes: Echoes, parked: Parked) -> None:
     assert os.read(echoes.output, 10) == b"closed"
 
 
-def test_what_the_program_reads_by_itself_is_not_looked_at(
-    echoes: Echoes, monkeypatch: pytest.MonkeyPatch
+def test_a_request_goes_back_if_the_program_has_sent_something_meanwhile(
+    echoes: Echoes, parked: Parked
 ) -> None:
-    """It was told of it before it was parked."""
-    look = parking._Parking._look
+    """It may be in the middle of a response: nobody knows whether the client waits for its end."""
+    with process_socket(echoes) as own:
+        own.sendall(b"event")
+    assert echoes.client.recv(10) == b"event"
+    echoes.echoes(REQUEST)
+    assert one(parked).fd is None
 
-    def late(looking: parking._Parking, index: int, its: parking._Parked) -> None:
-        with socket.socket(fileno=os.dup(its.own)) as connection:
-            if connection.recv(5, socket.MSG_PEEK) != b"hello":
-                look(looking, index, its)
-                return
-            data = connection.recv(5)
-            look(looking, index, its)
-            connection.sendall(data)
 
-    monkeypatch.setattr(parking._Parking, "_look", late)
-    with parking_of(echoes) as parked:
-        echoes.echoes(b"hello")
-        echoes.client.sendall(REQUEST)
-        news = one(parked)
-        assert news.fd is not None
-        os.close(news.fd)
+def test_a_program_that_waits_to_send_more_gets_its_events_again(
+    echoes: Echoes, parked: Parked
+) -> None:
+    with process_socket(echoes) as own:
+        with contextlib.suppress(BlockingIOError):
+            while own.send(bytes(100_000), socket.MSG_DONTWAIT):
+                pass
+        while not wait.readable(parked.fileno(), timeout=0):
+            echoes.client.recv(100_000)
+    assert one(parked).fd is None
 
 
 def test_what_is_left_goes_back_at_the_end(echoes: Echoes) -> None:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import http.client
-import os
 import shutil
 import socket
 import subprocess
 import sys
-import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
-from sockact.handover import gate
-from sockact.handover.delivery.parked import Parked
 from sockact.handover.interest import waiting
 from sockact.kernel import procfs
 from tests.support import wait
@@ -26,7 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COUNT = 20
-PAUSE = 0.02
 FILES = {
     "asgi.py": """
 async def app(scope, receive, send):
@@ -98,9 +93,6 @@ SERVERS = {
     "node": ["node", "node.js", "LFD"],
     "go": ["./server", "LFD"],
 }
-
-MOVABLE = ["uvicorn on asyncio", "uvicorn on uvloop", "aiohttp", "node", "go"]
-"""Servers whose quiet connections are in epoll."""
 
 
 @pytest.fixture
@@ -184,87 +176,3 @@ def test_it_answers_on_connections_that_it_did_not_get_from_its_listener(servers
                 assert [ask(client) for client in clients] == [b"ok"] * COUNT
             with socket.create_connection(server.listener.getsockname(), wait.TIMEOUT) as client:
                 assert ask(client) == b"ok"
-
-
-class Visitors:
-    """Clients on kept connections that go on asking, each as soon as it has its answer."""
-
-    def __init__(self, listener: socket.socket, count: int) -> None:
-        self._end = threading.Event()
-        self.answers = 0
-        self.failures: list[str] = []
-        address = listener.getsockname()
-        self._threads = [threading.Thread(target=self._visit, args=[address]) for _ in range(count)]
-        for thread in self._threads:
-            thread.start()
-
-    def _visit(self, address: tuple[str, int]) -> None:
-        try:
-            with socket.create_connection(address, wait.TIMEOUT) as client:
-                while not self._end.is_set():
-                    assert ask(client) == b"ok"
-                    self.answers += 1
-                    self._end.wait(PAUSE)
-        except Exception as error:
-            self.failures.append(repr(error))
-
-    def wait_for(self, answers: int) -> None:
-        """Wait until they have got so many answers more."""
-        wanted = self.answers + answers
-        wait.until(lambda: self.failures or self.answers >= wanted, "answers")
-
-    def leave(self) -> None:
-        """Let them go."""
-        self._end.set()
-        for thread in self._threads:
-            thread.join()
-
-
-@pytest.mark.parametrize("servers", MOVABLE, indirect=True)
-def test_clients_do_not_notice_that_their_server_is_replaced(servers: Servers) -> None:
-    """Their connections are parked, and go to the new one with the next request."""
-    old = servers.start()
-    with old.answered():
-        visitors = Visitors(servers.listener, COUNT)
-        visitors.wait_for(3 * COUNT)
-        new = servers.start()
-        listeners = {inode(servers.listener): servers.listener.fileno()}
-        gate.close(gate.entries(workers(old), {*listeners}), listeners)
-        visitors.wait_for(COUNT)
-        move_all(old, new)
-    servers.kill(old)
-    with new.answered():
-        visitors.wait_for(3 * COUNT)
-        visitors.leave()
-    assert visitors.failures == []
-
-
-def move_all(old: Delivered, new: Delivered) -> None:
-    """Move the connections of a server that has closed its gate."""
-    found = [old.pid, *procfs.children(old.pid)]
-    sockets = {its for pid in found for its in procfs.sockets(pid).values()}
-    entries = gate.entries(found, sockets - {inode(old.listener)})
-    entries = [one for one in entries if procfs.socket_protocol(one.pid, one.fd) == "TCP"]
-    assert len(entries) == COUNT
-    parked = Parked(entries)
-    waiting: dict[int, socket.socket] = {}
-    left = COUNT
-    while left:
-        if wait.readable(parked.fileno(), timeout=0 if waiting else wait.TIMEOUT):
-            for news in parked.news() or []:
-                assert news.fd is not None
-                waiting[news.index] = socket.socket(fileno=news.fd)
-        for index in taken(new, waiting):
-            parked.delivered(index)
-            waiting.pop(index).close()
-            left -= 1
-    parked.end()
-    os.waitpid(parked.pid, 0)
-    parked.close()
-
-
-def taken(server: Delivered, connections: dict[int, socket.socket]) -> list[int]:
-    """Deliver connections to a server; return which of them it has accepted."""
-    pid = wait.until(lambda: max(workers(server), default=None), "it to wait for connections")
-    server.deliver([*connections.values()], pid)
-    return [index for index, one in connections.items() if one.fileno() in server.taken]
