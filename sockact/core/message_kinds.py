@@ -42,5 +42,7 @@ class News(StrEnum):
     """A successor was warmed up, or why it was not."""
     CANARY = "canary"
     """A canary gets another share of the clients, or cannot be judged."""
+    MOVED = "moved"
+    """Connections have moved to another generation, or why they cannot."""
     PAUSE = "pause"
     """The operator has paused the service, or the pause has ended."""

@@ -39,6 +39,13 @@ class LaneUse(StrEnum):
     REQUIRE = "require"
 
 
+class MoveUse(StrEnum):
+    """Whether a reload moves open connections to the next generation (docs/delivery.md)."""
+
+    OFF = "off"
+    ON = "on"
+
+
 class UnknownSetting(ValueError):
     """A setting of a newer version of sockact."""
 
@@ -128,6 +135,7 @@ class Settings:
     """Who is asked about a canary, as core/canary/judges.py reads them."""
     canary_background: bool = False
     """Callers of a reload are answered when its canary has got its first share."""
+    move_connections: MoveUse = MoveUse.OFF
     terse: bool = False
     """Leave out messages that are only for the record: for `sockact dev`."""
 
@@ -206,6 +214,10 @@ def _lane_use(data: dict[str, object], key: str) -> LaneUse:
     return LaneUse(_text(data, key))
 
 
+def _move_use(data: dict[str, object], key: str) -> MoveUse:
+    return MoveUse(_text(data, key))
+
+
 def _count(data: dict[str, object], key: str, least: int = 1) -> int:
     value = data.get(key)
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value < 1000:
@@ -231,6 +243,7 @@ _CHECKS: dict[str, Callable[[dict[str, object], str], object]] = {
     "tuple[int, int]": _range,
     "Adopt": _adopt,
     "LaneUse": _lane_use,
+    "MoveUse": _move_use,
 }
 """By the annotation of a setting."""
 _MAY_BE_ZERO = dict.fromkeys(("start_limit_burst", "reopen_signal"), partial(_count, least=0))

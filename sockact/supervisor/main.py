@@ -7,7 +7,7 @@ import os
 from sockact.core.errors import OperatorError
 from sockact.core.lanes import lending, missing
 from sockact.core.record import replace
-from sockact.core.settings import Adopt, LaneUse, Settings
+from sockact.core.settings import Adopt, LaneUse, MoveUse, Settings
 from sockact.handover import lane_opening
 from sockact.handover.adoption import availability
 from sockact.kernel import pidfd
@@ -120,6 +120,11 @@ def serve(resources: Resources, opened: Lanes, left: list[Process]) -> int:
     from sockact.supervisor.assembly import Supervisor  # Most of the code: loaded meanwhile.
 
     way = _choose(wanted, attempt.reason(), resources.reporter) if attempt else wanted
+    if resources.settings.move_connections is MoveUse.ON:
+        from sockact.supervisor.moving import requirements  # Few services have it.
+
+        if why := requirements.missing(way):
+            raise OperatorError(f"--move-connections on: {why}")
     # Refuse a probe or a warm-up that cannot work now, not at the first reload.
     trial_command(resources.settings, opened.addresses)
     if resources.settings.warm:

@@ -207,6 +207,7 @@ class OutsideParts:
             base.outcomes,
             base.history,
             self.changes,
+            parts.moving,
             pause.status,
         )
         return Requests(
@@ -255,6 +256,8 @@ class OutsideParts:
         self.canaries.close()
         if self._watchdog:
             self._watchdog.close()
+        if self._parts.moving:
+            self._parts.moving.close()
 
     def _announce(self) -> None:
         """Pass on that something which `status` and systemd's status line show has changed."""
@@ -264,9 +267,10 @@ class OutsideParts:
     def _busy(self) -> str:
         """Return what must end before another version can take over; "" if nothing must."""
         probing = self._watchdog is not None and self._watchdog.busy()
-        call = self.server.busy()
+        call, moving = self.server.busy(), self._parts.moving
         return (
             self.carry_over.busy()
+            or (moving.busy() if moving else "")
             or self._configuration.busy()
             or self.changes.busy()
             or ("the watchdog probe is running" if probing else "")

@@ -15,6 +15,7 @@ from sockact.core.lifecycle import events
 from sockact.core.lifecycle.model import Gate, Phase, State
 from sockact.core.matching import Kind
 from sockact.core.message_kinds import News
+from sockact.core.settings import MoveUse
 from sockact.supervisor.base import report
 from sockact.supervisor.base.policy import policy_of
 from sockact.supervisor.base.retry import Retry
@@ -45,13 +46,14 @@ from sockact.supervisor.service.shutdown import Shutdown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from sockact.core.lanes.unaccepted import Unaccepted
     from sockact.core.lifecycle.events import Event
     from sockact.core.lifecycle.model import Policy
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.launching import LaunchParts
+    from sockact.supervisor.moving.moving import Moving
     from sockact.supervisor.records.carried_state import CarriedProgram
     from sockact.supervisor.resources import Resources
 
@@ -125,6 +127,7 @@ class LifecycleParts:
             loop, launching.processes, lending.listeners_of, self._who_accepts, self._deaf
         )
         self.gates = self._make_gates(listeners)
+        self.moving = self._make_moving()
         self.drains = self._make_drains(listeners, policy)
         self.handovers = Handovers(
             self.lifecycle,
@@ -151,6 +154,25 @@ class LifecycleParts:
             self.reports.report_adapter,
         )
 
+    def _make_moving(self) -> Moving | None:
+        launching = self._launching
+        if self._launching.settings.next.move_connections is MoveUse.OFF:
+            return None
+        from sockact.supervisor.moving.moving import Moving  # Few services have it.
+
+        return Moving(
+            launching.loop,
+            launching.processes,
+            launching.generations,
+            launching.lending,
+            self.gates.orders,
+            self.reports.say,
+            self._base.history.ledger.moved,
+        )
+
+    def _moved(self, number: int) -> Collection[int]:
+        return self.moving.moved(number) if self.moving else ()
+
     def _make_drains(self, listeners: list[Listener], policy: Policy) -> DrainCensus:
         launching = self._launching
         return DrainCensus(
@@ -161,6 +183,7 @@ class LifecycleParts:
             listeners,
             policy,
             launching.generations.rules_of,
+            self._moved,
             self.lifecycle.gate_is_closed,
             self.lifecycle.handle,
             self.reports.say,
@@ -177,6 +200,7 @@ class LifecycleParts:
             Decoys(loop, self.gates.orders, listeners),
             base.termination,
             base.history.ledger,
+            self.moving,
         )
 
     def _make_performer(self) -> Performer:

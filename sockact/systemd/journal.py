@@ -36,6 +36,7 @@ MESSAGE_IDS = {
     News.LISTENER: "c6c1f50fc8af4d08ab3d4b223950cadd",
     News.WARM: "d95c966dfd6745898a1d164f6d8c7f23",
     News.CANARY: "c02cf1691b994038afc0047f24806c13",
+    News.MOVED: "ed25827309704692a87f96687323838b",
     News.PAUSE: "5f9433ef0bc24092a968e1a287c26466",
 }
 """MESSAGE_ID= of each kind of message: sd-id128(3), `systemd-id128 new`. They never change."""

@@ -144,6 +144,8 @@ def _generation(
         facts.append(f"CPU {_cpu(generation, before)}")
     yield f"    {', '.join(facts)}"
     yield f"    {_connections(generation['connections'])}; {_accepting(generation)}"
+    if moving := generation.get("moving"):
+        yield f"    {_moving(moving)}"
     if generation["gate_reason"]:
         yield f"    {generation['gate_reason']}"
     # A supervisor from before an upgrade does not say.
@@ -165,6 +167,12 @@ def _connections(counts: dict[str, int] | None) -> str:
     if counts is None:
         return "connections: not counted"
     return f"connections: {counts['busy']} active, {counts['fresh']} new, {counts['quiet']} idle"
+
+
+def _moving(moving: dict[str, Any]) -> str:
+    told = f"connections moved to generation {moving['to']}: {moving['moved']}"
+    told += f", {moving['parked']} wait for a request, {moving['returned']} returned"
+    return f"{told}; {moving['reason']}" if moving["reason"] else told
 
 
 def _cpu(generation: dict[str, Any], before: dict[str, Any] | None) -> str:

@@ -51,6 +51,10 @@ FAMILIES = (
         ("generation", "state"),
     ),
     Family(
+        *("sockact_connections_parked", GAUGE, "Open connections that move with the next request."),
+        ("generation",),
+    ),
+    Family(
         *("sockact_accept_queue_length", GAUGE, "Connections waiting to be accepted."),
         ("listener", "address"),
     ),
@@ -137,6 +141,16 @@ FAMILIES = (
         "sockact_forced_closes_total",
         COUNTER,
         "Connections in use when their generation was stopped.",
+    ),
+    Family(
+        "sockact_connections_moved_total",
+        COUNTER,
+        "Open connections that another generation has got.",
+    ),
+    Family(
+        "sockact_connections_returned_total",
+        COUNTER,
+        "Attempts to move a connection that were not accepted in time.",
     ),
     Family("sockact_failures_total", COUNTER, "Generations that failed."),
     Family(

@@ -162,6 +162,8 @@ def _generation(found: Samples, generation: Mapping[str, Any]) -> None:
     for kind in ("busy", "fresh", "quiet"):
         if generation["connections"] is not None:
             found.put("sockact_connections", generation["connections"][kind], number, kind)
+    if generation["moving"] is not None:
+        found.put("sockact_connections_parked", generation["moving"]["parked"], number)
 
 
 def _lane(found: Samples, lane: Mapping[str, Any], listener: tuple[str, str]) -> None:
@@ -216,6 +218,9 @@ def _history(found: Samples, history: Mapping[str, Any]) -> None:
         found.put("sockact_hook_failures_total", one["count"], one["event"])
     for one in totals["canaries"][:_MOST]:
         found.put("sockact_canaries_total", one["count"], one["outcome"])
+    for one in totals["moves"]:
+        if one["outcome"] in ("moved", "returned"):
+            found.put(f"sockact_connections_{one['outcome']}_total", one["count"])
     found.put("sockact_supervisor_starts_total", totals["supervisor_starts"])
 
 

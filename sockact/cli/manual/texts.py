@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sockact.cli.manual import logs, rotation
+from sockact.cli.manual import logs, moving, rotation
 from sockact.cli.manual.extra import (
     DIRECTORIES,
     ENVIRONMENT,
@@ -76,7 +76,9 @@ data of a connection.
     accepting, in any language. Unix sockets have no lanes; then, or where no further socket may be
     opened, all generations share the listener as with off, and `sockact status` says why. require:
     refuse to start instead.
-
+"""
+    + moving.OPTION
+    + """
 `--warm` http://ADDRESS/PATH, @FILE
     A generation that is ready gets requests for these URLs, of this service, before clients reach
     it, while the previous generation serves. FILE has paths, one in a line, to request at the first

@@ -66,6 +66,9 @@ def _lines(handover: dict[str, Any]) -> list[str]:
         phases.append(f"{handover['phase']} in progress")
     if cut := handover["forced_closes"]:
         phases.append("1 connection cut off" if cut == 1 else f"{cut} connections cut off")
+    if (moves := handover["moves"]) and moves["moved"]:
+        count = moves["moved"]
+        phases.append("1 connection moved" if count == 1 else f"{count} connections moved")
     detail = ", ".join(phases)
     return [
         f"{when}  {handover['kind']} {way} ({handover['cause']}), {ended}",

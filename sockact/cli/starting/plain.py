@@ -10,7 +10,7 @@ import os
 
 from sockact.cli.options import checks
 from sockact.cli.starting.default_name import default_name
-from sockact.core.settings import Adopt, LaneUse, Settings
+from sockact.core.settings import Adopt, LaneUse, MoveUse, Settings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ OPTIONS: dict[str, Callable[[str], Any]] = {
     "--directory": _directory,
     "--adopt": Adopt,
     "--lanes": LaneUse,
+    "--move-connections": MoveUse,
     "--ready": _ready,
     "--start-timeout": checks.some_time,
     "--drain-timeout": checks.time,

@@ -20,7 +20,7 @@ from sockact.cli.options.values import (
     directory_option,
 )
 from sockact.cli.starting.default_name import default_name
-from sockact.core.settings import Adopt, LaneUse, Settings
+from sockact.core.settings import Adopt, LaneUse, MoveUse, Settings
 
 if TYPE_CHECKING:
     from typing import Any
@@ -77,6 +77,14 @@ def _load(context: click.Context, _option: click.Parameter, value: str | None) -
     default=Settings.lanes.value,
     show_default=True,
     help="Give each generation a listener of its own.",
+)
+@click.option(
+    "--move-connections",
+    type=click.Choice([use.value for use in MoveUse]),
+    default=Settings.move_connections.value,
+    show_default=True,
+    callback=lambda _context, _option, use: MoveUse(use),
+    help="Move open HTTP/1 connections to the next generation at a reload.",
 )
 @canaries.of_run
 @click.option(

@@ -3,4 +3,4 @@
 Never reads or writes a file.
 """
 
-__all__ = ("cause", "failures", "ledger", "pauses", "snapshots")
+__all__ = ("cause", "failures", "ledger", "pauses", "recovery", "snapshots")

@@ -10,7 +10,6 @@ carried to other versions of sockact: they never change.
 from __future__ import annotations
 
 from sockact.core.history.phases import phase_of
-from sockact.core.lifecycle.hooks import Hook
 from sockact.core.lifecycle.model import Outcome
 from sockact.core.lifecycle.stop import STOPPING
 from sockact.core.lifecycle.trial import BY_HAND
@@ -32,11 +31,9 @@ BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 6
 LOST = "lost"
 """Outcome of a handover whose supervisor was killed before it ended."""
 
-_LONGEST = 400
-_MOST_SPANS = 16
-_MOST_HOOKS = 8
-_EVENTS = (*(one.value for one in Hook),)
-_OUTCOMES = (*(one.value for one in Outcome), LOST)
+LONGEST = 400
+MOST_SPANS = 16
+MOST_HOOKS = 8
 
 
 @dataclass(frozen=True)
@@ -75,6 +72,10 @@ class LedgerEntry:
     """Versions of the releases of the two generations, if known."""
     hooks_failed: tuple[str, ...] = ()
     """The hooks that have failed, and how."""
+    moved: int = 0
+    """Connections that were open, and that another generation got."""
+    returned: int = 0
+    """How often one was not accepted there in time."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,9 @@ class Totals:
     """Connections that a generation had not accepted, and that another one got."""
     reset: int = 0
     """Connections that a generation had not accepted, and that nobody got."""
+    moved: int = 0
+    returned: int = 0
+    """As those of the entries."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +169,7 @@ def finish(account: Account, handover: Handover) -> Account:
     done = replace(
         entry,
         outcome=handover.outcome.value,
-        reason=handover.reason[:_LONGEST],
+        reason=handover.reason[:LONGEST],
         seconds=seconds,
         predecessor=handover.predecessor,
         successor=handover.successor,
@@ -201,7 +205,7 @@ def explain(account: Account, handover: Handover) -> Account:
     )
     if entry is None:
         return account
-    return _put(account, entry, replace(entry, reason=handover.reason[:_LONGEST]))
+    return _put(account, entry, replace(entry, reason=handover.reason[:LONGEST]))
 
 
 def follow(account: Account, service: Service, now: float) -> Account:
@@ -232,6 +236,18 @@ def leave(account: Account, found: Unaccepted) -> Account:
     return replace(account, totals=totals)
 
 
+def move(account: Account, generation: int, moved: int, returned: int) -> Account:
+    """Count open connections of the generation that another one has, or has not, got."""
+    totals = account.totals
+    totals = replace(totals, moved=totals.moved + moved, returned=totals.returned + returned)
+    account = replace(account, totals=totals)
+    entry = about(account.entries, generation)
+    if entry is None:
+        return account
+    now = replace(entry, moved=entry.moved + moved, returned=entry.returned + returned)
+    return _put(account, entry, now)
+
+
 def name(account: Account, version_of: Callable[[int], str]) -> Account:
     """Record the versions of the generations of open entries, as far as they are known."""
     for entry in account.entries:
@@ -254,7 +270,7 @@ def fail_hook(account: Account, identity: str, event: str, text: str) -> Account
     entry = next((one for one in account.entries if identity and one.id == identity), None)
     if entry is None:
         return account
-    failed = (*entry.hooks_failed, text[:_LONGEST])[:_MOST_HOOKS]
+    failed = (*entry.hooks_failed, text[:LONGEST])[:MOST_HOOKS]
     return _put(account, entry, replace(entry, hooks_failed=failed))
 
 
@@ -268,48 +284,6 @@ def about(entries: tuple[LedgerEntry, ...], generation: int) -> LedgerEntry | No
         ),
         None,
     )
-
-
-def recovered(account: Account) -> Account | None:
-    """The ledger of an earlier supervisor, with every entry closed; None if it is invalid."""
-    totals = account.totals
-    counters = (
-        *(totals.taken_back, totals.forced, totals.failures, totals.restarts, totals.starts),
-        *(totals.promoted, totals.refused, totals.passed_on, totals.reset),
-    )
-    times = (
-        *(totals.reloads_committed, totals.reloads_failed),
-        *(totals.rollbacks_committed, totals.rollbacks_failed, totals.drains),
-    )
-    counted = [one.event in _EVENTS and is_count(one.count) for one in totals.hooks]
-    if not all(counted) or len(counted) > len(_EVENTS):
-        return None
-    if not all(map(is_count, counters)) or not all(one.sound for one in times):
-        return None
-    if not (all(map(_sound, account.entries)) and all(one.sound for one in account.pauses)):
-        return None
-    entries = tuple(map(_closed, account.entries[-MOST:]))
-    return replace(account, entries=entries, pauses=account.pauses[-MOST:])
-
-
-def _sound(entry: LedgerEntry) -> bool:
-    spans = len(entry.spans) <= _MOST_SPANS
-    spans &= len(entry.hooks_failed) <= _MOST_HOOKS
-    texts = (
-        *(entry.id, entry.cause, entry.reason, entry.from_version, entry.to_version),
-        *(*(span.phase for span in entry.spans), *entry.hooks_failed),
-    )
-    times = (entry.at, entry.seconds, *(span.seconds for span in entry.spans))
-    short = all(len(text) <= _LONGEST for text in texts)
-    numbers = (entry.predecessor or 0, entry.successor, entry.forced, entry.number)
-    good = all(map(is_time, times)) and all(map(is_count, numbers))
-    return spans and short and good and entry.outcome in _OUTCOMES
-
-
-def _closed(entry: LedgerEntry) -> LedgerEntry:
-    pending = entry.outcome == Outcome.PENDING.value
-    outcome = LOST if pending else entry.outcome
-    return replace(entry, outcome=outcome, number=0, phase="", since=0.0)
 
 
 def _served(entry: LedgerEntry) -> bool:
@@ -326,7 +300,7 @@ def _move(account: Account, entry: LedgerEntry, service: Service, now: float) ->
         return account
     spans = entry.spans
     if entry.phase:
-        spans = (*spans, Span(entry.phase, max(0.0, now - entry.since)))[-_MOST_SPANS:]
+        spans = (*spans, Span(entry.phase, max(0.0, now - entry.since)))[-MOST_SPANS:]
     moved = replace(entry, spans=spans, phase=phase, since=now if phase else 0.0)
     if phase:
         return _put(account, entry, moved)

@@ -87,6 +87,11 @@ def _obey(words: list[str]) -> str:
     if words[0] == "drain":
         load("shutdown").spare(_inodes(words[1:]))
         return " ".join(["done", "drain", *load("adapters").drain()])
+    if words[0] == "spare":
+        load("shutdown").spare(_inodes(words[1:]))
+        return "done spare"
+    if words[0] == "overlay":
+        return f"done overlay {load('decoy').bury(_inodes(words[1:]))}"
     if words == ["serve"]:
         load("adapters").serve()
         return "done serve"

@@ -2,12 +2,16 @@
 
 The family matters: servers call getsockname() on their listener when they end, and gunicorn, for
 example, removes the file that it names.
+
+A connection that is another process's by now gets a dead socket instead: the program may close it,
+and even shut it down, without any effect on the client.
 """
 
 from __future__ import annotations
 
 import _socket
 import os
+import stat
 
 from . import unlink
 
@@ -55,6 +59,30 @@ def visit(fd: int) -> None:
     finally:
         client.close()
         twin.close()
+
+
+def bury(inodes: list[int]) -> int:
+    """Replace these sockets by a dead one at all their fds. Returns the number of fds. Raises
+    OSError.
+    """
+    wanted = set(inodes)
+    found = [fd for fd in map(int, os.listdir("/proc/self/fd")) if _inode(fd) in wanted]
+    if found:
+        dead, other = _socket.socketpair()
+        other.close()
+        dead.setblocking(False)
+        for fd in found:
+            os.dup2(dead.fileno(), fd, os.get_inheritable(fd))
+        dead.close()
+    return len(found)
+
+
+def _inode(fd: int) -> int:
+    try:
+        status = os.fstat(fd)
+    except OSError:
+        return 0  # The fd that listed the directory.
+    return status.st_ino if stat.S_ISSOCK(status.st_mode) else 0
 
 
 def _family(fd: int) -> int:

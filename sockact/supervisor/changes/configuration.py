@@ -38,7 +38,7 @@ _LONGEST = 2000
 _LARGEST = 1 << 20
 _NEEDS_RESTART = (
     *("name", "listen", "lanes", "adopt", "watchdog_probe"),
-    *("log", "log_stderr", "log_format"),
+    *("log", "log_stderr", "log_format", "move_connections"),
 )
 
 

@@ -10,5 +10,6 @@ __all__ = (
     "lane_gates",
     "lending",
     "listener_watch",
+    "shim_orders",
     "websockets",
 )

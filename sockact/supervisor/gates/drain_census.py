@@ -23,7 +23,7 @@ from sockact.supervisor.base.loop import READ
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from sockact.core.connections import Rules
     from sockact.core.lifecycle.model import Policy
@@ -80,13 +80,14 @@ class DrainCensus:
         listeners: list[Listener],
         policy: Policy,
         rules: Callable[[int], Rules],
+        moved: Callable[[int], Collection[int]],
         is_closed: Callable[[int], bool],
         tell: Callable[[Census], None],
         say: Callable[[int, str], None],
     ) -> None:
-        """`rules` returns the rules for the connections of a generation, `is_closed` whether its
-        gate is closed. `tell` gets each count. `say` reports the first of several failures in a
-        row.
+        """`rules` returns the rules for the connections of a generation, `moved` the inodes of
+        those that are another generation's by now, `is_closed` whether its gate is closed. `tell`
+        gets each count. `say` reports the first of several failures in a row.
         """
         self._loop = loop
         self._processes = processes
@@ -95,6 +96,7 @@ class DrainCensus:
         self._listeners = listeners
         self._policy = policy
         self._rules = rules
+        self._moved = moved
         self._is_closed = is_closed
         self._tell = tell
         self._say = say
@@ -119,7 +121,8 @@ class DrainCensus:
     def _counts(self, number: int) -> Counts | None:
         try:
             pids = self._processes.of(number)
-            found = census.count({number: pids}, self._listeners, self._rules)
+            moved = self._moved(number)
+            found = census.count({number: pids}, self._listeners, self._rules, moved)
         except OSError:
             return None
         return found[number] if found else None
@@ -207,6 +210,9 @@ class DrainCensus:
         """Return a count if one of the witnesses still needs the generation."""
         for _ in range(min(_TRIES, len(drain.witnesses))):
             witness = drain.witnesses[-1]
+            if witness.connection.inode in self._moved(number):
+                drain.witnesses.pop()
+                continue
             reported = self._watch(number, drain, witness)
             now = witness.look()
             if now is not None:
@@ -223,7 +229,8 @@ class DrainCensus:
         before = time.process_time()
         pids = self._processes.of(number)
         rules, websockets = self._rules(number), drain.websockets
-        found = census.count_fully(pids, self._listeners, rules, websockets or ())
+        moved = self._moved(number)
+        found = census.count_fully(pids, self._listeners, rules, websockets or (), moved)
         if found.witnesses and drain.closed:
             # With new connections all the time, there would be no end of the drain. What fails is
             # tried again before the end; some may have been closed again.

@@ -6,7 +6,7 @@ from functools import partial
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from sockact.supervisor.gates.mechanisms import Mechanisms
     from sockact.supervisor.processes.processes import Processes
@@ -35,7 +35,9 @@ class ShimOrders:
         self._processes = processes
         self._calls = calls
         self._mechanisms = mechanisms
+        inodes = tuple(inodes)
         self._drain = " ".join(map(str, ["drain", *inodes]))
+        self._spare = " ".join(map(str, ["spare", *inodes]))
         self._notice = notice
         self._unfit: dict[int, set[str]] = {}
 
@@ -53,14 +55,18 @@ class ShimOrders:
         words: str,
         done: Callable[[], None] | None = None,
         heard: Callable[[list[str]], None] | None = None,
+        among: Collection[int] | None = None,
     ) -> bool:
-        """Give an order to all these processes; return whether there are any.
+        """Give an order to all these processes, or those `among` them; return whether there are
+        any.
 
         `done` is called once, when each has carried the order out or will not; `heard` gets each
         answer.
         """
         try:
             pids = self.processes(generation)
+            if among is not None:
+                pids = [pid for pid in pids if pid in among]
         except OSError:
             return False
         waiting = set(pids)
@@ -74,12 +80,17 @@ class ShimOrders:
             self._calls.order(pid, words, partial(answered, pid), heard=heard)
         return bool(pids)
 
-    def end_connections(self, generation: int) -> None:
-        """Ask every shim to end each connection with its next response, and to keep the program
-        from shutting a listener down.
+    def end_connections(self, generation: int, among: Collection[int] | None = None) -> None:
+        """Ask every shim, or those of the processes `among` them, to end each connection with its
+        next response, and to keep the program from shutting a listener down.
         """
         # If there are none, the drain only takes longer.
-        self.give(generation, self._drain, heard=partial(self._adapted, generation))
+        adapted = partial(self._adapted, generation)
+        self.give(generation, self._drain, heard=adapted, among=among)
+
+    def spare_listeners(self, generation: int) -> None:
+        """Ask every shim to keep the program from shutting a listener down."""
+        self.give(generation, self._spare)
 
     def keep_connections(self, generation: int) -> None:
         """Undo `end_connections`."""

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sockact.core.matching import Address, Denied
+    from sockact.handover.delivery.accepts import Accepts
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.gates.gates import Gates
     from sockact.supervisor.generations.context import Context
@@ -218,6 +219,10 @@ class LiveGeneration:
     def restore_options(self) -> None:
         """Give the listeners the options that they had before: another generation serves."""
         self._binds.adoption.options.restore()
+
+    def accept_by(self, accepts: Accepts) -> None:
+        """Have the accepts of deliveries answered, from the first one on."""
+        self._binds.adoption.accept_by(accepts)
 
     def settle(self) -> None:
         """Watch no more for readiness: the generation is no longer pending."""

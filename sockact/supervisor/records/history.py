@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-from sockact.core.history import ledger
+from sockact.core.history import recovery
 from sockact.core.history.failures import MOST, Failure, Window, describe
 from sockact.core.history.ledger import Account, Failures, LedgerEntry, Span, Times, Totals
 from sockact.core.history.pauses import PauseEntry
@@ -143,7 +143,7 @@ class History:
 def _account(found: object) -> Account:
     """Return the account, or a new one if this is none or is from a newer version."""
     try:
-        return ledger.recovered(_READER.read(Account, found)) or Account()
+        return recovery.recovered(_READER.read(Account, found)) or Account()
     except (ValueError, OverflowError):
         return Account()
 

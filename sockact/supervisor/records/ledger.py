@@ -101,6 +101,11 @@ class Ledger:
             self.account = ledger.force(self.account, generation, connections)
             self._save()
 
+    def moved(self, generation: int, moved: int, returned: int) -> None:
+        """Count open connections of the generation that another one has, or has not, got."""
+        self.account = ledger.move(self.account, generation, moved, returned)
+        self._save()
+
     def unaccepted(self, found: Unaccepted) -> None:
         """Count connections that their generation had not accepted."""
         self.account = ledger.leave(self.account, found)
@@ -155,6 +160,10 @@ class Ledger:
                     {"outcome": "promoted", "count": totals.promoted},
                     {"outcome": "refused", "count": totals.refused},
                 ],
+                "moves": [
+                    {"outcome": "moved", "count": totals.moved},
+                    {"outcome": "returned", "count": totals.returned},
+                ],
             },
         }
 
@@ -200,6 +209,7 @@ def _entry(entry: LedgerEntry) -> Json:
         "from_version": entry.from_version,
         "to_version": entry.to_version,
         "hooks_failed": list(entry.hooks_failed),
+        "moves": {"moved": entry.moved, "returned": entry.returned},
     }
 
 

@@ -10,11 +10,13 @@ from sockact.core.record import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from sockact.core.lifecycle.model import Service
     from sockact.supervisor.base.loop import Loop
     from sockact.supervisor.base.retry import Retry
     from sockact.supervisor.gates.decoys import Decoys
     from sockact.supervisor.gates.drain_census import DrainCensus
     from sockact.supervisor.gates.gates import Gates
+    from sockact.supervisor.moving.moving import Moving
     from sockact.supervisor.processes.termination import Termination
     from sockact.supervisor.records.ledger import Ledger
     from sockact.supervisor.service.lifecycle import Lifecycle
@@ -34,6 +36,13 @@ class Endings:
     _decoys: Decoys
     _termination: Termination
     _ledger: Ledger
+    _moving: Moving | None
+    """None: no connection moves."""
+
+    def follow(self, service: Service) -> None:
+        """Move connections as this state of the service asks for."""
+        if self._moving:
+            self._moving.follow(service)
 
     def take_back(self, number: int) -> None:
         """Make the generation accept connections again; it may have been draining."""
@@ -49,7 +58,12 @@ class Endings:
     def end_connections(self, number: int) -> None:
         """Make a draining generation end each connection with its next response."""
         g = self._lifecycle.service.get(number)
-        if g is not None and g.last_responses:
+        if g is None or not g.last_responses:
+            return
+        if self._moving:
+            # Those that cannot move end later.
+            self._gates.orders.spare_listeners(number)
+        else:
             self._gates.orders.end_connections(number)
 
     def keep_connections(self, number: int) -> None:
@@ -77,7 +91,11 @@ class Endings:
         # In a moment: other generations serve, and this one may shut their listeners down.
         key = actions.Terminate, number
         send = partial(self._termination.terminate, number, reason, at_once=False)
-        self._decoys.lay(number, partial(self._retry.attempt, key, send))
+        lay = partial(self._decoys.lay, number, partial(self._retry.attempt, key, send))
+        if self._moving:
+            self._moving.end(number, lay)
+        else:
+            lay()
 
     def kill(self, number: int, reason: str, *, cuts_off: bool) -> None:
         """Send SIGKILL. `cuts_off`: record how many connections that cuts off."""
@@ -87,5 +105,6 @@ class Endings:
 
     def forget(self, number: int) -> None:
         """Forget a generation that is gone."""
-        for part in (self._gates, self._drains, self._termination):
-            self._loop.guard(part.forget, number)
+        for part in (self._gates, self._drains, self._termination, self._moving):
+            if part is not None:
+                self._loop.guard(part.forget, number)

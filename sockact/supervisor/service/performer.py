@@ -81,6 +81,7 @@ class Performer:
                 self._reports.say(g.number, f"draining for up to {seconds:g} s")
         self._generations.settle(service)
         self._hooks.follow(due(before, service, tuple(actions)), service)
+        self._endings.follow(service)
         self._context.lending.follow()
 
     def changed(self, service: Service) -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sockact.supervisor.generations.context import Context
     from sockact.supervisor.generations.generations import Generations
     from sockact.supervisor.generations.live_generation import LiveGeneration
+    from sockact.supervisor.moving.moving import Moving
     from sockact.supervisor.records.history import History
     from sockact.supervisor.service.lifecycle import Lifecycle
     from sockact.supervisor.service.outcomes import Outcomes
@@ -40,6 +41,7 @@ class Status:
     _outcomes: Outcomes
     _history: History
     _changes: ReloadTrigger
+    _moving: Moving | None
     _pause: Callable[[Pause | None], Json | None]
     """Describes the pause by the operator."""
 
@@ -64,6 +66,7 @@ class Status:
             "generations": [
                 _generation(g, self._generations.get(g.number), own[g.number], counts)
                 | _gate(g, self._gates, own[g.number])
+                | {"moving": self._moving.status(g.number) if self._moving else None}
                 for g in service.generations
             ],
             "listeners": _listeners(context.lending),

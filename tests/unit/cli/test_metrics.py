@@ -50,6 +50,7 @@ STATUS: dict[str, Any] = {
             "version": "1.4.2",
             "started_usec": 1_700_000_000_000_000,
             "connections": {"busy": 1, "fresh": 2, "quiet": 3},
+            "moving": {"moved": 5, "parked": 7, "returned": 0, "to": 3, "reason": ""},
         },
         {
             "number": 3,
@@ -58,6 +59,7 @@ STATUS: dict[str, Any] = {
             "version": "",
             "started_usec": 1_700_000_001_000_000,
             "connections": None,
+            "moving": None,
         },
     ],
     "listeners": [

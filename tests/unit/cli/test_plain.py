@@ -23,7 +23,7 @@ PLAIN = [
     "--name web --listen 127.0.0.1:8000 --listen x=/run/x.sock -- gunicorn app:app",
     "--listen=[::1]:80 --adopt shim --ready notify python3 -m http.server",
     "--adopt=native --ready=interest -- python3 -u -Wx -mhttp.server 80",
-    "--lanes auto --listen 80 a",
+    "--lanes auto --move-connections on --listen 80 a",
     "--start-timeout 1min --drain-timeout 2h --quiet-after 1min --kill-timeout 0 a",
     "--start-limit-interval 5min --watch-delay 0 --watch-pause '1min 30s' a",
     "--stop-signal quit --reopen-signal USR1 --identifier web a",

@@ -1,0 +1,197 @@
+"""Delivers connections to one generation: one delivery at a time, to its processes in turn."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+from sockact.core.record import dataclass
+from sockact.handover.delivery.accepts import Accepts
+from sockact.handover.delivery.delivery import MOST, Delivery
+from sockact.handover.interest import waiting
+from sockact.supervisor.base.loop import READ
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Protocol
+
+    from sockact.handover.delivery.delivery import Parcel
+    from sockact.kernel.sockets.listener import Listener
+    from sockact.supervisor.base.loop import Loop, Timer
+    from sockact.supervisor.generations.live_generation import LiveGeneration
+
+    class Sender(Protocol):
+        """Whose connections are delivered. It closes their descriptors."""
+
+        def delivered(self, items: list[Item]) -> None:
+            """Take note that these were accepted."""
+
+        def undelivered(self, items: list[Item]) -> None:
+            """Take note that these were not accepted in time."""
+
+
+_WITHIN = 1.0
+"""Seconds from a request's beginning until its connection goes back."""
+_AGAIN = 0.02
+"""Seconds until the next look whether a process waits for connections."""
+_SOON = 0.25
+"""Seconds of deliveries to have before us: those that may ask next wait for as long."""
+_FEWEST = 4
+_RETRY = 0.1
+"""Seconds until another process gets what one has not accepted."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """A connection to deliver."""
+
+    sender: Sender
+    index: int
+    """The sender's."""
+    parcel: Parcel
+    listener: int
+    """The inode of the listener that it is accepted from."""
+    until: float
+    """When it goes back."""
+
+
+class Courier:
+    """The deliveries to one generation."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        generation: LiveGeneration,
+        pids: Callable[[], list[int]],
+        listeners: tuple[Listener, ...],
+        refused: Callable[[str], None],
+    ) -> None:
+        """`pids` returns its processes; `listeners` are those of its lane. `refused` is called with
+        the reason if nothing can be delivered to it, now or later.
+        """
+        self._loop = loop
+        self._pids = pids
+        self._refused = refused
+        self.listeners = listeners
+        self._accepts = Accepts({x.inode: x.socket.fileno() for x in listeners})
+        generation.accept_by(self._accepts)
+        self._queue: deque[Item] = deque()
+        self._delivery: Delivery | None = None
+        self._items: list[Item] = []
+        """Those of the delivery under way."""
+        self._began = 0.0
+        self._each = 0.03
+        """Seconds that a connection takes, by the last deliveries."""
+        self._last = 0
+        """The process of the last delivery."""
+        self._timer: Timer | None = None
+
+    @property
+    def room(self) -> int:
+        """How many more connections it could deliver soon."""
+        most = max(_FEWEST, int(_SOON / self._each))
+        return max(0, most - len(self._queue) - len(self._items))
+
+    def add(self, sender: Sender, index: int, parcel: Parcel, listener: int) -> None:
+        """Deliver a connection. The sender is told what has become of it, unless it withdraws."""
+        self._queue.append(Item(sender, index, parcel, listener, time.monotonic() + _WITHIN))
+        if self._timer is None and self._delivery is None:
+            # After what else has been reported just now.
+            self._timer = self._loop.at(time.monotonic(), self._pump)
+
+    def withdraw(self, sender: Sender) -> list[Item]:
+        """Deliver nothing of this sender any more: it is told of what was accepted so far. Returns
+        what was not.
+        """
+        if self._delivery is not None and any(item.sender is sender for item in self._items):
+            self._accepts.end()
+            items, self._items = self._items, []
+            self._queue.extendleft(reversed(self._told_of(self._delivery, items)))
+        withdrawn = [item for item in self._queue if item.sender is sender]
+        self._queue = deque(item for item in self._queue if item.sender is not sender)
+        return withdrawn
+
+    def close(self) -> None:
+        """End the delivery under way: nothing of it is accepted any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._delivery is not None:
+            self._loop.unwatch(self._delivery.fileno())
+            self._accepts.end()
+            self._delivery.end()
+            self._delivery = None
+
+    def _pump(self) -> None:
+        self._timer = None
+        self._return_late()
+        if not self._queue or self._delivery is not None:
+            return
+        listener = self._queue[0].listener
+        try:
+            pids = sorted(waiting(self._pids(), {listener}))
+        except OSError:
+            pids = []
+        if not pids:
+            self._timer = self._loop.at(time.monotonic() + _AGAIN, self._pump)
+            return
+        pid = next((pid for pid in pids if pid > self._last), pids[0])
+        self._last = pid
+        same = [item for item in self._queue if item.listener == listener]
+        self._begin(pid, listener, same[: min(MOST, -(-len(same) // len(pids)))])
+
+    def _return_late(self) -> None:
+        now = time.monotonic()
+        late = [item for item in self._queue if item.until <= now]
+        if late:
+            self._queue = deque(item for item in self._queue if item.until > now)
+            _tell(late, lambda sender, items: sender.undelivered(items))
+
+    def _begin(self, pid: int, listener: int, items: list[Item]) -> None:
+        left = max(0.0, min(item.until for item in items) - time.monotonic())
+        try:
+            delivery = Delivery(pid, listener, [item.parcel for item in items], left)
+        except OSError:
+            self._timer = self._loop.at(time.monotonic() + _AGAIN, self._pump)
+            return
+        gone = {id(item) for item in items}
+        self._queue = deque(item for item in self._queue if id(item) not in gone)
+        self._delivery, self._items, self._began = delivery, items, time.monotonic()
+        self._accepts.begin(delivery)
+        self._loop.watch(delivery.fileno(), READ, self._ended)
+
+    def _ended(self, _mask: int) -> None:
+        delivery, self._delivery = self._delivery, None
+        assert delivery is not None
+        self._loop.unwatch(delivery.fileno())
+        self._accepts.end()
+        items, self._items = self._items, []
+        left = self._told_of(delivery, items)
+        if items:
+            each = (time.monotonic() - self._began) / len(items)
+            self._each = (self._each + each) / 2
+        why = delivery.end()
+        # They have the time until `until`, if another attempt makes sense at all.
+        self._queue.extendleft(reversed(left))
+        if delivery.is_impossible:
+            self._refused(why)
+        elif left and self._queue:
+            self._timer = self._loop.at(time.monotonic() + _RETRY, self._pump)
+        else:
+            self._pump()
+
+    def _told_of(self, delivery: Delivery, items: list[Item]) -> list[Item]:
+        """Tell the senders what was accepted; return the other items."""
+        taken = {parcel.fd for parcel in delivery.taken}
+        accepted = [item for item in items if item.parcel.fd in taken]
+        _tell(accepted, lambda sender, some: sender.delivered(some))
+        return [item for item in items if item.parcel.fd not in taken]
+
+
+def _tell(items: list[Item], tell: Callable[[Sender, list[Item]], None]) -> None:
+    """Tell each sender of its items."""
+    by_sender: dict[int, list[Item]] = {}
+    for item in items:
+        by_sender.setdefault(id(item.sender), []).append(item)
+    for some in by_sender.values():
+        tell(some[0].sender, some)

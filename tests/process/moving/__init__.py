@@ -1,0 +1,1 @@
+"""A reload moves open connections: `--move-connections on`."""
