@@ -6,6 +6,7 @@ A connection that goes back is the program's again, with the events that it had 
 from __future__ import annotations
 
 import marshal
+import os
 import socket
 from functools import partial
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _MOST = 256
 """Messages that are read at once."""
+_LONGEST = parking.NEWS.size + 2 * addresses.LONGEST
 _MOST_PARKED = 1000
 """Entries of one order."""
 _ABOVE = 4096
@@ -111,9 +113,7 @@ class Parked:
         found: list[News] = []
         while len(found) < _MOST:
             try:
-                data, fds, _flags, _address = socket.recv_fds(
-                    self._channel, parking.NEWS.size + 2 * addresses.LONGEST, 1
-                )
+                data, fds, _flags, _address = socket.recv_fds(self._channel, _LONGEST, 1)
             except BlockingIOError:
                 break
             except ConnectionResetError:
@@ -122,6 +122,8 @@ class Parked:
                 return found or None
             kind, index, length = parking.NEWS.unpack_from(data)
             entry = self._left[index]
+            for fd in fds:
+                os.set_inheritable(fd, False)  # The next generation must not keep it open.
             # Without a descriptor left, the kernel drops the connection's: it goes back.
             if kind == parking.REQUEST and not fds:
                 self.give_back(index)
@@ -129,8 +131,9 @@ class Parked:
                 del self._left[index]
             both = data[parking.NEWS.size :]
             is_busy = kind == parking.BUSY
-            fd = fds[0] if fds else None
-            found.append(News(index, entry, fd, is_busy, both[:length], both[length:]))
+            found.append(
+                News(index, entry, fds[0] if fds else None, is_busy, both[:length], both[length:])
+            )
         return found
 
     def delivered(self, *indexes: int) -> None:

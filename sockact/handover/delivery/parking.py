@@ -28,6 +28,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from sockact.core.connections import Connection
+
     # (pid, epfd, fd, events, data, inode) of an entry: gate.Entry.
     Plain = tuple[int, int, int, int, int, int]
 
@@ -59,8 +61,8 @@ class _Parked:
     data: int
     sent: int = 0
     """Segments of data that the program had sent when it was parked."""
-    writable: bool = False
-    """It was reported to be."""
+    full: bool = False
+    """Its buffer was full then, so that the program may have waited to send more."""
 
     def edit(self, operation: int, events: int = 0) -> None:
         """Edit its entry; that may be gone. Raises OSError."""
@@ -124,14 +126,13 @@ class _Parking:
             raise OSError(0, "the program has closed it")
         parked = self._parked[index] = _Parked(self._instances[pid, epfd], own, fd, events, data)
         parked.edit(epoll.EPOLL_CTL_MOD)
-        with socket.socket(fileno=os.dup(own)) as connection:
-            now = sock_diag.of_socket(connection)
+        now = _now(own)
         if not may_park(now):
             # The program may have been told of what has come.
             self._give_back([index])
             self._tell(BUSY, index)
             return
-        parked.sent = now.data_segments_out
+        parked.sent, parked.full = now.data_segments_out, not _is_writable(own)
         epoll.control(self._loop.fileno(), epoll.EPOLL_CTL_ADD, own, _EVENTS, index)
 
     def _duplicate(self, pid: int, fd: int) -> int:
@@ -159,13 +160,10 @@ class _Parking:
     def _report(self, index: int, parked: _Parked, events: int) -> None:
         """Act on what has happened to a parked connection."""
         if events != select.EPOLLOUT:
-            parked.writable |= bool(events & select.EPOLLOUT)
             self._look(index, parked)
-        elif parked.writable:
+        elif parked.full or _now(parked.own).data_segments_out != parked.sent:
             # Its buffer was full, and is not any more: the program may wait for that.
             self._return(index)
-        else:
-            parked.writable = True  # It was all the time.
 
     def _look(self, index: int, parked: _Parked) -> None:
         """Report a request; anything else, an end of the connection too, goes back."""
@@ -216,8 +214,24 @@ class _Parking:
         for index in indexes:
             parked = self._parked.pop(index)
             with contextlib.suppress(OSError):
+                # The program's own descriptor would keep it there, and one with the same number
+                # could not be parked.
+                self._loop.unregister(parked.own)
+            with contextlib.suppress(OSError):
                 parked.edit(operation, parked.events)
             os.close(parked.own)
 
     def _tell(self, kind: int, index: int) -> None:
         self._channel.send(NEWS.pack(kind, index, 0))
+
+
+def _now(own: int) -> Connection:
+    """The state of a connection. Raises OSError."""
+    with socket.socket(fileno=os.dup(own)) as connection:
+        return sock_diag.of_socket(connection)
+
+
+def _is_writable(own: int) -> bool:
+    poll = select.poll()
+    poll.register(own, select.POLLOUT)
+    return bool(poll.poll(0))

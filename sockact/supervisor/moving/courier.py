@@ -88,6 +88,11 @@ class Courier:
         self._timer: Timer | None = None
 
     @property
+    def delivers(self) -> bool:
+        """Whether a delivery is under way."""
+        return self._delivery is not None
+
+    @property
     def room(self) -> int:
         """How many more connections it could deliver soon."""
         most = max(_FEWEST, int(_SOON / self._each))

@@ -33,7 +33,7 @@ _SHARE = 0.05
 _TRIES = 3
 """How often a connection may go back because of what its client has sent, before it is left alone.
 """
-_LAST_RESPONSES = 5.0
+_LAST_RESPONSES = 2.0
 """Seconds after which those that are left alone are to end with their next response."""
 _DEATHS = 3
 """How often the process that parks may be killed before nothing is parked any more."""

@@ -99,7 +99,8 @@ class Moving:
 
     def busy(self) -> str:
         """Return what must end before an upgrade, or ""."""
-        return "connections are being moved" if self._going else ""
+        delivers = any(courier.delivers for courier in self._couriers.values())
+        return "connections are being moved" if self._going or delivers else ""
 
     def forget(self, number: int) -> None:
         """Forget a generation that is gone."""

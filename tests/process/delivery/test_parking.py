@@ -52,6 +52,12 @@ class Echoes:
         inodes = {*procfs.sockets(pid).values()} - {inode(listener)}
         self.entries = gate.entries([pid], inodes)
 
+    def read(self) -> bool:
+        """Read what is there."""
+        while wait.readable(self.client.fileno(), timeout=0):
+            self.client.recv(100_000)
+        return True
+
     def echoes(self, data: bytes) -> None:
         self.client.sendall(data)
         assert self.client.recv(100) == data
@@ -69,12 +75,16 @@ def echoes() -> Iterator[Echoes]:
             yield made
 
 
+def wait_parked(echoes: Echoes) -> None:
+    """Wait until the program's entry waits for nothing."""
+    inodes = {entry.inode for entry in echoes.entries}
+    wait.until(lambda: not gate.entries([echoes.pid], inodes)[0].events & 1, "it to be parked")
+
+
 @contextlib.contextmanager
 def parking_of(echoes: Echoes) -> Iterator[Parked]:
     made = Parked(echoes.entries)
-    # It is parked once the program's entry waits for nothing.
-    inodes = {entry.inode for entry in echoes.entries}
-    wait.until(lambda: not gate.entries([echoes.pid], inodes)[0].events & 1, "it to be parked")
+    wait_parked(echoes)
     yield made
     made.end()
     os.waitpid(made.pid, 0)
@@ -104,6 +114,7 @@ def test_a_request_is_reported_and_not_read(echoes: Echoes, parked: Parked) -> N
     echoes.client.sendall(REQUEST)
     news = one(parked)
     assert news.fd is not None
+    assert not os.get_inheritable(news.fd)
     with socket.socket(fileno=news.fd) as connection:
         assert connection.recv(100) == REQUEST
         connection.sendall(b"answer")
@@ -137,6 +148,18 @@ def test_anything_else_goes_back(data: bytes, echoes: Echoes, parked: Parked) ->
     echoes.echoes(REQUEST)  # And stays there.
 
 
+def test_what_has_gone_back_is_parked_again(echoes: Echoes, parked: Parked) -> None:
+    for _ in range(2):
+        echoes.echoes(b"rest of a body")
+        assert one(parked).fd is None
+        parked.add(echoes.entries)
+        wait_parked(echoes)
+    echoes.client.sendall(REQUEST)
+    news = one(parked)
+    assert news.fd is not None
+    os.close(news.fd)
+
+
 def test_an_end_goes_back(echoes: Echoes, parked: Parked) -> None:
     echoes.client.shutdown(socket.SHUT_WR)
     assert one(parked).fd is None
@@ -161,8 +184,7 @@ def test_a_program_that_waits_to_send_more_gets_its_events_again(
         with contextlib.suppress(BlockingIOError):
             while own.send(bytes(100_000), socket.MSG_DONTWAIT):
                 pass
-        while not wait.readable(parked.fileno(), timeout=0):
-            echoes.client.recv(100_000)
+        wait.until(lambda: echoes.read() and wait.readable(parked.fileno(), timeout=0), "news")
     assert one(parked).fd is None
 
 
