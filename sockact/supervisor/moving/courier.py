@@ -9,16 +9,17 @@ from sockact.core.record import dataclass
 from sockact.handover.delivery.accepts import Accepts
 from sockact.handover.delivery.delivery import MOST, Delivery
 from sockact.handover.interest import waiting
-from sockact.supervisor.base.loop import READ
+from sockact.supervisor.base.loop import Timer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
+    from sockact.core.lifecycle.model import Exit
     from sockact.handover.delivery.delivery import Parcel
     from sockact.kernel.sockets.listener import Listener
-    from sockact.supervisor.base.loop import Loop, Timer
+    from sockact.supervisor.base.loop import Loop
     from sockact.supervisor.generations.live_generation import LiveGeneration
 
     class Sender(Protocol):
@@ -32,12 +33,14 @@ if TYPE_CHECKING:
 
 
 _WITHIN = 1.0
-"""Seconds from a request's beginning until its connection goes back."""
+"""Seconds until a connection goes back whose delivery has not begun, and those of a delivery."""
+_STUCK = 3.0
+"""Seconds from the deadline of a delivery until it is stuck; it ends 1 s after it by itself."""
 _AGAIN = 0.02
 """Seconds until the next look whether a process waits for connections."""
 _SOON = 0.25
 """Seconds of deliveries to have before us: those that may ask next wait for as long."""
-_FEWEST = 4
+_FEWEST = 32
 _RETRY = 0.1
 """Seconds until another process gets what one has not accepted."""
 
@@ -86,6 +89,8 @@ class Courier:
         self._last = 0
         """The process of the last delivery."""
         self._timer: Timer | None = None
+        self._deadline = Timer(0.0, lambda: None)
+        """When the delivery under way should have ended long ago."""
 
     @property
     def delivers(self) -> bool:
@@ -122,8 +127,7 @@ class Courier:
         if self._timer is not None:
             self._timer.cancel()
         if self._delivery is not None:
-            self._loop.unwatch(self._delivery.fileno())
-            self._accepts.end()
+            self._forget(self._delivery)
             self._delivery.end()
             self._delivery = None
 
@@ -153,9 +157,8 @@ class Courier:
             _tell(late, lambda sender, items: sender.undelivered(items))
 
     def _begin(self, pid: int, listener: int, items: list[Item]) -> None:
-        left = max(0.0, min(item.until for item in items) - time.monotonic())
         try:
-            delivery = Delivery(pid, listener, [item.parcel for item in items], left)
+            delivery = Delivery(pid, listener, [item.parcel for item in items], _WITHIN)
         except OSError:
             self._timer = self._loop.at(time.monotonic() + _AGAIN, self._pump)
             return
@@ -163,13 +166,28 @@ class Courier:
         self._queue = deque(item for item in self._queue if id(item) not in gone)
         self._delivery, self._items, self._began = delivery, items, time.monotonic()
         self._accepts.begin(delivery)
-        self._loop.watch(delivery.fileno(), READ, self._ended)
+        # Not its answer: until it has ended, the threads have a tracer, and can have no other.
+        self._loop.watch_child(delivery.pid, self._ended)
+        self._deadline = self._loop.at(self._began + _WITHIN + _STUCK, self._stuck)
 
-    def _ended(self, _mask: int) -> None:
+    def _stuck(self) -> None:
+        """Take note that the process that traces does not end, and cannot be made to."""
+        assert self._delivery is not None
+        self._accepts.end()
+        items, self._items = self._items, []
+        self._queue.extendleft(reversed(self._told_of(self._delivery, items)))
+        self._refused("a process keeps the kernel from tracing it")
+
+    def _forget(self, delivery: Delivery) -> None:
+        """Wait no longer for the end of a delivery."""
+        self._loop.unwatch_child(delivery.pid)
+        self._deadline.cancel()
+        self._accepts.end()
+
+    def _ended(self, _exit: Exit) -> None:
         delivery, self._delivery = self._delivery, None
         assert delivery is not None
-        self._loop.unwatch(delivery.fileno())
-        self._accepts.end()
+        self._forget(delivery)
         items, self._items = self._items, []
         left = self._told_of(delivery, items)
         if items:
