@@ -107,7 +107,7 @@ class _Bringing:
         self._polling: dict[int, Call] = {}
         """Calls that were interrupted to let them find the listener."""
         self._refused = False
-        self._wake = Wake(target)
+        self._wake = Wake(target, len(peers))
 
     def run(self, until: float) -> str:
         """Raises OSError, Refused."""
