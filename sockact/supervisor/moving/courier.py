@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 _WITHIN = 1.0
 """Seconds until a connection goes back whose delivery has not begun, and those of a delivery."""
+_SURE = 3
+"""Attempts after which it is certain that nothing can be delivered."""
 _STUCK = 3.0
 """Seconds from the deadline of a delivery until it is stuck; it ends 1 s after it by itself."""
 _AGAIN = 0.02
@@ -86,6 +88,8 @@ class Courier:
         self._began = 0.0
         self._each = 0.03
         """Seconds that a connection takes, by the last deliveries."""
+        self._impossible = 0
+        """How often in a row nothing could be delivered, and would not be later."""
         self._last = 0
         """The process of the last delivery."""
         self._timer: Timer | None = None
@@ -196,7 +200,8 @@ class Courier:
         why = delivery.end()
         # They have the time until `until`, if another attempt makes sense at all.
         self._queue.extendleft(reversed(left))
-        if delivery.is_impossible:
+        self._impossible = self._impossible + 1 if delivery.is_impossible else 0
+        if self._impossible >= _SURE:
             self._refused(why)
         elif left and self._queue:
             self._timer = self._loop.at(time.monotonic() + _RETRY, self._pump)

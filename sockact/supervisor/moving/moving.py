@@ -148,6 +148,7 @@ class Moving:
         self._say(number, message, report.NOTICE, News.MOVED)
         for moving in self._going:
             self._moves[moving].stop()
+            self._orders.end_connections(moving)
         self._going = set()
 
     def _tell(self, number: int) -> None:

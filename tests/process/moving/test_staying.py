@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from tests.process.moving.conftest import UVICORN, process
+from tests.process.moving.visitors import REQUEST
 from tests.support import certificate, wait
 from tests.support.kept_client import Client
 
@@ -31,6 +32,31 @@ async def main():
     await server.serve_forever()
 asyncio.run(main())
 """
+
+# Its threads wait in recv for the next request.
+THREADS = """
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"ok")
+    def log_message(self, *_):
+        pass
+ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+def test_a_connection_that_a_thread_reads_ends_with_its_next_response(scene: Scene) -> None:
+    scene.run((sys.executable, "-c", THREADS, "PORT"))
+    client = scene.connect()
+    assert not is_last(client)
+    assert scene.service.reload().code == 0
+    wait.until(lambda: is_last(client), "the end to be announced")
+    assert client.recv(1) == b""
 
 
 def test_tls(scene: Scene, folder: Path) -> None:
@@ -99,6 +125,15 @@ def test_an_upload(scene: Scene) -> None:
     client.sendall(bytes(100))
     assert answered_by(client) == before
     assert scene.moving()["moved"] == 0
+
+
+def is_last(client: socket.socket) -> bool:
+    """Ask. Whether the answer announces the end of the connection."""
+    client.sendall(REQUEST)
+    response = http.client.HTTPResponse(client)
+    response.begin()
+    assert response.read() == b"ok"
+    return response.will_close
 
 
 def answered_by(client: socket.socket) -> int:

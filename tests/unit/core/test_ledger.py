@@ -337,3 +337,11 @@ def test_an_unsound_entry_is_ignored(tmp_path: Path, change: dict[str, Any]) -> 
     found["ledger"]["entries"][0].update(change)
     (tmp_path / "starts.json").write_text(json.dumps(found))
     assert history(tmp_path).ledger.account.entries == ()
+
+
+def test_moved_connections() -> None:
+    told = Told()
+    told.ledger.moved(1, 20, 2)
+    told.ledger.moved(1, 1, 0)
+    totals = told.ledger.account.totals
+    assert (totals.moved, totals.returned) == (21, 2)
