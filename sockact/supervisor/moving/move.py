@@ -5,6 +5,7 @@ delivered on which a request begins.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
 from functools import partial
@@ -60,16 +61,18 @@ class Move:
         loop: Loop,
         pids: Callable[[], list[int]],
         listeners: Collection[Listener],
+        patience: float,
         cannot_move: Callable[[list[int]], None],
         left: Callable[[set[int]], None],
     ) -> None:
         """`pids` returns the processes of the generation, whose connections are on the
-        `listeners`. `cannot_move` is told of processes with connections that will not move,
-        `left` of connections that have moved, by inode.
+        `listeners`. `cannot_move` is told of processes with connections that will not move: after
+        `patience` seconds, of all. `left` is told of connections that have moved, by inode.
         """
         self._loop = loop
         self._pids = pids
         self._listeners = listeners
+        self._patience = patience
         self._cannot_move = cannot_move
         self._left = left
         self.counts = Counts()
@@ -96,7 +99,7 @@ class Move:
         if self._courier is not None:
             self.stop()
         self._courier, self.counts.to = courier, number
-        self._pause = _FIRST_PAUSE
+        self._pause, self._since = _FIRST_PAUSE, time.monotonic()
         self._scan_at(time.monotonic())
 
     def stop(self, then: Callable[[], None] = lambda: None) -> None:
@@ -172,8 +175,9 @@ class Move:
             self._pause = min(2 * self._pause, _LONGEST_PAUSE)
         if found is not None and found.outside:
             self._cannot_move(found.outside)
-        if tried and time.monotonic() - self._since > _LAST_RESPONSES:
-            self._since = float("inf")
+        patience = min(self._patience, _LAST_RESPONSES if tried else math.inf)
+        if time.monotonic() - self._since > patience:
+            self._since = math.inf
             self._cannot_move(self._pids())
         rest = (time.process_time() - before) / _SHARE
         self._scan_at(time.monotonic() + max(self._pause, rest))

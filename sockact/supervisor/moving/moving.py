@@ -126,6 +126,7 @@ class Moving:
                 self._loop,
                 partial(self._processes.of, number),
                 self._lending.listeners_of(number),
+                self._generations.settings_of(number).drain_timeout / 2,
                 partial(self._orders.end_connections, number),
                 self._overlays[number].add,
             )

@@ -31,6 +31,7 @@ ONE: dict[str, Any] = {
     "on_trial": False,
     "seconds_left": None,
     "warming": None,
+    "moving": None,
     "version": "",
     "unlisted": [],
 }
