@@ -65,11 +65,10 @@ class _Parked:
     """Its buffer was full then, so that the program may have waited to send more."""
 
     def edit(self, operation: int, events: int = 0) -> None:
-        """Edit its entry; that may be gone. Raises OSError."""
+        """Edit its entry. Raises OSError; FileNotFoundError if the program has removed it."""
         os.dup2(self.own, self.number)
         try:
-            with contextlib.suppress(FileNotFoundError):
-                epoll.control(self.instance, operation, self.number, events, self.data)
+            epoll.control(self.instance, operation, self.number, events, self.data)
         finally:
             os.close(self.number)
 
@@ -125,9 +124,13 @@ class _Parking:
             os.close(own)
             raise OSError(0, "the program has closed it")
         parked = self._parked[index] = _Parked(self._instances[pid, epfd], own, fd, events, data)
-        parked.edit(epoll.EPOLL_CTL_MOD)
+        try:
+            parked.edit(epoll.EPOLL_CTL_MOD)
+            is_mute = True
+        except FileNotFoundError:
+            is_mute = False  # A thread has it, say, and puts it back with its events.
         now = _now(own)
-        if not may_park(now):
+        if not (is_mute and may_park(now)):
             # The program may have been told of what has come.
             self._give_back([index])
             self._tell(BUSY, index)

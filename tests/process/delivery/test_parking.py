@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from sockact.handover.delivery.parked import News
 
-# Echoes what comes in; its connections are in epoll.
+# Echoes what comes in; its connections are in epoll, but not after "out".
 ECHOES = """
 loop = select.epoll()
 loop.register(listener, select.EPOLLIN)
@@ -33,6 +33,8 @@ while True:
             connections[connection.fileno()] = connection
             loop.register(connection, select.EPOLLIN | select.EPOLLRDHUP)
         elif data := connections[number].recv(100):
+            if data == b"out":
+                loop.unregister(number)
             connections[number].sendall(data)
         else:
             connections.pop(number).close()
@@ -210,6 +212,17 @@ def test_a_connection_that_was_closed_meanwhile(echoes: Echoes) -> None:
     assert os.read(echoes.output, 10) == b"closed"
     parked = Parked(echoes.entries)
     assert one(parked).fd is None
+    parked.end()
+    os.waitpid(parked.pid, 0)
+    parked.close()
+
+
+def test_one_that_is_not_in_epoll_at_this_moment(echoes: Echoes) -> None:
+    """A thread has it, say, and puts it back with its events: it would not be mute."""
+    echoes.echoes(b"out")
+    parked = Parked(echoes.entries)
+    assert one(parked).busy
+    assert len(parked) == 0
     parked.end()
     os.waitpid(parked.pid, 0)
     parked.close()
