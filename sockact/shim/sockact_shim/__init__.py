@@ -1,7 +1,8 @@
 """The shim: answers the supervisor from inside a wrapped Python program. See docs/shim.md.
 
-At the start of a program only this module is loaded: two signal handlers. The rest is imported when
-the supervisor calls. It never prints, and never raises an exception into the program.
+At the start of a program only this module is loaded, with two signal handlers, and what the rest
+needs of the standard library. The rest is imported when the supervisor calls. It never prints, and
+never raises an exception into the program.
 """
 
 from __future__ import annotations
@@ -31,6 +32,13 @@ def install(environ: Mapping[str, str]) -> bool:
     """Make this process answer calls. Returns False outside of the main thread: it cannot."""
     global _supervisor
     _supervisor = address(environ)
+    # Now, while there is one thread: see load().
+    for needed in _NEEDED:
+        try:
+            __import__(needed)
+        except ImportError:
+            # In a chroot, or without read permission. Not every order needs it.
+            continue
     try:
         # signal() installs without SA_RESTART, so a blocked accept() returns with EINTR.
         _signal.signal(CALL, _on_call)
@@ -76,17 +84,10 @@ def load(name: str) -> Any:
     """Import a module of the shim while no other thread forks (a fork takes the same lock).
 
     A child that is forked meanwhile would have half of the module, and a lock that is never
-    released, and would hang at its next call.
+    released, and would hang at its next call. What these modules need of the standard library is
+    there since the start: a thread that imports one of them meanwhile needs the lock, too.
     """
     lock = __import__("_imp")
-
-    # Before taking the lock, which a thread that is importing one of these needs, too.
-    for needed in _NEEDED:
-        try:
-            __import__(needed)
-        except ImportError:
-            # In a chroot, or without read permission. Not every order needs it.
-            continue
     lock.acquire_lock()
     try:
         return __import__(__name__ + "." + name, fromlist=["name"])

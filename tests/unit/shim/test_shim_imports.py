@@ -53,6 +53,24 @@ def test_the_start_loads_nothing_more() -> None:
     assert done.stdout.split() == ["sockact_shim"]
 
 
+def test_a_call_loads_nothing_of_the_standard_library() -> None:
+    """A child that another thread forks meanwhile would hang at its own call."""
+    environment = {"PYTHONPATH": str(SHIM), "SOCKACT_SHIM": "sockact-test"}
+    modules = {path.stem for path in (SHIM / "sockact_shim").glob("[a-z]*.py")}
+    # Not of a call: it is loaded at the start, with --adopt shim.
+    names = sorted(modules - {"adopt"} | {"adapters", "counting"})
+    code = f"""
+import sockact_shim, sys
+before = {{*sys.modules}}
+for name in {names}: sockact_shim.load(name)
+print(*(name for name in sys.modules if name not in before and "sockact" not in name))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == []
+
+
 def test_every_adapter_is_known() -> None:
     folder = SHIM / "sockact_shim" / "adapters"
     tree = ast.parse((folder / "__init__.py").read_text())
