@@ -144,7 +144,11 @@ def _resolved(path: str) -> str:
     try:
         os.stat(directory)
     except OSError as error:
-        # Python may resolve more links (3.13), or fail with RecursionError.
+        # Python may resolve more links (3.13).
         if error.errno == errno.ELOOP:
             raise
-    return os.path.join(os.path.realpath(directory), name)
+    try:
+        return os.path.join(os.path.realpath(directory), name)
+    except RecursionError:
+        # The path was too long for stat(2).
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), directory) from None
