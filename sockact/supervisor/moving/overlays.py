@@ -46,10 +46,14 @@ class Overlay:
     def _order(self) -> None:
         if self._ordered:
             return
+        if not self._left:
+            self._finished()
+            return
         some, self._left = self._left[:_MOST], self._left[_MOST:]
         words = " ".join(map(str, ["overlay", *some]))
-        self._ordered = bool(some) and self._orders.give(self._number, words, self._answered)
-        if not self._ordered:
+        self._ordered = True  # First: processes that have ended answer at once.
+        if not self._orders.give(self._number, words, self._answered):
+            self._ordered = False
             self._left.clear()  # There is no shim.
             self._finished()
 
