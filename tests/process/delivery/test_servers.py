@@ -16,6 +16,7 @@ from sockact.kernel import procfs
 from tests.support import wait
 from tests.support.child import inode
 from tests.support.delivered import Connections, Delivered
+from tests.support.kept_client import THREADS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,18 +46,9 @@ app = web.Application()
 app.router.add_get("/", answer)
 web.run_app(app, sock=socket.socket(fileno=int(sys.argv[1])), print=None)
 """,
-    "threads.py": """
+    "threads.py": THREADS
+    + """
 import socket, sys
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    def do_GET(self):
-        self.send_response(200)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"ok")
-    def log_message(self, *_):
-        pass
 server = ThreadingHTTPServer(("127.0.0.1", 0), Handler, bind_and_activate=False)
 server.socket.close()
 server.socket = socket.socket(fileno=int(sys.argv[1]))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tests.process.moving.conftest import UVICORN, process
 from tests.process.moving.visitors import REQUEST
 from tests.support import certificate, wait
-from tests.support.kept_client import Client
+from tests.support.kept_client import THREADS, Client
 
 if TYPE_CHECKING:
     import socket
@@ -33,25 +33,14 @@ async def main():
 asyncio.run(main())
 """
 
-# Its threads wait in recv for the next request.
-THREADS = """
+ACCEPTS = """
 import sys
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    def do_GET(self):
-        self.send_response(200)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"ok")
-    def log_message(self, *_):
-        pass
 ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
 
 
 def test_a_connection_that_a_thread_reads_ends_with_its_next_response(scene: Scene) -> None:
-    scene.run((sys.executable, "-c", THREADS, "PORT"))
+    scene.run((sys.executable, "-c", THREADS + ACCEPTS, "PORT"))
     client = scene.connect()
     assert not is_last(client)
     assert scene.service.reload().code == 0
