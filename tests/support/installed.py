@@ -21,8 +21,10 @@ class Installed:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.package = folder / "sockact"
-        without = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(ROOT / "sockact", self.package, ignore=without)
+        # With its bytecode, as a package has it: to compile everything in the midst of an upgrade
+        # takes seconds.
+        unfinished = shutil.ignore_patterns("*.pyc.*")
+        shutil.copytree(ROOT / "sockact", self.package, ignore=unfinished)
 
     @property
     def launcher(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from tests.servers.commands import ASGI, WSGI
 from tests.system.units import ADDRESS, Units
 
 HOST, PORT = ADDRESS.split(":")
-SHORT = (Load(Kind.NEW, 4, pause=0.005), Load(Kind.KEEP_ALIVE, 2, pause=0.005))
+SHORT = (Load(Kind.NEW, 4, pause=0.02), Load(Kind.KEEP_ALIVE, 2, pause=0.005))
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.support.machine import Machine
 
 # At wrap and unwrap, kept connections end in the program's own way.
-LOAD = Load(Kind.NEW, 4, pause=0.005)
+LOAD = Load(Kind.NEW, 4, pause=0.02)
 OWN_UNITS = f"/home/{USER}/.config/systemd/user"
 
 

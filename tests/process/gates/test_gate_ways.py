@@ -109,8 +109,8 @@ def test_a_process_that_waits_in_both(start: StartService, folder: Path) -> None
     assert waiting.answers() | waiting.answers(other) == {b"1"}
 
 
-NOT_KEPT = (load.Load(load.Kind.NEW, 4, pause=0.005), load.Load(load.Kind.SLOW, 2))
-KEPT = (*NOT_KEPT, load.Load(load.Kind.KEEP_ALIVE, 2, pause=0.005))
+NOT_KEPT = (load.Load(load.Kind.NEW, 4, pause=0.02), load.Load(load.Kind.SLOW, 2))
+KEPT = (*NOT_KEPT, load.Load(load.Kind.KEEP_ALIVE, 2, pause=0.02))
 GRANIAN = zoo.BY_NAME["granian"]
 TWO_WORKERS = replace(
     GRANIAN,

@@ -1,7 +1,8 @@
 """Many reloads in a row: no client notices, and nothing grows.
 
-By default 15 reloads each, to keep the suite short; SOCKACT_MANY_RELOADS=200 (`make leaks`) is the
-real thing. Each service is watched by a thread of its own, all at the same time.
+By default 15 reloads each with some 50 requests per second and client, to keep the suite short;
+SOCKACT_MANY_RELOADS=200 (`make leaks`) is the real thing. Each service is watched by a thread of
+its own, all at the same time.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import contextlib
 import os
 import statistics
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,11 @@ RESIDENT_GROWTH = 1 << 20
 SETTLED = 5.0  # seconds
 ANY = 1 << 20
 LONGEST = 60.0 + 10.0 * RELOADS
-LOADS = (Load(Kind.NEW, 4, pause=0.005), *zoo.KEEP_ALIVE, Load(Kind.SLOW, 2))
+PAUSE = 0.02 if RELOADS < 200 else 0.0
+LOADS = tuple(
+    replace(load, pause=max(load.pause, PAUSE))
+    for load in (Load(Kind.NEW, 4, pause=0.005), *zoo.KEEP_ALIVE, Load(Kind.SLOW, 2))
+)
 SERVERS = ("uvicorn uvloop", "gunicorn gthread", "uvicorn unix", "gunicorn unix")
 
 pytestmark = [
