@@ -41,6 +41,7 @@ def late(number):
     real(number)
 launch.die_with_parent = late
 launch.spawn(launch.Launch(("echo", "runs"), "/", dict(os.environ)))
+signal.pause()
 """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from array import array
 from typing import TYPE_CHECKING
 
@@ -111,6 +112,25 @@ def test_a_forked_child_has_its_own_page(
     program.do(END)
     assert numbers(page)[2] == 1
     other.close()
+
+
+def test_a_page_that_comes_with_the_fork_is_kept(
+    supervisor: Supervisor, page: CountedPage, run: Run
+) -> None:
+    """The order may be handled before what the shim itself does after a fork."""
+    started = run.obedient()
+    started.do(
+        "early = []; os.register_at_fork(after_in_child=lambda early=early: [x() for x in early])"
+    )
+    assert count(started, supervisor, page.fileno()) == "done count"
+    started.do("import sockact_shim.counting.page as page")
+    started.do("fd = os.memfd_create('other'); os.ftruncate(fd, page.SIZE)")
+    started.do("os.pwrite(fd, page.VERSION.to_bytes(8, sys.byteorder), 0)")
+    started.do("early.append(lambda start=page.start, fd=fd: start(fd))")
+    fork = f"if not os.fork(): {END}; os._exit(0)"
+    started.do(f"exec({fork!r}); os.wait()")
+    assert started.do("result = os.pread(fd, 8, 8 * (1 + 2))") == (1).to_bytes(8, sys.byteorder)
+    assert not any(numbers(page))
 
 
 def test_another_page_takes_its_place(

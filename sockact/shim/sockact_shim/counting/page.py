@@ -53,11 +53,12 @@ _address: int | None = None
 
 
 class _Page:
-    __slots__ = ("_add", "inode", "since")
+    __slots__ = ("_add", "inode", "pid", "since")
 
     def __init__(self, address: int, inode: int) -> None:
         words = (ctypes.c_uint64 * WORDS).from_address(address)
         self.inode = inode
+        self.pid = os.getpid()
         self.since = monotonic()
         # `next` of one of these is an addition in a single call of C, so that no thread gets in
         # between; and a value that is written late would be put right by the next one.
@@ -141,5 +142,14 @@ def _map(fd: int, address: int | None) -> int:
     return found
 
 
-# A forked child must not write to its parent's page.
-os.register_at_fork(after_in_child=stop)
+def _forked() -> None:
+    """Do not write to the parent's page. The child may have got one of its own already: the signal
+    that brings an order is handled before this, or in the midst of it.
+    """
+    global _page
+    child = os.getpid()  # The last call: from here on, no signal is handled.
+    if _page is not None and _page.pid != child:
+        _page = None
+
+
+os.register_at_fork(after_in_child=_forked)
