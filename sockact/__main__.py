@@ -61,9 +61,10 @@ def _isolate() -> None:
     # This very package, whatever else is installed: once it is loaded, its modules are its own.
     # Only for a moment, so that nothing that lies beside it hides the standard library.
     sys.path.insert(0, _ROOT)
-    import sockact  # noqa: F401
+    from sockact import own_modules
 
     del sys.path[0]
+    own_modules.install()
 
 
 def _run(words: list[str]) -> int:
