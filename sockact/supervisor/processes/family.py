@@ -48,8 +48,14 @@ def _programs(children: list[int]) -> list[int]:
 
 def family(pid: int, members: list[int] | None = None) -> list[Process]:
     """The process and its descendants, parents first. Raises Unavailable."""
-    rows = _look(pid) if members is None else _look_at(members)
-    return [Process(*row) for row in rows]
+    return [Process(*row) for row in _look(pid)] if members is None else present(members)
+
+
+def present(pids: list[int]) -> list[Process]:
+    """Those of the processes that are there; `started` is 0 where hidepid= hides it. Raises
+    Unavailable.
+    """
+    return [Process(*row) for row in _look_at(pids)]
 
 
 def descendants(pid: int) -> list[int]:
@@ -63,8 +69,8 @@ def _look(pid: int) -> list[_Row]:
 
 
 @apart
-def _look_at(members: list[int]) -> list[_Row]:
-    return _rows(members)
+def _look_at(pids: list[int]) -> list[_Row]:
+    return _rows(pids)
 
 
 @apart

@@ -8,7 +8,9 @@ a generation of another).
 A walk through /proc takes time. But only the supervisor reaps its children, so they stay in place
 during a walk, zombies included; and every descendant is below one of them. So a generation is gone
 if none of these children belongs to it, except when the generation of a zombie, or of a process
-about to exit, is unknown: it may have left children behind after the list was read.
+about to exit, is unknown: it may have left children behind after the list was read. Such children
+are in no family of this walk: those that are remembered are looked at once more by their pid, since
+the environment of some tells nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from sockact.core.numbers import whole
 from sockact.core.record import dataclass, field
 from sockact.kernel import pidfd, procfs
 from sockact.kernel.looks import Blocked
-from sockact.supervisor.processes.family import families, families_in_table, family
+from sockact.supervisor.processes.family import families, families_in_table, family, present
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -207,6 +209,7 @@ class Processes:
                 self._look_at(family(child, members), seen)
             except Blocked:
                 self._presume(child, seen)
+        self._recall(seen)
         self._known = seen.known
         self._latest = seen.living
         self._groups = {pid: number for number, pids in seen.living.items() for pid in pids}
@@ -224,9 +227,7 @@ class Processes:
             return
         seen.present.add(generation)
         for process in members:
-            seen.known[process.pid, process.started] = generation
-            if not process.zombie:
-                seen.living.setdefault(generation, []).append(process.pid)
+            self._add(process, generation, seen)
 
     def _presume(self, child: int, seen: _Seen) -> None:
         """Take a child that keeps the kernel from answering for as it was before."""
@@ -237,6 +238,27 @@ class Processes:
         seen.present.add(generation)
         seen.known.update((x, number) for x, number in self._known.items() if number == generation)
         seen.living[generation] = [*self._latest.get(generation, [child])]
+
+    def _recall(self, seen: _Seen) -> None:
+        """Take note of remembered processes that became children of ours during the walk."""
+        missed: dict[int, list[int]] = {}
+        for (pid, started), generation in self._known.items():
+            if started and (pid, started) not in seen.known:
+                missed.setdefault(generation, []).append(pid)
+        for generation, pids in missed.items():
+            try:
+                found = [x for x in present(pids) if (x.pid, x.started) in self._known]
+            except Blocked:
+                self._presume(pids[0], seen)
+                continue
+            for process in found:
+                seen.present.add(generation)
+                self._add(process, generation, seen)
+
+    def _add(self, process: Process, generation: int, seen: _Seen) -> None:
+        seen.known[process.pid, process.started] = generation
+        if not process.zombie:
+            seen.living.setdefault(generation, []).append(process.pid)
 
     def _of_child(self, process: Process) -> int | None:
         if process.pid in self._roots:

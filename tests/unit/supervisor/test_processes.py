@@ -162,6 +162,44 @@ def test_a_daemon_that_forks_during_the_look_is_not_gone(
     assert processes.gone([1]) == {1}
 
 
+def test_a_known_process_is_remembered_though_its_parent_ends_during_the_look(
+    table: Table, processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its environment says nothing, and this look sees it nowhere."""
+    processes.add(100, 1)
+    table.add(100)
+    table.add(101, parent=100)
+    assert processes.of(1) == [100, 101]
+
+    def end(pid: int) -> list[int]:
+        if pid == 100:
+            table.end(100)
+        return table.children(pid)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(procfs, "children", end)
+        assert processes.of(1) == [101]
+    table.ended = [(100, 0)]
+    list(processes.reap())
+    assert processes.gone([1]) == set()
+    assert processes.of(1) == [101]
+    table.rows.clear()
+    assert processes.gone([1]) == {1}
+
+
+def test_a_pid_that_another_process_has_now_is_forgotten(
+    table: Table, processes: Processes
+) -> None:
+    processes.add(100, 1)
+    table.add(100)
+    table.add(101, parent=100)
+    assert processes.of(1) == [100, 101]
+    table.rows[101] = Process(101, 1, 5000, zombie=False)
+    assert processes.of(1) == [100]
+    table.rows[101] = Process(101, US, 5000, zombie=False)
+    assert processes.of(1) == [100]
+
+
 def test_a_daemon_whose_parent_is_about_to_end_is_not_gone(
     table: Table, processes: Processes
 ) -> None:
