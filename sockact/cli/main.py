@@ -91,8 +91,8 @@ def cli(context: click.Context) -> None:
     """Make `systemctl reload` an upgrade that no client notices.
 
     `sockact run` starts an unmodified server. `sockact reload` replaces it with a new release while
-    its listeners stay open and every accepted connection is served to its end. Without a command,
-    the running services are listed.
+    its listeners stay open and every accepted connection is served to completion. Without a
+    command, the running services are listed.
     """
     if context.invoked_subcommand is None:
         from sockact.cli.calls import list as services

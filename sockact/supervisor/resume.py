@@ -160,7 +160,7 @@ def _continue(resources: Resources, carried: CarriedSupervisor) -> int:
 
 def _start_anew(resources: Resources, carried: CarriedSupervisor) -> int:
     """Start as after a kill of the supervisor: only the listeners are kept."""
-    message = f"upgrade from {carried.version} failed ({carried.anew}); starting the service anew"
+    message = f"upgrade from {carried.version} failed ({carried.anew}); starting the program again"
     resources.reporter.say(message, report.ERROR, news=News.UPGRADE_FAILED)
     left: list[Process] = []
     for pid in _children():

@@ -36,4 +36,4 @@ def test_a_service_of_the_system_is_its_administrators(deploy: Deploy) -> None:
         done = service.machine.run("sockact", command, service.name, user="daemon")
         assert done.returncode != 0
         assert f"/run/sockact/{service.name} belongs to user " in done.stderr
-        assert done.stderr.endswith("and this is user daemon; use sudo\n")
+        assert done.stderr.endswith("but this is user daemon; use sudo\n")

@@ -99,7 +99,7 @@ def test_a_program_that_does_not_start_at_all(site: Site) -> None:
     done = site.wrap("--force", check=False)
     assert done.returncode == 1
     reason, *quoted = done.stderr.splitlines()
-    assert "site.service did not start; site.service is DOWN: it does not start as before" in reason
+    assert "site.service did not start; site.service is DOWN: it does not start with" in reason
     assert "then run `systemctl start site`; connections were refused for " in reason
     assert "all changes were undone;" not in reason
     assert "ModuleNotFoundError: No module named 'nothere'" in "".join(quoted)
@@ -136,7 +136,7 @@ def test_a_program_of_which_only_one_may_run(site: Site, private: str) -> None:
     site.is_plain(text)
     site.wrap("--force")
     done = site.unwrap()
-    assert "a test reload proves nothing: site.service: only one instance" in done.stdout
+    assert "the test reload was inconclusive: site.service: only one instance" in done.stdout
     site.wait_serving()
     site.is_plain(text)
     site.machine.run("rm", "-f", "/tmp/one.lock")
@@ -191,7 +191,7 @@ def test_the_outage_of_a_socket_file_is_what_clients_saw(site: Site) -> None:
     done = site.wrap()
     stated = float(done.stdout.partition("connections were refused for ")[2].partition(" s;")[0])
     assert 2.0 <= stated < 3.5
-    assert "new clients are refused while the running program stops by its own" in done.stdout
+    assert "new clients are refused while the running program stops according to" in done.stdout
     site.unwrap()
     site.wait_serving(path)
     site.is_plain(text)

@@ -43,7 +43,7 @@ def ask_all(services: list[Service], seconds: float) -> list[Answer]:
 
 def _one_too_many(one: Service) -> Failure:
     base = os.path.dirname(one.directory)
-    return Failure(f"{one.name}: not asked; {base} has more than {_MOST_IN_ONE} services")
+    return Failure(f"{one.name}: not queried; {base} has more than {_MOST_IN_ONE} services")
 
 
 def status_of(one: Service, connection: client.Client, answer: dict[str, Any]) -> dict[str, Any]:
@@ -90,7 +90,7 @@ class _Asking:
             self._end(connection, one, one.failure(late))
         for one in (*self._due, *self._again):
             self._answers[one.directory] = Failure(
-                f"{one.name}: not asked within {self._seconds:g} s"
+                f"{one.name}: not queried within {self._seconds:g} s"
             )
         return self._answers
 

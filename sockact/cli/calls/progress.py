@@ -26,7 +26,7 @@ _DOING = {
     "Promote": "switching to the canary",
     "Reload": "reloading",
     "Rollback": "switching back",
-    "Pause": "waiting until nobody accepts connections",
+    "Pause": "waiting until no generation accepts connections",
     "Resume": "accepting connections again",
     "Rotate": "reopening log files",
     "Stop": "stopping",

@@ -244,10 +244,10 @@ def _access(directory: str) -> str:
     try:
         found = os.stat(directory)
     except OSError as error:
-        return f"user {_user(os.geteuid())} cannot look at {directory} ({error.strerror})"
+        return f"user {_user(os.geteuid())} cannot access {directory} ({error.strerror})"
     mode = f"{found.st_mode & 0o7777:04o}"
     owner, own = _user(found.st_uid), _user(os.geteuid())
-    return f"{directory} belongs to user {owner} (mode {mode}), and this is user {own}"
+    return f"{directory} belongs to user {owner} (mode {mode}), but this is user {own}"
 
 
 def _user(uid: int) -> str:
@@ -270,6 +270,6 @@ def _refusal(error: client.RemoteError) -> str:
             "use sudo"
         )
     if error.name == interface.TOO_MANY_CONNECTIONS:
-        return "has too many clients that wait for an answer; end some of them"
+        return "has too many clients waiting for an answer; end some of them"
     name = error.name.rpartition(".")[2]
-    return f"runs another version of sockact, which does not know this call ({name}); restart it"
+    return f"runs a version of sockact that does not support this call ({name}); restart it"

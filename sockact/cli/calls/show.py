@@ -68,7 +68,7 @@ def state_of(status: dict[str, Any]) -> str:
         return state
     if not pause["complete"]:
         return "about to pause (by the operator)"
-    return f"paused (by the operator) for {span(pause['seconds_left'] or 0.0)} more"
+    return f"paused (by the operator), up to {span(pause['seconds_left'] or 0.0)} left"
 
 
 def _pause(pause: dict[str, Any]) -> str:
@@ -171,7 +171,7 @@ def _connections(counts: dict[str, int] | None) -> str:
 
 def _moving(moving: dict[str, Any]) -> str:
     told = f"connections moved to generation {moving['to']}: {moving['moved']}"
-    told += f", {moving['parked']} wait for a request, {moving['returned']} returned"
+    told += f", {moving['parked']} waiting for a request, {moving['returned']} returned"
     return f"{told}; {moving['reason']}" if moving["reason"] else told
 
 

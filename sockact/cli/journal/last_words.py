@@ -89,4 +89,4 @@ def _look(service: str, handover: dict[str, Any], where: str) -> tuple[str, ...]
                 return tuple(one.message for one in found)
     except CannotRead:
         pass
-    return (f"(for what it wrote, see `sockact logs {service} {where}`)",)
+    return (f"(for its output, see `sockact logs {service} {where}`)",)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sockact.cli.options.values import Decorator
 
-_STEPS = "Give {} clients step by step, as in '1% 1min, 10% 5min'."
+_STEPS = "Give {} a growing share of the clients, as in '1% 1min, 10% 5min'."
 _AS_CONFIGURED = "  [default: as configured]"
 
 
@@ -40,20 +40,21 @@ def _options(steps: str, given: Callable[[str], dict[str, Any]], more: str) -> D
         click.option(
             "--canary-by",
             type=click.Choice(BY),
-            help=f"Share out connections, or clients by their address.{more}",
+            help=f"Split the load by connection, or by client address.{more}",
             **given("canary_by"),
         ),
         click.option(
             "--canary-timeout",
             metavar="TIME",
             callback=check_some_time,
-            help=f"Longest wait at the end of a step in which not enough was seen.{more}",
+            help="Maximum time to wait at the end of a canary step for enough data to judge it."
+            f"{more}",
             **given("canary_timeout"),
         ),
         click.option(
             "--unsure",
             type=click.Choice(UNSURE),
-            help="Action at the end of a step of a canary in which not enough was seen; wait ends "
+            help="Action at the end of a canary step without enough data to judge it; wait ends "
             f"in a rollback after --canary-timeout.{more}",
             **given("unsure"),
         ),

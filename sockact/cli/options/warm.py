@@ -35,7 +35,7 @@ def _one(text: str) -> str:
         return FILE + path
     if not text.startswith("http://"):
         raise click.BadParameter(
-            f"{text!r} is nothing to warm up with; use http://ADDRESS/PATH or @FILE"
+            f"{text!r} is neither an http:// URL nor a file; use http://ADDRESS/PATH or @FILE"
         )
     check_url(text)
     return text
@@ -72,8 +72,8 @@ warm_options = group(
         metavar="URL",
         multiple=True,
         callback=_check,
-        help="Request URL from each new generation until it responds quickly, before clients reach "
-        "it; or the paths in a file, as @FILE. May be repeated.",
+        help="Before clients reach a new generation, request URL from it until its response times "
+        "settle; @FILE requests the paths in FILE. May be repeated.",
     ),
     click.option(
         "--warm-timeout",
@@ -81,7 +81,7 @@ warm_options = group(
         default=span(Settings.warm_timeout),
         show_default=True,
         callback=check_some_time,
-        help="Time after which a new generation gets clients although it is not warm yet.",
+        help="Time after which a new generation gets clients even if it is not warm yet.",
     ),
 )
 

@@ -15,8 +15,8 @@ from sockact.cli.options.values import check_name, check_share
 def command(name: str, share: int) -> int:
     """Give the canary of the service NAME a SHARE of the new clients, such as 25%.
 
-    It keeps this share until `sockact promote` gives it all clients, or `sockact rollback` takes
-    the release back.
+    The canary keeps this share until `sockact promote` gives it all clients, or `sockact rollback`
+    switches back to the previous generation.
 
     \b
     Example:

@@ -78,7 +78,7 @@ def _lines(handover: dict[str, Any]) -> list[str]:
 
 
 def _pause(pause: dict[str, Any]) -> str:
-    what = "pause" if pause["complete"] else "pause that was not complete"
+    what = "pause" if pause["complete"] else "incomplete pause"
     when, seconds = _time(pause["began_usec"]), f"{pause['seconds']:.2f} s"
     return f"{when}  {what} by the operator, ended after {seconds}: {pause['reason']}"
 

@@ -42,7 +42,7 @@ def check_since(
 def check_id(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
     """A callback: the id of a handover."""
     if value is not None and (len(value) != _ID_DIGITS or set(value) - set("0123456789abcdef")):
-        raise click.BadParameter(f"{value!r} is not an id: `sockact history` shows them")
+        raise click.BadParameter(f"{value!r} is not a handover ID; `sockact history` shows the IDs")
     return value
 
 
@@ -56,13 +56,13 @@ def check_id(_context: click.Context, _option: click.Parameter, value: str | Non
     type=click.IntRange(0, _MOST_LINES),
     default=100,
     show_default=True,
-    help="Maximum number of existing lines to show, the newest ones.",
+    help="Show at most the last N existing lines.",
 )
 @click.option(
     "--generation",
     metavar="N",
     type=click.IntRange(1),
-    help="Show only lines about generation N, and those that it wrote.",
+    help="Show only lines about generation N, and lines that it wrote.",
 )
 @click.option(
     "--handover",
@@ -135,7 +135,7 @@ def _choose(
         return selection.everything(source)
     chosen = selection.handover(source, handover, _requested(name, handover))
     if chosen is None:
-        reason = why_not_readable() or "`sockact history` shows the ids of the last handovers"
+        reason = why_not_readable() or "`sockact history` shows the IDs of the last handovers"
         raise Failure(f"{name}: no line of handover {handover} in the journal; {reason}")
     return chosen
 

@@ -12,10 +12,10 @@ from sockact.cli.terminal.output import say
 from sockact.core.numbers import span
 from sockact.supervisor.control import client, interface, varlink
 
-_DATAGRAMS = "; datagrams wait in the buffer of the socket, and those that do not fit are lost"
+_DATAGRAMS = "; datagrams wait in the socket's buffer, and those that do not fit are lost"
 
 
-@click.command(name="pause", short_help="Let clients wait for a while.")
+@click.command(name="pause", short_help="Stop accepting new connections for a while.")
 @name_argument
 @click.option(
     "--max",
@@ -27,12 +27,12 @@ _DATAGRAMS = "; datagrams wait in the buffer of the socket, and those that do no
     help=f"Accept connections again after TIME, at most {span(interface.LONGEST_PAUSE)}.",
 )
 def command(name: str | None, most: float) -> None:
-    """Let the service NAME accept no new connections until `sockact resume`: clients wait.
+    """Stop accepting new connections to the service NAME until `sockact resume`.
 
-    Connections that are open are served as before. The command returns when no generation accepts
-    connections any more. If one cannot be stopped from accepting, all accept connections again, and
-    the command fails. A second `sockact pause` sets a new TIME. NAME defaults to $SOCKACT_NAME, or
-    to the only running service.
+    New clients wait meanwhile; open connections are served as before. The command returns when no
+    generation accepts connections any more. If a generation cannot be stopped from accepting, all
+    generations accept connections again, and the command fails. A second `sockact pause` sets a new
+    TIME. NAME defaults to $SOCKACT_NAME, or to the only running service.
 
     \b
     Example:
@@ -48,9 +48,9 @@ def command(name: str | None, most: float) -> None:
 @click.command(name="resume", short_help="End a pause.")
 @name_argument
 def resume(name: str | None) -> None:
-    """Let the service NAME accept connections again after `sockact pause`.
+    """Accept connections to the service NAME again after `sockact pause`.
 
-    Clients that have waited are accepted. NAME defaults to $SOCKACT_NAME, or to the only running
+    Clients that were waiting are accepted. NAME defaults to $SOCKACT_NAME, or to the only running
     service.
 
     \b

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.option(
     "--canary-background",
     is_flag=True,
-    help="Return when a canary has got its first share; the canary continues.  [default: as "
+    help="Return as soon as the canary gets its first share; the canary continues.  [default: as "
     "configured]",
 )
 @click.option(
@@ -57,7 +57,7 @@ def command(
       sockact reload --wait-drained --timeout 10min myapp
     """
     if canary_background and wait_drained:
-        raise click.UsageError("--canary-background and --wait-drained contradict each other")
+        raise click.UsageError("--canary-background and --wait-drained are mutually exclusive")
     return reload.perform(
         name,
         wait_drained=wait_drained,

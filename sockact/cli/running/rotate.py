@@ -21,7 +21,7 @@ from sockact.cli.options.values import check_some_time
     help="Stop waiting after TIME; the rotation continues.",
 )
 def command(name: str | None, as_json: bool, timeout: float) -> int:
-    """Make every process of the service NAME reopen log files that were moved.
+    """Make every process of the service NAME reopen log files that have been moved.
 
     The command succeeds once no process writes to the old files. NAME defaults to $SOCKACT_NAME, or
     to the only running service.

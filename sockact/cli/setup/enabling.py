@@ -69,7 +69,7 @@ def _say(
     if plan.user_unit and plan.logs:
         say(
             f"\n{name}: the system's logrotate does not rotate logs of user units; call "
-            f"`sockact rotate {name}` in the postrotate script of your own"
+            f"`sockact rotate {name}` in your own postrotate script"
         )
     units = _enabled(name, options)
     done = f"\nWrote {', '.join(written[:-1])} and {written[-1]}."

@@ -41,9 +41,9 @@ def _check_listen(
 def command(listen: str | None) -> None:
     """Serve the metrics of all services of this host over HTTP, at /metrics.
 
-    Formats: Prometheus text and OpenMetrics. Each scrape queries the supervisors. Only root can
-    query the services of all users. sockact-exporter.socket starts the exporter at the first
-    scrape.
+    Formats: Prometheus text and OpenMetrics. sockact-exporter.socket starts the exporter at the
+    first scrape. Each scrape queries the supervisors. Only root can query the services of all
+    users.
 
     \b
     Example:

@@ -66,7 +66,7 @@ _JITS = ("node", "java", "pypy", "dotnet", "deno", "bun", "ruby", "luajit", "php
 @click.option(
     "--path-unit",
     is_flag=True,
-    help="Let systemd watch the paths of --watch, with a NAME.path unit.",
+    help="Also write NAME.path, so that systemd watches the --watch paths.",
 )
 @click.option("--user-unit", is_flag=True, help="Write units for `systemctl --user`.")
 @click.option("--dry-run", is_flag=True, help="Show the units without writing them.")
@@ -153,7 +153,7 @@ def _check_together(
 def _relative_logs() -> list[str]:
     """Warnings of paths that depend on where this command runs, not on where the service does."""
     return [
-        f"{option} {path} is relative: the unit has {os.path.abspath(path)}"
+        f"{option} {path} is relative; the unit uses {os.path.abspath(path)}"
         for option, path in passing.logs().items()
         if not os.path.isabs(path)
     ]

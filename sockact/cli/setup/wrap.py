@@ -75,11 +75,11 @@ _LONGEST = 3600.0
 def command(unit: str, listen: tuple[str, ...], user_unit: bool, **options: Any) -> None:
     """Put an existing service under sockact, without dropping connections.
 
-    Writes NAME.socket, which takes over the addresses of the service, and a drop-in that starts its
-    program with `sockact run`. The service's own file is not changed. If the service is running,
-    sockact first starts a second copy of its program as a test, then restarts the service and
-    reloads it once. If any step fails, all changes are undone. `sockact unwrap` undoes all of this.
-    The other options are those of `sockact run`.
+    Two files are written: NAME.socket, which takes over the addresses of the service, and a drop-in
+    that starts its program with `sockact run`. The service's own file is not changed. If the
+    service is running, sockact first starts a second copy of its program as a test, then restarts
+    the service and reloads it once. If any step fails, all changes are undone. To undo a wrap, use
+    `sockact unwrap`. The other options are those of `sockact run`.
 
     \b
     Example:

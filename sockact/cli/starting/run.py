@@ -48,8 +48,8 @@ def _load(context: click.Context, _option: click.Parameter, value: str | None) -
     type=click.Path(),
     is_eager=True,
     callback=_load,
-    help="Read the program and its options from FILE, or from /etc/sockact/FILE.toml. Options of "
-    "the command line take precedence.",
+    help="Read the program and its options from FILE, or from /etc/sockact/FILE.toml. "
+    "Command-line options take precedence.",
 )
 @click.option(
     "--name",
@@ -90,7 +90,7 @@ def _load(context: click.Context, _option: click.Parameter, value: str | None) -
 @click.option(
     "--canary-background",
     is_flag=True,
-    help="Let a reload return when its canary has got its first share; the canary continues.",
+    help="Return from a reload as soon as the canary gets its first share; the canary continues.",
 )
 @click.option(
     "--ready",
@@ -183,7 +183,7 @@ def _load(context: click.Context, _option: click.Parameter, value: str | None) -
     metavar="PATH",
     multiple=True,
     callback=check_watch,
-    help="Reload when the file, directory or link PATH changes. May be repeated.",
+    help="Reload when the file, directory or symbolic link PATH changes. May be repeated.",
 )
 @click.option(
     "--watch-ignore",
@@ -206,8 +206,8 @@ def _load(context: click.Context, _option: click.Parameter, value: str | None) -
     default="1min",
     show_default=True,
     callback=check_time,
-    help="If 10 --watch reloads in a row each come less than TIME after the last, suspend them "
-    "until nothing has changed for TIME.",
+    help="After 10 --watch reloads in a row less than TIME apart, suspend them until nothing has "
+    "changed for TIME.",
 )
 @click.option(
     "--identifier",

@@ -24,9 +24,10 @@ option = click.option(
     "--listen-lanes",
     metavar="N",
     type=click.IntRange(0, MOST),
-    help="Number of equal lines for each TCP or UDP address in the .socket unit, for its lanes: "
-    f"{missing.FEWEST} to {MOST}, or 0 for one line.  [default: {missing.LINES} with --lanes or "
-    "--canary if the service does not run as root, else 0]",
+    help="Number of equal lines for each TCP or UDP address in the .socket unit, one for each "
+    f"lane: {missing.FEWEST} to {MOST}, or 0 for a single line.",
+    show_default=f"{missing.LINES} with --lanes or --canary if the service does not run as root, "
+    "else 0",
 )
 
 

@@ -83,11 +83,11 @@ class Judgement:
         return "; ".join(self.reasons)
 
 
-NOTHING_SEEN = Judgement(Verdict.NOT_ENOUGH, ("nothing has been seen yet",))
+NOTHING_SEEN = Judgement(Verdict.NOT_ENOUGH, ("no data yet",))
 
 NOT_COUNTED = Judgement(
     Verdict.NOT_COUNTED,
-    ("requests are not counted, so only its death, its queue and its lines refuse it",),
+    ("requests are not counted; only crashes, the accept queue and standard error can refuse it",),
 )
 
 

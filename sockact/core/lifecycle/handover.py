@@ -94,7 +94,7 @@ def warm_up_over(step: Transition, g: Generation) -> None:
 def end_warm_up(step: Transition, g: Generation, reason: str) -> None:
     """Go on after the warm-up; `reason`: why the generation may not be warm."""
     told = [one for one in (reason, g.warmth) if one]
-    outcome = "not warm, going on" if reason else "warmed up"
+    outcome = "not warm, continuing" if reason else "warmed up"
     step.do(Report(g.number, ": ".join([outcome, *told]), news=News.WARM))
     g = replace(g, warm_until=None)
     step.update(g)
@@ -139,7 +139,7 @@ def introduce(step: Transition, g: Generation, predecessor: Generation | None) -
         commit(step, g, predecessor)
         return
     if not g.alone:
-        take_back(step, g, "no lane is free for a canary; try again when fewer generations drain")
+        take_back(step, g, "no lane is free for a canary; try again when fewer are draining")
         return
     if predecessor.state is State.PAUSED:
         step.resume(predecessor)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sockact.core.lifecycle.transition import Transition
 
 RESUMED = "resumed by the operator"
-EXPIRED = "its longest time was over"
+EXPIRED = "its time limit was reached"
 
 
 def obstacle(service: Service) -> str:
@@ -46,7 +46,7 @@ def pause(step: Transition, event: Event) -> None:
     if before is not None and step.state.is_paused:
         respawn_at = until if step.state.respawn_at is not None else None
         step.state = replace(step.state, pause=replace(before, until=until), respawn_at=respawn_at)
-        _report(step, f"paused by the operator for up to {until - step.now:g} s more")
+        _report(step, f"paused by the operator for up to another {until - step.now:g} s")
         return
     step.state = replace(step.state, pause=Pause(step.now, until))
     for g in step.state.only(State.RUNNING):
@@ -101,7 +101,7 @@ def _end(step: Transition, reason: str, *, bad: bool = False) -> None:
         if g.gate in (Gate.CLOSING, Gate.CLOSED, Gate.NONE):
             step.open_gate(g)
     _go_on_with_canary(step, step.now - pause.since)
-    done = "not paused" if bad else "accepting connections again, the pause has ended"
+    done = "not paused" if bad else "pause ended, accepting connections again"
     _report(step, f"{done}: {reason}", error=bad)
     if step.state.queued is not None and not step.state.in_handover:
         begin(step, step.state.queued)

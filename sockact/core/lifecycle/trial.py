@@ -130,7 +130,7 @@ def _opens_late(step: Transition, g: Generation) -> None:
     step.update(replace(g, gate_deadline=None))
     if _rolls_back_to(step, g):
         seconds = step.state.policy.gate_timeout
-        reason = f"it did not resume accepting within {seconds:g} s, but still may"
+        reason = f"it did not resume accepting within {seconds:g} s; it may still do so later"
         finish(step, Outcome.FAILED, reason)
         settle(step)
 

@@ -24,9 +24,9 @@ def plan_of(settings: Settings) -> Plan:
     """Return the plan of a canary with these settings. Raises ValueError."""
     by, unsure = settings.canary_by, settings.unsure
     if by not in BY:
-        raise ValueError(f"clients are shared out by connection or by client, not by {by!r}")
+        raise ValueError(f"canary-by must be connection or client, not {by!r}")
     if unsure not in UNSURE:
-        raise ValueError(f"what is done in doubt is wait, promote or rollback, not {unsure!r}")
+        raise ValueError(f"unsure must be wait, promote or rollback, not {unsure!r}")
     if len(settings.judge) > judges.MOST:
         raise ValueError(f"{len(settings.judge)} judges are too many; use at most {judges.MOST}")
     for judge in settings.judge:

@@ -85,9 +85,7 @@ class Silent(ControlError):
 
     def __init__(self, directory: str) -> None:
         self.directory = directory
-        super().__init__(
-            f"the supervisor in {directory} does not answer, not even to whether it is there"
-        )
+        super().__init__(f"the supervisor in {directory} does not respond at all")
 
 
 class Impostor(ControlError):
@@ -97,7 +95,7 @@ class Impostor(ControlError):
         self.directory = directory
         super().__init__(
             f"a process of user {user} listens in {directory}, which belongs to user {owner}; "
-            f"nothing was asked of it"
+            f"nothing was sent to it"
         )
 
 

@@ -61,7 +61,7 @@ def describe(facts: Facts, wrap: Wrap) -> Iterator[str]:
         for key in ("ExecStartPost", "ExecStopPost")
         for line in files.get(key, [])
     ):
-        yield "$MAINPID is the process of sockact, not of the program"
+        yield "$MAINPID is sockact's process, not the program's"
     yield from _settings(facts, wrap)
 
 
@@ -71,8 +71,8 @@ def wait(facts: Facts, *, refused: bool) -> str:
     most = f" (up to {unitfile.readable_span(limit)})" if math.isfinite(limit) else ""
     clients = "new clients are refused" if refused else "new clients wait"
     return (
-        f"at the restart, {clients} while the running program stops by its own settings{most}, and "
-        f"then wait until the next one has started"
+        f"at the restart, {clients} while the running program stops according to its own "
+        f"settings{most}, and then wait until the next one has started"
     )
 
 

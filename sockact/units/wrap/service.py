@@ -160,8 +160,8 @@ class Service:
             self.wait_stable(addresses)
         except OperatorError as error:
             raise NotRestored(
-                f"{service} is DOWN: it does not start as before, either; fix the program, then "
-                f"run `{self.manager.name} start {self.files.name}`",
+                f"{service} is DOWN: it does not start with its previous settings, either; "
+                f"fix the program, then run `{self.manager.name} start {self.files.name}`",
                 self.last_lines(began),
             ) from error
 

@@ -180,7 +180,7 @@ def _test_start(service: Service, tell: Callable[[str], None]) -> None:
             "--force"
         )
     except OnlyOne as error:
-        tell(f"a test reload proves nothing: {error}")
+        tell(f"the test reload was inconclusive: {error}")
         return
     # A worker that has only been forked may lose its SIGTERM; gunicorn then waits 30 s for it.
     service.wait_stable(service.supervised_addresses())

@@ -110,7 +110,7 @@ def _steps(undo: ExitStack, job: _Job) -> tuple[float, bool]:
     result = _take_over(back, job)
     job.after.close()
     if job.texts.prove:
-        job.tell("reloading once, to prove that a new generation starts beside the previous one")
+        job.tell("reloading once, to verify that a new generation starts beside the previous one")
         job.service.test_reload("it cannot be reloaded: a new generation did not start")
     _check_files(job.outage.addresses)
     return result

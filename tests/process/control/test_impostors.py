@@ -82,7 +82,7 @@ def test_a_supervisor_that_answers_nothing(folder: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(client, "_SIGN_OF_LIFE", 0.2)
     with listen(folder / "control"), client.Client(str(folder)) as connection:
         for method in ("Stop", "Reload", "Rollback"):
-            with pytest.raises(client.Silent, match="does not answer"):
+            with pytest.raises(client.Silent, match="does not respond"):
                 connection.call(method)
         with pytest.raises(client.Timeout, match=r"within 0\.1 s"):
             connection.call("Status", timeout=0.1)
@@ -177,7 +177,7 @@ def test_answers_of_other_versions(bench: Bench) -> None:
 def test_an_error_of_another_interface(bench: Bench, folder: Path) -> None:
     for name in ("ReloadFailed", "TooManyFailures", "Stopping"):
         bench.service.refusal = varlink.Refused(f"org.example.{name}")
-        with pytest.raises(Failure, match=rf"app runs another version .*\({name}\)"):
+        with pytest.raises(Failure, match=rf"app runs a version .*\({name}\)"):
             bench.meanwhile(lambda: reload.reloaded(service.Service("app", str(folder))))
 
 

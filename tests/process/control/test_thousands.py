@@ -67,7 +67,7 @@ def test_silent_ones_do_not_hide_those_of_another_directory(app: Running, folder
     assert told[0] == (
         f"00000: the supervisor in {many[0]} did not answer within 2 s; check its log"
     )
-    assert told[-1] == "00299: not asked within 2 s"
+    assert told[-1] == "00299: not queried within 2 s"
 
 
 def test_one_without_room_is_called_again(app: Running, folder: Path) -> None:
@@ -94,7 +94,7 @@ def test_not_all_of_one_directory_are_called(
     answer, failure = app.meanwhile(lambda: asking.ask_all(services, wait.TIMEOUT))
     assert isinstance(answer, dict)
     assert isinstance(failure, Failure)
-    assert failure.message == f"beyond: not asked; {folder} has more than 1 services"
+    assert failure.message == f"beyond: not queried; {folder} has more than 1 services"
 
 
 def test_nothing_is_waited_for(tmp_path: Path) -> None:

@@ -55,5 +55,5 @@ def test_whose_a_service_is(system: Path, monkeypatch: pytest.MonkeyPatch) -> No
     be_another_user(monkeypatch)
     with pytest.raises(Failure) as caught:
         service.one("app")
-    told = r"app is a system service: \S+/app belongs to user \w+ \(mode 0700\), and this is user "
+    told = r"app is a system service: \S+/app belongs to user \w+ \(mode 0700\), but this is user "
     assert re.fullmatch(rf"{told}{OTHER}; use sudo", caught.value.message)

@@ -62,7 +62,7 @@ def test_it_goes_on_when_the_time_is_over(begin: Begin) -> None:
     outcome = scene.service.reload()
     assert outcome.code == 0, outcome.stderr
     assert scene.program.ask() == "2"
-    said = "generation 2: not warm, going on: response times did not settle within 1 s\n"
+    said = "generation 2: not warm, continuing: response times did not settle within 1 s\n"
     assert said in scene.service.stderr
     scene.open()
     wait.until(lambda: scene.helpers() == [], "the end of the requests")
@@ -179,7 +179,7 @@ def test_paths_in_a_file(begin: Begin, folder: Path) -> None:
     file.unlink()
     scene.publish("3")
     assert scene.service.reload().code == 0
-    said = "generation 3: not warm, going on: [Errno 2] No such file or directory"
+    said = "generation 3: not warm, continuing: [Errno 2] No such file or directory"
     assert said in scene.service.stderr
 
 

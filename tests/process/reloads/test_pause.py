@@ -56,7 +56,7 @@ def test_it_ends_by_itself(start: StartService, program: Program) -> None:
     said = [line for line in service.stderr.splitlines() if "pause" in line]
     assert said == [
         "sockact: test: generation 1: paused by the operator for up to 1 s",
-        f"sockact: test: generation 1: accepting connections again, the pause has ended: {EXPIRED}",
+        f"sockact: test: generation 1: pause ended, accepting connections again: {EXPIRED}",
     ]
 
 

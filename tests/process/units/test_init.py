@@ -187,7 +187,7 @@ def test_units_of_packages_are_not_hidden_without_force(home: Home) -> None:
 def test_a_relative_log(home: Home) -> None:
     done = home.init("web", "--user-unit", *LISTEN, "--log", "a.log", "--", "gunicorn")
     assert done.returncode == 0
-    line = f"sockact: warning: --log a.log is relative: the unit has {home.folder}/a.log\n"
+    line = f"sockact: warning: --log a.log is relative; the unit uses {home.folder}/a.log\n"
     assert done.stderr == line
 
 

@@ -232,7 +232,7 @@ def test_taking_over_fails_after_the_check(
     status = service.status()
     assert (status["version"], status["pid"]) == ("2.0.0", service.process.pid)
     assert (
-        "upgrade from 1.0 failed (RuntimeError: no way); starting the service anew"
+        "upgrade from 1.0 failed (RuntimeError: no way); starting the program again"
         in service.stderr
     )
     assert wait.ended(before)

@@ -223,7 +223,7 @@ def test_without_the_module() -> None:
     [
         (("a/b",), "is not a valid service name"),
         (("app", "--since", "soon"), "is not a time"),
-        (("app", "--handover", "7"), "`sockact history` shows them"),
+        (("app", "--handover", "7"), "`sockact history` shows the IDs"),
         (("app", "--handover", "a" * 32, "-f"), "cannot be used with --follow"),
         (("app", "--generation", "0"), "x>=1"),
         (("app", "-n", "-1"), "0<=x<="),

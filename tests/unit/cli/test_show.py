@@ -67,7 +67,7 @@ def test_the_verdict_on_a_canary() -> None:
 def test_a_pause() -> None:
     pause = {"active": True, "complete": True, "seconds_left": 12.3, "ended_usec": None}
     assert show({**STATUS, "pause": pause}).startswith(
-        "app: paused (by the operator) for 12 s more"
+        "app: paused (by the operator), up to 12 s left"
     )
     closing = {**pause, "complete": False}
     assert show({**STATUS, "pause": closing}).startswith("app: about to pause (by the operator)")

@@ -60,7 +60,8 @@ def test_it_goes_on_when_the_time_is_over() -> None:
     story.hear(on.Tick(), 0.1)
     (said,) = reports(story)
     assert said == (
-        "not warm, going on: response times did not settle within 30 s: 45 requests, 5.0 s -> 5.0 s"
+        "not warm, continuing: response times did not settle within 30 s: "
+        "45 requests, 5.0 s -> 5.0 s"
     )
     assert outcome(story) == (Outcome.COMMITTED, "")
 
@@ -68,7 +69,7 @@ def test_it_goes_on_when_the_time_is_over() -> None:
 def test_no_process_for_it_is_no_reason_to_refuse() -> None:
     story = warming()
     story.hear(on.Warmed(2, "cannot start: no memory"))
-    assert reports(story) == ["not warm, going on: cannot start: no memory"]
+    assert reports(story) == ["not warm, continuing: cannot start: no memory"]
     assert outcome(story) == (Outcome.COMMITTED, "")
 
 
@@ -125,7 +126,7 @@ def test_its_predecessor_crashes() -> None:
     """Clients wait: it has to serve as it is."""
     story = warming(Policy(warm=30.0, trial=20.0))
     story.hear(on.Exited(1, Exit(code=1)))
-    assert reports(story)[1] == "not warm, going on: the previous generation has ended"
+    assert reports(story)[1] == "not warm, continuing: the previous generation has ended"
     assert outcome(story) == (Outcome.COMMITTED, "")
     assert target(story.state) == 2
 

@@ -54,7 +54,7 @@ def test_what_changes() -> None:
         "`systemctl stop web.socket web`",
         "sockact drains the program and stops it with SIGTERM (add --stop-signal if it needs",
         "ExecStartPre= runs at a start",
-        "$MAINPID is the process of sockact",
+        "$MAINPID is sockact's process",
         "the @ of ExecStart=",
         "the - of ExecStart=",
         "on-failure, instead of no",
