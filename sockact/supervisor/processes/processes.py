@@ -249,8 +249,7 @@ class Processes:
             try:
                 found = [x for x in present(pids) if (x.pid, x.started) in self._known]
             except Blocked:
-                self._presume(pids[0], seen)
-                continue
+                continue  # Else one that has ended would be presumed to be there for good.
             for process in found:
                 seen.present.add(generation)
                 self._add(process, generation, seen)

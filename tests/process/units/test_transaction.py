@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from typing import TYPE_CHECKING
 
@@ -22,8 +21,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def interrupt(number: int = signal.SIGINT) -> None:
-    """Send SIGINT to ourselves; the handler runs before this returns."""
-    os.kill(os.getpid(), number)
+    """Send this thread a signal; the handler runs before this returns. One that is sent to the
+    process may be taken by another thread of pytest, and handled later.
+    """
+    signal.raise_signal(number)
 
 
 class Told:
