@@ -83,7 +83,7 @@ class Adoption:
         self.refusal = ""
         """Why the last refused bind was refused, and what to change."""
         self.blind = ""
-        """Why a bind could not be looked at, and what to change."""
+        """Why a bind could not be looked at."""
         self.own_connects = OwnConnects(listeners, self._addresses, self.adopted, callers)
         """Its connections to the listeners that it has not bound."""
         self.shut: set[int] = set()
@@ -136,9 +136,7 @@ class Adoption:
     def _find(
         self, wanted: Address, tid: int, own: OwnSocket | None, *, asked: bool = False
     ) -> Listener | Denied | None:
-        """The same for a thread with its own socket: None if it is unknown. `asked`: the shim does
-        not tell of listen().
-        """
+        """As `ask`, with its own socket (None: unknown). `asked`: the shim tells of no listen()."""
         # A socket that is a listener already is not bound a second time.
         new = own if own is not None and own.inode not in self._inodes else None
         traits, changes = (new.traits, new.changes) if new is not None else (None, None)
@@ -188,9 +186,8 @@ class Adoption:
         self._accepts = accepts
 
     def handle(self, fd: int) -> Call | None:
-        """Answer the next notification of this generation's notification fd.
-
-        Returns the call, or None if its thread was killed. Raises OSError.
+        """Answer the next notification of this generation's filter; return the call, or None if its
+        thread was killed. Raises OSError.
         """
         notification = seccomp.receive(fd)
         if notification is None:
@@ -218,6 +215,8 @@ class Adoption:
             else:
                 # Unreadable or invalid arguments: the kernel returns the right error. A process
                 # that keeps us from looking at its other calls harms itself only.
+                if seccomp.still_valid(fd, notification) and not self.blind:
+                    self._note_blind(notification, error)
                 seccomp.proceed(fd, notification)
         except Exception:
             seccomp.proceed(fd, notification)  # A thread without an answer would wait for ever.
@@ -226,12 +225,15 @@ class Adoption:
     def _fail(self, fd: int, notification: Notification, error: OSError) -> None:
         """Let a call fail that could not be looked at at this moment."""
         number = error.errno or errno.ENOMEM
-        if notification.call is Call.BIND:
-            self.blind = (
-                f"process {notification.tid} called bind(), and sockact could not look at it "
-                f"({os.strerror(number)}); free descriptors, memory or processes"
-            )
+        why = f"{os.strerror(number)}; free descriptors, memory or processes"
+        self._note_blind(notification, why)
         seccomp.answer(fd, notification, number)
+
+    def _note_blind(self, notification: Notification, error: object) -> None:
+        """Remember why a bind() could not be looked at: the kernel may find the address in use."""
+        if notification.call is Call.BIND:
+            what = f"process {notification.tid} called bind(), and sockact could not look at it"
+            self.blind = f"{what}: {error}"
 
     def _dispatch(self, fd: int, notification: Notification) -> None:
         match notification.call:

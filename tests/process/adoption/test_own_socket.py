@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -198,3 +199,12 @@ def test_process_that_cannot_be_read(start: StartService, program: Program) -> N
     line = service.stderr.splitlines()[-1]
     assert "of user 65534 called bind(), and sockact may not read it; set User=" in line
     assert "add CAP_SYS_PTRACE to CapabilityBoundingSet=" in line
+
+
+def test_address_that_cannot_be_read(start: StartService, program: Program) -> None:
+    """The kernel answers the call; what it says is not all that the operator is told."""
+    body = "own = socket.socket()\nctypes.CDLL(None).bind(own.fileno(), ctypes.c_void_p(8), 16)\n"
+    program.publish("1", f"import ctypes\n{body}sys.exit(1)\n")
+    service = start(program.command, listen=program.listen, ready=False)
+    assert service.process.wait(20) == 1
+    assert re.search(r"process \d+ called bind\(\), and .* could not look at it: ", service.stderr)

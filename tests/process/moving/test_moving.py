@@ -32,7 +32,7 @@ def test_no_client_notices_reloads(name: str, start: StartService, folder: Path)
     with Visitors(("127.0.0.1", port), COUNT, ask) as guests:
         guests.wait_for(2)
         for _ in range(RELOADS):
-            assert service.reload().code == 0
+            assert service.reload().code == 0, service.stderr
             service.wait_drained()
             guests.wait_for(2)
     assert service.stderr.count(f"{COUNT} connections moved to generation") == RELOADS

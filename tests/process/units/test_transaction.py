@@ -41,9 +41,11 @@ class Told:
 
 @pytest.fixture(autouse=True)
 def _handlers() -> object:
+    found = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup(1) would have it ignored.
     before = [signal.getsignal(number) for number in SIGNALS]
     yield
     assert [signal.getsignal(number) for number in SIGNALS] == before
+    signal.signal(signal.SIGHUP, found)
 
 
 def test_an_interrupt_of_the_way_back() -> None:
