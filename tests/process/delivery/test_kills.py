@@ -15,6 +15,7 @@ import pytest
 
 from sockact.handover.delivery.delivery import Delivery
 from sockact.handover.delivery.wake import Wake
+from sockact.handover.interest import process_interest
 from sockact.kernel import seccomp
 from sockact.kernel.tracing import memory, registers
 from sockact.kernel.tracing.tracer import Tracer
@@ -69,6 +70,8 @@ def test_its_tracer_is_killed(
 ) -> None:
     program = launch(code, blocking=code is ACCEPT)
     for steps in itertools.count(1):
+        # It may not be back yet from the client before.
+        wait.until(lambda: bool(process_interest(program.pid, {inode(listener)})), "interest")
         clients = made.make(1)
         with monkeypatch.context() as patch:
             kills = Killing(steps)
