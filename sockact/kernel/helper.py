@@ -30,8 +30,8 @@ _NAME = b"sockact-look"
 _LENGTH = struct.Struct("=Q")
 _CHUNK = 1 << 16
 _SLICE = 0.025
-_PATIENCE = 10
-"""Slices of time in a row in which a helper may sleep: 0.25 s. The holder of a lock that it waits
+_PATIENCE = 20
+"""Slices of time in a row in which a helper may sleep: 0.5 s. The holder of a lock that it waits
 for may be innocent, and wait for a processor."""
 _LONGEST = 2.0
 """Seconds that a helper may take that computes, or waits for a processor."""
