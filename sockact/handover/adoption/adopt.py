@@ -215,7 +215,7 @@ class Adoption:
             else:
                 # Unreadable or invalid arguments: the kernel returns the right error. A process
                 # that keeps us from looking at its other calls harms itself only.
-                if seccomp.still_valid(fd, notification) and not self.blind:
+                if not self.blind and seccomp.still_valid(fd, notification):
                     self._note_blind(notification, error)
                 seccomp.proceed(fd, notification)
         except Exception:

@@ -84,6 +84,16 @@ def processes() -> Processes:
     return Processes(ADDRESS)
 
 
+def check_that_101_is_left(table: Table, processes: Processes) -> None:
+    """Reap its parent, 100: the generation is not gone before 101 is."""
+    table.ended = [(100, 0)]
+    list(processes.reap())
+    assert processes.gone([1]) == set()
+    assert processes.of(1) == [101]
+    table.rows.clear()
+    assert processes.gone([1]) == {1}
+
+
 def test_an_orphan_of_ours(table: Table, processes: Processes) -> None:
     table.orphan(100, 1)
     table.add(101, parent=100)
@@ -154,12 +164,7 @@ def test_a_daemon_that_forks_during_the_look_is_not_gone(
 
     table.before = fork
     assert processes.gone([1]) is None
-    table.ended = [(100, 0)]
-    list(processes.reap())
-    assert processes.gone([1]) == set()
-    assert processes.of(1) == [101]
-    table.rows.clear()
-    assert processes.gone([1]) == {1}
+    check_that_101_is_left(table, processes)
 
 
 def test_a_known_process_is_remembered_though_its_parent_ends_during_the_look(
@@ -179,12 +184,7 @@ def test_a_known_process_is_remembered_though_its_parent_ends_during_the_look(
     with monkeypatch.context() as patch:
         patch.setattr(procfs, "children", end)
         assert processes.of(1) == [101]
-    table.ended = [(100, 0)]
-    list(processes.reap())
-    assert processes.gone([1]) == set()
-    assert processes.of(1) == [101]
-    table.rows.clear()
-    assert processes.gone([1]) == {1}
+    check_that_101_is_left(table, processes)
 
 
 def test_a_pid_that_another_process_has_now_is_forgotten(
