@@ -25,7 +25,7 @@ def _callback(check: Callable[[str], Any], missing: Any = None) -> Callback:
                 return missing
             return tuple(map(check, value)) if isinstance(value, tuple) else check(value)
         except ValueError as error:
-            hint = "NAME" if isinstance(option, click.Argument) else None
+            hint = option.metavar if isinstance(option, click.Argument) else None
             raise click.BadParameter(str(error), param_hint=hint) from error
 
     return checked

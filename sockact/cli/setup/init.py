@@ -182,7 +182,7 @@ def _plan(name: str, found: wanted.Wanted, options: dict[str, Any]) -> service_u
         lanes=lane_lines.number(
             options["listen_lanes"],
             where,
-            asked=lane_lines.are_asked(found.times.lanes, found.times.canary),
+            asked=lane_lines.are_asked(found.times.lanes, found.times.canary, found.times.warm),
             opens=user == "root" or options["user_unit"],
         ),
         label=passing.label(found.listen),

@@ -18,7 +18,7 @@ from sockact.cli.terminal.output import complain, say
 from sockact.cli.unit_files import lane_lines, passing, wrapped
 from sockact.core.errors import OperatorError
 from sockact.core.matching import Family
-from sockact.core.settings import LaneUse, Settings
+from sockact.core.settings import Settings
 from sockact.supervisor.control import paths
 from sockact.systemd import listeners
 from sockact.units import facts, unitfile
@@ -161,6 +161,8 @@ class Draft:
         self.left: list[Bound] = []
         self.bound: list[Bound] = []
         self.addresses = self._addresses(listen)
+        needing = (options[key] for key in ("canary", "warm"))
+        self.asks_lanes = lane_lines.are_asked(options["lanes"], *needing)
         self.lanes = self._lanes(options)
         self.label = passing.label(listen)
         times = ("start_timeout", "warm", "warm_timeout", "trial", "drain_timeout", "kill_timeout")
@@ -180,7 +182,7 @@ class Draft:
             marked_files.marked(drop_in.render(found, self.wrap, unfinished=True)),
             marked_files.marked(drop_in.render(found, self.wrap)),
             access=unwrapping.own_access(found.service),
-            has_lanes=self.lanes > 1 or options["lanes"] != LaneUse.OFF.value,
+            has_lanes=self.lanes > 1 or self.asks_lanes,
         )
         if later := drop_in.overriding(found, self.wrap):
             raise OperatorError(
@@ -238,7 +240,7 @@ class Draft:
         found = lane_lines.number(
             given,
             self.addresses,
-            asked=lane_lines.are_asked(options["lanes"], options["canary"]),
+            asked=self.asks_lanes,
             opens=self.facts.service.is_root or self.user_unit,
         )
         socket_unit.check_lanes(self.bound, found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from sockact.cli.options import canaries, checks, complete, hooks, probes, warm
 from sockact.cli.options.values import (
@@ -75,7 +76,7 @@ def _load(context: click.Context, _option: click.Parameter, value: str | None) -
     "--lanes",
     type=click.Choice([use.value for use in LaneUse]),
     default=Settings.lanes.value,
-    show_default=True,
+    show_default=f"{LaneUse.AUTO.value} with --canary or --warm, else {Settings.lanes.value}",
     help="Give each generation a listener of its own.",
 )
 @click.option(
@@ -258,6 +259,8 @@ def command(
       sockact run --name myapp --listen 127.0.0.1:8000 \\
           -- gunicorn --bind 127.0.0.1:8000 app:app
     """
+    if (options["canary"] or options["warm"]) and not _is_given("lanes"):
+        lanes = LaneUse.AUTO.value
     options |= {"adopt": Adopt(adopt), "lanes": LaneUse(lanes)}
     if config:
         if program:
@@ -270,6 +273,11 @@ def command(
     name = name or name_of(program)
     check_together(options)
     return Settings(name, program, checks.logical(directory), **options)
+
+
+def _is_given(option: str) -> bool:
+    source = click.get_current_context().get_parameter_source(option)
+    return source is not ParameterSource.DEFAULT
 
 
 def check_together(options: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from sockact.core.matching import Family
 from sockact.core.settings import LaneUse
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from sockact.core.matching import Address
 
@@ -26,8 +26,8 @@ option = click.option(
     type=click.IntRange(0, MOST),
     help="Number of equal lines for each TCP or UDP address in the .socket unit, one for each "
     f"lane: {missing.FEWEST} to {MOST}, or 0 for a single line.",
-    show_default=f"{missing.LINES} with --lanes or --canary if the service does not run as root, "
-    "else 0",
+    show_default=f"{missing.LINES} with --lanes, --canary or --warm if the service does not run as "
+    "root, else 0",
 )
 
 
@@ -44,12 +44,13 @@ def number(given: int | None, addresses: Sequence[Address], *, asked: bool, open
 
 
 def options(given: int | None) -> list[str]:
-    """What `sockact run` needs to use the lines, or for --canary: --lanes auto, unless the command
-    line has --lanes. Raises OperatorError for --lanes off.
+    """What `sockact run` needs to use the lines, or for --canary and --warm: --lanes auto, unless
+    the command line has --lanes. Raises OperatorError for --lanes off.
     """
     context = click.get_current_context()
-    wants = "--canary" if context.params["canary"] else f"--listen-lanes {given}"
-    if not context.params["canary"] and (given or 0) < missing.FEWEST:
+    needed_for = next((f"--{key}" for key in ("canary", "warm") if context.params[key]), "")
+    wants = needed_for or f"--listen-lanes {given}"
+    if not needed_for and (given or 0) < missing.FEWEST:
         return []
     if context.get_parameter_source("lanes") is ParameterSource.DEFAULT:
         return ["--lanes", LaneUse.AUTO.value]
@@ -58,6 +59,6 @@ def options(given: int | None) -> list[str]:
     return []
 
 
-def are_asked(lanes: str, canary: str) -> bool:
-    """Whether the service is to have lanes."""
-    return lanes != LaneUse.OFF.value or bool(canary)
+def are_asked(lanes: str, *others: Collection[str]) -> bool:
+    """Whether the service is to have lanes. `others`: the options that need them."""
+    return lanes != LaneUse.OFF.value or any(others)

@@ -197,6 +197,26 @@ def test_without_lanes(start: StartService, program: Program) -> None:
         assert outcome.stderr == f"sockact: test: {never}; nothing was changed\n"
 
 
+@pytest.mark.parametrize("options", [("--canary", HELD), ("--warm", "http://127.0.0.1:{port}/")])
+def test_what_needs_lanes_has_them_by_default(
+    program: Program, folder: Path, options: tuple[str, str]
+) -> None:
+    option, value = options
+    given = option, value.format(port=program.port)
+    with Service(program.command, folder=folder, listen=program.listen, options=given) as service:
+        service.wait_ready()
+        (listener,) = service.status()["listeners"]
+        assert listener["lanes"]
+
+
+def test_none_on_unix_sockets(program: Program, folder: Path) -> None:
+    listen = (*program.listen, f"{folder}/x.sock")
+    options = ("--canary", HELD)
+    with Service(program.command, folder=folder, listen=listen, options=options) as service:
+        assert service.process.wait(30.0) == 2
+    assert "--canary needs lanes: Unix sockets have no lanes" in service.stderr
+
+
 def test_at_the_start(program: Program, folder: Path) -> None:
     options = ("--canary", HELD, "--lanes", "off")
     with Service(program.command, folder=folder, listen=program.listen, options=options) as service:

@@ -11,6 +11,7 @@ __all__ = ["home"]  # fixtures
 
 ADDRESS = LISTEN[1]
 CANARY = ("--canary", "5% 1min")
+WARM = ("--warm", "http://127.0.0.1:8000/")
 
 
 def sections(home: Home, *arguments: str) -> tuple[list[str], list[str], str]:
@@ -36,6 +37,7 @@ def sections(home: Home, *arguments: str) -> tuple[list[str], list[str], str]:
         # Its supervisor is not root, and cannot open them itself.
         (("--lanes", "auto"), 3, "auto"),
         (CANARY, 3, "auto"),
+        (WARM, 3, "auto"),
         (("--lanes", "auto", "--listen-lanes", "0"), 1, "auto"),
         (("--lanes", "require", "--user", "root"), 1, "require"),
     ],
@@ -60,6 +62,7 @@ def test_a_user_manager_has_one_user(home: Home) -> None:
         (("--listen-lanes", "many"), "is not a valid integer range"),
         (("--listen-lanes", "3", "--lanes", "off"), "--listen-lanes 3 needs lanes"),
         ((*CANARY, "--lanes", "off"), "--canary needs lanes; write --lanes auto"),
+        ((*WARM, "--lanes", "off"), "--warm needs lanes; write --lanes auto"),
         (
             ("--listen-lanes", "3", "--listen", "/run/web.sock"),
             "Unix sockets have no lanes (/run/web.sock); listen on a TCP port instead",

@@ -56,6 +56,7 @@ def settings_of(*arguments: str) -> Settings:
     [
         (("nonsense",), "unknown command 'nonsense'"),
         (("--nonsense",), "unknown option '--nonsense'"),
+        (("canary", "web", "101%"), "invalid value for SHARE: the share 101% must be"),
         (("run",), "put it last"),
         (("run", "--"), "put it last"),
         (("run", "--name", "a"), "put it last"),
