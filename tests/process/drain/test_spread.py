@@ -15,7 +15,7 @@ import pytest
 from tests.process.adoption.test_shim_wire import Program, Run, Supervisor, run, supervisor
 from tests.process.drain.test_shim_drain import drain, order
 from tests.process.gates.gated import Listener, listener
-from tests.servers.kept import APPLICATIONS, HTTP2_SERVERS, SERVERS
+from tests.servers.kept import APPLICATIONS, HTTP2_SERVERS, SERVERS, UVICORN
 from tests.support import certificate, wait
 from tests.support.kept_client import Client
 
@@ -31,9 +31,28 @@ CLIENTS = 9
 HTTP2_CLIENTS = 4
 # hypercorn ends each connection after 1,000 requests.
 PACE = 0.01
-SERVICE_RESTART = 1012
+SERVICE_RESTART, GOING_AWAY = 1012, 1001
+AWAY = ("sanic", "websockets", "websockets-legacy")
 # daphne's reactor is not asyncio's.
 SOCKETS = [name for name, server in SERVERS.items() if server.sockets and name != "daphne"]
+# The other implementations of uvicorn's WebSockets, and the library by itself.
+WEBSOCKETS = """
+import asyncio, socket, sys
+from websockets.{} import {}
+async def echo(websocket):
+    async for message in websocket: await websocket.send(message)
+async def main():
+    async with serve(echo, sock=socket.socket(fileno=int(sys.argv[1]))) as server:
+        await asyncio.Event().wait()
+asyncio.run(main())
+"""
+ARGUMENTS = {
+    "uvicorn-websockets": (*UVICORN, "--ws=websockets", "--loop=asyncio"),
+    "uvicorn-websockets-sansio": (*UVICORN, "--ws=websockets-sansio"),
+    "uvicorn-wsproto": (*UVICORN, "--ws=wsproto"),
+    "websockets": ("-c", WEBSOCKETS.format("asyncio.server", "serve"), "FD"),
+    "websockets-legacy": ("-Wignore", "-c", WEBSOCKETS.format("legacy.server", "serve"), "FD"),
+}
 # Nobody waits for its end.
 FOREVER = 1e6
 
@@ -41,7 +60,7 @@ FOREVER = 1e6
 @pytest.fixture(params=SERVERS)
 def name(request: pytest.FixtureRequest) -> str:
     name: str = request.param
-    if not (SERVERS | HTTP2_SERVERS)[name].installed:
+    if name not in ARGUMENTS and not (SERVERS | HTTP2_SERVERS)[name].installed:
         pytest.skip(f"{name} is not installed")
     return name
 
@@ -55,7 +74,7 @@ def http2(request: pytest.FixtureRequest) -> bool:
 @pytest.fixture
 def server(name: str, http2: bool, run: Run, listener: Listener, folder: Path) -> Program:
     (folder / "applications.py").write_text(APPLICATIONS)
-    found = (HTTP2_SERVERS if http2 else SERVERS)[name].arguments
+    found = ARGUMENTS.get(name) or (HTTP2_SERVERS if http2 else SERVERS)[name].arguments
     arguments = [argument.replace("FD", listener.fd) for argument in found]
     if name.endswith("-tls"):
         path = str(folder / "certificate.pem")
@@ -135,11 +154,16 @@ def test_without_it_they_end_at_once(
     assert all(is_last(client) for client in clients)
 
 
-@pytest.mark.parametrize("name", SOCKETS, indirect=True)
+@pytest.mark.parametrize("name", [*SOCKETS, *ARGUMENTS], indirect=True)
 def test_websockets_are_closed_one_after_the_other(
     name: str, server: Program, supervisor: Supervisor, clients: list[Client]
 ) -> None:
-    clients[0].ask()
+    library = name.startswith("websockets")
+    if library:
+        clients[0].upgrade()
+        clients[0].close()
+    else:
+        clients[0].ask()
     for client in clients[1:]:
         client.upgrade()
         assert client.echo()
@@ -147,7 +171,7 @@ def test_websockets_are_closed_one_after_the_other(
     drain(server, supervisor)
 
     def restarts(client: Client) -> bool:
-        assert client.closed() == SERVICE_RESTART
+        assert client.closed() == (GOING_AWAY if name in AWAY else SERVICE_RESTART)
         # aiohttp closes the connection when the handler returns, without waiting for the answer.
         with suppress(*[ConnectionResetError] if name == "aiohttp" else []):
             assert client.at_end()
@@ -159,7 +183,8 @@ def test_websockets_are_closed_one_after_the_other(
         assert order(server, supervisor, words) == "done close 0", "the order was repeated"
 
     assert_even(ends([partial(restarts, client) for client in clients[1:]], close), SPREAD)
-    assert not clients[0].ask(), "this is no WebSocket"
+    if not library:
+        assert not clients[0].ask(), "this is no WebSocket"
 
 
 @pytest.mark.parametrize("name", ["uvicorn-httptools"], indirect=True)

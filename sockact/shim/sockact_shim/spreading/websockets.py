@@ -1,4 +1,4 @@
-"""Closes the WebSockets of this process one after the other, with status 1012, Service Restart.
+"""Closes the WebSockets of this process one after the other, with status 1012 or 1001.
 
 Only those of asyncio's servers: each is closed in its own event loop, unless it has ended by then.
 """
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from typing import Any, Callable
 
 _CODE = 1012
+# What sanic and websockets send when they shut down; with any other status, handlers of websockets
+# end with an error.
+_GOING_AWAY = 1001
 _MOST = 100_000
 _ANSWER_WITHIN = 10.0
 
@@ -46,8 +49,16 @@ def _close_server(one: Any) -> None:
         one.close(_CODE)
 
 
-def _close(one: Any) -> Any:
-    return one.close(_CODE)
+def _close_sanic(one: Any) -> Any:
+    return one.close(_GOING_AWAY)
+
+
+def _close_library(one: Any) -> Any:
+    return one.close(_GOING_AWAY) if one.state.name == "OPEN" else None
+
+
+def _close_legacy(one: Any) -> Any:
+    return one.close(_CODE) if one.state.name == "OPEN" else None
 
 
 def _close_named(one: Any) -> Any:
@@ -67,7 +78,7 @@ def _send_event(one: Any) -> Any:
 # Module, class → what closes it, and the attribute that leads to its event loop.
 _KINDS: dict[tuple[str, str], tuple[Callable[[Any], Any], str]] = {
     ("uvicorn.protocols.websockets.websockets_impl", "WebSocketProtocol"): (
-        _close,
+        _close_legacy,
         "loop",
     ),
     ("uvicorn.protocols.websockets.websockets_sansio_impl", "WebSocketsSansIOProtocol"): (
@@ -79,9 +90,9 @@ _KINDS: dict[tuple[str, str], tuple[Callable[[Any], Any], str]] = {
     ("aiohttp.web_ws", "WebSocketResponse"): (_close_named, "_loop"),
     ("hypercorn.protocol.ws_stream", "WSStream"): (_send_event, ""),
     ("tornado.websocket", "WebSocketProtocol"): (_close_server, "stream.io_loop.asyncio_loop"),
-    ("sanic.server.websockets.impl", "WebsocketImplProtocol"): (_close, "loop"),
-    ("websockets.asyncio.server", "ServerConnection"): (_close, "loop"),
-    ("websockets.legacy.server", "WebSocketServerProtocol"): (_close, "loop"),
+    ("sanic.server.websockets.impl", "WebsocketImplProtocol"): (_close_sanic, "loop"),
+    ("websockets.asyncio.server", "ServerConnection"): (_close_library, "loop"),
+    ("websockets.legacy.server", "WebSocketServerProtocol"): (_close_library, "loop"),
 }
 
 # The drain for which this was done.
