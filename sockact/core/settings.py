@@ -136,6 +136,9 @@ class Settings:
     canary_background: bool = False
     """Callers of a reload are answered when its canary has got its first share."""
     move_connections: MoveUse = MoveUse.OFF
+    close_spread: float = 0.0
+    """Over how long a draining generation closes its connections; 0: each with its next response.
+    """
     terse: bool = False
     """Leave out messages that are only for the record: for `sockact dev`."""
 

@@ -64,12 +64,11 @@ class Witness:
     connection: Connection | UnixSocket
     quiet_in: float
     """Seconds for which it cannot become quiet unless it is closed; 0 if it may at any time."""
-    rules: Rules = USUAL
     held: bool = False
     """It needs its generation although it is quiet."""
 
-    def look(self) -> Witness | None:
-        """The connection as it is now; None if it no longer needs its generation.
+    def look(self, rules: Rules = USUAL) -> Witness | None:
+        """The connection as it is now; None if it no longer needs its generation, by these rules.
 
         Raises OSError.
         """
@@ -80,10 +79,10 @@ class Witness:
             return None
         found = Connection(*fields)
         if self.held:
-            return Witness(self.family, found, self.quiet_in, self.rules, held=True)
-        if classify(found, self.rules) is Activity.QUIET:
+            return Witness(self.family, found, self.quiet_in, held=True)
+        if classify(found, rules) is Activity.QUIET:
             return None
-        return Witness(self.family, found, quiet_in(found, self.rules), self.rules)
+        return Witness(self.family, found, quiet_in(found, rules))
 
 
 @dataclass
@@ -168,7 +167,7 @@ def count_fully(
     found.counts = Counts(*counts)
     for family, fields, due, stays in witnesses:
         kind = sock_diag.UnixSocket if family == socket.AF_UNIX else Connection
-        found.witnesses.append(Witness(family, kind(*fields), due, rules, held=stays))
+        found.witnesses.append(Witness(family, kind(*fields), due, held=stays))
     # The kernel's own order is that of a hash table.
     found.witnesses.sort(key=lambda witness: witness.quiet_in)
     return found

@@ -20,6 +20,7 @@ from sockact.supervisor.base import report
 from sockact.supervisor.base.policy import policy_of
 from sockact.supervisor.base.retry import Retry
 from sockact.supervisor.gates.admission_gates import AdmissionGates
+from sockact.supervisor.gates.closings import Closings
 from sockact.supervisor.gates.decoys import Decoys
 from sockact.supervisor.gates.drain_census import DrainCensus
 from sockact.supervisor.gates.gates import Gates
@@ -127,6 +128,7 @@ class LifecycleParts:
             loop, launching.processes, lending.listeners_of, self._who_accepts, self._deaf
         )
         self.gates = self._make_gates(listeners)
+        self._closings = self._make_closings()
         self.moving = self._make_moving()
         self.drains = self._make_drains(listeners, policy)
         self.handovers = Handovers(
@@ -154,6 +156,16 @@ class LifecycleParts:
             self.reports.report_adapter,
         )
 
+    def _make_closings(self) -> Closings:
+        launching = self._launching
+        return Closings(
+            launching.loop,
+            self.gates.orders,
+            lambda: launching.settings.next.close_spread,
+            self.lifecycle.drain_deadline,
+            self.lifecycle.is_stopping,
+        )
+
     def _make_moving(self) -> Moving | None:
         launching = self._launching
         if self._launching.settings.next.move_connections is MoveUse.OFF:
@@ -166,6 +178,7 @@ class LifecycleParts:
             launching.generations,
             launching.lending,
             self.gates.orders,
+            self._closings.end_connections,
             self.reports.say,
             self._base.history.ledger.moved,
         )
@@ -183,6 +196,7 @@ class LifecycleParts:
             listeners,
             policy,
             launching.generations.rules_of,
+            self._closings.is_spread,
             self._moved,
             self.lifecycle.gate_is_closed,
             self.lifecycle.handle,
@@ -196,6 +210,7 @@ class LifecycleParts:
             loop,
             base.retry,
             self.gates,
+            self._closings,
             self.drains,
             Decoys(loop, self.gates.orders, listeners),
             base.termination,

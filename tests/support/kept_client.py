@@ -26,6 +26,7 @@ class Handler(BaseHTTPRequestHandler):
 _LARGE = 200_000
 _TEXT = 0x81
 _MASKED = 0x80
+_CLOSE = 0x88
 
 
 class Client:
@@ -39,6 +40,9 @@ class Client:
     def close(self) -> None:
         self._answers.close()
         self._socket.close()
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
 
     def begin(self, path: str = "/") -> None:
         """Send a request except for its last byte."""
@@ -96,6 +100,14 @@ class Client:
         """Whether the WebSocket gives back what it is sent (RFC 6455, section 5.2)."""
         self._socket.sendall(bytes([_TEXT, _MASKED | 2]) + bytes(4) + b"hi")
         return self._answers.read(4) == bytes([_TEXT, 2]) + b"hi"
+
+    def closed(self) -> int:
+        """Wait until the WebSocket is closed, and agree. Returns the status that it is given."""
+        first = self._answers.read(2)
+        assert first == bytes([_CLOSE, 2]), first
+        status = self._answers.read(2)
+        self._socket.sendall(bytes([_CLOSE, _MASKED | 2]) + bytes(4) + status)
+        return int.from_bytes(status, "big")
 
     def _head(self) -> bool:
         status = self._status()

@@ -131,6 +131,15 @@ def _load(context: click.Context, _option: click.Parameter, value: str | None) -
     "stop signal.",
 )
 @click.option(
+    "--close-spread",
+    metavar="TIME",
+    default="0",
+    show_default=True,
+    callback=check_time,
+    help="Time over which a draining generation closes its connections, so that its clients do not "
+    "all reconnect at once.",
+)
+@click.option(
     "--kill-timeout",
     metavar="TIME",
     default=f"{Settings.kill_timeout:g}s",
@@ -284,6 +293,8 @@ def check_together(options: dict[str, Any]) -> None:
     """Raises UsageError for options that contradict each other, or name missing programs."""
     probes.check_together(options)
     warm.check_together(options)
+    if options["close_spread"] > options["drain_timeout"]:
+        raise click.UsageError("--close-spread must not be longer than --drain-timeout")
     if options["reopen_signal"] == options["stop_signal"]:
         raise click.UsageError("--reopen-signal and --stop-signal must be different signals")
     hooks.check_there(options["on"])

@@ -87,6 +87,14 @@ def _obey(words: list[str]) -> str:
     if words[0] == "drain":
         load("shutdown").spare(_inodes(words[1:]))
         return " ".join(["done", "drain", *load("adapters").drain()])
+    if words[0] == "spread":
+        # An order that is repeated changes nothing.
+        if not load("adapters").closing():
+            load("spreading.moments").begin(float(words[1]))
+        return "done spread"
+    if words[:2] == ["close", "websockets"]:
+        draining = load("adapters").closing
+        return f"done close {load('spreading.websockets').close(float(words[2]), draining)}"
     if words[0] == "spare":
         load("shutdown").spare(_inodes(words[1:]))
         return "done spare"
@@ -94,6 +102,7 @@ def _obey(words: list[str]) -> str:
         return f"done overlay {load('decoy').bury(_inodes(words[1:]))}"
     if words == ["serve"]:
         load("adapters").serve()
+        load("spreading.moments").begin(0.0)
         return "done serve"
     if words == ["reopen"]:
         count, errors = load("reopen").moved()

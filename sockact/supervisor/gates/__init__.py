@@ -4,6 +4,7 @@ Never decides when.
 
 __all__ = (
     "admission_gates",
+    "closings",
     "decoys",
     "drain_census",
     "gates",

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _LONGEST_PAUSE = 10.0
 _REST_AGAIN = 0.01
 _ANSWER_WITHIN = 1.0
+_NEVER = 1e9
 _TRIES = 32
 """Number of witnesses to look at one by one; for more, a full count is cheaper."""
 
@@ -80,14 +81,16 @@ class DrainCensus:
         listeners: list[Listener],
         policy: Policy,
         rules: Callable[[int], Rules],
+        is_spread: Callable[[int], bool],
         moved: Callable[[int], Collection[int]],
         is_closed: Callable[[int], bool],
         tell: Callable[[Census], None],
         say: Callable[[int, str], None],
     ) -> None:
-        """`rules` returns the rules for the connections of a generation, `moved` the inodes of
-        those that are another generation's by now, `is_closed` whether its gate is closed. `tell`
-        gets each count. `say` reports the first of several failures in a row.
+        """`rules` returns the rules for the connections of a generation, `is_spread` whether they
+        are still being closed one after the other, `moved` the inodes of those that are another
+        generation's by now, `is_closed` whether its gate is closed. `tell` gets each count. `say`
+        reports the first of several failures in a row.
         """
         self._loop = loop
         self._processes = processes
@@ -96,6 +99,7 @@ class DrainCensus:
         self._listeners = listeners
         self._policy = policy
         self._rules = rules
+        self._is_spread = is_spread
         self._moved = moved
         self._is_closed = is_closed
         self._tell = tell
@@ -214,7 +218,7 @@ class DrainCensus:
                 drain.witnesses.pop()
                 continue
             reported = self._watch(number, drain, witness)
-            now = witness.look()
+            now = witness.look(self._rules_now(number))
             if now is not None:
                 drain.witnesses[-1] = now
                 elapsed = time.monotonic() - drain.began
@@ -228,7 +232,7 @@ class DrainCensus:
         self.full_counts += 1
         before = time.process_time()
         pids = self._processes.of(number)
-        rules, websockets = self._rules(number), drain.websockets
+        rules, websockets = self._rules_now(number), drain.websockets
         moved = self._moved(number)
         found = census.count_fully(pids, self._listeners, rules, websockets or (), moved)
         if found.witnesses and drain.closed:
@@ -257,6 +261,13 @@ class DrainCensus:
         pause = _REST_AGAIN if patient else self._policy.census_interval
         pause = max(pause, drain.count_all_at - time.monotonic())
         return Census(number, 0, 0, found.counts.quiet, look_in=pause, settled=settled)
+
+    def _rules_now(self, number: int) -> Rules:
+        """Return the rules by which its connections hold the drain: an idle one does, too, as long
+        as it may still end with a response.
+        """
+        rules = self._rules(number)
+        return replace(rules, quiet_after=_NEVER) if self._is_spread(number) else rules
 
     def _ask_shims(self, number: int, drain: _Drain) -> bool:
         """Ask which connections are WebSockets; return False if there is nobody to ask."""

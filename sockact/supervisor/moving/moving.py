@@ -35,15 +35,18 @@ class Moving:
         generations: Generations,
         lending: Lending,
         orders: ShimOrders,
+        end_connections: Callable[[int, Collection[int] | None], None],
         say: Say,
         count: Callable[[int, int, int], None],
     ) -> None:
-        """`count` is called with (generation, moved connections, returned ones) at its end."""
+        """`end_connections` ends those of a generation that do not move, of some processes or all.
+        `count` is called with (generation, moved connections, returned ones) at its end."""
         self._loop = loop
         self._processes = processes
         self._generations = generations
         self._lending = lending
         self._orders = orders
+        self._end_connections = end_connections
         self._say = say
         self._count = count
         self._moves: dict[int, Move] = {}
@@ -127,7 +130,7 @@ class Moving:
                 partial(self._processes.of, number),
                 self._lending.listeners_of(number),
                 self._generations.settings_of(number).drain_timeout / 2,
-                partial(self._orders.end_connections, number),
+                partial(self._end_connections, number),
                 self._overlays[number].add,
             )
         return self._moves[number]
@@ -149,7 +152,7 @@ class Moving:
         self._say(number, message, report.NOTICE, News.MOVED)
         for moving in self._going:
             self._moves[moving].stop()
-            self._orders.end_connections(moving)
+            self._end_connections(moving, None)
         self._going = set()
 
     def _tell(self, number: int) -> None:

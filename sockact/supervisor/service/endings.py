@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sockact.core.lifecycle.model import Service
     from sockact.supervisor.base.loop import Loop
     from sockact.supervisor.base.retry import Retry
+    from sockact.supervisor.gates.closings import Closings
     from sockact.supervisor.gates.decoys import Decoys
     from sockact.supervisor.gates.drain_census import DrainCensus
     from sockact.supervisor.gates.gates import Gates
@@ -32,6 +33,7 @@ class Endings:
     _loop: Loop
     _retry: Retry
     _gates: Gates
+    _closings: Closings
     _drains: DrainCensus
     _decoys: Decoys
     _termination: Termination
@@ -40,7 +42,8 @@ class Endings:
     """None: no connection moves."""
 
     def follow(self, service: Service) -> None:
-        """Move connections as this state of the service asks for."""
+        """Move and close connections as this state of the service asks for."""
+        self._closings.follow(service)
         if self._moving:
             self._moving.follow(service)
 
@@ -56,7 +59,7 @@ class Endings:
         self._loop.at(time.monotonic() + _OTHERS_FIRST, partial(self.end_connections, number))
 
     def end_connections(self, number: int) -> None:
-        """Make a draining generation end each connection with its next response."""
+        """Make a draining generation end its connections, each with a response."""
         g = self._lifecycle.service.get(number)
         if g is None or not g.last_responses:
             return
@@ -64,11 +67,11 @@ class Endings:
             # Those that cannot move end later.
             self._gates.orders.spare_listeners(number)
         else:
-            self._gates.orders.end_connections(number)
+            self._closings.end_connections(number)
 
     def keep_connections(self, number: int) -> None:
         """Undo `end_connections`."""
-        self._gates.orders.keep_connections(number)
+        self._closings.keep_connections(number)
 
     def take_census(self, number: int) -> None:
         """Count the connections of the generation now."""
@@ -105,6 +108,7 @@ class Endings:
 
     def forget(self, number: int) -> None:
         """Forget a generation that is gone."""
-        for part in (self._gates, self._drains, self._termination, self._moving):
+        parts = (self._gates, self._closings, self._drains, self._termination, self._moving)
+        for part in parts:
             if part is not None:
                 self._loop.guard(part.forget, number)

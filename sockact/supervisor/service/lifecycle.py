@@ -128,6 +128,11 @@ class Lifecycle:
         generation = self.service.get(number)
         return generation is not None and generation.gate is Gate.CLOSED
 
+    def drain_deadline(self, number: int) -> float | None:
+        """Return when the drain of a generation times out; None while it does not drain."""
+        generation = self.service.get(number)
+        return generation.drain_deadline if generation else None
+
     def _arm(self) -> None:
         when = next_deadline(self.service)
         if when is not None:

@@ -88,6 +88,7 @@ class Drain:
             found,
             policy or Policy(),
             lambda _number: Rules(),
+            lambda _number: False,
             lambda _number: (),
             lambda _number: self._closed,
             self._announced,

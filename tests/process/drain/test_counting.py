@@ -123,7 +123,7 @@ def test_full_counts_use_a_bounded_share_of_a_core(
     server: Serving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Connections that end as soon as they are found do not cause constant counting."""
-    monkeypatch.setattr(census.Witness, "look", lambda _self: None)
+    monkeypatch.setattr(census.Witness, "look", lambda _self, _rules: None)
     server.connect(b"wait")
     drain = server.drain()
     for _ in range(3):

@@ -81,6 +81,7 @@ def settings_of(*arguments: str) -> Settings:
         (("run", "--drain-timeout", "infinity", "a"), "the maximum is 7d"),
         (("run", "--drain-timeout", "\u0661\u0662s", "a"), "use, for example, 90"),
         (("run", "--kill-timeout", "8d", "a"), "the maximum is 7d"),
+        (("run", "--close-spread", "2min", "a"), "must not be longer than --drain-timeout"),
         (("run", "--probe", "tcp", "a"), "add --trial TIME"),
         (("run", "--trial", "9", "--probe", "https://h/", "a"), "exec:COMMAND or tcp"),
         (

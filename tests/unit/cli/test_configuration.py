@@ -134,6 +134,7 @@ def test_by_the_name_of_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("directory = '/nowhere/at/all'", "does not exist"),
         ("log = 'app.log'", "log: 'app.log' is not an absolute path; use one that begins with /"),
         ("log-stderr = './e.log'", "log-stderr: './e.log' is not an absolute path"),
+        ("close-spread = '2min'", "close-spread must not be longer than drain-timeout"),
         ("reopen-signal = 'TERM'", "reopen-signal and stop-signal must be different signals"),
         ("release = 'current'", "use one that begins with /"),
         ("release = '/nowhere/at/all'", "directory '/nowhere/at/all' does not exist"),

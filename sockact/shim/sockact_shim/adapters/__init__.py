@@ -1,5 +1,6 @@
 """Adapters: each makes one server send `Connection: close` with every response while `closing()`,
-and counts its requests while there is a page to count in (`counting.page`).
+once the connection is `due` (`spreading.moments`), and counts its requests while there is a page to
+count in (`counting.page`).
 
 An adapter patches classes, once, so that existing connections are covered. The patched methods ask
 for each response, so that `serve` undoes `drain`. An adapter finds its server in `sys.modules`, and
@@ -60,7 +61,7 @@ _taken: set[tuple[str, str]] = set()
 
 
 def closing() -> bool:
-    """Whether the next response of each connection is its last."""
+    """Whether the next response of each connection that is due is its last."""
     return _closing
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..counting.page import LEFT, RESET, begin, end
+from ..spreading.moments import due
 from . import closing
 
 TYPE_CHECKING = False
@@ -17,7 +18,7 @@ def close_after_response(module: ModuleType) -> None:
     plain, force_close = response._start, response.force_close
 
     async def _start(self: Any, request: Any) -> Any:
-        if closing() and self.status != 101:
+        if self.status != 101 and closing() and due(request.protocol):
             force_close(self)
             self.headers.popall("Connection", None)
         return await plain(self, request)

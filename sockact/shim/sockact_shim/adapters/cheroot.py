@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..counting.page import LEFT, RESET, begin, end
+from ..spreading.moments import due
 from . import closing
 
 TYPE_CHECKING = False
@@ -17,7 +18,7 @@ def close_after_response(module: ModuleType) -> None:
     plain = request.send_headers
 
     def send_headers(self: Any) -> None:
-        last = closing() and not self.status.startswith(b"1")
+        last = not self.status.startswith(b"1") and closing() and due(self.conn)
         if last:
             others = [pair for pair in self.outheaders if pair[0].lower() != b"connection"]
             self.outheaders[:] = [*others, (b"Connection", b"close")]

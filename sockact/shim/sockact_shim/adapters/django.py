@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..spreading.moments import due
 from . import closing
 
 TYPE_CHECKING = False
@@ -17,7 +18,7 @@ def close_after_response(module: ModuleType) -> None:
 
     def cleanup_headers(self: Any) -> None:
         plain(self)
-        if closing():
+        if closing() and due(self.request_handler):
             self.headers["Connection"] = "close"
             self.request_handler.close_connection = True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..counting.page import RESET, begin, finish
+from ..spreading.moments import due
 from . import closing
 
 TYPE_CHECKING = False
@@ -18,7 +19,7 @@ def close_after_response(module: ModuleType) -> None:
 
     def finalize_headers(self: Any) -> None:
         plain(self)
-        if closing() and self.code >= 200:
+        if self.code >= 200 and closing() and due(self):
             headers = self.response_headers
             headers[:] = [pair for pair in headers if pair[0].lower() != b"connection"]
             headers.append((b"Connection", b"close"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 
 from ..counting.page import LEFT, RESET, begin, end, finish
+from ..spreading.moments import due
 from . import closing
 
 TYPE_CHECKING = False
@@ -24,7 +25,7 @@ def close_after_response(module: ModuleType) -> None:
 
     def default_headers(self: Any) -> Any:
         # Only while the headers are written: a response that promised to keep the connection does.
-        if closing() and not self.upgrade and not _unread(self.req):
+        if closing() and due(self.sock) and not self.upgrade and not _unread(self.req):
             force_close(self)
         return plain(self)
 

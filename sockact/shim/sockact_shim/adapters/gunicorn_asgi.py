@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from ..counting.page import LEFT, RESET, begin, end
+from ..spreading.moments import due
 from . import closing
 
 TYPE_CHECKING = False
@@ -22,7 +23,8 @@ def close_after_response(module: ModuleType) -> None:
         self: Any, status: int, headers: Any, request: Any, *more: Any, **named: Any
     ) -> Any:
         self._sockact_answered = request
-        if closing() and status >= 200:
+        # `close` is what `_will_close` has just said: it may be time for the close only since then.
+        if closing() and due(self) and named.get("close", True) and status >= 200:
             request.must_close = True
             others = [pair for pair in headers if not _is_connection(pair[0])]
             headers = [*others, (b"Connection", b"close")]
@@ -38,7 +40,7 @@ def _decide_before(protocol: Any) -> None:
     plain = protocol._will_close
 
     def _will_close(self: Any, request: Any, *more: Any) -> Any:
-        if closing() and request is not getattr(self, "_sockact_answered", None):
+        if request is not getattr(self, "_sockact_answered", None) and closing() and due(self):
             return True
         return plain(self, request, *more)
 

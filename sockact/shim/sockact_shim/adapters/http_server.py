@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..counting.page import LEFT, RESET, begin, finish
+from ..spreading.moments import due
 from . import closing
 
 TYPE_CHECKING = False
@@ -18,7 +19,7 @@ def close_after_response(module: ModuleType) -> None:
 
     def end_headers(self: Any) -> None:
         lines = getattr(self, "_headers_buffer", None)
-        if closing() and lines and not _is_informational(lines[0]):
+        if lines and closing() and due(self) and not _is_informational(lines[0]):
             lines[1:] = [line for line in lines[1:] if not line.lower().startswith(b"connection:")]
             lines.append(b"Connection: close\r\n")
             self.close_connection = True

@@ -6,6 +6,7 @@ Requests are counted over all versions of HTTP.
 from __future__ import annotations
 
 from ..counting.page import LEFT, RESET, begin, finish
+from ..spreading.moments import due
 from . import closing
 
 TYPE_CHECKING = False
@@ -22,7 +23,7 @@ def close_after_response(module: ModuleType) -> None:
     plain = protocol._send_h11_event
 
     async def _send_h11_event(self: Any, event: Any) -> None:
-        if closing() and type(event) is response:
+        if type(event) is response and closing() and due(self):
             headers = [
                 pair for pair in event.headers.raw_items() if pair[0].lower() != b"connection"
             ]

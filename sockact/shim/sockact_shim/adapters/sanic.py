@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from ..counting.page import LEFT, RESET, begin, end
+from ..spreading.moments import due
 from . import closing
 
 TYPE_CHECKING = False
@@ -20,7 +21,7 @@ def close_after_response(module: ModuleType) -> None:
 
     def respond(self: Any, response: Any) -> Any:
         # The header is written from this flag.
-        if closing():
+        if closing() and due(self.protocol):
             self.keep_alive = False
         return plain(self, response)
 

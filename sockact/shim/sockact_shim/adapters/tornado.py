@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..counting.page import LEFT, RESET, begin, finish
+from ..spreading.moments import due
 from . import closing
 
 TYPE_CHECKING = False
@@ -18,7 +19,7 @@ def close_after_response(module: ModuleType) -> None:
 
     def write_headers(self: Any, start_line: Any, headers: Any, *more: Any, **named: Any) -> Any:
         # tornado's HTTP client uses this class, too.
-        if closing() and not self.is_client and start_line.code >= 200:
+        if not self.is_client and start_line.code >= 200 and closing() and due(self.stream):
             self._disconnect_on_finish = True
             # Otherwise an HTTP/1.0 client that asked for it would be promised a kept connection.
             self._request_headers["Connection"] = "close"

@@ -7,6 +7,7 @@ from its request before that. HTTP/2 is covered by the adapter of h2.
 from __future__ import annotations
 
 from ..counting.page import LEFT, RESET, begin, finish
+from ..spreading.moments import due
 from . import closing
 
 TYPE_CHECKING = False
@@ -21,7 +22,7 @@ def close_after_response(module: ModuleType) -> None:
     plain = request.write
 
     def write(self: Any, data: bytes) -> None:
-        if closing() and not self.startedWriting and self.code >= 200:
+        if not self.startedWriting and self.code >= 200 and closing() and due(self.channel):
             if isinstance(self.channel, channel):
                 self.responseHeaders.setRawHeaders(b"Connection", [b"close"])
                 self.channel.persistent = False

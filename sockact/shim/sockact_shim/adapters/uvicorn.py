@@ -10,6 +10,7 @@ Requests are counted from the start of the application to the end of the respons
 from __future__ import annotations
 
 from ..counting.page import LEFT, RESET, begin, end
+from ..spreading.moments import due
 from . import closing
 
 TYPE_CHECKING = False
@@ -29,7 +30,7 @@ def close_after_response(module: ModuleType) -> None:
         begins = message["type"] == "http.response.start" and not self.response_started
         # A close with unread bytes would reset the connection under an early response.
         early = self.more_body
-        if begins and closing() and not early and message["status"] >= 200:
+        if begins and not early and message["status"] >= 200 and closing() and due(self.transport):
             headers = [(name, value) for name, value in message.get("headers", ())]
             headers = [pair for pair in headers if pair[0].lower() != b"connection"]
             message = dict(message, headers=[*headers, _CLOSE])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..counting.page import LEFT, RESET, begin, finish
+from ..spreading.moments import due
 from . import closing
 
 TYPE_CHECKING = False
@@ -17,7 +18,7 @@ def close_after_response(module: ModuleType) -> None:
     plain = task.build_response_header
 
     def build_response_header(self: Any) -> Any:
-        if closing():
+        if closing() and due(self.channel):
             # waitress does the rest, as if the client had asked for it.
             self.request.headers["CONNECTION"] = "close"
         return plain(self)

@@ -7,6 +7,7 @@ without h2's state machine, which only knows the other kind, and would send noth
 
 from __future__ import annotations
 
+from ...spreading.moments import due
 from .. import closing
 
 TYPE_CHECKING = False
@@ -29,7 +30,7 @@ def close_after_response(module: ModuleType) -> None:
 
     def _prepare_for_sending(self: Any, frames: Any) -> None:
         plain(self, frames)
-        if closing() and not self.config.client_side:
+        if not self.config.client_side and closing() and due(self):
             ended = sum("END_STREAM" in frame.flags for frame in frames)
             if ended and not getattr(self, "_sockact_told", False):
                 self._sockact_ended = getattr(self, "_sockact_ended", 0) + ended

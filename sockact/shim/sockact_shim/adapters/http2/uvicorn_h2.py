@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...spreading.moments import due
 from .. import closing
 from .h2 import GOAWAY, PATIENCE
 
@@ -19,7 +20,7 @@ def close_after_response(module: ModuleType) -> None:
 
     def on_stream_closed(self: Any) -> None:
         plain(self)
-        if closing() and not getattr(self, "_sockact_told", False):
+        if not getattr(self, "_sockact_told", False) and closing() and due(self):
             self._sockact_ended = getattr(self, "_sockact_ended", 0) + 1
             if not self.cycles or self._sockact_ended >= PATIENCE:
                 self.transport.write(GOAWAY)

@@ -1,0 +1,1 @@
+"""How the closings of a drain are spread over a time."""
