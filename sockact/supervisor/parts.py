@@ -178,6 +178,7 @@ class LifecycleParts:
             launching.generations,
             launching.lending,
             self.gates.orders,
+            launching.calls,
             self._closings.end_connections,
             self.reports.say,
             self._base.history.ledger.moved,

@@ -4,4 +4,4 @@ docs/delivery.md.
 Never decides which connections move, nor where to.
 """
 
-__all__ = ("accepts", "delivery", "parked")
+__all__ = ("accepts", "channel", "delivery", "parked")

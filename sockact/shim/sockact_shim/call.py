@@ -70,7 +70,7 @@ def _converse(supervisor: str) -> None:
 
 def _outcome(words: list[str], fd: int | None) -> str:
     try:
-        return _count(fd) if words == ["count"] and fd is not None else _obey(words)
+        return _obey(words) if fd is None else _obey_with(words, fd)
     except Exception as error:
         if is_foreign(error):
             raise
@@ -100,6 +100,10 @@ def _obey(words: list[str]) -> str:
         return "done spare"
     if words[0] == "overlay":
         return f"done overlay {load('decoy').bury(_inodes(words[1:]))}"
+    if words[0] == "refuse":
+        for inode in _inodes(words[1:]):
+            load("incoming.orders").refuse(inode)
+        return "done refuse"
     if words == ["serve"]:
         load("adapters").serve()
         load("spreading.moments").begin(0.0)
@@ -113,6 +117,15 @@ def _obey(words: list[str]) -> str:
         load("counting.page").stop()
         return "done uncount"
     return f"error unknown order {words[0]}"
+
+
+def _obey_with(words: list[str], fd: int) -> str:
+    """Carry out an order that comes with a descriptor."""
+    if words == ["count"]:
+        return _count(fd)
+    if words[:1] == ["accept"] and len(words) == 2:
+        return f"done accept {load('incoming.orders').begin(int(words[1]), fd)}"
+    return _obey(words)
 
 
 def _count(page: int) -> str:

@@ -55,7 +55,7 @@ def close(listeners: list[int], watched: bool = False) -> int:
     A fd that an epoll instance watches is skipped, because the supervisor gates it from outside,
     unless `watched`.
     """
-    sockets, epolls = _descriptors()
+    sockets, epolls = descriptors()
     fds: list[int] = []
     fresh: list[int] = []
     for listener in listeners:
@@ -85,7 +85,7 @@ def close(listeners: list[int], watched: bool = False) -> int:
 
 def open(listeners: list[int]) -> int:
     """Restore the listeners. Returns the number of their fds that no epoll instance watches."""
-    sockets, epolls = _descriptors()
+    sockets, epolls = descriptors()
     laid: list[int] = []
     fds: list[int] = []
     for listener in listeners:
@@ -94,7 +94,7 @@ def open(listeners: list[int]) -> int:
             closed = _showing(sockets, valve.decoy_inode, valve)
             _reopen(valve, closed, epolls)
             laid += closed
-            sockets, epolls = _descriptors()
+            sockets, epolls = descriptors()
         fds += _unwatched(_showing(sockets, listener, None), listener, epolls)
     _wake([*laid, *fds])
     return len(fds)
@@ -153,7 +153,7 @@ def _is_listening(fd: int) -> bool:
         probe.close()
 
 
-def _descriptors() -> tuple[dict[int, int], list[int]]:
+def descriptors() -> tuple[dict[int, int], list[int]]:
     """The sockets of this process (fd → inode), and the fds of its epoll instances."""
     sockets: dict[int, int] = {}
     epolls: list[int] = []

@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import time
 from collections import deque
 
-from sockact.core.record import dataclass
 from sockact.handover.delivery.accepts import Accepts
 from sockact.handover.delivery.delivery import MOST, Delivery
 from sockact.handover.interest import waiting
 from sockact.supervisor.base.loop import Timer
+from sockact.supervisor.moving.channels import Channels
+from sockact.supervisor.moving.item import Item, tell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Protocol
 
     from sockact.core.lifecycle.model import Exit
     from sockact.handover.delivery.delivery import Parcel
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.base.loop import Loop
     from sockact.supervisor.generations.live_generation import LiveGeneration
-
-    class Sender(Protocol):
-        """Whose connections are delivered. It closes their descriptors."""
-
-        def delivered(self, items: list[Item]) -> None:
-            """Take note that these were accepted."""
-
-        def undelivered(self, items: list[Item]) -> None:
-            """Take note that these were not accepted in time."""
-
+    from sockact.supervisor.moving.item import Sender
+    from sockact.supervisor.processes.shim_calls import ShimCalls
 
 _WITHIN = 1.0
 """Seconds until a connection goes back whose delivery has not begun, and those of a delivery."""
@@ -47,20 +41,6 @@ _RETRY = 0.1
 """Seconds until another process gets what one has not accepted."""
 
 
-@dataclass(frozen=True)
-class Item:
-    """A connection to deliver."""
-
-    sender: Sender
-    index: int
-    """The sender's."""
-    parcel: Parcel
-    listener: int
-    """The inode of the listener that it is accepted from."""
-    until: float
-    """When it goes back."""
-
-
 class Courier:
     """The deliveries to one generation."""
 
@@ -70,15 +50,18 @@ class Courier:
         generation: LiveGeneration,
         pids: Callable[[], list[int]],
         listeners: tuple[Listener, ...],
+        calls: ShimCalls,
         refused: Callable[[str], None],
     ) -> None:
         """`pids` returns its processes; `listeners` are those of its lane. `refused` is called with
         the reason if nothing can be delivered to it, now or later.
         """
         self._loop = loop
+        self._channels = Channels(loop, calls, self._pump_soon, _delivered, self._put_back)
         self._pids = pids
         self._refused = refused
         self.listeners = listeners
+        self._is_prepared = False
         self._accepts = Accepts({x.inode: x.socket.fileno() for x in listeners})
         generation.accept_by(self._accepts)
         self._queue: deque[Item] = deque()
@@ -99,25 +82,39 @@ class Courier:
     @property
     def delivers(self) -> bool:
         """Whether a delivery is under way."""
-        return self._delivery is not None
+        return self._delivery is not None or self._channels.delivers
 
     @property
     def room(self) -> int:
         """How many more connections it could deliver soon."""
-        most = max(_FEWEST, int(_SOON / self._each))
-        return max(0, most - len(self._queue) - len(self._items))
+        traced = max(_FEWEST, int(_SOON / self._each)) - len(self._items)
+        return max(0, max(traced, self._channels.room) - len(self._queue))
+
+    def prepare(self) -> None:
+        """Have the processes with the shim accept without a tracer, which takes them a while."""
+        if self._is_prepared:
+            return
+        self._is_prepared = True
+        for listener in self.listeners:
+            if listener.socket.type == socket.SOCK_STREAM:
+                with contextlib.suppress(OSError):
+                    self._channels.open(waiting(self._pids(), {listener.inode}), listener.inode)
+
+    def rest(self) -> None:
+        """Undo `prepare`: nothing is to be delivered for now."""
+        self._is_prepared = False
+        self._channels.close()
 
     def add(self, sender: Sender, index: int, parcel: Parcel, listener: int) -> None:
         """Deliver a connection. The sender is told what has become of it, unless it withdraws."""
         self._queue.append(Item(sender, index, parcel, listener, time.monotonic() + _WITHIN))
-        if self._timer is None and self._delivery is None:
-            # After what else has been reported just now.
-            self._timer = self._loop.at(time.monotonic(), self._pump)
+        self._pump_soon()
 
     def withdraw(self, sender: Sender) -> list[Item]:
         """Deliver nothing of this sender any more: it is told of what was accepted so far. Returns
         what was not.
         """
+        self._channels.withdraw(sender)
         if self._delivery is not None and any(item.sender is sender for item in self._items):
             self._accepts.end()
             items, self._items = self._items, []
@@ -130,17 +127,26 @@ class Courier:
         """End the delivery under way: nothing of it is accepted any more."""
         if self._timer is not None:
             self._timer.cancel()
+        self._channels.close()
         if self._delivery is not None:
             self._forget(self._delivery)
             self._delivery.end()
             self._delivery = None
 
+    def _pump_soon(self) -> None:
+        """Go on after what else has been reported just now."""
+        if self._queue and self._timer is None:
+            self._timer = self._loop.at(time.monotonic(), self._pump)
+
     def _pump(self) -> None:
         self._timer = None
         self._return_late()
+        self._queue = deque(item for item in self._queue if not self._channels.send(item))
         if not self._queue or self._delivery is not None:
             return
         listener = self._queue[0].listener
+        if self._channels.serves(listener):
+            return  # It has news when there is room again.
         try:
             pids = sorted(waiting(self._pids(), {listener}))
         except OSError:
@@ -153,12 +159,16 @@ class Courier:
         same = [item for item in self._queue if item.listener == listener]
         self._begin(pid, listener, same[: min(MOST, -(-len(same) // len(pids)))])
 
+    def _put_back(self, items: list[Item]) -> None:
+        self._queue.extendleft(reversed(items))
+        self._pump_soon()
+
     def _return_late(self) -> None:
         now = time.monotonic()
         late = [item for item in self._queue if item.until <= now]
         if late:
             self._queue = deque(item for item in self._queue if item.until > now)
-            _tell(late, lambda sender, items: sender.undelivered(items))
+            tell(late, lambda sender, items: sender.undelivered(items))
 
     def _begin(self, pid: int, listener: int, items: list[Item]) -> None:
         try:
@@ -212,14 +222,9 @@ class Courier:
         """Tell the senders what was accepted; return the other items."""
         taken = {parcel.fd for parcel in delivery.taken}
         accepted = [item for item in items if item.parcel.fd in taken]
-        _tell(accepted, lambda sender, some: sender.delivered(some))
+        _delivered(accepted)
         return [item for item in items if item.parcel.fd not in taken]
 
 
-def _tell(items: list[Item], tell: Callable[[Sender, list[Item]], None]) -> None:
-    """Tell each sender of its items."""
-    by_sender: dict[int, list[Item]] = {}
-    for item in items:
-        by_sender.setdefault(id(item.sender), []).append(item)
-    for some in by_sender.values():
-        tell(some[0].sender, some)
+def _delivered(items: list[Item]) -> None:
+    tell(items, lambda sender, some: sender.delivered(some))

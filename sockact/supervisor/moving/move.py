@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from sockact.handover.delivery.parked import News
     from sockact.kernel.sockets.listener import Listener
     from sockact.supervisor.base.loop import Loop, Timer
-    from sockact.supervisor.moving.courier import Courier, Item
+    from sockact.supervisor.moving.courier import Courier
+    from sockact.supervisor.moving.item import Item
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 """Seconds between two looks for quiet connections."""

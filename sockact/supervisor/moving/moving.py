@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sockact.supervisor.gates.shim_orders import ShimOrders
     from sockact.supervisor.generations.generations import Generations
     from sockact.supervisor.processes.processes import Processes
+    from sockact.supervisor.processes.shim_calls import ShimCalls
 
 
 class Moving:
@@ -35,6 +36,7 @@ class Moving:
         generations: Generations,
         lending: Lending,
         orders: ShimOrders,
+        calls: ShimCalls,
         end_connections: Callable[[int, Collection[int] | None], None],
         say: Say,
         count: Callable[[int, int, int], None],
@@ -46,6 +48,7 @@ class Moving:
         self._generations = generations
         self._lending = lending
         self._orders = orders
+        self._calls = calls
         self._end_connections = end_connections
         self._say = say
         self._count = count
@@ -70,7 +73,10 @@ class Moving:
         self._going = moving
         for number in moving:
             assert target is not None
-            self._move(number).go(self._courier(target.number), target.number)
+            courier = self._courier(target.number)
+            courier.prepare()
+            self._move(number).go(courier, target.number)
+        self._rest()
 
     def end(self, number: int, then: Callable[[], None]) -> None:
         """Give all back to a generation that is to be stopped, then call `then`."""
@@ -81,6 +87,12 @@ class Moving:
         self._tell(number)
         finish = self._overlays[number].finish
         self._moves[number].stop(partial(finish, then))
+        self._rest()
+
+    def _rest(self) -> None:
+        if not self._going:
+            for courier in self._couriers.values():
+                courier.rest()
 
     def moved(self, number: int) -> Collection[int]:
         """Return the inodes of connections that have moved away from a generation."""
@@ -142,6 +154,7 @@ class Moving:
                 self._generations[number],
                 partial(self._processes.of, number),
                 self._lending.listeners_of(number),
+                self._calls,
                 partial(self._refused, number),
             )
         return self._couriers[number]

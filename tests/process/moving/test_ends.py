@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sockact.kernel import procfs
-from tests.process.moving.conftest import process
+from tests.process.moving.conftest import UVICORN, process
 from tests.support import wait
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def test_a_rollback_gives_all_back(scene: Scene) -> None:
 
 
 def test_what_cannot_be_delivered_is_answered_by_the_predecessor(scene: Scene) -> None:
-    scene.run()
+    scene.run((UVICORN[0], "-I", *UVICORN[1:], "--app-dir=."))  # Without the shim.
     client, before = scene.visitor()
     scene.reload()
     successor = scene.service.status()["generations"][-1]["pid"]

@@ -1,0 +1,1 @@
+"""Delivery inside the process: accept() also returns connections that the supervisor sends."""
